@@ -1,0 +1,274 @@
+//! What the user types on the command line. [`Config`](crate::config::Config) is what the program makes
+//! of it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use bigslice::SystemSpec;
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::format::Format;
+use crate::size;
+
+const EXAMPLES: &str = "\
+Examples:
+  bigsql                                                 a prompt; .help there says more
+  bigsql -c \"select count(*) from 'flights/*.parquet'\"   one statement
+  bigsql --workers 4 --format csv -f report.sql          a script, on four processes
+  bigsql --tpch 1 -c 'select count(*) from lineitem'     TPC-H tables, made on the fly
+  echo 'select 1;' | bigsql --format json                a script from standard input
+
+Exit status: 0; 1 when a statement failed; 2 for wrong usage; 130 when interrupted.";
+
+const ABOUT: &str = "\
+SQL over Parquet, CSV, JSON, Arrow and Avro files, in this process or on machines that it starts \
+itself.
+
+A file, a folder or a glob, on this computer, on S3 or on the web, is a table: write it in quotes \
+after FROM. With neither -c nor -f there is a prompt, or, when standard input is no terminal, that \
+is read as a script.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bigsql",
+    version,
+    about = ABOUT,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// A task other than running SQL.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The TPC-H benchmark: its data and its queries.
+    #[command(subcommand)]
+    Tpch(Tpch),
+}
+
+/// What can be asked about TPC-H.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tpch {
+    /// Writes the eight tables as Parquet files.
+    Generate {
+        /// The scale factor: 1 is about 1 GB of CSV.
+        #[arg(long, value_name = "SF", value_parser = scale)]
+        sf: f64,
+        /// The folder to write into; it is created if need be.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How many files each table is split into, but for the two smallest.
+        #[arg(long, value_name = "N", value_parser = positive, default_value_t = 1)]
+        parts: usize,
+    },
+    /// Prints one of the 22 queries.
+    Query {
+        /// Its number, from 1 to 22.
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..=22))]
+        number: u8,
+    },
+}
+
+/// The flags for running SQL.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    /// Run these statements and end; may be given several times, with -f in any order
+    // A statement may begin with a comment, whose dashes are not an option's.
+    #[arg(
+        short = 'c',
+        long = "command",
+        value_name = "SQL",
+        action = ArgAction::Append,
+        allow_hyphen_values = true
+    )]
+    pub(crate) commands: Vec<String>,
+    /// Run the statements of this file and end; - is standard input
+    #[arg(short = 'f', long = "file", value_name = "FILE", action = ArgAction::Append)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Work on N processes of this computer; 0 works in this process, on all cores
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Where")]
+    pub(crate) workers: usize,
+    /// The machines to work on: in-process:N or local:N
+    #[arg(long, value_name = "SPEC", conflicts_with = "workers", help_heading = "Where")]
+    pub(crate) system: Option<SystemSpec>,
+    /// The memory for all of it, such as 4G or 512M; what needs more spills to disk
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Where")]
+    pub(crate) memory_limit: Option<u64>,
+    /// How many partitions a machine works on at the same time [default: its cores]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Where")]
+    pub(crate) partitions: Option<usize>,
+    /// Add the eight TPC-H tables at this scale factor, generated on the fly
+    #[arg(long, value_name = "SF", value_parser = scale, help_heading = "Where")]
+    pub(crate) tpch: Option<f64>,
+    /// Change a setting, such as datafusion.execution.batch_size=4096
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting, help_heading = "Where")]
+    pub(crate) settings: Vec<(String, String)>,
+
+    /// How results are written: table, csv, tsv, json, jsonl, markdown or line
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, help_heading = "Output")]
+    pub(crate) format: Format,
+    /// Write results to a file, which appears when all of them are there
+    #[arg(long, short = 'o', value_name = "FILE", help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+    /// The most rows a table shows; 0 shows all [default: 40 on a terminal, else all]
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    pub(crate) max_rows: Option<usize>,
+    /// Say how long each statement took [default: on at a terminal]
+    #[arg(long, value_name = "on|off", hide_possible_values = true, help_heading = "Output")]
+    pub(crate) timer: Option<Switch>,
+    /// Nothing but results and errors
+    #[arg(long, short = 'q', help_heading = "Output")]
+    pub(crate) quiet: bool,
+    /// Go on after a statement that failed; the exit status is 1 all the same
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+/// Something to run that was given on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Text after `-c`.
+    Text(String),
+    /// A file after `-f`.
+    File(PathBuf),
+}
+
+impl Args {
+    /// Reads the command line; ends the process on wrong usage, and on `--help` and `--version`.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> (Self, Vec<Input>) {
+        Self::try_read(arguments).unwrap_or_else(|e| e.exit())
+    }
+
+    fn try_read(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<(Self, Vec<Input>), clap::Error> {
+        use clap::{CommandFactory, FromArgMatches};
+
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let args = Self::from_arg_matches(&matches)?;
+        let places = |id: &str| matches.indices_of(id).into_iter().flatten();
+        let mut inputs: Vec<_> = places("commands")
+            .zip(args.run.commands.iter().cloned().map(Input::Text))
+            .chain(places("files").zip(args.run.files.iter().cloned().map(Input::File)))
+            .collect();
+        inputs.sort_by_key(|(place, _)| *place);
+        Ok((args, inputs.into_iter().map(|(_, input)| input).collect()))
+    }
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(scale) if scale > 0.0 && scale <= 100_000.0 => Ok(scale),
+        _ => Err("a scale factor is a number above 0, such as 0.01, 1 or 10".to_owned()),
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("a number of at least 1 is needed".to_owned()),
+    }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("a setting is written KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<(Args, Vec<Input>), clap::Error> {
+        Args::try_read(["bigsql"].iter().chain(arguments).map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn statements_and_files_keep_their_order() {
+        let (_, inputs) = read(&["-c", "a", "-f", "b.sql", "-q", "-c", "c"]).unwrap();
+        let expect =
+            [Input::Text("a".into()), Input::File("b.sql".into()), Input::Text("c".into())];
+        assert_eq!(inputs, expect);
+    }
+
+    #[test]
+    fn a_statement_may_begin_with_a_comment() {
+        let (_, inputs) = read(&["-c", "-- one\nselect 1", "--workers", "2"]).unwrap();
+        assert_eq!(inputs, [Input::Text("-- one\nselect 1".into())]);
+    }
+
+    #[test]
+    fn flags_are_read() {
+        let (args, _) = read(&[
+            "--workers=3",
+            "--tpch",
+            "0.01",
+            "--memory-limit",
+            "1.5GiB",
+            "--set",
+            "a.b = c=d",
+            "--format",
+            "jsonl",
+            "--timer",
+            "off",
+            "--max-rows",
+            "0",
+        ])
+        .unwrap();
+        assert_eq!(args.run.workers, 3);
+        assert_eq!(args.run.memory_limit, Some(3 << 29));
+        assert_eq!(args.run.settings, [("a.b".to_owned(), "c=d".to_owned())]);
+        assert_eq!(args.run.format, Format::Jsonl);
+        assert_eq!(args.run.timer, Some(Switch::Off));
+        assert_eq!(args.run.max_rows, Some(0));
+        let (args, _) = read(&["--system", "in-process:2"]).unwrap();
+        assert_eq!(args.run.system, Some(SystemSpec::InProcess { machines: 2 }));
+        let (args, _) = read(&["tpch", "query", "22"]).unwrap();
+        assert!(matches!(args.command, Some(Command::Tpch(Tpch::Query { number: 22 }))));
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        for wrong in [
+            &["--workers", "x"][..],
+            &["--system", "mars:1"],
+            &["--system", "local:1", "--workers", "2"],
+            &["--tpch", "0"],
+            &["--memory-limit", "4X"],
+            &["--set", "novalue"],
+            &["--format", "xml"],
+            &["--partitions", "0"],
+            &["tpch", "query", "23"],
+            &["-c"],
+            &["extra"],
+        ] {
+            let error = read(wrong).expect_err(&format!("{wrong:?}"));
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The commands of the shell: those with a dot, as in DuckDB and SQLite, and those with a
+//! backslash, as in psql. One table names them all; parsing, help and completion read it.
+
+use std::path::PathBuf;
+
+use datafusion::common::utils::datafusion_strsim::levenshtein;
+
+use crate::error::{Error, Result};
+use crate::format::Format;
+
+/// Something the shell does itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Command {
+    Help,
+    Tables,
+    Schema(String),
+    /// Nothing turns it to the other state.
+    Timer(Option<bool>),
+    /// Nothing shows which it is.
+    Mode(Option<Format>),
+    /// Between table and line.
+    Expanded,
+    /// Nothing shows what it is; 0 is no limit.
+    MaxRows(Option<usize>),
+    /// Nothing is standard output.
+    Output(Option<PathBuf>),
+    Read(PathBuf),
+    Workers,
+    Quit,
+}
+
+/// A line of the table of commands.
+pub(crate) struct Spec {
+    /// Its names; the first is the one shown first.
+    pub(crate) names: &'static [&'static str],
+    pub(crate) argument: &'static str,
+    pub(crate) help: &'static str,
+    parse: fn(&str) -> Result<Command>,
+}
+
+/// All commands, in the order in which help shows them.
+pub(crate) const COMMANDS: &[Spec] = &[
+    Spec { names: &[".help", "\\?"], argument: "", help: "this text", parse: help },
+    Spec {
+        names: &[".tables", "\\dt"],
+        argument: "",
+        help: "the tables of this session",
+        parse: |rest| none(rest, Command::Tables),
+    },
+    Spec {
+        names: &[".schema", "\\d"],
+        argument: "TABLE",
+        help: "the columns of a table",
+        parse: schema,
+    },
+    Spec {
+        names: &[".timer", "\\timing"],
+        argument: "[on|off]",
+        help: "say how long statements take",
+        parse: timer,
+    },
+    Spec {
+        names: &[".mode"],
+        argument: "[FORMAT]",
+        help: "write results as table, csv, tsv, json, jsonl, markdown or line",
+        parse: mode,
+    },
+    Spec {
+        names: &["\\x"],
+        argument: "",
+        help: "a line per value instead of a table, and back",
+        parse: |rest| none(rest, Command::Expanded),
+    },
+    Spec {
+        names: &[".maxrows"],
+        argument: "[N]",
+        help: "the most rows a table shows; 0 shows all",
+        parse: max_rows,
+    },
+    Spec {
+        names: &[".output", "\\o"],
+        argument: "[FILE|stdout]",
+        help: "write results to a file",
+        parse: output,
+    },
+    Spec { names: &[".read", "\\i"], argument: "FILE", help: "run a script", parse: read },
+    Spec {
+        names: &[".workers"],
+        argument: "",
+        help: "the machines of this session",
+        parse: |rest| none(rest, Command::Workers),
+    },
+    Spec {
+        names: &[".quit", ".exit", "\\q"],
+        argument: "",
+        help: "end; so does Ctrl-D",
+        parse: |rest| none(rest, Command::Quit),
+    },
+];
+
+/// Words that mean a command though they lack its dot: nobody should have to look up how to leave.
+pub(crate) fn plain_word(line: &str) -> Option<Command> {
+    match line.trim().trim_end_matches(';').to_ascii_lowercase().as_str() {
+        "quit" | "exit" => Some(Command::Quit),
+        "help" => Some(Command::Help),
+        _ => None,
+    }
+}
+
+/// Reads a command, dot or backslash included.
+pub(crate) fn parse(text: &str) -> Result<Command> {
+    let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let found = COMMANDS.iter().find(|spec| spec.names.contains(&name));
+    match found {
+        Some(spec) => (spec.parse)(rest.trim()),
+        None => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    let names = COMMANDS.iter().flat_map(|spec| spec.names);
+    let nearest = names.min_by_key(|known| levenshtein(known, name));
+    let hint = match nearest.filter(|known| levenshtein(known, name) <= name.len() / 2) {
+        Some(known) => format!("did you mean \"{known}\"?"),
+        None => "\".help\" lists the commands".to_owned(),
+    };
+    Error::command_hint(format!("there is no command \"{name}\""), hint)
+}
+
+fn none(rest: &str, command: Command) -> Result<Command> {
+    match rest {
+        "" => Ok(command),
+        extra => {
+            Err(Error::command(format!("this command takes no argument, but got \"{extra}\"")))
+        }
+    }
+}
+
+fn help(_rest: &str) -> Result<Command> {
+    Ok(Command::Help)
+}
+
+fn schema(rest: &str) -> Result<Command> {
+    Ok(match rest {
+        "" => Command::Tables,
+        table => Command::Schema(table.to_owned()),
+    })
+}
+
+fn timer(rest: &str) -> Result<Command> {
+    Ok(Command::Timer(match rest {
+        "" => None,
+        "on" => Some(true),
+        "off" => Some(false),
+        other => return Err(Error::command(format!("\"{other}\" is neither on nor off"))),
+    }))
+}
+
+fn mode(rest: &str) -> Result<Command> {
+    Ok(Command::Mode(match rest {
+        "" => None,
+        name => Some(name.parse().map_err(Error::command)?),
+    }))
+}
+
+fn max_rows(rest: &str) -> Result<Command> {
+    Ok(Command::MaxRows(match rest {
+        "" => None,
+        number => {
+            Some(number.parse().map_err(|_| Error::command(format!("\"{number}\" is no number")))?)
+        }
+    }))
+}
+
+fn output(rest: &str) -> Result<Command> {
+    Ok(Command::Output(match unquoted(rest) {
+        "" | "stdout" => None,
+        path => Some(path.into()),
+    }))
+}
+
+fn read(rest: &str) -> Result<Command> {
+    match unquoted(rest) {
+        "" => Err(Error::command("which file? write \".read FILE\"")),
+        path => Ok(Command::Read(path.into())),
+    }
+}
+
+fn unquoted(text: &str) -> &str {
+    ['\'', '"']
+        .iter()
+        .find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote))
+        .unwrap_or(text)
+}
+
+/// What `.help` shows.
+pub(crate) fn help_text() -> String {
+    let rows: Vec<_> = COMMANDS
+        .iter()
+        .map(|spec| (format!("{} {}", spec.names.join("  "), spec.argument), spec.help))
+        .collect();
+    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
+    let mut text = String::from(
+        "A statement ends with a semicolon. A file, a folder or a glob in quotes is a table:\n  \
+         select * from 'flights/*.parquet' limit 10;\n\n",
+    );
+    for (left, right) in rows {
+        text.push_str(&format!("  {left:width$}  {right}\n"));
+    }
+    text.push_str(
+        "\nTab completes, Ctrl-R searches what was typed before, Ctrl-C cancels, Ctrl-D ends.\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_have_the_names_people_know() {
+        for (text, command) in [
+            (".help", Command::Help),
+            ("\\?", Command::Help),
+            (".tables", Command::Tables),
+            ("\\d", Command::Tables),
+            ("\\dt", Command::Tables),
+            ("\\d flights", Command::Schema("flights".into())),
+            (".schema \"My Table\"", Command::Schema("\"My Table\"".into())),
+            (".timer on", Command::Timer(Some(true))),
+            ("\\timing", Command::Timer(None)),
+            (".mode  csv", Command::Mode(Some(Format::Csv))),
+            ("\\x", Command::Expanded),
+            (".maxrows 7", Command::MaxRows(Some(7))),
+            (".output 'a b.csv'", Command::Output(Some("a b.csv".into()))),
+            (".output stdout", Command::Output(None)),
+            ("\\o", Command::Output(None)),
+            ("\\i x.sql", Command::Read("x.sql".into())),
+            (".workers", Command::Workers),
+            ("\\q", Command::Quit),
+            (".exit", Command::Quit),
+        ] {
+            assert_eq!(parse(text).unwrap(), command, "{text}");
+        }
+        assert_eq!(plain_word(" EXIT; "), Some(Command::Quit));
+        assert_eq!(plain_word("exits"), None);
+    }
+
+    #[test]
+    fn unknown_commands_suggest_the_nearest() {
+        for (typed, meant) in
+            [(".hlep", ".help"), (".shcema", ".schema"), ("\\timming", "\\timing")]
+        {
+            let hint = parse(typed).unwrap_err().hint().unwrap();
+            assert_eq!(hint, format!("did you mean \"{meant}\"?"), "{typed}");
+        }
+        assert!(parse(".frobnicate").unwrap_err().hint().unwrap().contains(".help"));
+    }
+
+    #[test]
+    fn wrong_arguments_are_refused() {
+        for wrong in [".timer maybe", ".mode xml", ".maxrows many", ".read", ".quit now"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_command() {
+        let text = help_text();
+        for name in COMMANDS.iter().flat_map(|spec| spec.names) {
+            assert!(text.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The formats csv and tsv: a header, then a line per row. A null is an empty field; nested values
+//! are JSON text, which programs can read back.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::csv::WriterBuilder;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+
+use super::{Writer, json};
+
+/// Writes csv or tsv.
+pub(super) struct Delimited {
+    delimiter: u8,
+    schema: SchemaRef,
+}
+
+impl Delimited {
+    pub(super) fn csv(schema: &SchemaRef) -> Self {
+        Self { delimiter: b',', schema: flat(schema) }
+    }
+
+    pub(super) fn tsv(schema: &SchemaRef) -> Self {
+        Self { delimiter: b'\t', schema: flat(schema) }
+    }
+
+    fn write(
+        &self,
+        batch: &RecordBatch,
+        header: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ArrowError> {
+        WriterBuilder::new()
+            .with_delimiter(self.delimiter)
+            .with_header(header)
+            .build(out)
+            .write(batch)
+    }
+}
+
+impl Writer for Delimited {
+    fn start(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+        self.write(&RecordBatch::new_empty(Arc::clone(&self.schema)), true, out)
+    }
+
+    fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+        let columns = batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .map(|(field, column)| match is_text_needed(field.data_type()) {
+                true => Ok(Arc::new(json::texts(field, column)?) as ArrayRef),
+                false => Ok(Arc::clone(column)),
+            })
+            .collect::<Result<Vec<_>, ArrowError>>()?;
+        if columns.is_empty() {
+            return Ok(());
+        }
+        self.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?, false, out)
+    }
+
+    fn finish(&mut self, _out: &mut Vec<u8>) -> Result<(), ArrowError> {
+        Ok(())
+    }
+}
+
+fn is_text_needed(data_type: &DataType) -> bool {
+    data_type.is_nested()
+}
+
+/// The schema of what is written: nested columns are text.
+fn flat(schema: &SchemaRef) -> SchemaRef {
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| match is_text_needed(field.data_type()) {
+            true => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
+            // A column of a stream may hold nulls that its schema does not announce.
+            false => Arc::new(field.as_ref().clone().with_nullable(true)),
+        })
+        .collect();
+    Arc::new(Schema::new(fields))
+}

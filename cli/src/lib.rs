@@ -1,0 +1,46 @@
+//! bigsql: SQL at a prompt and in scripts, over a [`bigslice::Session`]. As a library it gives a
+//! tool that embeds bigslice the same prompt, with the tool's own tables and functions: see
+//! [`Shell`].
+//!
+//! From the command line to the screen:
+//!
+//! 1. [`args`] is what the user typed, [`environment`] what the surroundings say, [`config`] what
+//!    the program makes of both.
+//! 2. [`start`] builds the session and hands it to a [`Shell`].
+//! 3. [`repl`] reads statements at a prompt, or [`shell`] reads a script; [`script`] finds where
+//!    each ends, and which are commands of the shell ([`command`]).
+//! 4. [`run`] has the engine run a statement and sends each batch of its result through a
+//!    [`mod@format`] to the [`output`]. Nothing is collected on the way.
+//! 5. What is not a result goes to the [`console`]: errors as [`report`] words them, the lines of
+//!    the machines, progress, times. [`signals`] stop what runs.
+
+mod args;
+mod cell;
+mod command;
+mod complete;
+mod config;
+mod console;
+mod environment;
+mod error;
+mod format;
+mod highlight;
+mod history;
+mod output;
+mod repl;
+mod report;
+mod run;
+mod script;
+mod shell;
+mod signals;
+mod size;
+mod start;
+mod tpch;
+mod types;
+mod vocabulary;
+
+pub use console::Console;
+pub use error::{Error, Result};
+pub use format::Format;
+pub use shell::{Options, Shell, Status};
+pub use signals::Signal;
+pub use start::main;

@@ -1,0 +1,208 @@
+//! Runs one statement: from its text to the bytes of its result, with progress, cancellation and
+//! the line that says how long it took.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow::array::{Array, RecordBatch, UInt64Array};
+use bigslice::{Query, Statement};
+use futures::StreamExt;
+use tokio::time::MissedTickBehavior;
+
+use crate::cell;
+use crate::console::Console;
+use crate::error::{Error, Result};
+use crate::format::{self, Format};
+use crate::shell::Shell;
+use crate::signals::Signal;
+
+/// A query that takes longer than this shows that it is at work.
+const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+
+/// How often that is brought up to date.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// Rows that are turned into text at once: the text of a batch may be many times its size.
+const ROWS_AT_ONCE: usize = 1_024;
+
+/// What a statement left behind.
+enum Outcome {
+    /// A result of so many rows.
+    Rows(usize),
+    /// So many rows were written somewhere.
+    Written(u64),
+    /// Nothing to count.
+    Done,
+}
+
+/// How far a statement has come, for the line that shows it.
+#[derive(Default)]
+struct Progress {
+    rows: AtomicUsize,
+    /// The result has begun to appear on the terminal: from here on it is the progress.
+    on_screen: AtomicBool,
+}
+
+impl Shell {
+    /// Runs a statement and writes its result. A signal stops it.
+    pub(crate) async fn statement(&mut self, statement: &Statement) -> Result<()> {
+        let started = Instant::now();
+        let signal = self.signals.as_ref().map(|signals| signals.next());
+        let console = self.console.clone();
+        let result = {
+            let progress = Progress::default();
+            let mut execution = pin!(self.execute(statement, &progress));
+            let mut signal = pin!(wait(signal));
+            let mut tick =
+                tokio::time::interval_at((started + PROGRESS_AFTER).into(), PROGRESS_EVERY);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                tokio::select! {
+                    biased;
+                    signal = &mut signal => break Err(Error::Interrupted(signal)),
+                    result = &mut execution => break result,
+                    _ = tick.tick() => show_progress(&console, started, &progress),
+                }
+            }
+            // Here the execution is dropped, and with it the query is cancelled.
+        };
+        self.console.end_progress();
+        match result {
+            Ok(outcome) => {
+                self.output.keep()?;
+                if self.timer {
+                    self.console.say(&timing(&outcome, started.elapsed()));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.output.take_back()?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn execute(&mut self, statement: &Statement, progress: &Progress) -> Result<Outcome> {
+        let query = self.session.query(statement).await?;
+        if query.returns_rows() {
+            self.write_rows(query, progress).await
+        } else {
+            self.finish(query).await
+        }
+    }
+
+    async fn write_rows(&mut self, query: Query, progress: &Progress) -> Result<Outcome> {
+        let mut writer = format::writer(self.format, &query.schema(), self.layout());
+        let mut stream = query.stream().await?;
+        let escaped = self.output.is_terminal() && !self.format.is_for_people();
+        let mut out = Vec::new();
+        let wrong = |e: arrow::error::ArrowError| Error::command(e.to_string());
+        writer.start(&mut out).map_err(wrong)?;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(Error::of_stream)?;
+            for piece in pieces(&batch) {
+                writer.batch(&piece, &mut out).map_err(wrong)?;
+                self.send(&mut out, escaped, progress)?;
+            }
+            progress.rows.fetch_add(batch.num_rows(), Ordering::Relaxed);
+            // A result that is always ready would leave no turn to the signal and the progress.
+            tokio::task::yield_now().await;
+        }
+        writer.finish(&mut out).map_err(wrong)?;
+        self.send(&mut out, escaped, progress)?;
+        Ok(Outcome::Rows(progress.rows.load(Ordering::Relaxed)))
+    }
+
+    /// Sends on what a writer wrote. A format that is for programs does not escape what could
+    /// harm a terminal: it is done here if there is one.
+    fn send(&mut self, out: &mut Vec<u8>, escaped: bool, progress: &Progress) -> Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        if self.output.is_terminal() {
+            progress.on_screen.store(true, Ordering::Relaxed);
+            self.console.end_progress();
+        }
+        if escaped {
+            let tabs = matches!(self.format, Format::Tsv);
+            let text = String::from_utf8_lossy(out);
+            let lines = text.split_inclusive('\n').map(|line| match tabs {
+                true => line.split('\t').map(cell::escape).collect::<Vec<_>>().join("\t"),
+                false => cell::escape(line).into_owned(),
+            });
+            let text: String = lines.collect();
+            self.output.write(text.as_bytes())?;
+        } else {
+            self.output.write(out)?;
+        }
+        out.clear();
+        Ok(())
+    }
+
+    /// Runs a statement that gives no rows to the user.
+    async fn finish(&mut self, query: Query) -> Result<Outcome> {
+        let mut stream = query.stream().await?;
+        let mut written = None;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(Error::of_stream)?;
+            if let Some(count) = count_in(&batch) {
+                written = Some(written.unwrap_or(0) + count);
+            }
+        }
+        let outcome = written.map_or(Outcome::Done, Outcome::Written);
+        // On a terminal the line that says how long it took says this too.
+        let said = self.timer && self.output.is_terminal();
+        if self.format.is_for_people() && !self.console.is_quiet() && !said {
+            self.output.write(format!("{}\n", words(&outcome)).as_bytes())?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// The signal, or nothing for ever where nobody listens.
+async fn wait(signal: Option<impl Future<Output = Signal>>) -> Signal {
+    match signal {
+        Some(signal) => signal.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn pieces(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + '_ {
+    (0..batch.num_rows())
+        .step_by(ROWS_AT_ONCE)
+        .map(|start| batch.slice(start, ROWS_AT_ONCE.min(batch.num_rows() - start)))
+}
+
+/// The number of rows that a statement which writes says it has written.
+fn count_in(batch: &RecordBatch) -> Option<u64> {
+    if batch.num_columns() != 1 {
+        return None;
+    }
+    let counts = batch.column(0).as_any().downcast_ref::<UInt64Array>()?;
+    (!counts.is_empty()).then(|| counts.iter().flatten().sum())
+}
+
+fn words(outcome: &Outcome) -> String {
+    let written = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    match outcome {
+        Outcome::Rows(rows) => cell::counted(*rows, "row"),
+        Outcome::Written(rows) => format!("{} written", cell::counted(written(*rows), "row")),
+        Outcome::Done => "done".to_owned(),
+    }
+}
+
+fn timing(outcome: &Outcome, elapsed: Duration) -> String {
+    format!("{} in {:.3} s", words(outcome), elapsed.as_secs_f64())
+}
+
+fn show_progress(console: &Console, started: Instant, progress: &Progress) {
+    if progress.on_screen.load(Ordering::Relaxed) {
+        return;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    console.progress(&match progress.rows.load(Ordering::Relaxed) {
+        0 => format!("{seconds:.1} s"),
+        rows => format!("{seconds:.1} s, {}", cell::counted(rows, "row")),
+    });
+}

@@ -1,0 +1,131 @@
+//! Signals from outside: the first one asks the running statement to stop, and whoever waits for
+//! [`Signals::next`] gets to know. A second one, while the first is not yet dealt with, ends the
+//! process on the spot; whatever that leaves behind, the leases of the machines clean up.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// At a prompt, a second Ctrl-C within this time is the same gesture as the first: people press
+/// it twice. After it, they mean it.
+const SAME_GESTURE: Duration = Duration::from_secs(1);
+
+/// A request to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// `kill` without a signal's name.
+    Terminate,
+    /// The terminal is gone.
+    Hangup,
+}
+
+impl Signal {
+    /// The exit code of a process that a signal ended, by the custom of shells.
+    pub fn exit_code(self) -> u8 {
+        128 + match self {
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+            Self::Hangup => 1,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupt => "cancelled",
+            Self::Terminate => "told to end",
+            Self::Hangup => "the terminal was closed",
+        })
+    }
+}
+
+/// The signals that were not yet dealt with.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    pending: watch::Sender<Option<Signal>>,
+    /// Listens until this is dropped.
+    _listener: JoinSet<()>,
+}
+
+/// Whether someone sits at a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Prompt,
+    Script,
+}
+
+impl Signals {
+    /// Starts to listen. Must be called within a runtime.
+    pub(crate) fn listen(presence: Presence) -> std::io::Result<Self> {
+        let pending = watch::Sender::new(None);
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut listener = JoinSet::new();
+        let sender = pending.clone();
+        listener.spawn(async move {
+            let mut first: Option<Instant> = None;
+            loop {
+                let signal = tokio::select! {
+                    Some(()) = interrupt.recv() => Signal::Interrupt,
+                    Some(()) = terminate.recv() => Signal::Terminate,
+                    Some(()) = hangup.recv() => Signal::Hangup,
+                    else => return,
+                };
+                let now = Instant::now();
+                match sender.borrow().is_some().then_some(first).flatten() {
+                    None => first = Some(now),
+                    Some(first) => {
+                        let again = now.duration_since(first) > SAME_GESTURE;
+                        if presence == Presence::Script || again {
+                            exit_now(signal);
+                        }
+                    }
+                }
+                sender.send_modify(|pending| {
+                    // To end outranks to cancel.
+                    if signal != Signal::Interrupt || pending.is_none() {
+                        *pending = Some(signal);
+                    }
+                });
+            }
+        });
+        Ok(Self { pending, _listener: listener })
+    }
+
+    /// The signal that waits to be dealt with; if there is none, the next one.
+    pub(crate) fn next(&self) -> impl Future<Output = Signal> + Send + use<> {
+        let mut pending = self.pending.subscribe();
+        async move {
+            match pending.wait_for(Option::is_some).await.map(|signal| *signal) {
+                Ok(Some(signal)) => signal,
+                // Nobody listens any more, so nothing will come.
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
+    /// A Ctrl-C was dealt with: the next one is a first one again. Other signals stay, for they
+    /// ask for the end of everything.
+    pub(crate) fn cancelled(&self) {
+        self.pending.send_modify(|pending| {
+            if *pending == Some(Signal::Interrupt) {
+                *pending = None;
+            }
+        });
+    }
+}
+
+fn exit_now(signal: Signal) -> ! {
+    // If the editor was at work the terminal is in raw mode; where it was not this does nothing,
+    // and if it fails there is no one left to tell.
+    let _ = crossterm::terminal::disable_raw_mode();
+    std::process::exit(signal.exit_code().into())
+}

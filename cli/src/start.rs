@@ -1,0 +1,170 @@
+//! From the command line to a shell at work, and to the exit code.
+//!
+//! The end, in order, whatever the reason for it: the running statement is dropped, which cancels
+//! it; a file that is not complete is removed; the session stops its machines and waits for them;
+//! the process ends without waiting for threads that still sit in a read.
+
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use bigslice::{Error as EngineError, Session};
+
+use crate::args::{Args, Input};
+use crate::config::{Config, SessionConfig, Task};
+use crate::console::Console;
+use crate::environment::Surroundings;
+use crate::error::{Error, Result};
+use crate::output::Appear;
+use crate::report::{Origin, report};
+use crate::shell::{Flow, Shell, Status};
+use crate::signals::{Presence, Signals};
+use crate::tpch;
+
+/// Threads for I/O and for waiting. The engine has threads of its own to compute on.
+const THREADS: usize = 2;
+
+/// Machines that take longer than this to start are waited for in sight of the user.
+const WAITING_AFTER: Duration = Duration::from_millis(300);
+
+/// How often the time of waiting is brought up to date.
+const WAITING_EVERY: Duration = Duration::from_millis(200);
+
+/// Where no terminal can show it in place, waiting is mentioned once, after this.
+const WAITING_SAID_AFTER: Duration = Duration::from_secs(5);
+
+/// The exit code for wrong usage.
+const WRONG_USAGE: u8 = 2;
+
+/// The whole program, after [`bigslice::worker_main`] has said that this process is no worker.
+pub fn main() -> ExitCode {
+    let (args, inputs) = Args::read(std::env::args_os());
+    let config = Config::new(args, inputs, Surroundings::read());
+    let console = Console::new(config.options.quiet, !config.options.no_color);
+    if let Some(filter) = &config.log {
+        log_to_stderr(filter);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("bigsql")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => return failed(&Error::io("cannot start threads", e), &console).into(),
+    };
+    let code = runtime.block_on(run(config, console));
+    runtime.shutdown_background();
+    code.into()
+}
+
+async fn run(config: Config, console: Console) -> u8 {
+    let presence = match config.task {
+        Task::Prompt => Presence::Prompt,
+        _ => Presence::Script,
+    };
+    let signals = match Signals::listen(presence) {
+        Ok(signals) => signals,
+        Err(e) => return failed(&Error::io("cannot listen for signals", e), &console),
+    };
+    let Config { task, session, options, output, .. } = config;
+    if let Task::Tpch(task) = task {
+        return match tpch::run(task, &console, &signals).await {
+            Ok(()) => 0,
+            Err(e) => failed(&e, &console),
+        };
+    }
+    let session = match open(&session, &console, &signals).await {
+        Ok(session) => session,
+        Err(e) => return failed(&e, &console),
+    };
+    let mut shell = Shell::with_options(session.clone(), options).on(console.clone());
+    shell.signals = Some(signals);
+    let status = work(&mut shell, task, output.as_deref()).await;
+    session.shutdown().await;
+    match status {
+        Ok(status) => status.exit_code(),
+        Err(e) => failed(&e, &console),
+    }
+}
+
+async fn work(shell: &mut Shell, task: Task, output: Option<&std::path::Path>) -> Result<Status> {
+    if matches!(task, Task::Prompt) {
+        shell.appear = Appear::PerStatement;
+    }
+    if output.is_some() {
+        shell.send_output_to(output)?;
+    }
+    let inputs = match task {
+        Task::Prompt => return shell.prompt().await,
+        Task::StandardInput => return shell.standard_input().await,
+        Task::Inputs(inputs) => inputs,
+        Task::Tpch(_) => return Ok(Status::Done),
+    };
+    let mut result = Ok(Flow::Continue);
+    for input in inputs {
+        result = match input {
+            Input::Text(text) => shell.script(&text, None).await,
+            Input::File(path) => shell.file(&path).await,
+        };
+        if result != Ok(Flow::Continue) {
+            break;
+        }
+    }
+    shell.end_of_scripts(result)
+}
+
+/// Builds the session. A signal stops that too.
+async fn open(config: &SessionConfig, console: &Console, signals: &Signals) -> Result<Session> {
+    let started = Instant::now();
+    let machines = config.system.machines();
+    let session = {
+        let mut build = pin!(config.builder(console.sink()).build());
+        let mut signal = pin!(signals.next());
+        let mut waiting = tokio::time::interval_at((started + WAITING_AFTER).into(), WAITING_EVERY);
+        let mut said = false;
+        loop {
+            tokio::select! {
+                biased;
+                signal = &mut signal => break Err(Error::Interrupted(signal)),
+                session = &mut build => break session.map_err(Error::from),
+                _ = waiting.tick() => {
+                    let seconds = started.elapsed().as_secs_f64();
+                    let text = format!("waiting for workers 0/{machines} ({seconds:.1} s)");
+                    if !said && !console.is_terminal() && started.elapsed() > WAITING_SAID_AFTER {
+                        console.say(&text);
+                        said = true;
+                    }
+                    console.progress(&text);
+                }
+            }
+        }
+    };
+    console.end_progress();
+    let session = session?;
+    if let Some(scale) = config.tpch {
+        session.register_tpch(scale)?;
+    }
+    Ok(session)
+}
+
+/// Tells the user why nothing could be done, and gives the exit code for it.
+fn failed(error: &Error, console: &Console) -> u8 {
+    match error {
+        Error::OutputClosed => return 0,
+        Error::Interrupted(signal) => return signal.exit_code(),
+        _ => console.error(&report(error, None, Origin::default(), console.paint())),
+    }
+    match error {
+        Error::Statement(error) if matches!(**error, EngineError::Config { .. }) => WRONG_USAGE,
+        _ => Status::Failed.exit_code(),
+    }
+}
+
+fn log_to_stderr(filter: &str) {
+    // A second subscriber is refused, which cannot be: this is called once.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .try_init();
+}

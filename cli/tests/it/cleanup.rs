@@ -1,0 +1,153 @@
+//! However the driver ends, nothing of it is left: no process, no temporary file.
+
+use std::process::Child;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::command::bigsql;
+use crate::process::{Process, started_by, until, until_gone};
+
+/// A query that is still running whenever the driver is told to end.
+const ENDLESS: &str = "select sum(a.v * b.v) from generate_series(1, 3000000) a (v) \
+     join generate_series(1, 3000000) b (v) on a.v % 10 = b.v % 10";
+
+/// Workers are up, and have work, within this.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+/// A driver that can still act cleans up within this.
+const END_DEADLINE: Duration = Duration::from_secs(15);
+/// The lease of local machines, and time for them to act on it.
+const LEASE_DEADLINE: Duration = Duration::from_secs(10 + 10);
+
+/// A driver with two workers, in the middle of a query.
+struct Running {
+    driver: Child,
+    all: Vec<Process>,
+    folder: TempDir,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let driver = bigsql(folder.path(), &["--workers", "2", "-c", ENDLESS]).spawn();
+        let driver = driver.expect("the program");
+        let id = driver.id();
+        until(START_DEADLINE, "two workers", || async { started_by(id).len() >= 2 }).await;
+        let mut all = started_by(id);
+        all.extend(Process::of(id));
+        // A quarter of a second of work is more than starting takes: the query runs.
+        until(START_DEADLINE, "a query that runs", || async {
+            all.iter().map(Process::cpu_ticks).sum::<u64>() > 100
+        })
+        .await;
+        assert!(!Self::left(&folder).is_empty(), "no temporary folder: this test shows nothing");
+        Self { driver, all, folder }
+    }
+
+    fn left(folder: &TempDir) -> Vec<String> {
+        let entries = std::fs::read_dir(folder.path()).expect("a folder");
+        entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .filter(|name| name != ".local")
+            .collect()
+    }
+
+    /// Nothing may be left by `deadline`; returns the driver's exit code.
+    async fn check(mut self, deadline: Duration) -> Option<i32> {
+        let mut code = None;
+        until(deadline, "the end of the driver", || {
+            let ended = self.driver.try_wait().expect("a child");
+            code = ended.and_then(|status| status.code());
+            async move { ended.is_some() }
+        })
+        .await;
+        until_gone(&self.all, deadline).await;
+        until(deadline, "an empty temporary folder", || async {
+            Self::left(&self.folder).is_empty()
+        })
+        .await;
+        code
+    }
+
+    fn tell(&self, signal: Signal) {
+        Process::of(self.driver.id()).expect("a driver that runs").signal(signal);
+    }
+}
+
+impl Drop for Running {
+    /// If the test has failed nothing may stay either.
+    fn drop(&mut self) {
+        for process in &self.all {
+            process.signal(Signal::KILL);
+        }
+        // It has ended, or was just killed.
+        let _ = self.driver.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_ctrl_c_nothing_is_left() {
+    let running = Running::start().await;
+    running.tell(Signal::INT);
+    assert_eq!(running.check(END_DEADLINE).await, Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_sigterm_nothing_is_left() {
+    let running = Running::start().await;
+    running.tell(Signal::TERM);
+    assert_eq!(running.check(END_DEADLINE).await, Some(143));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_closed_terminal_nothing_is_left() {
+    let running = Running::start().await;
+    running.tell(Signal::HUP);
+    assert_eq!(running.check(END_DEADLINE).await, Some(129));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_kill_9_of_the_driver_nothing_is_left() {
+    let running = Running::start().await;
+    running.tell(Signal::KILL);
+    assert_eq!(running.check(LEASE_DEADLINE).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_stopped_driver_no_worker_is_left() {
+    let running = Running::start().await;
+    running.tell(Signal::STOP);
+    let workers: Vec<_> =
+        running.all.iter().filter(|p| p.pid != running.driver.id()).cloned().collect();
+    assert!(workers.len() >= 2);
+    until_gone(&workers, LEASE_DEADLINE).await;
+    running.tell(Signal::KILL);
+    // It held its folder to the end, and nobody is left to remove it but the next driver.
+    let driver = Process::of(running.driver.id()).into_iter().collect::<Vec<_>>();
+    until_gone(&driver, END_DEADLINE).await;
+    let next = bigsql(running.folder.path(), &["--workers", "1", "-c", "select 1"]).output();
+    assert!(next.expect("the program").status.success());
+    running.check(END_DEADLINE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_clean_end_nothing_is_left() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let sql = "select count(*) from generate_series(1, 100000)";
+    let mut driver = bigsql(folder.path(), &["--workers", "3", "-c", sql]).spawn().expect("it");
+    let mut seen: Vec<Process> = Vec::new();
+    until(START_DEADLINE, "the end", || {
+        for process in started_by(driver.id()) {
+            if !seen.contains(&process) {
+                seen.push(process);
+            }
+        }
+        let ended = driver.try_wait().expect("a child").is_some();
+        async move { ended }
+    })
+    .await;
+    assert!(seen.len() >= 3, "only {seen:?} were seen");
+    until_gone(&seen, END_DEADLINE).await;
+    assert_eq!(Running::left(&folder), Vec::<String>::new());
+}

@@ -1,0 +1,19 @@
+//! The integration tests, one program: each would link DataFusion once more.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests fail by panics and print seeds"
+)]
+
+mod cells;
+mod cleanup;
+mod command;
+mod harness;
+mod loss;
+mod panics;
+mod process;
+mod s3;
+mod slt;
+mod tpch;

@@ -1,0 +1,124 @@
+//! Looking at processes through `/proc`: which a process has started, whether they still run, what
+//! they use. A process is known by its id and its start, for ids are used again.
+
+use std::collections::HashMap;
+use std::fs;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often a condition is looked at again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// One process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    start: u64,
+}
+
+/// What `/proc/<pid>/stat` says.
+struct Stat {
+    state: char,
+    parent: u32,
+    cpu_ticks: u64,
+    start: u64,
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold blanks and parentheses; what follows the last one does not.
+    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
+    let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: number(1)? as u32,
+        cpu_ticks: number(11)? + number(12)?,
+        start: number(19)?,
+    })
+}
+
+impl Process {
+    /// The process that has this id now.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        Some(Self { pid, start: stat(pid)?.start })
+    }
+
+    /// Whether it still runs; one that nobody has waited for yet does not.
+    pub(crate) fn is_alive(&self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.start == self.start && stat.state != 'Z')
+    }
+
+    /// The time it has computed, in ticks of 10 ms.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        stat(self.pid).map_or(0, |stat| stat.cpu_ticks)
+    }
+
+    /// The most memory it ever held, in KiB.
+    pub(crate) fn resident_max_kib(&self) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches("kB").trim().parse().ok()
+    }
+
+    /// Sends it a signal; one that is gone is left alone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if self.is_alive()
+            && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+        {
+            // It may have ended since: that is what most signals are for.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// All that a process has started, and what those have.
+pub(crate) fn started_by(pid: u32) -> Vec<Process> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for entry in entries.flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        if let Some(stat) = stat(pid) {
+            children.entry(stat.parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut open = vec![pid];
+    while let Some(pid) = open.pop() {
+        for child in children.remove(&pid).unwrap_or_default() {
+            found.extend(Process::of(child));
+            open.push(child);
+        }
+    }
+    found
+}
+
+/// Waits until `holds` does, and says what was waited for if that takes longer than `deadline`.
+pub(crate) async fn until<F>(deadline: Duration, what: &str, mut holds: impl FnMut() -> F)
+where
+    F: Future<Output = bool>,
+{
+    let end = Instant::now() + deadline;
+    while !holds().await {
+        assert!(Instant::now() < end, "not within {deadline:?}: {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits until none of these runs any more.
+pub(crate) async fn until_gone(processes: &[Process], deadline: Duration) {
+    let what = format!("the end of {processes:?}");
+    until(deadline, &what, || async { !processes.iter().any(Process::is_alive) }).await;
+}
+
+/// Waits until these compute nothing: less than a tenth of the time, for half a second.
+pub(crate) async fn until_idle(processes: &[Process], deadline: Duration) {
+    let ticks = || processes.iter().map(Process::cpu_ticks).sum::<u64>();
+    until(deadline, "machines without work", || async {
+        let before = ticks();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        ticks() - before <= 5
+    })
+    .await;
+}

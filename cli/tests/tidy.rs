@@ -1,0 +1,128 @@
+//! House rules that a compiler does not check: arrows between the crates, crates that must never
+//! come in, a header on every file, names that say nothing, and files that have grown too long.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be read fails the test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which crates of ours each folder may name under `[dependencies]`.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("cluster", &[]),
+    ("planner", &[]),
+    ("flight", &["bigslice-cluster"]),
+    ("engine", &["bigslice-cluster", "bigslice-flight", "bigslice-planner"]),
+    ("cli", &["bigslice", "bigslice-features"]),
+    ("benches", &["bigslice", "bigslice-features", "bigsql"]),
+    ("features", &[]),
+];
+
+/// What a folder must not depend on even from outside the workspace.
+const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
+    ("cluster", &["arrow", "arrow-flight", "datafusion", "datafusion-distributed", "parquet"]),
+    ("planner", &["tokio", "tonic", "object_store", "arrow-flight", "futures"]),
+];
+
+/// Crates that would bring a second TLS stack or a build tool beyond a C compiler.
+const BANNED: &[&str] = &[
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "cmake",
+    "native-tls",
+    "openssl",
+    "openssl-sys",
+    "prost-build",
+    "protobuf-src",
+];
+
+/// Module names that say nothing about what is inside.
+const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "util", "utils"];
+
+/// Lines after which a source file without tests is split; data tables and tests may be longer.
+const LINES_MAX: usize = 700;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").into()
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The names under `[dependencies]` of a manifest (dev-dependencies may point anywhere).
+fn dependencies(folder: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+    let mut inside = false;
+    let mut names = Vec::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            inside = line.trim() == "[dependencies]";
+        } else if inside && let Some(end) = line.find([' ', '.', '=']) {
+            names.push(line[..end].to_owned());
+        }
+    }
+    assert!(!names.is_empty(), "no dependencies read from {folder}/Cargo.toml");
+    names
+}
+
+#[test]
+fn arrows_between_crates_run_one_way() {
+    for (folder, allowed) in ARROWS {
+        for name in dependencies(folder) {
+            let ours = name.starts_with("bigslice") || name == "bigsql";
+            assert!(
+                !ours || allowed.contains(&name.as_str()),
+                "{folder} must not depend on {name}: see the arrows in ARCHITECTURE.md"
+            );
+        }
+    }
+    for (folder, banned) in MUST_NOT_KNOW {
+        for name in dependencies(folder) {
+            assert!(!banned.contains(&name.as_str()), "{folder} must not know {name}");
+        }
+    }
+}
+
+#[test]
+fn banned_crates_stay_out_of_the_tree() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    assert!(lock.contains("name = \"ring\""), "the lock file names ring");
+    for name in BANNED {
+        assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} came into Cargo.lock");
+    }
+}
+
+#[test]
+fn every_file_has_a_header_a_telling_name_and_a_bearable_length() {
+    let mut files = Vec::new();
+    for (folder, _) in ARROWS {
+        rust_files(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 20, "only {} source files were found", files.len());
+    let mut complaints = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
+        let is_test = file.components().any(|part| part.as_os_str() == "tests");
+        if !text.starts_with("//!") {
+            complaints.insert(file.clone(), "does not start with a `//!` header".to_owned());
+        }
+        if EMPTY_NAMES.contains(&stem.as_str()) {
+            complaints.insert(file.clone(), format!("\"{stem}\" says nothing: name the concept"));
+        }
+        let lines = text.lines().count();
+        if !is_test && lines > LINES_MAX {
+            complaints.insert(file, format!("{lines} lines: look for a seam"));
+        }
+    }
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}

@@ -1,0 +1,118 @@
+//! The one error type of this crate: its variants are what a caller can do something about.
+
+use std::io;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::identity::MachineName;
+
+/// An error of anybody else's, boxed.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with machines.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused something.
+    #[error("could not {attempt}")]
+    Io {
+        /// What was attempted, as the end of a sentence.
+        attempt: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A key or certificate could not be made, signed or loaded.
+    #[error("could not {attempt}")]
+    Certificate {
+        /// What was attempted, as the end of a sentence.
+        attempt: &'static str,
+        /// Why it failed.
+        source: BoxError,
+    },
+    /// A name, certificate or address does not say what it must.
+    #[error("{0}")]
+    Identity(String),
+    /// The conversation by which a worker joins a session broke off or made no sense.
+    #[error("enrolment: {0}")]
+    Enrolment(String),
+    /// A machine ended, or failed, before it was ready.
+    #[error("machine \"{machine}\" could not start: {reason}")]
+    Start {
+        /// The machine that did not come up.
+        machine: MachineName,
+        /// The reason, with the machine's last words where there are any.
+        reason: String,
+    },
+    /// No verified connection to a machine could be made.
+    #[error("could not connect to \"{url}\": {reason}")]
+    Connect {
+        /// The machine's address.
+        url: Url,
+        /// The chain of causes, outermost first.
+        reason: String,
+    },
+    /// A machine was reached but did not do what it was asked to.
+    #[error("machine \"{machine}\" did not answer \"{method}\"")]
+    Call {
+        /// The machine that was called.
+        machine: MachineName,
+        /// The method of the control service.
+        method: &'static str,
+        /// The status of the call.
+        source: Box<tonic::Status>,
+    },
+    /// Fewer machines run than were asked for.
+    #[error("{running} of {wanted} machines run after {} ms: {reason}", waited.as_millis())]
+    TooFew {
+        /// How many were asked for.
+        wanted: usize,
+        /// How many run.
+        running: usize,
+        /// How long was waited.
+        waited: Duration,
+        /// The last thing that kept one from starting.
+        reason: String,
+    },
+    /// The fleet was shut down.
+    #[error("the fleet is shut down")]
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn io(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let attempt = attempt.into();
+        move |source| Self::Io { attempt, source }
+    }
+
+    pub(crate) fn certificate<E: Into<BoxError>>(attempt: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Certificate { attempt, source: source.into() }
+    }
+
+    /// Whether the same call may succeed later, on this machine or on another.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Call { .. } | Self::TooFew { .. })
+    }
+}
+
+/// The messages of an error and of its causes, outermost first, without repeating what a message
+/// already quotes from its cause.
+pub(crate) fn chain(err: &(dyn std::error::Error + 'static)) -> String {
+    /// Deeper chains than this are cycles or noise.
+    const CAUSES_MAX: usize = 16;
+    let mut text = err.to_string();
+    let mut next = err.source();
+    for _ in 0..CAUSES_MAX {
+        let Some(cause) = next else { break };
+        let message = cause.to_string();
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        next = cause.source();
+    }
+    text
+}

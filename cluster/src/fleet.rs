@@ -1,0 +1,321 @@
+//! The machines of a session, as whoever uses them sees them. A [`Fleet`] owns the session: its
+//! authority, its folder, its I/O runtime, and the [`keeper`] that keeps the machines.
+//!
+//! Ends: [`Fleet::shutdown`] asks the machines to stop. Dropping the last clone kills them. A driver
+//! that is killed leaves it to the machines, which notice.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use url::Url;
+
+use crate::authority::{Authority, Validity};
+use crate::connector::Connector;
+use crate::control::{Control, MachineInfo};
+use crate::credentials::Credentials;
+use crate::enrolment::Enroler;
+use crate::error::{Error, Result, chain};
+use crate::folder::SessionFolder;
+use crate::identity::{Peer, SessionId};
+use crate::keeper::{self, Post};
+use crate::log::{Log, LogSink};
+use crate::machine::{Machine, State};
+use crate::roster::{Loss, Roster};
+use crate::system::System;
+
+/// Sockets, TLS and leases of the driver; rows are computed elsewhere.
+const IO_THREADS: usize = 2;
+/// A shorter lease would lapse while a busy host does something else.
+const LEASE_MIN: Duration = Duration::from_millis(200);
+/// Certificates count in whole seconds, and are renewed when a lease is.
+const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(2);
+/// A machine that lives answers a ping far faster, however busy its cores are.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// A machine that does not answer a ping may be about to be reaped, which gives the better reason.
+const EXIT_GRACE: Duration = Duration::from_millis(200);
+/// What is printed at the very end is waited for, but not by a user whose terminal is stuck.
+const FLUSH_GRACE: Duration = Duration::from_secs(1);
+/// How long dropping a fleet may take.
+const DROP_GRACE: Duration = Duration::from_secs(3);
+/// Between two looks, while a fleet is dropped.
+const DROP_PAUSE: Duration = Duration::from_millis(2);
+
+/// What a fleet is to be.
+#[derive(Clone)]
+pub struct FleetConfig {
+    /// How many machines are kept.
+    pub machines: usize,
+    /// Given to their services as it is.
+    pub settings: Bytes,
+    /// How long a machine lives without hearing from the driver, and how long the driver waits for
+    /// a machine that does not answer before it is taken for lost.
+    pub lease: Duration,
+    /// Where the session's folder is made.
+    pub temp_root: PathBuf,
+    /// Takes the machines' output and the fleet's own messages.
+    pub log: LogSink,
+    /// How long a certificate is valid; it is renewed at half of that. At most 24 hours.
+    pub certificate_life: Duration,
+}
+
+impl Default for FleetConfig {
+    /// No machines yet, leases of 10 s, certificates of 12 hours; output is dropped.
+    fn default() -> Self {
+        Self {
+            machines: 0,
+            settings: Bytes::new(),
+            lease: Duration::from_secs(10),
+            temp_root: std::env::temp_dir(),
+            log: Arc::new(|_| {}),
+            certificate_life: Duration::from_secs(12 * 60 * 60),
+        }
+    }
+}
+
+impl fmt::Debug for FleetConfig {
+    /// Without the settings, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetConfig")
+            .field("machines", &self.machines)
+            .field("lease", &self.lease)
+            .field("temp_root", &self.temp_root)
+            .field("certificate_life", &self.certificate_life)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A set of machines that is kept complete. Clones are the same fleet.
+#[derive(Clone)]
+pub struct Fleet {
+    owner: Arc<Owner>,
+}
+
+struct Owner {
+    post: Arc<Post>,
+    runtime: Option<Runtime>,
+    done: watch::Receiver<bool>,
+    _keeper: AbortOnDropHandle<()>,
+}
+
+impl Fleet {
+    /// Starts all machines at once. Returns when all run, or says why one could not.
+    pub async fn start(system: Arc<dyn System>, config: FleetConfig) -> Result<Self> {
+        let fleet = Self { owner: Arc::new(Owner::new(system, config)?) };
+        let post = &fleet.owner.post;
+        let mut changes = post.roster.changes();
+        loop {
+            changes.borrow_and_update();
+            if post.roster.running().len() >= post.wanted {
+                return Ok(fleet);
+            }
+            if let Some(failure) = post.roster.failure() {
+                fleet.shutdown().await;
+                return Err(Error::Start { machine: failure.machine, reason: failure.reason });
+            }
+            // Never an error: the roster lives in the fleet.
+            drop(changes.changed().await);
+        }
+    }
+
+    /// The session that it is.
+    pub fn session(&self) -> &SessionId {
+        self.owner.post.enroler.authority.session()
+    }
+
+    /// The name of the system that its machines are from.
+    pub fn system(&self) -> &'static str {
+        self.owner.post.system.name()
+    }
+
+    /// How many machines are kept.
+    pub fn size(&self) -> usize {
+        self.owner.post.wanted
+    }
+
+    /// The driver's own folder for temporary files, which ends with the session.
+    pub fn scratch(&self) -> PathBuf {
+        self.owner.post.folder.driver()
+    }
+
+    /// The machines that run, oldest first.
+    pub fn machines(&self) -> Vec<Machine> {
+        self.owner.post.roster.running()
+    }
+
+    /// The addresses of the machines that run, oldest first.
+    pub fn urls(&self) -> Vec<Url> {
+        self.machines().iter().filter_map(|m| m.url().cloned()).collect()
+    }
+
+    /// Counts the machines lost so far.
+    pub fn losses(&self) -> watch::Receiver<u64> {
+        self.owner.post.roster.losses()
+    }
+
+    /// The machines lost so far, oldest first.
+    pub fn lost(&self) -> Vec<Loss> {
+        self.owner.post.roster.lost()
+    }
+
+    /// Asks every machine now whether it lives. Those that do not answer in 2 s are taken for lost.
+    /// Returns all losses known then. For whoever saw a connection break and must know whether a
+    /// machine is behind it.
+    pub async fn verify(&self) -> Vec<Loss> {
+        join_all(self.machines().into_iter().map(|machine| async move {
+            let Some(trouble) = self.ping(&machine).await else { return };
+            // Its end may be known better in a moment.
+            if tokio::time::timeout(EXIT_GRACE, machine.wait(State::Stopped)).await.is_err() {
+                machine.condemn(trouble);
+                machine.wait(State::Stopped).await;
+            }
+        }))
+        .await;
+        self.lost()
+    }
+
+    /// Asks `machine` what it has.
+    pub async fn info(&self, machine: &Machine) -> Result<MachineInfo> {
+        let url = machine.url().ok_or(Error::Closed)?;
+        let channel = self.owner.post.connector.connect(url).await?;
+        Control::new(machine.name().clone(), channel).info(PING_TIMEOUT).await
+    }
+
+    /// Why `machine` does not answer, if it does not.
+    async fn ping(&self, machine: &Machine) -> Option<String> {
+        match tokio::time::timeout(PING_TIMEOUT, self.info(machine)).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(err)) => Some(chain(&err)),
+            Err(_) => Some(format!("silent for {} s", PING_TIMEOUT.as_secs())),
+        }
+    }
+
+    /// Waits until `n` machines run, those that are being started included. If starting machines
+    /// was given up before, it is tried again.
+    pub async fn wait_for(&self, n: usize, deadline: Duration) -> Result<()> {
+        let post = &self.owner.post;
+        let began = Instant::now();
+        let mut changes = post.roster.changes();
+        if post.roster.failure().is_some_and(|f| f.final_) && post.roster.running().len() < n {
+            post.roster.set_failure(None);
+            post.again.notify_one();
+        }
+        loop {
+            changes.borrow_and_update();
+            let running = post.roster.running().len();
+            if running >= n {
+                return Ok(());
+            }
+            if post.closing.is_cancelled() {
+                return Err(Error::Closed);
+            }
+            let failure = post.roster.failure();
+            let left = deadline.checked_sub(began.elapsed());
+            let waited = match left {
+                Some(left) if !failure.as_ref().is_some_and(|f| f.final_) => {
+                    tokio::time::timeout(left, changes.changed()).await.is_ok()
+                }
+                _ => false,
+            };
+            if !waited {
+                let reason = failure.map_or_else(
+                    || "others are still being started".to_owned(),
+                    |f| format!("machine \"{}\" could not start: {}", f.machine, f.reason),
+                );
+                return Err(Error::TooFew { wanted: n, running, waited: began.elapsed(), reason });
+            }
+        }
+    }
+
+    /// Dials the machines with the driver's credentials.
+    pub fn connector(&self) -> Connector {
+        self.owner.post.connector.clone()
+    }
+
+    /// Ends all machines and removes everything of the session. Returns when that is done; a second
+    /// call waits for the first.
+    pub async fn shutdown(&self) {
+        self.owner.post.closing.cancel();
+        let mut done = self.owner.done.clone();
+        // An error means that the keeper is gone, and there is nobody to wait for.
+        drop(done.wait_for(|done| *done).await);
+        if tokio::time::timeout(FLUSH_GRACE, self.owner.post.log.flush()).await.is_err() {
+            tracing::debug!("the last lines of the machines are not taken");
+        }
+    }
+}
+
+impl Owner {
+    fn new(system: Arc<dyn System>, config: FleetConfig) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(IO_THREADS)
+            .thread_name("bigslice-io")
+            .enable_all()
+            .build()
+            .map_err(Error::io("start the I/O runtime"))?;
+        let lease = config.lease.max(LEASE_MIN);
+        let certificate_life = config.certificate_life.max(CERTIFICATE_LIFE_MIN).max(lease);
+        let session = SessionId::random();
+        let folder = SessionFolder::create(&config.temp_root, &session)?;
+        let authority = Arc::new(Authority::new(session.clone())?);
+        let credentials = Credentials::issue(
+            &authority,
+            Peer::driver(session),
+            Validity::lasting(certificate_life),
+        )?;
+        let post = Arc::new(Post {
+            system,
+            wanted: config.machines,
+            enroler: Arc::new(Enroler {
+                authority,
+                certificate_life,
+                lease,
+                settings: config.settings,
+            }),
+            connector: Connector::new(credentials.clone(), runtime.handle().clone())?,
+            credentials,
+            folder,
+            log: Log::new(config.log)?,
+            roster: Roster::new(),
+            closing: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            again: Notify::new(),
+        });
+        let (finished, done) = watch::channel(false);
+        let keeper = runtime.spawn(keeper::keep(Arc::clone(&post), finished));
+        let keeper = AbortOnDropHandle::new(keeper);
+        Ok(Self { post, runtime: Some(runtime), done, _keeper: keeper })
+    }
+}
+
+impl Drop for Owner {
+    /// Kills what still runs and removes what is left, without a runtime of the caller's.
+    fn drop(&mut self) {
+        self.post.abandon.cancel();
+        self.post.closing.cancel();
+        let deadline = Instant::now() + DROP_GRACE;
+        while !*self.done.borrow() && self.done.has_changed().is_ok() && Instant::now() < deadline {
+            std::thread::sleep(DROP_PAUSE);
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet")
+            .field("session", self.session())
+            .field("system", &self.system())
+            .field("machines", &self.machines())
+            .finish_non_exhaustive()
+    }
+}

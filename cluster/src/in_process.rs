@@ -1,0 +1,136 @@
+//! Machines that are tasks of this process: real ports, real certificates, the same life as a
+//! process of its own, but started in a millisecond and killed without a trace. For tests, and to
+//! see a distributed plan at work in a debugger.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::enrolment::{self, Outcome};
+use crate::error::{Error, Result, chain};
+use crate::system::{Instance, Launch, Launched, System};
+use crate::worker::{Entrant, ServiceFactory};
+
+/// The enrolment's messages pass through a buffer of this size.
+const CHANNEL_SIZE: usize = 64 << 10;
+/// Services that set themselves up for longer than this are taken for stuck.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The reason of an end.
+const ORPHANED: &str = "ended by itself: its driver is gone";
+
+/// Starts machines as tasks of this process.
+pub struct InProcess {
+    services: ServiceFactory,
+}
+
+impl InProcess {
+    /// Machines with these services.
+    pub fn new(services: ServiceFactory) -> Self {
+        Self { services }
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl System for InProcess {
+    fn name(&self) -> &'static str {
+        "in-process"
+    }
+
+    async fn launch(&self, launch: Launch) -> Result<Launched> {
+        let (mut near, far) = tokio::io::duplex(CHANNEL_SIZE);
+        let crash = CancellationToken::new();
+        let (ended, over) = watch::channel(None);
+        let life = live(far, launch.scratch.clone(), Arc::clone(&self.services));
+        let killed = crash.clone();
+        let task = Handle::current().spawn(async move {
+            let reason = tokio::select! {
+                reason = life => reason,
+                () = killed.cancelled() => "killed".to_owned(),
+            };
+            ended.send_replace(Some(reason));
+        });
+        let task = AbortOnDropHandle::new(task);
+        let late = |_| Error::Start {
+            machine: launch.machine.clone(),
+            reason: format!("not ready within {} s", START_TIMEOUT.as_secs()),
+        };
+        let mut enrolled =
+            tokio::time::timeout(START_TIMEOUT, launch.enrol(&mut near)).await.map_err(late)??;
+        // It has no process of its own; ours must not be taken for it.
+        enrolled.pid = None;
+        let instance = Tasks { crash, over, _task: task, _channel: near };
+        Ok(Launched { enrolled, instance: Arc::new(instance) })
+    }
+}
+
+/// The whole life of one machine; the reason why it ended.
+async fn live(mut channel: DuplexStream, scratch: PathBuf, services: ServiceFactory) -> String {
+    let entrant = match Entrant::enrol(&mut channel, scratch).await {
+        Ok(entrant) => entrant,
+        Err(err) => return chain(&err),
+    };
+    // The driver says nothing more on this channel: any event on it is its end.
+    let furnished = tokio::select! {
+        furnished = entrant.furnish(&services) => furnished,
+        _ = channel.read_u8() => return ORPHANED.to_owned(),
+    };
+    let reported = enrolment::send(&mut channel, &Outcome::of(&furnished)).await;
+    let worker = match reported.and(furnished) {
+        Ok(worker) => worker,
+        Err(err) => return chain(&err),
+    };
+    let lease = worker.lease.clone();
+    tokio::select! {
+        served = worker.serve() => match served {
+            Ok(()) => "stopped".to_owned(),
+            Err(err) => chain(&err),
+        },
+        () = lease.lapsed() => {
+            format!("ended by itself: its lease of {} s lapsed", lease.term().as_secs_f32())
+        }
+        _ = channel.read_u8() => ORPHANED.to_owned(),
+    }
+}
+
+#[derive(Debug)]
+struct Tasks {
+    crash: CancellationToken,
+    over: watch::Receiver<Option<String>>,
+    _task: AbortOnDropHandle<()>,
+    _channel: DuplexStream,
+}
+
+#[async_trait]
+impl Instance for Tasks {
+    fn kill(&self) {
+        self.crash.cancel();
+    }
+
+    async fn ended(&self) -> String {
+        let mut over = self.over.clone();
+        match over.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "ended by a panic".to_owned(),
+        }
+    }
+
+    async fn close(&self) {
+        self.kill();
+        self.ended().await;
+    }
+}

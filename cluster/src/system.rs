@@ -1,0 +1,76 @@
+//! What a place for machines must be able to do, in five methods: [`System`] starts a machine and
+//! gets it enrolled, [`Instance`] watches and ends it. Everything else (leases, replacement,
+//! certificates, logs) is the [`Fleet`](crate::Fleet)'s and the same for all.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::enrolment::{Enroler, Enrolled};
+use crate::error::Result;
+use crate::identity::MachineName;
+use crate::log::MachineLog;
+
+/// A place where machines can be started: this process, this host, a cloud.
+#[async_trait]
+pub trait System: Send + Sync + fmt::Debug {
+    /// What users call it.
+    fn name(&self) -> &'static str;
+
+    /// Starts one machine and enrols it with [`Launch::enrol`] over a channel that it trusts to lead
+    /// to that machine alone. Returns when the machine is ready, or says why it will not be; bounds
+    /// itself how long that may take. Called on the I/O runtime, for several machines at once. If
+    /// the future is dropped, no machine may be left.
+    async fn launch(&self, launch: Launch) -> Result<Launched>;
+}
+
+/// One machine that a system has started.
+#[async_trait]
+pub trait Instance: Send + Sync + fmt::Debug {
+    /// Ends it at once, without asking it. May be called at any time, more than once.
+    fn kill(&self);
+
+    /// Returns when it has ended, with the reason, such as "killed by signal 9". May be awaited
+    /// several times, also later. A system that cannot notice never returns: the lease will tell.
+    async fn ended(&self) -> String;
+
+    /// Kills it if it still runs, and returns when nothing of it is left and its last output is
+    /// forwarded.
+    async fn close(&self);
+}
+
+/// The order to start one machine.
+#[derive(Debug)]
+pub struct Launch {
+    /// Its name.
+    pub machine: MachineName,
+    /// A folder on the driver's host for its temporary files, which exists. Systems whose machines
+    /// are elsewhere ignore it.
+    pub scratch: PathBuf,
+    /// Where its output goes.
+    pub log: MachineLog,
+    /// Admits it to the session.
+    pub enroler: Arc<Enroler>,
+}
+
+impl Launch {
+    /// Admits the machine at the other end of `stream`.
+    pub async fn enrol<S>(&self, stream: &mut S) -> Result<Enrolled>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        self.enroler.enrol(stream, &self.machine).await
+    }
+}
+
+/// A machine that is ready.
+#[derive(Debug)]
+pub struct Launched {
+    /// Where it is.
+    pub enrolled: Enrolled,
+    /// Its handle.
+    pub instance: Arc<dyn Instance>,
+}

@@ -1,0 +1,133 @@
+//! A worker's life, the same for a process of its own and for tasks of the driver's process: join
+//! the session, serve until told to stop. What ends it otherwise (a lapsed lease, a driver that is
+//! gone, a kill) is watched by whoever runs it: [`run_worker`](crate::run_worker) or
+//! [`InProcess`](crate::InProcess).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::service::Routes;
+use url::Url;
+
+use crate::connector::Connector;
+use crate::control::ControlService;
+use crate::credentials::{self, Credentials};
+use crate::enrolment::{self, Admission, Application};
+use crate::error::{BoxError, Error, Result, chain};
+use crate::identity::{MachineName, Peer, SessionId};
+use crate::lease::Lease;
+use crate::server::Server;
+
+/// Makes the services of a worker. Called once on each worker, when it knows who it is and before
+/// anybody can call it. They run on the I/O runtime: work that computes belongs on threads of their
+/// own.
+pub type ServiceFactory =
+    Arc<dyn Fn(WorkerContext) -> BoxFuture<'static, Result<Routes, BoxError>> + Send + Sync>;
+
+/// What a worker knows about itself.
+#[derive(Clone, Debug)]
+pub struct WorkerContext {
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// Its name.
+    pub machine: MachineName,
+    /// Where the others reach it.
+    pub url: Url,
+    /// What the driver gave to [`FleetConfig::settings`](crate::FleetConfig::settings).
+    pub settings: Bytes,
+    /// Its folder for temporary files. It is removed when the worker ends, however it ends.
+    pub scratch: PathBuf,
+    /// Dials other workers of the session.
+    pub connector: Connector,
+}
+
+/// A worker that is admitted to a session but has no services yet.
+pub(crate) struct Entrant {
+    server: Server,
+    credentials: Credentials,
+    context: WorkerContext,
+    lease: Duration,
+}
+
+impl Entrant {
+    /// Is admitted by the driver at the other end of `stream`.
+    pub(crate) async fn enrol<S>(stream: &mut S, scratch: PathBuf) -> Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let offer = enrolment::receive_offer(stream).await?;
+        let key = credentials::Application::new()?;
+        let server = Server::bind(offer.bind).await?;
+        let application = Application {
+            address: server.address(),
+            pid: std::process::id(),
+            request: key.request().to_vec(),
+        };
+        enrolment::send(stream, &application).await?;
+        let admission: Admission = enrolment::receive(stream).await?;
+        let credentials = Credentials::new(
+            Peer::worker(offer.session.clone(), offer.machine.clone()),
+            CertificateDer::from(offer.root),
+            &key,
+            CertificateDer::from(admission.certificate),
+        )?;
+        let context = WorkerContext {
+            session: offer.session,
+            url: enrolment::machine_url(server.address(), &offer.machine)?,
+            machine: offer.machine,
+            settings: Bytes::from(offer.settings),
+            scratch,
+            connector: Connector::new(credentials.clone(), Handle::current())?,
+        };
+        Ok(Self { server, credentials, context, lease: offer.lease })
+    }
+
+    /// Makes its services; what comes of it is to be reported to the driver as an [`Outcome`]. They
+    /// are made in a task of their own, so that a factory that blocks or panics is no more than a
+    /// machine that does not come up.
+    ///
+    /// [`Outcome`]: crate::enrolment::Outcome
+    pub(crate) async fn furnish(self, services: &ServiceFactory) -> Result<Worker> {
+        let machine = self.context.machine.clone();
+        let failed = |reason: String| Error::Start { machine, reason };
+        let making = Handle::current().spawn(services(self.context));
+        let routes = match AbortOnDropHandle::new(making).await {
+            Ok(Ok(routes)) => routes,
+            Ok(Err(err)) => return Err(failed(chain(&*err))),
+            Err(err) => return Err(failed(format!("its services could not be made: {err}"))),
+        };
+        let lease = Lease::new(self.lease);
+        let stop = CancellationToken::new();
+        let control = ControlService {
+            lease: lease.clone(),
+            credentials: self.credentials.clone(),
+            stop: stop.clone(),
+        };
+        let routes = routes.add_service(control);
+        Ok(Worker { server: self.server, routes, credentials: self.credentials, lease, stop })
+    }
+}
+
+/// A worker that is ready to serve.
+pub(crate) struct Worker {
+    server: Server,
+    routes: Routes,
+    credentials: Credentials,
+    pub(crate) lease: Lease,
+    stop: CancellationToken,
+}
+
+impl Worker {
+    /// Serves until the driver asks the worker to stop.
+    pub(crate) async fn serve(self) -> Result<()> {
+        self.server.run(&self.credentials, self.routes, self.stop).await
+    }
+}

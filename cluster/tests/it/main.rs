@@ -1,0 +1,44 @@
+//! Tests of the machine layer at its boundary: real sockets, real processes, real signals. This
+//! binary is also the worker program and the driver that is killed, which is why it has a `main`.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "all of it is test code, which clippy cannot tell in a test with a main of its own"
+)]
+
+mod driver;
+mod faults;
+mod folders;
+mod harness;
+mod life;
+mod mtls;
+mod output;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    if bigslice_cluster::is_worker() {
+        let services = harness::worker_services();
+        return bigslice_cluster::run_worker(bigslice_cluster::WorkerMain { services });
+    }
+    if driver::is_driver() {
+        return driver::run();
+    }
+    let tests: Vec<(&'static str, fn())> =
+        [life::TESTS, mtls::TESTS, faults::TESTS, driver::TESTS, output::TESTS, folders::TESTS]
+            .concat();
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                test();
+                Ok::<(), Failed>(())
+            })
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

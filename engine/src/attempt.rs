@@ -1,0 +1,268 @@
+//! One attempt to run a plan from its beginning to its end, and the judgement of what went wrong.
+//! Called by [`run`](crate::run), which decides whether there is another one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bigslice_cluster::{Fleet, Loss};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::cpu::catching_panics;
+use crate::error::{Error, Result};
+use crate::head::Head;
+use crate::planning::{self, Logical};
+use crate::session::Inner;
+use crate::sink::Transaction;
+use crate::thrift::Thrift;
+
+/// How long an attempt waits for a machine to be there at all. Starting one takes a fraction of a
+/// second; an error is promised within 30 s.
+const MACHINE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// After a machine was lost, how long a query may give no rows before it counts as lost with it.
+/// Broken connections make themselves known at once; this is for whoever waits for one that does
+/// not.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// Losses that a message names.
+const LOSSES_NAMED_MAX: usize = 4;
+
+/// What is attempted.
+pub(crate) struct Run {
+    pub(crate) session: Arc<Inner>,
+    pub(crate) text: Arc<str>,
+    /// Optimised already if it gives rows.
+    pub(crate) plan: Arc<LogicalPlan>,
+    pub(crate) output: Output,
+}
+
+/// What a run gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Rows for the reader.
+    Rows,
+    /// The number of rows written, once what was written is there to stay.
+    Count,
+}
+
+/// Why an attempt ended early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It would fail again.
+    Stop(Error),
+    /// Machines, or connections between them, were lost.
+    Lost(String),
+    /// The memory did not suffice; how it might, if there is a way.
+    Memory { error: Error, instead: Option<Thrift> },
+    /// Nobody reads the result any more.
+    Cancelled,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Stop(error)
+    }
+}
+
+/// Runs the plan once. Rows go out through `out` as `head` lets them.
+pub(crate) async fn attempt(
+    run: &Run,
+    head: &mut Head,
+    out: &mpsc::Sender<RecordBatch>,
+    thrift: Thrift,
+) -> Result<(), Failure> {
+    let mut watch = Watch::begin(&run.session).await?;
+    let mut state = run.session.state();
+    thrift.apply(&mut state, run.session.fleet.is_some());
+    let theirs = |e: DataFusionError| Failure::Stop(Error::of(&e, &run.text));
+    let (transaction, plan, state) = match run.output {
+        Output::Rows => (None, (Arc::clone(&run.plan), Logical::Optimized), state),
+        Output::Count => {
+            let begun = Transaction::begin((*run.plan).clone(), &state).await.map_err(theirs)?;
+            let (transaction, plan) = begun;
+            let state = transaction.session(&state);
+            (Some(transaction), (Arc::new(plan), Logical::AsWritten), state)
+        }
+    };
+    let outcome = execute(run, state, plan, &mut watch, head, out, thrift).await;
+    match (outcome, transaction) {
+        (Ok(()), None) => {}
+        (Ok(()), Some(transaction)) => transaction.commit().await.map_err(theirs)?,
+        (Err(failure), None) => return Err(failure),
+        (Err(failure), Some(transaction)) => {
+            transaction.rollback().await;
+            return Err(failure);
+        }
+    }
+    give(out, head.release()).await
+}
+
+/// Plans and runs to the end of the rows.
+async fn execute(
+    run: &Run,
+    state: SessionState,
+    plan: (Arc<LogicalPlan>, Logical),
+    watch: &mut Watch,
+    head: &mut Head,
+    out: &mpsc::Sender<RecordBatch>,
+    thrift: Thrift,
+) -> Result<(), Failure> {
+    let planned = tokio::select! {
+        planned = planning::physical(&run.session, state, plan, Arc::clone(&run.text)) => planned?,
+        () = out.closed() => return Err(Failure::Cancelled),
+    };
+    let (plan, mut state) = planned;
+    planning::tell_workers(&run.session, &mut state).await?;
+    let context = state.task_ctx();
+    let start = async { execute_stream(Arc::clone(&plan), context) };
+    let mut stream = match catching_panics(start).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(e)) => return Err(watch.judge(&e, &plan, &run.text, thrift).await),
+        Err(panic) => return Err(panicked(&panic)),
+    };
+    while let Some(next) = watch.next(&mut stream, out).await? {
+        match next {
+            Ok(batch) => give(out, head.push(batch)).await?,
+            Err(e) => {
+                // The rest of the query stops before anyone asks the machines what happened.
+                drop(stream);
+                return Err(watch.judge(&e, &plan, &run.text, thrift).await);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn give(out: &mpsc::Sender<RecordBatch>, batches: Vec<RecordBatch>) -> Result<(), Failure> {
+    for batch in batches {
+        out.send(batch).await.map_err(|_| Failure::Cancelled)?;
+    }
+    Ok(())
+}
+
+fn panicked(panic: &str) -> Failure {
+    Failure::Stop(Error::query(format!("a function or an operator panicked: {panic}")))
+}
+
+/// The fleet as one attempt sees it: which machines were lost since it began.
+struct Watch {
+    fleet: Option<(Fleet, watch::Receiver<u64>)>,
+    /// How many were lost before.
+    before: usize,
+    /// Set when one was lost: until when rows must come.
+    silent_until: Option<Instant>,
+}
+
+impl Watch {
+    /// Waits until there is a machine to run on, if there are to be any.
+    async fn begin(session: &Inner) -> Result<Self, Failure> {
+        let Some(fleet) = &session.fleet else {
+            return Ok(Self { fleet: None, before: 0, silent_until: None });
+        };
+        let mut losses = fleet.losses();
+        losses.mark_unchanged();
+        let before = fleet.lost().len();
+        if fleet.wait_for(1, MACHINE_WAIT_MAX).await.is_err() {
+            let lost = tell(&fleet.lost());
+            let message = format!("no machine is left to run on: {lost}");
+            return Err(Failure::Stop(Error::Lost { message, hint: None }));
+        }
+        Ok(Self { fleet: Some((fleet.clone(), losses)), before, silent_until: None })
+    }
+
+    /// The next item of the stream, unless a machine is lost and the stream has fallen silent.
+    async fn next(
+        &mut self,
+        stream: &mut SendableRecordBatchStream,
+        out: &mpsc::Sender<RecordBatch>,
+    ) -> Result<Option<Result<RecordBatch, DataFusionError>>, Failure> {
+        if self.silent_until.is_some() {
+            self.silent_until = Some(Instant::now() + SILENCE_MAX);
+        }
+        loop {
+            let silent_until = self.silent_until;
+            tokio::select! {
+                item = catching_panics(stream.next()) => {
+                    return item.map_err(|panic| panicked(&panic));
+                }
+                () = lost(&mut self.fleet), if silent_until.is_none() => {
+                    self.silent_until = Some(Instant::now() + SILENCE_MAX);
+                }
+                () = until(silent_until) => return Err(Failure::Lost(self.lost_since())),
+                () = out.closed() => return Err(Failure::Cancelled),
+            }
+        }
+    }
+
+    /// What an error of the stream means. A query that fails because a machine is gone may say
+    /// anything; so the machines are asked, and only if all are there is the query to blame.
+    async fn judge(
+        &self,
+        error: &DataFusionError,
+        plan: &Arc<dyn ExecutionPlan>,
+        text: &str,
+        thrift: Thrift,
+    ) -> Failure {
+        if let Some((fleet, _)) = &self.fleet {
+            fleet.verify().await;
+            if fleet.lost().len() > self.before {
+                return Failure::Lost(self.lost_since());
+            }
+            if bigslice_flight::is_transport_error(error) {
+                return Failure::Lost(format!(
+                    "a connection between machines broke: {}",
+                    crate::words::describe(error).0
+                ));
+            }
+        }
+        match Error::of(error, text) {
+            error @ Error::Memory { .. } => {
+                Failure::Memory { error, instead: thrift.instead(plan) }
+            }
+            error => Failure::Stop(error),
+        }
+    }
+
+    /// The losses since the attempt began, in words.
+    fn lost_since(&self) -> String {
+        let lost = self.fleet.as_ref().map(|(fleet, _)| fleet.lost()).unwrap_or_default();
+        tell(lost.get(self.before..).unwrap_or_default())
+    }
+}
+
+/// Returns when a machine is lost.
+async fn lost(fleet: &mut Option<(Fleet, watch::Receiver<u64>)>) {
+    let changed = match fleet {
+        Some((_, losses)) => losses.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending().await
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell(losses: &[Loss]) -> String {
+    let named = losses.iter().take(LOSSES_NAMED_MAX);
+    let mut named: Vec<String> = named
+        .map(|loss| format!("machine \"{}\" was lost ({})", loss.machine, loss.reason))
+        .collect();
+    if losses.len() > LOSSES_NAMED_MAX {
+        named.push(format!("and {} more", losses.len() - LOSSES_NAMED_MAX));
+    }
+    if named.is_empty() { "a machine was lost".to_owned() } else { named.join(", ") }
+}

@@ -1,0 +1,247 @@
+//! Builds a [`Session`]: its memory, its threads, its machines, and the DataFusion context that
+//! plans for them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bigslice_cluster::{Fleet, FleetConfig, InProcess, LocalProcesses, LogLine, LogSink, System};
+use bigslice_flight::ExchangeOptions;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SessionContext;
+use datafusion_distributed::DistributedExt;
+use tokio::sync::Semaphore;
+
+use crate::codec::PlanCodec;
+use crate::config::{Config, Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
+use crate::cpu::Cpu;
+use crate::cut::{Checked, Uncut};
+use crate::error::{Error, Result};
+use crate::memory::Budget;
+use crate::session::{Inner, QUERIES_RUNNING_MAX, Session};
+use crate::source::{self, Stores};
+use crate::worker::{self, WorkerSettings};
+use crate::{settings, tpch};
+
+/// Bytes of a result that are held back until it is certain: a machine that is lost before then
+/// costs time, not the result.
+pub const HEAD_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long a machine on this computer lives without its driver.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// How long a certificate is good for; it is renewed at half of that.
+const CERTIFICATE_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// What a session is built from. Nothing is required.
+#[derive(Debug, Clone)]
+pub struct SessionBuilder {
+    config: Config,
+}
+
+impl Default for SessionBuilder {
+    fn default() -> Self {
+        Self {
+            config: Config {
+                system: SystemSpec::Here,
+                program: None,
+                memory_limit: None,
+                partitions: None,
+                head_bytes: HEAD_BYTES,
+                settings: Vec::new(),
+                temp_root: std::env::temp_dir(),
+                environment: Environment::default(),
+                log: Arc::new(log_to_tracing),
+            },
+        }
+    }
+}
+
+fn log_to_tracing(line: LogLine) {
+    match line.machine {
+        Some(machine) => tracing::info!("{machine}: {}", line.text),
+        None => tracing::info!("{}", line.text),
+    }
+}
+
+impl SessionBuilder {
+    /// Where the work is done; [`SystemSpec::Here`] if this is not called.
+    #[must_use]
+    pub fn system(mut self, system: SystemSpec) -> Self {
+        self.config.system = system;
+        self
+    }
+
+    /// As many processes of this computer as `machines`; none is [`SystemSpec::Here`].
+    #[must_use]
+    pub fn workers(self, machines: usize) -> Self {
+        self.system(match machines {
+            0 => SystemSpec::Here,
+            machines => SystemSpec::Local { machines },
+        })
+    }
+
+    /// The program that local machines run, which must call [`worker_main`](crate::worker_main)
+    /// first of all; this very program if this is not called.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.config.program = Some(program.into());
+        self
+    }
+
+    /// Bytes that all processes of the session may use together. Each gets an equal part;
+    /// operators that can, spill. Without a limit they may use three quarters of the computer's
+    /// memory and spill only then.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.config.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Partitions that one task works on at a time; the cores of a machine if this is not called,
+    /// and never less than two when there are machines.
+    #[must_use]
+    pub fn partitions(mut self, partitions: usize) -> Self {
+        self.config.partitions = Some(partitions);
+        self
+    }
+
+    /// Bytes of a result that are held back until it is certain, when there are machines;
+    /// [`HEAD_BYTES`] if this is not called.
+    #[must_use]
+    pub fn head_bytes(mut self, bytes: usize) -> Self {
+        self.config.head_bytes = bytes;
+        self
+    }
+
+    /// Takes the lines that machines print, and what the session says about them. They go to
+    /// `tracing` if this is not called.
+    #[must_use]
+    pub fn log(mut self, log: LogSink) -> Self {
+        self.config.log = log;
+        self
+    }
+
+    /// A setting of DataFusion, as `SET key = value` would.
+    #[must_use]
+    pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// Where temporary files go; the system's folder for them if this is not called.
+    #[must_use]
+    pub fn temp_root(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config.temp_root = folder.into();
+        self
+    }
+
+    /// What the surroundings say about access to stores.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.config.environment = environment;
+        self
+    }
+
+    /// Builds the session, and starts its machines if it has any.
+    ///
+    /// # Errors
+    /// When a setting is wrong or a machine does not start.
+    pub async fn build(self) -> Result<Session> {
+        let config = self.config;
+        check(&config)?;
+        let machines = config.system.machines();
+        let budget = Budget::split(config.memory_limit, machines + 1)?;
+        let cpu = Cpu::new(crate::config::cores())?;
+        let stores = Stores::new(&config.environment);
+        let runtime = budget.runtime(config.temp_root.clone(), &stores)?;
+        let session = settings::session_config(&config, &budget);
+        let builder = SessionStateBuilder::new()
+            .with_default_features()
+            .with_config(session)
+            .with_runtime_env(runtime);
+        let fleet = match machines {
+            0 => None,
+            _ => Some(start(&config, budget).await?),
+        };
+        let mut builder = match &fleet {
+            None => builder,
+            Some(fleet) => distributed(&config, builder, fleet)?,
+        };
+        settings::apply_users(&config, builder.config().get_or_insert_default())?;
+        let state = builder.build();
+        let context = SessionContext::new_with_state(state);
+        let context = source::install(context, &stores);
+        let queries = Arc::new(Semaphore::new(QUERIES_RUNNING_MAX));
+        let inner = Inner { context, stores, fleet, queries, config, cpu };
+        Ok(Session { inner: Arc::new(inner) })
+    }
+}
+
+fn check(config: &Config) -> Result<()> {
+    let machines = config.system.machines();
+    if machines > MACHINES_MAX {
+        return Err(Error::config(format!(
+            "{machines} machines are more than the {MACHINES_MAX} that a session may have"
+        )));
+    }
+    if let Some(partitions) = config.partitions
+        && !(1..=PARTITIONS_MAX).contains(&partitions)
+    {
+        return Err(Error::config(format!(
+            "{partitions} partitions are not from 1 to {PARTITIONS_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+/// Starts the machines.
+async fn start(config: &Config, budget: Budget) -> Result<Fleet> {
+    let system: Arc<dyn System> = match config.system {
+        SystemSpec::InProcess { .. } => Arc::new(InProcess::new(worker::services())),
+        SystemSpec::Here | SystemSpec::Local { .. } => {
+            Arc::new(LocalProcesses::new(config.program.clone()))
+        }
+    };
+    let settings = WorkerSettings { cores: config.cores_per_process(), budget };
+    let fleet = FleetConfig {
+        machines: config.system.machines(),
+        settings: settings.encode()?,
+        lease: LEASE,
+        temp_root: config.temp_root.clone(),
+        log: Arc::clone(&config.log),
+        certificate_life: CERTIFICATE_LIFE,
+    };
+    Ok(Fleet::start(system, fleet).await?)
+}
+
+/// The makings of a session that plans for the machines of `fleet`.
+fn distributed(
+    config: &Config,
+    builder: SessionStateBuilder,
+    fleet: &Fleet,
+) -> Result<SessionStateBuilder> {
+    let builder = builder
+        .with_query_planner(Arc::new(Uncut))
+        .with_analyzer_rule(Arc::new(bigslice_planner::OneRowSubqueries))
+        .with_distributed_user_codec_arc(Arc::new(PlanCodec))
+        .with_distributed_desired_task_count_handler(tpch::desired_task_count)
+        .with_distributed_scale_up_leaf_node_handler(tpch::scale_up_leaf)
+        .with_distributed_desired_task_count_handler(source::sealed_scan_tasks)
+        .with_distributed_scale_up_leaf_node_handler(source::sealed_scan_scale_up)
+        .with_distributed_scale_up_leaf_node_handler(bigslice_planner::spread_files);
+    let options = ExchangeOptions {
+        bytes_per_partition: settings::BYTES_PER_PARTITION,
+        // As many as there are machines: see what is enforced on each query.
+        tasks_per_stage_max: 0,
+        stream_buffer_bytes: settings::stream_buffer_bytes(config),
+        ..ExchangeOptions::default()
+    };
+    let builder = bigslice_flight::distributed_driver(builder, fleet, options);
+    let mut builder = builder.map_err(|e| Error::internal(e.to_string()))?;
+    let cut = builder
+        .query_planner()
+        .take()
+        .ok_or_else(|| Error::internal("the exchange has brought no planner"))?;
+    Ok(builder.with_query_planner(Arc::new(Checked::above(cut))))
+}

@@ -1,0 +1,259 @@
+//! The one error type of this crate, by what whoever gets it can do about it.
+//!
+//! Errors of DataFusion become ours in one place, [`Error::of`], which finds the place in the
+//! statement and words that a user understands ([`words`]).
+
+use datafusion::common::{Diagnostic, SchemaError};
+use datafusion::error::DataFusionError;
+
+use crate::{script, source, words};
+
+/// What the functions of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A place in the text of a statement; lines and columns count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The line.
+    pub line: u64,
+    /// The column.
+    pub column: u64,
+    /// Line and column just after what is meant, if it is known where that ends.
+    pub end: Option<(u64, u64)>,
+}
+
+impl Place {
+    /// A place without an extent.
+    pub fn at(line: u64, column: u64) -> Self {
+        Self { line, column, end: None }
+    }
+}
+
+/// Why something did not work.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The statement is wrong as it stands: its syntax, a name, a type. Change the statement.
+    #[error("{message}")]
+    Statement {
+        /// What is wrong.
+        message: String,
+        /// Where.
+        place: Option<Place>,
+        /// What may help.
+        hint: Option<String>,
+    },
+    /// The statement is right, but computing it failed: a value, a function, a file's content.
+    #[error("{message}")]
+    Query {
+        /// What failed.
+        message: String,
+        /// What may help.
+        hint: Option<String>,
+    },
+    /// Something outside could not be read or written: a file, a store, a bucket.
+    #[error("{message}")]
+    Source {
+        /// What could not be reached, and why.
+        message: String,
+        /// What may help.
+        hint: Option<String>,
+    },
+    /// A setting of the session is wrong.
+    #[error("{message}")]
+    Config {
+        /// Which, and what is accepted.
+        message: String,
+    },
+    /// The query needs more memory than it may use, and what needs it cannot spill.
+    #[error("{message}")]
+    Memory {
+        /// Which operator asked, and for how much.
+        message: String,
+        /// What may help.
+        hint: String,
+    },
+    /// Machines were lost, and the query could not be finished without them.
+    #[error("{message}")]
+    Lost {
+        /// Which machines, why, and how often it was tried.
+        message: String,
+        /// What may help.
+        hint: Option<String>,
+    },
+    /// Machines could not be started.
+    #[error("{message}")]
+    Machines {
+        /// Which, and why.
+        message: String,
+    },
+    /// It took longer than is allowed.
+    #[error("{message}")]
+    TimedOut {
+        /// What did, and what the limit is.
+        message: String,
+    },
+    /// The session is shut down.
+    #[error("the session is shut down")]
+    Closed,
+    /// A fault of this program, not of its user.
+    #[error("internal error: {message}")]
+    Internal {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The place in the statement's text that the error is about.
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Statement { place, .. } => *place,
+            _ => None,
+        }
+    }
+
+    /// A sentence that may help, for below the error.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Statement { hint, .. }
+            | Self::Query { hint, .. }
+            | Self::Source { hint, .. }
+            | Self::Lost { hint, .. } => hint.clone(),
+            Self::Memory { hint, .. } => Some(hint.clone()),
+            _ => None,
+        }
+    }
+
+    /// True when the user's statement, data or settings are to blame: the same statement would
+    /// fail again.
+    pub fn is_user_error(&self) -> bool {
+        matches!(
+            self,
+            Self::Statement { .. }
+                | Self::Query { .. }
+                | Self::Source { .. }
+                | Self::Config { .. }
+                | Self::Memory { .. }
+        )
+    }
+
+    /// True when the same statement may well succeed if it is tried again.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Machines { .. } | Self::TimedOut { .. })
+    }
+
+    pub(crate) fn syntax(message: impl Into<String>, place: Option<Place>) -> Self {
+        Self::Statement { message: message.into(), place, hint: None }
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::Config { message: message.into() }
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::Internal { message: message.into() }
+    }
+
+    pub(crate) fn query(message: impl Into<String>) -> Self {
+        Self::Query { message: message.into(), hint: None }
+    }
+
+    /// The error of ours that says what `error` says, with places in the statement `text`.
+    pub(crate) fn of(error: &DataFusionError, text: &str) -> Self {
+        if let Some(ours) = words::find::<Self>(error) {
+            return ours.clone();
+        }
+        if let Some((message, hint)) = source::explain(error) {
+            return Self::Source { message, hint };
+        }
+        let (message, hint) = words::describe(error);
+        match words::innermost(error) {
+            DataFusionError::SQL(parser, _) => {
+                let (message, place) = words::of_parser(parser);
+                // The parser has no place for what is not there.
+                let ended = || message.ends_with(words::END).then(|| script::end_of(text));
+                let place = place.or_else(ended);
+                Self::Statement { message, place, hint }
+            }
+            DataFusionError::Plan(_)
+            | DataFusionError::NotImplemented(_)
+            | DataFusionError::Substrait(_) => {
+                Self::Statement { message, place: place_of(error), hint }
+            }
+            DataFusionError::SchemaError(schema, _) => {
+                let place = place_of(error).or_else(|| place_of_field(schema, text));
+                Self::Statement { message, place, hint }
+            }
+            DataFusionError::Configuration(_) => Self::Config { message },
+            DataFusionError::ResourcesExhausted(_) => {
+                Self::Memory { message, hint: words::MEMORY_HINT.to_owned() }
+            }
+            DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
+                Self::Source { message, hint }
+            }
+            DataFusionError::Internal(_) => Self::Internal { message },
+            _ => Self::Query { message, hint },
+        }
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+impl From<bigslice_planner::Error> for Error {
+    fn from(error: bigslice_planner::Error) -> Self {
+        match &error {
+            bigslice_planner::Error::DataFusion(theirs) => Self::of(theirs, ""),
+            _ => Self::Statement { message: error.to_string(), place: None, hint: None },
+        }
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        Self::of(&error, "")
+    }
+}
+
+impl From<bigslice_cluster::Error> for Error {
+    fn from(error: bigslice_cluster::Error) -> Self {
+        Self::Machines { message: words::chain(&error) }
+    }
+}
+
+/// The place that DataFusion's diagnostic names, wherever in the chain it hangs.
+fn place_of(error: &DataFusionError) -> Option<Place> {
+    let diagnostic = diagnostic(error)?;
+    let notes = diagnostic.notes.iter().map(|note| note.span);
+    let span = std::iter::once(diagnostic.span).chain(notes).flatten().next()?;
+    (span.start.line > 0).then(|| Place {
+        line: span.start.line,
+        column: span.start.column,
+        end: Some((span.end.line, span.end.column)).filter(|end| end.0 > 0),
+    })
+}
+
+fn diagnostic(error: &DataFusionError) -> Option<&Diagnostic> {
+    match error {
+        DataFusionError::Diagnostic(diagnostic, _) => Some(diagnostic),
+        DataFusionError::Context(_, inner) => diagnostic(inner),
+        DataFusionError::Shared(inner) => diagnostic(inner),
+        DataFusionError::Collection(errors) => errors.iter().find_map(diagnostic),
+        _ => None,
+    }
+}
+
+/// Where a column that does not exist is named, when it is named once.
+fn place_of_field(error: &SchemaError, text: &str) -> Option<Place> {
+    let name = match error {
+        SchemaError::FieldNotFound { field, .. } | SchemaError::AmbiguousReference { field } => {
+            &field.name
+        }
+        _ => return None,
+    };
+    script::only_word(text, name)
+}

@@ -1,0 +1,85 @@
+//! SQL over files, on all cores of this computer or on machines that the program starts itself.
+//!
+//! ```no_run
+//! # async fn example() -> bigslice::Result<()> {
+//! use bigslice::prelude::*;
+//!
+//! let session = Session::builder().workers(4).build().await?;
+//! let query = session.sql("select count(*) from 'flights/*.parquet'").await?;
+//! let rows = query.collect().await?;
+//! session.shutdown().await;
+//! # drop(rows); Ok(()) }
+//! ```
+//!
+//! # The life of a query
+//!
+//! 1. **In.** A script is cut into statements ([`script`]); each is measured, parsed, measured
+//!    again and made a logical plan on a thread of its own ([`planning::query`]). Names of files
+//!    and addresses become tables on the way ([`source`]).
+//! 2. **Optimise.** DataFusion's rules; every one leaves a plan that gives the same answer on one
+//!    process.
+//! 3. **Lower.** DataFusion's physical planner, for each attempt anew ([`planning::physical`]),
+//!    with the settings of the moment ([`settings`]).
+//! 4. **Cut.** With machines, the plan is guarded, cut into stages of tasks, guarded again and
+//!    checked ([`cut`]), unless it cannot be sent ([`sendable`]); [`explain`] shows what came
+//!    out. Without machines there is nothing to cut, and nothing of this is paid for.
+//! 5. **Place and run.** One attempt ([`attempt`]) sends each task to a machine, where
+//!    [`worker`] decodes it ([`codec`]) and runs it within its memory ([`memory`], [`pool`], [`spill`]) on
+//!    its threads ([`cpu`]).
+//! 6. **Out.** The last stage's rows come to the driver, are held back until they are certain
+//!    ([`head`]) and flow to the reader ([`run`]); rows to be written become files all at once
+//!    ([`sink`]).
+//! 7. **When a machine is lost** [`run`] decides: the attempt is repeated on the machines that
+//!    are left, and the user sees a line in the log; or, when rows were given out, an error
+//!    ([`Error`], in [`words`] of a user).
+
+#![cfg_attr(
+    doc,
+    expect(
+        rustdoc::private_intra_doc_links,
+        reason = "the life of a query is for whoever reads the code, with its private modules"
+    )
+)]
+
+mod attempt;
+mod builder;
+mod codec;
+mod config;
+mod cpu;
+mod cut;
+mod error;
+mod explain;
+mod head;
+mod memory;
+mod planning;
+mod pool;
+mod query;
+mod run;
+mod script;
+mod sendable;
+mod session;
+mod settings;
+mod sink;
+mod source;
+mod spill;
+#[cfg(test)]
+mod tests;
+mod thrift;
+pub mod tpch;
+mod words;
+mod worker;
+
+pub use bigslice_cluster::{LogLine, LogSink, LogSource, State};
+pub use builder::{HEAD_BYTES, SessionBuilder};
+pub use config::{Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
+pub use error::{Error, Place, Result};
+pub use query::Query;
+pub use run::RUNS_AGAIN_MAX;
+pub use script::Statement;
+pub use session::{MachineInfo, QUERIES_RUNNING_MAX, Session, TableInfo};
+pub use worker::worker_main;
+
+/// What most programs name.
+pub mod prelude {
+    pub use crate::{Error, Query, Result, Session, SystemSpec, worker_main};
+}

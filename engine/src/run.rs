@@ -1,0 +1,233 @@
+//! Runs a statement. Its rows are made by a task of the session's own threads and flow through a
+//! short queue to whoever reads the stream; what happens when a machine is lost is decided here:
+//!
+//! ```text
+//! attempt ─┬─ ended well ────────────────────────────────► the rest of the rows, done
+//!          ├─ the statement is at fault ─────────────────► its error
+//!          ├─ no memory ── no rows given out yet ────────► again, with more thrift, twice at most
+//!          └─ a machine lost ─┬─ no rows given out yet ──► again, at most 3 times
+//!                             └─ rows given out ─────────► an error that says so
+//! ```
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bigslice_cluster::{LogLine, LogSource};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::catalog::MemTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
+use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::EmptyRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{Stream, TryStreamExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::attempt::{self, Failure, Output, Run};
+use crate::cpu::on_large_stack;
+use crate::error::{Error, Result};
+use crate::explain;
+use crate::head::Head;
+use crate::planning::{self, Logical};
+use crate::query::{Query, Work};
+use crate::session::Inner;
+use crate::thrift::Thrift;
+
+/// How often a query is run again after machines were lost.
+pub const RUNS_AGAIN_MAX: usize = 3;
+
+/// Batches between the task that makes them and whoever reads them.
+const BATCHES_QUEUED_MAX: usize = 2;
+
+/// Starts a statement; gives the stream of its rows.
+pub(crate) async fn start(query: Query) -> Result<SendableRecordBatchStream> {
+    let Query { session, text, work, schema } = query;
+    match work {
+        Work::Rows(plan) => Ok(rows(Run { session, text, plan, output: Output::Rows }, schema)),
+        Work::Write(plan) => Ok(rows(Run { session, text, plan, output: Output::Count }, schema)),
+        Work::Stages(plan) => stages(&session, plan, text).await,
+        Work::CreateTable(create) => {
+            create_table(&session, *create, text).await?;
+            Ok(Box::pin(EmptyRecordBatchStream::new(schema)))
+        }
+        Work::Command(plan) => {
+            command(&session, *plan, text).await?;
+            Ok(Box::pin(EmptyRecordBatchStream::new(schema)))
+        }
+    }
+}
+
+/// The stream of the rows of `run`, made on the session's own threads.
+fn rows(run: Run, schema: SchemaRef) -> SendableRecordBatchStream {
+    let (sender, receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
+    let mut task = JoinSet::new();
+    let handle = run.session.cpu.handle().clone();
+    task.spawn_on(async move { to_the_end(&run, &sender).await }, &handle);
+    Box::pin(Rows { schema, receiver, task })
+}
+
+/// Attempts a run until it ends well or nothing more may be tried.
+async fn to_the_end(run: &Run, out: &mpsc::Sender<RecordBatch>) -> Result<()> {
+    let _running = run.session.queries.acquire().await.map_err(|_| Error::Closed)?;
+    let mut head = Head::new(match (run.output, &run.session.fleet) {
+        (Output::Count, _) => usize::MAX,
+        (Output::Rows, Some(_)) => run.session.config.head_bytes,
+        (Output::Rows, None) => 0,
+    });
+    let mut again = 0;
+    let mut thrift = Thrift::Usual;
+    loop {
+        let failure = match attempt::attempt(run, &mut head, out, thrift).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        if run.session.queries.is_closed() {
+            return Err(Error::Closed);
+        }
+        match failure {
+            Failure::Cancelled => return Ok(()),
+            Failure::Stop(error) => return Err(error),
+            Failure::Memory { error, instead } => {
+                let Some(next) = instead.filter(|_| !head.released()) else { return Err(error) };
+                thrift = next;
+                let how = thrift.text();
+                say(&run.session, format!("{error}; running the query again {how}"));
+            }
+            Failure::Lost(why) => {
+                if head.released() {
+                    return Err(lost_after_rows(&why));
+                }
+                if again == RUNS_AGAIN_MAX {
+                    return Err(lost_for_good(&why));
+                }
+                again += 1;
+                say(
+                    &run.session,
+                    format!("{why}; running the query again ({again} of {RUNS_AGAIN_MAX})"),
+                );
+            }
+        }
+        head.clear();
+    }
+}
+
+fn lost_after_rows(why: &str) -> Error {
+    Error::Lost {
+        message: format!("{why}, after rows of the result had been given out"),
+        hint: Some(
+            "run the query again; a result of which nothing was given out would have been made \
+             again by itself. A larger head (\"head_bytes\") holds more of it back"
+                .to_owned(),
+        ),
+    }
+}
+
+fn lost_for_good(why: &str) -> Error {
+    let runs = RUNS_AGAIN_MAX + 1;
+    Error::Lost { message: format!("{why}; the query was run {runs} times"), hint: None }
+}
+
+fn say(session: &Inner, text: String) {
+    (session.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+}
+
+/// What a reader holds of a running query. Dropping it cancels the query: the task is aborted,
+/// and with it the plan is dropped, which ends its tasks on all machines.
+struct Rows {
+    schema: SchemaRef,
+    receiver: mpsc::Receiver<RecordBatch>,
+    task: JoinSet<Result<()>>,
+}
+
+impl Stream for Rows {
+    type Item = Result<RecordBatch, DataFusionError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(batch) = ready!(self.receiver.poll_recv(cx)) {
+            return Poll::Ready(Some(Ok(batch)));
+        }
+        // No more rows: the task says whether that is all of them.
+        let outcome = match ready!(self.task.poll_join_next(cx)) {
+            None | Some(Ok(Ok(()))) => return Poll::Ready(None),
+            Some(Ok(Err(error))) => error,
+            Some(Err(join)) => Error::internal(format!("the query's task: {join}")),
+        };
+        Poll::Ready(Some(Err(outcome.into())))
+    }
+}
+
+impl RecordBatchStream for Rows {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+async fn stages(
+    session: &Arc<Inner>,
+    plan: Arc<LogicalPlan>,
+    text: Arc<str>,
+) -> Result<SendableRecordBatchStream> {
+    let (plan, _) =
+        planning::physical(session, session.state(), (plan, Logical::Optimized), text).await?;
+    let batch = explain::stages(&plan, &session.machine_names())?;
+    let stream = futures::stream::iter([Ok(batch)]);
+    Ok(Box::pin(RecordBatchStreamAdapter::new(explain::stages_schema(), stream)))
+}
+
+/// Runs a statement that changes the session.
+async fn command(session: &Arc<Inner>, plan: LogicalPlan, text: Arc<str>) -> Result<()> {
+    let inner = Arc::clone(session);
+    on_large_stack(session.cpu.handle(), "the statement", move || async move {
+        let done = inner.context.execute_logical_plan(plan).await;
+        done.map(drop).map_err(|e| Error::of(&e, &text))
+    })
+    .await
+}
+
+/// Runs the query below a `CREATE TABLE` like any other, then lets DataFusion make the table of
+/// its rows.
+async fn create_table(
+    session: &Arc<Inner>,
+    create: CreateMemoryTable,
+    text: Arc<str>,
+) -> Result<()> {
+    let exists = session.context.table_exist(create.name.clone());
+    let exists = exists.map_err(|e| Error::of(&e, &text))?;
+    let plan = Arc::clone(&create.input);
+    let schema = Arc::clone(plan.schema().inner());
+    let needed = !exists || create.or_replace;
+    let batches: Vec<RecordBatch> = if needed {
+        let run = Run {
+            session: Arc::clone(session),
+            text: Arc::clone(&text),
+            plan,
+            output: Output::Rows,
+        };
+        rows(run, Arc::clone(&schema)).try_collect().await?
+    } else {
+        Vec::new()
+    };
+    let scan = table_of(batches, &schema).map_err(|e| Error::of(&e, &text))?;
+    let create = CreateMemoryTable { input: Arc::new(scan), ..create };
+    let ddl = LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create));
+    command(session, ddl, text).await
+}
+
+/// A scan of `batches`, with the names and types of `schema`.
+fn table_of(batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<LogicalPlan, DataFusionError> {
+    // What an operator makes may say less of itself than the plan does: that a column has no
+    // nulls, or its metadata.
+    let batches = batches.into_iter().map(|batch| {
+        let options = datafusion::arrow::record_batch::RecordBatchOptions::new()
+            .with_row_count(Some(batch.num_rows()));
+        let columns = batch.columns().to_vec();
+        RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+    });
+    let batches = batches.collect::<Result<Vec<_>, _>>()?;
+    let table = MemTable::try_new(Arc::clone(schema), vec![batches])?;
+    LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(table)), None)?.build()
+}

@@ -1,0 +1,249 @@
+//! A session: the catalog, the settings, the machines and the threads that statements run with.
+//! Made by [`SessionBuilder`]; hands each statement, parsed and planned, to
+//! [`Query`].
+//!
+//! Shutting down, in order: no new query is let in; the fleet stops its machines; the last clone
+//! of the session drops the context, then the threads that compute.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bigslice_cluster::Fleet;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::TableType;
+use futures::FutureExt;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::builder::SessionBuilder;
+use crate::config::Config;
+use crate::cpu::Cpu;
+use crate::error::{Error, Result};
+use crate::planning;
+use crate::query::Query;
+use crate::script::{self, Statement};
+use crate::source::Stores;
+use crate::{settings, tpch, words};
+
+/// Queries of one session that run at a time. The exchange starts all tasks of a query at once
+/// on all machines, so that each running query takes its part of every machine's memory; what is
+/// above this waits.
+pub const QUERIES_RUNNING_MAX: usize = 8;
+
+/// Where SQL runs: in this process alone, or on machines that it has started.
+///
+/// A session is cheap to clone; all clones are the same session. When the last one goes, its
+/// machines stop; [`Session::shutdown`] stops them and waits.
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What the clones of a session share. The order of the fields is the order they are dropped in.
+pub(crate) struct Inner {
+    pub(crate) context: SessionContext,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) fleet: Option<Fleet>,
+    pub(crate) queries: Arc<Semaphore>,
+    pub(crate) config: Config,
+    pub(crate) cpu: Cpu,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+/// A table that statements can name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableInfo {
+    /// The catalog it is in.
+    pub catalog: String,
+    /// The schema it is in.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// `table`, `view` or `temporary`.
+    pub kind: &'static str,
+}
+
+/// A machine of the session.
+#[derive(Debug, Clone)]
+pub struct MachineInfo {
+    /// Its name, which log lines and `EXPLAIN STAGES` use.
+    pub name: String,
+    /// The state it is in.
+    pub state: bigslice_cluster::State,
+    /// Where it serves.
+    pub url: Option<Url>,
+    /// Its process, when it is one.
+    pub pid: Option<u32>,
+}
+
+impl Session {
+    /// Begins a session.
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
+    }
+
+    /// The statements of a script, each with its place.
+    ///
+    /// # Errors
+    /// When a string, a quoted name or a comment is not closed.
+    pub fn statements(&self, script: &str) -> Result<Vec<Statement>> {
+        script::split(script)
+    }
+
+    /// Parses and plans one statement. Nothing runs before [`Query::stream`].
+    ///
+    /// # Errors
+    /// When the text is not exactly one statement, or the statement is wrong.
+    pub async fn sql(&self, sql: &str) -> Result<Query> {
+        // Places in errors are places in the text that was given, also when it begins with
+        // blanks: the statement keeps them.
+        Statement::alone(sql)?;
+        let text = sql.trim_end().trim_end_matches(';');
+        planning::query(&self.inner, text).await
+    }
+
+    /// Parses and plans one statement of a script. Places in errors are within the statement:
+    /// [`Statement::place_in_script`] moves them.
+    ///
+    /// # Errors
+    /// When the statement is wrong.
+    pub async fn query(&self, statement: &Statement) -> Result<Query> {
+        planning::query(&self.inner, &statement.text).await
+    }
+
+    /// The tables of all catalogs, in order, without those of `information_schema`.
+    pub fn tables(&self) -> Vec<TableInfo> {
+        let mut tables = Vec::new();
+        for catalog in self.inner.context.catalog_names() {
+            let Some(provider) = self.inner.context.catalog(&catalog) else { continue };
+            for schema in provider.schema_names() {
+                let Some(provider) = provider.schema(&schema) else { continue };
+                for name in provider.table_names() {
+                    // Catalogs in memory answer at once; one that would have to ask elsewhere
+                    // is not asked for a list.
+                    let kind = provider.table_type(&name).now_or_never();
+                    let kind = match kind.and_then(Result::ok).flatten() {
+                        Some(TableType::View) => "view",
+                        Some(TableType::Temporary) => "temporary",
+                        _ => "table",
+                    };
+                    let (catalog, schema) = (catalog.clone(), schema.clone());
+                    tables.push(TableInfo { catalog, schema, name, kind });
+                }
+            }
+        }
+        tables.retain(|table| table.schema != "information_schema");
+        tables.sort();
+        tables
+    }
+
+    /// The columns of a table, by its name as a statement would write it.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub async fn table_schema(&self, name: &str) -> Result<SchemaRef> {
+        let provider = self.inner.context.table_provider(TableReference::parse_str(name)).await;
+        provider.map(|table| table.schema()).map_err(|_| self.inner.no_table(name))
+    }
+
+    /// The machines, in order of name; none when this process does all by itself.
+    pub fn machines(&self) -> Vec<MachineInfo> {
+        let Some(fleet) = &self.inner.fleet else { return Vec::new() };
+        let machines = fleet.machines();
+        machines.iter().map(MachineInfo::of).collect()
+    }
+
+    /// Registers the eight TPC-H tables at `scale`, generated while they are read.
+    ///
+    /// # Errors
+    /// When the scale is out of range.
+    pub fn register_tpch(&self, scale: f64) -> Result<()> {
+        tpch::check_scale(scale).map_err(|e| Error::of(&e, ""))?;
+        for table in tpch::TableName::ALL {
+            let provider = tpch::table_provider(table, scale);
+            let replaced = self.inner.context.register_table(table.as_str(), provider);
+            replaced.map_err(|e| Error::of(&e, ""))?;
+        }
+        Ok(())
+    }
+
+    /// DataFusion's context of this session: to register tables and functions of one's own.
+    /// Queries that are run with it directly are not run again when a machine is lost.
+    pub fn context(&self) -> &SessionContext {
+        &self.inner.context
+    }
+
+    /// Stops the machines and waits until they are gone. Running queries fail; new ones are
+    /// refused.
+    pub async fn shutdown(&self) {
+        self.inner.queries.close();
+        if let Some(fleet) = &self.inner.fleet {
+            fleet.shutdown().await;
+        }
+    }
+}
+
+impl MachineInfo {
+    fn of(machine: &bigslice_cluster::Machine) -> Self {
+        Self {
+            name: machine.name().to_string(),
+            state: machine.state(),
+            url: machine.url().cloned(),
+            pid: machine.pid(),
+        }
+    }
+}
+
+impl Inner {
+    /// The state that one statement is planned and run with: the session's as it is now, with
+    /// what must hold enforced.
+    pub(crate) fn state(&self) -> SessionState {
+        let mut state = self.context.state();
+        let machines = self.fleet.as_ref().map_or(0, |fleet| fleet.urls().len().max(1));
+        settings::enforce(state.config_mut(), machines);
+        state
+    }
+
+    /// The names of the machines that run now.
+    pub(crate) fn machine_names(&self) -> Vec<String> {
+        let machines = self.fleet.as_ref().map(Fleet::machines).unwrap_or_default();
+        machines.iter().map(|machine| machine.name().to_string()).collect()
+    }
+
+    /// If `error` says that a table is missing: our words for it, with its place in `text`.
+    pub(crate) fn name_missing_table(
+        self: &Arc<Self>,
+        error: &DataFusionError,
+        text: &str,
+    ) -> Option<Error> {
+        let name = words::missing_table(error)?;
+        let last = name.rsplit('.').next().unwrap_or(&name);
+        let found = Error::of(error, text).place().or_else(|| script::only_word(text, last));
+        match self.no_table(&name) {
+            Error::Statement { message, hint, .. } => {
+                Some(Error::Statement { message, place: found, hint })
+            }
+            other => Some(other),
+        }
+    }
+
+    /// That there is no table `name`, with the name that may have been meant.
+    pub(crate) fn no_table(self: &Arc<Self>, name: &str) -> Error {
+        let tables = Session { inner: Arc::clone(self) }.tables();
+        let names = tables.iter().map(|table| table.name.as_str());
+        Error::Statement {
+            message: format!("there is no table \"{name}\""),
+            place: None,
+            hint: words::did_you_mean(name, names),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What can be wrong with a place that a user named, in sentences.
+//!
+//! Stores, listings and sinks make a [`SourceError`]; it travels inside the errors of
+//! `object_store` and DataFusion, and [`explain`] finds it again for whoever prints.
+
+use std::error::Error;
+use std::fmt;
+
+use datafusion::error::DataFusionError;
+
+/// How many causes [`explain`] follows before it gives up.
+const CAUSES_MAX: usize = 32;
+
+/// What kind of thing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceErrorKind {
+    /// The file, folder, bucket or key is not there, or nothing matches.
+    Missing,
+    /// Credentials are missing, unknown, expired or not enough.
+    Denied,
+    /// The bucket is in another region.
+    Region,
+    /// No answer from the place.
+    Unreachable,
+    /// The address, an option or the format does not make sense.
+    Invalid,
+    /// Files that should be one table differ.
+    Differ,
+    /// Something is in the way of a result.
+    Occupied,
+    /// No space is left.
+    Full,
+}
+
+/// One thing that is wrong with a place, and what to do about it.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceError {
+    kind: SourceErrorKind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl SourceError {
+    /// A sentence in lower case, without a period.
+    pub(crate) fn new(kind: SourceErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    /// Adds what the user can do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// As an error of DataFusion.
+    pub(crate) fn into_datafusion(self) -> DataFusionError {
+        DataFusionError::External(Box::new(self))
+    }
+
+    /// As an error of `object_store`; a missing thing stays recognisable as missing.
+    pub(crate) fn into_store(self, path: &str) -> object_store::Error {
+        match self.kind {
+            SourceErrorKind::Missing => {
+                object_store::Error::NotFound { path: path.to_owned(), source: Box::new(self) }
+            }
+            SourceErrorKind::Denied => object_store::Error::PermissionDenied {
+                path: path.to_owned(),
+                source: Box::new(self),
+            },
+            _ => object_store::Error::Generic { store: "store", source: Box::new(self) },
+        }
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for SourceError {}
+
+/// The sentence and the hint for a user, when a place or a disk is what is wrong.
+pub(crate) fn explain(error: &DataFusionError) -> Option<(String, Option<String>)> {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    for _ in 0..CAUSES_MAX {
+        let current = cause?;
+        if let Some(found) = found_in(current) {
+            return Some((found.message, found.hint));
+        }
+        cause = next_cause(current);
+    }
+    None
+}
+
+/// The kind of the [`SourceError`] in an error, if there is one.
+pub(crate) fn kind_of(error: &(dyn Error + 'static)) -> Option<SourceErrorKind> {
+    let mut cause = Some(error);
+    for _ in 0..CAUSES_MAX {
+        let current = cause?;
+        if let Some(found) = found_in(current) {
+            return Some(found.kind);
+        }
+        cause = next_cause(current);
+    }
+    None
+}
+
+fn found_in(error: &(dyn Error + 'static)) -> Option<SourceError> {
+    if let Some(found) = error.downcast_ref::<SourceError>() {
+        return Some(found.clone());
+    }
+    let io = error.downcast_ref::<std::io::Error>()?;
+    match io.kind() {
+        std::io::ErrorKind::StorageFull
+        | std::io::ErrorKind::QuotaExceeded
+        | std::io::ErrorKind::FileTooLarge => Some(
+            SourceError::new(SourceErrorKind::Full, format!("no space is left to write to: {io}"))
+                .hint("free some space or write to another disk; nothing of the result was kept"),
+        ),
+        _ => None,
+    }
+}
+
+/// The next cause. Some wrappers do not name the error they hold as their source.
+fn next_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    if let Some(error) = error.downcast_ref::<DataFusionError>() {
+        return match error {
+            DataFusionError::ObjectStore(inner) => Some(inner.as_ref()),
+            DataFusionError::External(inner) => Some(inner.as_ref()),
+            DataFusionError::Context(_, inner) => Some(inner.as_ref()),
+            DataFusionError::Diagnostic(_, inner) => Some(inner.as_ref()),
+            DataFusionError::Shared(inner) => Some(inner.as_ref()),
+            DataFusionError::IoError(inner) => Some(inner),
+            DataFusionError::ArrowError(inner, _) => Some(inner.as_ref()),
+            DataFusionError::ParquetError(inner) => Some(inner.as_ref()),
+            DataFusionError::Collection(inner) => inner.first().map(|e| e as _),
+            other => other.source(),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        return error.get_ref().map(|e| e as _);
+    }
+    if let Some(datafusion::arrow::error::ArrowError::IoError(_, inner)) = error.downcast_ref() {
+        return Some(inner);
+    }
+    error.source()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_is_found_under_wrappers() {
+        let error = SourceError::new(SourceErrorKind::Missing, "no bucket \"x\"").hint("make it");
+        let store = error.into_store("key");
+        let wrapped = DataFusionError::Context(
+            "while reading".to_owned(),
+            Box::new(DataFusionError::ObjectStore(Box::new(store))),
+        );
+        let (message, hint) = explain(&wrapped).unwrap();
+        assert_eq!(message, "no bucket \"x\"");
+        assert_eq!(hint.as_deref(), Some("make it"));
+        assert_eq!(kind_of(&wrapped), Some(SourceErrorKind::Missing));
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let io = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let store = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(io) };
+        let error = DataFusionError::ObjectStore(Box::new(store));
+        assert!(explain(&error).unwrap().0.contains("no space is left"));
+    }
+
+    #[test]
+    fn other_errors_are_not_explained() {
+        assert!(explain(&DataFusionError::Plan("column not found".to_owned())).is_none());
+    }
+}

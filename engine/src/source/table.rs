@@ -1,0 +1,338 @@
+//! A table over files: lists them anew for every scan, reads only the folders that a filter leaves,
+//! and writes into its folder.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{
+    Constraints, DFSchema, SchemaExt, Statistics, ToDFSchema, project_schema,
+};
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::listing::helpers::{expr_applicable_for_cols, filter_partitioned_file};
+use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileOutputMode, FileScanConfigBuilder, FileSinkConfig,
+};
+use datafusion::datasource::table_schema::TableSchemaBuilder;
+use datafusion::error::Result;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, SortExpr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::{LexOrdering, create_lex_ordering};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+
+use super::error::{SourceError, SourceErrorKind};
+use super::format::{Format, Kind, is_json_array};
+use super::listing::{Listing, list_or_empty};
+use super::location::{Location, Place};
+use super::partition;
+use super::sample::is_arrow_stream;
+use super::sealed::{Seal, SealedScan};
+
+/// What a [`FileTable`] is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct FileTableParts {
+    /// Where the files are; all in one store, at least one.
+    pub(crate) locations: Vec<Location>,
+    /// The format of the files.
+    pub(crate) format: Format,
+    /// Its reader and writer.
+    pub(crate) reader: Arc<dyn FileFormat>,
+    /// The columns in the files.
+    pub(crate) file_schema: SchemaRef,
+    /// The columns that folders stand for.
+    pub(crate) partition_columns: partition::Columns,
+    /// Orders that the rows of each file are declared to have.
+    pub(crate) orders: Vec<Vec<SortExpr>>,
+    /// Constraints that were declared.
+    pub(crate) constraints: Constraints,
+    /// Values for columns that an INSERT leaves out.
+    pub(crate) defaults: HashMap<String, Expr>,
+    /// The statement that made the table, without settings of its store.
+    pub(crate) definition: Option<String>,
+}
+
+/// A table over files.
+#[derive(Debug)]
+pub(crate) struct FileTable {
+    parts: FileTableParts,
+    store: ObjectStoreUrl,
+    schema: SchemaRef,
+}
+
+impl FileTable {
+    /// Puts the parts together.
+    pub(crate) fn new(parts: FileTableParts) -> Result<Self> {
+        let store = match parts.locations.first() {
+            Some(location) => location.store().clone(),
+            None => return Err(invalid("a table of files has no location".to_owned())),
+        };
+        if let Some(other) = parts.locations.iter().find(|location| *location.store() != store) {
+            return Err(invalid(format!(
+                "the files of one table are in one store, but \"{}\" and \"{}\" are not",
+                parts.locations[0].text(),
+                other.text()
+            )));
+        }
+        let mut fields: Vec<_> = parts.file_schema.fields().iter().cloned().collect();
+        fields.extend(partition_fields(&parts.partition_columns).map(Arc::new));
+        let schema = Schema::new_with_metadata(fields, parts.file_schema.metadata().clone());
+        Ok(Self { parts, store, schema: Arc::new(schema) })
+    }
+
+    /// The files as they are now, with the values of their folders, as far as `filters` on folders
+    /// leave them.
+    async fn files(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        filters: &[Expr],
+    ) -> Result<Vec<PartitionedFile>> {
+        let columns = &self.parts.partition_columns;
+        let df_schema =
+            DFSchema::from_unqualified_fields(partition_fields(columns).collect(), HashMap::new())?;
+        let mut files: Vec<PartitionedFile> = Vec::new();
+        for location in &self.parts.locations {
+            let listing = of_format(list_or_empty(store, location).await?, self.parts.format);
+            for meta in listing.files {
+                let values = partition::values(&listing.root, &meta.location, columns)?;
+                let mut file = PartitionedFile::from(meta);
+                file.partition_values = values;
+                files.extend(filter_partitioned_file(file, filters, &df_schema)?);
+            }
+        }
+        if self.parts.locations.len() > 1 {
+            files.sort_by(|a, b| a.object_meta.location.cmp(&b.object_meta.location));
+            files.dedup_by(|a, b| a.object_meta.location == b.object_meta.location);
+        }
+        Ok(files)
+    }
+
+    /// Adds what the files say about their rows.
+    async fn with_statistics(
+        &self,
+        session: &dyn Session,
+        store: &Arc<dyn ObjectStore>,
+        files: Vec<PartitionedFile>,
+    ) -> Result<Vec<PartitionedFile>> {
+        if self.parts.format.kind != Kind::Parquet || !session.config().collect_statistics() {
+            return Ok(files);
+        }
+        let at_once = session.config_options().execution.meta_fetch_concurrency.get();
+        futures::stream::iter(files)
+            .map(|file| async move {
+                let statistics = self
+                    .parts
+                    .reader
+                    .infer_stats(
+                        session,
+                        store,
+                        Arc::clone(&self.parts.file_schema),
+                        &file.object_meta,
+                    )
+                    .await?;
+                Ok(file.with_statistics(Arc::new(statistics)))
+            })
+            .buffered(at_once)
+            .try_collect()
+            .await
+    }
+
+    fn is_partition_filter(&self, filter: &Expr) -> bool {
+        let columns: Vec<&str> =
+            self.parts.partition_columns.iter().map(|(name, _)| name.as_str()).collect();
+        !columns.is_empty() && expr_applicable_for_cols(&columns, filter)
+    }
+
+    fn orderings(&self, session: &dyn Session) -> Result<Vec<LexOrdering>> {
+        if self.parts.orders.is_empty() {
+            return Ok(Vec::new());
+        }
+        create_lex_ordering(&self.schema, &self.parts.orders, session.execution_props())
+    }
+
+    /// What of the reading would get lost on the way to a worker.
+    async fn seal(&self, store: &Arc<dyn ObjectStore>, files: &[PartitionedFile]) -> Result<Seal> {
+        let arrow_stream = match files.first() {
+            Some(file) if self.parts.format.kind == Kind::Arrow => {
+                is_arrow_stream(store, &file.object_meta).await?
+            }
+            _ => false,
+        };
+        let json_array = is_json_array(self.parts.reader.as_ref());
+        Ok(Seal { json_array, arrow_stream, ..Seal::default() })
+    }
+}
+
+#[async_trait]
+impl TableProvider for FileTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.parts.constraints)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn get_table_definition(&self) -> Option<&str> {
+        self.parts.definition.as_deref()
+    }
+
+    fn get_column_default(&self, column: &str) -> Option<&Expr> {
+        self.parts.defaults.get(column)
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let of_filter = |filter: &&Expr| match self.is_partition_filter(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(of_filter).collect())
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let store = session.runtime_env().object_store(&self.store)?;
+        let folders: Vec<Expr> =
+            filters.iter().filter(|filter| self.is_partition_filter(filter)).cloned().collect();
+        let files = self.files(&store, &folders).await?;
+        if files.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
+        }
+        let seal = self.seal(&store, &files).await?;
+        let files = self.with_statistics(session, &store, files).await?;
+        let (groups, statistics) = grouped(session, files, &self.schema)?;
+        let table_schema = TableSchemaBuilder::from(&self.parts.file_schema)
+            .with_table_partition_cols(
+                partition_fields(&self.parts.partition_columns).map(Arc::new).collect::<Vec<_>>(),
+            )
+            .build();
+        let source = self.parts.reader.file_source(table_schema);
+        let config = FileScanConfigBuilder::new(self.store.clone(), source)
+            .with_file_groups(groups)
+            .with_constraints(self.parts.constraints.clone())
+            .with_statistics(statistics)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .with_output_ordering(self.orderings(session)?)
+            .build();
+        let plan = self.parts.reader.create_physical_plan(session, config).await?;
+        Ok(if seal.is_needed() { Arc::new(SealedScan::new(plan, seal)) } else { plan })
+    }
+
+    async fn insert_into(
+        &self,
+        session: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        op: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.schema.logically_equivalent_names_and_types(&input.schema())?;
+        let [location] = self.parts.locations.as_slice() else {
+            return Err(invalid("a table of several locations cannot be written to".to_owned()));
+        };
+        if !matches!(location.place(), Place::Folder(_)) {
+            return Err(SourceError::new(
+                SourceErrorKind::Invalid,
+                format!("rows cannot be added to \"{}\", which is not a folder", location.text()),
+            )
+            .hint("INSERT INTO adds a file to a table's folder; COPY ... TO writes a single file")
+            .into_datafusion());
+        }
+        let reader = &self.parts.reader;
+        let file_extension = match reader.compression_type() {
+            Some(compression) => reader.get_ext_with_compression(&compression)?,
+            None => reader.get_ext(),
+        };
+        let config = FileSinkConfig {
+            original_url: location.text().to_owned(),
+            object_store_url: self.store.clone(),
+            table_paths: vec![ListingTableUrl::try_new(location.url()?, None)?],
+            file_group: FileGroup::default(),
+            output_schema: Arc::clone(&self.schema),
+            table_partition_cols: self.parts.partition_columns.clone(),
+            insert_op: op,
+            keep_partition_by_columns: false,
+            file_extension,
+            file_output_mode: FileOutputMode::Directory,
+        };
+        let order = self.orderings(session)?.into_iter().next().map(Into::into);
+        reader.create_writer_physical_plan(input, session, config, order).await
+    }
+}
+
+/// Of the files in a folder or of a pattern, those of the table's format. A folder whose files have
+/// no extension that says anything is taken as it is.
+pub(crate) fn of_format(mut listing: Listing, format: Format) -> Listing {
+    if listing.single {
+        return listing;
+    }
+    let is = |file: &object_store::ObjectMeta| Format::of_name(file.location.as_ref());
+    if listing.files.iter().any(|file| is(file) == Some(format)) {
+        listing.files.retain(|file| is(file) == Some(format));
+    } else {
+        listing.files.retain(|file| is(file).is_none());
+    }
+    listing
+}
+
+fn partition_fields(columns: &[(String, DataType)]) -> impl Iterator<Item = Field> {
+    columns.iter().map(|(name, kind)| Field::new(name, kind.clone(), true))
+}
+
+/// Files in as many groups as there are partitions, and what is known of all of them together.
+fn grouped(
+    session: &dyn Session,
+    files: Vec<PartitionedFile>,
+    schema: &SchemaRef,
+) -> Result<(Vec<FileGroup>, Statistics)> {
+    let known = files.iter().all(|file| file.statistics.is_some());
+    let groups = FileGroup::new(files).split_files(session.config().target_partitions().max(1));
+    if !known {
+        return Ok((groups, Statistics::new_unknown(schema)));
+    }
+    let merged = |files: &mut dyn Iterator<Item = &PartitionedFile>| {
+        let each = files.filter_map(|file| file.statistics.as_deref());
+        Statistics::try_merge_iter(each, schema)
+    };
+    let statistics = merged(&mut groups.iter().flat_map(FileGroup::iter))?;
+    let groups = groups
+        .into_iter()
+        .map(|group| {
+            let statistics = merged(&mut group.iter())?;
+            Ok(group.with_statistics(Arc::new(statistics)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok((groups, statistics))
+}
+
+/// Checks that declared orders name columns of the table.
+pub(crate) fn check_orders(schema: &SchemaRef, orders: &[Vec<SortExpr>]) -> Result<()> {
+    let df_schema = Arc::clone(schema).to_dfschema()?;
+    for column in orders.iter().flatten().flat_map(|order| order.expr.column_refs()) {
+        if !df_schema.has_column(column) {
+            return Err(invalid(format!("the table has no column \"{}\"", column.name())));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(message: String) -> datafusion::error::DataFusionError {
+    SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
+}

@@ -1,0 +1,36 @@
+//! Tests of a whole session, in this process and on machines within it. They are here and not
+//! beside the crate because a fault is injected through the fleet, which users do not hold.
+
+mod faults;
+mod machines;
+mod statements;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::util::pretty::pretty_format_batches;
+
+use crate::{Error, Session, SystemSpec};
+
+async fn here() -> Session {
+    Session::builder().build().await.unwrap()
+}
+
+async fn on_machines(machines: usize) -> Session {
+    let system = SystemSpec::InProcess { machines };
+    Session::builder().system(system).partitions(2).build().await.unwrap()
+}
+
+async fn rows(session: &Session, sql: &str) -> Vec<RecordBatch> {
+    session.sql(sql).await.unwrap().collect().await.unwrap()
+}
+
+/// The result as a table of text.
+async fn table(session: &Session, sql: &str) -> String {
+    pretty_format_batches(&rows(session, sql).await).unwrap().to_string()
+}
+
+async fn error(session: &Session, sql: &str) -> Error {
+    match session.sql(sql).await {
+        Ok(query) => query.collect().await.unwrap_err(),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,112 @@
+//! What a worker of a session is: its memory, its threads, and the service that runs tasks.
+//!
+//! [`worker_main`] makes a process one; [`services`] is what the in-process system and it serve.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bigslice_cluster::{BoxError, ServiceFactory, WorkerContext, WorkerMain};
+use bigslice_flight::{Channels, WorkerService, distributed_worker, worker_routes};
+use bytes::Bytes;
+use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::SessionState;
+use datafusion_distributed::{DistributedExt, WorkerQueryContext, WorkerSessionBuilder};
+use serde::{Deserialize, Serialize};
+use tonic::service::Routes;
+
+use crate::codec::PlanCodec;
+use crate::cpu::Cpu;
+use crate::error::{Error, Result};
+use crate::memory::Budget;
+use crate::settings;
+use crate::source::Stores;
+
+/// The version that workers report; driver and worker are one binary.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the driver tells a worker when it starts it. What changes later travels with each query.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WorkerSettings {
+    /// Threads that compute.
+    pub(crate) cores: usize,
+    /// Memory.
+    pub(crate) budget: Budget,
+}
+
+impl WorkerSettings {
+    /// As bytes for the fleet to carry.
+    pub(crate) fn encode(&self) -> Result<Bytes> {
+        postcard::to_allocvec(self)
+            .map(Bytes::from)
+            .map_err(|e| Error::internal(format!("the settings of a worker: {e}")))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        postcard::from_bytes(bytes)
+            .map_err(|e| Error::internal(format!("the settings of this worker: {e}")))
+    }
+}
+
+/// Runs this process as a worker if it was started as one: `Some` exit code when it was, and has
+/// ended. Every program whose sessions have local machines calls this first in `main`, before it
+/// reads its arguments:
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     if let Some(code) = bigslice::worker_main() {
+///         return code;
+///     }
+///     std::process::ExitCode::SUCCESS // from here on it is the driver
+/// }
+/// ```
+pub fn worker_main() -> Option<ExitCode> {
+    if !bigslice_cluster::is_worker() {
+        return None;
+    }
+    Some(bigslice_cluster::run_worker(WorkerMain { services: services() }))
+}
+
+/// Makes the services of a worker, in this process or in one of its own.
+pub(crate) fn services() -> ServiceFactory {
+    Arc::new(|context| Box::pin(async move { serve(&context).map_err(BoxError::from) }))
+}
+
+fn serve(context: &WorkerContext) -> Result<Routes> {
+    let settings = WorkerSettings::decode(&context.settings)?;
+    let cpu = Cpu::new(settings.cores)?;
+    let stores = Stores::on_worker();
+    let runtime = settings.budget.runtime(context.scratch.clone(), &stores)?;
+    let handle = cpu.handle().clone();
+    let channels = Channels::new(context.connector.clone());
+    // The threads live as long as the service that runs on them.
+    let sessions = TaskSessions { channels, stores, _cpu: cpu };
+    Ok(worker_routes(WorkerService {
+        session_builder: Arc::new(sessions),
+        runtime,
+        cpu: handle,
+        version: VERSION.to_owned(),
+    }))
+}
+
+/// Builds the state that one task is decoded and run with.
+struct TaskSessions {
+    channels: Channels,
+    stores: Arc<Stores>,
+    _cpu: Cpu,
+}
+
+#[async_trait]
+impl WorkerSessionBuilder for TaskSessions {
+    async fn build_session_state(
+        &self,
+        context: WorkerQueryContext,
+    ) -> Result<SessionState, DataFusionError> {
+        let WorkerQueryContext { mut builder, headers } = context;
+        self.stores.apply(settings::read_stores(&headers)?);
+        settings::apply_headers(builder.config().get_or_insert_default(), &headers)?;
+        builder.aggregate_functions().get_or_insert_default().push(bigslice_planner::one_row());
+        let builder = builder.with_distributed_user_codec_arc(Arc::new(PlanCodec));
+        Ok(distributed_worker(builder, &self.channels).build())
+    }
+}

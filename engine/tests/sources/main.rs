@@ -1,0 +1,13 @@
+//! Tables of files and results in files, through a session as a user has one: each format by file,
+//! folder and pattern, here and on machines; what is said when something is missing; results that
+//! are there as a whole or not at all; buckets.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
+
+mod avro;
+mod bucket;
+mod formats;
+mod partitions;
+mod results;
+mod words;
+mod world;

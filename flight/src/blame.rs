@@ -1,0 +1,262 @@
+//! Whose fault was it? A lost machine is not a failed query, and a failed query is not a lost
+//! machine: the first is run again, the second is told to the user.
+//!
+//! What was found in the sources (tonic 0.14.9, hyper 1.12, datafusion-distributed 4.0.0):
+//!
+//! * A status that tonic *made itself* out of a broken connection has a source: the error of
+//!   hyper or h2 (connection refused, reset, broken pipe, keep-alive timed out, `GOAWAY`). A
+//!   status that the other side *sent* has none. That, and not the code, tells them apart: h2 maps
+//!   a reset stream to `Internal`, `Unknown` or `Cancelled` as it likes.
+//! * **A lost connection cannot look like a normal end of a stream.** If the peer goes away, h2
+//!   fails every open stream ("stream closed because of a broken pipe"). Only a reset with
+//!   `NO_ERROR` is taken by hyper for the end of the body; tonic 0.14.9 then misses the
+//!   `grpc-status` trailer and makes it an error (`Unknown`, "missing grpc-status trailer", without
+//!   a source: the one case that is known by its words). A stream that a worker drops before its
+//!   end is reset with `CANCEL`, an error with a source.
+//! * What could end a stream early *with* a good status is a worker that swallows a panic:
+//!   datafusion-distributed's server pumps each partition in a task that nobody joins. Our `read`
+//!   takes its place and says of each partition how it ended.
+//! * The failure of a worker that another worker reads from arrives as that worker's error. `wire`
+//!   keeps its type, so that no text has to be searched.
+//! * A worker gives up after 10 s if a task is read whose plan it never got. The plan was lost on
+//!   its way: [`Error::PlanLate`], to be run again. Why it did not arrive, where the driver knows,
+//!   comes first: see `verdict`.
+
+use std::error::Error as StdError;
+
+use arrow_flight::error::FlightError;
+use datafusion::error::DataFusionError;
+use tonic::{Code, Status};
+
+use crate::{Error, wire};
+
+/// How datafusion-distributed begins the error of a task whose plan did not come.
+const PLAN_LATE: &str =
+    "Worker::execute_task timed-out while waiting for the plan to be set by the coordinator";
+/// How tonic names a stream that ended without the status that every stream ends with.
+const STATUS_MISSING: &str = "missing grpc-status trailer";
+/// The longest chain of causes that is followed: more is a cycle.
+const CAUSES_MAX: usize = 64;
+/// The longest reason of a loss that is told.
+const REASON_BYTES_MAX: usize = 512;
+
+/// Whether `err` comes from a lost machine or connection rather than from the query itself.
+pub fn is_transport_error(err: &DataFusionError) -> bool {
+    exchange_error(err).is_some_and(Error::is_transport)
+}
+
+/// The name of the machine whose loss `err` reports, if it does.
+pub fn lost_machine(err: &DataFusionError) -> Option<&str> {
+    match exchange_error(err)? {
+        Error::Lost { machine, .. } | Error::PlanLate { machine } => Some(machine),
+        _ => None,
+    }
+}
+
+/// The error of the exchange in the chain of causes of `err`, if there is one.
+pub fn exchange_error(err: &DataFusionError) -> Option<&Error> {
+    if let DataFusionError::Collection(errors) = err {
+        return errors.iter().find_map(exchange_error);
+    }
+    let mut cause: &(dyn StdError + 'static) = err;
+    for _ in 0..CAUSES_MAX {
+        if let Some(ours) = cause.downcast_ref::<Error>() {
+            return Some(ours);
+        }
+        // `External` is transparent in `source()`: its content is looked at here.
+        if let Some(DataFusionError::External(inner)) = cause.downcast_ref::<DataFusionError>()
+            && let Some(ours) = inner.downcast_ref::<Error>()
+        {
+            return Some(ours);
+        }
+        if let Some(DataFusionError::Collection(errors)) = cause.downcast_ref::<DataFusionError>() {
+            return errors.iter().find_map(exchange_error);
+        }
+        cause = cause.source()?;
+    }
+    None
+}
+
+/// Names the machine in an error that its client got from datafusion-distributed.
+pub(crate) fn received(err: DataFusionError, machine: &str) -> DataFusionError {
+    let DataFusionError::External(inner) = err else {
+        return err;
+    };
+    let inner = match inner.downcast::<Status>() {
+        Ok(status) => return from_status(&status, machine),
+        Err(inner) => inner,
+    };
+    match inner.downcast::<FlightError>() {
+        Ok(err) => match *err {
+            FlightError::Tonic(status) => from_status(&status, machine),
+            err => {
+                let text = format!("cannot decode what machine \"{machine}\" sent: {err}");
+                DataFusionError::Internal(text)
+            }
+        },
+        Err(inner) => DataFusionError::External(inner),
+    }
+}
+
+/// The error that a call to `machine` ended with.
+fn from_status(status: &Status, machine: &str) -> DataFusionError {
+    let machine = machine.to_owned();
+    if let Some(err) = wire::from_status(status) {
+        return match exchange_error(&err) {
+            Some(Error::PlanLate { machine: nobody }) if nobody.is_empty() => {
+                Error::PlanLate { machine }.into()
+            }
+            _ => err,
+        };
+    }
+    if is_transport_status(status) {
+        return Error::Lost { machine, reason: reason_of(status) }.into();
+    }
+    let reason = status.message().to_owned();
+    match status.code() {
+        Code::PermissionDenied | Code::Unauthenticated | Code::ResourceExhausted => {
+            Error::Refused { machine, reason }.into()
+        }
+        code => DataFusionError::Internal(format!(
+            "machine \"{machine}\" answered a call with \"{code}\": {reason}"
+        )),
+    }
+}
+
+/// Whether the connection failed, as opposed to a status that the other side has sent.
+fn is_transport_status(status: &Status) -> bool {
+    status.source().is_some()
+        || matches!(status.code(), Code::Unavailable | Code::Cancelled)
+        || (status.code() == Code::Unknown && status.message().contains(STATUS_MISSING))
+}
+
+/// What the network said, from the outermost words to the innermost.
+fn reason_of(status: &Status) -> String {
+    let mut reason = status.message().to_owned();
+    let mut cause = status.source();
+    for _ in 0..CAUSES_MAX {
+        let Some(err) = cause else { break };
+        let text = err.to_string();
+        if !reason.contains(&text) {
+            reason = if reason.is_empty() { text } else { format!("{reason}: {text}") };
+        }
+        cause = err.source();
+    }
+    wire::shortened(&reason, REASON_BYTES_MAX)
+}
+
+/// The loss of a machine that could not be reached at all.
+pub(crate) fn unreachable(machine: &str, err: &dyn StdError) -> Error {
+    let mut reason = err.to_string();
+    let mut cause = err.source();
+    for _ in 0..CAUSES_MAX {
+        let Some(err) = cause else { break };
+        let text = err.to_string();
+        if !reason.contains(&text) {
+            reason = format!("{reason}: {text}");
+        }
+        cause = err.source();
+    }
+    let reason = wire::shortened(&reason, REASON_BYTES_MAX);
+    Error::Lost { machine: machine.to_owned(), reason }
+}
+
+/// The error that a machine tells its reader: its own wait for a plan is given its type. The
+/// reader adds the name.
+pub(crate) fn told(err: DataFusionError) -> DataFusionError {
+    match err.find_root() {
+        DataFusionError::Execution(text) if text.starts_with(PLAN_LATE) => {
+            Error::PlanLate { machine: String::new() }.into()
+        }
+        _ => err,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn lost() -> DataFusionError {
+        Error::Lost { machine: "m1".to_owned(), reason: "connection reset".to_owned() }.into()
+    }
+
+    /// As it arrives after one hop through another machine.
+    fn hop(err: &DataFusionError) -> DataFusionError {
+        received(DataFusionError::External(Box::new(wire::to_status(err))), "m0")
+    }
+
+    #[test]
+    fn a_loss_is_found_in_any_chain_and_after_any_number_of_machines() {
+        let chains = [
+            lost(),
+            DataFusionError::Shared(Arc::new(lost())),
+            lost().context("reading stage 2"),
+            DataFusionError::Collection(vec![lost()]),
+            DataFusionError::from(datafusion::arrow::error::ArrowError::ExternalError(Box::new(
+                DataFusionError::Shared(Arc::new(lost())),
+            ))),
+            DataFusionError::External(Box::new(lost())),
+        ];
+        for err in chains {
+            assert!(is_transport_error(&err), "{err:?}");
+            let twice = hop(&hop(&err));
+            assert!(is_transport_error(&twice), "{twice:?}");
+            assert_eq!(lost_machine(&twice), Some("m1"), "{twice:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_query_is_not_a_loss_whatever_it_says() {
+        let text = "machine \"m1\" was lost: transport error, Unavailable, broken pipe";
+        let chains = [
+            DataFusionError::Execution(text.to_owned()),
+            DataFusionError::External(text.into()),
+            DataFusionError::IoError(std::io::Error::from(std::io::ErrorKind::BrokenPipe)),
+            Error::Panic { text: text.to_owned() }.into(),
+            DataFusionError::Execution(PLAN_LATE.to_owned()),
+        ];
+        for err in chains {
+            assert!(!is_transport_error(&err), "{err:?}");
+            assert!(!is_transport_error(&hop(&err)), "{err:?}");
+        }
+    }
+
+    #[test]
+    fn words_stay_the_same_on_the_way() {
+        let errors = [
+            DataFusionError::Execution("boom".to_owned()),
+            DataFusionError::Plan("no such thing".to_owned()),
+            DataFusionError::ResourcesExhausted("4 GB".to_owned()),
+            DataFusionError::from(datafusion::arrow::error::ArrowError::DivideByZero),
+            DataFusionError::from(datafusion::arrow::error::ArrowError::CastError("x".to_owned())),
+            DataFusionError::External("custom".into()),
+            DataFusionError::Execution("inner".to_owned()).context("outer"),
+        ];
+        for err in errors {
+            assert_eq!(hop(&err).to_string(), err.to_string());
+        }
+    }
+
+    #[test]
+    fn a_long_text_fits_the_headers() {
+        let err = DataFusionError::Execution("ä".repeat(1 << 20)).context("ö".repeat(1 << 20));
+        let status = wire::to_status(&err);
+        let mut headers = http::HeaderMap::new();
+        status.add_header(&mut headers).expect("a status is made of valid headers");
+        let bytes: usize = headers.iter().map(|(k, v)| k.as_str().len() + v.len() + 32).sum();
+        assert!(bytes < 16 * 1024, "{bytes}");
+        assert!(hop(&err).to_string().contains("[...]"));
+        // One of the exchange's own making.
+        let details = "a plan that is too long, ".repeat(1 << 10);
+        let status = Status::with_details(Code::Internal, "DataFusionError", details.into());
+        let mut headers = http::HeaderMap::new();
+        status.add_header(&mut headers).expect("a status is made of valid headers");
+        wire::shorten_status(&mut headers);
+        let status = Status::from_header_map(&headers).expect("still a status");
+        let err = received(DataFusionError::External(Box::new(status)), "m0");
+        assert!(err.to_string().contains("too long, a plan that") && !is_transport_error(&err));
+        assert!(err.to_string().len() < 8 * 1024);
+    }
+}

@@ -1,0 +1,184 @@
+//! Connections to machines: one per machine, made once, thrown away when it breaks.
+//!
+//! Asked by every task of every query for a way to its machine. A machine's URL names the machine,
+//! and a name is never used twice, so a new machine on an old port is a new entry; the connector
+//! refuses a connection whose certificate names another machine than the URL does.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bigslice_cluster::Connector;
+use datafusion::error::DataFusionError;
+use datafusion_distributed::{ChannelResolver, WorkerChannel, grpc};
+use futures::future::{BoxFuture, FutureExt, Shared};
+use parking_lot::Mutex;
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tower::Service;
+use url::Url;
+
+use crate::client::MachineClient;
+use crate::verdict::Verdicts;
+use crate::{Error, blame};
+
+/// Connections that are kept. More machines than that work, each query connecting anew.
+const CHANNELS_MAX: usize = 1024;
+/// The connector has limits of its own for each step; this is for all of them together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// The connections of this process to the machines of its session. Clones share them.
+#[derive(Clone)]
+pub struct Channels {
+    shared: Arc<ChannelsShared>,
+}
+
+struct ChannelsShared {
+    connector: Connector,
+    open: Mutex<HashMap<Url, Entry>>,
+    next_id: AtomicU64,
+    verdicts: Verdicts,
+}
+
+/// A connection that is made or being made; all that want it wait for the same one.
+#[derive(Clone)]
+struct Entry {
+    id: u64,
+    channel: Shared<BoxFuture<'static, Result<Channel, Error>>>,
+}
+
+impl Channels {
+    /// Connections by `connector`, none of them made yet.
+    pub fn new(connector: Connector) -> Self {
+        let shared = ChannelsShared {
+            connector,
+            open: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            verdicts: Verdicts::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A client of the machine at `url`, over a connection that works as far as is known.
+    pub(crate) async fn client(&self, url: &Url) -> Result<Box<dyn WorkerChannel>, Error> {
+        let Entry { id, channel } = self.entry(url);
+        let channel = match channel.await {
+            Ok(channel) => channel,
+            Err(err) => {
+                self.evict(url, id);
+                return Err(err);
+            }
+        };
+        let channel = Evicting { channel, channels: self.clone(), url: url.clone(), id };
+        Ok(grpc::create_worker_client(grpc::BoxCloneSyncChannel::new(channel)))
+    }
+
+    /// What is known of the queries whose plans went out over these connections.
+    pub(crate) fn verdicts(&self) -> &Verdicts {
+        &self.shared.verdicts
+    }
+
+    /// Forgets the connection to `url`, whichever it is: a stream on it broke.
+    pub(crate) fn forget(&self, url: &Url) {
+        self.shared.open.lock().remove(url);
+    }
+
+    fn entry(&self, url: &Url) -> Entry {
+        let mut open = self.shared.open.lock();
+        if let Some(entry) = open.get(url) {
+            return entry.clone();
+        }
+        if open.len() >= CHANNELS_MAX
+            && let Some(any) = open.keys().next().cloned()
+        {
+            // Whoever uses it keeps it; it is only not handed out any more.
+            open.remove(&any);
+        }
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let channel = connect(self.shared.connector.clone(), url.clone()).boxed().shared();
+        let entry = Entry { id, channel };
+        open.insert(url.clone(), entry.clone());
+        entry
+    }
+
+    /// Forgets the connection `id` to `url`, if it is the one in use.
+    fn evict(&self, url: &Url, id: u64) {
+        let mut open = self.shared.open.lock();
+        if open.get(url).is_some_and(|entry| entry.id == id) {
+            open.remove(url);
+        }
+    }
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channels").field("open", &self.shared.open.lock().len()).finish()
+    }
+}
+
+#[async_trait]
+impl ChannelResolver for Channels {
+    /// Does not connect yet: a failure to do so belongs to a query, which only the call names.
+    async fn get_worker_client_for_url(
+        &self,
+        url: &Url,
+    ) -> Result<Box<dyn WorkerChannel>, DataFusionError> {
+        Ok(Box::new(MachineClient::new(self.clone(), url.clone())))
+    }
+}
+
+/// How errors call the machine at `url`.
+pub(crate) fn machine_name(url: &Url) -> String {
+    Connector::machine_of(url).map_or_else(|| url.to_string(), |name| name.to_string())
+}
+
+async fn connect(connector: Connector, url: Url) -> Result<Channel, Error> {
+    let machine = machine_name(&url);
+    match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(&url)).await {
+        Ok(Ok(channel)) => Ok(channel),
+        Ok(Err(err)) => Err(blame::unreachable(&machine, &err)),
+        Err(_) => {
+            let reason = format!("no connection within {} s", CONNECT_TIMEOUT.as_secs());
+            Err(Error::Lost { machine, reason })
+        }
+    }
+}
+
+/// A channel that is not handed out again after a call on it failed to get through.
+#[derive(Clone)]
+struct Evicting {
+    channel: Channel,
+    channels: Channels,
+    url: Url,
+    id: u64,
+}
+
+impl Service<http::Request<Body>> for Evicting {
+    type Response = http::Response<Body>;
+    type Error = tonic::transport::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let ready = self.channel.poll_ready(cx);
+        if matches!(ready, Poll::Ready(Err(_))) {
+            self.channels.evict(&self.url, self.id);
+        }
+        ready
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let call = self.channel.call(request);
+        let (channels, url, id) = (self.channels.clone(), self.url.clone(), self.id);
+        Box::pin(async move {
+            let answered = call.await;
+            if answered.is_err() {
+                channels.evict(&url, id);
+            }
+            answered
+        })
+    }
+}

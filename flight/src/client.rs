@@ -1,0 +1,183 @@
+//! A machine as its callers see it: datafusion-distributed's client, plus what it does not do.
+//!
+//! * errors say which machine they come from, and a broken connection is [`Error::Lost`];
+//! * a broken connection is not handed out again;
+//! * in the driver, the failure of one task's channel ends the whole query (see `verdict`);
+//! * **partitions whose order matters are read one by one.** The client of
+//!   datafusion-distributed 4.0.0 asks for all partitions of a task in one stream and stops
+//!   reading it when its buffer is full. A merge of sorted partitions reads one partition to its
+//!   end before it touches the next; the next one's rows fill the buffer, and what the merge
+//!   waits for comes behind them: `ORDER BY` over files that are in that order already hangs. So
+//!   each partition gets a stream of its own, which HTTP/2 stops and starts by itself. For that
+//!   the connection's window must have room for all streams that are stopped: the connector
+//!   gives it the largest there is, and a stream its share. Rows that are split by a key stay in
+//!   one stream: there every reader drains what it gets before it waits for something else.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion_distributed::{
+    CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
+    MaybeEncoded, ProducerHead, SetPlanRequest, TaskMetrics, WorkerChannel, WorkerToCoordinatorMsg,
+};
+use futures::stream::{self, BoxStream, StreamExt};
+use http::HeaderMap;
+use url::Url;
+
+use crate::channels::{Channels, machine_name};
+use crate::verdict::Verdict;
+use crate::{Error, blame};
+
+/// A client of one machine. Connects when it is first used.
+pub(crate) struct MachineClient {
+    channels: Channels,
+    url: Url,
+    machine: String,
+}
+
+impl MachineClient {
+    pub(crate) fn new(channels: Channels, url: Url) -> Self {
+        let machine = machine_name(&url);
+        Self { channels, url, machine }
+    }
+
+    /// What a call came to, in our words. A machine that did not answer is not asked again over
+    /// the same connection.
+    fn judged(&self, err: DataFusionError) -> DataFusionError {
+        let err = blame::received(err, &self.machine);
+        if let Some(Error::Lost { machine, .. }) = blame::exchange_error(&err)
+            && *machine == self.machine
+        {
+            self.channels.forget(&self.url);
+        }
+        err
+    }
+
+    fn failed(&self, verdict: &Arc<Verdict>, err: DataFusionError) -> DataFusionError {
+        let err = self.judged(err);
+        DataFusionError::Shared(self.channels.verdicts().fail(verdict, err))
+    }
+
+    /// The rows of one read, with errors in our words, ended by the failure of their query.
+    fn rows(
+        &self,
+        stream: BoxStream<'static, Result<RecordBatch>>,
+        verdict: Arc<Verdict>,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        let this = Self::new(self.channels.clone(), self.url.clone());
+        verdict.over(stream.map(move |batch| batch.map_err(|err| this.judged(err))))
+    }
+}
+
+#[async_trait]
+impl WorkerChannel for MachineClient {
+    /// Sends a plan and stays open while its query runs.
+    ///
+    /// A channel that breaks while rows are still read ends the query through its verdict. One
+    /// that breaks after the last row costs only the metrics of its task: they are given as empty,
+    /// since whoever shows them waits for all.
+    async fn coordinator_channel(
+        &mut self,
+        headers: HeaderMap,
+        request: SetPlanRequest,
+        messages: BoxStream<'static, CoordinatorToWorkerMsg>,
+        metrics: ExecutionPlanMetricsSet,
+        ctx: &Arc<TaskContext>,
+    ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
+        let verdict = self.channels.verdicts().of(request.task_key.query_id);
+        let n_nodes = node_count(&request.plan);
+        let mut client = self
+            .channels
+            .client(&self.url)
+            .await
+            .map_err(|err| self.failed(&verdict, err.into()))?;
+        let replies = client
+            .coordinator_channel(headers, request, messages, metrics, ctx)
+            .await
+            .map_err(|err| self.failed(&verdict, err))?;
+
+        let this = Self::new(self.channels.clone(), self.url.clone());
+        let state = Some((this, verdict, replies));
+        Ok(stream::unfold(state, move |state| async move {
+            let (this, verdict, mut replies) = state?;
+            match replies.next().await? {
+                Ok(message) => Some((Ok(message), Some((this, verdict, replies)))),
+                Err(err) => {
+                    let err = this.failed(&verdict, err);
+                    tracing::debug!(error = %err, "the channel to a task broke");
+                    let metrics = WorkerToCoordinatorMsg::TaskMetrics(no_metrics(n_nodes));
+                    Some((Ok(metrics), None))
+                }
+            }
+        })
+        .boxed())
+    }
+
+    async fn execute_task(
+        &mut self,
+        headers: HeaderMap,
+        request: ExecuteTaskRequest,
+        metrics: ExecutionPlanMetricsSet,
+        ctx: &Arc<TaskContext>,
+    ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
+        let verdict = self.channels.verdicts().of(request.task_key.query_id);
+        let mut client = self.channels.client(&self.url).await?;
+        let mut streams = Vec::new();
+        for request in requests(request) {
+            let headers = headers.clone();
+            let group = client
+                .execute_task(headers, request, metrics.clone(), ctx)
+                .await
+                .map_err(|err| self.judged(err))?;
+            streams.extend(group.into_iter().map(|rows| self.rows(rows, Arc::clone(&verdict))));
+        }
+        Ok(streams)
+    }
+
+    async fn get_worker_info(
+        &mut self,
+        request: GetWorkerInfoRequest,
+    ) -> Result<GetWorkerInfoResponse> {
+        let mut client = self.channels.client(&self.url).await?;
+        client.get_worker_info(request).await.map_err(|err| self.judged(err))
+    }
+}
+
+/// The reads to make for `request`: one, or one for each partition where their order matters.
+fn requests(request: ExecuteTaskRequest) -> Vec<ExecuteTaskRequest> {
+    if !matches!(request.producer_head, ProducerHead::None) {
+        return vec![request];
+    }
+    (request.target_partition_start..request.target_partition_end)
+        .map(|partition| ExecuteTaskRequest {
+            task_key: request.task_key,
+            target_partition_start: partition,
+            target_partition_end: partition + 1,
+            producer_head: ProducerHead::None,
+        })
+        .collect()
+}
+
+fn node_count(plan: &MaybeEncoded<Arc<dyn ExecutionPlan>>) -> usize {
+    let MaybeEncoded::Decoded(plan) = plan else { return 0 };
+    let mut n = 0;
+    let counted = plan.apply(|_| {
+        n += 1;
+        Ok(TreeNodeRecursion::Continue)
+    });
+    if counted.is_ok() { n } else { 0 }
+}
+
+fn no_metrics(n_nodes: usize) -> TaskMetrics {
+    TaskMetrics {
+        pre_order_plan_metrics: vec![MetricsSet::new(); n_nodes],
+        task_metrics: MetricsSet::new(),
+    }
+}

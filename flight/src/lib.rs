@@ -1,0 +1,47 @@
+//! The network face of a machine: how plans reach a worker and how rows leave it.
+//!
+//! Workers run pieces of a plan that `datafusion-distributed` has cut, and read each other's
+//! partitions. This crate hosts that exchange on the one mutually authenticated port of a worker
+//! and decides who may call what, where the work runs, how large a message may be, and how an
+//! error or a lost machine looks to the other side:
+//!
+//! ```text
+//!        driver                                   worker "m0"                     worker "m1"
+//!  distributed_driver                          worker_routes                    worker_routes
+//!   |  Members: who runs                        role check, CPU runtime,          (the same)
+//!   |  Channels: connections                    panics become errors
+//!   |                                            |
+//!   |-- CoordinatorChannel (plan, driver only) ->|  distributed_worker
+//!   |                                            |-- ExecuteTask (partitions) -------->|
+//!   |<------ rows as Arrow Flight data ----------|<------------------------------------|
+//! ```
+//!
+//! The modules, from the wire inwards:
+//! * `error`, `wire`, `blame`: what can go wrong, how it travels, and whose fault it was;
+//! * `server`, `read`, `split`: a worker's side of a call;
+//! * `channels`, `client`, `verdict`: the caller's side, in the driver and in workers;
+//! * `members`, `session`: what a session needs to know of both;
+//! * `panic_guard`: a panic in an operator is an error of the query.
+//!
+//! All use of `datafusion-distributed`'s protocol sits here, so that the cut can be replaced.
+
+mod blame;
+mod channels;
+mod client;
+mod error;
+mod members;
+mod panic_guard;
+mod read;
+mod server;
+mod session;
+mod split;
+mod verdict;
+mod wire;
+
+pub use blame::{exchange_error, is_transport_error, lost_machine};
+pub use channels::Channels;
+pub use error::Error;
+pub use members::Members;
+pub use panic_guard::{PanicGuard, guard_stream, panic_text};
+pub use server::{WorkerService, worker_routes};
+pub use session::{Compression, ExchangeOptions, distributed_driver, distributed_worker};

@@ -1,0 +1,190 @@
+//! A panic in an operator is an error of the query, never a dead worker and never missing rows.
+//!
+//! Malformed files make readers panic, and so do users' functions. Three ways a panic can take,
+//! read from the sources of DataFusion 55.2 and datafusion-distributed 4.0.0:
+//! * in `execute` or `poll_next` of an operator that the caller polls: it unwinds into the caller;
+//! * in a task that an operator has spawned: receiver streams resume the unwinding in whoever polls
+//!   them, `RepartitionExec` sends a "Join Error" to all its outputs;
+//! * in the task of a `BroadcastExec`: **nobody joins it.** The queue closes, and all consumers
+//!   see a normal end of the build side: wrong rows without an error. Hence [`guard_task`] puts the
+//!   guard *below* the head of a task, where the panic is still on the stack of the spawned task.
+//!
+//! A [`PanicGuard`] catches what unwinds into it. It stands for the node it wraps in every
+//! respect (name, properties, children, metrics, downcasts), since datafusion-distributed matches
+//! metrics to nodes by their position in the plan.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+    ReplaceChildrenOptions,
+};
+use datafusion_distributed::BroadcastExec;
+use futures::Stream;
+
+use crate::Error;
+
+/// Wraps a plan so that what panics in it ends its stream with [`Error::Panic`].
+pub struct PanicGuard {
+    inner: Arc<dyn ExecutionPlan>,
+}
+
+impl PanicGuard {
+    /// Guards `inner`. The driver does this to the head stage of a query.
+    pub fn new(inner: Arc<dyn ExecutionPlan>) -> Self {
+        Self { inner }
+    }
+}
+
+/// Guards the plan of one task as a worker has received it.
+///
+/// The head of a task is taken off and rebuilt for each reader (`ProducerHead::insert`), so the
+/// guard goes under a head that splits or copies rows, and around any other.
+pub(crate) fn guard_task(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    if !plan.is::<RepartitionExec>() && !plan.is::<BroadcastExec>() {
+        return Ok(Arc::new(PanicGuard::new(plan)));
+    }
+    let children = plan
+        .children()
+        .into_iter()
+        .map(|child| Arc::new(PanicGuard::new(Arc::clone(child))) as Arc<dyn ExecutionPlan>)
+        .collect();
+    plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+}
+
+/// Guards a stream that has been started already.
+pub fn guard_stream(stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    Box::pin(GuardedStream { schema: stream.schema(), inner: Some(stream) })
+}
+
+/// The text that a panic was raised with.
+pub fn panic_text(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "no text was given".to_owned()
+    }
+}
+
+impl fmt::Debug for PanicGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PanicGuard({:?})", self.inner)
+    }
+}
+
+impl DisplayAs for PanicGuard {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt_as(t, f)
+    }
+}
+
+impl ExecutionPlan for PanicGuard {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn downcast_delegate(&self) -> Option<&dyn ExecutionPlan> {
+        Some(self.inner.as_ref())
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.inner.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.inner.children()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.inner.apply_expressions(f)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        let inner = Arc::clone(&self.inner).replace_children(children, options)?;
+        Ok(Arc::new(Self { inner }))
+    }
+
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self { inner: Arc::clone(&self.inner).reset_state()? }))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        match catch_unwind(AssertUnwindSafe(|| self.inner.execute(partition, context))) {
+            Ok(stream) => stream.map(guard_stream),
+            Err(payload) => Err(Error::Panic { text: panic_text(payload.as_ref()) }.into()),
+        }
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        self.inner.metrics()
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.inner.fetch()
+    }
+}
+
+/// A stream whose panics are its last item, as an error.
+struct GuardedStream {
+    schema: SchemaRef,
+    /// Dropped at the first panic: what unwound is in no state to be polled again.
+    inner: Option<SendableRecordBatchStream>,
+}
+
+impl Stream for GuardedStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(inner) = self.inner.as_mut() else {
+            return Poll::Ready(None);
+        };
+        match catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll_next(cx))) {
+            Ok(poll) => poll,
+            Err(payload) => {
+                // A destructor that panics as well must not undo the guard.
+                let broken = self.inner.take();
+                if catch_unwind(AssertUnwindSafe(|| drop(broken))).is_err() {
+                    tracing::warn!("a stream panicked again while it was dropped");
+                }
+                let text = panic_text(payload.as_ref());
+                Poll::Ready(Some(Err(Error::Panic { text }.into())))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.as_ref().map_or((0, Some(0)), |inner| inner.size_hint())
+    }
+}
+
+impl RecordBatchStream for GuardedStream {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}

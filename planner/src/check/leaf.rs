@@ -1,0 +1,131 @@
+//! Whether a leaf gives each task its own part, all parts together the whole, and every part the
+//! order that the leaf declares.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::datasource::physical_plan::{CsvSource, FileScanConfig};
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion_distributed::DistributedLeafExec;
+
+use super::spread::Spread;
+use super::walk::Place;
+use crate::error::Result;
+use crate::files::{can_split, file_scan};
+
+/// The leaf as it was before it was shared among tasks; other nodes are their own.
+pub(super) fn original(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
+    plan.downcast_ref::<DistributedLeafExec>().map_or(plan, DistributedLeafExec::original)
+}
+
+/// How the rows of a leaf lie across several tasks.
+pub(super) fn spread(
+    plan: &Arc<dyn ExecutionPlan>,
+    place: Place,
+    trusted: &[String],
+) -> Result<Spread> {
+    if let Some(leaf) = plan.downcast_ref::<DistributedLeafExec>() {
+        shares(leaf, plan, place)?;
+        return Ok(Spread::Split);
+    }
+    if plan.is::<EmptyExec>() || trusted.iter().any(|name| name == plan.name()) {
+        return Ok(Spread::Split);
+    }
+    Err(place.refuse(
+        plan.as_ref(),
+        format!("would read all of its rows in each of {} tasks", place.tasks),
+    ))
+}
+
+/// Refuses a scan of files that a worker would read in another way than the driver planned:
+/// DataFusion leaves some settings out when it writes a plan down. (That a JSON file is one array
+/// is one of them, too, but cannot be asked; a worker fails on such a file.)
+pub(super) fn travels(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
+    let Some(scan) = file_scan(original(plan).as_ref()) else { return Ok(()) };
+    let source = &scan.file_source;
+    let lost = if scan.file_compression_type.is_compressed() {
+        "how its files are compressed"
+    } else if scan.expr_adapter_factory.is_some() {
+        "how its files differ from the table's columns"
+    } else if source.file_type() == "arrow_stream" {
+        "that its files are Arrow streams"
+    } else if source.downcast_ref::<CsvSource>().is_some_and(|csv| csv.terminator().is_some()) {
+        "how the lines of its files end"
+    } else {
+        return Ok(());
+    };
+    Err(place.refuse(plan.as_ref(), format!("cannot tell a worker {lost}")))
+}
+
+fn shares(leaf: &DistributedLeafExec, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
+    let variants = leaf.variants();
+    if variants.len() != place.tasks {
+        return Err(place.refuse(
+            plan.as_ref(),
+            format!("was shared among {} tasks, but {} run it", variants.len(), place.tasks),
+        ));
+    }
+    let declared = plan.equivalence_properties();
+    for variant in variants {
+        let actual = variant.equivalence_properties();
+        for order in declared.oeq_class().iter() {
+            if !actual.ordering_satisfy(order.clone())? {
+                return Err(place.refuse(
+                    plan.as_ref(),
+                    "declares an order of its rows that the part of one task does not have",
+                ));
+            }
+        }
+    }
+    match file_scan(leaf.original().as_ref()) {
+        Some(whole) => files(whole, variants, plan, place),
+        None => Ok(()),
+    }
+}
+
+/// The parts of a file scan must cover its files once, and cut only files that can be cut.
+fn files(
+    whole: &FileScanConfig,
+    variants: &[Arc<dyn ExecutionPlan>],
+    plan: &Arc<dyn ExecutionPlan>,
+    place: Place,
+) -> Result<()> {
+    let parts: Vec<_> = variants.iter().filter_map(|variant| file_scan(variant.as_ref())).collect();
+    if parts.len() != variants.len() {
+        return Ok(());
+    }
+    let wanted = bytes(whole);
+    let read: u64 = parts.iter().map(|part| bytes(part)).sum();
+    if wanted != read {
+        return Err(place.refuse(
+            plan.as_ref(),
+            format!("was shared so that its tasks read {read} bytes of {wanted}"),
+        ));
+    }
+    let before = pieces(whole);
+    let cut = parts.iter().any(|part| !pieces(part).is_subset(&before));
+    if cut && !can_split(whole) {
+        return Err(place.refuse(
+            plan.as_ref(),
+            "was shared by cutting files that can only be read from the start",
+        ));
+    }
+    Ok(())
+}
+
+fn bytes(scan: &FileScanConfig) -> u64 {
+    let files = scan.file_groups.iter().flat_map(|group| group.iter());
+    files.map(|file| file.effective_size()).sum()
+}
+
+/// Files with the ranges of them that are read.
+fn pieces(scan: &FileScanConfig) -> HashSet<(String, u64, u64)> {
+    let files = scan.file_groups.iter().flat_map(|group| group.iter());
+    files
+        .map(|file| {
+            let (start, end) = file.range();
+            (file.object_meta.location.to_string(), start, end)
+        })
+        .collect()
+}

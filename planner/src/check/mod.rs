@@ -1,0 +1,63 @@
+//! The check of a cut plan: what each operator requires of its input must hold across the tasks of
+//! its stage. The engine calls it on every plan before it runs.
+//!
+//! [`walk`] goes bottom-up and derives for each node how its rows lie across the tasks
+//! ([`spread::Rows`]); [`operators`] compares that with what each operator needs, [`boundary`] with
+//! how stages are joined, [`leaf`] with how a scan was shared out. An operator that is not known
+//! may not run in several tasks.
+
+mod boundary;
+mod leaf;
+mod operators;
+mod order;
+mod spread;
+mod walk;
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_distributed::DistributedExec;
+
+use crate::error::Result;
+use walk::{Place, Walk, contains_boundary};
+
+/// Operators of other crates that may run in several tasks, by the name their
+/// `ExecutionPlan::name` returns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trusted {
+    /// Operators with one input that treat every row, or every batch, by itself. What they require
+    /// of their input by `input_distribution_requirements` is checked all the same.
+    pub row_wise: Vec<String>,
+    /// Leaves that read a different part in each task, by the `DistributedTaskContext`, without a
+    /// `DistributedLeafExec` around them.
+    pub leaves: Vec<String>,
+}
+
+/// Refuses a distributed plan whose answer could depend on how it was cut.
+///
+/// A plan that was not cut passes. The error names the stage, the operator and the reason.
+pub fn check(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    check_with(plan, &Trusted::default())
+}
+
+/// Like [`check`], with operators that the caller vouches for.
+pub fn check_with(plan: &Arc<dyn ExecutionPlan>, trusted: &Trusted) -> Result<()> {
+    for cut in cut_plans(plan) {
+        if !contains_boundary(cut) {
+            return Err(Place::head().refuse(
+                cut.as_ref(),
+                "is cut while it runs (dynamic_task_count), when nobody can check it",
+            ));
+        }
+        Walk::new(trusted).whole(cut, Place::head())?;
+    }
+    Ok(())
+}
+
+/// The distributed plans in `plan`: itself, or below EXPLAIN ANALYZE or a sink.
+fn cut_plans(plan: &Arc<dyn ExecutionPlan>) -> Vec<&Arc<dyn ExecutionPlan>> {
+    if plan.is::<DistributedExec>() {
+        return plan.children();
+    }
+    plan.children().into_iter().flat_map(cut_plans).collect()
+}

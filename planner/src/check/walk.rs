@@ -1,0 +1,170 @@
+//! The walk over the stages of a cut plan, from the driver's stage down to the leaves and back.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion_distributed::NetworkBoundaryExt;
+
+use super::spread::{Rows, Spread, owed_by_either};
+use super::{Trusted, boundary, leaf, operators, order};
+use crate::error::{Error, Result};
+use crate::stage_graph::{DRIVER_STAGE, operator_text};
+use crate::union::{child_tasks, is_isolating_union};
+
+/// Where a node runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// The number of the stage, for messages.
+    pub(super) stage: usize,
+    /// How many tasks run the node.
+    pub(super) tasks: usize,
+}
+
+impl Place {
+    /// The driver's own stage.
+    pub(super) fn head() -> Self {
+        Self { stage: DRIVER_STAGE, tasks: 1 }
+    }
+
+    /// A refusal of `plan` here, for `reason`: the rest of a sentence that begins with the
+    /// operator.
+    pub(super) fn refuse(self, plan: &dyn ExecutionPlan, reason: impl Into<String>) -> Error {
+        Error::Unsafe { stage: self.stage, operator: operator_text(plan), reason: reason.into() }
+    }
+}
+
+/// One check of one plan.
+pub(super) struct Walk<'a> {
+    trusted: &'a Trusted,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(trusted: &'a Trusted) -> Self {
+        Self { trusted }
+    }
+
+    /// Checks a plan whose rows leave the query: nothing may be owed at its top.
+    pub(super) fn whole(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
+        let rows = self.visit(plan, place)?;
+        match rows.owed_limit {
+            Some(limit) => Err(place.refuse(plan.as_ref(), limit_never_met(limit))),
+            None => Ok(()),
+        }
+    }
+
+    fn visit(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<Rows> {
+        if plan.is_network_boundary() {
+            return self.enter_stage(plan, place);
+        }
+        let inputs = self.visit_children(plan, place)?;
+        order::check(plan, place)?;
+        not_repeated(plan, place)?;
+        if plan.children().is_empty() && place.stage != DRIVER_STAGE {
+            leaf::travels(plan, place)?;
+        }
+        let spread = if place.tasks == 1 {
+            Spread::Whole
+        } else if plan.children().is_empty() {
+            leaf::spread(plan, place, &self.trusted.leaves)?
+        } else {
+            operators::spread(plan, &inputs, place, &self.trusted.row_wise)?
+        };
+        let owed_limit = owed(plan, &inputs, place)?;
+        Ok(Rows { spread, owed_limit })
+    }
+
+    fn visit_children(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<Vec<Rows>> {
+        if !is_isolating_union(plan.as_ref()) {
+            return plan.children().into_iter().map(|child| self.visit(child, place)).collect();
+        }
+        let Some(counts) = child_tasks(plan, place.tasks) else {
+            return Err(place.refuse(
+                plan.as_ref(),
+                format!(
+                    "does not run each of its inputs exactly once in its {} tasks",
+                    place.tasks
+                ),
+            ));
+        };
+        let mut inputs = Vec::with_capacity(counts.len());
+        for (child, tasks) in plan.children().into_iter().zip(counts) {
+            let rows = self.visit(child, Place { tasks, ..place })?;
+            // One task of the union may be all tasks of a child: its rows are there once.
+            let spread = if rows.spread == Spread::Copied && tasks > 1 {
+                Spread::Copied
+            } else {
+                Spread::Split
+            };
+            inputs.push(Rows { spread, ..rows });
+        }
+        Ok(inputs)
+    }
+
+    fn enter_stage(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<Rows> {
+        let Some(below) = plan.as_network_boundary() else {
+            return Err(place.refuse(plan.as_ref(), "is not an exchange"));
+        };
+        let stage = below.input_stage();
+        let Some(input) = stage.local_plan() else {
+            return Err(place.refuse(plan.as_ref(), "reads a stage that was already sent"));
+        };
+        boundary::check(plan, input, stage.task_count(), place)?;
+        let from = Place { stage: stage.num(), tasks: stage.task_count() };
+        let rows = self.visit(input, from)?;
+        if rows.spread == Spread::Copied {
+            return Err(from.refuse(
+                input.as_ref(),
+                format!("would give every row {} times, once in each task", from.tasks),
+            ));
+        }
+        boundary::rows(plan, rows, place)
+    }
+}
+
+/// What a node does to a limit that is owed, and whether it owes one itself.
+fn owed(plan: &Arc<dyn ExecutionPlan>, inputs: &[Rows], place: Place) -> Result<Option<usize>> {
+    let before = inputs.iter().fold(None, |owed, rows| owed_by_either(owed, rows.owed_limit));
+    let counts_all = place.tasks == 1 && plan.output_partitioning().partition_count() == 1;
+    if let Some(limit) = before {
+        if counts_all && operators::rows_read(plan).is_some_and(|rows| rows <= limit) {
+            return Ok(None);
+        }
+        if !operators::may_follow_limit(plan.as_ref()) {
+            return Err(place.refuse(plan.as_ref(), limit_never_met(limit)));
+        }
+    }
+    let owes = leaf::original(plan).fetch().filter(|_| !counts_all);
+    Ok(owed_by_either(before, owes))
+}
+
+fn limit_never_met(limit: usize) -> String {
+    format!("would see up to {limit} rows of each part where the query asks for {limit} in all")
+}
+
+/// A boundary is read once; refuse one where its reader is run again and again, or where an
+/// expression reads a value that only another stage has.
+fn not_repeated(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
+    if plan.is::<RecursiveQueryExec>() && plan.children().into_iter().skip(1).any(contains_boundary)
+    {
+        return Err(place.refuse(
+            plan.as_ref(),
+            "runs its recursive part many times, but an exchange inside it can be read only once",
+        ));
+    }
+    if let Some(subquery) = plan.downcast_ref::<ScalarSubqueryExec>()
+        && contains_boundary(subquery.input())
+    {
+        return Err(place.refuse(
+            plan.as_ref(),
+            "hands the value of a subquery to operators of other stages, which cannot see it",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether there is an exchange in a plan.
+pub(super) fn contains_boundary(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is_network_boundary() || plan.children().into_iter().any(contains_boundary)
+}

@@ -1,0 +1,195 @@
+//! Limits on the text of a statement, checked before it is parsed. The engine calls this first.
+//!
+//! The parser itself stops at 50 nested parentheses. What it does not stop are chains, which it
+//! builds in a loop: `a OR b OR c ...` makes a tree as deep as the chain is long, and each later
+//! pass descends it on the stack. Chains are found here from the tokens alone, so that no part of
+//! the grammar can hide one.
+
+use std::iter::Peekable;
+use std::str::CharIndices;
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use crate::error::{Error, Result};
+
+/// What a statement may have. The defaults let through what people write by hand or generate in
+/// good faith (lists of some thousand literals, 300 conditions, 200 branches of a union, 500
+/// columns) and were measured to plan within 64 MiB of stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementLimits {
+    /// Bytes of text.
+    pub bytes_max: usize,
+    /// Tokens, white space and comments not counted.
+    pub tokens_max: usize,
+    /// Operators in a row without a comma, a clause or a parenthesis between them.
+    pub chain_max: usize,
+    /// Depth of an expression.
+    pub depth_max: usize,
+    /// Set operations (UNION, INTERSECT, EXCEPT).
+    pub branches_max: usize,
+    /// Joined tables.
+    pub joins_max: usize,
+    /// Common table expressions.
+    pub ctes_max: usize,
+}
+
+impl Default for StatementLimits {
+    fn default() -> Self {
+        Self {
+            bytes_max: 1024 * 1024,
+            tokens_max: 10_000,
+            chain_max: 3_000,
+            depth_max: 1_000,
+            branches_max: 500,
+            joins_max: 150,
+            ctes_max: 300,
+        }
+    }
+}
+
+/// Refuses text that is too long, or whose tokens are too many or form too long a chain.
+///
+/// Text that cannot be split into tokens passes when it is short enough: the parser says better
+/// what is wrong with it.
+pub fn check_text(sql: &str, limits: &StatementLimits) -> Result<()> {
+    at_most("bytes", sql.len(), limits.bytes_max)?;
+    let mut tokens: Vec<TokenWithSpan> = Vec::new();
+    let whole =
+        Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location_into_buf(&mut tokens);
+    if whole.is_err() {
+        return at_most("tokens", rough_tokens(sql), limits.tokens_max);
+    }
+    check_tokens(tokens.iter().map(|token| &token.token), limits)
+}
+
+/// Says which limit was passed and by what.
+pub(crate) fn at_most(what: &'static str, found: usize, limit: usize) -> Result<()> {
+    if found > limit { Err(Error::TooLarge { what, found, limit }) } else { Ok(()) }
+}
+
+fn check_tokens<'a>(
+    tokens: impl Iterator<Item = &'a Token>,
+    limits: &StatementLimits,
+) -> Result<()> {
+    let (mut count, mut branches, mut joins) = (0, 0, 0);
+    // Operators since the last separator, one counter for each open parenthesis.
+    let mut chains: Vec<usize> = vec![0];
+    for token in tokens {
+        if matches!(token, Token::Whitespace(_) | Token::EOF) {
+            continue;
+        }
+        count += 1;
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => chains.push(0),
+            Token::RParen | Token::RBracket | Token::RBrace if chains.len() > 1 => {
+                chains.pop();
+            }
+            Token::Comma | Token::SemiColon => reset(&mut chains),
+            Token::Word(word) => match word.keyword {
+                Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT => branches += 1,
+                Keyword::JOIN => {
+                    joins += 1;
+                    reset(&mut chains);
+                }
+                keyword if is_clause(keyword) => reset(&mut chains),
+                keyword if is_operator_word(keyword) => grow(&mut chains, limits)?,
+                _ => {}
+            },
+            Token::Number(..) | Token::Period | Token::RParen | Token::RBracket | Token::RBrace => {
+            }
+            other if is_string(other) => {}
+            _ => grow(&mut chains, limits)?,
+        }
+    }
+    at_most("tokens", count, limits.tokens_max)?;
+    at_most("set operations", branches, limits.branches_max)?;
+    at_most("joins", joins, limits.joins_max)
+}
+
+fn reset(chains: &mut [usize]) {
+    if let Some(chain) = chains.last_mut() {
+        *chain = 0;
+    }
+}
+
+fn grow(chains: &mut [usize], limits: &StatementLimits) -> Result<()> {
+    if let Some(chain) = chains.last_mut() {
+        *chain += 1;
+        at_most("operators in one chain", *chain, limits.chain_max)?;
+    }
+    Ok(())
+}
+
+/// Keywords that begin a new expression.
+fn is_clause(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::SELECT
+            | Keyword::FROM
+            | Keyword::WHERE
+            | Keyword::GROUP
+            | Keyword::HAVING
+            | Keyword::ORDER
+            | Keyword::LIMIT
+            | Keyword::VALUES
+            | Keyword::ON
+            | Keyword::WHEN
+            | Keyword::THEN
+            | Keyword::ELSE
+    )
+}
+
+/// Words that join or wrap expressions.
+fn is_operator_word(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::AND
+            | Keyword::OR
+            | Keyword::XOR
+            | Keyword::NOT
+            | Keyword::IS
+            | Keyword::IN
+            | Keyword::LIKE
+            | Keyword::ILIKE
+            | Keyword::SIMILAR
+            | Keyword::BETWEEN
+            | Keyword::COLLATE
+            | Keyword::AT
+            | Keyword::DIV
+            | Keyword::OVERLAPS
+    )
+}
+
+fn is_string(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Char(_)
+            | Token::SingleQuotedString(_)
+            | Token::DoubleQuotedString(_)
+            | Token::DollarQuotedString(_)
+            | Token::NationalStringLiteral(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::UnicodeStringLiteral(_)
+            | Token::HexStringLiteral(_)
+            | Token::Placeholder(_)
+    )
+}
+
+/// Counts words and symbols without knowing quotes; never fewer than a tokenizer would find
+/// outside of quotes.
+fn rough_tokens(sql: &str) -> usize {
+    let mut chars: Peekable<CharIndices<'_>> = sql.char_indices().peekable();
+    let mut count = 0;
+    while let Some((_, c)) = chars.next() {
+        if c.is_whitespace() {
+            continue;
+        }
+        count += 1;
+        if c.is_alphanumeric() || c == '_' {
+            while chars.next_if(|(_, c)| c.is_alphanumeric() || *c == '_').is_some() {}
+        }
+    }
+    count
+}

@@ -1,0 +1,12 @@
+//! Plans are cut, guarded and checked as the engine does it, and run on workers inside this
+//! process: one tonic server over an in-memory pipe answers for all of them.
+
+#![expect(clippy::panic, reason = "what a test relies on fails the test when it is not there")]
+
+mod cluster;
+mod data;
+mod refusals;
+mod shapes;
+mod stages;
+mod statements;
+mod traps;

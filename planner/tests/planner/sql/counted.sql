@@ -1,0 +1,16 @@
+SELECT * FROM facts LIMIT 17;
+SELECT * FROM one_file LIMIT 17;
+SELECT * FROM facts WHERE x > 10 LIMIT 17;
+SELECT * FROM facts LIMIT 10 OFFSET 2995;
+SELECT DISTINCT k FROM facts LIMIT 4;
+SELECT f.id FROM facts f JOIN dims d ON f.k = d.k LIMIT 9;
+SELECT k, sum(x) FROM facts GROUP BY k LIMIT 6;
+SELECT f.id FROM facts f LEFT JOIN dims d ON f.k = d.k LIMIT 9;
+SELECT DISTINCT k FROM one_file LIMIT 4;
+SELECT f.id, o.id FROM facts f JOIN (SELECT id FROM others LIMIT 5) o ON f.id = o.id;
+SELECT f.id, o.id FROM facts f JOIN (SELECT id FROM facts_csv LIMIT 5) o ON f.id = o.id;
+SELECT f.id, o.id FROM facts f JOIN (SELECT id FROM one_file LIMIT 5) o ON f.id = o.id;
+SELECT d.k, o.id FROM dims d CROSS JOIN (SELECT id FROM others LIMIT 3) o;
+SELECT d.k, o.id FROM dims d LEFT JOIN (SELECT id FROM others LIMIT 3) o ON d.k + o.id >= 0;
+SELECT d.k, o.id FROM (SELECT id FROM others LIMIT 3) o LEFT JOIN dims d ON d.k + o.id >= 0;
+SELECT d.k FROM dims d JOIN (SELECT id FROM facts WHERE x > 3 LIMIT 3 OFFSET 2) o ON d.k + o.id >= 0;

@@ -1,0 +1,98 @@
+SELECT * FROM facts;
+SELECT id, x FROM facts WHERE x > 500 AND y IS NOT NULL;
+SELECT count(*), sum(x), min(id), max(id), avg(y) FROM facts;
+SELECT count(*) FROM facts WHERE x < 0;
+SELECT k, count(*), sum(x), sum(m), count(y) FROM facts GROUP BY k;
+SELECT g, k, max(x) FROM facts GROUP BY g, k HAVING count(*) > 3;
+SELECT count(DISTINCT k), count(DISTINCT y) FROM facts;
+SELECT g, count(DISTINCT k) FROM facts GROUP BY g;
+SELECT g, k, sum(x) FROM facts GROUP BY ROLLUP(g, k);
+SELECT g, y, count(*) FROM facts GROUP BY GROUPING SETS ((g), (y), ());
+SELECT DISTINCT k, g FROM facts;
+SELECT g, median(x), stddev(x) > 0, approx_distinct(k) > 0 FROM facts GROUP BY g;
+SELECT g, array_agg(x ORDER BY id) FROM facts WHERE id < 100 GROUP BY g;
+SELECT k, first_value(x ORDER BY id DESC), last_value(x ORDER BY id DESC) FROM facts GROUP BY k;
+SELECT g, string_agg(cast(id AS VARCHAR), ',' ORDER BY id) FROM facts WHERE id < 60 GROUP BY g;
+SELECT sum(x) FILTER (WHERE y > 3), count(*) FILTER (WHERE g = 'g1') FROM facts;
+-- Joins.
+SELECT f.id, d.name FROM facts f JOIN dims d ON f.k = d.k;
+SELECT f.id, d.name FROM facts f LEFT JOIN dims d ON f.k = d.k;
+SELECT f.id, d.name FROM facts f RIGHT JOIN dims d ON f.k = d.k;
+SELECT f.id, d.name FROM facts f FULL JOIN dims d ON f.k = d.k;
+SELECT d.name, f.id FROM dims d LEFT JOIN facts f ON f.k = d.k AND f.x > 900;
+SELECT d.name, f.id FROM dims d FULL JOIN facts f ON f.k = d.k AND f.x > 900;
+SELECT * FROM dims d WHERE EXISTS (SELECT 1 FROM facts f WHERE f.k = d.k AND f.x > 990);
+SELECT * FROM dims d WHERE NOT EXISTS (SELECT 1 FROM facts f WHERE f.k = d.k);
+SELECT id FROM facts WHERE k IN (SELECT k FROM dims WHERE c = 1);
+SELECT id FROM facts WHERE k NOT IN (SELECT k FROM dims WHERE c = 1);
+SELECT k FROM dims WHERE k NOT IN (SELECT y FROM facts);
+SELECT k FROM dims WHERE k NOT IN (SELECT k FROM facts);
+SELECT k FROM dims WHERE k IN (SELECT k FROM facts WHERE x > 1000) OR c = 2;
+SELECT a.id, b.id FROM facts a JOIN facts b ON a.id = b.id + 1 WHERE a.x > b.x;
+SELECT a.k, count(*) FROM facts a JOIN others b ON a.k = b.k GROUP BY a.k;
+SELECT count(*) FROM dims a, dims b;
+SELECT a.k, b.z FROM dims a JOIN others b ON a.k < b.k AND b.z < 20;
+SELECT a.k, b.z FROM dims a LEFT JOIN others b ON a.k < b.k AND b.z < 20;
+SELECT a.k, b.z FROM others b RIGHT JOIN dims a ON a.k > b.k AND b.z < 10;
+SELECT a.k, b.z FROM dims a FULL JOIN others b ON a.k < b.k AND b.z < 20;
+SELECT d.k, e.k FROM dims d LEFT JOIN empty e ON d.k = e.k;
+SELECT d.k FROM dims d WHERE NOT EXISTS (SELECT 1 FROM empty e WHERE e.k = d.k);
+SELECT f.k, d.name, o.z FROM facts f JOIN dims d ON f.k = d.k JOIN others o ON o.id = f.id;
+SELECT c, sum(n) FROM (SELECT d.c, count(*) AS n FROM facts f JOIN dims d ON f.k = d.k GROUP BY d.c, f.g) GROUP BY c;
+-- Subqueries.
+SELECT id FROM facts WHERE x > (SELECT avg(x) FROM facts);
+SELECT k, sum(x) FROM facts GROUP BY k HAVING sum(x) > (SELECT sum(x) * 0.01 FROM facts);
+SELECT k FROM (SELECT k, sum(x) AS s FROM facts GROUP BY k) WHERE s = (SELECT max(s) FROM (SELECT sum(x) AS s FROM facts GROUP BY k));
+SELECT d.k, (SELECT max(x) FROM facts f WHERE f.k = d.k) FROM dims d;
+WITH t AS (SELECT k, count(*) AS n FROM facts GROUP BY k) SELECT a.k, a.n, b.n FROM t a JOIN t b ON a.k = b.k + 1;
+-- Set operations.
+SELECT k FROM facts UNION SELECT k FROM dims;
+SELECT k FROM facts UNION ALL SELECT k FROM dims;
+SELECT k, count(*) FROM (SELECT k FROM facts UNION ALL SELECT k FROM dims UNION ALL SELECT k FROM others) GROUP BY k;
+SELECT k FROM facts INTERSECT SELECT k FROM dims;
+SELECT k FROM dims EXCEPT SELECT k FROM facts;
+SELECT x FROM facts EXCEPT ALL SELECT z FROM others;
+SELECT a, sum(b) FROM (SELECT 1 AS a, x AS b FROM facts UNION ALL SELECT 2, z FROM others) GROUP BY a;
+SELECT g, count(*) FROM (SELECT g FROM facts UNION ALL SELECT name FROM dims UNION ALL SELECT 'one') GROUP BY g;
+SELECT f.id FROM facts f JOIN (SELECT k FROM dims UNION ALL SELECT k FROM others) u ON f.k = u.k WHERE f.id < 50;
+SELECT * FROM (VALUES (1, 'a'), (2, 'b')) v(k, w) JOIN dims USING (k);
+-- Windows.
+SELECT id, row_number() OVER (PARTITION BY k ORDER BY id) FROM facts;
+SELECT id, sum(x) OVER (PARTITION BY g ORDER BY id) FROM facts;
+SELECT id, rank() OVER (ORDER BY x, id) FROM facts;
+SELECT id, lag(x) OVER (ORDER BY id), lead(x, 2) OVER (ORDER BY id) FROM facts;
+SELECT id, sum(x) OVER (), count(*) OVER (PARTITION BY y) FROM facts;
+SELECT id, avg(x) OVER (PARTITION BY k ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) FROM facts;
+SELECT * FROM (SELECT k, id, row_number() OVER (PARTITION BY k ORDER BY x, id) AS r FROM facts) WHERE r <= 2;
+-- Nested types.
+SELECT id, unnest([x, y]) FROM facts WHERE id < 200;
+SELECT k, unnest(array_agg(x ORDER BY id)) FROM facts WHERE id < 300 GROUP BY k;
+-- Limits inside.
+SELECT count(*) FROM (SELECT * FROM facts LIMIT 10);
+SELECT count(*) FROM (SELECT * FROM one_file LIMIT 10);
+SELECT k, count(*) FROM (SELECT * FROM facts ORDER BY id LIMIT 100) GROUP BY k;
+SELECT count(*) FROM facts f JOIN (SELECT DISTINCT k FROM dims ORDER BY k LIMIT 5) d ON f.k = d.k;
+SELECT count(*) FROM (SELECT * FROM facts LIMIT 10 OFFSET 5);
+SELECT sum(n) FROM ((SELECT 1 AS n FROM facts LIMIT 7) UNION ALL (SELECT 1 FROM dims LIMIT 3));
+SELECT count(*) FROM (SELECT id FROM facts UNION ALL SELECT k FROM dims LIMIT 12);
+SELECT id FROM facts WHERE id IN (SELECT id FROM others ORDER BY id DESC LIMIT 3);
+-- Other formats and layouts.
+SELECT k, sum(x), sum(m) FROM facts_csv GROUP BY k;
+SELECT k, sum(x) FROM facts_json GROUP BY k;
+SELECT k, sum(x) FROM facts_arrow GROUP BY k;
+SELECT k, count(*), sum(x) FROM sorted GROUP BY k;
+SELECT k, count(*), sum(x) FROM sorted2 GROUP BY k;
+SELECT k, id, row_number() OVER (PARTITION BY k ORDER BY id) FROM sorted;
+SELECT a.id, b.x FROM sorted a JOIN sorted2 b ON a.k = b.k AND a.id = b.id;
+-- Small things.
+SELECT count(*), sum(k) FROM empty;
+SELECT c, sum(k) FROM empty GROUP BY c;
+SELECT * FROM single;
+SELECT 1;
+SELECT k, sum(x) FROM facts JOIN single USING (k) GROUP BY k;
+SELECT * FROM generate_series(1, 5);
+SELECT f.id FROM facts f JOIN generate_series(1, 5) s ON f.id = s.value;
+WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 20) SELECT * FROM r;
+SELECT id, count(*), sum(x) FROM sorted6 GROUP BY id;
+SELECT id, min(x) FROM (SELECT id, x FROM sorted6 UNION ALL SELECT id, z FROM others) GROUP BY id;
+SELECT s.id, d.name FROM sorted6 s JOIN (SELECT k, name FROM dims ORDER BY k LIMIT 9) d ON s.k = d.k;
