@@ -160,9 +160,20 @@ impl Fleet {
         self.owner.post.roster.losses()
     }
 
-    /// The machines lost so far, oldest first.
+    /// The machines lost so far, oldest first; the last thousand.
     pub fn lost(&self) -> Vec<Loss> {
         self.owner.post.roster.lost()
+    }
+
+    /// How many machines were lost so far.
+    pub fn lost_total(&self) -> u64 {
+        self.owner.post.roster.lost_total()
+    }
+
+    /// The machines lost after the first `total`, oldest first. Only the last thousand are known by
+    /// name.
+    pub fn lost_since(&self, total: u64) -> Vec<Loss> {
+        self.owner.post.roster.lost_since(total)
     }
 
     /// Asks every machine now whether it lives. Those that do not answer in 2 s are taken for lost.

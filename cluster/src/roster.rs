@@ -38,6 +38,8 @@ struct Book {
     /// Machines that are not stopped, by the number in their name.
     machines: BTreeMap<u64, Machine>,
     lost: VecDeque<Loss>,
+    /// How many were lost, those forgotten included.
+    lost_total: u64,
     failure: Option<StartFailure>,
 }
 
@@ -87,6 +89,7 @@ impl Roster {
                 book.lost.pop_front();
             }
             book.lost.push_back(loss);
+            book.lost_total += 1;
         }
         self.losses.send_modify(|n| *n += 1);
         self.changed();
@@ -109,6 +112,18 @@ impl Roster {
 
     pub(crate) fn lost(&self) -> Vec<Loss> {
         self.book.lock().lost.iter().cloned().collect()
+    }
+
+    /// How many were lost so far. A machine that is missing among the running is counted.
+    pub(crate) fn lost_total(&self) -> u64 {
+        self.book.lock().lost_total
+    }
+
+    /// The machines lost after the first `total`, as far as they are remembered.
+    pub(crate) fn lost_since(&self, total: u64) -> Vec<Loss> {
+        let book = self.book.lock();
+        let since = usize::try_from(book.lost_total.saturating_sub(total)).unwrap_or(usize::MAX);
+        book.lost.iter().skip(book.lost.len().saturating_sub(since)).cloned().collect()
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {

@@ -27,6 +27,10 @@ use crate::thrift::Thrift;
 /// second; an error is promised within 30 s.
 const MACHINE_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How long a run that lost a machine waits for the replacement before it goes on with what is left:
+/// several times what a local process takes. What runs on fewer machines has less memory.
+const REPLACEMENT_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// After a machine was lost, how long a query may give no rows before it counts as lost with it.
 /// Broken connections make themselves known at once; this is for whoever waits for one that does
 /// not.
@@ -72,14 +76,16 @@ impl From<Error> for Failure {
     }
 }
 
-/// Runs the plan once. Rows go out through `out` as `head` lets them.
+/// Runs the plan once, after `losses` attempts that lost machines. Rows go out through `out` as
+/// `head` lets them.
 pub(crate) async fn attempt(
     run: &Run,
     head: &mut Head,
     out: &mpsc::Sender<RecordBatch>,
     thrift: Thrift,
+    losses: usize,
 ) -> Result<(), Failure> {
-    let mut watch = Watch::begin(&run.session).await?;
+    let mut watch = Watch::begin(&run.session, losses).await?;
     let mut state = run.session.state();
     thrift.apply(&mut state, run.session.fleet.is_some());
     let theirs = |e: DataFusionError| Failure::Stop(Error::of(&e, &run.text));
@@ -119,6 +125,8 @@ async fn execute(
         planned = planning::physical(&run.session, state, plan, Arc::clone(&run.text)) => planned?,
         () = out.closed() => return Err(Failure::Cancelled),
     };
+    // A plan for machines that are gone by now could be one for none: all work in this process.
+    watch.nothing_lost()?;
     let (plan, mut state) = planned;
     planning::tell_workers(&run.session, &mut state).await?;
     let context = state.task_ctx();
@@ -156,20 +164,24 @@ fn panicked(panic: &str) -> Failure {
 struct Watch {
     fleet: Option<(Fleet, watch::Receiver<u64>)>,
     /// How many were lost before.
-    before: usize,
+    before: u64,
     /// Set when one was lost: until when rows must come.
     silent_until: Option<Instant>,
 }
 
 impl Watch {
-    /// Waits until there is a machine to run on, if there are to be any.
-    async fn begin(session: &Inner) -> Result<Self, Failure> {
+    /// Waits until there is a machine to run on, if there are to be any; after `losses`, for a
+    /// moment, until all are there again.
+    async fn begin(session: &Inner, losses: usize) -> Result<Self, Failure> {
         let Some(fleet) = &session.fleet else {
             return Ok(Self { fleet: None, before: 0, silent_until: None });
         };
+        if losses > 0 && fleet.wait_for(fleet.size(), REPLACEMENT_WAIT_MAX).await.is_err() {
+            tracing::info!("running again on {} of {}", fleet.machines().len(), fleet.size());
+        }
         let mut losses = fleet.losses();
         losses.mark_unchanged();
-        let before = fleet.lost().len();
+        let before = fleet.lost_total();
         if fleet.wait_for(1, MACHINE_WAIT_MAX).await.is_err() {
             let lost = tell(&fleet.lost());
             let message = format!("no machine is left to run on: {lost}");
@@ -213,8 +225,8 @@ impl Watch {
     ) -> Failure {
         if let Some((fleet, _)) = &self.fleet {
             fleet.verify().await;
-            if fleet.lost().len() > self.before {
-                return Failure::Lost(self.lost_since());
+            if let Err(lost) = self.nothing_lost() {
+                return lost;
             }
             if bigslice_flight::is_transport_error(error) {
                 return Failure::Lost(format!(
@@ -231,10 +243,20 @@ impl Watch {
         }
     }
 
+    /// Fails if a machine was lost since the attempt began.
+    fn nothing_lost(&self) -> Result<(), Failure> {
+        match &self.fleet {
+            Some((fleet, _)) if fleet.lost_total() > self.before => {
+                Err(Failure::Lost(self.lost_since()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The losses since the attempt began, in words.
     fn lost_since(&self) -> String {
-        let lost = self.fleet.as_ref().map(|(fleet, _)| fleet.lost()).unwrap_or_default();
-        tell(lost.get(self.before..).unwrap_or_default())
+        let lost = self.fleet.as_ref().map(|(fleet, _)| fleet.lost_since(self.before));
+        tell(&lost.unwrap_or_default())
     }
 }
 

@@ -81,7 +81,7 @@ async fn to_the_end(run: &Run, out: &mpsc::Sender<RecordBatch>) -> Result<()> {
     let mut again = 0;
     let mut thrift = Thrift::Usual;
     loop {
-        let failure = match attempt::attempt(run, &mut head, out, thrift).await {
+        let failure = match attempt::attempt(run, &mut head, out, thrift, again).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };

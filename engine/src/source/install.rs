@@ -8,6 +8,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionContext;
 
 use super::factory::{ExternalTables, PlaceTables};
+use super::float_bounds::FloatBounds;
 use super::sealed::SealScans;
 use super::stores::Stores;
 
@@ -37,6 +38,7 @@ pub(crate) fn install(context: SessionContext, stores: &Arc<Stores>) -> SessionC
         .into_state_builder()
         .with_session_id(session_id)
         .with_catalog_list(catalogs)
+        .with_physical_optimizer_rule(Arc::new(FloatBounds))
         .with_physical_optimizer_rule(Arc::new(SealScans));
     for keyword in KEYWORDS {
         let tables = Arc::new(ExternalTables::new(Arc::clone(stores)));

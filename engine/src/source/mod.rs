@@ -23,6 +23,7 @@ mod credentials;
 mod deal;
 mod error;
 mod factory;
+mod float_bounds;
 mod format;
 mod install;
 mod listing;

@@ -28,6 +28,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
 use super::error::{SourceError, SourceErrorKind};
+use super::float_bounds::inexact_float_bounds;
 use super::format::{Format, Kind, is_json_array};
 use super::listing::{Listing, list_or_empty};
 use super::location::{Location, Place};
@@ -136,6 +137,7 @@ impl FileTable {
                         &file.object_meta,
                     )
                     .await?;
+                let statistics = inexact_float_bounds(statistics, &self.parts.file_schema);
                 Ok(file.with_statistics(Arc::new(statistics)))
             })
             .buffered(at_once)

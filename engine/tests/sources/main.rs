@@ -6,6 +6,7 @@
 
 mod avro;
 mod bucket;
+mod floats;
 mod formats;
 mod partitions;
 mod results;
