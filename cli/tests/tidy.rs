@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cluster", &[]),
     ("planner", &[]),
     ("flight", &["bigslice-cluster"]),
-    ("engine", &["bigslice-cluster", "bigslice-flight", "bigslice-planner"]),
+    ("engine", &["bigslice-cluster", "bigslice-flight", "bigslice-macros", "bigslice-planner"]),
     ("cli", &["bigslice", "bigslice-features"]),
     ("benches", &["bigslice", "bigslice-features", "bigsql"]),
     ("features", &[]),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bigslice_cluster::{Fleet, FleetConfig, InProcess, LocalProcesses, LogLine, LogSink, System};
-use bigslice_flight::ExchangeOptions;
+use bigslice_flight::{Channels, ExchangeOptions};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
 use datafusion_distributed::DistributedExt;
@@ -17,9 +17,11 @@ use crate::config::{Config, Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpe
 use crate::cpu::Cpu;
 use crate::cut::{Checked, Uncut};
 use crate::error::{Error, Result};
+use crate::job::Runs;
 use crate::memory::Budget;
 use crate::session::{Inner, QUERIES_RUNNING_MAX, Session};
 use crate::source::{self, Stores};
+use crate::task::{Host, HostParts, Store};
 use crate::worker::{self, WorkerSettings};
 use crate::{settings, tpch};
 
@@ -173,9 +175,34 @@ impl SessionBuilder {
         let context = SessionContext::new_with_state(state);
         let context = source::install(context, &stores);
         let queries = Arc::new(Semaphore::new(QUERIES_RUNNING_MAX));
-        let inner = Inner { context, stores, fleet, queries, config, cpu };
+        let channels = fleet.as_ref().map(|fleet| Channels::new(fleet.connector()));
+        let host = host(&config, &context, &stores, channels.clone(), fleet.as_ref());
+        let runs = Runs::default();
+        let inner = Inner { context, stores, host, channels, runs, fleet, queries, config, cpu };
         Ok(Session { inner: Arc::new(inner) })
     }
+}
+
+/// What runs tasks in this process, when there are no machines, and reads shards.
+fn host(
+    config: &Config,
+    context: &SessionContext,
+    stores: &Arc<Stores>,
+    channels: Option<Channels>,
+    fleet: Option<&Fleet>,
+) -> Arc<Host> {
+    let of = context.clone();
+    Host::new(HostParts {
+        store: match fleet {
+            Some(fleet) => Store::within(fleet.scratch()),
+            None => Store::below(config.temp_root.clone()),
+        },
+        channels,
+        me: None,
+        stores: Arc::clone(stores),
+        // Settings are those of the session already.
+        contexts: Box::new(move |_| Ok(of.task_ctx())),
+    })
 }
 
 fn check(config: &Config) -> Result<()> {

@@ -5,6 +5,7 @@
 
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
+use serde::{Deserialize, Serialize};
 
 use crate::{script, source, words};
 
@@ -12,7 +13,7 @@ use crate::{script, source, words};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A place in the text of a statement; lines and columns count from 1, columns in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The line.
     pub line: u64,
@@ -30,7 +31,7 @@ impl Place {
 }
 
 /// Why something did not work.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Error {
     /// The statement is wrong as it stands: its syntax, a name, a type. Change the statement.
@@ -50,6 +51,18 @@ pub enum Error {
         message: String,
         /// What may help.
         hint: Option<String>,
+    },
+    /// A function of the user's failed or panicked. It is not tried again.
+    #[error("{verb} at {place}, shard {shard}: {message}")]
+    Function {
+        /// The verb that it was given to.
+        verb: String,
+        /// Where that was called: `file:line:column`.
+        place: String,
+        /// The shard it was at.
+        shard: usize,
+        /// What it said.
+        message: String,
     },
     /// Something outside could not be read or written: a file, a store, a bucket.
     #[error("{message}")]
@@ -81,6 +94,14 @@ pub enum Error {
         /// What may help.
         hint: Option<String>,
     },
+    /// A shard that a task had stored cannot be read: it is computed again.
+    #[error("shard {task} of stage {stage} of run {run} cannot be read: {reason}")]
+    #[doc(hidden)]
+    ShardLost { run: u64, stage: u32, task: u32, attempt: u32, reason: String },
+    /// The funcs of a machine's program are not those of the driver's.
+    #[error("this machine's program has other funcs")]
+    #[doc(hidden)]
+    FuncsDiffer { theirs: Vec<String> },
     /// Machines could not be started.
     #[error("{message}")]
     Machines {
@@ -132,6 +153,7 @@ impl Error {
             self,
             Self::Statement { .. }
                 | Self::Query { .. }
+                | Self::Function { .. }
                 | Self::Source { .. }
                 | Self::Config { .. }
                 | Self::Memory { .. }
@@ -140,7 +162,13 @@ impl Error {
 
     /// True when the same statement may well succeed if it is tried again.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::Machines { .. } | Self::TimedOut { .. })
+        matches!(
+            self,
+            Self::Lost { .. }
+                | Self::ShardLost { .. }
+                | Self::Machines { .. }
+                | Self::TimedOut { .. }
+        )
     }
 
     pub(crate) fn syntax(message: impl Into<String>, place: Option<Place>) -> Self {
@@ -155,6 +183,14 @@ impl Error {
         Self::Internal { message: message.into() }
     }
 
+    /// The same error, and where it happened.
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        if let Self::Query { message, .. } | Self::Source { message, .. } = &mut self {
+            *message = format!("{place}: {message}");
+        }
+        self
+    }
+
     pub(crate) fn query(message: impl Into<String>) -> Self {
         Self::Query { message: message.into(), hint: None }
     }
@@ -163,6 +199,11 @@ impl Error {
     pub(crate) fn of(error: &DataFusionError, text: &str) -> Self {
         if let Some(ours) = words::find::<Self>(error) {
             return ours.clone();
+        }
+        if let Some(bigslice_flight::Error::App { payload, .. }) = words::find(error)
+            && let Ok(ours) = postcard::from_bytes(payload)
+        {
+            return ours;
         }
         if let Some((message, hint)) = source::explain(error) {
             return Self::Source { message, hint };

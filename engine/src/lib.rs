@@ -1,4 +1,4 @@
-//! SQL over files, on all cores of this computer or on machines that the program starts itself.
+//! SQL over files and typed pipelines, on all cores of this computer or on machines that the program starts itself.
 //!
 //! ```no_run
 //! # async fn example() -> bigslice::Result<()> {
@@ -41,6 +41,8 @@
     )
 )]
 
+extern crate self as bigslice;
+
 mod attempt;
 mod builder;
 mod codec;
@@ -49,19 +51,25 @@ mod cpu;
 mod cut;
 mod error;
 mod explain;
+mod func;
 mod head;
+mod job;
 mod memory;
 mod planning;
 mod pool;
 mod query;
+pub mod row;
 mod run;
 mod script;
 mod sendable;
 mod session;
 mod settings;
+mod shard;
 mod sink;
+mod slice;
 mod source;
 mod spill;
+mod task;
 #[cfg(test)]
 mod tests;
 mod thrift;
@@ -73,13 +81,57 @@ pub use bigslice_cluster::{LogLine, LogSink, LogSource, State};
 pub use builder::{HEAD_BYTES, SessionBuilder};
 pub use config::{Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
 pub use error::{Error, Place, Result};
+pub use func::Invocation;
+pub use job::{Run, RunId, Runnable};
 pub use query::Query;
+pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;
 pub use session::{MachineInfo, QUERIES_RUNNING_MAX, Session, TableInfo};
+pub use slice::{Emitter, Paths, Slice};
 pub use worker::worker_main;
+
+/// Makes a function that builds a slice one that every machine of a session can call.
+///
+/// ```
+/// use bigslice::prelude::*;
+///
+/// #[bigslice::func]
+/// fn squares(n: i64) -> Slice<i64> {
+///     Slice::const_(4, 0..n).map(|x| x * x)
+/// }
+/// ```
+///
+/// Calling it then gives an [`Invocation`] for [`Session::run`]. The function is called by every process
+/// that takes part, so it may depend on nothing but its arguments; these can be encoded by serde.
+/// It returns a [`Slice`], or a `Result` of one.
+pub use bigslice_macros::func;
+/// Makes an async `main` one that is also a worker's: a worker never gets past it.
+///
+/// ```no_run
+/// use bigslice::prelude::*;
+///
+/// #[bigslice::main]
+/// async fn main() -> Result<()> {
+///     let session = Session::builder().workers(4).build().await?;
+///     session.shutdown().await;
+///     Ok(())
+/// }
+/// ```
+pub use bigslice_macros::main;
+
+/// What the macros' output names.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory::submit;
+
+    pub use crate::func::{Built, Func, IntoSlice, decode, invoke};
+    pub use crate::worker::drive;
+}
 
 /// What most programs name.
 pub mod prelude {
-    pub use crate::{Error, Query, Result, Session, SystemSpec, worker_main};
+    pub use crate::{
+        Error, Invocation, Query, Result, Row, Run, Session, Slice, SystemSpec, worker_main,
+    };
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bigslice_cluster::Fleet;
+use bigslice_flight::Channels;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
@@ -21,12 +22,16 @@ use url::Url;
 
 use crate::builder::SessionBuilder;
 use crate::config::Config;
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, on_large_stack};
 use crate::error::{Error, Result};
+use crate::func::registry;
+use crate::job::{self, Job, Run, Runnable, Runs, Work};
 use crate::planning;
 use crate::query::Query;
+use crate::row::Row;
 use crate::script::{self, Statement};
 use crate::source::Stores;
+use crate::task::{Host, Plan};
 use crate::{settings, tpch, words};
 
 /// Queries of one session that run at a time. The exchange starts all tasks of a query at once
@@ -47,6 +52,10 @@ pub struct Session {
 pub(crate) struct Inner {
     pub(crate) context: SessionContext,
     pub(crate) stores: Arc<Stores>,
+    /// Runs tasks here, and reads shards wherever they are.
+    pub(crate) host: Arc<Host>,
+    pub(crate) channels: Option<Channels>,
+    pub(crate) runs: Runs,
     pub(crate) fleet: Option<Fleet>,
     pub(crate) queries: Arc<Semaphore>,
     pub(crate) config: Config,
@@ -118,6 +127,57 @@ impl Session {
     /// When the statement is wrong.
     pub async fn query(&self, statement: &Statement) -> Result<Query> {
         planning::query(&self.inner, &statement.text).await
+    }
+
+    /// Runs a slice: an [`Invocation`](crate::Invocation) of a func, or in a session without machines
+    /// any [`Slice`](crate::Slice). Returns when all of its rows are computed; they stay where they
+    /// were computed until the [`Run`] is dropped.
+    ///
+    /// A task that is lost with its machine is run again, and of what was stored there whatever is
+    /// still needed. Dropping the future ends the run.
+    ///
+    /// # Errors
+    /// When the func, a closure or a source fails, or a task was lost too often.
+    pub async fn run<R: Runnable>(&self, work: R) -> Result<Run<R::Row>> {
+        if self.inner.queries.is_closed() {
+            return Err(Error::Closed);
+        }
+        let (built, call, _held) = match work.into_work()? {
+            Work::Call(call, held) => {
+                let of = call.clone();
+                let handle = self.inner.cpu.handle();
+                let build = move || async move { registry().build(&of) };
+                // What it reads is held until the job holds it itself.
+                (on_large_stack(handle, "building a slice", build).await?, Some(call), held)
+            }
+            Work::Built(_) if self.inner.fleet.is_some() => {
+                return Err(Error::Query {
+                    message: "a slice that was not built by a func cannot run on machines".to_owned(),
+                    hint: Some(
+                        "machines build it by calling a function by its name: put what makes it into \
+                         one that is marked with #[bigslice::func], and run what that returns"
+                            .to_owned(),
+                    ),
+                });
+            }
+            Work::Built(built) => (built, None, Vec::new()),
+        };
+        let job = Job::new(&self.inner, Plan::of(built), call).await?;
+        job.ensure().await?;
+        Ok(Run::new(job))
+    }
+
+    /// Makes the result of a run a table that statements can name, instead of the one that may have
+    /// had this name. It holds the result for as long as it is there.
+    ///
+    /// # Errors
+    /// When the name is not one.
+    pub fn register<T: Row>(&self, name: &str, run: &Run<T>) -> Result<()> {
+        let table = job::table(run.held(), &run.schema())?;
+        let of = |e: DataFusionError| Error::of(&e, "");
+        self.inner.context.deregister_table(name).map_err(of)?;
+        self.inner.context.register_table(name, table).map_err(of)?;
+        Ok(())
     }
 
     /// The tables of all catalogs, in order, without those of `information_schema`.

@@ -103,6 +103,22 @@ pub(crate) fn enforce(session: &mut SessionConfig, machines: usize) {
     }
 }
 
+/// The settings of `options` that differ from their defaults and that operators look up.
+pub(crate) fn travelling(options: &ConfigOptions) -> Vec<(String, String)> {
+    changed(options)
+}
+
+/// Applies on a task's side what [`travelling`] gave on the driver's.
+pub(crate) fn apply_travelled(
+    session: &mut SessionConfig,
+    settings: &[(String, String)],
+) -> Result<()> {
+    for (key, value) in settings {
+        apply_one(session, key, value)?;
+    }
+    Ok(())
+}
+
 /// Adds to `headers` the settings of `options` that differ from their defaults.
 pub(crate) fn add_to_headers(options: &ConfigOptions, headers: &mut HeaderMap) -> Result<()> {
     let mut text = form_urlencoded::Serializer::new(String::new());
@@ -141,14 +157,19 @@ pub(crate) fn apply_headers(session: &mut SessionConfig, headers: &HeaderMap) ->
         return Err(Error::internal("a header of settings is too long"));
     }
     for (key, value) in form_urlencoded::parse(value.as_bytes()) {
-        if !TRAVELLING.iter().any(|prefix| key.starts_with(prefix)) {
-            return Err(Error::internal(format!("the setting \"{key}\" does not travel")));
-        }
-        session.options_mut().set(&key, &value).map_err(|e| {
-            Error::internal(format!("the setting \"{key}\": {}", Error::of(&e, "")))
-        })?;
+        apply_one(session, &key, &value)?;
     }
     Ok(())
+}
+
+fn apply_one(session: &mut SessionConfig, key: &str, value: &str) -> Result<()> {
+    if !TRAVELLING.iter().any(|prefix| key.starts_with(prefix)) {
+        return Err(Error::internal(format!("the setting \"{key}\" does not travel")));
+    }
+    session
+        .options_mut()
+        .set(key, value)
+        .map_err(|e| Error::internal(format!("the setting \"{key}\": {}", Error::of(&e, ""))))
 }
 
 /// Adds to `headers` how to open the stores that the plan reads. It may hold credentials: the

@@ -2,7 +2,7 @@
 //!
 //! [`worker_main`] makes a process one; [`services`] is what the in-process system and it serve.
 
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use bigslice_cluster::{BoxError, ServiceFactory, WorkerContext, WorkerMain};
 use bigslice_flight::{Channels, WorkerService, distributed_worker, worker_routes};
 use bytes::Bytes;
 use datafusion::error::DataFusionError;
-use datafusion::execution::session_state::SessionState;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion_distributed::{DistributedExt, WorkerQueryContext, WorkerSessionBuilder};
 use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::memory::Budget;
 use crate::settings;
 use crate::source::Stores;
+use crate::task::{Host, HostParts, Shared, Store};
 
 /// The version that workers report; driver and worker are one binary.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -67,6 +68,14 @@ pub fn worker_main() -> Option<ExitCode> {
     Some(bigslice_cluster::run_worker(WorkerMain { services: services() }))
 }
 
+/// Runs the driver's part of a program on a runtime of its own; what `#[bigslice::main]` calls.
+pub fn drive<T: Termination>(driver: impl Future<Output = T>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(driver).report(),
+        Err(error) => Err::<(), _>(error).report(),
+    }
+}
+
 /// Makes the services of a worker, in this process or in one of its own.
 pub(crate) fn services() -> ServiceFactory {
     Arc::new(|context| Box::pin(async move { serve(&context).map_err(BoxError::from) }))
@@ -79,6 +88,21 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
     let runtime = settings.budget.runtime(context.scratch.clone(), &stores)?;
     let handle = cpu.handle().clone();
     let channels = Channels::new(context.connector.clone());
+    let state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_runtime_env(Arc::clone(&runtime))
+        .build();
+    let host = Host::new(HostParts {
+        store: Store::within(context.scratch.clone()),
+        channels: Some(channels.clone()),
+        me: Some(context.url.to_string()),
+        stores: Arc::clone(&stores),
+        contexts: Box::new(move |settings| {
+            let mut state = state.clone();
+            settings::apply_travelled(state.config_mut(), settings)?;
+            Ok(state.task_ctx())
+        }),
+    });
     // The threads live as long as the service that runs on them.
     let sessions = TaskSessions { channels, stores, _cpu: cpu };
     Ok(worker_routes(WorkerService {
@@ -86,6 +110,7 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
         runtime,
         cpu: handle,
         version: VERSION.to_owned(),
+        tasks: Some(Arc::new(Shared(host))),
     }))
 }
 

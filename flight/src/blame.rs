@@ -240,6 +240,43 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_arrives_as_it_was_and_the_text_is_cut_first() {
+        let app = |n_text: usize, n_payload: usize| Error::App {
+            text: "ä".repeat(n_text),
+            payload: vec![0xFF; n_payload].into(),
+        };
+        for (n_text, n_payload) in [(3, 0), (3, 4096), (1 << 20, 100), (1 << 20, 4096)] {
+            let sent = app(n_text, n_payload);
+            let mut err = DataFusionError::from(sent.clone());
+            for text in ["one", "two", "three", "four"] {
+                err = err.context(text.repeat(1 << 10));
+            }
+            // As `GuardedBody` sees it on its way out.
+            let mut headers = http::HeaderMap::new();
+            wire::to_status(&err).add_header(&mut headers).expect("valid headers");
+            wire::shorten_status(&mut headers);
+            let bytes: usize = headers.iter().map(|(k, v)| k.as_str().len() + v.len() + 32).sum();
+            assert!(bytes < 16 * 1024, "{bytes}");
+            let status = Status::from_header_map(&headers).expect("still a status");
+            let twice = hop(&received(DataFusionError::External(Box::new(status)), "m0"));
+            let Some(Error::App { text, payload }) = exchange_error(&twice) else {
+                panic!("{twice:?}");
+            };
+            assert_eq!(payload.len(), n_payload);
+            assert!(payload.iter().all(|byte| *byte == 0xFF));
+            assert!(text.starts_with("äää") && text.len() <= 4096, "{}", text.len());
+            assert!(n_text > 3 || *text == sent.to_string(), "{text}");
+            assert!(!is_transport_error(&twice));
+        }
+        let Some(Error::App { text, payload }) =
+            exchange_error(&hop(&app(3, 4097).into())).cloned()
+        else {
+            panic!("no longer one of ours");
+        };
+        assert_eq!((text.as_str(), payload.len()), ("äää", 0));
+    }
+
+    #[test]
     fn a_long_text_fits_the_headers() {
         let err = DataFusionError::Execution("ä".repeat(1 << 20)).context("ö".repeat(1 << 20));
         let status = wire::to_status(&err);

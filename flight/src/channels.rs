@@ -65,6 +65,12 @@ impl Channels {
 
     /// A client of the machine at `url`, over a connection that works as far as is known.
     pub(crate) async fn client(&self, url: &Url) -> Result<Box<dyn WorkerChannel>, Error> {
+        let channel = self.channel(url).await?;
+        Ok(grpc::create_worker_client(grpc::BoxCloneSyncChannel::new(channel)))
+    }
+
+    /// The connection to the machine at `url`, made now if there is none.
+    pub(crate) async fn channel(&self, url: &Url) -> Result<Evicting, Error> {
         let Entry { id, channel } = self.entry(url);
         let channel = match channel.await {
             Ok(channel) => channel,
@@ -73,18 +79,26 @@ impl Channels {
                 return Err(err);
             }
         };
-        let channel = Evicting { channel, channels: self.clone(), url: url.clone(), id };
-        Ok(grpc::create_worker_client(grpc::BoxCloneSyncChannel::new(channel)))
+        Ok(Evicting { channel, channels: self.clone(), url: url.clone(), id })
+    }
+
+    /// What a call to the machine at `url` came to, in our words. A machine that did not answer is
+    /// not asked again over the same connection.
+    pub(crate) fn judged(&self, url: &Url, err: DataFusionError) -> DataFusionError {
+        let asked = machine_name(url);
+        let err = blame::received(err, &asked);
+        if let Some(Error::Lost { machine, .. }) = blame::exchange_error(&err)
+            && *machine == asked
+        {
+            // Whichever connection it is: a stream on it broke.
+            self.shared.open.lock().remove(url);
+        }
+        err
     }
 
     /// What is known of the queries whose plans went out over these connections.
     pub(crate) fn verdicts(&self) -> &Verdicts {
         &self.shared.verdicts
-    }
-
-    /// Forgets the connection to `url`, whichever it is: a stream on it broke.
-    pub(crate) fn forget(&self, url: &Url) {
-        self.shared.open.lock().remove(url);
     }
 
     fn entry(&self, url: &Url) -> Entry {
@@ -150,7 +164,7 @@ async fn connect(connector: Connector, url: Url) -> Result<Channel, Error> {
 
 /// A channel that is not handed out again after a call on it failed to get through.
 #[derive(Clone)]
-struct Evicting {
+pub(crate) struct Evicting {
     channel: Channel,
     channels: Channels,
     url: Url,

@@ -1,6 +1,7 @@
 //! A machine as its callers see it: datafusion-distributed's client, plus what it does not do.
 //!
-//! * errors say which machine they come from, and a broken connection is [`Error::Lost`];
+//! * errors say which machine they come from, and a broken connection is
+//!   [`Error::Lost`](crate::Error::Lost);
 //! * a broken connection is not handed out again;
 //! * in the driver, the failure of one task's channel ends the whole query (see `verdict`);
 //! * **partitions whose order matters are read one by one.** The client of
@@ -31,33 +32,22 @@ use futures::stream::{self, BoxStream, StreamExt};
 use http::HeaderMap;
 use url::Url;
 
-use crate::channels::{Channels, machine_name};
+use crate::channels::Channels;
 use crate::verdict::Verdict;
-use crate::{Error, blame};
 
 /// A client of one machine. Connects when it is first used.
 pub(crate) struct MachineClient {
     channels: Channels,
     url: Url,
-    machine: String,
 }
 
 impl MachineClient {
     pub(crate) fn new(channels: Channels, url: Url) -> Self {
-        let machine = machine_name(&url);
-        Self { channels, url, machine }
+        Self { channels, url }
     }
 
-    /// What a call came to, in our words. A machine that did not answer is not asked again over
-    /// the same connection.
     fn judged(&self, err: DataFusionError) -> DataFusionError {
-        let err = blame::received(err, &self.machine);
-        if let Some(Error::Lost { machine, .. }) = blame::exchange_error(&err)
-            && *machine == self.machine
-        {
-            self.channels.forget(&self.url);
-        }
-        err
+        self.channels.judged(&self.url, err)
     }
 
     fn failed(&self, verdict: &Arc<Verdict>, err: DataFusionError) -> DataFusionError {

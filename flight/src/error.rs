@@ -3,7 +3,12 @@
 //! These errors travel inside [`DataFusionError::External`], through any number of machines, and
 //! keep their type on the way (see `wire`); `blame` finds them again in a chain of causes.
 
+use bytes::Bytes;
 use datafusion::error::DataFusionError;
+
+/// The longest payload of an [`Error::App`] that travels. Together with its text it must fit in the
+/// trailers of a gRPC call.
+pub const APP_PAYLOAD_BYTES_MAX: usize = 4 * 1024;
 
 /// An error of the exchange between machines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,17 +47,24 @@ pub enum Error {
         /// The text of the panic.
         text: String,
     },
-    /// One row, or one plan, is larger than a message between machines may be.
-    #[error(
-        "{what} takes {bytes} bytes on the wire, more than the {limit} that fit in one message"
-    )]
+    /// One row, plan, request or block is larger than what may be sent between machines.
+    #[error("{what} takes {bytes} bytes on the wire, more than the {limit} that may be sent")]
     TooLarge {
         /// What was to be sent.
         what: String,
         /// Its size.
         bytes: u64,
-        /// The most that fits.
+        /// The most that may be sent.
         limit: u64,
+    },
+    /// An error that whoever uses the exchange has made, with a part that only they can read.
+    #[error("{text}")]
+    App {
+        /// What a user reads. Cut on the wire to what the payload leaves of 4 KiB, at least 1 KiB.
+        text: String,
+        /// Travels unchanged, up to [`APP_PAYLOAD_BYTES_MAX`]; a longer one arrives empty, since
+        /// nobody could read a part of it.
+        payload: Bytes,
     },
     /// An error of another machine whose type does not travel, as its text.
     #[error("{text}")]
@@ -71,9 +83,18 @@ impl Error {
             Self::Refused { .. }
             | Self::Panic { .. }
             | Self::TooLarge { .. }
+            | Self::App { .. }
             | Self::Remote { .. } => false,
         }
     }
+}
+
+/// Refuses `what` if its `bytes` are more than may be sent.
+pub(crate) fn fits(what: &str, bytes: usize, limit: usize) -> Result<(), Error> {
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(Error::TooLarge { what: what.to_owned(), bytes: bytes as u64, limit: limit as u64 })
 }
 
 impl From<Error> for DataFusionError {

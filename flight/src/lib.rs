@@ -16,32 +16,49 @@
 //!   |<------ rows as Arrow Flight data ----------|<------------------------------------|
 //! ```
 //!
+//! Runs of slices use the same port and the same connections: the driver has a worker's [`TaskHost`]
+//! run tasks, driver and workers read the shards that tasks have stored.
+//!
+//! ```text
+//!   |-- DoAction run, discard (driver only) ---->|  TaskHost::run, discard
+//!   |<------ DoGet: blocks of a shard -----------|  TaskHost::read ------ DoGet ------>|
+//! ```
+//!
 //! The modules, from the wire inwards:
 //! * `error`, `wire`, `blame`: what can go wrong, how it travels, and whose fault it was;
-//! * `server`, `read`, `split`: a worker's side of a call;
-//! * `channels`, `client`, `verdict`: the caller's side, in the driver and in workers;
+//! * `server`, `gate`, `outbox`: a worker's side of any call;
+//! * `read`, `split`: its partitions; `task_host`, `blocks`: its tasks and shards;
+//! * `channels`: the caller's side, in the driver and in workers: `client` and `verdict` for plans
+//!   and partitions, `task_calls` for tasks and shards;
 //! * `members`, `session`: what a session needs to know of both;
 //! * `panic_guard`: a panic in an operator is an error of the query.
 //!
 //! All use of `datafusion-distributed`'s protocol sits here, so that the cut can be replaced.
 
 mod blame;
+mod blocks;
 mod channels;
 mod client;
 mod error;
+mod gate;
 mod members;
+mod outbox;
 mod panic_guard;
 mod read;
 mod server;
 mod session;
 mod split;
+mod task_calls;
+mod task_host;
 mod verdict;
 mod wire;
 
 pub use blame::{exchange_error, is_transport_error, lost_machine};
+pub use blocks::Block;
 pub use channels::Channels;
-pub use error::Error;
+pub use error::{APP_PAYLOAD_BYTES_MAX, Error};
 pub use members::Members;
 pub use panic_guard::{PanicGuard, guard_stream, panic_text};
 pub use server::{WorkerService, worker_routes};
 pub use session::{Compression, ExchangeOptions, distributed_driver, distributed_worker};
+pub use task_host::TaskHost;

@@ -10,16 +10,10 @@
 //!
 //! ```text
 //!   partition 3 --> guard, cut, encode (a task on the CPU runtime) --\
-//!   partition 4 --> guard, cut, encode                             ---> queue --> gRPC stream
-//!   partition 5 --> guard, cut, encode                             --/  (bounded)
+//!   partition 4 --> guard, cut, encode                             ---> outbox --> gRPC stream
+//!   partition 5 --> guard, cut, encode                             --/
 //! ```
-//!
-//! Dropping the stream (the reader is gone, the query is cancelled) aborts its tasks.
 
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow_flight::FlightData;
@@ -28,26 +22,23 @@ use arrow_flight::error::FlightError;
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_distributed::{
     CompressionType, DistributedConfig, ExecuteTaskRequest, MaybeEncoded, ProducerHead, TaskKey,
     Worker,
 };
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tonic::Status;
 use uuid::Uuid;
 
+use crate::outbox::{MessageStream, Outbox, message_bytes, outbox};
 use crate::server::MESSAGE_BYTES_MAX;
 use crate::split::split;
-use crate::{Error, blame, guard_stream, panic_text, wire};
+use crate::{Error, blame, guard_stream, wire};
 
-/// Messages that wait for the reader, for each partition: one is being sent, one is ready.
-const MESSAGES_WAITING: usize = 2;
 /// Partitions in one read. A task has as many as its stage has partitions times readers.
 const PARTITIONS_MAX: u64 = 4096;
 
@@ -114,7 +105,7 @@ pub(crate) async fn read(
     worker: &Worker,
     cpu: &Handle,
     request: ReadRequest,
-) -> Result<ReadStream, Status> {
+) -> Result<MessageStream, Status> {
     let request = request.decoded()?;
     let first = request.target_partition_start;
     let told = |err| wire::to_status(&blame::told(err));
@@ -122,19 +113,13 @@ pub(crate) async fn read(
     let options = ipc_options(&ctx).map_err(told)?;
 
     let consumer = MemoryConsumer::new("exchange: messages waiting for their reader");
-    let waiting = Arc::new(consumer.register(ctx.memory_pool()));
-    let (sender, messages) = mpsc::channel(MESSAGES_WAITING * streams.len().max(1));
-    let n_open = streams.len();
-    let mut tasks = JoinSet::new();
+    let (outbox, mut messages) = outbox(streams.len(), consumer.register(ctx.memory_pool()));
     for (i, stream) in streams.into_iter().enumerate() {
-        let partition = Partition {
-            number: (first + i) as u64,
-            sender: sender.clone(),
-            waiting: Arc::clone(&waiting),
-        };
-        tasks.spawn_on(partition.run(guard_stream(stream), options.clone()), cpu);
+        let (number, stream, options) = ((first + i) as u64, guard_stream(stream), options.clone());
+        messages
+            .spawn(cpu, outbox.clone(), move |outbox| send_rows(outbox, number, stream, options));
     }
-    Ok(ReadStream { messages, n_open, waiting, _tasks: tasks })
+    Ok(messages)
 }
 
 /// The compression that the session of the query asks for.
@@ -152,76 +137,35 @@ fn ipc_options(ctx: &TaskContext) -> Result<IpcWriteOptions> {
     Ok(IpcWriteOptions::default().try_with_compression(compression)?)
 }
 
-/// What a partition's task puts in the queue.
-enum Item {
-    Message(FlightData),
-    /// The partition's last row has been sent.
-    End,
-    Failed(Status),
-}
-
-/// One partition on its way into the queue.
-struct Partition {
+/// Sends all rows of `stream`, which are partition `number`.
+async fn send_rows(
+    outbox: Outbox,
     number: u64,
-    sender: mpsc::Sender<Item>,
-    waiting: Arc<MemoryReservation>,
+    stream: SendableRecordBatchStream,
+    options: IpcWriteOptions,
+) -> Result<()> {
+    let mut encoder = encoder(stream, options);
+    while let Some(message) = outbox.next_of(&mut encoder).await {
+        outbox.send(vec![marked(message.map_err(from_flight)?, number)?]).await;
+    }
+    Ok(())
 }
 
-impl Partition {
-    /// Sends all rows, then how it ended. A panic anywhere, encoding included, is an error.
-    async fn run(self, stream: SendableRecordBatchStream, options: IpcWriteOptions) {
-        let sent = AssertUnwindSafe(self.send_rows(stream, options)).catch_unwind().await;
-        let last = match sent {
-            Ok(Ok(())) => Item::End,
-            Ok(Err(err)) => Item::Failed(wire::to_status(&blame::told(err))),
-            Err(payload) => {
-                let text = panic_text(payload.as_ref());
-                Item::Failed(wire::to_status(&Error::Panic { text }.into()))
-            }
-        };
-        // A reader that is gone does not ask how it ended.
-        let _gone = self.sender.send(last).await;
-    }
-
-    async fn send_rows(
-        &self,
-        stream: SendableRecordBatchStream,
-        options: IpcWriteOptions,
-    ) -> Result<()> {
-        let mut encoder = encoder(stream, options);
-        loop {
-            let message = tokio::select! {
-                biased;
-                () = self.sender.closed() => return Ok(()),
-                message = encoder.next() => message,
-            };
-            let Some(message) = message else { return Ok(()) };
-            let message = self.marked(message.map_err(from_flight)?)?;
-            self.waiting.grow(message_bytes(&message));
-            if self.sender.send(Item::Message(message)).await.is_err() {
-                return Ok(());
-            }
+fn marked(message: FlightData, partition: u64) -> Result<FlightData> {
+    let bytes = message_bytes(&message);
+    if bytes >= MESSAGE_BYTES_MAX {
+        return Err(Error::TooLarge {
+            what: "one row of a result between machines".to_owned(),
+            bytes: bytes as u64,
+            limit: MESSAGE_BYTES_MAX as u64,
         }
+        .into());
     }
-
-    fn marked(&self, message: FlightData) -> Result<FlightData> {
-        let bytes = message_bytes(&message);
-        if bytes >= MESSAGE_BYTES_MAX {
-            return Err(Error::TooLarge {
-                what: "one row of a result between machines".to_owned(),
-                bytes: bytes as u64,
-                limit: MESSAGE_BYTES_MAX as u64,
-            }
-            .into());
-        }
-        // A clock before 1970 only spoils a latency metric.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mark = MessageMark {
-            partition: self.number,
-            created_unix_ns: u64::try_from(now.as_nanos()).unwrap_or(0),
-        };
-        Ok(message.with_app_metadata(mark.encode_to_vec()))
-    }
+    // A clock before 1970 only spoils a latency metric.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mark =
+        MessageMark { partition, created_unix_ns: u64::try_from(now.as_nanos()).unwrap_or(0) };
+    Ok(message.with_app_metadata(mark.encode_to_vec()))
 }
 
 /// The messages of one partition: its batches, cut to size and compressed.
@@ -252,50 +196,6 @@ fn from_flight(err: FlightError) -> DataFusionError {
         },
         FlightError::Arrow(err) => err.into(),
         err => DataFusionError::External(Box::new(err)),
-    }
-}
-
-fn message_bytes(message: &FlightData) -> usize {
-    message.data_header.len() + message.data_body.len() + message.app_metadata.len()
-}
-
-/// The messages of all partitions of one read. Ends well only when each partition has.
-pub(crate) struct ReadStream {
-    messages: mpsc::Receiver<Item>,
-    /// Partitions whose end has not been seen.
-    n_open: usize,
-    waiting: Arc<MemoryReservation>,
-    /// Aborted when the stream is dropped.
-    _tasks: JoinSet<()>,
-}
-
-impl Stream for ReadStream {
-    type Item = Result<FlightData, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        while self.n_open > 0 {
-            let Poll::Ready(item) = self.messages.poll_recv(cx) else {
-                return Poll::Pending;
-            };
-            match item {
-                Some(Item::Message(message)) => {
-                    self.waiting.shrink(message_bytes(&message));
-                    return Poll::Ready(Some(Ok(message)));
-                }
-                Some(Item::End) => self.n_open -= 1,
-                Some(Item::Failed(status)) => {
-                    self.n_open = 0;
-                    return Poll::Ready(Some(Err(status)));
-                }
-                None => {
-                    self.n_open = 0;
-                    let text = "the tasks of a partition read ended without its end";
-                    let err = DataFusionError::Internal(text.to_owned());
-                    return Poll::Ready(Some(Err(wire::to_status(&err))));
-                }
-            }
-        }
-        Poll::Ready(None)
     }
 }
 

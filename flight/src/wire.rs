@@ -9,6 +9,7 @@
 //! A status travels in HTTP/2 trailers, and a header list over 16 KiB breaks the stream: a long
 //! error text would look like a lost connection. So texts are cut to [`TEXT_BYTES_MAX`].
 
+use bytes::Bytes;
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::object_store;
@@ -17,15 +18,19 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use crate::Error;
+use crate::error::APP_PAYLOAD_BYTES_MAX;
 
 /// The longest text of an error on the wire. Base64 makes it 5.3 KiB of the 16 KiB of headers.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
+/// What is left of a text beside the longest payload: enough to say what went wrong and where.
+const APP_TEXT_BYTES_MIN: usize = 1024;
 /// Contexts that are kept around an error, outermost first; more are of no help to anyone.
 const CONTEXTS_MAX: usize = 3;
 /// The longest text of one context.
 const CONTEXT_BYTES_MAX: usize = 512;
-/// The largest status of somebody else that is passed on: half of the headers that fit.
-const STATUS_BYTES_MAX: usize = 8 * 1024;
+/// The largest status that is passed on as it is: three quarters of the headers that fit. One of
+/// [`to_status`] is never larger: payload, text and contexts are 7 KiB, which Base64 makes 9.5.
+const STATUS_BYTES_MAX: usize = 12 * 1024;
 /// The message of a status whose details are a [`Fault`]. The words are in the details.
 const FAULT_MESSAGE: &str = "bigslice-fault";
 
@@ -50,6 +55,9 @@ struct Fault {
     /// Contexts around the error, outermost first.
     #[prost(string, repeated, tag = "6")]
     contexts: Vec<String>,
+    /// What only the makers of an [`Error::App`] can read.
+    #[prost(bytes = "bytes", tag = "7")]
+    payload: Bytes,
 }
 
 /// The types that are kept on the wire. Numbers are part of the protocol: never reuse one.
@@ -63,6 +71,7 @@ enum Kind {
     Refused = 4,
     Panic = 5,
     TooLarge = 6,
+    App = 7,
     Plan = 16,
     Internal = 17,
     NotImplemented = 18,
@@ -98,7 +107,12 @@ enum Kind {
 pub(crate) fn to_status(err: &DataFusionError) -> Status {
     let mut contexts = Vec::new();
     let mut fault = fault_of(err, &mut contexts);
-    fault.text = shortened(&fault.text, TEXT_BYTES_MAX);
+    if fault.payload.len() > APP_PAYLOAD_BYTES_MAX {
+        tracing::warn!(bytes = fault.payload.len(), "the payload of an error is too long to send");
+        fault.payload.clear();
+    }
+    let text_bytes_max = (TEXT_BYTES_MAX - fault.payload.len()).max(APP_TEXT_BYTES_MIN);
+    fault.text = shortened(&fault.text, text_bytes_max);
     fault.subject = shortened(&fault.subject, CONTEXT_BYTES_MAX);
     contexts.truncate(CONTEXTS_MAX);
     fault.contexts = contexts.iter().map(|text| shortened(text, CONTEXT_BYTES_MAX)).collect();
@@ -209,6 +223,9 @@ fn own_fault(err: &Error) -> Fault {
         Error::TooLarge { what, bytes, limit } => {
             Fault { bytes: *bytes, limit: *limit, ..fault(Kind::TooLarge, what) }
         }
+        Error::App { text, payload } => {
+            Fault { payload: payload.clone(), ..fault(Kind::App, text) }
+        }
         Error::Remote { text } => fault(Kind::Remote, text),
     }
 }
@@ -262,7 +279,7 @@ fn store_fault(err: &object_store::Error, whole: &DataFusionError) -> Fault {
 
 /// The error that `fault` stands for.
 fn error_of(fault: Fault) -> DataFusionError {
-    let Fault { kind, text, subject, bytes, limit, .. } = fault;
+    let Fault { kind, text, subject, bytes, limit, payload, .. } = fault;
     match Kind::try_from(kind).unwrap_or(Kind::Remote) {
         Kind::Remote => Error::Remote { text }.into(),
         Kind::Lost => Error::Lost { machine: subject, reason: text }.into(),
@@ -271,6 +288,7 @@ fn error_of(fault: Fault) -> DataFusionError {
         Kind::Refused => Error::Refused { machine: subject, reason: text }.into(),
         Kind::Panic => Error::Panic { text }.into(),
         Kind::TooLarge => Error::TooLarge { what: text, bytes, limit }.into(),
+        Kind::App => Error::App { text, payload }.into(),
         Kind::Plan => DataFusionError::Plan(text),
         Kind::Internal => DataFusionError::Internal(text),
         Kind::NotImplemented => DataFusionError::NotImplemented(text),

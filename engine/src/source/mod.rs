@@ -43,7 +43,7 @@ pub(crate) use deal::{sealed_scan_scale_up, sealed_scan_tasks};
 pub(crate) use error::{SourceError, SourceErrorKind, explain};
 pub(crate) use install::{install, runtime};
 pub(crate) use location::{Location, Place};
-pub(crate) use sealed::SealedScan;
+pub(crate) use sealed::{SealedScan, file_scan};
 pub(crate) use settings::WorkerStores;
 pub(crate) use statement::prepare;
 pub(crate) use stores::Stores;

@@ -32,6 +32,8 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::host::{Asked, Host};
+
 /// Nothing here takes longer than this, unless it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -40,6 +42,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Probe {
     /// Batches that `slow` has worked on, on all machines.
     pub(crate) slow_batches: AtomicUsize,
+    /// What the hosts of tasks were asked, on all machines.
+    pub(crate) asked: Arc<Asked>,
 }
 
 pub(crate) struct Cluster {
@@ -48,7 +52,7 @@ pub(crate) struct Cluster {
     /// The credentials of the workers.
     pub(crate) worker_connectors: Arc<Mutex<Vec<Connector>>>,
     data: Data,
-    _cpu: Vec<Arc<OwnRuntime>>,
+    cpu: Arc<OwnRuntime>,
 }
 
 /// A runtime that may be dropped anywhere.
@@ -94,7 +98,12 @@ impl Cluster {
         let fleet = Fleet::start(Arc::new(InProcess::new(services)), config)
             .await
             .expect("the machines start");
-        Self { fleet, probe, worker_connectors, data, _cpu: vec![cpu] }
+        Self { fleet, probe, worker_connectors, data, cpu }
+    }
+
+    /// The runtime that machines compute on.
+    pub(crate) fn cpu_id(&self) -> tokio::runtime::Id {
+        self.cpu.handle().id()
     }
 
     /// A driver's session with the files as table `t` and `u`.
@@ -143,6 +152,7 @@ fn services(
         connectors.lock().push(ctx.connector.clone());
         let channels = Channels::new(ctx.connector);
         let probe = Arc::clone(&probe);
+        let host = Host { asked: Arc::clone(&probe.asked), channels: channels.clone() };
         let build = move |query: WorkerQueryContext| {
             let builder = distributed_worker(query.builder, &channels);
             let functions = functions(&probe);
@@ -160,6 +170,7 @@ fn services(
             runtime: Arc::new(RuntimeEnv::default()),
             cpu: cpu.clone(),
             version: "test".to_owned(),
+            tasks: Some(Arc::new(host)),
         };
         Box::pin(async move { Ok(worker_routes(service)) })
     })

@@ -6,4 +6,6 @@
 mod answers;
 mod faults;
 mod harness;
+mod host;
 mod roles;
+mod tasks;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bigslice_cluster::{Connector, Peer, SessionId};
+use bigslice_cluster::{Authority, Connector, Credentials, Peer, SessionId, Validity};
 use bigslice_flight::{
-    Channels, Error, WorkerService, exchange_error, is_transport_error, worker_routes,
+    Channels, Error, TaskHost, WorkerService, exchange_error, is_transport_error, worker_routes,
 };
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
@@ -18,11 +18,13 @@ use datafusion_distributed::{
 use futures::StreamExt;
 use http::HeaderMap;
 use tonic::body::Body;
+use tonic::service::Routes;
 use tower::ServiceExt;
 use url::Url;
 use uuid::Uuid;
 
-use crate::harness::{Cluster, Data};
+use crate::harness::{Cluster, DEADLINE, Data};
+use crate::host::Host;
 
 fn task() -> TaskKey {
     TaskKey { query_id: Uuid::from_u128(7), stage_id: 1, task_number: 0 }
@@ -116,17 +118,43 @@ async fn plans_come_from_the_driver_only() {
     other.fleet.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_without_an_identity_or_to_unknown_methods_are_refused() {
-    let routes = worker_routes(WorkerService {
+/// The routes of a worker's port without the connection that tells who calls.
+fn routes(tasks: Option<Arc<dyn TaskHost>>) -> Routes {
+    worker_routes(WorkerService {
         session_builder: Arc::new(DefaultSessionBuilder),
         runtime: Arc::new(RuntimeEnv::default()),
         cpu: tokio::runtime::Handle::current(),
         version: String::new(),
-    });
+        tasks,
+    })
+}
+
+/// What an empty call of `path` by `peer` is answered: a gRPC code.
+async fn code(routes: &Routes, peer: Option<&Peer>, path: &str) -> String {
+    let mut request = http::Request::post(path)
+        .header("content-type", "application/grpc")
+        .body(Body::empty())
+        .expect("a valid request");
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer.clone());
+    }
+    let response = routes.clone().prepare().oneshot(request).await.expect("infallible");
+    let code = response.headers().get("grpc-status").expect("a status");
+    code.to_str().expect("a number").to_owned()
+}
+
+fn peers() -> (Peer, Peer) {
     let driver = Peer::driver(SessionId::random());
     let worker = Peer::worker(driver.session.clone(), "m0".parse().expect("a name"));
-    // gRPC codes: 0 ok, 7 permission denied, 12 unimplemented, 16 unauthenticated.
+    (driver, worker)
+}
+
+// gRPC codes: 0 ok, 7 permission denied, 12 unimplemented, 13 internal, 16 unauthenticated.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_without_an_identity_or_to_unknown_methods_are_refused() {
+    let routes = routes(None);
+    let (driver, worker) = peers();
     let cases = [
         (None, "/worker.WorkerService/GetWorkerInfo", "16"),
         (None, "/worker.WorkerService/CoordinatorChannel", "16"),
@@ -136,17 +164,45 @@ async fn calls_without_an_identity_or_to_unknown_methods_are_refused() {
         (Some(&worker), "/worker.WorkerService/GetWorkerInfo", "7"),
         (Some(&worker), "/worker.WorkerService/CoordinatorChannel", "7"),
         (Some(&driver), "/other.Service/GetWorkerInfo", "12"),
+        // This worker has no host for tasks.
+        (Some(&driver), "/arrow.flight.protocol.FlightService/DoAction", "12"),
+        (None, "/arrow.flight.protocol.FlightService/DoGet", "12"),
     ];
     for (peer, path, expected) in cases {
-        let mut request = http::Request::post(path)
-            .header("content-type", "application/grpc")
-            .body(Body::empty())
-            .expect("a valid request");
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer.clone());
-        }
-        let response = routes.clone().prepare().oneshot(request).await.expect("infallible");
-        let code = response.headers().get("grpc-status").expect("a status");
-        assert_eq!(code, expected, "{peer:?} {path}");
+        assert_eq!(code(&routes, peer, path).await, expected, "{peer:?} {path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_tasks_are_refused_by_the_same_rules() {
+    let (driver, worker) = peers();
+    let authority = Authority::new(driver.session.clone()).expect("an authority");
+    let validity = Validity::lasting(DEADLINE);
+    let credentials = Credentials::issue(&authority, worker.clone(), validity).expect("signed");
+    let connector = Connector::new(credentials, tokio::runtime::Handle::current());
+    let channels = Channels::new(connector.expect("a connector"));
+    let routes = routes(Some(Arc::new(Host { asked: Arc::default(), channels })));
+    let cases = [
+        (None, "DoAction", "16"),
+        (None, "DoGet", "16"),
+        (None, "ListActions", "16"),
+        (None, "Nonsense", "16"),
+        (Some(&worker), "DoAction", "7"),
+        (Some(&worker), "Nonsense", "7"),
+        (Some(&driver), "Nonsense", "7"),
+        (Some(&driver), "DoAction/", "7"),
+        (Some(&driver), "doaction", "7"),
+        // Allowed; there is no message in these calls.
+        (Some(&driver), "DoAction", "13"),
+        (Some(&driver), "DoGet", "13"),
+        (Some(&worker), "DoGet", "13"),
+        (Some(&driver), "DoPut", "12"),
+        (Some(&worker), "DoExchange", "12"),
+    ];
+    for (peer, method, expected) in cases {
+        let path = format!("/arrow.flight.protocol.FlightService/{method}");
+        assert_eq!(code(&routes, peer, &path).await, expected, "{peer:?} {path}");
+    }
+    // Plans are served beside them.
+    assert_eq!(code(&routes, Some(&worker), "/worker.WorkerService/GetWorkerInfo").await, "7");
 }

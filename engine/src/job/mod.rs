@@ -1,0 +1,24 @@
+//! Runs of slices, as the driver sees them. [`Session::run`](crate::Session::run) makes a [`Job`], which
+//! has the tasks of its stages run; a [`Run`] holds on to it, and with it to the shards of the
+//! result.
+//!
+//! ```text
+//!            ┌──────────── schedule: which tasks may start, what a loss undoes (plain state)
+//! Job::ensure│ machine by machine, as many tasks as it has cores
+//!            └─► crew: sends a task to a machine ──► task::Host there
+//! Run ── reads shards, has what was lost with a machine computed again
+//! ```
+
+mod crew;
+mod evaluation;
+mod run;
+mod runs;
+mod schedule;
+mod table;
+
+pub use crate::task::RunId;
+pub(crate) use evaluation::Job;
+pub use run::{Run, Runnable};
+pub(crate) use run::{Work, holding};
+pub(crate) use runs::Runs;
+pub(crate) use table::table;

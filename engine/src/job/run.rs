@@ -1,0 +1,300 @@
+//! What a run leaves: the shards of its result, on the machines that computed them.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result};
+use crate::func::{Built, Call, Invocation};
+use crate::job::evaluation::Job;
+use crate::job::schedule::LOSSES_MAX;
+use crate::row::Row;
+use crate::slice::{Slice, UserCode};
+use crate::task::{RunId, StoredAt};
+
+/// The result of a run: the rows of a slice, stored on the machines that computed them.
+///
+/// It can be read, given to the next func as an argument, and registered as a table for SQL. What is
+/// lost with a machine is computed again when it is asked for. When the last clone goes, what it has
+/// stored is removed.
+pub struct Run<T> {
+    id: RunId,
+    /// Set in the driver; elsewhere a run is only named.
+    job: Option<Arc<Job>>,
+    row: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Run<T> {
+    fn clone(&self) -> Self {
+        Self { id: self.id, job: self.job.clone(), row: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Run<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(f)
+    }
+}
+
+impl<T> Serialize for Run<T> {
+    /// As its number: a machine reads its shards from where they are.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(job) = &self.job {
+            HELD.with_borrow_mut(|held| held.extend([Arc::clone(job)]));
+        }
+        self.id.serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Run<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = RunId::deserialize(deserializer)?;
+        Ok(Self { id, job: None, row: PhantomData })
+    }
+}
+
+thread_local! {
+    /// The runs that were encoded on this thread since [`holding`] began.
+    static HELD: RefCell<Vec<Arc<Job>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `encode`; also gives the runs that it has encoded by their numbers.
+pub(crate) fn holding<R>(encode: impl FnOnce() -> R) -> (R, Vec<Arc<Job>>) {
+    HELD.take();
+    let encoded = encode();
+    (encoded, HELD.take())
+}
+
+/// What [`Session::run`](crate::Session::run) runs: an [`Invocation`] of a func, or a slice.
+pub trait Runnable {
+    /// What the slice is of.
+    type Row: Row;
+
+    /// The func to call, or the slice as it is.
+    #[doc(hidden)]
+    fn into_work(self) -> Result<Work>;
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub enum Work {
+    #[doc(hidden)]
+    #[expect(private_interfaces, reason = "only this crate looks inside")]
+    Call(Call, Vec<Arc<Job>>),
+    #[doc(hidden)]
+    Built(Built),
+}
+
+impl<T: Row> Runnable for Invocation<T> {
+    type Row = T;
+
+    fn into_work(self) -> Result<Work> {
+        self.into_parts().map(|(call, held)| Work::Call(call, held))
+    }
+}
+
+impl<T: Row> Runnable for Slice<T> {
+    type Row = T;
+
+    fn into_work(self) -> Result<Work> {
+        Ok(Work::Built(Built::of(self)))
+    }
+}
+
+impl<T: Row> Run<T> {
+    pub(crate) fn new(job: Arc<Job>) -> Self {
+        Self { id: job.id(), job: Some(job), row: PhantomData }
+    }
+
+    /// The result as a slice, for the next pipeline. It has the shards of the result, and keeps order.
+    #[track_caller]
+    pub fn slice(&self) -> Slice<T> {
+        Slice::of_run(self.id, Location::caller())
+    }
+
+    /// How many shards it has.
+    ///
+    /// # Panics
+    /// On a machine, within a func: there a run is only a source.
+    pub fn shards(&self) -> usize {
+        self.held().shards()
+    }
+
+    /// The columns of its rows.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(datafusion::arrow::datatypes::Schema::new(T::fields()))
+    }
+
+    /// All rows, shard after shard.
+    ///
+    /// # Errors
+    /// When what was lost cannot be computed again.
+    pub async fn collect(&self) -> Result<Vec<T>> {
+        rows_of(self.batches().await?)
+    }
+
+    /// All rows as batches, shard after shard.
+    ///
+    /// # Errors
+    /// When what was lost cannot be computed again.
+    pub async fn batches(&self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        for shard in 0..self.shards() {
+            batches.extend(self.shard_batches(shard).await?);
+        }
+        Ok(batches)
+    }
+
+    /// The rows of one shard.
+    ///
+    /// # Errors
+    /// When there is no such shard, or what was lost cannot be computed again.
+    pub async fn shard(&self, shard: usize) -> Result<Vec<T>> {
+        rows_of(self.shard_batches(shard).await?)
+    }
+
+    /// The batches of one shard.
+    ///
+    /// # Errors
+    /// When there is no such shard, or what was lost cannot be computed again.
+    pub async fn shard_batches(&self, shard: usize) -> Result<Vec<RecordBatch>> {
+        let job = self.held();
+        let mut losses = 0;
+        loop {
+            let stored = job.ensure().await?;
+            let Some(at) = stored.get(shard).cloned() else {
+                let shards = stored.len();
+                return Err(Error::query(format!("there is no shard {shard} among {shards}")));
+            };
+            let rows = job.session()?.host.read(vec![at.clone()], 0, &self.schema());
+            let error = match rows.try_collect().await {
+                Ok(batches) => return Ok(batches),
+                Err(error) => lost(&error).ok_or_else(|| Error::of(&error, ""))?,
+            };
+            losses += 1;
+            if losses == LOSSES_MAX {
+                return Err(error);
+            }
+            tell_lost(job, shard, &at).await;
+        }
+    }
+
+    /// The rows as they are read, shard after shard, in memory for a few batches.
+    ///
+    /// A shard that is lost before any of its rows was given out is computed again; after that the
+    /// stream ends with an error that says so.
+    pub fn stream(&self) -> SendableRecordBatchStream {
+        let (job, schema) = (Arc::clone(self.held()), self.schema());
+        let of = Arc::clone(&schema);
+        let shards = futures::stream::iter(0..job.shards()).then(move |shard| {
+            let (job, schema) = (Arc::clone(&job), Arc::clone(&of));
+            async move { begun(job, shard, schema).await.map_err(DataFusionError::from) }
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, shards.try_flatten()))
+    }
+
+    /// The number of rows.
+    ///
+    /// # Errors
+    /// When what was lost cannot be computed again.
+    pub async fn rows(&self) -> Result<u64> {
+        let mut rows = 0;
+        let mut stream = self.stream();
+        while let Some(batch) = stream.try_next().await.map_err(Error::from)? {
+            rows += batch.num_rows() as u64;
+        }
+        Ok(rows)
+    }
+
+    /// How many tasks were begun to compute it so far, those that were lost included.
+    pub async fn tasks_begun(&self) -> u64 {
+        self.held().attempts().await
+    }
+
+    pub(crate) fn held(&self) -> &Arc<Job> {
+        self.job.as_ref().expect("a run is read by the driver, not within a func")
+    }
+}
+
+fn rows_of<T: Row>(batches: Vec<RecordBatch>) -> Result<Vec<T>> {
+    let code = UserCode { verb: "collect", place: Location::caller(), shard: 0 };
+    let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for batch in batches {
+        let columns = T::columns(batch.columns());
+        let columns = columns.map_err(|e| Error::of(&code.mismatch(&e), ""))?;
+        rows.extend((0..batch.num_rows()).map(|row| T::to_owned(T::get(&columns, row))));
+    }
+    Ok(rows)
+}
+
+/// The stream of one shard, after its first batch could be read.
+pub(super) async fn begun(
+    job: Arc<Job>,
+    shard: usize,
+    schema: SchemaRef,
+) -> Result<SendableRecordBatchStream> {
+    let mut losses = 0;
+    loop {
+        let stored = job.ensure().await?;
+        let at = stored.get(shard).cloned();
+        let at = at.ok_or_else(|| Error::internal(format!("a run without its shard {shard}")))?;
+        let mut rows = job.session()?.host.read(vec![at.clone()], 0, &schema);
+        let first = match rows.next().await {
+            None => return Ok(rows),
+            Some(Ok(first)) => first,
+            Some(Err(error)) => {
+                let error = lost(&error).ok_or_else(|| Error::of(&error, ""))?;
+                losses += 1;
+                if losses == LOSSES_MAX {
+                    return Err(error);
+                }
+                tell_lost(&job, shard, &at).await;
+                continue;
+            }
+        };
+        // Whoever reads on holds the run.
+        let held = Arc::clone(&job);
+        let rest = rows.map_err(move |error| {
+            let _run = &held;
+            match lost(&error) {
+                Some(error) => Error::Lost {
+                    message: format!("{error}, after rows of the shard had been given out"),
+                    hint: Some("read it again: what was lost is computed again".to_owned()),
+                }
+                .into(),
+                None => error,
+            }
+        });
+        let all = futures::stream::iter([Ok(first)]).chain(rest);
+        return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, all)));
+    }
+}
+
+/// The error, if it says that a stored shard is gone.
+fn lost(error: &DataFusionError) -> Option<Error> {
+    if bigslice_flight::is_transport_error(error) {
+        let (message, hint) = crate::words::describe(error);
+        return Some(Error::Lost { message, hint });
+    }
+    Some(Error::of(error, "")).filter(Error::is_retryable)
+}
+
+/// Has the machines asked, so that a dead one is known, and the shard made again.
+async fn tell_lost(job: &Arc<Job>, shard: usize, at: &StoredAt) {
+    if let Ok(session) = job.session()
+        && let Some(fleet) = &session.fleet
+    {
+        fleet.verify().await;
+    }
+    job.shard_lost(shard, at).await;
+}

@@ -1,0 +1,151 @@
+//! Integers and floats, and the column and builder of everything that Arrow stores as numbers of
+//! a fixed width: dates, times, decimals and the keys of enums use them too.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::datatypes::{
+    ArrowNativeType, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+
+use super::list::List;
+use super::mismatch::{Mismatch, Problem};
+use super::nulls::{self, Nulls};
+use super::{Row, Value, single};
+
+/// The numbers of an array, after checking its type and nulls.
+pub(super) fn scalars<P: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    outer: Option<&NullBuffer>,
+    expected: DataType,
+) -> Result<ScalarBuffer<P::Native>, Mismatch> {
+    match array.as_primitive_opt::<P>() {
+        Some(numbers) if *array.data_type() == expected => {
+            nulls::check(numbers, outer)?;
+            Ok(numbers.values().clone())
+        }
+        _ => Err(Mismatch::new(Problem::Type { expected, found: array.data_type().clone() })),
+    }
+}
+
+/// Builder of numbers.
+#[derive(Debug)]
+pub struct Numbers<N> {
+    values: Vec<N>,
+    nulls: Nulls,
+}
+
+impl<N: ArrowNativeType> Numbers<N> {
+    #[inline]
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self { values: Vec::with_capacity(capacity), nulls: Nulls::default() }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, value: N) {
+        self.values.push(value);
+    }
+
+    #[inline]
+    pub(super) fn push_null(&mut self) {
+        self.nulls.push(self.values.len());
+        self.values.push(N::default());
+    }
+
+    /// The array; the type is given since times and decimals have parameters.
+    pub(super) fn finish<P: ArrowPrimitiveType<Native = N>>(
+        &mut self,
+        data_type: DataType,
+    ) -> PrimitiveArray<P> {
+        // The next batch is likely to be as long.
+        let next = Vec::with_capacity(self.values.len());
+        let values = std::mem::replace(&mut self.values, next);
+        let nulls = self.nulls.finish(values.len());
+        PrimitiveArray::new(ScalarBuffer::from(values), nulls).with_data_type(data_type)
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty => $arrow:ident,)*) => {$(
+        impl Value for $number {
+            type View<'a> = Self;
+            type Column = ScalarBuffer<Self>;
+            type Builder = Numbers<Self>;
+
+            const NULLABLE: bool = false;
+
+            fn data_type() -> DataType {
+                $arrow::DATA_TYPE
+            }
+
+            fn column(
+                array: &ArrayRef,
+                outer: Option<&NullBuffer>,
+            ) -> Result<Self::Column, Mismatch> {
+                scalars::<$arrow>(array, outer, Self::data_type())
+            }
+
+            #[inline]
+            fn rows(column: &Self::Column) -> usize {
+                column.len()
+            }
+
+            #[inline(always)]
+            fn get(column: &Self::Column, row: usize) -> Self {
+                column.get(row).copied().unwrap_or_default()
+            }
+
+            #[inline]
+            fn to_owned(view: Self) -> Self {
+                view
+            }
+
+            #[inline]
+            fn view(&self) -> Self {
+                *self
+            }
+
+            fn builder(capacity: usize) -> Self::Builder {
+                Numbers::with_capacity(capacity)
+            }
+
+            #[inline]
+            fn append(builder: &mut Self::Builder, view: Self) {
+                builder.push(view);
+            }
+
+            fn append_null(builder: &mut Self::Builder) {
+                builder.push_null();
+            }
+
+            fn finish(builder: &mut Self::Builder) -> ArrayRef {
+                Arc::new(builder.finish::<$arrow>(Self::data_type()))
+            }
+        }
+
+        single::row!([] $number);
+
+        impl<'a> List<'a, $number> {
+            /// All items as a slice, for loops that the compiler can vectorise.
+            #[inline]
+            pub fn as_slice(self) -> &'a [$number] {
+                self.slice_of(|column| column)
+            }
+        }
+    )*};
+}
+
+numbers! {
+    i8 => Int8Type,
+    i16 => Int16Type,
+    i32 => Int32Type,
+    i64 => Int64Type,
+    u8 => UInt8Type,
+    u16 => UInt16Type,
+    u32 => UInt32Type,
+    u64 => UInt64Type,
+    f32 => Float32Type,
+    f64 => Float64Type,
+}

@@ -1,0 +1,85 @@
+//! Values that may be null.
+
+use arrow::array::{Array, ArrayRef};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::DataType;
+
+use super::mismatch::Mismatch;
+use super::{Row, Value, nulls, single};
+
+/// Column of optional values.
+#[derive(Debug)]
+pub struct Optional<C> {
+    /// Absent if this batch has no nulls.
+    nulls: Option<NullBuffer>,
+    values: C,
+}
+
+impl<T: Value> Value for Option<T> {
+    type View<'a> = Option<T::View<'a>>;
+    type Column = Optional<T::Column>;
+    /// Every builder takes nulls, since any value may stand below a parent that is null.
+    type Builder = T::Builder;
+
+    const NULLABLE: bool = {
+        assert!(!T::NULLABLE, "a column cannot tell the null of an Option<Option<_>> from None");
+        true
+    };
+
+    fn data_type() -> DataType {
+        T::data_type()
+    }
+
+    fn column(array: &ArrayRef, outer: Option<&NullBuffer>) -> Result<Self::Column, Mismatch> {
+        let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+        let inner = nulls::inner(array, outer);
+        Ok(Optional { values: T::column(array, inner.as_ref())?, nulls })
+    }
+
+    #[inline]
+    fn rows(column: &Self::Column) -> usize {
+        T::rows(&column.values)
+    }
+
+    #[inline(always)]
+    fn get(column: &Self::Column, row: usize) -> Self::View<'_> {
+        match &column.nulls {
+            Some(nulls) if row >= nulls.len() || nulls.is_null(row) => None,
+            _ => Some(T::get(&column.values, row)),
+        }
+    }
+
+    #[inline]
+    fn to_owned(view: Self::View<'_>) -> Self {
+        view.map(T::to_owned)
+    }
+
+    #[inline]
+    fn view(&self) -> Self::View<'_> {
+        self.as_ref().map(T::view)
+    }
+
+    fn builder(capacity: usize) -> Self::Builder {
+        // Without this the constant would not be evaluated, and its check not made.
+        const { assert!(Self::NULLABLE) };
+        T::builder(capacity)
+    }
+
+    #[inline]
+    fn append(builder: &mut Self::Builder, view: Self::View<'_>) {
+        match view {
+            Some(view) => T::append(builder, view),
+            None => T::append_null(builder),
+        }
+    }
+
+    fn append_null(builder: &mut Self::Builder) {
+        T::append_null(builder);
+    }
+
+    fn finish(builder: &mut Self::Builder) -> ArrayRef {
+        T::finish(builder)
+    }
+}
+
+single::row!([T: Value] Option<T>);

@@ -1,0 +1,116 @@
+//! Strings and bytes, as Arrow's views: a short one lies in the view itself, a long one in a
+//! buffer that arrays share.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, StringViewArray,
+    StringViewBuilder,
+};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::DataType;
+use bytes::Bytes;
+
+use super::mismatch::{Mismatch, Problem};
+use super::{Row, Value, nulls, single};
+
+macro_rules! text {
+    ($owned:ty, $view:ty, $data_type:ident, $array:ident, $open:ident, $builder:ident, $empty:expr,
+     $to_owned:expr) => {
+        impl Value for $owned {
+            type View<'a> = &'a $view;
+            type Column = $array;
+            type Builder = $builder;
+
+            const NULLABLE: bool = false;
+
+            fn data_type() -> DataType {
+                DataType::$data_type
+            }
+
+            fn column(
+                array: &ArrayRef,
+                outer: Option<&NullBuffer>,
+            ) -> Result<Self::Column, Mismatch> {
+                let Some(texts) = array.$open() else {
+                    let found = array.data_type().clone();
+                    return Err(Mismatch::new(Problem::Type {
+                        expected: <Self as Value>::data_type(),
+                        found,
+                    }));
+                };
+                nulls::check(texts, outer)?;
+                Ok(texts.clone())
+            }
+
+            #[inline]
+            fn rows(column: &Self::Column) -> usize {
+                column.len()
+            }
+
+            #[inline(always)]
+            fn get(column: &Self::Column, row: usize) -> &$view {
+                if row < column.len() { column.value(row) } else { $empty }
+            }
+
+            #[inline]
+            fn to_owned(view: &$view) -> Self {
+                $to_owned(view)
+            }
+
+            #[inline]
+            fn view(&self) -> &$view {
+                self
+            }
+
+            fn builder(capacity: usize) -> Self::Builder {
+                $builder::with_capacity(capacity)
+            }
+
+            #[inline]
+            fn append(builder: &mut Self::Builder, view: &$view) {
+                builder.append_value(view);
+            }
+
+            fn append_null(builder: &mut Self::Builder) {
+                builder.append_null();
+            }
+
+            fn finish(builder: &mut Self::Builder) -> ArrayRef {
+                Arc::new(builder.finish())
+            }
+        }
+
+        single::row!([] $owned);
+    };
+}
+
+macro_rules! string {
+    ($owned:ty) => {
+        text!(
+            $owned,
+            str,
+            Utf8View,
+            StringViewArray,
+            as_string_view_opt,
+            StringViewBuilder,
+            "",
+            <$owned>::from
+        );
+    };
+}
+
+string!(String);
+string!(Box<str>);
+string!(Arc<str>);
+
+text!(
+    Bytes,
+    [u8],
+    BinaryView,
+    BinaryViewArray,
+    as_binary_view_opt,
+    BinaryViewBuilder,
+    &[],
+    Bytes::copy_from_slice
+);

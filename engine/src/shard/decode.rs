@@ -1,0 +1,148 @@
+//! Blocks back to rows, in any process that has the bytes of a block, its sum and the schema.
+//!
+//! The sum proves that the bytes are those that were written. What they mean is checked again
+//! while they are decoded, because it costs little beside lz4 and a fault should not be worse than
+//! an error.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::panic::{self, AssertUnwindSafe};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::ipc;
+use arrow::ipc::convert::try_schema_from_ipc_buffer;
+use arrow::ipc::reader::{read_dictionary, read_record_batch};
+use bytes::Bytes;
+
+use super::encode::Encoder;
+use super::{Block, Error, Result};
+
+/// What each message begins with, before its length.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// What lz4 can make of a byte at most is 255: a buffer that claims more is not to be believed,
+/// and the memory for it not to be asked for.
+const EXPANSION_MAX: i64 = 255;
+
+/// Reads the bytes of a block, which are not verified: [`Decoder::decode`] does that, where they
+/// are used.
+pub(crate) fn read_block(file: &File, block: &Block) -> io::Result<Bytes> {
+    let mut bytes = vec![0; block.bytes as usize];
+    file.read_exact_at(&mut bytes, block.offset).map_err(|e| {
+        let (n, offset) = (block.bytes, block.offset);
+        let text = match e.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                format!(
+                    "shard file is truncated: it ends before its block of {n} bytes at {offset}"
+                )
+            }
+            _ => format!("cannot read shard block of {n} bytes at {offset}: {e}"),
+        };
+        io::Error::new(e.kind(), text)
+    })?;
+    Ok(bytes.into())
+}
+
+/// Decodes blocks of files with one schema.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    schema: SchemaRef,
+    /// The same, as the file has it: with the numbers of the dictionaries.
+    numbered: SchemaRef,
+}
+
+impl Decoder {
+    /// A decoder of the blocks of files that were written with `schema`.
+    pub(crate) fn new(schema: &SchemaRef) -> Result<Self> {
+        let numbered = try_schema_from_ipc_buffer(Encoder::new(0)?.schema(schema)?)?;
+        Ok(Self { schema: SchemaRef::clone(schema), numbered: numbered.into() })
+    }
+
+    /// The rows of a block whose bytes summed to `crc` when they were written.
+    pub(crate) fn decode(&mut self, bytes: Bytes, crc: u32) -> Result<RecordBatch> {
+        if crc32fast::hash(&bytes) != crc {
+            return Err(Error::Changed { bytes: bytes.len() });
+        }
+        // Arrow has asserts where it reads what the metadata say.
+        let decoded = panic::catch_unwind(AssertUnwindSafe(|| self.messages(bytes.into())));
+        match decoded {
+            Ok(batch) => batch.map_err(|e| Error::Malformed(e.to_string())),
+            Err(_) => Err(Error::Malformed("its metadata contradict each other".to_owned())),
+        }
+    }
+
+    fn messages(&self, mut block: Buffer) -> Result<RecordBatch, ArrowError> {
+        let mut dictionaries = HashMap::new();
+        loop {
+            let header = message(&mut block)?;
+            let message = ipc::root_as_message(&header).map_err(|e| malformed(e.to_string()))?;
+            let body = cut(&mut block, message.bodyLength())?;
+            let version = message.version();
+            if let Some(dictionary) = message.header_as_dictionary_batch() {
+                let values = dictionary.data().ok_or_else(|| malformed("no values"))?;
+                check(values, &body)?;
+                let schema = &self.numbered;
+                read_dictionary(&body, dictionary, schema, &mut dictionaries, &version)?;
+            } else if let Some(batch) = message.header_as_record_batch() {
+                check(batch, &body)?;
+                let schema = SchemaRef::clone(&self.numbered);
+                let batch = read_record_batch(&body, batch, schema, &dictionaries, None, &version)?;
+                if !block.is_empty() {
+                    return Err(malformed(format!("{} bytes after its rows", block.len())));
+                }
+                let (_, columns, rows) = batch.into_parts();
+                let options = RecordBatchOptions::new().with_row_count(Some(rows));
+                let schema = SchemaRef::clone(&self.schema);
+                return RecordBatch::try_new_with_options(schema, columns, &options);
+            } else {
+                return Err(malformed("a message that is neither rows nor a dictionary"));
+            }
+        }
+    }
+}
+
+/// Cuts the metadata of the next message off.
+fn message(block: &mut Buffer) -> Result<Buffer, ArrowError> {
+    let prefix = cut(block, 8)?;
+    let (marker, length) = prefix.split_at(4);
+    match <[u8; 4]>::try_from(length) {
+        Ok(length) if marker == CONTINUATION => cut(block, i32::from_le_bytes(length).into()),
+        _ => Err(malformed("no message where one should begin")),
+    }
+}
+
+/// Cuts the first `length` bytes off.
+fn cut(block: &mut Buffer, length: i64) -> Result<Buffer, ArrowError> {
+    let short = || malformed(format!("{} bytes where {length} should be", block.len()));
+    let n = usize::try_from(length).ok().filter(|n| *n <= block.len()).ok_or_else(short)?;
+    let first = block.slice_with_length(0, n);
+    block.advance(n);
+    Ok(first)
+}
+
+/// Fails if buffers do not lie within the body, or claim to have been larger than is possible.
+fn check(batch: ipc::RecordBatch<'_>, body: &Buffer) -> Result<(), ArrowError> {
+    let compressed = batch.compression().is_some();
+    for buffer in batch.buffers().into_iter().flatten() {
+        let (offset, length) = (buffer.offset(), buffer.length());
+        let end = offset.checked_add(length).filter(|_| offset >= 0 && length >= 0);
+        let bytes = end.and_then(|end| body.get(offset as usize..end as usize));
+        let bytes = bytes.ok_or_else(|| malformed("a buffer that is not within it"))?;
+        if let Some(size) = bytes.first_chunk()
+            && compressed
+            && i64::from_le_bytes(*size) / EXPANSION_MAX > length
+        {
+            return Err(malformed("a buffer that cannot be so large"));
+        }
+    }
+    Ok(())
+}
+
+fn malformed(text: impl Into<String>) -> ArrowError {
+    ArrowError::IpcError(text.into())
+}

@@ -1,0 +1,109 @@
+//! The batches that were last scattered, until they are dealt out to the queues of their
+//! partitions: to deal many together makes pieces large enough to be worth their arrays.
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+
+use super::{Result, compact, written};
+
+/// The rows that are dealt together. 1024 partitions get 64 each; more are no faster.
+pub(super) const WINDOW_ROWS: usize = 64 * 1024;
+
+/// The bytes that are dealt together: rows so large need no company.
+const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// Batches and the partitions of their rows.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    batches: Vec<RecordBatch>,
+    ids: Vec<u32>,
+    written: usize,
+    held: usize,
+}
+
+impl Window {
+    /// The memory that it keeps alive.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// True when the rows of `batch` are too many for those that are here.
+    pub(super) fn would_overflow(&self, batch: &RecordBatch) -> bool {
+        !self.batches.is_empty()
+            && (self.ids.len() + batch.num_rows() > WINDOW_ROWS
+                || self.written + written::of_batch(batch) > WINDOW_BYTES)
+    }
+
+    /// Adds a batch of at most [`WINDOW_ROWS`] rows.
+    pub(super) fn push(&mut self, ids: &[u32], batch: RecordBatch) -> Result<()> {
+        let written = written::of_batch(&batch);
+        // A batch that fills the window by itself will be gone before it could matter what else
+        // it keeps alive.
+        let batch = if written > WINDOW_BYTES { batch } else { compact::to_keep(batch)? };
+        self.written += written;
+        self.held += compact::held(&batch) + size_of_val(ids);
+        self.ids.extend_from_slice(ids);
+        self.batches.push(batch);
+        Ok(())
+    }
+
+    /// The rows by partition, each partition's in the order in which they came. The window is
+    /// empty afterwards.
+    pub(super) fn deal(
+        &mut self,
+        schema: &SchemaRef,
+        partitions: usize,
+    ) -> Result<Vec<(usize, RecordBatch)>> {
+        let Self { batches, ids, .. } = std::mem::take(self);
+        let mut dealt = Vec::new();
+        let mut ids = ids.as_slice();
+        for batch in compact::joined(schema, batches)? {
+            let (these, rest) = ids.split_at(batch.num_rows());
+            ids = rest;
+            let (rows, ends) = sorted(these, partitions);
+            let mut start = 0;
+            for (partition, end) in ends.into_iter().enumerate() {
+                if end > start {
+                    let rows = rows.slice(start, end - start);
+                    dealt.push((partition, compact::taken(&batch, &rows)?));
+                    start = end;
+                }
+            }
+        }
+        Ok(dealt)
+    }
+}
+
+/// The numbers of the rows sorted by partition, and where each partition's end.
+fn sorted(ids: &[u32], partitions: usize) -> (UInt32Array, Vec<usize>) {
+    let mut next = vec![0; partitions];
+    for id in ids {
+        next[*id as usize] += 1;
+    }
+    let mut start = 0;
+    for next in &mut next {
+        let n = std::mem::replace(next, start);
+        start += n;
+    }
+    let mut rows = vec![0; ids.len()];
+    for (row, id) in ids.iter().enumerate() {
+        let next = &mut next[*id as usize];
+        rows[*next] = row as u32;
+        *next += 1;
+    }
+    (rows.into(), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_by_partition_and_keep_their_order() {
+        let (rows, ends) = sorted(&[2, 0, 2, 3, 0], 5);
+        assert_eq!(rows.values().as_ref(), [1, 4, 0, 2, 3]);
+        assert_eq!(ends, [2, 2, 4, 5, 5]);
+        let (rows, ends) = sorted(&[], 2);
+        assert_eq!((rows.len(), ends), (0, vec![0, 0]));
+    }
+}

@@ -1,0 +1,91 @@
+//! How many bytes rows make in the file before they are compressed.
+//!
+//! Arrow's own sums are of no use for this: `get_array_memory_size` counts all of the buffers that
+//! a slice is a part of, and `get_slice_memory_size` leaves out what views refer to and counts the
+//! whole of a list's values.
+
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, MAX_INLINE_VIEW_LEN, RecordBatch};
+use arrow::datatypes::{ArrowNativeType, DataType, UnionMode};
+
+/// The bytes that the rows of `batch` make, without what its buffers hold besides.
+pub(super) fn of_batch(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(of_array).sum()
+}
+
+/// The bytes that the elements of `array` make.
+pub(super) fn of_array(array: &ArrayRef) -> usize {
+    // Pieces of a few rows are weighed often: what most columns are is found without a copy of
+    // their fields.
+    let nulls = if array.null_count() > 0 { array.len().div_ceil(8) } else { 0 };
+    match array.data_type() {
+        DataType::Utf8View => nulls + viewed(array.as_string_view().views()),
+        DataType::BinaryView => nulls + viewed(array.as_binary_view().views()),
+        other => match other.primitive_width() {
+            Some(width) => nulls + array.len() * width,
+            None => of_data(&array.to_data()),
+        },
+    }
+}
+
+fn of_data(data: &ArrayData) -> usize {
+    let (at, len) = (data.offset(), data.len());
+    if len == 0 {
+        return 0;
+    }
+    let nulls = if data.null_count() > 0 { len.div_ceil(8) } else { 0 };
+    nulls
+        + match data.data_type() {
+            DataType::Null => 0,
+            DataType::Boolean => len.div_ceil(8),
+            DataType::FixedSizeBinary(width) => len * *width as usize,
+            DataType::Utf8 | DataType::Binary => len * 4 + span::<i32>(data).1,
+            DataType::LargeUtf8 | DataType::LargeBinary => len * 8 + span::<i64>(data).1,
+            DataType::Utf8View | DataType::BinaryView => viewed(&data.buffer(0)[..len]),
+            DataType::List(_) | DataType::Map(_, _) => len * 4 + of_span(data, span::<i32>(data)),
+            DataType::LargeList(_) => len * 8 + of_span(data, span::<i64>(data)),
+            DataType::FixedSizeList(_, n) => {
+                let n = *n as usize;
+                of_span(data, (at * n, len * n))
+            }
+            DataType::Struct(_) | DataType::Union(_, UnionMode::Sparse) => {
+                len + data.child_data().iter().map(of_data).sum::<usize>()
+            }
+            DataType::Union(_, UnionMode::Dense) => len * 5 + share(data, len),
+            DataType::ListView(_) => len * 8 + share(data, listed::<i32>(data)),
+            DataType::LargeListView(_) => len * 16 + share(data, listed::<i64>(data)),
+            DataType::Dictionary(key, _) => {
+                len * key.primitive_width().unwrap_or(8) + share(data, len)
+            }
+            DataType::RunEndEncoded(_, _) => share(data, len),
+            other => len * other.primitive_width().unwrap_or(16),
+        }
+}
+
+/// From where in their values, and over how many of them, the offsets of `data` go.
+fn span<O: ArrowNativeType>(data: &ArrayData) -> (usize, usize) {
+    let offsets = data.buffer::<O>(0);
+    let (first, last) = (offsets[0].as_usize(), offsets[data.len()].as_usize());
+    (first, last - first)
+}
+
+fn of_span(data: &ArrayData, (first, n): (usize, usize)) -> usize {
+    of_data(&data.child_data()[0].slice(first, n))
+}
+
+/// The bytes of views and of what they refer to, which is nothing if it is up to 12 bytes long.
+fn viewed(views: &[u128]) -> usize {
+    let referred = |view: &u128| if *view as u32 > MAX_INLINE_VIEW_LEN { *view as u32 } else { 0 };
+    size_of_val(views) + views.iter().map(|view| referred(view) as usize).sum::<usize>()
+}
+
+/// The values that list views have, each as often as it is in one.
+fn listed<O: ArrowNativeType>(data: &ArrayData) -> usize {
+    data.buffer::<O>(1)[..data.len()].iter().map(|size| size.as_usize()).sum()
+}
+
+/// The bytes of `n` values of the children on average: which ones elements refer to would take
+/// long to find out, and [`compact`](super::compact) drops those that none refers to.
+fn share(data: &ArrayData, n: usize) -> usize {
+    let of_child = |child: &ArrayData| of_data(child) * n.min(child.len()) / child.len().max(1);
+    data.child_data().iter().map(of_child).sum()
+}

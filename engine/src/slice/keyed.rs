@@ -1,0 +1,342 @@
+//! Verbs of slices of pairs: the first of a pair is its key. Rows move so that equal keys meet in one
+//! shard.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, UInt64Array};
+use datafusion::arrow::compute::{concat, partition, take};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::{Result as PlanResult, internal_datafusion_err};
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+
+use crate::row::{Row, Value};
+use crate::slice::keys::{leaves, with_canonical};
+use crate::slice::node::{Exchange, Narrow, Op, Shards, Split, TaskCx, Wide};
+use crate::slice::reducing::Reducing;
+use crate::slice::{Slice, UserCode, cogroup, sorting, streams, typed};
+
+/// Keys that are given out at a time.
+const BATCH_KEYS: usize = 8192;
+
+impl<T: Row + Value> Slice<T> {
+    /// Pairs of a key and the row it was made of.
+    ///
+    /// Order and shards stay.
+    #[track_caller]
+    pub fn key_by<K, F>(self, f: F) -> Slice<(K, T)>
+    where
+        K: Value,
+        F: for<'a> Fn(<T as Row>::View<'a>) -> K + Send + Sync + 'static,
+    {
+        self.key_by_at("key_by", Location::caller(), f)
+    }
+
+    /// [`key_by`](Self::key_by), or a part of another verb.
+    pub(super) fn key_by_at<K, F>(
+        self,
+        verb: &'static str,
+        place: &'static Location<'static>,
+        f: F,
+    ) -> Slice<(K, T)>
+    where
+        K: Value,
+        F: for<'a> Fn(<T as Row>::View<'a>) -> K + Send + Sync + 'static,
+    {
+        let f = Arc::new(f);
+        let schema = typed::schema::<(K, T)>();
+        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
+            Ok(streams::each(input, &schema, move |batch| {
+                let columns = typed::columns::<T>(&batch, &code)?;
+                let mut keys = K::builder(batch.num_rows());
+                code.call(|| {
+                    for row in 0..batch.num_rows() {
+                        K::append(&mut keys, f(<T as Row>::get(&columns, row)).view());
+                    }
+                    Ok(())
+                })?;
+                // The row goes on as it is: one nested column of the columns it had.
+                let row = typed::nested::<T>(&batch)?;
+                Ok(RecordBatch::try_new(Arc::clone(&made), vec![K::finish(&mut keys), row])?)
+            }))
+        })
+    }
+}
+
+impl<K: Value, V: Value> Slice<(K, V)> {
+    /// Changes the values; keys stay, and so do order and shards.
+    #[track_caller]
+    pub fn map_values<W, F>(self, f: F) -> Slice<(K, W)>
+    where
+        W: Value,
+        F: for<'a> Fn(V::View<'a>) -> W + Send + Sync + 'static,
+    {
+        let (verb, place, f) = ("map_values", Location::caller(), Arc::new(f));
+        let schema = typed::schema::<(K, W)>();
+        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
+            Ok(streams::each(input, &schema, move |batch| {
+                let values = V::column(batch.column(1), None).map_err(|e| code.mismatch(&e))?;
+                let mut changed = W::builder(batch.num_rows());
+                code.call(|| {
+                    for row in 0..batch.num_rows() {
+                        W::append(&mut changed, f(V::get(&values, row)).view());
+                    }
+                    Ok(())
+                })?;
+                let columns = vec![Arc::clone(batch.column(0)), W::finish(&mut changed)];
+                Ok(RecordBatch::try_new(Arc::clone(&made), columns)?)
+            }))
+        })
+    }
+
+    /// One pair for each key, its values combined by `f`, which must not care in which order and in which
+    /// groups they come (it is associative and commutative).
+    ///
+    /// Values are combined before rows move and again after it, so that what moves is about one row
+    /// for each key and task. As many shards as before; within a shard the order is not fixed. Memory
+    /// is needed for the keys of one shard; when it is short, what does not fit is spilled.
+    #[track_caller]
+    pub fn reduce<F>(self, f: F) -> Self
+    where
+        F: Fn(V, V) -> V + Send + Sync + 'static,
+    {
+        let (verb, place) = ("reduce", Location::caller());
+        let pairs = typed::schema::<(K, V)>();
+        let reducing = Reducing::new(Arc::new(f), Arc::clone(&pairs));
+        let schema = reducing.partial_schema();
+        let total = reducing.clone();
+        let before = move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let input = streams::each(input, &pairs, |batch| with_canonical(&batch, 1));
+            reducing.partial(input, code, cx)
+        };
+        let after = move |mut inputs: Vec<SendableRecordBatchStream>, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            total.total(only(&mut inputs)?, code, cx)
+        };
+        let exchange = Exchange {
+            input: self.into_node(),
+            before: Some(Arc::new(before)),
+            schema,
+            split: Split::ByHash(1),
+        };
+        Self::wide(verb, place, vec![exchange], Shards::Most, after)
+    }
+
+    /// How often each key is there.
+    ///
+    /// Shards, order and memory as with [`reduce`](Self::reduce).
+    #[track_caller]
+    pub fn count_by_key(self) -> Slice<(K, u64)> {
+        self.map_values(|_| 1u64).reduce(|a, b| a + b)
+    }
+
+    /// One pair for each key: `f` takes what it returned for the key before, `init` at first, and the
+    /// next value. The order in which values come is not fixed.
+    ///
+    /// All rows move. As many shards as before, each sorted by key. Rows are sorted on disk when the memory
+    /// does not suffice, so that neither keys nor values of a shard need fit.
+    #[track_caller]
+    pub fn fold<A, F>(self, init: A, f: F) -> Slice<(K, A)>
+    where
+        A: Value + Clone,
+        F: for<'a> Fn(A, V::View<'a>) -> A + Send + Sync + 'static,
+    {
+        let (verb, place, f) = ("fold", Location::caller(), Arc::new(f));
+        let exchange = self.by_key();
+        let schema = typed::schema::<(K, A)>();
+        Slice::wide(
+            verb,
+            place,
+            vec![exchange],
+            Shards::Most,
+            move |mut inputs: Vec<SendableRecordBatchStream>, cx: &TaskCx| {
+                let code = UserCode { verb, place, shard: cx.shard };
+                let input = sorting::by_key(only(&mut inputs)?, cx)?;
+                let folding = Folding::<V, A, F> {
+                    init: init.clone(),
+                    f: Arc::clone(&f),
+                    code,
+                    schema: Arc::clone(&schema),
+                    keys: Vec::new(),
+                    done: A::builder(BATCH_KEYS),
+                    done_rows: 0,
+                    open: None,
+                    kind: std::marker::PhantomData,
+                };
+                Ok(folding.run(input))
+            },
+        )
+    }
+
+    /// One row for each key, with all of its values, in no fixed order.
+    ///
+    /// All rows move. As many shards as before, each sorted by key. Rows are sorted on disk when the
+    /// memory does not suffice; the values of one key must fit, or the run ends with an error
+    /// that says so. Where the values are only to be combined, [`fold`](Self::fold) needs no such memory.
+    #[track_caller]
+    pub fn group(self) -> Slice<(K, Vec<V>)> {
+        let place = Location::caller();
+        let exchange = self.by_key();
+        let work = cogroup::Cogroup::new(typed::schema::<(K, Vec<V>)>());
+        Slice::wide("group", place, vec![exchange], Shards::Most, work)
+    }
+
+    /// This slice on its way to where equal keys meet.
+    pub(super) fn by_key(self) -> Exchange {
+        let schema = typed::schema::<(K, V)>();
+        let made = Arc::clone(&schema);
+        let before = move |input: SendableRecordBatchStream, _: &TaskCx| {
+            Ok(streams::each(input, &made, |batch| with_canonical(&batch, 1)))
+        };
+        Exchange {
+            input: self.into_node(),
+            before: Some(Arc::new(before) as Arc<dyn Narrow>),
+            schema,
+            split: Split::ByHash(1),
+        }
+    }
+}
+
+impl<T: Row> Slice<T> {
+    /// A node that puts the rows of `inputs` together.
+    pub(super) fn wide(
+        verb: &'static str,
+        place: &'static Location<'static>,
+        inputs: Vec<Exchange>,
+        shards: Shards,
+        work: impl Wide + 'static,
+    ) -> Self {
+        Self::new(verb, place, Op::Wide { inputs, shards, work: Arc::new(work) })
+    }
+}
+
+/// The stream of the one exchange.
+pub(super) fn only(
+    inputs: &mut Vec<SendableRecordBatchStream>,
+) -> PlanResult<SendableRecordBatchStream> {
+    inputs.pop().ok_or_else(|| internal_datafusion_err!("a verb without its input"))
+}
+
+/// Folds pairs that come in order of their keys.
+struct Folding<V, A: Value, F> {
+    init: A,
+    f: Arc<F>,
+    code: UserCode,
+    schema: SchemaRef,
+    /// The keys that were begun and not given out, in order; the last may be open.
+    keys: Vec<ArrayRef>,
+    done: A::Builder,
+    done_rows: usize,
+    /// The key whose values may go on in the next batch, as leaves, and its value so far.
+    open: Option<(Vec<ArrayRef>, A)>,
+    kind: std::marker::PhantomData<fn() -> V>,
+}
+
+impl<V, A, F> Folding<V, A, F>
+where
+    V: Value,
+    A: Value + Clone,
+    F: for<'a> Fn(A, V::View<'a>) -> A + Send + Sync + 'static,
+{
+    fn run(self, input: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let schema = Arc::clone(&self.schema);
+        let folded = futures::stream::try_unfold(
+            (self, Some(input)),
+            |(mut folding, mut input)| async move {
+                loop {
+                    let Some(stream) = &mut input else { return Ok(None) };
+                    match stream.next().await.transpose()? {
+                        Some(batch) if batch.num_rows() > 0 => folding.add(&batch)?,
+                        Some(_) => {}
+                        None => {
+                            input = None;
+                            folding.close();
+                        }
+                    }
+                    if folding.done_rows >= BATCH_KEYS || (input.is_none() && folding.done_rows > 0)
+                    {
+                        let batch = folding.give()?;
+                        return Ok(Some((batch, (folding, input))));
+                    }
+                }
+            },
+        );
+        streams::with_schema(schema, folded)
+    }
+
+    fn add(&mut self, batch: &RecordBatch) -> PlanResult<()> {
+        let values = V::column(batch.column(1), None).map_err(|e| self.code.mismatch(&e))?;
+        let key_leaves = leaves(batch.column(0))?;
+        let ranges = partition(&key_leaves)?.ranges();
+        let mut begun = Vec::with_capacity(ranges.len());
+        for range in &ranges {
+            let goes_on = range.start == 0
+                && self.open.as_ref().is_some_and(|(open, _)| same(open, &key_leaves));
+            if !goes_on {
+                self.close();
+                begun.push(range.start as u64);
+            }
+            let mut held = match self.open.take() {
+                Some((_, held)) => held,
+                None => self.init.clone(),
+            };
+            let f = Arc::clone(&self.f);
+            held = self.code.call(|| {
+                for row in range.clone() {
+                    held = f(held, V::get(&values, row));
+                }
+                Ok(held)
+            })?;
+            let last = range.end - 1;
+            let open = match range.end == batch.num_rows() {
+                true => key_leaves.iter().map(|leaf| leaf.slice(last, 1)).collect(),
+                // It ends before the next range begins: nobody asks for its key.
+                false => Vec::new(),
+            };
+            self.open = Some((open, held));
+        }
+        if !begun.is_empty() {
+            self.keys.push(take(batch.column(0), &UInt64Array::from(begun), None)?);
+        }
+        Ok(())
+    }
+
+    /// The open key gets no more values.
+    fn close(&mut self) {
+        if let Some((_, held)) = self.open.take() {
+            A::append(&mut self.done, held.view());
+            self.done_rows += 1;
+        }
+    }
+
+    /// The keys that are done.
+    fn give(&mut self) -> PlanResult<RecordBatch> {
+        let keys: Vec<&dyn Array> = self.keys.iter().map(AsRef::as_ref).collect();
+        let keys = concat(&keys)?;
+        let done = keys.slice(0, self.done_rows);
+        let left = keys.len() - self.done_rows;
+        self.keys = match left {
+            0 => Vec::new(),
+            left => vec![keys.slice(self.done_rows, left)],
+        };
+        self.done_rows = 0;
+        let columns = vec![done, A::finish(&mut self.done)];
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+}
+
+/// Whether the only key in `one` is the first in `other`.
+fn same(one: &[ArrayRef], other: &[ArrayRef]) -> bool {
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|(a, b)| a.len() == 1 && a.to_data() == b.slice(0, 1).to_data())
+}

@@ -1,0 +1,82 @@
+//! Typed pipelines. A [`Slice`] is a description: a tree of [`Node`]s, each made by one verb, with
+//! the user's closures in it. Nothing runs while it is built; [`Session::run`](crate::Session::run)
+//! cuts it into stages ([`job`](crate::job)) and has tasks run it ([`task`](crate::task)).
+//!
+//! ```text
+//! Slice::read_parquet ─ filter ─ map ─ reduce ─ map
+//! └──── stage 0: one task per shard ────┘└─ stage 1 ─┘
+//!                       rows split by key, stored as shards
+//! ```
+//!
+//! One file per group of verbs; a file has the verb, what its node does on a task, and why:
+//! * [`source`]: where rows come from;
+//! * [`narrow`]: row by row, shard by shard; nothing moves;
+//! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`]: rows move, most of them by key;
+//! * [`node`]: the tree itself, and the four things that a node can be.
+
+mod cogroup;
+mod join;
+mod keyed;
+mod keys;
+mod narrow;
+mod node;
+mod reducing;
+mod shuffle;
+mod sorting;
+mod source;
+mod streams;
+mod typed;
+mod user;
+mod whole;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+
+use crate::row::Row;
+
+pub(crate) use keys::shard_ids;
+pub use narrow::Emitter;
+pub(crate) use node::{Narrow, Node, Op, Resolving, Shards, Source, Split, SplitCx, TaskCx};
+pub use source::Paths;
+pub(crate) use user::UserCode;
+
+/// Rows of type `T` in shards, described by where they come from and what is done to them.
+///
+/// A slice is cheap to clone. It can be used in several places; what it describes is then computed
+/// for each, unless [`materialize`](Self::materialize) stores it.
+///
+/// What each verb does to the order of rows, to the number of shards and to keys is said at the
+/// verb. Where nothing is said about errors: a closure that panics ends the run with an error that
+/// names the verb, the place of the call, and the shard; it is not tried again.
+pub struct Slice<T> {
+    node: Arc<Node>,
+    row: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Slice<T> {
+    fn clone(&self) -> Self {
+        Self { node: Arc::clone(&self.node), row: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Slice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slice({} at {})", self.node.verb, self.node.place)
+    }
+}
+
+impl<T: Row> Slice<T> {
+    /// A node of the verb that was called at `place`.
+    fn new(verb: &'static str, place: &'static Location<'static>, op: Op) -> Self {
+        crate::func::record(verb, place, std::any::type_name::<T>());
+        let schema = typed::schema::<T>();
+        Self { node: Arc::new(Node { verb, place, schema, op }), row: PhantomData }
+    }
+
+    /// The tree.
+    pub(crate) fn into_node(self) -> Arc<Node> {
+        self.node
+    }
+}

@@ -1,0 +1,333 @@
+//! Verbs that go row by row within a shard: nothing moves, a task pipes rows through them.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Result as PlanResult;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::row::Row;
+use crate::slice::node::{Narrow, Op, TaskCx};
+use crate::slice::{Slice, UserCode, streams, typed};
+
+/// Rows of a batch that a verb makes of rows it cannot count beforehand.
+const BATCH_ROWS: usize = 8192;
+
+impl<T: Row> Slice<T> {
+    /// A node that does `work` to each shard of this one.
+    pub(super) fn narrow<U: Row>(
+        self,
+        verb: &'static str,
+        place: &'static Location<'static>,
+        work: impl Narrow + 'static,
+    ) -> Slice<U> {
+        Slice::new(verb, place, Op::Narrow { input: self.node, work: Arc::new(work) })
+    }
+
+    /// Makes each row another.
+    ///
+    /// Order and shards stay. Keys are those of the new rows.
+    #[track_caller]
+    pub fn map<U, F>(self, f: F) -> Slice<U>
+    where
+        U: Row,
+        F: for<'a> Fn(T::View<'a>) -> U + Send + Sync + 'static,
+    {
+        self.map_rows("map", Location::caller(), move |row, _| Ok(f(row)))
+    }
+
+    /// Makes each row another, or fails, which ends the run.
+    ///
+    /// Order and shards stay. Keys are those of the new rows. An error is the user's: nothing is tried
+    /// again.
+    #[track_caller]
+    pub fn try_map<U, E, F>(self, f: F) -> Slice<U>
+    where
+        U: Row,
+        E: fmt::Display,
+        F: for<'a> Fn(T::View<'a>) -> Result<U, E> + Send + Sync + 'static,
+    {
+        self.map_rows("try_map", Location::caller(), move |row, code| {
+            f(row).map_err(|e| code.failed(e))
+        })
+    }
+
+    fn map_rows<U, F>(self, verb: &'static str, place: &'static Location<'static>, f: F) -> Slice<U>
+    where
+        U: Row,
+        F: for<'a> Fn(T::View<'a>, &UserCode) -> PlanResult<U> + Send + Sync + 'static,
+    {
+        let f = Arc::new(f);
+        let schema = typed::schema::<U>();
+        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
+            Ok(streams::each(input, &schema, move |batch| {
+                let columns = typed::columns::<T>(&batch, &code)?;
+                let mut builder = U::builder(batch.num_rows());
+                code.call(|| {
+                    for row in 0..batch.num_rows() {
+                        U::append(&mut builder, f(T::get(&columns, row), &code)?.view());
+                    }
+                    Ok(())
+                })?;
+                typed::batch::<U>(&made, &mut builder)
+            }))
+        })
+    }
+
+    /// Keeps the rows for which `f` is true.
+    ///
+    /// Order, shards and keys stay. Columns that `f` does not look at are not read from memory.
+    #[track_caller]
+    pub fn filter<F>(self, f: F) -> Self
+    where
+        F: for<'a> Fn(T::View<'a>) -> bool + Send + Sync + 'static,
+    {
+        self.filter_rows("filter", Location::caller(), move |row, _| Ok(f(row)))
+    }
+
+    /// Keeps the rows for which `f` is true, or fails, which ends the run.
+    ///
+    /// Order, shards and keys stay. An error is the user's: nothing is tried again.
+    #[track_caller]
+    pub fn try_filter<E, F>(self, f: F) -> Self
+    where
+        E: fmt::Display,
+        F: for<'a> Fn(T::View<'a>) -> Result<bool, E> + Send + Sync + 'static,
+    {
+        self.filter_rows("try_filter", Location::caller(), move |row, code| {
+            f(row).map_err(|e| code.failed(e))
+        })
+    }
+
+    fn filter_rows<F>(self, verb: &'static str, place: &'static Location<'static>, f: F) -> Self
+    where
+        F: for<'a> Fn(T::View<'a>, &UserCode) -> PlanResult<bool> + Send + Sync + 'static,
+    {
+        let f = Arc::new(f);
+        let schema = typed::schema::<T>();
+        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let f = Arc::clone(&f);
+            Ok(streams::each(input, &schema, move |batch| {
+                let columns = typed::columns::<T>(&batch, &code)?;
+                let mut failed = None;
+                let kept = code.call(|| {
+                    Ok(BooleanBuffer::collect_bool(batch.num_rows(), |row| {
+                        f(T::get(&columns, row), &code).unwrap_or_else(|e| {
+                            failed.get_or_insert(e);
+                            false
+                        })
+                    }))
+                })?;
+                match failed {
+                    Some(error) => Err(error),
+                    None => Ok(filter_record_batch(&batch, &BooleanArray::new(kept, None))?),
+                }
+            }))
+        })
+    }
+
+    /// Makes each row any number of rows.
+    ///
+    /// Order and shards stay: what is made of one row stands where the row stood.
+    #[track_caller]
+    pub fn flat_map<U, I, F>(self, f: F) -> Slice<U>
+    where
+        U: Row,
+        I: IntoIterator<Item = U>,
+        F: for<'a> Fn(T::View<'a>) -> I + Send + Sync + 'static,
+    {
+        self.emit_rows("flat_map", Location::caller(), move |row, out, _| {
+            f(row).into_iter().for_each(|made| out.push(made.view()));
+            Ok(())
+        })
+    }
+
+    /// Makes each row any number of rows, or fails, which ends the run.
+    ///
+    /// Order and shards stay. An error is the user's: nothing is tried again.
+    #[track_caller]
+    pub fn try_flat_map<U, I, E, F>(self, f: F) -> Slice<U>
+    where
+        U: Row,
+        I: IntoIterator<Item = U>,
+        E: fmt::Display,
+        F: for<'a> Fn(T::View<'a>) -> Result<I, E> + Send + Sync + 'static,
+    {
+        self.emit_rows("try_flat_map", Location::caller(), move |row, out, code| {
+            let made = f(row).map_err(|e| code.failed(e))?;
+            made.into_iter().for_each(|made| out.push(made.view()));
+            Ok(())
+        })
+    }
+
+    /// Makes each row any number of rows by giving views of them to an [`Emitter`]: text that is part of
+    /// the row goes into the new one without a `String` in between.
+    ///
+    /// Order and shards stay.
+    #[track_caller]
+    pub fn emit<U, F>(self, f: F) -> Slice<U>
+    where
+        U: Row,
+        F: for<'a> Fn(T::View<'a>, &mut Emitter<U>) + Send + Sync + 'static,
+    {
+        self.emit_rows("emit", Location::caller(), move |row, out, _| {
+            f(row, out);
+            Ok(())
+        })
+    }
+
+    /// [`emit`](Self::emit) as a part of another verb, which was called at `place`.
+    pub(super) fn emit_at<U, F>(self, place: &'static Location<'static>, f: F) -> Slice<U>
+    where
+        U: Row,
+        F: for<'a> Fn(T::View<'a>, &mut Emitter<U>) + Send + Sync + 'static,
+    {
+        self.emit_rows("emit", place, move |row, out, _| {
+            f(row, out);
+            Ok(())
+        })
+    }
+
+    fn emit_rows<U, F>(
+        self,
+        verb: &'static str,
+        place: &'static Location<'static>,
+        f: F,
+    ) -> Slice<U>
+    where
+        U: Row,
+        F: for<'a> Fn(T::View<'a>, &mut Emitter<U>, &UserCode) -> PlanResult<()>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let f = Arc::new(f);
+        let schema = typed::schema::<U>();
+        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
+            Ok(streams::each_to_many(input, &schema, move |batch| {
+                let columns = typed::columns::<T>(&batch, &code)?;
+                let mut out = Emitter::<U> { builder: U::builder(batch.num_rows()), rows: 0 };
+                let mut batches = Vec::new();
+                code.call(|| {
+                    for row in 0..batch.num_rows() {
+                        f(T::get(&columns, row), &mut out, &code)?;
+                        if out.rows >= BATCH_ROWS {
+                            batches.push(typed::batch::<U>(&made, &mut out.builder)?);
+                            out.rows = 0;
+                        }
+                    }
+                    Ok(())
+                })?;
+                if out.rows > 0 {
+                    batches.push(typed::batch::<U>(&made, &mut out.builder)?);
+                }
+                Ok(batches)
+            }))
+        })
+    }
+
+    /// Shows each row to `f` on its way.
+    ///
+    /// Rows, order, shards and keys stay. When a machine is lost `f` may see rows again.
+    #[track_caller]
+    pub fn inspect<F>(self, f: F) -> Self
+    where
+        F: for<'a> Fn(T::View<'a>) + Send + Sync + 'static,
+    {
+        let (verb, place, f) = ("inspect", Location::caller(), Arc::new(f));
+        let schema = typed::schema::<T>();
+        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let f = Arc::clone(&f);
+            Ok(streams::each(input, &schema, move |batch| {
+                let columns = typed::columns::<T>(&batch, &code)?;
+                code.call(|| {
+                    (0..batch.num_rows()).for_each(|row| f(T::get(&columns, row)));
+                    Ok(())
+                })?;
+                Ok(batch)
+            }))
+        })
+    }
+
+    /// Makes each batch of rows another, column by column: for work that Arrow's kernels do.
+    ///
+    /// Order and shards stay as far as `f` keeps them. How many rows a batch has is not fixed. What
+    /// comes back must have the columns of `U`, by position.
+    #[track_caller]
+    pub fn map_batches<U, E, F>(self, f: F) -> Slice<U>
+    where
+        U: Row,
+        E: fmt::Display,
+        F: Fn(RecordBatch) -> Result<RecordBatch, E> + Send + Sync + 'static,
+    {
+        let (verb, place, f) = ("map_batches", Location::caller(), Arc::new(f));
+        let schema = typed::schema::<U>();
+        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
+            Ok(streams::each(input, &schema, move |batch| {
+                let batch = code.call(|| f(batch).map_err(|e| code.failed(e)))?;
+                typed::columns::<U>(&batch, &code)?;
+                Ok(RecordBatch::try_new(Arc::clone(&made), batch.columns().to_vec())?)
+            }))
+        })
+    }
+
+    /// The first `n` rows of each shard; [`limit`](Self::limit) is for all shards together.
+    ///
+    /// Order, shards and keys stay. A task stops reading its input when it has its rows.
+    #[track_caller]
+    pub fn head(self, n: usize) -> Self {
+        let schema = typed::schema::<T>();
+        self.narrow(
+            "head",
+            Location::caller(),
+            move |input: SendableRecordBatchStream, _: &TaskCx| {
+                Ok(streams::with_schema(Arc::clone(&schema), first(input, n)))
+            },
+        )
+    }
+}
+
+/// The first `n` rows of `input`, which is not read further.
+pub(super) fn first(
+    input: SendableRecordBatchStream,
+    n: usize,
+) -> impl futures::Stream<Item = PlanResult<RecordBatch>> + Send {
+    futures::stream::try_unfold((input, n), |(mut input, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let Some(batch) = input.next().await.transpose()? else { return Ok(None) };
+        let taken = batch.num_rows().min(left);
+        Ok(Some((batch.slice(0, taken), (input, left - taken))))
+    })
+    .try_filter(|batch| std::future::ready(batch.num_rows() > 0))
+}
+
+/// Takes the rows that a closure makes of one row.
+#[derive(Debug)]
+pub struct Emitter<U: Row> {
+    builder: U::Builder,
+    rows: usize,
+}
+
+impl<U: Row> Emitter<U> {
+    /// One more row.
+    pub fn push(&mut self, row: U::View<'_>) {
+        U::append(&mut self.builder, row);
+        self.rows += 1;
+    }
+}

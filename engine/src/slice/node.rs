@@ -1,0 +1,169 @@
+//! The tree behind a slice. A node is one of four things, and says how a task computes one of its
+//! shards:
+//!
+//! ```text
+//! Source    shard s: opened by what `Source::shards` found out about it
+//! Narrow    shard s of the input, changed
+//! Wide      shard s of each exchange, put together      (a stage ends at each exchange)
+//! Union     the shards of all inputs, one input after the other
+//! ```
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Result as PlanResult;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+
+use crate::error::Result;
+use crate::session::Inner;
+
+/// One verb of a slice.
+pub(crate) struct Node {
+    /// Its name.
+    pub(crate) verb: &'static str,
+    /// Where the user called it.
+    pub(crate) place: &'static Location<'static>,
+    /// Of its rows.
+    pub(crate) schema: SchemaRef,
+    pub(crate) op: Op,
+}
+
+/// What a node does.
+pub(crate) enum Op {
+    Source(Arc<dyn Source>),
+    Narrow { input: Arc<Node>, work: Arc<dyn Narrow> },
+    Wide { inputs: Vec<Exchange>, shards: Shards, work: Arc<dyn Wide> },
+    Union(Vec<Arc<Node>>),
+}
+
+/// How many shards a wide node has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shards {
+    /// As many as that input which has most.
+    Most,
+    /// This many.
+    Exactly(usize),
+}
+
+/// Rows on their way from the tasks of one stage to those of the next.
+pub(crate) struct Exchange {
+    pub(crate) input: Arc<Node>,
+    /// What is done to each shard of the input before it is split.
+    pub(crate) before: Option<Arc<dyn Narrow>>,
+    /// Of the rows that are stored.
+    pub(crate) schema: SchemaRef,
+    pub(crate) split: Split,
+}
+
+/// Which shard of the next stage a row goes to.
+#[derive(Clone)]
+pub(crate) enum Split {
+    /// That with the number of the shard it is in.
+    Keep,
+    /// One of them, by a hash of so many of its first columns; their floats must be canonical.
+    ByHash(usize),
+    /// The one that a function says.
+    By(Arc<dyn Partition>),
+    /// The only one.
+    One,
+}
+
+/// The shard of each row of a batch: `shards` of them.
+pub(crate) trait Partition: Send + Sync {
+    /// Appends one number for each row to `ids`.
+    fn partition(&self, batch: &RecordBatch, cx: &SplitCx, ids: &mut Vec<u32>) -> PlanResult<()>;
+}
+
+/// What a partition function is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SplitCx {
+    /// The shard that the rows are in.
+    pub(crate) from: usize,
+    /// How many shards they go to.
+    pub(crate) shards: usize,
+}
+
+/// What a task knows while it computes a shard.
+#[derive(Clone)]
+pub(crate) struct TaskCx {
+    /// The shard of the node that is computed.
+    pub(crate) shard: usize,
+    /// Memory, spill files, settings.
+    pub(crate) context: Arc<TaskContext>,
+}
+
+/// What the driver knows while it looks for the shards of a source.
+#[derive(Clone)]
+pub(crate) struct Resolving {
+    pub(crate) session: Arc<Inner>,
+    /// Tasks that run at a time: fewer shards would leave cores idle.
+    pub(crate) slots: usize,
+}
+
+/// Where rows come from.
+#[async_trait]
+pub(crate) trait Source: Send + Sync {
+    /// What it takes to open each shard, found out once, by the driver.
+    async fn shards(&self, resolving: &Resolving) -> Result<Vec<Arc<[u8]>>>;
+
+    /// The rows of the shard that `shards` described by `spec`.
+    fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream>;
+
+    /// The run whose result this is, if it is one.
+    fn run(&self) -> Option<crate::job::RunId> {
+        None
+    }
+}
+
+/// Changes the rows of a shard.
+pub(crate) trait Narrow: Send + Sync {
+    /// Called once for each attempt to compute a shard.
+    fn run(
+        &self,
+        input: SendableRecordBatchStream,
+        cx: &TaskCx,
+    ) -> PlanResult<SendableRecordBatchStream>;
+}
+
+/// Puts the rows of several exchanges together.
+pub(crate) trait Wide: Send + Sync {
+    /// Called once for each attempt to compute a shard, with one stream for each exchange.
+    fn run(
+        &self,
+        inputs: Vec<SendableRecordBatchStream>,
+        cx: &TaskCx,
+    ) -> PlanResult<SendableRecordBatchStream>;
+}
+
+impl<F> Narrow for F
+where
+    F: Fn(SendableRecordBatchStream, &TaskCx) -> PlanResult<SendableRecordBatchStream>
+        + Send
+        + Sync,
+{
+    fn run(
+        &self,
+        input: SendableRecordBatchStream,
+        cx: &TaskCx,
+    ) -> PlanResult<SendableRecordBatchStream> {
+        self(input, cx)
+    }
+}
+
+impl<F> Wide for F
+where
+    F: Fn(Vec<SendableRecordBatchStream>, &TaskCx) -> PlanResult<SendableRecordBatchStream>
+        + Send
+        + Sync,
+{
+    fn run(
+        &self,
+        inputs: Vec<SendableRecordBatchStream>,
+        cx: &TaskCx,
+    ) -> PlanResult<SendableRecordBatchStream> {
+        self(inputs, cx)
+    }
+}

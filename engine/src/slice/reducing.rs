@@ -1,0 +1,248 @@
+//! `reduce` as an aggregate function of DataFusion: its hash tables, its early output when memory is
+//! short, and its spilling are used as they are; only the values are combined by the user's closure.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, BooleanArray};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::{Result, internal_datafusion_err, not_impl_err};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
+};
+use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
+
+use crate::row::Value;
+use crate::slice::node::TaskCx;
+use crate::slice::{UserCode, streams};
+
+/// Combines two values into one.
+type Combine<V> = Arc<dyn Fn(V, V) -> V + Send + Sync>;
+
+/// Reduces pairs by their first column, in one of two modes: before they are split by key, and
+/// after.
+pub(super) struct Reducing<V> {
+    combine: Combine<V>,
+    pairs: SchemaRef,
+}
+
+impl<V> Clone for Reducing<V> {
+    fn clone(&self) -> Self {
+        Self { combine: Arc::clone(&self.combine), pairs: Arc::clone(&self.pairs) }
+    }
+}
+
+impl<V: Value> Reducing<V> {
+    /// Of pairs with this schema.
+    pub(super) fn new(combine: Combine<V>, pairs: SchemaRef) -> Self {
+        Self { combine, pairs }
+    }
+
+    /// The schema between the two halves: nothing but the columns of the pairs.
+    pub(super) fn partial_schema(&self) -> SchemaRef {
+        let fields = self.pairs.fields().iter();
+        Arc::new(Schema::new(
+            fields.map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+        ))
+    }
+
+    /// One pair for each key that is in memory at a time; equal keys may come again.
+    pub(super) fn partial(
+        &self,
+        input: SendableRecordBatchStream,
+        code: UserCode,
+        cx: &TaskCx,
+    ) -> Result<SendableRecordBatchStream> {
+        self.run(AggregateMode::Partial, input, &self.partial_schema(), code, cx)
+    }
+
+    /// One pair for each key.
+    pub(super) fn total(
+        &self,
+        input: SendableRecordBatchStream,
+        code: UserCode,
+        cx: &TaskCx,
+    ) -> Result<SendableRecordBatchStream> {
+        self.run(AggregateMode::Final, input, &self.pairs, code, cx)
+    }
+
+    fn run(
+        &self,
+        mode: AggregateMode,
+        input: SendableRecordBatchStream,
+        output: &SchemaRef,
+        code: UserCode,
+        cx: &TaskCx,
+    ) -> Result<SendableRecordBatchStream> {
+        let (key, value) = (self.pairs.field(0), self.pairs.field(1));
+        let by: Arc<Column> = Arc::new(Column::new(key.name(), 0));
+        let by = PhysicalGroupBy::new_single(vec![(by, key.name().clone())]);
+        let function = self.function(value, code)?;
+        let plan = AggregateExec::try_new(
+            mode,
+            by,
+            vec![Arc::new(function)],
+            vec![None],
+            streams::feed(input),
+            Arc::clone(&self.pairs),
+        )?;
+        let made = Arc::clone(output);
+        let rows = plan.execute(0, Arc::clone(&cx.context))?;
+        Ok(streams::each(rows, output, move |batch| {
+            let columns = batch.columns().to_vec();
+            Ok(RecordBatch::try_new(Arc::clone(&made), columns)?)
+        }))
+    }
+
+    fn function(&self, value: &Field, code: UserCode) -> Result<AggregateFunctionExpr> {
+        let function = AggregateUDF::from(Function {
+            signature: Signature::any(1, Volatility::Immutable),
+            combine: Arc::clone(&self.combine),
+            code,
+        });
+        AggregateExprBuilder::new(Arc::new(function), vec![Arc::new(Column::new(value.name(), 1))])
+            .schema(Arc::clone(&self.pairs))
+            .alias(value.name())
+            .build()
+    }
+}
+
+struct Function<V> {
+    signature: Signature,
+    combine: Combine<V>,
+    code: UserCode,
+}
+
+impl<V> fmt::Debug for Function<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.code.verb, self.code.place)
+    }
+}
+
+impl<V> PartialEq for Function<V> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.combine, &other.combine)
+    }
+}
+
+impl<V> Eq for Function<V> {}
+
+impl<V> Hash for Function<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.combine).cast::<()>().hash(state);
+    }
+}
+
+impl<V: Value> AggregateUDFImpl for Function<V> {
+    fn name(&self) -> &str {
+        self.code.verb
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(V::data_type())
+    }
+
+    fn accumulator(&self, _args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        not_impl_err!("\"{}\" without a key", self.code.verb)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        Ok(vec![Arc::new(Field::new(args.name, V::data_type(), true))])
+    }
+
+    fn groups_accumulator_supported(&self, _args: AccumulatorArgs<'_>) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        _args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        let combine = Arc::clone(&self.combine);
+        Ok(Box::new(Groups::<V> { values: Vec::new(), combine, code: self.code }))
+    }
+}
+
+/// One value for each key.
+struct Groups<V> {
+    values: Vec<Option<V>>,
+    combine: Combine<V>,
+    code: UserCode,
+}
+
+impl<V: Value> Groups<V> {
+    fn add(&mut self, values: &ArrayRef, groups: &[usize], total: usize) -> Result<()> {
+        self.values.resize_with(total, || None);
+        let column = V::column(values, None).map_err(|e| self.code.mismatch(&e))?;
+        let (held, combine) = (&mut self.values, &self.combine);
+        self.code.call(|| {
+            for (row, group) in groups.iter().enumerate() {
+                let value = V::to_owned(V::get(&column, row));
+                let place = &mut held[*group];
+                *place = Some(match place.take() {
+                    Some(before) => combine(before, value),
+                    None => value,
+                });
+            }
+            Ok(())
+        })
+    }
+
+    fn take(&mut self, emit: EmitTo) -> Result<ArrayRef> {
+        let values = emit.take_needed(&mut self.values);
+        let mut builder = V::builder(values.len());
+        for value in &values {
+            let value = value.as_ref();
+            let value = value.ok_or_else(|| internal_datafusion_err!("a key without a value"))?;
+            V::append(&mut builder, value.view());
+        }
+        Ok(V::finish(&mut builder))
+    }
+}
+
+impl<V: Value> GroupsAccumulator for Groups<V> {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        _filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        self.add(&values[0], groups, total)
+    }
+
+    fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
+        self.add(&values[0], groups, total)
+    }
+
+    fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
+        self.take(emit)
+    }
+
+    fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.take(emit)?])
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        _filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        Ok(vec![Arc::clone(&values[0])])
+    }
+
+    fn size(&self) -> usize {
+        self.values.capacity() * size_of::<Option<V>>()
+    }
+}

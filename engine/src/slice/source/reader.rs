@@ -1,0 +1,135 @@
+//! Rows that the user's own code reads or makes, shard by shard.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Result as PlanResult;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use futures::{Stream, StreamExt};
+
+use crate::error::Result;
+use crate::row::Row;
+use crate::slice::node::{Op, Resolving, Source, TaskCx};
+use crate::slice::{Slice, UserCode, streams, typed};
+
+/// Batches that a reader may be ahead of whoever takes them.
+const BATCHES_AHEAD_MAX: usize = 2;
+
+impl<T: Row> Slice<T> {
+    /// The rows that `open` gives for each of `shards` shards, an error among which ends the run.
+    ///
+    /// `open` and the iterator it returns run on a thread of their own, where they may wait for files
+    /// or networks as long as they like. After a machine was lost a shard may be read again, and must
+    /// be the same rows then.
+    ///
+    /// # Panics
+    /// When `shards` is 0.
+    #[track_caller]
+    pub fn reader<I, E, F>(shards: usize, open: F) -> Self
+    where
+        I: IntoIterator<Item = Result<T, E>>,
+        E: fmt::Display,
+        F: Fn(usize) -> I + Send + Sync + 'static,
+    {
+        assert!(shards > 0, "a slice has at least one shard");
+        let (place, open) = (Location::caller(), Arc::new(open));
+        let schema = typed::schema::<T>();
+        let opened = move |cx: &TaskCx| {
+            let code = UserCode { verb: "reader", place, shard: cx.shard };
+            let batch_rows = cx.context.session_config().batch_size().max(1);
+            let (open, schema) = (Arc::clone(&open), Arc::clone(&schema));
+            let mut stream =
+                RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD_MAX);
+            let sender = stream.tx();
+            stream.spawn_blocking(move || {
+                code.call(|| {
+                    let mut builder = T::builder(batch_rows);
+                    let mut held = 0;
+                    for row in open(code.shard) {
+                        T::append(&mut builder, row.map_err(|e| code.failed(e))?.view());
+                        held += 1;
+                        if held == batch_rows {
+                            held = 0;
+                            let batch = typed::batch::<T>(&schema, &mut builder)?;
+                            if sender.blocking_send(Ok(batch)).is_err() {
+                                return Ok(());
+                            }
+                        }
+                    }
+                    if held > 0 {
+                        let batch = typed::batch::<T>(&schema, &mut builder)?;
+                        // Nobody reads any more: then nobody misses it.
+                        drop(sender.blocking_send(Ok(batch)));
+                    }
+                    Ok(())
+                })
+            });
+            Ok(stream.build())
+        };
+        Self::by_code("reader", place, shards, opened)
+    }
+
+    /// The batches of rows that `open` gives for each of `shards` shards, for readers that have columns
+    /// already. They must have the columns of `T`, by position.
+    ///
+    /// After a machine was lost a shard may be read again, and must be the same rows then.
+    ///
+    /// # Panics
+    /// When `shards` is 0.
+    #[track_caller]
+    pub fn batches<S, E, F>(shards: usize, open: F) -> Self
+    where
+        S: Stream<Item = Result<RecordBatch, E>> + Send + 'static,
+        E: fmt::Display,
+        F: Fn(usize) -> S + Send + Sync + 'static,
+    {
+        assert!(shards > 0, "a slice has at least one shard");
+        let place = Location::caller();
+        let schema = typed::schema::<T>();
+        let opened = move |cx: &TaskCx| {
+            let code = UserCode { verb: "batches", place, shard: cx.shard };
+            let made = Arc::clone(&schema);
+            let batches = code.call(|| Ok(open(code.shard)))?;
+            let batches = AssertUnwindSafe(batches).catch_unwind().map(move |next| {
+                let next = next.map_err(|panic| code.panicked(panic.as_ref()))?;
+                let batch = next.map_err(|e| code.failed(e))?;
+                typed::columns::<T>(&batch, &code)?;
+                Ok(RecordBatch::try_new(Arc::clone(&made), batch.columns().to_vec())?)
+            });
+            Ok(streams::with_schema(Arc::clone(&schema), batches))
+        };
+        Self::by_code("batches", place, shards, opened)
+    }
+
+    fn by_code(
+        verb: &'static str,
+        place: &'static Location<'static>,
+        shards: usize,
+        open: impl Fn(&TaskCx) -> PlanResult<SendableRecordBatchStream> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(verb, place, Op::Source(Arc::new(ByCode { shards, open })))
+    }
+}
+
+struct ByCode<F> {
+    shards: usize,
+    open: F,
+}
+
+#[async_trait]
+impl<F> Source for ByCode<F>
+where
+    F: Fn(&TaskCx) -> PlanResult<SendableRecordBatchStream> + Send + Sync,
+{
+    async fn shards(&self, _: &Resolving) -> Result<Vec<Arc<[u8]>>> {
+        Ok(vec![Arc::default(); self.shards])
+    }
+
+    fn open(&self, _: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
+        (self.open)(cx)
+    }
+}

@@ -1,0 +1,41 @@
+//! The rows of a run that was made before: what makes iterations of.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::common::{Result as PlanResult, internal_datafusion_err};
+use datafusion::execution::SendableRecordBatchStream;
+
+use crate::error::Result;
+use crate::job::RunId;
+use crate::row::Row;
+use crate::slice::Slice;
+use crate::slice::node::{Op, Resolving, Source, TaskCx};
+
+impl<T: Row> Slice<T> {
+    /// The rows of a run.
+    pub(crate) fn of_run(run: RunId, place: &'static Location<'static>) -> Self {
+        Self::new("slice", place, Op::Source(Arc::new(OfRun { run })))
+    }
+}
+
+struct OfRun {
+    run: RunId,
+}
+
+#[async_trait]
+impl Source for OfRun {
+    async fn shards(&self, resolving: &Resolving) -> Result<Vec<Arc<[u8]>>> {
+        let job = resolving.session.runs.find(self.run)?;
+        Ok(vec![Arc::default(); job.shards()])
+    }
+
+    fn open(&self, _: &[u8], _: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
+        Err(internal_datafusion_err!("the shards of a run are read by the task's host"))
+    }
+
+    fn run(&self) -> Option<RunId> {
+        Some(self.run)
+    }
+}

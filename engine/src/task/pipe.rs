@@ -1,0 +1,161 @@
+//! The pipe of a task: from the shards it reads, through the verbs of its stage, to the rows it stores.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt};
+use url::Url;
+
+use crate::shard::Decoder;
+use crate::slice::{Node, Op, Split, TaskCx};
+use crate::task::host::Host;
+use crate::task::plan::{Plan, Stage, StageId};
+use crate::task::request::{Spec, StoredAt, TaskRequest};
+use crate::task::store::missing;
+
+/// Shards that a reader has open at a time: while it decodes one, the next is on its way.
+const SHARDS_OPEN_MAX: usize = 2;
+
+/// What the pipe of one task is made from.
+pub(super) struct Pipe<'a> {
+    pub(super) host: &'a Arc<Host>,
+    pub(super) plan: &'a Plan,
+    pub(super) request: &'a TaskRequest,
+    pub(super) context: &'a Arc<TaskContext>,
+}
+
+impl Pipe<'_> {
+    /// The rows that the task stores.
+    pub(super) fn rows(&self, stage: &Stage) -> Result<SendableRecordBatchStream> {
+        let task = self.request.task as usize;
+        let rows = self.node(&stage.node, task)?;
+        match &stage.before {
+            Some(before) => before.run(rows, &self.cx(task)),
+            None => Ok(rows),
+        }
+    }
+
+    fn cx(&self, shard: usize) -> TaskCx {
+        TaskCx { shard, context: Arc::clone(self.context) }
+    }
+
+    /// The rows of one shard of a node.
+    fn node(&self, node: &Arc<Node>, shard: usize) -> Result<SendableRecordBatchStream> {
+        let cx = self.cx(shard);
+        match &node.op {
+            Op::Source(source) => {
+                let id = self.plan.source_id(node).map(|id| id as u32);
+                let specs = self.request.sources.iter();
+                let mut found = specs.filter(|(of, s, _)| Some(*of) == id && *s as usize == shard);
+                match found.next() {
+                    Some((_, _, Spec::Open(spec))) => source.open(spec, &cx),
+                    Some((_, _, Spec::Stored(at))) => {
+                        Ok(self.host.read(vec![at.clone()], 0, &node.schema))
+                    }
+                    None => {
+                        Err(internal_datafusion_err!("no way to open shard {shard} of a source"))
+                    }
+                }
+            }
+            Op::Narrow { input, work } => work.run(self.node(input, shard)?, &cx),
+            Op::Union(inputs) => {
+                let mut shard = shard;
+                for input in inputs {
+                    let shards = self.plan.shards(input, &self.request.source_shards);
+                    if shard < shards {
+                        return self.node(input, shard);
+                    }
+                    shard -= shards;
+                }
+                Err(internal_datafusion_err!("a union has no shard {shard}"))
+            }
+            Op::Wide { work, .. } => {
+                let exchanges = self.plan.exchanges(node).iter();
+                let inputs = exchanges.map(|stage| self.exchange(*stage, shard));
+                work.run(inputs.collect::<Result<_>>()?, &cx)
+            }
+        }
+    }
+
+    /// What a stage has stored for one shard of the next.
+    fn exchange(&self, id: StageId, shard: usize) -> Result<SendableRecordBatchStream> {
+        let stage = &self.plan.stages[id.0];
+        let mut inputs = self.request.inputs.iter();
+        let stored = inputs.find(|(of, _)| *of as usize == id.0);
+        let Some((_, stored)) = stored else {
+            return Err(internal_datafusion_err!("a task was not told where stage {} is", id.0));
+        };
+        Ok(match stage.split {
+            Split::Keep => {
+                // A shard that the input does not have is empty.
+                let own = stored.get(shard).cloned();
+                self.host.read(own.into_iter().collect(), 0, &stage.schema)
+            }
+            Split::One => self.host.read(stored.clone(), 0, &stage.schema),
+            Split::ByHash(_) | Split::By(_) => self.host.read(stored.clone(), shard, &stage.schema),
+        })
+    }
+}
+
+impl Host {
+    /// The rows that are stored in `partition` of each of these, one after the other.
+    pub(crate) fn read(
+        self: &Arc<Self>,
+        stored: Vec<StoredAt>,
+        partition: usize,
+        schema: &SchemaRef,
+    ) -> SendableRecordBatchStream {
+        let (host, of) = (Arc::clone(self), Arc::clone(schema));
+        let rows = futures::stream::iter(stored)
+            .map(move |at| {
+                let (host, schema) = (Arc::clone(&host), Arc::clone(&of));
+                async move { host.shard(at, partition, &schema).await }
+            })
+            .buffered(SHARDS_OPEN_MAX)
+            .try_flatten();
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), rows))
+    }
+
+    async fn shard(
+        self: Arc<Self>,
+        at: StoredAt,
+        partition: usize,
+        schema: &SchemaRef,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let decoder = Decoder::new(schema).map_err(|e| internal_datafusion_err!("{e}"))?;
+        let away = at.machine.as_deref().filter(|machine| !self.is(machine));
+        let Some(machine) = away else {
+            let blocks = self.store.get(&at)?.blocks(&at, partition)?;
+            let blocks = futures::stream::iter(blocks).map_err(DataFusionError::from);
+            return Ok(decoded(blocks, decoder, at).boxed());
+        };
+        let url = Url::parse(machine)
+            .map_err(|e| internal_datafusion_err!("the address of a machine: {e}"))?;
+        let ticket = crate::task::request::encode(&(&at, partition as u64))?;
+        let channels = self.channels.as_ref();
+        let channels =
+            channels.ok_or_else(|| internal_datafusion_err!("a shard of a machine in no fleet"))?;
+        let blocks = channels.read_shard(&url, ticket).await?;
+        let blocks = blocks.map_ok(|block| (block.bytes, block.crc));
+        Ok(decoded(blocks, decoder, at).boxed())
+    }
+}
+
+fn decoded(
+    blocks: impl Stream<Item = Result<(Bytes, u32)>> + Send + 'static,
+    mut decoder: Decoder,
+    at: StoredAt,
+) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    blocks.map(move |block| {
+        let (bytes, crc) = block?;
+        // What was changed on disk or on its way is as good as gone.
+        decoder.decode(bytes, crc).map_err(|e| missing(&at, &e.to_string()).into())
+    })
+}

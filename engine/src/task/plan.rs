@@ -1,0 +1,219 @@
+//! The stages of a slice. A stage ends where rows move: at each exchange of a wide node, and at the
+//! root. Driver and workers cut the same tree, so a number is all that names a stage between them.
+//!
+//! ```text
+//!   source ─ map ─┐                         stages, inputs first:
+//!                 ├ cogroup ─ map (root)    0: source ─ map
+//!   source ───────┘                         1: source
+//!                                           2: cogroup ─ map, reads 0 and 1
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+
+use crate::func::{Built, Steps};
+use crate::slice::{Narrow, Node, Op, Shards, Source, Split};
+
+/// The number of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StageId(pub(crate) usize);
+
+/// What the tasks of a stage do.
+pub(crate) struct Stage {
+    /// What is computed; a task for each of its shards.
+    pub(crate) node: Arc<Node>,
+    pub(crate) before: Option<Arc<dyn Narrow>>,
+    /// Of what is stored.
+    pub(crate) schema: SchemaRef,
+    pub(crate) split: Split,
+    /// How many shards the rows are split into: those of this wide node, or one for the root.
+    pub(crate) reader: Option<Arc<Node>>,
+    /// The stages it reads.
+    pub(crate) inputs: Vec<StageId>,
+    /// The sources it reads.
+    pub(crate) sources: Vec<usize>,
+}
+
+/// A slice, cut.
+pub(crate) struct Plan {
+    pub(crate) steps: Steps,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) sources: Vec<Arc<dyn Source>>,
+    /// The stages that each wide node reads, and the number of each source, by the address of
+    /// their nodes, which the stages hold.
+    wide: HashMap<usize, Vec<StageId>>,
+    source_ids: HashMap<usize, usize>,
+}
+
+impl Plan {
+    /// Cuts what a func has built.
+    pub(crate) fn of(built: Built) -> Self {
+        let Built { root, steps } = built;
+        let mut plan = Self {
+            steps,
+            stages: Vec::new(),
+            sources: Vec::new(),
+            wide: HashMap::new(),
+            source_ids: HashMap::new(),
+        };
+        let mut reads = Reads::default();
+        plan.visit(&root, &mut reads);
+        let schema = Arc::clone(&root.schema);
+        let Reads { inputs, sources } = reads;
+        plan.stages.push(Stage {
+            node: root,
+            before: None,
+            schema,
+            split: Split::One,
+            reader: None,
+            inputs,
+            sources,
+        });
+        plan
+    }
+
+    /// The stage whose shards are the result.
+    pub(crate) fn root(&self) -> StageId {
+        StageId(self.stages.len() - 1)
+    }
+
+    /// The stages that a wide node reads.
+    pub(crate) fn exchanges(&self, node: &Arc<Node>) -> &[StageId] {
+        self.wide.get(&address(node)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The number of a source.
+    pub(crate) fn source_id(&self, node: &Arc<Node>) -> Option<usize> {
+        self.source_ids.get(&address(node)).copied()
+    }
+
+    /// How many shards a node has, when the sources have so many.
+    pub(crate) fn shards(&self, node: &Arc<Node>, source_shards: &[u32]) -> usize {
+        match &node.op {
+            Op::Source(_) => {
+                let id = self.source_id(node);
+                id.and_then(|id| source_shards.get(id)).map_or(0, |n| *n as usize)
+            }
+            Op::Narrow { input, .. } => self.shards(input, source_shards),
+            Op::Union(inputs) => inputs.iter().map(|i| self.shards(i, source_shards)).sum(),
+            Op::Wide { shards: Shards::Exactly(n), .. } => *n,
+            Op::Wide { inputs, .. } => {
+                let of_input = inputs.iter().map(|e| self.shards(&e.input, source_shards));
+                of_input.max().unwrap_or(0)
+            }
+        }
+    }
+
+    /// How many tasks a stage has.
+    pub(crate) fn tasks(&self, stage: StageId, source_shards: &[u32]) -> usize {
+        self.stages.get(stage.0).map_or(0, |stage| self.shards(&stage.node, source_shards))
+    }
+
+    /// How many shards a stage's rows are split into.
+    pub(crate) fn splits(&self, stage: &Stage, source_shards: &[u32]) -> usize {
+        match (&stage.split, &stage.reader) {
+            (Split::Keep | Split::One, _) | (_, None) => 1,
+            (_, Some(reader)) => self.shards(reader, source_shards),
+        }
+    }
+
+    /// The shards of a source that one task of a stage reads.
+    pub(crate) fn shards_read(
+        &self,
+        stage: &Stage,
+        task: usize,
+        source: usize,
+        source_shards: &[u32],
+    ) -> Vec<usize> {
+        let mut found = Vec::new();
+        self.find_shards(&stage.node, task, source, source_shards, &mut found);
+        found
+    }
+
+    fn find_shards(
+        &self,
+        node: &Arc<Node>,
+        shard: usize,
+        source: usize,
+        source_shards: &[u32],
+        found: &mut Vec<usize>,
+    ) {
+        match &node.op {
+            Op::Source(_) if self.source_id(node) == Some(source) => push_new(found, shard),
+            Op::Source(_) | Op::Wide { .. } => {}
+            Op::Narrow { input, .. } => {
+                self.find_shards(input, shard, source, source_shards, found);
+            }
+            Op::Union(inputs) => {
+                let mut shard = shard;
+                for input in inputs {
+                    let shards = self.shards(input, source_shards);
+                    if shard < shards {
+                        self.find_shards(input, shard, source, source_shards, found);
+                        return;
+                    }
+                    shard -= shards;
+                }
+            }
+        }
+    }
+
+    fn visit(&mut self, node: &Arc<Node>, reads: &mut Reads) {
+        match &node.op {
+            Op::Source(source) => {
+                let next = self.sources.len();
+                let id = *self.source_ids.entry(address(node)).or_insert(next);
+                if id == next {
+                    self.sources.push(Arc::clone(source));
+                }
+                push_new(&mut reads.sources, id);
+            }
+            Op::Narrow { input, .. } => self.visit(input, reads),
+            Op::Union(inputs) => inputs.iter().for_each(|input| self.visit(input, reads)),
+            Op::Wide { inputs, .. } => {
+                let stages = match self.wide.get(&address(node)) {
+                    Some(stages) => stages.clone(),
+                    None => {
+                        let cut = inputs.iter().map(|exchange| {
+                            let mut reads = Reads::default();
+                            self.visit(&exchange.input, &mut reads);
+                            self.stages.push(Stage {
+                                node: Arc::clone(&exchange.input),
+                                before: exchange.before.clone(),
+                                schema: Arc::clone(&exchange.schema),
+                                split: exchange.split.clone(),
+                                reader: Some(Arc::clone(node)),
+                                inputs: reads.inputs,
+                                sources: reads.sources,
+                            });
+                            StageId(self.stages.len() - 1)
+                        });
+                        let cut: Vec<StageId> = cut.collect();
+                        self.wide.insert(address(node), cut.clone());
+                        cut
+                    }
+                };
+                stages.into_iter().for_each(|stage| push_new(&mut reads.inputs, stage));
+            }
+        }
+    }
+}
+
+fn address(node: &Arc<Node>) -> usize {
+    Arc::as_ptr(node).addr()
+}
+
+/// What a stage reads.
+#[derive(Default)]
+struct Reads {
+    inputs: Vec<StageId>,
+    sources: Vec<usize>,
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}

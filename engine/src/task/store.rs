@@ -1,0 +1,134 @@
+//! The shards that one process has stored, and where their blocks are. The files lie in the process's
+//! own temporary folder, which goes with it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use bigslice_cluster::{SessionFolder, SessionId};
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use crate::error::{Error, Result};
+use crate::shard::{self, Index};
+use crate::task::request::{RunId, StoredAt};
+
+/// The output of one attempt of one task, by run, stage, task and attempt.
+type Key = (RunId, u32, u32, u32);
+
+/// The shards of one process.
+#[derive(Debug)]
+pub(crate) struct Store {
+    folder: Folder,
+    stored: RwLock<HashMap<Key, Arc<Stored>>>,
+}
+
+/// One file. It is removed when the last who reads it is done.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    path: PathBuf,
+    index: Index,
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "could not remove a shard");
+        }
+    }
+}
+
+/// Where files lie.
+#[derive(Debug)]
+enum Folder {
+    /// In a folder that somebody else removes.
+    Given(PathBuf),
+    /// In one of this session's own, made when it is first needed.
+    Own { temp_root: PathBuf, made: OnceLock<SessionFolder> },
+}
+
+impl Store {
+    /// Files in `folder`, which goes with its process.
+    pub(crate) fn within(folder: PathBuf) -> Self {
+        Self { folder: Folder::Given(folder), stored: RwLock::default() }
+    }
+
+    /// Files in a folder of their own, below `temp_root`.
+    pub(crate) fn below(temp_root: PathBuf) -> Self {
+        let folder = Folder::Own { temp_root, made: OnceLock::new() };
+        Self { folder, stored: RwLock::default() }
+    }
+
+    /// Where an attempt writes; the name is made of numbers only.
+    pub(crate) fn path(&self, at: &StoredAt) -> Result<PathBuf> {
+        let StoredAt { run, stage, task, attempt, .. } = at;
+        Ok(self.folder.path()?.join(format!("run-{}-{stage}-{task}-{attempt}.arrows", run.0)))
+    }
+
+    /// Takes note of what an attempt has written to `path`.
+    pub(crate) fn put(&self, at: &StoredAt, path: PathBuf, index: Index) {
+        self.stored.write().insert(key(at), Arc::new(Stored { path, index }));
+    }
+
+    /// What an attempt has written.
+    pub(crate) fn get(&self, at: &StoredAt) -> Result<Arc<Stored>> {
+        let found = self.stored.read().get(&key(at)).cloned();
+        found.ok_or_else(|| missing(at, "it is not there"))
+    }
+
+    /// Forgets a run.
+    pub(crate) fn discard(&self, run: RunId) {
+        self.stored.write().retain(|(of, ..), _| *of != run);
+    }
+}
+
+impl Folder {
+    fn path(&self) -> Result<PathBuf> {
+        match self {
+            Self::Given(path) => Ok(path.clone()),
+            Self::Own { temp_root, made } => {
+                if let Some(folder) = made.get() {
+                    return Ok(folder.driver());
+                }
+                let folder = SessionFolder::create(temp_root, &SessionId::random())?;
+                // Of two that are made at once, one is removed again right here.
+                Ok(made.get_or_init(|| folder).driver())
+            }
+        }
+    }
+}
+
+impl Stored {
+    /// The blocks of one partition as they lie in the file, each with its checksum.
+    pub(crate) fn blocks(
+        self: Arc<Self>,
+        at: &StoredAt,
+        partition: usize,
+    ) -> Result<impl Iterator<Item = Result<(Bytes, u32)>> + Send + use<>> {
+        let file = File::open(&self.path).map_err(|e| missing(at, &e.to_string()))?;
+        let blocks = self.index.blocks(partition).to_vec();
+        let at = at.clone();
+        Ok(blocks.into_iter().map(move |block| {
+            // Held until the last block is read.
+            let _stored = &self;
+            let bytes = shard::read_block(&file, &block);
+            Ok((bytes.map_err(|e| missing(&at, &e.to_string()))?, block.crc))
+        }))
+    }
+}
+
+fn key(at: &StoredAt) -> Key {
+    (at.run, at.stage, at.task, at.attempt)
+}
+
+/// A shard that cannot be read: whoever made it makes it again.
+pub(crate) fn missing(at: &StoredAt, why: &str) -> Error {
+    Error::ShardLost {
+        run: at.run.0,
+        stage: at.stage,
+        task: at.task,
+        attempt: at.attempt,
+        reason: why.to_owned(),
+    }
+}

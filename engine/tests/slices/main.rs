@@ -1,0 +1,49 @@
+//! What slices do, as a user has them: the same cases in this process, on machines within it, and on
+//! processes. The program of the tests is the program of the workers, so it has a `main` of its own.
+//!
+//! The behaviours are those that the tests of Go's Bigslice show, and those that they do not: see the
+//! names of the cases.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
+
+mod errors;
+mod files;
+mod keyed;
+mod loss;
+mod narrow;
+mod random;
+mod runs;
+mod world;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use world::{Case, SYSTEMS, World};
+
+fn main() -> ExitCode {
+    if let Some(code) = bigslice::worker_main() {
+        return code;
+    }
+    let cases: Vec<Case> =
+        [narrow::CASES, keyed::CASES, errors::CASES, runs::CASES, files::CASES, random::CASES]
+            .concat();
+    let everywhere: Vec<Trial> = SYSTEMS
+        .iter()
+        .flat_map(|system| {
+            cases.iter().copied().map(move |(name, case)| {
+                Trial::test(format!("{name} [{system}]"), move || {
+                    World::run(*system, case);
+                    Ok(())
+                })
+            })
+        })
+        .collect();
+    let losses = loss::CASES.iter().map(|(name, case)| {
+        Trial::test(*name, move || {
+            world::block_on(case());
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), everywhere.into_iter().chain(losses).collect())
+        .exit_code()
+}

@@ -1,0 +1,226 @@
+//! Verbs within a shard, and sources.
+
+use bigslice::prelude::*;
+
+use crate::cases;
+use crate::world::World;
+
+cases![
+    const_keeps_all_rows_in_even_shards,
+    map_keeps_order,
+    filter_of_half_none_and_few,
+    flat_map_expands_and_leaves_out,
+    one_row_becomes_more_than_a_batch,
+    head_is_per_shard_and_limit_for_all,
+    readers_give_rows_of_their_shard,
+    batches_of_a_reader,
+    map_batches_by_kernels,
+    union_keeps_the_shards_of_both,
+    empty_slices_run,
+    structs_with_strings_and_options,
+    samples_are_the_same_again,
+    map_values_and_key_by,
+];
+
+#[bigslice::func]
+fn numbers(shards: usize, n: i64) -> Slice<i64> {
+    Slice::const_(shards, 0..n)
+}
+
+async fn const_keeps_all_rows_in_even_shards(world: &World) {
+    for shards in [1, 2, 7, 19] {
+        let found = world.shards(numbers(shards, 100)).await;
+        assert_eq!(found.len(), shards);
+        let sizes: Vec<usize> = found.iter().map(Vec::len).collect();
+        assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "{sizes:?}");
+        assert_eq!(found.concat(), (0..100).collect::<Vec<_>>());
+    }
+}
+
+#[bigslice::func]
+fn doubled(n: i64) -> Slice<i64> {
+    Slice::const_(3, 0..n).map(|x| x * 2)
+}
+
+async fn map_keeps_order(world: &World) {
+    let found = world.rows(doubled(100_000)).await;
+    assert!(found.iter().copied().eq((0..100_000).map(|x| x * 2)));
+}
+
+#[bigslice::func]
+fn divisible(n: i64, by: i64, least: i64) -> Slice<i64> {
+    Slice::const_(10, 0..n).filter(move |x| x % by == 0 && x >= least)
+}
+
+async fn filter_of_half_none_and_few(world: &World) {
+    for (by, least) in [(2, 0), (1, 1_000_000), (33_334, 0)] {
+        let found = world.rows(divisible(100_000, by, least)).await;
+        let right = (0..100_000).filter(|x| x % by == 0 && *x >= least);
+        assert!(found.into_iter().eq(right), "{by} {least}");
+    }
+}
+
+#[bigslice::func]
+fn words(lines: Vec<String>) -> Slice<String> {
+    Slice::const_(2, lines)
+        .emit(|line, out| line.split_whitespace().for_each(|word| out.push(word)))
+}
+
+#[bigslice::func]
+fn repeated(n: u32, times: u32) -> Slice<(u32, u32)> {
+    Slice::const_(2, 0..n).flat_map(move |x| (0..x % times).map(move |y| (x, y)))
+}
+
+async fn flat_map_expands_and_leaves_out(world: &World) {
+    let lines = vec!["a b  c".to_owned(), String::new(), "d".to_owned()];
+    assert_eq!(world.rows(words(lines)).await, ["a", "b", "c", "d"]);
+    let found = world.rows(repeated(1000, 4)).await;
+    let right = (0..1000u32).flat_map(|x| (0..x % 4).map(move |y| (x, y)));
+    assert!(found.into_iter().eq(right));
+}
+
+#[bigslice::func]
+fn exploded(rows: Vec<u32>) -> Slice<u32> {
+    Slice::const_(1, rows).flat_map(|n| 0..n)
+}
+
+async fn one_row_becomes_more_than_a_batch(world: &World) {
+    assert!(
+        world
+            .rows(exploded(vec![3, 30_000, 0, 1]))
+            .await
+            .into_iter()
+            .eq([3, 30_000, 0, 1].into_iter().flat_map(|n| 0..n))
+    );
+}
+
+#[bigslice::func]
+fn heads(n: usize, all: bool) -> Slice<i64> {
+    let rows = Slice::const_(3, 0..30);
+    if all { rows.limit(n) } else { rows.head(n) }
+}
+
+async fn head_is_per_shard_and_limit_for_all(world: &World) {
+    assert_eq!(world.rows(heads(2, false)).await, [0, 1, 10, 11, 20, 21]);
+    assert_eq!(world.shards(heads(12, true)).await, [(0..12).collect::<Vec<i64>>()]);
+    assert!(world.rows(heads(0, true)).await.is_empty());
+}
+
+#[bigslice::func]
+fn counted(shards: usize, each: u64) -> Slice<(u64, u64)> {
+    Slice::reader(shards, move |shard| (0..each).map(move |n| Ok::<_, String>((shard as u64, n))))
+}
+
+async fn readers_give_rows_of_their_shard(world: &World) {
+    let found = world.shards(counted(10, 10_000)).await;
+    for (shard, rows) in found.iter().enumerate() {
+        assert!(rows.iter().copied().eq((0..10_000).map(|n| (shard as u64, n))));
+    }
+    assert_eq!(found.len(), 10);
+}
+
+#[bigslice::func]
+fn column_by_column() -> Slice<i64> {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    Slice::batches(2, |shard| {
+        let rows = Int64Array::from_iter_values([shard as i64, 7]);
+        let batch = RecordBatch::try_from_iter([("value", std::sync::Arc::new(rows) as ArrayRef)]);
+        futures::stream::iter([batch])
+    })
+}
+
+async fn batches_of_a_reader(world: &World) {
+    assert_eq!(world.rows(column_by_column()).await, [0, 7, 1, 7]);
+}
+
+#[bigslice::func]
+fn negated() -> Slice<i64> {
+    use arrow::array::RecordBatch;
+    Slice::const_(2, 0..10i64).map_batches(|batch: RecordBatch| {
+        let column = arrow::compute::kernels::numeric::neg(batch.column(0))?;
+        RecordBatch::try_new(batch.schema(), vec![column])
+    })
+}
+
+async fn map_batches_by_kernels(world: &World) {
+    assert!(world.rows(negated()).await.into_iter().eq((0..10).map(|x: i64| -x)));
+}
+
+#[bigslice::func]
+fn both() -> Slice<i64> {
+    let few = Slice::const_(2, 0..4);
+    few.clone().union(Slice::const_(3, 10..16)).union(few.map(|x| x + 100)).filter(|x| x != 11)
+}
+
+async fn union_keeps_the_shards_of_both(world: &World) {
+    let found = world.shards(both()).await;
+    let right: [&[i64]; 7] =
+        [&[0, 1], &[2, 3], &[10], &[12, 13], &[14, 15], &[100, 101], &[102, 103]];
+    assert_eq!(found, right);
+}
+
+async fn empty_slices_run(world: &World) {
+    assert_eq!(world.shards(numbers(4, 0)).await, vec![Vec::<i64>::new(); 4]);
+    assert!(world.rows(heads(0, false)).await.is_empty());
+}
+
+#[derive(Row, Debug, PartialEq)]
+struct Visit {
+    url: String,
+    ms: Option<i64>,
+}
+
+#[bigslice::func]
+fn slow(cutoff: i64) -> Slice<Visit> {
+    let visits = (0..100).map(|n| Visit {
+        url: format!("http://host-{}/a/long/path/that/is/not/inline/{n}", n % 3),
+        ms: (n % 5 != 0).then_some(n),
+    });
+    Slice::const_(4, visits)
+        .filter(move |v| v.ms.is_some_and(|ms| ms > cutoff) && v.url.contains("-1/"))
+}
+
+async fn structs_with_strings_and_options(world: &World) {
+    let found = world.rows(slow(50)).await;
+    let right = (51..100).filter(|n| n % 5 != 0 && n % 3 == 1);
+    let right: Vec<_> = right.map(|n| (n, true)).collect();
+    let found: Vec<_> = found
+        .iter()
+        .map(|v| (v.ms.unwrap(), v.url.ends_with(&format!("/{}", v.ms.unwrap()))))
+        .collect();
+    assert_eq!(found, right);
+}
+
+#[bigslice::func]
+fn some(fraction: f64, seed: u64) -> Slice<i64> {
+    Slice::const_(4, 0..10_000).sample(fraction, seed)
+}
+
+async fn samples_are_the_same_again(world: &World) {
+    let first = world.rows(some(0.1, 7)).await;
+    assert!((800..1200).contains(&first.len()), "{}", first.len());
+    assert_eq!(first, world.rows(some(0.1, 7)).await);
+    assert_ne!(first, world.rows(some(0.1, 8)).await);
+    assert_eq!(world.rows(some(1.0, 1)).await.len(), 10_000);
+    assert!(world.rows(some(0.0, 1)).await.is_empty());
+}
+
+#[bigslice::func]
+fn by_host() -> Slice<(String, Visit)> {
+    let visits = (0..10).map(|n| Visit { url: format!("h{}/{n}", n % 2), ms: Some(n) });
+    Slice::const_(2, visits).key_by(|v| v.url.split('/').next().unwrap_or_default().to_owned())
+}
+
+#[bigslice::func]
+fn times() -> Slice<(String, i64)> {
+    let visits = (0..10).map(|n| Visit { url: format!("h{}/{n}", n % 2), ms: Some(n) });
+    let by_host = Slice::const_(2, visits).key_by(|v| v.url[..2].to_owned());
+    by_host.map_values(|v| v.ms.unwrap_or(0)).reduce(|a, b| a + b)
+}
+
+async fn map_values_and_key_by(world: &World) {
+    let found = world.rows(by_host()).await;
+    assert_eq!(found[3].0, "h1");
+    assert_eq!(found[3].1, Visit { url: "h1/3".to_owned(), ms: Some(3) });
+    assert_eq!(world.sorted(times()).await, [("h0".to_owned(), 20), ("h1".to_owned(), 25)]);
+}

@@ -1,0 +1,161 @@
+//! Results: read, used again, named in SQL, given up.
+
+use bigslice::prelude::*;
+use futures::TryStreamExt;
+
+use crate::cases;
+use crate::world::World;
+
+cases![
+    results_are_read_in_parts_and_as_a_whole,
+    a_result_is_the_input_of_the_next_run,
+    a_shuffle_directly_on_a_result,
+    a_result_is_a_table,
+    runs_at_once,
+    a_slice_without_a_func,
+    results_go_with_their_runs,
+    a_run_is_cancelled_by_dropping_it,
+];
+
+#[bigslice::func]
+fn numbers(shards: usize, n: i64) -> Slice<(i64, i64)> {
+    Slice::const_(shards, (0..n).map(|n| (n % 10, n)))
+}
+
+async fn results_are_read_in_parts_and_as_a_whole(world: &World) {
+    let run = world.done(numbers(4, 50_000)).await;
+    assert_eq!((run.shards(), run.rows().await.unwrap()), (4, 50_000));
+    let all = run.collect().await.unwrap();
+    let streamed: Vec<_> = run.stream().try_collect().await.unwrap();
+    let batches = run.batches().await.unwrap();
+    assert_eq!(streamed.iter().map(|b| b.num_rows()).sum::<usize>(), 50_000);
+    assert_eq!(
+        arrow::compute::concat_batches(&run.schema(), &streamed).unwrap(),
+        arrow::compute::concat_batches(&run.schema(), &batches).unwrap()
+    );
+    let mut parts = Vec::new();
+    for shard in 0..4 {
+        parts.extend(run.shard(shard).await.unwrap());
+    }
+    assert_eq!(parts, all);
+    assert!(all.into_iter().eq((0..50_000).map(|n| (n % 10, n))));
+    assert_eq!(run.tasks_begun().await, 4);
+}
+
+#[bigslice::func]
+fn next(before: Run<(i64, i64)>) -> Slice<(i64, i64)> {
+    before.slice().map(|(key, n)| (key, n + 1))
+}
+
+async fn a_result_is_the_input_of_the_next_run(world: &World) {
+    let mut run = world.done(numbers(3, 1000)).await;
+    let first = run.clone();
+    for _ in 0..5 {
+        run = world.done(next(run)).await;
+    }
+    assert_eq!(run.shards(), 3);
+    assert!(run.collect().await.unwrap().into_iter().eq((0..1000).map(|n| (n % 10, n + 5))));
+    assert_eq!(first.tasks_begun().await, 3, "the first result was computed again");
+}
+
+#[bigslice::func]
+fn summed(before: Run<(i64, i64)>) -> Slice<(i64, i64)> {
+    before.slice().reduce(|a, b| a + b)
+}
+
+async fn a_shuffle_directly_on_a_result(world: &World) {
+    let run = world.done(numbers(3, 1000)).await;
+    let found = world.sorted(summed(run)).await;
+    assert!(
+        found.into_iter().eq((0..10).map(|k| (k, (0..1000).filter(|n| n % 10 == k).sum::<i64>())))
+    );
+}
+
+async fn a_result_is_a_table(world: &World) {
+    let run = world.done(numbers(3, 1000)).await;
+    world.session.register("pairs", &run).unwrap();
+    let sql = "select _0 as k, sum(_1) as s from pairs where _0 < 2 group by 1 order by 1";
+    let right =
+        "+---+-------+\n| k | s     |\n+---+-------+\n| 0 | 49500 |\n| 1 | 49600 |\n+---+-------+";
+    assert_eq!(world.sql(sql).await, right);
+    drop(run);
+    assert_eq!(world.sql(sql).await, right, "the table does not hold its run");
+    let other = world.done(numbers(1, 10)).await;
+    world.session.register("pairs", &other).unwrap();
+    assert!(world.sql("select count(*) as n from pairs").await.contains("| 10 |"));
+}
+
+async fn runs_at_once(world: &World) {
+    let base = world.done(numbers(3, 3000)).await;
+    let runs = (0..6).map(|_| world.session.run(summed(base.clone())));
+    for run in futures::future::join_all(runs).await {
+        assert_eq!(run.unwrap().rows().await.unwrap(), 10);
+    }
+    assert_eq!(base.tasks_begun().await, 3);
+}
+
+async fn a_slice_without_a_func(world: &World) {
+    let slice = Slice::const_(2, 0..10i64).map(|x| x + 1);
+    if world.session.machines().is_empty() {
+        assert!(world.rows(slice).await.into_iter().eq(1..11));
+    } else {
+        let error = world.error(slice).await;
+        assert!(error.hint().unwrap().contains("#[bigslice::func]"), "{error:?}");
+    }
+}
+
+/// Files of shards below the session's folders.
+fn files(world: &World) -> usize {
+    fn count(folder: &std::path::Path) -> usize {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .map(|entry| match entry.path() {
+                path if path.is_dir() => count(&path),
+                path => usize::from(path.extension().is_some_and(|e| e == "arrows")),
+            })
+            .sum()
+    }
+    count(world.folder.path())
+}
+
+async fn results_go_with_their_runs(world: &World) {
+    let run = world.done(summed(world.done(numbers(3, 1000)).await)).await;
+    assert!(files(world) > 0);
+    let clone = run.clone();
+    drop(run);
+    assert_eq!(clone.rows().await.unwrap(), 10);
+    drop(clone);
+    // Machines are told, not waited for.
+    for _ in 0..500 {
+        if files(world) == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{} files of shards are left", files(world));
+}
+
+#[bigslice::func]
+fn endless(begun: String) -> Slice<u64> {
+    Slice::reader(1, move |_| {
+        std::fs::write(&begun, "").unwrap();
+        (0u64..).map(Ok::<_, String>)
+    })
+    .filter(|_| false)
+}
+
+async fn a_run_is_cancelled_by_dropping_it(world: &World) {
+    let begun = world.path("begun");
+    let run = world.session.run(endless(begun.clone()));
+    let wait = async {
+        while !std::path::Path::new(&begun).exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        outcome = run => panic!("an endless run ended: {outcome:?}"),
+        () = wait => {}
+    }
+    // What was dropped has left its place to others, and no file.
+    assert_eq!(world.rows(numbers(2, 10)).await.len(), 10);
+}

@@ -1,0 +1,108 @@
+//! A session of each kind, shared by all cases, and what cases say about results.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+
+use bigslice::{Error, Run, Runnable, Session, SystemSpec};
+use tokio::runtime::Runtime;
+
+/// Where every case runs.
+pub(crate) const SYSTEMS: &[SystemSpec] =
+    &[SystemSpec::Here, SystemSpec::InProcess { machines: 3 }, SystemSpec::Local { machines: 2 }];
+
+/// What a case does.
+pub(crate) type Work = for<'a> fn(&'a World) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// A case: its name, and what it does.
+pub(crate) type Case = (&'static str, Work);
+
+/// A case of an async function with its name.
+#[macro_export]
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const CASES: &[$crate::world::Case] =
+            &[$((stringify!($name), |world| Box::pin($name(world)))),*];
+    };
+}
+
+/// A session and a folder.
+pub(crate) struct World {
+    pub(crate) session: Session,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl World {
+    /// Runs a case in a session of its own.
+    pub(crate) fn run(system: SystemSpec, case: Work) {
+        block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let temp_root = folder.path().join("temp");
+            let session =
+                Session::builder().system(system).temp_root(&temp_root).build().await.unwrap();
+            let world = Self { session, folder };
+            case(&world).await;
+            world.session.shutdown().await;
+            drop(world.session);
+            let left: Vec<_> = std::fs::read_dir(&temp_root).into_iter().flatten().collect();
+            assert!(left.is_empty(), "left behind: {left:?}");
+        });
+    }
+
+    /// Runs a func to its end.
+    pub(crate) async fn done<R: Runnable>(&self, work: R) -> Run<R::Row> {
+        self.session.run(work).await.unwrap()
+    }
+
+    /// All rows of a func's slice, shard after shard.
+    pub(crate) async fn rows<R: Runnable>(&self, work: R) -> Vec<R::Row> {
+        self.done(work).await.collect().await.unwrap()
+    }
+
+    /// The rows of each shard.
+    pub(crate) async fn shards<R: Runnable>(&self, work: R) -> Vec<Vec<R::Row>> {
+        let run = self.done(work).await;
+        let mut shards = Vec::new();
+        for shard in 0..run.shards() {
+            shards.push(run.shard(shard).await.unwrap());
+        }
+        shards
+    }
+
+    /// All rows in order.
+    pub(crate) async fn sorted<R: Runnable>(&self, work: R) -> Vec<R::Row>
+    where
+        R::Row: Ord,
+    {
+        let mut rows = self.rows(work).await;
+        rows.sort();
+        rows
+    }
+
+    /// Why a func's slice cannot be run.
+    pub(crate) async fn error<R: Runnable>(&self, work: R) -> Error
+    where
+        R::Row: Debug,
+    {
+        match self.session.run(work).await {
+            Ok(run) => panic!("no error, but {:?}", run.collect().await),
+            Err(error) => error,
+        }
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs a statement.
+    pub(crate) async fn sql(&self, sql: &str) -> String {
+        let batches = self.session.sql(sql).await.unwrap().collect().await.unwrap();
+        arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
+    }
+}
+
+/// Runs on a runtime of its own.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    Runtime::new().unwrap().block_on(future)
+}

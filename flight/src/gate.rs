@@ -1,0 +1,194 @@
+//! The gate before each service of a worker's port: who may call what, where the work runs, what it
+//! may cost. The service behind it sees only calls that are allowed.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bigslice_cluster::{Peer, Role};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http_body::{Frame, SizeHint};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinHandle};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::Service;
+
+use crate::{Error, panic_text, wire};
+
+/// Calls that a worker has open at a time, over all its services. A query has one for each task on
+/// it and one for each partition that is read from it.
+const CALLS_MAX: usize = 16 * 1024;
+
+/// A gRPC service that knows who may call which of its methods.
+pub(crate) trait Guarded: NamedService {
+    /// Whether a caller of `role` may call `method`, which is the last part of the call's path.
+    /// Not, if there is no such method.
+    fn allows(method: &str, role: Role) -> bool;
+}
+
+/// The calls that a worker has open. Clones share the count.
+#[derive(Clone)]
+pub(crate) struct Places(Arc<Semaphore>);
+
+impl Places {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(CALLS_MAX)))
+    }
+}
+
+/// Stands before the service `S` and runs its handlers on the CPU runtime.
+#[derive(Clone)]
+pub(crate) struct Gate<S> {
+    service: S,
+    cpu: Handle,
+    places: Places,
+}
+
+impl<S: NamedService> NamedService for Gate<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: Guarded> Gate<S> {
+    pub(crate) fn new(service: S, cpu: Handle, places: Places) -> Self {
+        Self { service, cpu, places }
+    }
+
+    fn admit(&self, request: &http::Request<Body>) -> Result<OwnedSemaphorePermit, Status> {
+        let Some(peer) = request.extensions().get::<Peer>() else {
+            return Err(Status::unauthenticated("the caller has shown no certificate"));
+        };
+        let path = request.uri().path();
+        if !method_of(path, S::NAME).is_some_and(|method| S::allows(method, peer.role)) {
+            tracing::warn!(%peer, path, "refused a call");
+            let text = format!("a {} may not call \"{path}\"", peer.role);
+            return Err(Status::permission_denied(text));
+        }
+        Arc::clone(&self.places.0).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{CALLS_MAX} calls are open on this machine"))
+        })
+    }
+}
+
+/// The method that `path` calls, if it is one of `service`.
+pub(crate) fn method_of<'a>(path: &'a str, service: &str) -> Option<&'a str> {
+    path.strip_prefix('/')?.strip_prefix(service)?.strip_prefix('/')
+}
+
+impl<S> Service<http::Request<Body>> for Gate<S>
+where
+    S: Guarded + Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let place = match self.admit(&request) {
+            Ok(place) => place,
+            Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
+        };
+        // Dropped with the call, so that a caller that goes away ends the handler too.
+        let handler = Aborting(self.cpu.spawn(self.service.call(request)));
+        Box::pin(async move {
+            let response = match handler.await {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(err) => return Ok(join_status(err).into_http()),
+            };
+            let (mut parts, body) = response.into_parts();
+            wire::shorten_status(&mut parts.headers);
+            let body = Body::new(GuardedBody { body: Some(body), _place: place });
+            Ok(http::Response::from_parts(parts, body))
+        })
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+struct Aborting<T>(JoinHandle<T>);
+
+impl<T> Future for Aborting<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T> Drop for Aborting<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a handler that did not end tells its caller.
+fn join_status(err: JoinError) -> Status {
+    match err.try_into_panic() {
+        Ok(payload) => panic_status(panic_text(payload.as_ref())),
+        // Its runtime is being shut down: the machine is on its way out.
+        Err(_cancelled) => Status::unavailable("the machine is stopping"),
+    }
+}
+
+fn panic_status(text: String) -> Status {
+    wire::to_status(&Error::Panic { text }.into())
+}
+
+fn with_short_status(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            wire::shorten_status(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// The body of a response. A panic while it is polled would end the task of the HTTP/2 stream, and
+/// the caller would see a reset; so it ends with a status here. Holds the call's place meanwhile.
+struct GuardedBody {
+    body: Option<Body>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl http_body::Body for GuardedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(body) = self.body.as_mut() else {
+            return Poll::Ready(None);
+        };
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) {
+            Ok(poll) => poll.map_ok(with_short_status),
+            Err(payload) => {
+                self.body = None;
+                let status = panic_status(panic_text(payload.as_ref()));
+                let (parts, ()) = status.into_http::<()>().into_parts();
+                Poll::Ready(Some(Ok(Frame::trailers(parts.headers))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}

@@ -1,0 +1,156 @@
+//! Messages on their way from the tasks that make them to the connection that sends them.
+//!
+//! ```text
+//!   producer --\
+//!   producer ----> queue (bounded, counted in the memory pool) --> MessageStream --> gRPC
+//!   producer --/
+//!   (tasks on the CPU runtime)                                 (polled by the connection)
+//! ```
+//!
+//! Each producer says how it ended, a panic included; the stream ends well only when all of them
+//! did. Dropping the stream (the reader is gone, the query is cancelled) aborts them.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow_flight::FlightData;
+use datafusion::common::Result;
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::MemoryReservation;
+use futures::{FutureExt, Stream, StreamExt};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::Status;
+
+use crate::{Error, blame, panic_text, wire};
+
+/// Messages that wait for the reader, for each producer: one is being sent, one is ready.
+const MESSAGES_WAITING: usize = 2;
+
+/// What a producer puts in the queue.
+enum Item {
+    Message(FlightData),
+    /// The producer's last message has been sent.
+    End,
+    Failed(Status),
+}
+
+/// Where a producer puts its messages.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    sender: mpsc::Sender<Item>,
+    waiting: Arc<MemoryReservation>,
+}
+
+/// An outbox for `n_producers`, whose messages count in `waiting`, and the stream they come out of.
+pub(crate) fn outbox(n_producers: usize, waiting: MemoryReservation) -> (Outbox, MessageStream) {
+    let waiting = Arc::new(waiting);
+    let (sender, messages) = mpsc::channel(MESSAGES_WAITING * n_producers.max(1));
+    let stream = MessageStream {
+        messages,
+        n_open: 0,
+        waiting: Arc::clone(&waiting),
+        producers: JoinSet::new(),
+    };
+    (Outbox { sender, waiting }, stream)
+}
+
+impl Outbox {
+    /// The next item of `stream`; none at its end, and none when the reader is gone.
+    pub(crate) async fn next_of<S: Stream + Unpin>(&self, stream: &mut S) -> Option<S::Item> {
+        tokio::select! {
+            biased;
+            () = self.sender.closed() => None,
+            item = stream.next() => item,
+        }
+    }
+
+    /// Queues `messages`, which are in memory together. Those that a reader has gone from are
+    /// thrown away: [`Outbox::next_of`] then ends.
+    pub(crate) async fn send(&self, messages: Vec<FlightData>) {
+        self.waiting.grow(messages.iter().map(message_bytes).sum());
+        for message in messages {
+            if self.sender.send(Item::Message(message)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+pub(crate) fn message_bytes(message: &FlightData) -> usize {
+    message.data_header.len() + message.data_body.len() + message.app_metadata.len()
+}
+
+/// The messages of all producers. Ends well only when each of them has.
+pub(crate) struct MessageStream {
+    messages: mpsc::Receiver<Item>,
+    /// Producers whose end has not been seen.
+    n_open: usize,
+    waiting: Arc<MemoryReservation>,
+    /// Aborted when the stream is dropped.
+    producers: JoinSet<()>,
+}
+
+impl MessageStream {
+    /// Starts a producer on `cpu`, which puts its messages in `outbox`.
+    pub(crate) fn spawn<F>(
+        &mut self,
+        cpu: &Handle,
+        outbox: Outbox,
+        produce: impl FnOnce(Outbox) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.n_open += 1;
+        let sender = outbox.sender.clone();
+        let producer = async move {
+            // The closure is called in here, so that a panic of its own is caught as well.
+            let produced = AssertUnwindSafe(async move { produce(outbox).await });
+            let last = match produced.catch_unwind().await {
+                Ok(Ok(())) => Item::End,
+                Ok(Err(err)) => Item::Failed(wire::to_status(&blame::told(err))),
+                Err(payload) => {
+                    let text = panic_text(payload.as_ref());
+                    Item::Failed(wire::to_status(&Error::Panic { text }.into()))
+                }
+            };
+            // A reader that is gone does not ask how it ended.
+            let _gone = sender.send(last).await;
+        };
+        self.producers.spawn_on(producer, cpu);
+    }
+}
+
+impl Stream for MessageStream {
+    type Item = Result<FlightData, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        while self.n_open > 0 {
+            let Poll::Ready(item) = self.messages.poll_recv(cx) else {
+                return Poll::Pending;
+            };
+            match item {
+                Some(Item::Message(message)) => {
+                    self.waiting.shrink(message_bytes(&message));
+                    return Poll::Ready(Some(Ok(message)));
+                }
+                Some(Item::End) => self.n_open -= 1,
+                Some(Item::Failed(status)) => {
+                    self.n_open = 0;
+                    return Poll::Ready(Some(Err(status)));
+                }
+                None => {
+                    self.n_open = 0;
+                    let text = "the tasks of a read ended without its end";
+                    let err = DataFusionError::Internal(text.to_owned());
+                    return Poll::Ready(Some(Err(wire::to_status(&err))));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}

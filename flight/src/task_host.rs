@@ -1,0 +1,281 @@
+//! A worker's side of runs of slices: runs tasks for the driver, serves their shards to everybody.
+//!
+//! [`TaskHost`] is what `engine` implements; before it stands Arrow Flight's service, of which only
+//! two methods do anything:
+//!
+//! ```text
+//!   DoAction "run"       driver only         TaskHost::run; the call lasts as long as the task
+//!   DoAction "discard"   driver only         TaskHost::discard
+//!   DoGet                driver and workers  TaskHost::read, as `blocks` has it on the wire
+//! ```
+//!
+//! Who may call what is seen to by the `gate` before it. The handler of a call is a task of the CPU
+//! runtime that ends with the call: if the caller drops it, or its machine is lost, the future of the
+//! host is dropped at its next await.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
+};
+use async_trait::async_trait;
+use bigslice_cluster::Role;
+use bytes::Bytes;
+use datafusion::common::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt};
+use tokio::runtime::Handle;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::{Request, Response, Status, Streaming};
+use tower::Service;
+
+use crate::blocks::{Block, chunks, end};
+use crate::error::fits;
+use crate::gate::{Guarded, method_of};
+use crate::outbox::{MessageStream, Outbox, outbox};
+use crate::server::MESSAGE_BYTES_MAX;
+use crate::wire;
+
+/// The action that runs a task.
+pub(crate) const RUN: &str = "run";
+/// The action that forgets shards.
+pub(crate) const DISCARD: &str = "discard";
+/// The longest ticket. It names a partition of a shard; what takes more is a mistake.
+pub(crate) const TICKET_BYTES_MAX: usize = 1024;
+/// What a message may have beside the bytes that are limited: tags, lengths, marks, names.
+pub(crate) const FRAME_BYTES_MAX: usize = 1024;
+
+/// How errors call what a caller sends, and what it gets.
+pub(crate) const REQUEST: &str = "the request of a task";
+pub(crate) const REPLY: &str = "the reply of a task";
+pub(crate) const TICKET: &str = "the ticket of a shard";
+
+/// What a worker does for the runs of its session.
+///
+/// All three methods are called on the worker's CPU runtime, by any number of callers at once, and
+/// so many calls may be open together as the worker has places; the host limits what it runs at a
+/// time, if it must. A caller that goes away, or whose machine does, drops what it waits for: the
+/// future, or the stream. Nothing else says that it is gone, so that whatever must not survive the
+/// caller has to be owned by what is dropped; and what computes for long without an await is dropped
+/// only at the next one.
+///
+/// Errors arrive at the caller with their type, as far as `wire` keeps it; an
+/// [`Error::App`](crate::Error::App) arrives unchanged. A panic is the error of the call it
+/// happened in, [`Error::Panic`](crate::Error::Panic), and the worker lives on.
+#[async_trait]
+pub trait TaskHost: Send + Sync + 'static {
+    /// Runs one task to its end, for the driver. Request and reply are the engine's own encoding, at
+    /// most 64 MiB each. Dropping the future cancels the task.
+    ///
+    /// A reply can be lost with the connection although the task is done, and the driver then may
+    /// send it again: two runs of one task must not disturb each other.
+    async fn run(&self, request: Bytes) -> Result<Bytes>;
+
+    /// The blocks of one partition of a stored shard, in order, each with the checksum that was
+    /// taken when it was written. For the driver and the workers of the session.
+    ///
+    /// The ticket is the engine's own encoding, at most 1 KiB. The stream is read a few megabytes
+    /// ahead of its reader and stands still when the reader does; a block counts in the worker's
+    /// memory pool from when the stream gives it until it is sent. The end of the stream is the end
+    /// of the partition: whatever is missing must be an error.
+    fn read(&self, ticket: Bytes) -> Result<BoxStream<'static, Result<Block>>>;
+
+    /// Forgets stored shards, for the driver. Those that are not here are forgotten already: calling
+    /// it again changes nothing. Reads of them that are open may end with an error.
+    async fn discard(&self, request: Bytes) -> Result<()>;
+}
+
+/// The Flight service before a [`TaskHost`], with a limit for each method's requests.
+#[derive(Clone)]
+pub(crate) struct TaskService {
+    actions: FlightServiceServer<Flight>,
+    reads: FlightServiceServer<Flight>,
+}
+
+impl TaskService {
+    /// Serves `host` on `cpu`; what waits to be sent counts in `pool`.
+    pub(crate) fn new(host: Arc<dyn TaskHost>, pool: Arc<dyn MemoryPool>, cpu: Handle) -> Self {
+        let flight = Arc::new(Flight { host, pool, cpu });
+        let server = |limit: usize| {
+            FlightServiceServer::from_arc(Arc::clone(&flight))
+                .max_decoding_message_size(limit + FRAME_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX + FRAME_BYTES_MAX)
+        };
+        Self { actions: server(MESSAGE_BYTES_MAX), reads: server(TICKET_BYTES_MAX) }
+    }
+}
+
+impl NamedService for TaskService {
+    const NAME: &'static str = <FlightServiceServer<Flight> as NamedService>::NAME;
+}
+
+impl Guarded for TaskService {
+    fn allows(method: &str, role: Role) -> bool {
+        match method {
+            "DoAction" => role == Role::Driver,
+            // All but `DoGet` are answered with "unimplemented".
+            "DoGet" | "DoPut" | "DoExchange" | "GetFlightInfo" | "GetSchema" | "Handshake"
+            | "ListActions" | "ListFlights" | "PollFlightInfo" => {
+                matches!(role, Role::Driver | Role::Worker)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Service<http::Request<Body>> for TaskService {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Those behind it are always ready: the gate counts calls.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        match method_of(request.uri().path(), Self::NAME) {
+            Some("DoAction") => self.actions.call(request),
+            _ => self.reads.call(request),
+        }
+    }
+}
+
+/// Flight's methods over a host.
+struct Flight {
+    host: Arc<dyn TaskHost>,
+    pool: Arc<dyn MemoryPool>,
+    cpu: Handle,
+}
+
+impl Flight {
+    async fn act(&self, action: Action) -> Result<Bytes, Status> {
+        let told = |err| wire::to_status(&err);
+        let Action { r#type, body } = action;
+        fits(REQUEST, body.len(), MESSAGE_BYTES_MAX).map_err(|err| told(err.into()))?;
+        let reply = match r#type.as_str() {
+            RUN => self.host.run(body).await,
+            DISCARD => self.host.discard(body).await.map(|()| Bytes::new()),
+            other => {
+                let text = format!("a worker has no action \"{other}\", only {RUN} and {DISCARD}");
+                return Err(Status::unimplemented(text));
+            }
+        };
+        let reply = reply.map_err(told)?;
+        fits(REPLY, reply.len(), MESSAGE_BYTES_MAX).map_err(|err| told(err.into()))?;
+        Ok(reply)
+    }
+
+    fn blocks(&self, ticket: Bytes) -> Result<MessageStream> {
+        fits(TICKET, ticket.len(), TICKET_BYTES_MAX)?;
+        let blocks = self.host.read(ticket)?;
+        let consumer = MemoryConsumer::new("shards: blocks waiting for their reader");
+        let (outbox, mut messages) = outbox(1, consumer.register(&self.pool));
+        messages.spawn(&self.cpu, outbox, |outbox| send_blocks(outbox, blocks));
+        Ok(messages)
+    }
+}
+
+async fn send_blocks(outbox: Outbox, mut blocks: BoxStream<'static, Result<Block>>) -> Result<()> {
+    let mut n_blocks = 0;
+    while let Some(block) = outbox.next_of(&mut blocks).await {
+        outbox.send(chunks(block?)?).await;
+        n_blocks += 1;
+    }
+    outbox.send(vec![end(n_blocks)]).await;
+    Ok(())
+}
+
+fn unimplemented<T>(method: &str) -> Result<T, Status> {
+    let text = format!("a worker serves DoAction and DoGet of Arrow Flight, not {method}");
+    Err(Status::unimplemented(text))
+}
+
+#[async_trait]
+impl FlightService for Flight {
+    type DoActionStream = BoxStream<'static, Result<arrow_flight::Result, Status>>;
+    type DoExchangeStream = BoxStream<'static, Result<FlightData, Status>>;
+    type DoGetStream = MessageStream;
+    type DoPutStream = BoxStream<'static, Result<PutResult, Status>>;
+    type HandshakeStream = BoxStream<'static, Result<HandshakeResponse, Status>>;
+    type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
+    type ListFlightsStream = BoxStream<'static, Result<FlightInfo, Status>>;
+
+    /// Answers when the action is done: until then it runs in the handler, which the gate aborts
+    /// with the call. In the stream of the answer it would run on the connection's runtime.
+    async fn do_action(
+        &self,
+        request: Request<Action>,
+    ) -> Result<Response<Self::DoActionStream>, Status> {
+        let body = self.act(request.into_inner()).await?;
+        let reply = stream::iter([Ok(arrow_flight::Result { body })]);
+        Ok(Response::new(reply.boxed()))
+    }
+
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<MessageStream>, Status> {
+        let messages = self.blocks(request.into_inner().ticket);
+        messages.map(Response::new).map_err(|err| wire::to_status(&err))
+    }
+
+    async fn do_exchange(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        unimplemented("DoExchange")
+    }
+
+    async fn do_put(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
+        unimplemented("DoPut")
+    }
+
+    async fn get_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        unimplemented("GetFlightInfo")
+    }
+
+    async fn get_schema(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<SchemaResult>, Status> {
+        unimplemented("GetSchema")
+    }
+
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        unimplemented("Handshake")
+    }
+
+    async fn list_actions(
+        &self,
+        _: Request<Empty>,
+    ) -> Result<Response<Self::ListActionsStream>, Status> {
+        unimplemented("ListActions")
+    }
+
+    async fn list_flights(
+        &self,
+        _: Request<Criteria>,
+    ) -> Result<Response<Self::ListFlightsStream>, Status> {
+        unimplemented("ListFlights")
+    }
+
+    async fn poll_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<PollInfo>, Status> {
+        unimplemented("PollFlightInfo")
+    }
+}
