@@ -122,14 +122,15 @@ impl Job {
     }
 
     /// Has computed whatever of the result is not there; says where each shard is.
+    ///
+    /// Takes no place among the session's queries: one of them may be what asks for the result.
     pub(crate) async fn ensure(&self) -> Result<Vec<StoredAt>> {
         let session = self.session()?;
-        let _place = session.queries.acquire().await.map_err(|_| Error::Closed)?;
         let stored = self.computed(&session).await;
         if session.queries.is_closed() { Err(Error::Closed) } else { stored }
     }
 
-    /// [`ensure`](Self::ensure), within a run that has its place among the session's already.
+    /// [`ensure`](Self::ensure), in a session that is there.
     async fn computed(&self, session: &Arc<Inner>) -> Result<Vec<StoredAt>> {
         let mut schedule = self.progress.lock().await;
         forget_lost_machines(session, &mut schedule);

@@ -64,7 +64,7 @@ impl Decoder {
     }
 
     /// The rows of a block whose bytes summed to `crc` when they were written.
-    pub(crate) fn decode(&mut self, bytes: Bytes, crc: u32) -> Result<RecordBatch> {
+    pub(crate) fn decode(&self, bytes: Bytes, crc: u32) -> Result<RecordBatch> {
         if crc32fast::hash(&bytes) != crc {
             return Err(Error::Changed { bytes: bytes.len() });
         }

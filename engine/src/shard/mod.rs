@@ -30,6 +30,11 @@ mod window;
 mod writer;
 mod written;
 
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
+
 pub(crate) use decode::{Decoder, read_block};
 pub(crate) use error::Error as ShardError;
 use error::{Error, Result};

@@ -5,11 +5,26 @@ use arrow::datatypes::SchemaRef;
 
 use super::{Result, compact, written};
 
-/// The bytes of a block before they are compressed.
-pub(super) const BLOCK_BYTES: usize = 256 * 1024;
+/// The bytes, before they are compressed, that are a block in any case. Wide tables need them: at a
+/// quarter of it a hundred columns are decoded at half the speed.
+const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// The rows of a block, for schemas whose rows take hardly a byte or none.
-pub(super) const BLOCK_ROWS: usize = 1024 * 1024;
+/// The bytes that are a block if there are [`BLOCK_ROWS`], too: narrow tables are compressed as well
+/// and as fast as in larger blocks, and decoded a third faster, because they stay in the cache.
+const BLOCK_BYTES_MIN: usize = 256 * 1024;
+
+/// The rows that an operator gets at a time, so that it need not put blocks together.
+const BLOCK_ROWS: usize = 8192;
+
+/// The rows that are a block in any case: those of some schemas take hardly a byte or none.
+const BLOCK_ROWS_MAX: usize = 1024 * 1024;
+
+/// True when rows are enough for a block.
+pub(super) fn is_block(bytes: usize, rows: usize) -> bool {
+    bytes >= BLOCK_BYTES
+        || rows >= BLOCK_ROWS_MAX
+        || (bytes >= BLOCK_BYTES_MIN && rows >= BLOCK_ROWS)
+}
 
 /// What pieces may hold beyond twice what they are, before they are put together.
 const OVERHEAD_BYTES: usize = 64 * 1024;
@@ -31,7 +46,7 @@ impl Queue {
 
     /// True when there is enough in it for a block.
     pub(super) fn is_full(&self) -> bool {
-        self.written >= BLOCK_BYTES || self.rows >= BLOCK_ROWS
+        is_block(self.written, self.rows)
     }
 
     /// Adds a piece that makes `bytes` in the file. Unless it fills the queue, so that it will be

@@ -6,10 +6,11 @@ use arrow::datatypes::SchemaRef;
 
 use super::{Result, compact, written};
 
-/// The rows that are dealt together. 1024 partitions get 64 each; more are no faster.
+/// The rows that are dealt together: 1024 partitions get 64 each. More are hardly faster, and with
+/// 8192 it takes eight times as long.
 pub(super) const WINDOW_ROWS: usize = 64 * 1024;
 
-/// The bytes that are dealt together: rows so large need no company.
+/// The bytes that are dealt together, of which there are up to three copies meanwhile.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// Batches and the partitions of their rows.
@@ -27,6 +28,11 @@ impl Window {
         self.held
     }
 
+    /// True when there are enough rows to deal out.
+    pub(super) fn is_full(&self) -> bool {
+        self.ids.len() >= WINDOW_ROWS || self.written >= WINDOW_BYTES
+    }
+
     /// True when the rows of `batch` are too many for those that are here.
     pub(super) fn would_overflow(&self, batch: &RecordBatch) -> bool {
         !self.batches.is_empty()
@@ -34,15 +40,13 @@ impl Window {
                 || self.written + written::of_batch(batch) > WINDOW_BYTES)
     }
 
-    /// Adds a batch of at most [`WINDOW_ROWS`] rows.
+    /// Adds a batch of at most [`WINDOW_ROWS`] rows. Unless it fills the window, so that it will
+    /// be gone soon, it is rid of what it keeps alive besides.
     pub(super) fn push(&mut self, ids: &[u32], batch: RecordBatch) -> Result<()> {
-        let written = written::of_batch(&batch);
-        // A batch that fills the window by itself will be gone before it could matter what else
-        // it keeps alive.
-        let batch = if written > WINDOW_BYTES { batch } else { compact::to_keep(batch)? };
-        self.written += written;
-        self.held += compact::held(&batch) + size_of_val(ids);
+        self.written += written::of_batch(&batch);
         self.ids.extend_from_slice(ids);
+        let batch = if self.is_full() { batch } else { compact::to_keep(batch)? };
+        self.held += compact::held(&batch) + size_of_val(ids);
         self.batches.push(batch);
         Ok(())
     }

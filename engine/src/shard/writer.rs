@@ -1,8 +1,8 @@
 //! The writer of a shard file: takes a task's rows, keeps those of each partition until they make
 //! a block, and writes blocks as they get full.
 
+use std::fmt;
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,12 @@ use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
 use super::encode::{BLOCK_BYTES_MAX, END_OF_STREAM, Encoder};
-use super::queue::{BLOCK_BYTES, BLOCK_ROWS, Queue};
+use super::queue::{Queue, is_block};
 use super::window::{WINDOW_ROWS, Window};
 use super::{Block, Error, Index, Result, compact, written};
 
 /// Writes one file of one task. The file is removed when it is dropped before it is finished, and
 /// after an error nothing else is to be done with it.
-#[derive(Debug)]
 pub(crate) struct ShardWriter {
     path: PathBuf,
     file: File,
@@ -96,6 +95,9 @@ impl ShardWriter {
                     writer.settle()?;
                 }
                 writer.window.push(ids, batch)?;
+                if writer.window.is_full() {
+                    writer.settle()?;
+                }
             }
             Ok(())
         })
@@ -111,7 +113,10 @@ impl ShardWriter {
     /// block should have.
     pub(crate) fn flush_largest(&mut self) -> Result<()> {
         self.attempt(|writer| {
-            writer.settle()?;
+            // To deal out a few rows only is slow, and frees nothing unless it fills queues.
+            if writer.window.held() > writer.buffered_bytes() / 2 {
+                writer.settle()?;
+            }
             let partitions = 0..writer.queues.len();
             match partitions.max_by_key(|partition| writer.queues[*partition].held()) {
                 Some(largest) => writer.flush(largest),
@@ -188,7 +193,7 @@ impl ShardWriter {
         let mut pieces = vec![batch];
         while let Some(piece) = pieces.pop() {
             let (rows, bytes) = (piece.num_rows(), written::of_batch(&piece));
-            let large = bytes > 2 * BLOCK_BYTES || rows > BLOCK_ROWS;
+            let large = is_block(bytes / 2, rows / 2);
             if large && rows > 1 {
                 pieces.push(piece.slice(rows / 2, rows - rows / 2));
                 pieces.push(piece.slice(0, rows / 2));
@@ -223,6 +228,17 @@ impl ShardWriter {
     }
 }
 
+impl fmt::Debug for ShardWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the rows.
+        let (path, state) = (&self.path, &self.state);
+        f.debug_struct("ShardWriter")
+            .field("path", path)
+            .field("state", state)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for ShardWriter {
     fn drop(&mut self) {
         if self.state != State::Finished {
@@ -232,12 +248,10 @@ impl Drop for ShardWriter {
     }
 }
 
-/// Writes a whole block at once: at 300 KB a buffer in between would only copy. Returns where the
-/// next begins.
+/// Writes a whole block at once: a buffer in between would be smaller than most blocks, and of no
+/// use for them. Returns where the next begins.
 fn write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> Result<u64> {
-    let written: io::Result<()> = file.write_all_at(bytes, offset);
-    match written {
-        Ok(()) => Ok(offset + bytes.len() as u64),
-        Err(cause) => Err(Error::Write { path: path.to_owned(), cause }),
-    }
+    let failed = |cause| Error::Write { path: path.to_owned(), cause };
+    file.write_all_at(bytes, offset).map_err(failed)?;
+    Ok(offset + bytes.len() as u64)
 }

@@ -108,7 +108,7 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     {
         let (verb, place) = ("reduce", Location::caller());
         let pairs = typed::schema::<(K, V)>();
-        let reducing = Reducing::new(Arc::new(f), Arc::clone(&pairs));
+        let reducing = Reducing::new(f, Arc::clone(&pairs));
         let schema = reducing.partial_schema();
         let total = reducing.clone();
         let before = move |input: SendableRecordBatchStream, cx: &TaskCx| {

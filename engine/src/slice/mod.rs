@@ -10,7 +10,7 @@
 //!
 //! One file per group of verbs; a file has the verb, what its node does on a task, and why:
 //! * [`source`]: where rows come from;
-//! * [`narrow`]: row by row, shard by shard; nothing moves;
+//! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
 //! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`]: rows move, most of them by key;
 //! * [`node`]: the tree itself, and the four things that a node can be.
 
@@ -20,6 +20,7 @@ mod keyed;
 mod keys;
 mod narrow;
 mod node;
+mod partitions;
 mod reducing;
 mod shuffle;
 mod sorting;
@@ -38,7 +39,10 @@ use crate::row::Row;
 
 pub(crate) use keys::shard_ids;
 pub use narrow::Emitter;
-pub(crate) use node::{Narrow, Node, Op, Resolving, Shards, Source, Split, SplitCx, TaskCx};
+pub(crate) use node::{
+    Narrow, Node, Op, Resolving, Select, Shards, Source, Split, SplitCx, TaskCx,
+};
+pub use partitions::Rows;
 pub use source::Paths;
 pub(crate) use user::UserCode;
 
@@ -70,9 +74,18 @@ impl<T> fmt::Debug for Slice<T> {
 impl<T: Row> Slice<T> {
     /// A node of the verb that was called at `place`.
     fn new(verb: &'static str, place: &'static Location<'static>, op: Op) -> Self {
+        Self::with_select(verb, place, op, None)
+    }
+
+    fn with_select(
+        verb: &'static str,
+        place: &'static Location<'static>,
+        op: Op,
+        select: Option<Arc<dyn Select>>,
+    ) -> Self {
         crate::func::record(verb, place, std::any::type_name::<T>());
         let schema = typed::schema::<T>();
-        Self { node: Arc::new(Node { verb, place, schema, op }), row: PhantomData }
+        Self { node: Arc::new(Node { verb, place, schema, op, select }), row: PhantomData }
     }
 
     /// The tree.

@@ -1,10 +1,11 @@
 //! Verbs that go row by row within a shard: nothing moves, a task pipes rows through them.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
-use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::array::{BooleanArray, BooleanBufferBuilder};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -13,7 +14,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::row::Row;
-use crate::slice::node::{Narrow, Op, TaskCx};
+use crate::slice::node::{Narrow, Node, Op, Select, TaskCx};
 use crate::slice::{Slice, UserCode, streams, typed};
 
 /// Rows of a batch that a verb makes of rows it cannot count beforehand.
@@ -65,21 +66,21 @@ impl<T: Row> Slice<T> {
     {
         let f = Arc::new(f);
         let schema = typed::schema::<U>();
-        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+        let Unchosen { input, before } = self.unchosen();
+        let work = move |input: SendableRecordBatchStream, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
-            let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
+            let (f, made, before) = (Arc::clone(&f), Arc::clone(&schema), before.clone());
             Ok(streams::each(input, &schema, move |batch| {
                 let columns = typed::columns::<T>(&batch, &code)?;
                 let mut builder = U::builder(batch.num_rows());
-                code.call(|| {
-                    for row in 0..batch.num_rows() {
-                        U::append(&mut builder, f(T::get(&columns, row), &code)?.view());
-                    }
+                Unchosen::rows(before.as_ref(), &batch, code.shard, &code, |row| {
+                    U::append(&mut builder, f(T::get(&columns, row), &code)?.view());
                     Ok(())
                 })?;
                 typed::batch::<U>(&made, &mut builder)
             }))
-        })
+        };
+        Slice::new(verb, place, Op::Narrow { input, work: Arc::new(work) })
     }
 
     /// Keeps the rows for which `f` is true.
@@ -111,28 +112,31 @@ impl<T: Row> Slice<T> {
     where
         F: for<'a> Fn(T::View<'a>, &UserCode) -> PlanResult<bool> + Send + Sync + 'static,
     {
-        let f = Arc::new(f);
+        let Unchosen { input, before } = self.unchosen();
+        let chosen = Filter::<T, F> { before, f, verb, place, kind: PhantomData };
+        let select: Arc<dyn Select> = Arc::new(chosen);
+        let of = Arc::clone(&select);
         let schema = typed::schema::<T>();
-        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
-            let code = UserCode { verb, place, shard: cx.shard };
-            let f = Arc::clone(&f);
+        let work = move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let (select, shard) = (Arc::clone(&of), cx.shard);
             Ok(streams::each(input, &schema, move |batch| {
-                let columns = typed::columns::<T>(&batch, &code)?;
-                let mut failed = None;
-                let kept = code.call(|| {
-                    Ok(BooleanBuffer::collect_bool(batch.num_rows(), |row| {
-                        f(T::get(&columns, row), &code).unwrap_or_else(|e| {
-                            failed.get_or_insert(e);
-                            false
-                        })
-                    }))
-                })?;
-                match failed {
-                    Some(error) => Err(error),
-                    None => Ok(filter_record_batch(&batch, &BooleanArray::new(kept, None))?),
-                }
+                let kept = select.select(&batch, shard)?;
+                Ok(filter_record_batch(&batch, &BooleanArray::new(kept, None))?)
             }))
-        })
+        };
+        let op = Op::Narrow { input, work: Arc::new(work) };
+        Self::with_select(verb, place, op, Some(select))
+    }
+
+    /// The rows that this slice's are chosen from, and how: a verb that goes row by row chooses while
+    /// it reads.
+    pub(super) fn unchosen(self) -> Unchosen {
+        match (&self.node.select, &self.node.op) {
+            (Some(select), Op::Narrow { input, .. }) => {
+                Unchosen { input: Arc::clone(input), before: Some(Arc::clone(select)) }
+            }
+            _ => Unchosen { input: self.node, before: None },
+        }
     }
 
     /// Makes each row any number of rows.
@@ -212,20 +216,19 @@ impl<T: Row> Slice<T> {
     {
         let f = Arc::new(f);
         let schema = typed::schema::<U>();
-        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+        let Unchosen { input, before } = self.unchosen();
+        let work = move |input: SendableRecordBatchStream, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
-            let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
+            let (f, made, before) = (Arc::clone(&f), Arc::clone(&schema), before.clone());
             Ok(streams::each_to_many(input, &schema, move |batch| {
                 let columns = typed::columns::<T>(&batch, &code)?;
                 let mut out = Emitter::<U> { builder: U::builder(batch.num_rows()), rows: 0 };
                 let mut batches = Vec::new();
-                code.call(|| {
-                    for row in 0..batch.num_rows() {
-                        f(T::get(&columns, row), &mut out, &code)?;
-                        if out.rows >= BATCH_ROWS {
-                            batches.push(typed::batch::<U>(&made, &mut out.builder)?);
-                            out.rows = 0;
-                        }
+                Unchosen::rows(before.as_ref(), &batch, code.shard, &code, |row| {
+                    f(T::get(&columns, row), &mut out, &code)?;
+                    if out.rows >= BATCH_ROWS {
+                        batches.push(typed::batch::<U>(&made, &mut out.builder)?);
+                        out.rows = 0;
                     }
                     Ok(())
                 })?;
@@ -234,7 +237,8 @@ impl<T: Row> Slice<T> {
                 }
                 Ok(batches)
             }))
-        })
+        };
+        Slice::new(verb, place, Op::Narrow { input, work: Arc::new(work) })
     }
 
     /// Shows each row to `f` on its way.
@@ -298,6 +302,78 @@ impl<T: Row> Slice<T> {
                 Ok(streams::with_schema(Arc::clone(&schema), first(input, n)))
             },
         )
+    }
+}
+
+/// What [`Slice::unchosen`] gives.
+pub(super) struct Unchosen {
+    pub(super) input: Arc<Node>,
+    before: Option<Arc<dyn Select>>,
+}
+
+impl Unchosen {
+    /// Calls `each` with the number of every row of `batch` that is chosen.
+    pub(super) fn rows(
+        before: Option<&Arc<dyn Select>>,
+        batch: &RecordBatch,
+        shard: usize,
+        code: &UserCode,
+        mut each: impl FnMut(usize) -> PlanResult<()>,
+    ) -> PlanResult<()> {
+        match before {
+            None => code.call(|| (0..batch.num_rows()).try_for_each(each)),
+            Some(select) => {
+                let chosen = select.select(batch, shard)?;
+                code.call(|| chosen.set_indices().try_for_each(&mut each))
+            }
+        }
+    }
+}
+
+/// Chooses by a closure, among what was chosen before.
+struct Filter<T, F> {
+    before: Option<Arc<dyn Select>>,
+    f: F,
+    verb: &'static str,
+    place: &'static Location<'static>,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T, F> Select for Filter<T, F>
+where
+    T: Row,
+    F: for<'a> Fn(T::View<'a>, &UserCode) -> PlanResult<bool> + Send + Sync,
+{
+    fn select(&self, batch: &RecordBatch, shard: usize) -> PlanResult<BooleanBuffer> {
+        let code = UserCode { verb: self.verb, place: self.place, shard };
+        let columns = typed::columns::<T>(batch, &code)?;
+        let before = self.before.as_ref().map(|select| select.select(batch, shard)).transpose()?;
+        let mut failed = None;
+        let mut keep = |row: usize| {
+            (self.f)(T::get(&columns, row), &code).unwrap_or_else(|e| {
+                failed.get_or_insert(e);
+                false
+            })
+        };
+        let chosen = code.call(|| {
+            Ok(match &before {
+                None => BooleanBuffer::collect_bool(batch.num_rows(), keep),
+                Some(before) => {
+                    let mut chosen = BooleanBufferBuilder::new(batch.num_rows());
+                    chosen.append_n(batch.num_rows(), false);
+                    for row in before.set_indices() {
+                        if keep(row) {
+                            chosen.set_bit(row, true);
+                        }
+                    }
+                    chosen.finish()
+                }
+            })
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(chosen),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result as PlanResult;
@@ -29,6 +30,9 @@ pub(crate) struct Node {
     /// Of its rows.
     pub(crate) schema: SchemaRef,
     pub(crate) op: Op,
+    /// Set if it does nothing but choose among the rows of its input: then what reads it may choose by
+    /// itself, and rows that are left out need not be taken out of their batch.
+    pub(crate) select: Option<Arc<dyn Select>>,
 }
 
 /// What a node does.
@@ -116,6 +120,12 @@ pub(crate) trait Source: Send + Sync {
     fn run(&self) -> Option<crate::job::RunId> {
         None
     }
+}
+
+/// Chooses among the rows of a batch.
+pub(crate) trait Select: Send + Sync {
+    /// The rows that are kept.
+    fn select(&self, batch: &RecordBatch, shard: usize) -> PlanResult<BooleanBuffer>;
 }
 
 /// Changes the rows of a shard.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray};
@@ -23,26 +24,32 @@ use crate::row::Value;
 use crate::slice::node::TaskCx;
 use crate::slice::{UserCode, streams};
 
-/// Combines two values into one.
-type Combine<V> = Arc<dyn Fn(V, V) -> V + Send + Sync>;
-
 /// Reduces pairs by their first column, in one of two modes: before they are split by key, and
 /// after.
-pub(super) struct Reducing<V> {
-    combine: Combine<V>,
+pub(super) struct Reducing<V, F> {
+    combine: Arc<F>,
     pairs: SchemaRef,
+    kind: PhantomData<fn() -> V>,
 }
 
-impl<V> Clone for Reducing<V> {
+impl<V, F> Clone for Reducing<V, F> {
     fn clone(&self) -> Self {
-        Self { combine: Arc::clone(&self.combine), pairs: Arc::clone(&self.pairs) }
+        Self {
+            combine: Arc::clone(&self.combine),
+            pairs: Arc::clone(&self.pairs),
+            kind: PhantomData,
+        }
     }
 }
 
-impl<V: Value> Reducing<V> {
-    /// Of pairs with this schema.
-    pub(super) fn new(combine: Combine<V>, pairs: SchemaRef) -> Self {
-        Self { combine, pairs }
+impl<V, F> Reducing<V, F>
+where
+    V: Value,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
+    /// Of pairs with this schema, their values combined by `combine`.
+    pub(super) fn new(combine: F, pairs: SchemaRef) -> Self {
+        Self { combine: Arc::new(combine), pairs, kind: PhantomData }
     }
 
     /// The schema between the two halves: nothing but the columns of the pairs.
@@ -102,10 +109,11 @@ impl<V: Value> Reducing<V> {
     }
 
     fn function(&self, value: &Field, code: UserCode) -> Result<AggregateFunctionExpr> {
-        let function = AggregateUDF::from(Function {
+        let function = AggregateUDF::from(Function::<V, F> {
             signature: Signature::any(1, Volatility::Immutable),
             combine: Arc::clone(&self.combine),
             code,
+            kind: PhantomData,
         });
         AggregateExprBuilder::new(Arc::new(function), vec![Arc::new(Column::new(value.name(), 1))])
             .schema(Arc::clone(&self.pairs))
@@ -114,33 +122,38 @@ impl<V: Value> Reducing<V> {
     }
 }
 
-struct Function<V> {
+struct Function<V, F> {
     signature: Signature,
-    combine: Combine<V>,
+    combine: Arc<F>,
     code: UserCode,
+    kind: PhantomData<fn() -> V>,
 }
 
-impl<V> fmt::Debug for Function<V> {
+impl<V, F> fmt::Debug for Function<V, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.code.verb, self.code.place)
     }
 }
 
-impl<V> PartialEq for Function<V> {
+impl<V, F> PartialEq for Function<V, F> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.combine, &other.combine)
     }
 }
 
-impl<V> Eq for Function<V> {}
+impl<V, F> Eq for Function<V, F> {}
 
-impl<V> Hash for Function<V> {
+impl<V, F> Hash for Function<V, F> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         Arc::as_ptr(&self.combine).cast::<()>().hash(state);
     }
 }
 
-impl<V: Value> AggregateUDFImpl for Function<V> {
+impl<V, F> AggregateUDFImpl for Function<V, F>
+where
+    V: Value,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
     fn name(&self) -> &str {
         self.code.verb
     }
@@ -170,22 +183,22 @@ impl<V: Value> AggregateUDFImpl for Function<V> {
         _args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
         let combine = Arc::clone(&self.combine);
-        Ok(Box::new(Groups::<V> { values: Vec::new(), combine, code: self.code }))
+        Ok(Box::new(Groups::<V, F> { values: Vec::new(), combine, code: self.code }))
     }
 }
 
 /// One value for each key.
-struct Groups<V> {
+struct Groups<V, F> {
     values: Vec<Option<V>>,
-    combine: Combine<V>,
+    combine: Arc<F>,
     code: UserCode,
 }
 
-impl<V: Value> Groups<V> {
+impl<V: Value, F: Fn(V, V) -> V> Groups<V, F> {
     fn add(&mut self, values: &ArrayRef, groups: &[usize], total: usize) -> Result<()> {
         self.values.resize_with(total, || None);
         let column = V::column(values, None).map_err(|e| self.code.mismatch(&e))?;
-        let (held, combine) = (&mut self.values, &self.combine);
+        let (held, combine) = (&mut self.values, self.combine.as_ref());
         self.code.call(|| {
             for (row, group) in groups.iter().enumerate() {
                 let value = V::to_owned(V::get(&column, row));
@@ -211,7 +224,11 @@ impl<V: Value> Groups<V> {
     }
 }
 
-impl<V: Value> GroupsAccumulator for Groups<V> {
+impl<V, F> GroupsAccumulator for Groups<V, F>
+where
+    V: Value,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
     fn update_batch(
         &mut self,
         values: &[ArrayRef],

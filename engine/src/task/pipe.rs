@@ -150,7 +150,7 @@ impl Host {
 
 fn decoded(
     blocks: impl Stream<Item = Result<(Bytes, u32)>> + Send + 'static,
-    mut decoder: Decoder,
+    decoder: Decoder,
     at: StoredAt,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
     blocks.map(move |block| {

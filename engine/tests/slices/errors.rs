@@ -13,6 +13,7 @@ cases![
     a_shard_that_is_not_there,
     rows_that_are_not_what_they_seem,
     a_func_that_builds_something_else_each_time,
+    nobody_takes_a_part_of_a_shard_for_all_of_it,
 ];
 
 #[bigslice::func]
@@ -176,4 +177,21 @@ async fn a_func_that_builds_something_else_each_time(world: &World) {
         assert!(error.contains("\"map\"") && error.contains("\"filter\""), "{error}");
         assert!(error.contains("errors.rs:"), "{error}");
     }
+}
+
+#[bigslice::func]
+fn cut_short(path: String) -> Slice<u64> {
+    Slice::const_(1, 0..20_000u64)
+        .try_map(|n| if n == 15_000 { Err("cut short") } else { Ok(n) })
+        .for_each_shard(move |_, rows| {
+            let n = rows.count() as u64;
+            std::fs::write(&path, "all of it").map(|()| n)
+        })
+}
+
+async fn nobody_takes_a_part_of_a_shard_for_all_of_it(world: &World) {
+    let path = world.path("whole");
+    let error = world.error(cut_short(path.clone())).await.to_string();
+    assert!(error.starts_with("try_map at ") && error.ends_with("cut short"), "{error}");
+    assert!(!std::path::Path::new(&path).exists(), "a part was taken for the whole");
 }

@@ -20,6 +20,8 @@ cases![
     structs_with_strings_and_options,
     samples_are_the_same_again,
     map_values_and_key_by,
+    shards_as_iterators,
+    one_row_for_each_shard,
 ];
 
 #[bigslice::func]
@@ -223,4 +225,61 @@ async fn map_values_and_key_by(world: &World) {
     assert_eq!(found[3].0, "h1");
     assert_eq!(found[3].1, Visit { url: "h1/3".to_owned(), ms: Some(3) });
     assert_eq!(world.sorted(times()).await, [("h0".to_owned(), 20), ("h1".to_owned(), 25)]);
+}
+
+#[bigslice::func]
+fn gaps() -> Slice<(u64, i64)> {
+    let rows = Slice::const_(3, (0..20_000i64).map(|n| n * n % 1009));
+    rows.map_partitions(|shard, rows| {
+        let mut before = 0;
+        rows.map(move |n| {
+            let gap = n - before;
+            before = n;
+            (shard as u64, gap)
+        })
+    })
+}
+
+#[bigslice::func]
+fn firsts() -> Slice<i64> {
+    Slice::const_(3, 0..30_000i64).map_partitions(|_, rows| rows.take(2))
+}
+
+async fn shards_as_iterators(world: &World) {
+    let found = world.shards(gaps()).await;
+    for (shard, rows) in found.iter().enumerate() {
+        let sum: i64 = rows.iter().map(|(_, gap)| gap).sum();
+        assert!(rows.iter().all(|(from, _)| *from == shard as u64));
+        let end = [6667, 13334, 20_000][shard] - 1;
+        assert_eq!(sum, end * end % 1009, "shard {shard}");
+    }
+    assert_eq!(world.rows(firsts()).await, [0, 1, 10_000, 10_001, 20_000, 20_001]);
+}
+
+#[bigslice::func]
+fn written(folder: String, bad: usize) -> Slice<(String, u64)> {
+    Slice::const_(4, 0..1000u64).for_each_shard(move |shard, rows| {
+        if shard == bad {
+            return Err(format!("shard {shard} is not to be written"));
+        }
+        let path = format!("{folder}/{shard}");
+        let text: String = rows.map(|n| format!("{n}\n")).collect();
+        std::fs::write(&path, &text).map_err(|e| e.to_string())?;
+        Ok((path, text.lines().count() as u64))
+    })
+}
+
+async fn one_row_for_each_shard(world: &World) {
+    let folder = world.path("written");
+    std::fs::create_dir(&folder).unwrap();
+    let found = world.rows(written(folder.clone(), 9)).await;
+    assert_eq!(found.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [250; 4]);
+    let text: String =
+        found.iter().map(|(path, _)| std::fs::read_to_string(path).unwrap()).collect();
+    assert!(text.lines().map(|line| line.parse::<u64>().unwrap()).eq(0..1000));
+    let error = world.error(written(folder, 2)).await.to_string();
+    assert!(
+        error.contains("for_each_shard at") && error.ends_with("shard 2 is not to be written"),
+        "{error}"
+    );
 }

@@ -1,0 +1,170 @@
+//! Verbs that hand a whole shard to the user's code: on a thread of its own, as iterators.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Result as PlanResult;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use futures::StreamExt;
+use tokio::sync::mpsc::Receiver;
+
+use crate::row::Row;
+use crate::slice::node::TaskCx;
+use crate::slice::{Slice, UserCode, typed};
+
+/// Batches between the task and the user's thread, in either direction.
+const BATCHES_AHEAD_MAX: usize = 2;
+
+/// The rows of a shard, one by one. They end where the shard ends. Where it cannot be read on, the call
+/// that they were given to is unwound: nobody takes a part of a shard for all of it.
+#[derive(Debug)]
+pub struct Rows<T: Row> {
+    /// Closed without `Next::End` where the shard cannot be read on.
+    batches: Receiver<Next>,
+    now: Option<(T::Columns, usize)>,
+    row: usize,
+    ended: bool,
+    code: UserCode,
+    kind: PhantomData<fn() -> T>,
+}
+
+/// What the thread of the user's code is sent.
+#[derive(Debug)]
+enum Next {
+    Batch(RecordBatch),
+    End,
+}
+
+impl<T: Row> Iterator for Rows<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        loop {
+            if let Some((columns, rows)) = &self.now
+                && self.row < *rows
+            {
+                self.row += 1;
+                return Some(T::to_owned(T::get(columns, self.row - 1)));
+            }
+            let batch = match self.batches.blocking_recv() {
+                Some(Next::Batch(batch)) => batch,
+                Some(Next::End) => {
+                    self.ended = true;
+                    return None;
+                }
+                None if self.ended => return None,
+                None => std::panic::resume_unwind(Box::new("the shard cannot be read on")),
+            };
+            self.row = 0;
+            // The batches of a slice of `T` were checked when they were made.
+            self.now = Some((typed::columns::<T>(&batch, &self.code).ok()?, batch.num_rows()));
+        }
+    }
+}
+
+impl<T: Row> Slice<T> {
+    /// Makes the rows of each shard others, by one call for each shard with all of its rows.
+    ///
+    /// Shards stay; order is what `f` makes of it. `f` runs on a thread of its own, where it may wait for what
+    /// it likes; its rows go on while it runs. It is called again for a shard that is lost.
+    #[track_caller]
+    pub fn map_partitions<U, I, F>(self, f: F) -> Slice<U>
+    where
+        U: Row,
+        I: IntoIterator<Item = U>,
+        F: Fn(usize, Rows<T>) -> I + Send + Sync + 'static,
+    {
+        self.by_shard("map_partitions", Location::caller(), move |shard, rows, _, give| {
+            f(shard, rows).into_iter().try_for_each(|row| give(&row))
+        })
+    }
+
+    /// Calls `f` for each shard with all of its rows; the slice is what it returned, one row for each
+    /// shard. An error ends the run.
+    ///
+    /// For what is to be done with rows outside: writing a file, sending a request. `f` runs on a thread of
+    /// its own. After a machine was lost it may be called again for a shard that it was called for
+    /// before: it must not matter whether that is done once or twice.
+    #[track_caller]
+    pub fn for_each_shard<U, E, F>(self, f: F) -> Slice<U>
+    where
+        U: Row,
+        E: fmt::Display,
+        F: Fn(usize, Rows<T>) -> Result<U, E> + Send + Sync + 'static,
+    {
+        self.by_shard("for_each_shard", Location::caller(), move |shard, rows, code, give| {
+            give(&f(shard, rows).map_err(|e| code.failed(e))?)
+        })
+    }
+
+    fn by_shard<U, F>(self, verb: &'static str, place: &'static Location<'static>, f: F) -> Slice<U>
+    where
+        U: Row,
+        F: Fn(usize, Rows<T>, &UserCode, &mut dyn FnMut(&U) -> PlanResult<()>) -> PlanResult<()>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (f, schema) = (Arc::new(f), typed::schema::<U>());
+        self.narrow(verb, place, move |mut input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let batch_rows = cx.context.session_config().batch_size().max(1);
+            let (f, schema) = (Arc::clone(&f), Arc::clone(&schema));
+            let mut made =
+                RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD_MAX);
+            let (sender, batches) = tokio::sync::mpsc::channel(BATCHES_AHEAD_MAX);
+            let out = made.tx();
+            let broken = Arc::new(AtomicBool::new(false));
+            let of = Arc::clone(&broken);
+            made.spawn(async move {
+                while let Some(next) = input.next().await {
+                    let checked = next.and_then(|batch| {
+                        typed::columns::<T>(&batch, &code)?;
+                        Ok(batch)
+                    });
+                    // Told before the channel closes.
+                    let batch = checked.inspect_err(|_| of.store(true, Ordering::Release))?;
+                    if sender.send(Next::Batch(batch)).await.is_err() {
+                        return Ok(()); // It wants no more.
+                    }
+                }
+                // Nobody waits for the end: then it was not wanted.
+                drop(sender.send(Next::End).await);
+                Ok(())
+            });
+            made.spawn_blocking(move || {
+                let rows =
+                    Rows { batches, now: None, row: 0, ended: false, code, kind: PhantomData };
+                let mut builder = U::builder(0);
+                let mut held = 0;
+                let mut give = |row: &U| {
+                    U::append(&mut builder, row.view());
+                    held += 1;
+                    if held == batch_rows {
+                        held = 0;
+                        let batch = typed::batch::<U>(&schema, &mut builder)?;
+                        // Nobody reads any more: then nobody misses it.
+                        drop(out.blocking_send(Ok(batch)));
+                    }
+                    Ok(())
+                };
+                match code.call(|| f(code.shard, rows, &code, &mut give)) {
+                    // What broke it says so itself.
+                    Err(_) if broken.load(Ordering::Acquire) => return Ok(()),
+                    outcome => outcome?,
+                }
+                if held > 0 {
+                    let batch = typed::batch::<U>(&schema, &mut builder)?;
+                    drop(out.blocking_send(Ok(batch)));
+                }
+                Ok(())
+            });
+            Ok(made.build())
+        })
+    }
+}
