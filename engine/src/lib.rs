@@ -32,6 +32,43 @@
 //! 7. **When a machine is lost** [`run`] decides: the attempt is repeated on the machines that
 //!    are left, and the user sees a line in the log; or, when rows were given out, an error
 //!    ([`Error`], in [`words`] of a user).
+//!
+//! # The life of a run
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use bigslice::prelude::*;
+//!
+//! #[derive(Row)]
+//! struct Visit {
+//!     url: String,
+//!     ms: i64,
+//! }
+//!
+//! #[bigslice::func]
+//! fn slow_hosts(visits: Vec<(String, i64)>, cutoff_ms: i64) -> Slice<(String, u64)> {
+//!     Slice::const_(4, visits.into_iter().map(|(url, ms)| Visit { url, ms }))
+//!         .filter(move |v| v.ms > cutoff_ms)
+//!         .map(|v| (v.url.split('/').next().unwrap_or_default().to_owned(), 1))
+//!         .reduce(|a, b| a + b)
+//! }
+//!
+//! let session = Session::builder().build().await?; // or .workers(4)
+//! let visits = vec![("a.org/x".to_owned(), 900), ("a.org/y".to_owned(), 700)];
+//! let hosts = session.run(slow_hosts(visits, 500)).await?;
+//! session.register("hosts", &hosts)?;
+//! assert_eq!(hosts.collect().await?, [("a.org".to_owned(), 2)]);
+//! # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+//! ```
+//!
+//! 1. **Describe.** Verbs make the nodes of a [`slice`](mod@slice); a [`func`](mod@func) that holds them can be called by
+//!    every process.
+//! 2. **Cut.** [`task`] cuts the tree where rows move, on the driver and on each worker alike.
+//! 3. **Schedule.** A [`job`] sends each task, one for each shard of a stage, to a machine with room, and
+//!    has again computed what is lost.
+//! 4. **Store.** A task pipes its inputs through its verbs into a file of [`shard`]s; whoever
+//!    needs them reads them over Flight and verifies them before decoding.
+//! 5. **Read.** A [`Run`] knows where the result is.
 
 #![cfg_attr(
     doc,

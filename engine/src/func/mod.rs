@@ -13,7 +13,7 @@
 //! ```
 //!
 //! * [`invocation`]: what calling a func gives, and how arguments are encoded;
-//! * [`registry`]: all funcs of this binary;
+//! * [`registry`](mod@registry): all funcs of this binary;
 //! * [`steps`]: what a func has built, verb by verb, so that two builds can be compared.
 
 mod invocation;
