@@ -2,8 +2,9 @@
 //! Made by [`SessionBuilder`]; hands each statement, parsed and planned, to
 //! [`Query`].
 //!
-//! Shutting down, in order: no new query is let in; the fleet stops its machines; the last clone
-//! of the session drops the context, then the threads that compute.
+//! Shutting down, in order: no new query is let in; the fleet stops its machines; what runs have
+//! stored here is removed; the last clone of the session drops the context, then the threads that
+//! compute.
 
 use std::fmt;
 use std::sync::Arc;
@@ -60,6 +61,12 @@ pub(crate) struct Inner {
     pub(crate) queries: Arc<Semaphore>,
     pub(crate) config: Config,
     pub(crate) cpu: Cpu,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.host.close();
+    }
 }
 
 impl fmt::Debug for Session {
@@ -250,6 +257,7 @@ impl Session {
         if let Some(fleet) = &self.inner.fleet {
             fleet.shutdown().await;
         }
+        self.inner.host.close();
     }
 }
 

@@ -87,6 +87,11 @@ impl Host {
         self.store.discard(run);
     }
 
+    /// Removes everything that is stored: the session is over.
+    pub(crate) fn close(&self) {
+        self.store.close();
+    }
+
     /// Runs a task to its end.
     pub(crate) async fn task(self: &Arc<Self>, request: TaskRequest) -> PlanResult<TaskReply> {
         let plan = self.plan(&request)?;

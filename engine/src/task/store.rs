@@ -77,6 +77,17 @@ impl Store {
         found.ok_or_else(|| missing(at, "it is not there"))
     }
 
+    /// Removes a folder of its own, with all that is in it: tasks that were aborted may hold on to the
+    /// store for a moment longer than their session.
+    pub(crate) fn close(&self) {
+        if let Folder::Own { made, .. } = &self.folder
+            && let Some(folder) = made.get()
+            && let Err(error) = folder.remove()
+        {
+            tracing::warn!(%error, "could not remove the folder of stored shards");
+        }
+    }
+
     /// Forgets a run.
     pub(crate) fn discard(&self, run: RunId) {
         self.stored.write().retain(|(of, ..), _| *of != run);
