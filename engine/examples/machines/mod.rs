@@ -1,6 +1,6 @@
 //! The flags that all examples share: where the work is done, and how much memory it may use.
 
-use bigslice::{Result, Session};
+use bigslice::{Result, Session, SessionBuilder};
 use clap::Args;
 
 /// Where the work is done.
@@ -18,11 +18,16 @@ pub(crate) struct Machines {
 impl Machines {
     /// A session on these machines.
     pub(crate) async fn session(&self) -> Result<Session> {
-        let mut builder = Session::builder().workers(self.workers);
-        if let Some(bytes) = self.memory_limit {
-            builder = builder.memory_limit(bytes);
+        self.builder().build().await
+    }
+
+    /// What such a session is built from, for whoever has more to say about it.
+    pub(crate) fn builder(&self) -> SessionBuilder {
+        let builder = Session::builder().workers(self.workers);
+        match self.memory_limit {
+            Some(bytes) => builder.memory_limit(bytes),
+            None => builder,
         }
-        builder.build().await
     }
 }
 

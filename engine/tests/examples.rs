@@ -1,0 +1,175 @@
+//! The examples as their users have them: programs, run in one process and on two workers, with what
+//! they print and what they leave behind.
+//!
+//! `cargo test` builds them before this; `cargo test --test examples` alone does not.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// Where each of them runs.
+const WORKERS: [&str; 2] = ["--workers=0", "--workers=2"];
+
+/// What a program came to.
+#[derive(Debug)]
+struct Outcome {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// A folder to run in, and one for temporary files that must be empty in the end.
+struct Place {
+    folder: TempDir,
+    temp: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap(), temp: TempDir::new().unwrap() }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), text).unwrap();
+    }
+
+    /// Runs an example to its end.
+    fn run(&self, example: &str, arguments: &[&str]) -> Outcome {
+        let program = program(example);
+        #[expect(clippy::disallowed_methods, reason = "the program under test is a process")]
+        let output = Command::new(&program)
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("TMPDIR", self.temp.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|e| panic!("{}: {e}; build the examples first", program.display()));
+        let left: Vec<_> = fs::read_dir(self.temp.path()).unwrap().collect();
+        assert!(left.is_empty(), "{example} left behind {left:?}");
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Outcome { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// What an example that ends well prints.
+    fn prints(&self, example: &str, arguments: &[&str]) -> String {
+        let outcome = self.run(example, arguments);
+        assert_eq!((outcome.code, outcome.err.as_str()), (Some(0), ""), "{outcome:?}");
+        outcome.out
+    }
+}
+
+/// Tests lie in `deps`, examples in the folder beside it.
+fn program(example: &str) -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let built = this.parent().and_then(Path::parent).unwrap();
+    built.join("examples").join(example).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+#[test]
+fn wordcount_prints_the_most_frequent_words() {
+    let place = Place::new();
+    place.write("a.txt", "the cat and the dog\n\n  the   end");
+    place.write("b.txt", "and the\tcat\r\nand\n");
+    for workers in WORKERS {
+        let arguments = [workers, "--top", "3", "a.txt", "b.txt"];
+        let right = "       4 the\n       3 and\n       2 cat\n";
+        assert_eq!(place.prints("wordcount", &arguments), right);
+        // There are no more than five.
+        assert_eq!(place.prints("wordcount", &[workers, "a.txt", "b.txt"]).lines().count(), 5);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let place = Place::new();
+    place.write("a.txt", "a");
+    for workers in WORKERS {
+        let outcome = place.run("wordcount", &[workers, "a.txt", "b.txt"]);
+        assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""));
+        let (begin, rest) = outcome.err.split_once(", shard 1: ").unwrap();
+        assert!(begin.starts_with("Error: reader at engine/examples/wordcount.rs:"), "{begin}");
+        assert_eq!(rest, "b.txt: No such file or directory (os error 2)\n");
+    }
+}
+
+#[test]
+fn urls_counts_domains_and_writes_each_shard() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("events")).unwrap();
+    place.write(
+        "events/1.export.CSV",
+        "1\tx\thttps://www.a.org/1\n2\ty\thttp://b.org:8080\n3\tno address\n\n",
+    );
+    place.write("events/2.tsv", "4\thttp://a.org?at=http://c.org\r\n5\thttps://me@a.org#end");
+    place.write("events/3.txt", "6\thttps://not.read/");
+    for workers in WORKERS {
+        let out = format!("out{workers}");
+        let printed = place.prints("urls", &[workers, "--out", &out, "events"]);
+        assert_eq!(printed, "       3 a.org\n       1 b.org\n");
+        let parts = ["part-0000.tsv", "part-0001.tsv"];
+        assert_eq!(fs::read_dir(place.path().join(&out)).unwrap().count(), parts.len());
+        let texts = parts.map(|part| fs::read_to_string(place.path().join(&out).join(part)));
+        let mut lines: Vec<String> = texts
+            .iter()
+            .flat_map(|text| text.as_ref().unwrap().lines().map(str::to_owned))
+            .collect();
+        lines.sort();
+        assert_eq!(lines, ["a.org\t3", "b.org\t1"]);
+        // One file is a table as well.
+        let one = place.prints("urls", &[workers, "--top", "1", "events/2.tsv"]);
+        assert_eq!(one, "       2 a.org\n");
+    }
+}
+
+#[test]
+fn urls_says_what_it_cannot_list() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("empty")).unwrap();
+    let outcome = place.run("urls", &["empty"]);
+    assert_eq!(outcome.err, "Error: there is no file that ends in .tsv or .csv in empty\n");
+    let outcome = place.run("urls", &["none"]);
+    assert!(outcome.err.starts_with("Error: cannot read none\n"), "{outcome:?}");
+    assert_eq!(outcome.code, Some(1));
+}
+
+#[test]
+fn slicer_checks_its_shuffles() {
+    let place = Place::new();
+    for workers in WORKERS {
+        for (work, shards, keys, rows) in [
+            ("reduce", "3", "1000", 3000),
+            ("reduce", "1", "1", 1),
+            ("cogroup", "3", "1001", 4506),
+            ("cogroup", "5", "2", 15),
+        ] {
+            let arguments = [work, workers, "--shards", shards, "--keys", keys, "--times", "2"];
+            let printed = place.prints("slicer", &arguments);
+            let begin = format!("ok {work}: {rows} rows in ");
+            assert_eq!(printed.lines().filter(|line| line.starts_with(&begin)).count(), 2);
+            assert_eq!(printed.lines().count(), 2, "{printed}");
+        }
+        let arguments = ["memiter", workers, "--iterations", "12", "--bytes", "16K"];
+        let printed = place.prints("slicer", &arguments);
+        assert!(printed.starts_with("ok memiter: 6656 rows in "), "{printed}");
+    }
+}
+
+#[test]
+fn slicer_reduces_within_a_limit() {
+    let place = Place::new();
+    let arguments = ["reduce", "--workers=2", "--shards=4", "--keys=200000", "--memory-limit=128M"];
+    let printed = place.prints("slicer", &arguments);
+    assert!(printed.starts_with("ok reduce: 800000 rows in "), "{printed}");
+    let outcome = place.run("slicer", &["reduce", "--memory-limit", "1K"]);
+    assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""));
+    assert!(outcome.err.starts_with("a memory limit of 0 MiB is too small"), "{outcome:?}");
+}
