@@ -89,6 +89,8 @@ mod cut;
 mod error;
 mod explain;
 mod func;
+#[cfg(doctest)]
+mod guide;
 mod head;
 mod job;
 mod memory;

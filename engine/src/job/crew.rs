@@ -2,10 +2,11 @@
 //! have at a time and what became of one that failed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bigslice_cluster::Fleet;
+use bigslice_flight::Channels;
 use datafusion::error::DataFusionError;
 use url::Url;
 
@@ -100,28 +101,35 @@ pub(super) async fn wait_for_machines(session: &Inner) -> Result<()> {
     })
 }
 
-/// Runs one task in one place.
+/// Runs one task in one place. It does not hold the session meanwhile: one that is dropped ends at
+/// once, and its tasks after it.
 pub(super) async fn run(
-    session: &Arc<Inner>,
+    session: &Weak<Inner>,
     place: &Place,
     request: TaskRequest,
 ) -> Result<TaskReply, Trouble> {
+    let held = || session.upgrade().ok_or(Trouble::Failed(Error::Closed));
     let outcome = match place {
-        Place::Here => session.host.task(request).await,
-        Place::Machine(_, url) => on_machine(session, url, &request).await,
+        Place::Here => {
+            let host = Arc::clone(&held()?.host);
+            host.task(request).await
+        }
+        Place::Machine(_, url) => {
+            let channels = held()?.channels.clone();
+            on_machine(channels, url, &request).await
+        }
     };
     match outcome {
         Ok(reply) => Ok(reply),
-        Err(error) => Err(judge(session, place, &error).await),
+        Err(error) => Err(judge(&*held()?, place, &error).await),
     }
 }
 
 async fn on_machine(
-    session: &Inner,
+    channels: Option<Channels>,
     url: &Url,
     request: &TaskRequest,
 ) -> Result<TaskReply, DataFusionError> {
-    let channels = session.channels.as_ref();
     let channels = channels.ok_or_else(|| Error::internal("a machine without a fleet"))?;
     let reply = channels.run_task(url, encode(request)?).await?;
     Ok(decode(&reply)?)

@@ -214,7 +214,7 @@ impl Job {
             let Some(place) = running.crew.free(session) else { break };
             let attempt = schedule.started(id);
             let request = self.request(session, schedule, id, attempt, given)?;
-            let (of, at) = (Arc::clone(session), place.clone());
+            let (of, at) = (Arc::downgrade(session), place.clone());
             let handle = running.tasks.spawn_on(
                 async move {
                     let outcome = crew::run(&of, &at, request).await;

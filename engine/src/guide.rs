@@ -1,0 +1,17 @@
+//! The user's guide in `docs/`, read by rustdoc alone: its examples are compiled and run as tests of
+//! this crate.
+
+#[doc = include_str!("../../docs/pipeline.md")]
+mod pipeline {}
+
+#[doc = include_str!("../../docs/rows.md")]
+mod rows {}
+
+#[doc = include_str!("../../docs/verbs.md")]
+mod verbs {}
+
+#[doc = include_str!("../../docs/runs.md")]
+mod runs {}
+
+#[doc = include_str!("../../docs/testing.md")]
+mod testing {}
