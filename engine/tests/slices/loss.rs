@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
 
 const SHARDS: usize = 12;
 
-/// Each task of the first stage leaves a file, and the task of shard 5 waits for another.
+/// Each task of the first stage leaves a file and takes a moment, so that a kill finds others running.
 #[bigslice::func]
 fn slow(folder: String) -> Slice<(u64, u64)> {
     Slice::reader(SHARDS, move |shard| {
