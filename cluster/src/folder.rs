@@ -8,9 +8,9 @@
 //!
 //! Whoever lives holds a lock (`flock`) on its folder, and the system drops the lock with the
 //! process, so a folder whose lock is free is nobody's. A driver that ends removes everything. If it
-//! was killed, each of its workers removes its own folder and whatever is nobody's, so the last one
-//! takes the session's folder with it. What even that misses (all were killed at once), the next
-//! driver finds and removes.
+//! was killed, its [`Janitor`] removes the session's folder, and each of its workers its own folder and
+//! whatever is nobody's. What even that misses (all were killed at once), the next driver finds and
+//! removes.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::identity::{MachineName, SessionId};
+use crate::janitor::Janitor;
 
 /// Begins the name of every session's folder.
 const PREFIX: &str = "bigslice-";
@@ -40,6 +41,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct SessionFolder {
     path: PathBuf,
     _lock: File,
+    /// Dropped after the folder was removed, so that it finds nothing to do.
+    _janitor: Option<Janitor>,
 }
 
 impl SessionFolder {
@@ -55,7 +58,8 @@ impl SessionFolder {
             // Between these lines another driver's sweep may take the folder for a dead one's.
             match claim(&path) {
                 Ok(Some(lock)) => {
-                    let folder = Self { path, _lock: lock };
+                    let janitor = Janitor::for_folder(&path);
+                    let folder = Self { path, _lock: lock, _janitor: janitor };
                     folder.machine(&MachineName::driver())?;
                     return Ok(folder);
                 }

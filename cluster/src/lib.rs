@@ -35,6 +35,7 @@ mod fleet;
 mod folder;
 mod identity;
 mod in_process;
+mod janitor;
 mod keeper;
 mod lease;
 mod local;

@@ -7,7 +7,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -41,16 +42,26 @@ impl Place {
         fs::write(self.path().join(name), text).unwrap();
     }
 
-    /// Runs an example to its end.
-    fn run(&self, example: &str, arguments: &[&str]) -> Outcome {
-        let program = program(example);
+    /// An example, to be started in the folder.
+    fn command(&self, example: &str, arguments: &[&str]) -> Command {
         #[expect(clippy::disallowed_methods, reason = "the program under test is a process")]
-        let output = Command::new(&program)
+        let mut command = Command::new(program(example));
+        command
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
             .env("TMPDIR", self.temp.path())
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs an example to its end.
+    fn run(&self, example: &str, arguments: &[&str]) -> Outcome {
+        let program = program(example);
+        let output = self
+            .command(example, arguments)
             .output()
             .unwrap_or_else(|e| panic!("{}: {e}; build the examples first", program.display()));
         let left: Vec<_> = fs::read_dir(self.temp.path()).unwrap().collect();
@@ -172,4 +183,45 @@ fn slicer_reduces_within_a_limit() {
     let outcome = place.run("slicer", &["reduce", "--memory-limit", "1K"]);
     assert_eq!((outcome.code, outcome.out.as_str()), (Some(1), ""));
     assert!(outcome.err.starts_with("a memory limit of 0 MiB is too small"), "{outcome:?}");
+}
+
+#[test]
+fn of_a_killed_program_nothing_is_left() {
+    let place = Place::new();
+    for workers in WORKERS {
+        // It would run for hours.
+        let arguments = ["reduce", workers, "--shards=8", "--keys=100000", "--times=1000000"];
+        let mut running = Running(place.command("slicer", &arguments).spawn().unwrap());
+        let files = |under: &Path| walk(under).iter().filter(|path| path.is_file()).count();
+        running.until("stored shards", || files(place.temp.path()) > 8);
+        running.0.kill().unwrap();
+        running.until("an empty folder", || fs::read_dir(place.temp.path()).unwrap().count() == 0);
+    }
+}
+
+/// A program that is killed at the end of the test.
+struct Running(Child);
+
+impl Running {
+    fn until(&mut self, what: &str, mut reached: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !reached() {
+            assert!(Instant::now() < deadline, "{what}: {:?}", self.0.try_wait());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// All that is below a folder, which may change meanwhile.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| [vec![path.clone()], walk(&path)].concat()).collect()
 }

@@ -20,7 +20,12 @@ const END_DEADLINE: Duration = Duration::from_secs(15);
 /// The lease of local machines, and time for them to act on it.
 const LEASE_DEADLINE: Duration = Duration::from_secs(10 + 10);
 
-/// A driver with two workers, in the middle of a query.
+/// Two machines that are processes, and two within the driver; each with how many processes the driver then
+/// starts at least: in the second case the one that waits for its end.
+const WORKERS: (&str, usize) = ("local:2", 2);
+const IN_PROCESS: (&str, usize) = ("in-process:2", 1);
+
+/// A driver with two machines, in the middle of a query.
 struct Running {
     driver: Child,
     all: Vec<Process>,
@@ -28,12 +33,12 @@ struct Running {
 }
 
 impl Running {
-    async fn start() -> Self {
+    async fn start((system, processes): (&str, usize)) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let driver = bigsql(folder.path(), &["--workers", "2", "-c", ENDLESS]).spawn();
+        let driver = bigsql(folder.path(), &["--system", system, "-c", ENDLESS]).spawn();
         let driver = driver.expect("the program");
         let id = driver.id();
-        until(START_DEADLINE, "two workers", || async { started_by(id).len() >= 2 }).await;
+        until(START_DEADLINE, "machines", || async { started_by(id).len() >= processes }).await;
         let mut all = started_by(id);
         all.extend(Process::of(id));
         // A quarter of a second of work is more than starting takes: the query runs.
@@ -88,46 +93,50 @@ impl Drop for Running {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_ctrl_c_nothing_is_left() {
-    let running = Running::start().await;
+    let running = Running::start(WORKERS).await;
     running.tell(Signal::INT);
     assert_eq!(running.check(END_DEADLINE).await, Some(130));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_sigterm_nothing_is_left() {
-    let running = Running::start().await;
+    let running = Running::start(WORKERS).await;
     running.tell(Signal::TERM);
     assert_eq!(running.check(END_DEADLINE).await, Some(143));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_closed_terminal_nothing_is_left() {
-    let running = Running::start().await;
+    let running = Running::start(WORKERS).await;
     running.tell(Signal::HUP);
     assert_eq!(running.check(END_DEADLINE).await, Some(129));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_kill_9_of_the_driver_nothing_is_left() {
-    let running = Running::start().await;
+    let running = Running::start(WORKERS).await;
     running.tell(Signal::KILL);
     assert_eq!(running.check(LEASE_DEADLINE).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_stopped_driver_no_worker_is_left() {
-    let running = Running::start().await;
-    running.tell(Signal::STOP);
-    let workers: Vec<_> =
-        running.all.iter().filter(|p| p.pid != running.driver.id()).cloned().collect();
-    assert!(workers.len() >= 2);
-    until_gone(&workers, LEASE_DEADLINE).await;
+async fn after_kill_9_of_a_driver_without_workers_nothing_is_left() {
+    let running = Running::start(IN_PROCESS).await;
     running.tell(Signal::KILL);
-    // It held its folder to the end, and nobody is left to remove it but the next driver.
-    let driver = Process::of(running.driver.id()).into_iter().collect::<Vec<_>>();
-    until_gone(&driver, END_DEADLINE).await;
-    let next = bigsql(running.folder.path(), &["--workers", "1", "-c", "select 1"]).output();
-    assert!(next.expect("the program").status.success());
+    assert_eq!(running.check(END_DEADLINE).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_stopped_driver_no_worker_is_left() {
+    let running = Running::start(WORKERS).await;
+    running.tell(Signal::STOP);
+    // The third waits for the driver's end, and it has not ended.
+    let of = running.driver.id();
+    let started = || started_by(of).iter().filter(|process| process.is_alive()).count();
+    assert!(started() >= 3);
+    until(LEASE_DEADLINE, "the end of the workers", || async { started() == 1 }).await;
+    assert!(!Running::left(&running.folder).is_empty(), "the driver holds its folder");
+    running.tell(Signal::KILL);
     running.check(END_DEADLINE).await;
 }
 
