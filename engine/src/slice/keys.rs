@@ -1,16 +1,19 @@
 //! Keys: the first column of a slice of pairs, whatever its type. What makes two keys the same is
-//! decided here, once, for hashing, sorting and comparing: floats are ordered totally and every NaN is
-//! the same; a null is a key of its own.
+//! decided here, once, for hashing, sorting and comparing: every NaN is the same key, and so are the two
+//! zeros; a null is a key of its own.
 
+use std::ops::Neg;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float16Array, Float32Array, Float64Array, StructArray,
+    Array, ArrayRef, ArrowNativeTypeOp, AsArray, BooleanArray, FixedSizeListArray, ListArray,
+    StructArray,
 };
 use datafusion::arrow::compute::{SortOptions, is_not_null, nullif};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type,
 };
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
@@ -24,45 +27,69 @@ pub(super) const ORDER: SortOptions = SortOptions { descending: false, nulls_fir
 /// keys of a shard would fall into the same buckets of a table.
 const SEED: u64 = 0xb165_11ce_0000_0001;
 
-/// The same keys with every NaN the same NaN.
+/// The same keys, with every NaN the same NaN and no negative zero, also within structs and lists.
+///
+/// GROUP BY, hashes and sorting each have an idea of their own about these; on canonical keys they agree.
 pub(super) fn canonical(keys: &ArrayRef) -> ArrayRef {
     match keys.data_type() {
-        DataType::Float64 => {
-            let floats = keys.as_primitive::<Float64Type>();
-            if !floats.values().iter().any(|x| x.is_nan()) {
-                return Arc::clone(keys);
-            }
-            let same: Float64Array = floats.unary(|x| if x.is_nan() { f64::NAN } else { x });
-            Arc::new(same)
-        }
-        DataType::Float32 => {
-            let floats = keys.as_primitive::<Float32Type>();
-            if !floats.values().iter().any(|x| x.is_nan()) {
-                return Arc::clone(keys);
-            }
-            let same: Float32Array = floats.unary(|x| if x.is_nan() { f32::NAN } else { x });
-            Arc::new(same)
-        }
-        DataType::Float16 => {
-            let floats = keys.as_primitive::<Float16Type>();
-            let same: Float16Array = floats.unary(|x| if x.is_nan() { F16::NAN } else { x });
-            Arc::new(same)
-        }
+        DataType::Float64 => floats::<Float64Type>(keys, f64::NAN, 0.0),
+        DataType::Float32 => floats::<Float32Type>(keys, f32::NAN, 0.0),
+        DataType::Float16 => floats::<Float16Type>(keys, F16::NAN, F16::ZERO),
         DataType::Struct(fields) => {
             let parts = keys.as_struct();
             let columns: Vec<ArrayRef> = parts.columns().iter().map(canonical).collect();
-            let unchanged = columns.iter().zip(parts.columns()).all(|(a, b)| Arc::ptr_eq(a, b));
-            if unchanged {
-                return Arc::clone(keys);
-            }
-            let nulls = parts.nulls().cloned();
-            match StructArray::try_new(fields.clone(), columns, nulls) {
-                Ok(same) => Arc::new(same),
-                // Parts of the same types and lengths always fit.
-                Err(_) => Arc::clone(keys),
-            }
+            let changed = columns.iter().zip(parts.columns()).any(|(a, b)| !Arc::ptr_eq(a, b));
+            let nulls = || parts.nulls().cloned();
+            rebuilt(keys, changed, || StructArray::try_new(fields.clone(), columns, nulls()))
+        }
+        DataType::List(item) => {
+            let list = keys.as_list::<i32>();
+            let items = canonical(list.values());
+            let changed = !Arc::ptr_eq(&items, list.values());
+            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            rebuilt(keys, changed, || ListArray::try_new(Arc::clone(item), offsets, items, nulls))
+        }
+        DataType::FixedSizeList(item, size) => {
+            let list = keys.as_fixed_size_list();
+            let items = canonical(list.values());
+            let changed = !Arc::ptr_eq(&items, list.values());
+            let (item, nulls) = (Arc::clone(item), list.nulls().cloned());
+            rebuilt(keys, changed, || FixedSizeListArray::try_new(item, *size, items, nulls))
         }
         _ => Arc::clone(keys),
+    }
+}
+
+/// Canonical floats; as most columns are canonical, they are looked at before one is copied.
+fn floats<T: ArrowPrimitiveType>(keys: &ArrayRef, nan: T::Native, zero: T::Native) -> ArrayRef
+where
+    T::Native: PartialOrd + Neg<Output = T::Native>,
+{
+    // Only a NaN differs from itself; a zero that is not `zero` bit by bit is the negative one.
+    let is_nan = |x: T::Native| x.partial_cmp(&x).is_none();
+    let is_negative_zero = |x: T::Native| x == zero && x.is_ne(zero);
+    let floats = keys.as_primitive::<T>();
+    if !floats.values().iter().any(|x| is_nan(*x) || is_negative_zero(*x)) {
+        return Arc::clone(keys);
+    }
+    let same = |x| match x {
+        x if is_nan(x) => nan,
+        x if x == zero => zero,
+        x => x,
+    };
+    Arc::new(floats.unary::<_, T>(same))
+}
+
+/// Nested keys of changed parts.
+fn rebuilt<A: Array + 'static>(
+    keys: &ArrayRef,
+    changed: bool,
+    build: impl FnOnce() -> Result<A, ArrowError>,
+) -> ArrayRef {
+    match changed.then(build) {
+        Some(Ok(same)) => Arc::new(same),
+        // Parts of the same types and lengths always fit.
+        Some(Err(_)) | None => Arc::clone(keys),
     }
 }
 

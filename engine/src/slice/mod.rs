@@ -11,7 +11,8 @@
 //! One file per group of verbs; a file has the verb, what its node does on a task, and why:
 //! * [`source`]: where rows come from;
 //! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
-//! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`]: rows move, most of them by key;
+//! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
+//!   key; [`prefixed`] makes keys of columns;
 //! * [`node`]: the tree itself, and the four things that a node can be.
 
 mod cogroup;
@@ -20,7 +21,9 @@ mod keyed;
 mod keys;
 mod narrow;
 mod node;
+mod ordered;
 mod partitions;
+mod prefixed;
 mod reducing;
 mod shuffle;
 mod sorting;
@@ -43,6 +46,7 @@ pub(crate) use node::{
     Narrow, Node, Op, Resolving, Select, Shards, Source, Split, SplitCx, TaskCx,
 };
 pub use partitions::Rows;
+pub use prefixed::Prefix;
 pub use source::Paths;
 pub(crate) use user::UserCode;
 

@@ -3,25 +3,26 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, UInt64Array};
 use datafusion::arrow::buffer::BooleanBuffer;
-use datafusion::arrow::compute::{SortOptions, filter_record_batch};
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::datatypes::UInt64Type;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result as PlanResult;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::row::{Row, Value};
 use crate::slice::keyed::only;
-use crate::slice::keys::{self, with_canonical};
+use crate::slice::keys::with_canonical;
 use crate::slice::narrow::first;
 use crate::slice::node::{Exchange, Op, Shards, Split, TaskCx};
-use crate::slice::{Slice, sorting, streams, typed};
-
-/// Largest first, null after all.
-const LARGEST_FIRST: SortOptions = SortOptions { descending: true, nulls_first: false };
+use crate::slice::shuffle::pass;
+use crate::slice::{Slice, streams, typed};
 
 impl<T: Row> Slice<T> {
     /// The rows of both slices, each as often as it is there.
@@ -57,7 +58,7 @@ impl<T: Row> Slice<T> {
         Self::wide("limit", place, vec![exchange], Shards::Exactly(1), after)
     }
 
-    /// Each row once, however often it is there. Floats are compared totally, every NaN is the same.
+    /// Each row once, however often it is there. Every NaN is the same, and so are the two zeros.
     ///
     /// Rows move after what is there twice in a task was left out. As many shards as before, in no
     /// fixed order. Memory is needed for the rows of one shard; what does not fit is spilled.
@@ -74,8 +75,6 @@ impl<T: Row> Slice<T> {
                     (column as _, field.name().clone())
                 });
                 let by = PhysicalGroupBy::new_single(by.collect());
-                let input =
-                    streams::each(input, &schema, move |batch| with_canonical(&batch, columns));
                 let input = streams::feed(input);
                 let plan =
                     AggregateExec::try_new(mode, by, vec![], vec![], input, Arc::clone(&schema))?;
@@ -86,9 +85,13 @@ impl<T: Row> Slice<T> {
                 })) as PlanResult<SendableRecordBatchStream>
             }
         };
-        let total = once(AggregateMode::Final);
+        let (partial, total) = (once(AggregateMode::Partial), once(AggregateMode::Final));
+        let before = move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let schema = input.schema();
+            partial(streams::each(input, &schema, move |b| with_canonical(&b, columns)), cx)
+        };
         let exchange = Exchange {
-            before: Some(Arc::new(once(AggregateMode::Partial))),
+            before: Some(Arc::new(before)),
             schema: Arc::clone(&schema),
             split: Split::ByHash(columns),
             input: self.into_node(),
@@ -126,73 +129,95 @@ impl<T: Row> Slice<T> {
 }
 
 impl<T: Row + Value> Slice<T> {
-    /// The `n` rows with the largest keys, largest first; null counts as smallest.
+    /// Pairs of the number of a row among all and the row: the rows of the first shard from 0, and on through
+    /// the shards.
     ///
-    /// One shard. Each task gives its `n` largest, so that no more than `n` rows of each shard move. Which
-    /// of several rows with the same key are taken is not fixed.
-    #[track_caller]
-    pub fn top_k<K, F>(self, n: usize, key: F) -> Self
-    where
-        K: Value,
-        F: for<'a> Fn(<T as Row>::View<'a>) -> K + Send + Sync + 'static,
-    {
-        self.ordered("top_k", Location::caller(), key, LARGEST_FIRST, Some(n))
-    }
-
-    /// All rows in order of a key, smallest first, null before all; floats in total order.
+    /// Order and shards stay. Rows are stored before they are numbered, because a shard must know how many
+    /// rows come before it.
     ///
-    /// One shard: all rows move to one task, which sorts on disk when its memory does not suffice. The
-    /// order of rows with the same key is not fixed.
+    /// ```
+    /// use bigslice::prelude::*;
+    ///
+    /// #[bigslice::func]
+    /// fn numbered() -> Slice<(u64, String)> {
+    ///     Slice::const_(2, ["a", "b", "c"].map(str::to_owned)).zip_with_index()
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let session = Session::builder().build().await?;
+    /// let rows = session.run(numbered()).await?.collect().await?;
+    /// assert_eq!(rows, [(0, "a".to_owned()), (1, "b".to_owned()), (2, "c".to_owned())]);
+    /// # Ok(()) })
+    /// # }
+    /// ```
     #[track_caller]
-    pub fn sort_by<K, F>(self, key: F) -> Self
-    where
-        K: Value,
-        F: for<'a> Fn(<T as Row>::View<'a>) -> K + Send + Sync + 'static,
-    {
-        self.ordered("sort_by", Location::caller(), key, keys::ORDER, None)
+    pub fn zip_with_index(self) -> Slice<(u64, T)> {
+        let (verb, place) = ("zip_with_index", Location::caller());
+        let stored = self.moved(Split::Keep);
+        let stored = Self::wide(verb, place, vec![stored], Shards::Most, pass);
+        let counts = typed::schema::<(u64, u64)>();
+        let counted = Exchange {
+            before: Some(Arc::new(count)),
+            schema: counts,
+            ..stored.clone().moved(Split::One)
+        };
+        let schema = typed::schema::<(u64, T)>();
+        let work = move |mut inputs: Vec<SendableRecordBatchStream>, cx: &TaskCx| {
+            let (counts, shard) = (only(&mut inputs)?, cx.shard as u64);
+            let rows = only(&mut inputs)?;
+            let made = Arc::clone(&schema);
+            let numbered = async move {
+                let mut next = rows_before(counts, shard).await?;
+                Ok::<_, DataFusionError>(rows.map(move |batch| {
+                    let batch = batch?;
+                    let first = next;
+                    next += batch.num_rows() as u64;
+                    let numbers = UInt64Array::from_iter_values(first..next);
+                    let columns = vec![Arc::new(numbers) as ArrayRef, typed::nested::<T>(&batch)?];
+                    Ok(RecordBatch::try_new(Arc::clone(&made), columns)?)
+                }))
+            };
+            let numbered = futures::stream::once(numbered).try_flatten();
+            Ok(streams::with_schema(Arc::clone(&schema), numbered))
+        };
+        let inputs = vec![stored.moved(Split::Keep), counted];
+        Slice::wide(verb, place, inputs, Shards::Most, work)
     }
+}
 
-    fn ordered<K, F>(
-        self,
-        verb: &'static str,
-        place: &'static Location<'static>,
-        key: F,
-        order: SortOptions,
-        fetch: Option<usize>,
-    ) -> Self
-    where
-        K: Value,
-        F: for<'a> Fn(<T as Row>::View<'a>) -> K + Send + Sync + 'static,
-    {
-        let pairs = self.key_by_at(verb, place, key);
-        let schema = typed::schema::<(K, T)>();
-        let before = move |input: SendableRecordBatchStream, cx: &TaskCx| {
-            let schema = input.schema();
-            let input = streams::each(input, &schema, |batch| with_canonical(&batch, 1));
-            match fetch {
-                Some(_) => sorting::by_columns(input, 1, order, fetch, cx),
-                None => Ok(input),
-            }
-        };
-        let rows = typed::schema::<T>();
-        let after = move |mut inputs: Vec<SendableRecordBatchStream>, cx: &TaskCx| {
-            let sorted = sorting::by_columns(only(&mut inputs)?, 1, order, fetch, cx)?;
-            let made = Arc::clone(&rows);
-            Ok(streams::each(sorted, &rows, move |batch| typed::unnested(&made, batch.column(1))))
-        };
-        let exchange = Exchange {
-            input: pairs.into_node(),
-            before: Some(Arc::new(before)),
-            schema,
-            split: Split::One,
-        };
-        Self::wide(verb, place, vec![exchange], Shards::Exactly(1), after)
+/// One row: the number of a shard, and of its rows.
+fn count(
+    mut input: SendableRecordBatchStream,
+    cx: &TaskCx,
+) -> PlanResult<SendableRecordBatchStream> {
+    let schema = typed::schema::<(u64, u64)>();
+    let (made, shard) = (Arc::clone(&schema), cx.shard as u64);
+    let counted = async move {
+        let mut rows = 0;
+        while let Some(batch) = input.next().await.transpose()? {
+            rows += batch.num_rows() as u64;
+        }
+        let columns = [shard, rows].map(|n| Arc::new(UInt64Array::from(vec![n])) as ArrayRef);
+        Ok(RecordBatch::try_new(made, columns.to_vec())?)
+    };
+    Ok(streams::with_schema(schema, futures::stream::once(counted)))
+}
+
+/// How many rows the shards before `shard` have, by what [`count`] has said of each.
+async fn rows_before(mut counts: SendableRecordBatchStream, shard: u64) -> PlanResult<u64> {
+    let mut before = 0;
+    while let Some(batch) = counts.next().await.transpose()? {
+        let of = |column: usize| batch.column(column).as_primitive::<UInt64Type>().values();
+        let shards = of(0).iter().zip(of(1));
+        before += shards.filter(|(of, _)| **of < shard).map(|(_, rows)| rows).sum::<u64>();
     }
+    Ok(before)
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
 /// generators, 2014).
-fn mixed(mut x: u64) -> u64 {
+pub(super) fn mixed(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

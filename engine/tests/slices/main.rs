@@ -9,8 +9,10 @@
 mod errors;
 mod files;
 mod keyed;
+mod keys;
 mod loss;
 mod narrow;
+mod ordered;
 mod random;
 mod runs;
 mod world;
@@ -24,9 +26,17 @@ fn main() -> ExitCode {
     if let Some(code) = bigslice::worker_main() {
         return code;
     }
-    let cases: Vec<Case> =
-        [narrow::CASES, keyed::CASES, errors::CASES, runs::CASES, files::CASES, random::CASES]
-            .concat();
+    let cases: Vec<Case> = [
+        narrow::CASES,
+        keyed::CASES,
+        keys::CASES,
+        ordered::CASES,
+        errors::CASES,
+        runs::CASES,
+        files::CASES,
+        random::CASES,
+    ]
+    .concat();
     let everywhere: Vec<Trial> = SYSTEMS
         .iter()
         .flat_map(|system| {

@@ -1,0 +1,76 @@
+//! What one key is: the same for every verb, whether it hashes, sorts or compares.
+
+use bigslice::Value;
+use bigslice::prelude::*;
+
+use crate::cases;
+use crate::world::World;
+
+cases![zeros_and_nans_are_one_key_each_for_every_verb, a_join_finds_what_a_reduce_has_made];
+
+/// Twenty times each: two NaNs, two zeros, and a number.
+fn float(n: u64) -> f64 {
+    let negative_nan = f64::from_bits(f64::NAN.to_bits() | 1 << 63);
+    [f64::NAN, negative_nan, 0.0, -0.0, 1.5][n as usize % 5]
+}
+
+/// How many of 100 rows came to each key by a verb.
+fn counts<K: Value>(verb: &str, key: fn(u64) -> K) -> Slice<u64> {
+    let keys = move || Slice::const_(3, (0..100u64).map(move |n| (key(n), 1u64)));
+    let each = || Slice::const_(2, (2..5u64).map(move |n| (key(n), 1u64)));
+    match verb {
+        "reduce" => keys().reduce(|a, b| a + b).map(|(_, n)| n),
+        "count" => keys().count_by_key().map(|(_, n)| n),
+        "fold" => keys().fold(0u64, |sum, n| sum + n).map(|(_, n)| n),
+        "group" => keys().group().map(|(_, ones)| ones.len() as u64),
+        "cogroup" => keys().cogroup(each()).map(|(_, (ones, _))| ones.len() as u64),
+        // One zero of each sign and 1.5 on the right: no NaN finds a partner.
+        "join" => keys().join(each()).fold(0u64, |sum, (n, _)| sum + n).map(|(_, n)| n),
+        "semi_join" => keys().semi_join(each()).count_by_key().map(|(_, n)| n),
+        "distinct" => keys().distinct().map(|(_, n)| n),
+        _ => unreachable!(),
+    }
+}
+
+#[bigslice::func]
+fn counted(verb: String, kind: String) -> Slice<u64> {
+    match kind.as_str() {
+        "float" => counts(&verb, float),
+        "list" => counts(&verb, |n| vec![float(n), 7.0]),
+        "array" => counts(&verb, |n| [float(n) as f32, 7.0]),
+        _ => counts(&verb, |n| (7u8, Some((float(n) as f32, vec![Some(float(n))])))),
+    }
+}
+
+async fn zeros_and_nans_are_one_key_each_for_every_verb(world: &World) {
+    let each_key = &[20, 40, 40][..];
+    let right = [
+        ("reduce", each_key),
+        ("count", each_key),
+        ("fold", each_key),
+        ("group", each_key),
+        ("cogroup", each_key),
+        ("join", &[20, 80]),
+        ("semi_join", &[20, 40]),
+        ("distinct", &[1, 1, 1]),
+    ];
+    for (verb, right) in right {
+        for kind in ["float", "list", "array", "parts"] {
+            let found = world.sorted(counted(verb.to_owned(), kind.to_owned())).await;
+            assert_eq!(found, right, "{verb} by {kind}");
+        }
+    }
+}
+
+#[bigslice::func]
+fn rejoined() -> Slice<(f64, (u64, u64))> {
+    let rows = Slice::const_(3, (0..100u64).map(|n| (float(n), 1u64)));
+    rows.clone().join(rows.reduce(|a, b| a + b))
+}
+
+async fn a_join_finds_what_a_reduce_has_made(world: &World) {
+    let rows = world.rows(rejoined()).await;
+    assert_eq!(rows.len(), 100);
+    assert!(rows.iter().all(|(key, (_, sum))| *sum == if *key == 1.5 { 20 } else { 40 }));
+    assert!(rows.iter().all(|(key, _)| !key.is_sign_negative()), "a negative zero came out");
+}
