@@ -170,7 +170,9 @@ impl<T: Row> Slice<T> {
             let made = Arc::clone(&placed);
             let batches = async move {
                 let known = Known::collect(samples, columns).await?;
-                Ok::<_, DataFusionError>(rows.map(move |batch| known.place(batch?, columns, &made)))
+                Ok::<_, DataFusionError>(
+                    rows.map(move |batch| known.place(&batch?, columns, &made)),
+                )
             };
             Ok(streams::with_schema(
                 Arc::clone(&placed),
@@ -260,11 +262,11 @@ impl Known {
     /// The rows of a batch behind their positions.
     fn place(
         &self,
-        batch: RecordBatch,
+        batch: &RecordBatch,
         columns: usize,
         schema: &SchemaRef,
     ) -> PlanResult<RecordBatch> {
-        let keys = self.converter.convert_columns(&leaves(&batch, columns)?)?;
+        let keys = self.converter.convert_columns(&leaves(batch, columns)?)?;
         let ranges = self.order.len() as u64 + 1;
         let positions = keys.iter().map(|key| {
             let below =
