@@ -12,8 +12,10 @@
 //! * [`source`]: where rows come from;
 //! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
 //! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`]: rows move, most of them by key;
+//! * [`building`]: what batches they make;
 //! * [`node`]: the tree itself, and the four things that a node can be.
 
+mod building;
 mod cogroup;
 mod join;
 mod keyed;

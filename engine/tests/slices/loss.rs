@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bigslice::prelude::*;
 
+use crate::world::remove_shards;
+
 /// A case of its own session.
 type Case = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
@@ -21,6 +23,9 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("a_result_is_lost_while_another_run_reads_it", || {
         Box::pin(a_result_is_lost_while_another_run_reads_it())
+    }),
+    ("a_loss_after_a_chain_that_is_too_long_is_an_error", || {
+        Box::pin(a_loss_after_a_chain_that_is_too_long_is_an_error())
     }),
     ("a_task_that_kills_every_worker_is_an_error", || {
         Box::pin(a_task_that_kills_every_worker_is_an_error())
@@ -160,6 +165,30 @@ async fn a_result_is_lost_while_another_run_reads_it() {
     found.sort_unstable();
     assert!(found.into_iter().eq(right().into_iter().map(|(key, n)| (key, n + 2))));
     assert!(before.tasks_begun().await > begun, "the fault did not fire");
+    session.shutdown().await;
+}
+
+async fn a_loss_after_a_chain_that_is_too_long_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = Session::builder().temp_root(folder.path()).build().await.unwrap();
+    let mut run = session.run(Slice::const_(1, (0..10).map(|n| (n, n)))).await.unwrap();
+    for _ in 0..1000 {
+        run = session.run(next(run)).await.unwrap();
+    }
+    remove_shards(folder.path());
+    assert!(run.collect().await.unwrap().into_iter().eq((0..10).map(|n| (n, n + 1000))));
+    let held = run.clone();
+    for _ in 0..500 {
+        run = session.run(next(run)).await.unwrap();
+    }
+    // Of the result that is held all can be computed again, and of those that were made from it.
+    remove_shards(folder.path());
+    assert!(run.collect().await.unwrap().into_iter().eq((0..10).map(|n| (n, n + 1500))));
+    drop(held);
+    remove_shards(folder.path());
+    let error = run.collect().await.unwrap_err();
+    assert!(error.to_string().contains("made from run 498, of which too long a chain"), "{error}");
+    assert!(error.hint().unwrap().contains("hold the `Run`"), "{error:?}");
     session.shutdown().await;
 }
 

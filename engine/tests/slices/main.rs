@@ -9,6 +9,7 @@
 mod errors;
 mod files;
 mod keyed;
+mod large;
 mod loss;
 mod narrow;
 mod random;
@@ -24,9 +25,16 @@ fn main() -> ExitCode {
     if let Some(code) = bigslice::worker_main() {
         return code;
     }
-    let cases: Vec<Case> =
-        [narrow::CASES, keyed::CASES, errors::CASES, runs::CASES, files::CASES, random::CASES]
-            .concat();
+    let cases: Vec<Case> = [
+        narrow::CASES,
+        keyed::CASES,
+        large::CASES,
+        errors::CASES,
+        runs::CASES,
+        files::CASES,
+        random::CASES,
+    ]
+    .concat();
     let everywhere: Vec<Trial> = SYSTEMS
         .iter()
         .flat_map(|system| {

@@ -4,7 +4,7 @@ use bigslice::prelude::*;
 use futures::TryStreamExt;
 
 use crate::cases;
-use crate::world::World;
+use crate::world::{World, remove_shards};
 
 cases![
     results_are_read_in_parts_and_as_a_whole,
@@ -153,32 +153,19 @@ async fn a_chain_of_runs_stores_only_its_last_result(world: &World) {
     until_files(world, 0).await;
 }
 
-/// Removes the files of all shards: to whoever reads them they are as lost as their machine.
-fn remove_files(folder: &std::path::Path) {
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
-        match entry.path() {
-            path if path.is_dir() => remove_files(&path),
-            path if path.extension().is_some_and(|e| e == "arrows") => {
-                std::fs::remove_file(path).unwrap();
-            }
-            _ => {}
-        }
-    }
-}
-
 async fn what_a_result_was_made_from_is_computed_again_when_it_is_lost(world: &World) {
-    let mut run = world.done(numbers(3, 1000)).await;
+    let mut run = world.done(numbers(1, 1000)).await;
     for _ in 0..4 {
         run = world.done(next(run)).await;
     }
     // A chain that forks and meets again, of which nothing but the last result is held.
     let run = world.done(joined(next_of(world, &run).await, run)).await;
-    until_files(world, 3 + 2 * 3).await;
+    until_files(world, 3).await;
     let begun = run.tasks_begun().await;
     let right: Vec<_> = (0..1000).map(|n| (n % 10, (n + 5) * (n + 4))).collect();
     let sum = |rows: &[(i64, i64)]| rows.iter().map(|(_, n)| n).sum::<i64>();
     for _ in 0..2 {
-        remove_files(world.folder.path());
+        remove_shards(world.folder.path());
         let found = run.collect().await.unwrap();
         assert_eq!((found.len(), sum(&found)), (1000, sum(&right)));
     }
