@@ -169,7 +169,7 @@ impl Session {
             }
             Work::Built(built) => (built, None, Vec::new()),
         };
-        let job = Job::new(&self.inner, Plan::of(built), call).await?;
+        let (job, _sources) = Job::new(&self.inner, Plan::of(built), call).await?;
         let _place = self.inner.queries.acquire().await.map_err(|_| Error::Closed)?;
         job.ensure().await?;
         Ok(Run::new(job))

@@ -171,6 +171,8 @@ fn slicer_checks_its_shuffles() {
         let arguments = ["memiter", workers, "--iterations", "12", "--bytes", "16K"];
         let printed = place.prints("slicer", &arguments);
         assert!(printed.starts_with("ok memiter: 6656 rows in "), "{printed}");
+        let printed = place.prints("slicer", &[&arguments[..], &["--chain"]].concat());
+        assert!(printed.starts_with("ok memiter: 6656 rows in "), "{printed}");
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn expand(input: &DeriveInput, field: &Field<'_>) -> TokenStream {
             type Builder = #builder_type;
 
             const NULLABLE: bool = #value::NULLABLE;
+            const HAS_HEAP: bool = #value::HAS_HEAP;
 
             fn data_type() -> #derive::DataType {
                 #value::data_type()
@@ -62,6 +63,11 @@ pub(crate) fn expand(input: &DeriveInput, field: &Field<'_>) -> TokenStream {
             #[inline]
             fn view(&self) -> #view_type {
                 #view(#value::view(&self.0))
+            }
+
+            #[inline]
+            fn heap_bytes(view: #view_type) -> usize {
+                #value::heap_bytes(view.0)
             }
 
             fn builder(capacity: usize) -> #builder_type {

@@ -16,6 +16,8 @@ pub(crate) fn row(ident: &Ident, generics: &Generics, column: &str) -> TokenStre
             type Columns = #value::Column;
             type Builder = #value::Builder;
 
+            const HAS_HEAP: bool = #value::HAS_HEAP;
+
             fn fields() -> #derive::Fields {
                 #derive::fields([#derive::field::<Self>(#column)])
             }
@@ -41,6 +43,11 @@ pub(crate) fn row(ident: &Ident, generics: &Generics, column: &str) -> TokenStre
             #[inline]
             fn view(&self) -> #value::View<'_> {
                 #value::view(self)
+            }
+
+            #[inline]
+            fn heap_bytes(view: #value::View<'_>) -> usize {
+                #value::heap_bytes(view)
             }
 
             fn builder(capacity: usize) -> #value::Builder {

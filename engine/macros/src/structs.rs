@@ -175,6 +175,7 @@ impl<'a> Parts<'a> {
                 type Builder = #derive::Group<#builders #type_generics>;
 
                 const NULLABLE: bool = false;
+                const HAS_HEAP: bool = #(#values::HAS_HEAP)||*;
 
                 fn data_type() -> #derive::DataType {
                     #derive::struct_type(<Self as ::bigslice::row::Row>::fields())
@@ -207,6 +208,11 @@ impl<'a> Parts<'a> {
                 #[inline]
                 fn view(&self) -> #view_type {
                     #view { #(#members: #values::view(&self.#members),)* }
+                }
+
+                #[inline]
+                fn heap_bytes(view: #view_type) -> usize {
+                    0 #(+ #values::heap_bytes(view.#members))*
                 }
 
                 fn builder(capacity: usize) -> #builder_type {
@@ -248,6 +254,8 @@ impl<'a> Parts<'a> {
                 type Columns = #columns #type_generics;
                 type Builder = #value::Builder;
 
+                const HAS_HEAP: bool = #value::HAS_HEAP;
+
                 fn fields() -> #derive::Fields {
                     #derive::fields([#(#derive::field::<#types>(#names)),*])
                 }
@@ -273,6 +281,11 @@ impl<'a> Parts<'a> {
                 #[inline]
                 fn view(&self) -> #value::View<'_> {
                     #value::view(self)
+                }
+
+                #[inline]
+                fn heap_bytes(view: #value::View<'_>) -> usize {
+                    #value::heap_bytes(view)
                 }
 
                 fn builder(capacity: usize) -> #value::Builder {

@@ -10,50 +10,34 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::error::{Error, Result};
 use crate::func::{Call, registry};
 use crate::job::crew::{self, Crew, Place, Trouble};
+use crate::job::given::Given;
+use crate::job::recipe::{Lineage, Recipe, SourceShards};
 use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
 use crate::session::Inner;
 use crate::settings;
-use crate::slice::Resolving;
-use crate::source::WorkerStores;
 use crate::task::{Plan, RunId, Spec, StageId, StoredAt, TaskReply, TaskRequest};
 
-/// A run of a slice: its plan, and what of it is done. Dropping it forgets what it has stored.
+/// What of a run is done, and stored. Dropping it forgets what it has stored; a [`Recipe`] can make another.
 pub(crate) struct Job {
+    /// Names its files: another than that of its recipe when this is not the first job of that.
     id: RunId,
     /// Not held: a table of the session may hold its run.
     session: Weak<Inner>,
-    plan: Arc<Plan>,
-    call: Option<Call>,
-    /// How to open each shard of each source.
-    sources: Vec<SourceShards>,
-    source_shards: Vec<u32>,
+    recipe: Arc<Recipe>,
+    lineage: Arc<Lineage>,
     progress: tokio::sync::Mutex<Schedule>,
-}
-
-/// The shards of a source.
-enum SourceShards {
-    Open(Vec<Arc<[u8]>>),
-    /// Those of another run, which is held meanwhile.
-    Run(Arc<Job>),
 }
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")
             .field("id", &self.id)
-            .field("call", &self.call)
+            .field("call", &self.recipe.call)
             .finish_non_exhaustive()
     }
 }
 
 type Ended = (TaskId, u32, Place, Result<TaskReply, Trouble>);
-
-/// What every task of an evaluation is told.
-struct Given {
-    stores: WorkerStores,
-    /// Where the shards of the sources are that are other runs.
-    sources: HashMap<usize, Vec<StoredAt>>,
-}
 
 /// The tasks that run, and which is which.
 #[derive(Default)]
@@ -64,46 +48,55 @@ struct Running {
 }
 
 impl Job {
-    /// Finds the shards of the sources. Nothing runs yet.
+    /// Finds the shards of the sources; nothing runs yet. Also the runs that it reads, for the caller to hold
+    /// until it is computed: otherwise they are computed again for that.
     pub(crate) async fn new(
         session: &Arc<Inner>,
         plan: Plan,
         call: Option<Call>,
-    ) -> Result<Arc<Self>> {
-        let resolving = Resolving { session: Arc::clone(session), slots: Crew::slots(session) };
-        let mut sources = Vec::new();
-        let mut source_shards = Vec::new();
-        for source in &plan.sources {
-            let found = source.shards(&resolving).await?;
-            source_shards.push(u32::try_from(found.len()).unwrap_or(u32::MAX));
-            sources.push(match source.run() {
-                Some(run) => SourceShards::Run(session.runs.find(run)?),
-                None => SourceShards::Open(found),
-            });
-        }
-        let stages = (0..plan.stages.len()).map(|id| {
-            let inputs = plan.stages[id].inputs.clone();
-            (inputs, plan.tasks(StageId(id), &source_shards))
-        });
-        let schedule = Schedule::new(stages);
-        let plan = Arc::new(plan);
+    ) -> Result<(Arc<Self>, Vec<Arc<Self>>)> {
         let id = session.runs.number();
-        session.host.know(id, Arc::clone(&plan));
-        let job = Arc::new(Self {
-            id,
-            session: Arc::downgrade(session),
-            plan,
-            call,
-            sources,
-            source_shards,
-            progress: tokio::sync::Mutex::new(schedule),
-        });
+        let (recipe, sources) = Recipe::new(session, id, plan, call).await?;
+        let lineage = Arc::new(Lineage::of(&sources));
+        let job = Self::of(session, &Arc::new(recipe), &lineage, || id);
         session.runs.enter(&job);
-        Ok(job)
+        Ok((job, sources))
     }
 
+    /// The job of a recipe: the one that there is, or one that has nothing yet.
+    pub(super) fn of(
+        session: &Arc<Inner>,
+        recipe: &Arc<Recipe>,
+        lineage: &Arc<Lineage>,
+        id: impl FnOnce() -> RunId,
+    ) -> Arc<Self> {
+        recipe.job(|| {
+            Arc::new(Self {
+                id: id(),
+                session: Arc::downgrade(session),
+                recipe: Arc::clone(recipe),
+                lineage: Arc::clone(lineage),
+                progress: tokio::sync::Mutex::new(recipe.schedule()),
+            })
+        })
+    }
+
+    /// The number of the run.
     pub(crate) fn id(&self) -> RunId {
+        self.recipe.id()
+    }
+
+    /// What its files are named by.
+    pub(super) fn files(&self) -> RunId {
         self.id
+    }
+
+    pub(super) fn recipe(&self) -> &Arc<Recipe> {
+        &self.recipe
+    }
+
+    pub(super) fn lineage(&self) -> &Arc<Lineage> {
+        &self.lineage
     }
 
     /// The session, unless it is gone.
@@ -113,7 +106,8 @@ impl Job {
 
     /// How many shards the result has.
     pub(crate) fn shards(&self) -> usize {
-        self.plan.tasks(self.plan.root(), &self.source_shards)
+        let plan = &self.recipe.plan;
+        plan.tasks(plan.root(), &self.recipe.source_shards)
     }
 
     /// How many tasks were begun so far, those that were lost included.
@@ -131,44 +125,34 @@ impl Job {
     }
 
     /// [`ensure`](Self::ensure), in a session that is there.
-    async fn computed(&self, session: &Arc<Inner>) -> Result<Vec<StoredAt>> {
+    pub(super) async fn computed(&self, session: &Arc<Inner>) -> Result<Vec<StoredAt>> {
         let mut schedule = self.progress.lock().await;
         forget_lost_machines(session, &mut schedule);
         if !schedule.is_done() {
             self.evaluate(session, &mut schedule).await?;
         }
-        schedule.stored(self.plan.root()).ok_or_else(|| Error::internal("a run without a result"))
-    }
-
-    /// Where the shards of each source are that is another run; what of it was lost is made again.
-    async fn sources(&self, session: &Arc<Inner>) -> Result<HashMap<usize, Vec<StoredAt>>> {
-        let mut stored = HashMap::new();
-        for (id, source) in self.sources.iter().enumerate() {
-            if let SourceShards::Run(job) = source {
-                stored.insert(id, Box::pin(job.computed(session)).await?);
-            }
-        }
-        Ok(stored)
+        let stored = schedule.stored(self.recipe.plan.root());
+        stored.ok_or_else(|| Error::internal("a run without a result"))
     }
 
     /// One shard of the result could not be read: it is made again by the next
     /// [`ensure`](Self::ensure).
     pub(crate) async fn shard_lost(&self, shard: usize, at: &StoredAt) {
         let mut schedule = self.progress.lock().await;
-        schedule.output_lost(TaskId { stage: self.plan.root(), task: shard }, at.attempt);
+        let stage = self.recipe.plan.root();
+        schedule.output_lost(TaskId { stage, task: shard }, at.attempt);
     }
 
     async fn evaluate(&self, session: &Arc<Inner>, schedule: &mut Schedule) -> Result<()> {
         // Whoever evaluated before and was dropped has left tasks that nobody waits for.
         schedule.restart();
+        session.host.know(self.id, Arc::clone(&self.recipe.plan));
         let mut running = Running::default();
         let mut losses = session.fleet.as_ref().map(bigslice_cluster::Fleet::losses);
-        let mut given = Given {
-            stores: session.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?,
-            sources: self.sources(session).await?,
-        };
+        let mut given = Given::new(session).await?;
         loop {
             crew::wait_for_machines(session).await?;
+            given.find(session, self, schedule).await?;
             self.start_ready(session, schedule, &mut running, &given)?;
             if schedule.is_done() {
                 return Ok(());
@@ -177,7 +161,7 @@ impl Job {
                 ended = running.tasks.join_next() => ended,
                 () = changed(&mut losses) => {
                     self.drop_lost_machines(session, schedule, &mut running)?;
-                    given.sources = self.sources(session).await?;
+                    given.ask_again();
                     continue;
                 }
             };
@@ -188,8 +172,7 @@ impl Job {
                     if let Some(lost) =
                         self.ended(session, schedule, id, attempt, &place, outcome)?
                     {
-                        self.source_lost(&lost).await;
-                        given.sources = self.sources(session).await?;
+                        given.lost(&lost).await;
                     }
                 }
                 // Aborted because its machine was lost, which is accounted for.
@@ -236,17 +219,14 @@ impl Job {
         attempt: u32,
         given: &Given,
     ) -> Result<TaskRequest> {
-        let stage = &self.plan.stages[id.stage.0];
+        let Recipe { plan, call, sources: opened, source_shards, .. } = &*self.recipe;
+        let stage = &plan.stages[id.stage.0];
         let mut sources = Vec::new();
         for source in &stage.sources {
-            for shard in self.plan.shards_read(stage, id.task, *source, &self.source_shards) {
-                let spec = match &self.sources[*source] {
+            for shard in plan.shards_read(stage, id.task, *source, source_shards) {
+                let spec = match &opened[*source] {
                     SourceShards::Open(specs) => Spec::Open(Arc::clone(&specs[shard])),
-                    SourceShards::Run(_) => {
-                        let stored = given.sources.get(source).and_then(|run| run.get(shard));
-                        let stored = stored.ok_or_else(|| Error::internal("a run has no shard"))?;
-                        Spec::Stored(stored.clone())
-                    }
+                    SourceShards::Run(_) => Spec::Stored(given.stored(*source, shard)?),
                 };
                 sources.push((number(*source), number(shard), spec));
             }
@@ -259,29 +239,18 @@ impl Job {
         let state = session.context.state();
         Ok(TaskRequest {
             run: self.id,
-            call: self.call.clone(),
+            call: call.clone(),
             registry: registry().digest(),
-            steps: self.plan.steps.clone(),
+            steps: plan.steps.clone(),
             stage: number(id.stage.0),
             task: number(id.task),
             attempt,
-            source_shards: self.source_shards.clone(),
+            source_shards: source_shards.clone(),
             sources,
             inputs: inputs.collect::<Result<_>>()?,
             settings: settings::travelling(state.config_options()),
             stores: given.stores.clone(),
         })
-    }
-
-    /// A shard of another run could not be read: it is made again when that run is asked next.
-    async fn source_lost(&self, lost: &StoredAt) {
-        for source in &self.sources {
-            if let SourceShards::Run(job) = source
-                && job.id == lost.run
-            {
-                Box::pin(job.shard_lost(lost.task as usize, lost)).await;
-            }
-        }
     }
 
     /// Takes note of how a task ended; the shard of another run that it could not read, if it is that.
@@ -331,7 +300,7 @@ impl Job {
 
     /// A task is tried again, unless it was lost too often.
     fn again(&self, session: &Inner, losses: u32, id: TaskId, why: &str) -> Result<()> {
-        let node = &self.plan.stages[id.stage.0].node;
+        let node = &self.recipe.plan.stages[id.stage.0].node;
         let what = format!("shard {} of {} at {}", id.task, node.verb, node.place);
         if losses >= LOSSES_MAX {
             let message = format!("{why}; {what} was lost {losses} times in a row");

@@ -11,6 +11,8 @@
 
 mod crew;
 mod evaluation;
+mod given;
+mod recipe;
 mod run;
 mod runs;
 mod schedule;

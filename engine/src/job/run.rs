@@ -26,7 +26,9 @@ use crate::task::{RunId, StoredAt};
 ///
 /// It can be read, given to the next func as an argument, and registered as a table for SQL. What is
 /// lost with a machine is computed again when it is asked for. When the last clone goes, what it has
-/// stored is removed.
+/// stored is removed. Runs that were made from it keep how it is computed, not its files: what they lose is
+/// computed again from whatever of a chain of runs is still held, at most 1000 runs back; a loss that needs
+/// more is an error.
 pub struct Run<T> {
     id: RunId,
     /// Set in the driver; elsewhere a run is only named.

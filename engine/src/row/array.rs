@@ -36,6 +36,7 @@ impl<T: Value, const N: usize> Value for [T; N] {
     type Builder = Group<T::Builder>;
 
     const NULLABLE: bool = false;
+    const HAS_HEAP: bool = T::HAS_HEAP;
 
     fn data_type() -> DataType {
         DataType::FixedSizeList(item_field::<T>(), size::<N>())
@@ -75,6 +76,11 @@ impl<T: Value, const N: usize> Value for [T; N] {
     #[inline]
     fn view(&self) -> Self::View<'_> {
         self.each_ref().map(T::view)
+    }
+
+    #[inline]
+    fn heap_bytes(view: Self::View<'_>) -> usize {
+        if T::HAS_HEAP { view.into_iter().map(T::heap_bytes).sum() } else { 0 }
     }
 
     fn builder(capacity: usize) -> Self::Builder {

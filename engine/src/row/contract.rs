@@ -33,6 +33,9 @@ pub trait Value: Sized + Send + Sync + 'static {
     /// Whether a value may be null; true for `Option` and newtypes of it.
     const NULLABLE: bool;
 
+    /// Whether a value may refer to more than it is itself: text, bytes and lists do.
+    const HAS_HEAP: bool = false;
+
     /// The only type of array that [`Value::column`] reads and [`Value::finish`] makes. Names and
     /// nullability of the fields within may differ when reading.
     fn data_type() -> DataType;
@@ -62,6 +65,14 @@ pub trait Value: Sized + Send + Sync + 'static {
 
     /// The view of a value.
     fn view(&self) -> Self::View<'_>;
+
+    /// The bytes of what a value refers to: what an owned value takes besides its own size, and about what it
+    /// adds to a column besides a fixed width. None where [`HAS_HEAP`](Self::HAS_HEAP) is false.
+    #[inline]
+    fn heap_bytes(view: Self::View<'_>) -> usize {
+        let _ = view;
+        0
+    }
 
     /// A builder with room for `capacity` values.
     fn builder(capacity: usize) -> Self::Builder;
@@ -94,6 +105,9 @@ pub trait Row: Sized + Send + Sync + 'static {
     /// Collects rows into one array for each column.
     type Builder: Debug + Send + 'static;
 
+    /// Whether a row may refer to more than it is itself: [`Value::HAS_HEAP`] of any of its columns.
+    const HAS_HEAP: bool;
+
     /// The names and types of the columns.
     fn fields() -> Fields;
 
@@ -117,6 +131,9 @@ pub trait Row: Sized + Send + Sync + 'static {
 
     /// The view of a row.
     fn view(&self) -> Self::View<'_>;
+
+    /// The bytes of what a row refers to: [`Value::heap_bytes`] of all of its columns.
+    fn heap_bytes(view: Self::View<'_>) -> usize;
 
     /// A builder with room for `capacity` rows.
     fn builder(capacity: usize) -> Self::Builder;

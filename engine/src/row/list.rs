@@ -206,6 +206,7 @@ impl<T: Value> Value for Vec<T> {
     type Builder = ListBuilder<T::Builder>;
 
     const NULLABLE: bool = false;
+    const HAS_HEAP: bool = true;
 
     fn data_type() -> DataType {
         DataType::List(item_field::<T>())
@@ -256,6 +257,12 @@ impl<T: Value> Value for Vec<T> {
     #[inline]
     fn view(&self) -> Self::View<'_> {
         List::from(self.as_slice())
+    }
+
+    #[inline]
+    fn heap_bytes(view: Self::View<'_>) -> usize {
+        let items = if T::HAS_HEAP { view.iter().map(T::heap_bytes).sum() } else { 0 };
+        view.len() * size_of::<T>() + items
     }
 
     fn builder(capacity: usize) -> Self::Builder {

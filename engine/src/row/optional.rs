@@ -25,6 +25,7 @@ impl<T: Value> Value for Option<T> {
         assert!(!T::NULLABLE, "a column cannot tell the null of an Option<Option<_>> from None");
         true
     };
+    const HAS_HEAP: bool = T::HAS_HEAP;
 
     fn data_type() -> DataType {
         T::data_type()
@@ -57,6 +58,11 @@ impl<T: Value> Value for Option<T> {
     #[inline]
     fn view(&self) -> Self::View<'_> {
         self.as_ref().map(T::view)
+    }
+
+    #[inline]
+    fn heap_bytes(view: Self::View<'_>) -> usize {
+        view.map_or(0, T::heap_bytes)
     }
 
     fn builder(capacity: usize) -> Self::Builder {

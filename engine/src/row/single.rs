@@ -9,6 +9,8 @@ macro_rules! row {
             type Columns = <Self as Value>::Column;
             type Builder = <Self as Value>::Builder;
 
+            const HAS_HEAP: bool = <Self as Value>::HAS_HEAP;
+
             fn fields() -> arrow::datatypes::Fields {
                 super::derive::fields([super::derive::field::<Self>("value")])
             }
@@ -32,6 +34,11 @@ macro_rules! row {
             #[inline]
             fn view(&self) -> <Self as Row>::View<'_> {
                 <Self as Value>::view(self)
+            }
+
+            #[inline]
+            fn heap_bytes(view: <Self as Row>::View<'_>) -> usize {
+                <Self as Value>::heap_bytes(view)
             }
 
             fn builder(capacity: usize) -> <Self as Row>::Builder {

@@ -23,6 +23,7 @@ macro_rules! text {
             type Builder = $builder;
 
             const NULLABLE: bool = false;
+            const HAS_HEAP: bool = true;
 
             fn data_type() -> DataType {
                 DataType::$data_type
@@ -61,6 +62,11 @@ macro_rules! text {
             #[inline]
             fn view(&self) -> &$view {
                 self
+            }
+
+            #[inline]
+            fn heap_bytes(view: &$view) -> usize {
+                view.len()
             }
 
             fn builder(capacity: usize) -> Self::Builder {

@@ -16,6 +16,7 @@ macro_rules! tuple {
             type Builder = Group<($($element::Builder,)+)>;
 
             const NULLABLE: bool = false;
+            const HAS_HEAP: bool = $($element::HAS_HEAP)||+;
 
             fn data_type() -> DataType {
                 derive::struct_type(<Self as Row>::fields())
@@ -50,6 +51,11 @@ macro_rules! tuple {
                 ($(self.$position.view(),)+)
             }
 
+            #[inline]
+            fn heap_bytes(view: <Self as Value>::View<'_>) -> usize {
+                0 $(+ $element::heap_bytes(view.$position))+
+            }
+
             fn builder(capacity: usize) -> <Self as Value>::Builder {
                 Group::new(($($element::builder(capacity),)+))
             }
@@ -76,6 +82,8 @@ macro_rules! tuple {
             type Columns = ($($element::Column,)+);
             type Builder = Group<($($element::Builder,)+)>;
 
+            const HAS_HEAP: bool = <Self as Value>::HAS_HEAP;
+
             fn fields() -> Fields {
                 derive::fields([$(derive::field::<$element>($name)),+])
             }
@@ -99,6 +107,11 @@ macro_rules! tuple {
             #[inline]
             fn view(&self) -> <Self as Row>::View<'_> {
                 <Self as Value>::view(self)
+            }
+
+            #[inline]
+            fn heap_bytes(view: <Self as Row>::View<'_>) -> usize {
+                <Self as Value>::heap_bytes(view)
             }
 
             fn builder(capacity: usize) -> <Self as Row>::Builder {

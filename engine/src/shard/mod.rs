@@ -41,3 +41,4 @@ use error::{Error, Result};
 use index::Block;
 pub(crate) use index::Index;
 pub(crate) use writer::ShardWriter;
+pub(crate) use written::of_batch as bytes_of;

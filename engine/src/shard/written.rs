@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayData, ArrayRef, AsArray, MAX_INLINE_VIEW_LEN, Rec
 use arrow::datatypes::{ArrowNativeType, DataType, UnionMode};
 
 /// The bytes that the rows of `batch` make, without what its buffers hold besides.
-pub(super) fn of_batch(batch: &RecordBatch) -> usize {
+pub(crate) fn of_batch(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(of_array).sum()
 }
 

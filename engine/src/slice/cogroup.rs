@@ -17,11 +17,11 @@ use futures::StreamExt;
 
 use crate::error::Error;
 use crate::row::Value;
+use crate::shard::bytes_of;
+use crate::slice::building::{BATCH_BYTES, BATCH_ROWS};
 use crate::slice::node::{Shards, TaskCx, Wide};
 use crate::slice::{Slice, keys, sorting, streams, typed};
 
-/// Keys that are given out at a time.
-const BATCH_KEYS: usize = 8192;
 /// Values that are given out at a time, unless one key has more.
 const BATCH_VALUES: usize = 64 * 1024;
 
@@ -93,6 +93,7 @@ impl Wide for Cogroup {
             key_arrays: Vec::new(),
             key_places: Vec::new(),
             values: 0,
+            bytes: 0,
             memory: MemoryConsumer::new("grouping by key").register(cx.context.memory_pool()),
         };
         let rows = futures::stream::try_unfold(merge, |mut merge| async move {
@@ -113,6 +114,8 @@ struct Side {
     pieces: Vec<ArrayRef>,
     /// How many values each of these groups has.
     counts: Vec<usize>,
+    /// Bytes of a row of the batch that is read, about.
+    row_bytes: usize,
 }
 
 impl Side {
@@ -129,6 +132,7 @@ impl Side {
             position: 0,
             pieces: Vec::new(),
             counts: Vec::new(),
+            row_bytes: 0,
         })
     }
 
@@ -144,6 +148,7 @@ impl Side {
             if batch.num_rows() > 0 {
                 let rows = self.converter.convert_columns(&keys::leaves(batch.column(0))?)?;
                 let bytes = batch.get_array_memory_size() + rows.size();
+                self.row_bytes = bytes_of(&batch) / batch.num_rows();
                 self.now = Some((batch, rows));
                 return Ok(bytes);
             }
@@ -156,8 +161,9 @@ impl Side {
         self.now.as_ref().map(|(_, rows)| rows.row(self.position))
     }
 
-    /// Takes the values of `key` in this batch; true when the batch ended with it.
-    fn take(&mut self, key: &OwnedRow) -> bool {
+    /// Takes the values of `key` in this batch and adds their bytes to `taken`; true when the batch ended
+    /// with it.
+    fn take(&mut self, key: &OwnedRow, taken: &mut usize) -> bool {
         let Some((batch, rows)) = &self.now else { return false };
         let begin = self.position;
         while self.position < batch.num_rows() && rows.row(self.position) == key.row() {
@@ -168,6 +174,7 @@ impl Side {
             if let Some(count) = self.counts.last_mut() {
                 *count += self.position - begin;
             }
+            *taken += (self.position - begin) * self.row_bytes;
         }
         self.position >= batch.num_rows()
     }
@@ -195,12 +202,16 @@ struct Merge {
     key_arrays: Vec<ArrayRef>,
     key_places: Vec<(usize, usize)>,
     values: usize,
+    bytes: usize,
     memory: MemoryReservation,
 }
 
 impl Merge {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        while self.key_places.len() < BATCH_KEYS && self.values < BATCH_VALUES {
+        while self.key_places.len() < BATCH_ROWS
+            && self.values < BATCH_VALUES
+            && self.bytes < BATCH_BYTES
+        {
             if !self.group().await? {
                 break;
             }
@@ -227,7 +238,7 @@ impl Merge {
         }
         for side in &mut self.sides {
             side.counts.push(0);
-            while side.take(&key) {
+            while side.take(&key, &mut self.bytes) {
                 let bytes = side.fill().await?;
                 self.memory.try_grow(bytes).map_err(|e| too_large(&e))?;
             }
@@ -251,7 +262,7 @@ impl Merge {
         };
         self.key_arrays.clear();
         self.key_places.clear();
-        self.values = 0;
+        (self.values, self.bytes) = (0, 0);
         // What is still held are the batches that are being read.
         let held = self.sides.iter().filter_map(|side| side.now.as_ref());
         let held = held.map(|(batch, rows)| batch.get_array_memory_size() + rows.size()).sum();

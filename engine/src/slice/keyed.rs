@@ -1,6 +1,7 @@
 //! Verbs of slices of pairs: the first of a pair is its key. Rows move so that equal keys meet in one
 //! shard.
 
+use std::ops::Range;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -13,13 +14,11 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 
 use crate::row::{Row, Value};
+use crate::slice::building::{BATCH_BYTES, BATCH_ROWS, part_of_column};
 use crate::slice::keys::{leaves, with_canonical};
 use crate::slice::node::{Exchange, Narrow, Op, Shards, Split, TaskCx, Wide};
 use crate::slice::reducing::Reducing;
 use crate::slice::{Slice, UserCode, cogroup, sorting, streams, typed};
-
-/// Keys that are given out at a time.
-const BATCH_KEYS: usize = 8192;
 
 impl<T: Row + Value> Slice<T> {
     /// Pairs of a key and the row it was made of.
@@ -50,18 +49,17 @@ impl<T: Row + Value> Slice<T> {
         self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
             let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
-            Ok(streams::each(input, &schema, move |batch| {
-                let columns = typed::columns::<T>(&batch, &code)?;
-                let mut keys = K::builder(batch.num_rows());
-                code.call(|| {
-                    for row in 0..batch.num_rows() {
-                        K::append(&mut keys, f(<T as Row>::get(&columns, row)).view());
-                    }
-                    Ok(())
-                })?;
+            let open = move |batch: RecordBatch| {
                 // The row goes on as it is: one nested column of the columns it had.
-                let row = typed::nested::<T>(&batch)?;
-                Ok(RecordBatch::try_new(Arc::clone(&made), vec![K::finish(&mut keys), row])?)
+                Ok((typed::columns::<T>(&batch, &code)?, typed::nested::<T>(&batch)?, 0))
+            };
+            Ok(streams::each_in_parts(input, &schema, open, move |(columns, rows, next)| {
+                let key = |row| f(<T as Row>::get(columns, row));
+                let Some((keys, of)) = part_of_column(next, rows.len(), &code, key)? else {
+                    return Ok(None);
+                };
+                let columns = vec![keys, rows.slice(of.start, of.len())];
+                Ok(Some(RecordBatch::try_new(Arc::clone(&made), columns)?))
             }))
         })
     }
@@ -80,17 +78,17 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
             let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
-            Ok(streams::each(input, &schema, move |batch| {
+            let open = move |batch: RecordBatch| {
                 let values = V::column(batch.column(1), None).map_err(|e| code.mismatch(&e))?;
-                let mut changed = W::builder(batch.num_rows());
-                code.call(|| {
-                    for row in 0..batch.num_rows() {
-                        W::append(&mut changed, f(V::get(&values, row)).view());
-                    }
-                    Ok(())
-                })?;
-                let columns = vec![Arc::clone(batch.column(0)), W::finish(&mut changed)];
-                Ok(RecordBatch::try_new(Arc::clone(&made), columns)?)
+                Ok((values, Arc::clone(batch.column(0)), 0))
+            };
+            Ok(streams::each_in_parts(input, &schema, open, move |(values, keys, next)| {
+                let value = |row| f(V::get(values, row));
+                let Some((changed, of)) = part_of_column(next, keys.len(), &code, value)? else {
+                    return Ok(None);
+                };
+                let columns = vec![keys.slice(of.start, of.len()), changed];
+                Ok(Some(RecordBatch::try_new(Arc::clone(&made), columns)?))
             }))
         })
     }
@@ -164,11 +162,12 @@ impl<K: Value, V: Value> Slice<(K, V)> {
                     f: Arc::clone(&f),
                     code,
                     schema: Arc::clone(&schema),
+                    now: None,
                     keys: Vec::new(),
-                    done: A::builder(BATCH_KEYS),
+                    done: A::builder(BATCH_ROWS),
                     done_rows: 0,
+                    done_heap: 0,
                     open: None,
-                    kind: std::marker::PhantomData,
                 };
                 Ok(folding.run(input))
             },
@@ -225,18 +224,41 @@ pub(super) fn only(
 }
 
 /// Folds pairs that come in order of their keys.
-struct Folding<V, A: Value, F> {
+struct Folding<V: Value, A: Value, F> {
     init: A,
     f: Arc<F>,
     code: UserCode,
     schema: SchemaRef,
+    /// The batch that is read.
+    now: Option<Sorted<V>>,
     /// The keys that were begun and not given out, in order; the last may be open.
     keys: Vec<ArrayRef>,
     done: A::Builder,
     done_rows: usize,
+    /// What the values that are done refer to.
+    done_heap: usize,
     /// The key whose values may go on in the next batch, as leaves, and its value so far.
     open: Option<(Vec<ArrayRef>, A)>,
-    kind: std::marker::PhantomData<fn() -> V>,
+}
+
+/// A batch in order of its keys, and how far it is read.
+struct Sorted<V: Value> {
+    keys: ArrayRef,
+    leaves: Vec<ArrayRef>,
+    values: V::Column,
+    /// The rows of each key.
+    ranges: Vec<Range<usize>>,
+    next: usize,
+}
+
+impl<V: Value> Sorted<V> {
+    fn new(batch: &RecordBatch, code: &UserCode) -> PlanResult<Self> {
+        let keys = Arc::clone(batch.column(0));
+        let leaves = leaves(&keys)?;
+        let ranges = partition(&leaves)?.ranges();
+        let values = V::column(batch.column(1), None).map_err(|e| code.mismatch(&e))?;
+        Ok(Self { keys, leaves, values, ranges, next: 0 })
+    }
 }
 
 impl<V, A, F> Folding<V, A, F>
@@ -251,17 +273,19 @@ where
             (self, Some(input)),
             |(mut folding, mut input)| async move {
                 loop {
-                    let Some(stream) = &mut input else { return Ok(None) };
-                    match stream.next().await.transpose()? {
-                        Some(batch) if batch.num_rows() > 0 => folding.add(&batch)?,
-                        Some(_) => {}
-                        None => {
-                            input = None;
-                            folding.close();
+                    if let Some(now) = folding.now.take() {
+                        folding.add(now)?;
+                    } else {
+                        let Some(stream) = &mut input else { return Ok(None) };
+                        match stream.next().await.transpose()? {
+                            Some(batch) => folding.now = Some(Sorted::new(&batch, &folding.code)?),
+                            None => {
+                                input = None;
+                                folding.close();
+                            }
                         }
                     }
-                    if folding.done_rows >= BATCH_KEYS || (input.is_none() && folding.done_rows > 0)
-                    {
+                    if folding.is_full() || (input.is_none() && folding.done_rows > 0) {
                         let batch = folding.give()?;
                         return Ok(Some((batch, (folding, input))));
                     }
@@ -271,14 +295,19 @@ where
         streams::with_schema(schema, folded)
     }
 
-    fn add(&mut self, batch: &RecordBatch) -> PlanResult<()> {
-        let values = V::column(batch.column(1), None).map_err(|e| self.code.mismatch(&e))?;
-        let key_leaves = leaves(batch.column(0))?;
-        let ranges = partition(&key_leaves)?.ranges();
-        let mut begun = Vec::with_capacity(ranges.len());
-        for range in &ranges {
+    /// Whether as many keys are done as are given out at a time.
+    fn is_full(&self) -> bool {
+        self.done_rows >= BATCH_ROWS || self.done_heap >= BATCH_BYTES
+    }
+
+    /// Folds rows of `now`, until enough keys are done.
+    fn add(&mut self, mut now: Sorted<V>) -> PlanResult<()> {
+        let mut begun = Vec::new();
+        while now.next < now.ranges.len() && !self.is_full() {
+            let range = now.ranges[now.next].clone();
+            now.next += 1;
             let goes_on = range.start == 0
-                && self.open.as_ref().is_some_and(|(open, _)| same(open, &key_leaves));
+                && self.open.as_ref().is_some_and(|(open, _)| same(open, &now.leaves));
             if !goes_on {
                 self.close();
                 begun.push(range.start as u64);
@@ -288,29 +317,33 @@ where
                 None => self.init.clone(),
             };
             let f = Arc::clone(&self.f);
+            let last = range.end - 1;
             held = self.code.call(|| {
-                for row in range.clone() {
-                    held = f(held, V::get(&values, row));
+                for row in range {
+                    held = f(held, V::get(&now.values, row));
                 }
                 Ok(held)
             })?;
-            let last = range.end - 1;
-            let open = match range.end == batch.num_rows() {
-                true => key_leaves.iter().map(|leaf| leaf.slice(last, 1)).collect(),
+            let open = match now.next == now.ranges.len() {
+                true => now.leaves.iter().map(|leaf| leaf.slice(last, 1)).collect(),
                 // It ends before the next range begins: nobody asks for its key.
                 false => Vec::new(),
             };
             self.open = Some((open, held));
         }
         if !begun.is_empty() {
-            self.keys.push(take(batch.column(0), &UInt64Array::from(begun), None)?);
+            self.keys.push(take(&now.keys, &UInt64Array::from(begun), None)?);
         }
+        self.now = Some(now).filter(|now| now.next < now.ranges.len());
         Ok(())
     }
 
     /// The open key gets no more values.
     fn close(&mut self) {
         if let Some((_, held)) = self.open.take() {
+            if A::HAS_HEAP {
+                self.done_heap += A::heap_bytes(held.view());
+            }
             A::append(&mut self.done, held.view());
             self.done_rows += 1;
         }
@@ -326,7 +359,7 @@ where
             0 => Vec::new(),
             left => vec![keys.slice(self.done_rows, left)],
         };
-        self.done_rows = 0;
+        (self.done_rows, self.done_heap) = (0, 0);
         let columns = vec![done, A::finish(&mut self.done)];
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }

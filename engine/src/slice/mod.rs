@@ -13,8 +13,10 @@
 //! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
 //! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
 //!   key; [`prefixed`] makes keys of columns;
+//! * [`building`]: what batches they make;
 //! * [`node`]: the tree itself, and the four things that a node can be.
 
+mod building;
 mod cogroup;
 mod join;
 mod keyed;

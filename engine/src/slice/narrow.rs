@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -14,11 +15,9 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::row::Row;
+use crate::slice::building::{BATCH_ROWS, Building, Reading};
 use crate::slice::node::{Narrow, Node, Op, Select, TaskCx};
 use crate::slice::{Slice, UserCode, streams, typed};
-
-/// Rows of a batch that a verb makes of rows it cannot count beforehand.
-const BATCH_ROWS: usize = 8192;
 
 impl<T: Row> Slice<T> {
     /// A node that does `work` to each shard of this one.
@@ -70,14 +69,20 @@ impl<T: Row> Slice<T> {
         let work = move |input: SendableRecordBatchStream, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
             let (f, made, before) = (Arc::clone(&f), Arc::clone(&schema), before.clone());
-            Ok(streams::each(input, &schema, move |batch| {
-                let columns = typed::columns::<T>(&batch, &code)?;
-                let mut builder = U::builder(batch.num_rows());
-                Unchosen::rows(before.as_ref(), &batch, code.shard, &code, |row| {
-                    U::append(&mut builder, f(T::get(&columns, row), &code)?.view());
-                    Ok(())
-                })?;
-                typed::batch::<U>(&made, &mut builder)
+            let open = move |batch: RecordBatch| {
+                let rows = batch.num_rows();
+                let reading = Reading::<T>::new(&batch, before.as_deref(), &code)?;
+                Ok((reading, Building::<U>::new(rows, rows.max(BATCH_ROWS))))
+            };
+            Ok(streams::each_in_parts(input, &schema, open, move |(reading, out)| {
+                while !reading.is_done() && !out.is_full() {
+                    // As many as there is room for: none is made of two, so that only bytes are counted.
+                    reading.read(out.room(), &code, |row| {
+                        out.push(f(row, &code)?.view());
+                        Ok(pause_if(out.is_heavy()))
+                    })?;
+                }
+                out.take(&made)
             }))
         };
         Slice::new(verb, place, Op::Narrow { input, work: Arc::new(work) })
@@ -141,7 +146,8 @@ impl<T: Row> Slice<T> {
 
     /// Makes each row any number of rows.
     ///
-    /// Order and shards stay: what is made of one row stands where the row stood.
+    /// Order and shards stay: what is made of one row stands where the row stood. It is in memory as a whole:
+    /// [`map_partitions`](Self::map_partitions) has rows go on while more are made.
     #[track_caller]
     pub fn flat_map<U, I, F>(self, f: F) -> Slice<U>
     where
@@ -220,22 +226,16 @@ impl<T: Row> Slice<T> {
         let work = move |input: SendableRecordBatchStream, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
             let (f, made, before) = (Arc::clone(&f), Arc::clone(&schema), before.clone());
-            Ok(streams::each_to_many(input, &schema, move |batch| {
-                let columns = typed::columns::<T>(&batch, &code)?;
-                let mut out = Emitter::<U> { builder: U::builder(batch.num_rows()), rows: 0 };
-                let mut batches = Vec::new();
-                Unchosen::rows(before.as_ref(), &batch, code.shard, &code, |row| {
-                    f(T::get(&columns, row), &mut out, &code)?;
-                    if out.rows >= BATCH_ROWS {
-                        batches.push(typed::batch::<U>(&made, &mut out.builder)?);
-                        out.rows = 0;
-                    }
-                    Ok(())
+            let open = move |batch: RecordBatch| {
+                let reading = Reading::<T>::new(&batch, before.as_deref(), &code)?;
+                Ok((reading, Emitter::<U> { out: Building::new(batch.num_rows(), BATCH_ROWS) }))
+            };
+            Ok(streams::each_in_parts(input, &schema, open, move |(reading, emitter)| {
+                reading.read(usize::MAX, &code, |row| {
+                    f(row, emitter, &code)?;
+                    Ok(pause_if(emitter.out.is_full()))
                 })?;
-                if out.rows > 0 {
-                    batches.push(typed::batch::<U>(&made, &mut out.builder)?);
-                }
-                Ok(batches)
+                emitter.out.take(&made)
             }))
         };
         Slice::new(verb, place, Op::Narrow { input, work: Arc::new(work) })
@@ -311,23 +311,8 @@ pub(super) struct Unchosen {
     before: Option<Arc<dyn Select>>,
 }
 
-impl Unchosen {
-    /// Calls `each` with the number of every row of `batch` that is chosen.
-    pub(super) fn rows(
-        before: Option<&Arc<dyn Select>>,
-        batch: &RecordBatch,
-        shard: usize,
-        code: &UserCode,
-        mut each: impl FnMut(usize) -> PlanResult<()>,
-    ) -> PlanResult<()> {
-        match before {
-            None => code.call(|| (0..batch.num_rows()).try_for_each(each)),
-            Some(select) => {
-                let chosen = select.select(batch, shard)?;
-                code.call(|| chosen.set_indices().try_for_each(&mut each))
-            }
-        }
-    }
+fn pause_if(enough: bool) -> ControlFlow<()> {
+    if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// Chooses by a closure, among what was chosen before.
@@ -396,14 +381,12 @@ pub(super) fn first(
 /// Takes the rows that a closure makes of one row.
 #[derive(Debug)]
 pub struct Emitter<U: Row> {
-    builder: U::Builder,
-    rows: usize,
+    out: Building<U>,
 }
 
 impl<U: Row> Emitter<U> {
     /// One more row.
     pub fn push(&mut self, row: U::View<'_>) {
-        U::append(&mut self.builder, row);
-        self.rows += 1;
+        self.out.push(row);
     }
 }

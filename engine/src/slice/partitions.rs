@@ -14,6 +14,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc::Receiver;
 
 use crate::row::Row;
+use crate::slice::building::Building;
 use crate::slice::node::TaskCx;
 use crate::slice::{Slice, UserCode, typed};
 
@@ -140,14 +141,12 @@ impl<T: Row> Slice<T> {
             made.spawn_blocking(move || {
                 let rows =
                     Rows { batches, now: None, row: 0, ended: false, code, kind: PhantomData };
-                let mut builder = U::builder(0);
-                let mut held = 0;
+                let mut building = Building::<U>::new(0, batch_rows);
                 let mut give = |row: &U| {
-                    U::append(&mut builder, row.view());
-                    held += 1;
-                    if held == batch_rows {
-                        held = 0;
-                        let batch = typed::batch::<U>(&schema, &mut builder)?;
+                    building.push(row.view());
+                    if building.is_full()
+                        && let Some(batch) = building.take(&schema)?
+                    {
                         // Nobody reads any more: then nobody misses it.
                         drop(out.blocking_send(Ok(batch)));
                     }
@@ -158,8 +157,7 @@ impl<T: Row> Slice<T> {
                     Err(_) if broken.load(Ordering::Acquire) => return Ok(()),
                     outcome => outcome?,
                 }
-                if held > 0 {
-                    let batch = typed::batch::<U>(&schema, &mut builder)?;
+                if let Some(batch) = building.take(&schema)? {
                     drop(out.blocking_send(Ok(batch)));
                 }
                 Ok(())

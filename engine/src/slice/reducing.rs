@@ -24,6 +24,9 @@ use crate::row::Value;
 use crate::slice::node::TaskCx;
 use crate::slice::{UserCode, streams};
 
+/// What an allocation takes besides what is asked for: its header, and rounding up.
+const ALLOCATION_BYTES: usize = 16;
+
 /// Reduces pairs by their first column, in one of two modes: before they are split by key, and
 /// after.
 pub(super) struct Reducing<V, F> {
@@ -183,13 +186,16 @@ where
         _args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
         let combine = Arc::clone(&self.combine);
-        Ok(Box::new(Groups::<V, F> { values: Vec::new(), combine, code: self.code }))
+        Ok(Box::new(Groups::<V, F> { values: Vec::new(), heap: 0, combine, code: self.code }))
     }
 }
 
 /// One value for each key.
 struct Groups<V, F> {
     values: Vec<Option<V>>,
+    /// What the values refer to, with what it takes to allocate it. Counted as they change: the size is asked
+    /// for after each batch.
+    heap: usize,
     combine: Arc<F>,
     code: UserCode,
 }
@@ -198,15 +204,20 @@ impl<V: Value, F: Fn(V, V) -> V> Groups<V, F> {
     fn add(&mut self, values: &ArrayRef, groups: &[usize], total: usize) -> Result<()> {
         self.values.resize_with(total, || None);
         let column = V::column(values, None).map_err(|e| self.code.mismatch(&e))?;
-        let (held, combine) = (&mut self.values, self.combine.as_ref());
+        let (held, heap, combine) = (&mut self.values, &mut self.heap, self.combine.as_ref());
         self.code.call(|| {
             for (row, group) in groups.iter().enumerate() {
                 let value = V::to_owned(V::get(&column, row));
                 let place = &mut held[*group];
-                *place = Some(match place.take() {
-                    Some(before) => combine(before, value),
+                let value = match place.take() {
+                    Some(before) => {
+                        *heap -= taken::<V>(&before);
+                        combine(before, value)
+                    }
                     None => value,
-                });
+                };
+                *heap += taken::<V>(&value);
+                *place = Some(value);
             }
             Ok(())
         })
@@ -215,9 +226,10 @@ impl<V: Value, F: Fn(V, V) -> V> Groups<V, F> {
     fn take(&mut self, emit: EmitTo) -> Result<ArrayRef> {
         let values = emit.take_needed(&mut self.values);
         let mut builder = V::builder(values.len());
-        for value in &values {
-            let value = value.as_ref();
+        // Each goes when it is copied, so that there are not two of all.
+        for value in values {
             let value = value.ok_or_else(|| internal_datafusion_err!("a key without a value"))?;
+            self.heap -= taken::<V>(&value);
             V::append(&mut builder, value.view());
         }
         Ok(V::finish(&mut builder))
@@ -260,6 +272,35 @@ where
     }
 
     fn size(&self) -> usize {
-        self.values.capacity() * size_of::<Option<V>>()
+        self.values.capacity() * size_of::<Option<V>>() + self.heap
+    }
+}
+
+/// What a value refers to, and what it takes to allocate that; nothing for values of a fixed size.
+#[inline]
+fn taken<V: Value>(value: &V) -> usize {
+    if V::HAS_HEAP { V::heap_bytes(value.view()) + ALLOCATION_BYTES } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::StringViewArray;
+
+    use super::*;
+
+    #[test]
+    fn what_values_refer_to_counts() {
+        let code = UserCode { verb: "reduce", place: std::panic::Location::caller(), shard: 0 };
+        let combine = Arc::new(|a: String, b: String| a + &b);
+        let mut groups = Groups { values: Vec::new(), heap: 0, combine, code };
+        let text = "x".repeat(1000);
+        let column: ArrayRef = Arc::new(StringViewArray::from(vec![text.as_str(); 4]));
+        groups.add(&column, &[0, 1, 2, 0], 3).unwrap();
+        let alone = groups.values.capacity() * size_of::<Option<String>>();
+        assert_eq!(groups.size(), alone + 4 * 1000 + 3 * ALLOCATION_BYTES);
+        assert_eq!(groups.take(EmitTo::First(1)).unwrap().len(), 1);
+        assert_eq!(groups.heap, 2 * 1000 + 2 * ALLOCATION_BYTES);
+        assert_eq!(groups.take(EmitTo::All).unwrap().len(), 2);
+        assert_eq!(groups.heap, 0);
     }
 }

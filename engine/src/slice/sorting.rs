@@ -1,6 +1,7 @@
 //! Rows of a shard in order of their key: what groups and joins by merging stand on. Sorting spills
 //! when the memory does not suffice, so that a shard may be larger than it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::ArrayRef;
@@ -8,12 +9,15 @@ use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::{Result, internal_datafusion_err};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort::SortExec;
+use futures::{StreamExt, TryStreamExt};
 
+use crate::shard::bytes_of;
+use crate::slice::building::BATCH_BYTES;
 use crate::slice::node::TaskCx;
 use crate::slice::{keys, streams};
 
@@ -37,8 +41,7 @@ pub(super) fn by_columns(
     let schema = input.schema();
     let nested = schema.fields()[..columns].iter().any(|f| is_nested(f.data_type()));
     if !nested {
-        let plan = sort(input, columns, order, fetch)?;
-        return plan.execute(0, Arc::clone(&cx.context));
+        return sort(input, columns, order, fetch, cx);
     }
     // Sorting knows no nested columns: their leaves go before the row, and are dropped again.
     let empty = RecordBatch::new_empty(Arc::clone(&schema));
@@ -56,7 +59,7 @@ pub(super) fn by_columns(
         all.extend(batch.columns().iter().cloned());
         Ok(RecordBatch::try_new(Arc::clone(&made), all)?)
     });
-    let sorted = sort(widened, count, order, fetch)?.execute(0, Arc::clone(&cx.context))?;
+    let sorted = sort(widened, count, order, fetch, cx)?;
     let made = Arc::clone(&schema);
     Ok(streams::each(sorted, &schema, move |batch| {
         Ok(RecordBatch::try_new(Arc::clone(&made), batch.columns()[count..].to_vec())?)
@@ -76,11 +79,12 @@ fn leaves_of(batch: &RecordBatch, columns: usize) -> Result<Vec<ArrayRef>> {
 }
 
 fn sort(
-    input: SendableRecordBatchStream,
+    mut input: SendableRecordBatchStream,
     columns: usize,
     options: SortOptions,
     fetch: Option<usize>,
-) -> Result<Arc<dyn ExecutionPlan>> {
+    cx: &TaskCx,
+) -> Result<SendableRecordBatchStream> {
     let schema = input.schema();
     let by = schema.fields()[..columns].iter().enumerate().map(|(n, field)| {
         let column = Arc::new(Column::new(field.name(), n));
@@ -88,5 +92,38 @@ fn sort(
     });
     let order = LexOrdering::new(by)
         .ok_or_else(|| internal_datafusion_err!("rows are sorted by no column"))?;
-    Ok(Arc::new(SortExec::new(order, streams::feed(input)).with_fetch(fetch)))
+    let (of, context) = (Arc::clone(&schema), Arc::clone(&cx.context));
+    let sorted = async move {
+        let first = input.next().await.transpose()?;
+        let context = match &first {
+            Some(batch) => with_batches_for(batch, context),
+            None => context,
+        };
+        let all = futures::stream::iter(first.map(Ok)).chain(input);
+        let input = streams::feed(streams::with_schema(of, all));
+        SortExec::new(order, input).with_fetch(fetch).execute(0, context)
+    };
+    Ok(streams::with_schema(schema, futures::stream::once(sorted).try_flatten()))
+}
+
+/// The context with smaller batches if rows are as large as those of `batch`: a merge counts rows only, and
+/// holds two batches of each run that it merges.
+fn with_batches_for(batch: &RecordBatch, context: Arc<TaskContext>) -> Arc<TaskContext> {
+    let row_bytes = bytes_of(batch) / batch.num_rows().max(1);
+    let rows = (BATCH_BYTES / row_bytes.max(1)).max(1);
+    let config = context.session_config();
+    if rows >= config.batch_size() {
+        return context;
+    }
+    Arc::new(TaskContext::new(
+        context.task_id(),
+        context.session_id(),
+        config.clone().with_batch_size(rows),
+        // No function is called by name.
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        context.runtime_env(),
+    ))
 }

@@ -35,17 +35,30 @@ pub(super) fn each(
     with_schema(Arc::clone(schema), changed)
 }
 
-/// Each batch made several.
-pub(super) fn each_to_many(
+/// Each batch made several, which are made as they are asked for: `open` begins with a batch, `next` gives
+/// what is made of it, until nothing is.
+pub(super) fn each_in_parts<O: Send + 'static>(
     input: SendableRecordBatchStream,
     schema: &SchemaRef,
-    mut change: impl FnMut(RecordBatch) -> Result<Vec<RecordBatch>> + Send + 'static,
+    open: impl FnMut(RecordBatch) -> Result<O> + Send + 'static,
+    next: impl FnMut(&mut O) -> Result<Option<RecordBatch>> + Send + 'static,
 ) -> SendableRecordBatchStream {
-    let changed = input
-        .map(move |batch| batch.and_then(&mut change))
-        .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))
-        .try_flatten();
-    with_schema(Arc::clone(schema), changed)
+    let state = (input, open, next, None);
+    let made = futures::stream::try_unfold(
+        state,
+        |(mut input, mut open, mut next, mut opened)| async move {
+            loop {
+                if let Some(of) = &mut opened
+                    && let Some(made) = next(of)?
+                {
+                    return Ok(Some((made, (input, open, next, opened))));
+                }
+                let Some(batch) = input.next().await.transpose()? else { return Ok(None) };
+                opened = Some(open(batch)?);
+            }
+        },
+    );
+    with_schema(Arc::clone(schema), made)
 }
 
 /// A plan of one partition that gives the rows of `stream`, once: for an operator to stand on.

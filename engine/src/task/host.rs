@@ -75,6 +75,7 @@ impl Host {
     /// Lets tasks of `run` know its plan: in the process that has it already.
     pub(crate) fn know(&self, run: RunId, plan: Arc<Plan>) {
         let mut plans = self.plans.lock();
+        plans.retain(|(of, _)| *of != run);
         if plans.len() == PLANS_KEPT_MAX {
             plans.pop_front();
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bigslice::prelude::*;
 
+use crate::world::remove_shards;
+
 /// A case of its own session.
 type Case = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
@@ -15,6 +17,15 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("what_was_stored_on_a_killed_worker_is_made_again", || {
         Box::pin(what_was_stored_on_a_killed_worker_is_made_again())
+    }),
+    ("a_chain_is_computed_again_from_its_beginning", || {
+        Box::pin(a_chain_is_computed_again_from_its_beginning())
+    }),
+    ("a_result_is_lost_while_another_run_reads_it", || {
+        Box::pin(a_result_is_lost_while_another_run_reads_it())
+    }),
+    ("a_loss_after_a_chain_that_is_too_long_is_an_error", || {
+        Box::pin(a_loss_after_a_chain_that_is_too_long_is_an_error())
     }),
     ("a_task_that_kills_every_worker_is_an_error", || {
         Box::pin(a_task_that_kills_every_worker_is_an_error())
@@ -96,6 +107,88 @@ async fn what_was_stored_on_a_killed_worker_is_made_again() {
     assert_eq!(found, right());
     assert!(run.tasks_begun().await > before, "the fault did not fire");
     assert!(session.machines().iter().all(|machine| machine.pid != Some(killed)));
+    session.shutdown().await;
+}
+
+#[bigslice::func]
+fn next(before: Run<(u64, u64)>) -> Slice<(u64, u64)> {
+    before.slice().map(|(key, n)| (key, n + 1))
+}
+
+async fn a_chain_is_computed_again_from_its_beginning() {
+    let (session, folder) = session(2).await;
+    let mut run = session.run(slow(seen(&folder))).await.unwrap();
+    for _ in 0..20 {
+        run = session.run(next(run)).await.unwrap();
+    }
+    let tasks = tasks_seen(&folder);
+    assert_eq!(tasks, SHARDS);
+    kill_one(&session);
+    let mut found = run.collect().await.unwrap();
+    found.sort_unstable();
+    assert!(found.into_iter().eq(right().into_iter().map(|(key, n)| (key, n + 20))));
+    assert!(tasks_seen(&folder) > tasks, "the fault did not fire");
+    // What was computed again on the way is not there any more.
+    let again = tasks_seen(&folder);
+    assert_eq!(run.rows().await.unwrap(), 10);
+    assert_eq!(tasks_seen(&folder), again);
+    session.shutdown().await;
+}
+
+/// Each task leaves a file and takes a moment.
+#[bigslice::func]
+fn slow_next(before: Run<(u64, u64)>, folder: String) -> Slice<(u64, u64)> {
+    before.slice().map_partitions(move |shard, rows| {
+        let n = std::fs::read_dir(&folder).unwrap().count();
+        std::fs::write(format!("{folder}/next-{shard}-{n}-{}", std::process::id()), "").unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        rows.map(|(key, n)| (key, n + 1))
+    })
+}
+
+async fn a_result_is_lost_while_another_run_reads_it() {
+    let (session, folder) = session(3).await;
+    let first = session.run(slow(seen(&folder))).await.unwrap();
+    // Of what it was made from nothing is held.
+    let before = session.run(next(first)).await.unwrap();
+    let begun = before.tasks_begun().await;
+    let run = session.run(slow_next(before.clone(), seen(&folder)));
+    let kill = async {
+        while tasks_seen(&folder) < SHARDS + 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        kill_one(&session);
+        std::future::pending().await
+    };
+    let run = tokio::select! { run = run => run.unwrap(), () = kill => unreachable!() };
+    let mut found = run.collect().await.unwrap();
+    found.sort_unstable();
+    assert!(found.into_iter().eq(right().into_iter().map(|(key, n)| (key, n + 2))));
+    assert!(before.tasks_begun().await > begun, "the fault did not fire");
+    session.shutdown().await;
+}
+
+async fn a_loss_after_a_chain_that_is_too_long_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = Session::builder().temp_root(folder.path()).build().await.unwrap();
+    let mut run = session.run(Slice::const_(1, (0..10).map(|n| (n, n)))).await.unwrap();
+    for _ in 0..1000 {
+        run = session.run(next(run)).await.unwrap();
+    }
+    remove_shards(folder.path());
+    assert!(run.collect().await.unwrap().into_iter().eq((0..10).map(|n| (n, n + 1000))));
+    let held = run.clone();
+    for _ in 0..500 {
+        run = session.run(next(run)).await.unwrap();
+    }
+    // Of the result that is held all can be computed again, and of those that were made from it.
+    remove_shards(folder.path());
+    assert!(run.collect().await.unwrap().into_iter().eq((0..10).map(|n| (n, n + 1500))));
+    drop(held);
+    remove_shards(folder.path());
+    let error = run.collect().await.unwrap_err();
+    assert!(error.to_string().contains("made from run 498, of which too long a chain"), "{error}");
+    assert!(error.hint().unwrap().contains("hold the `Run`"), "{error:?}");
     session.shutdown().await;
 }
 

@@ -10,6 +10,7 @@ mod errors;
 mod files;
 mod keyed;
 mod keys;
+mod large;
 mod loss;
 mod narrow;
 mod ordered;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         keyed::CASES,
         keys::CASES,
         ordered::CASES,
+        large::CASES,
         errors::CASES,
         runs::CASES,
         files::CASES,

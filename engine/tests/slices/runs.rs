@@ -4,7 +4,7 @@ use bigslice::prelude::*;
 use futures::TryStreamExt;
 
 use crate::cases;
-use crate::world::World;
+use crate::world::{World, remove_shards};
 
 cases![
     results_are_read_in_parts_and_as_a_whole,
@@ -14,6 +14,8 @@ cases![
     runs_at_once,
     a_slice_without_a_func,
     results_go_with_their_runs,
+    a_chain_of_runs_stores_only_its_last_result,
+    what_a_result_was_made_from_is_computed_again_when_it_is_lost,
     a_run_is_cancelled_by_dropping_it,
 ];
 
@@ -125,14 +127,61 @@ async fn results_go_with_their_runs(world: &World) {
     drop(run);
     assert_eq!(clone.rows().await.unwrap(), 10);
     drop(clone);
-    // Machines are told, not waited for.
+    until_files(world, 0).await;
+}
+
+/// Machines are told to remove files, not waited for.
+async fn until_files(world: &World, most: usize) {
     for _ in 0..500 {
-        if files(world) == 0 {
+        if files(world) <= most {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("{} files of shards are left", files(world));
+    panic!("{} files of shards are left, not {most}", files(world));
+}
+
+async fn a_chain_of_runs_stores_only_its_last_result(world: &World) {
+    let mut run = world.done(numbers(3, 1000)).await;
+    for _ in 0..20 {
+        run = world.done(next(run)).await;
+    }
+    until_files(world, 3).await;
+    assert_eq!(files(world), 3, "a file for each shard of the last result");
+    assert!(run.collect().await.unwrap().into_iter().eq((0..1000).map(|n| (n % 10, n + 20))));
+    drop(run);
+    until_files(world, 0).await;
+}
+
+async fn what_a_result_was_made_from_is_computed_again_when_it_is_lost(world: &World) {
+    let mut run = world.done(numbers(1, 1000)).await;
+    for _ in 0..4 {
+        run = world.done(next(run)).await;
+    }
+    // A chain that forks and meets again, of which nothing but the last result is held.
+    let run = world.done(joined(next_of(world, &run).await, run)).await;
+    until_files(world, 3).await;
+    let begun = run.tasks_begun().await;
+    let right: Vec<_> = (0..1000).map(|n| (n % 10, (n + 5) * (n + 4))).collect();
+    let sum = |rows: &[(i64, i64)]| rows.iter().map(|(_, n)| n).sum::<i64>();
+    for _ in 0..2 {
+        remove_shards(world.folder.path());
+        let found = run.collect().await.unwrap();
+        assert_eq!((found.len(), sum(&found)), (1000, sum(&right)));
+    }
+    assert!(run.tasks_begun().await > begun, "the files were not lost");
+}
+
+async fn next_of(world: &World, run: &Run<(i64, i64)>) -> Run<(i64, i64)> {
+    world.done(next(run.clone())).await
+}
+
+/// The products of the numbers that are in one place in both.
+#[bigslice::func]
+fn joined(one: Run<(i64, i64)>, other: Run<(i64, i64)>) -> Slice<(i64, i64)> {
+    let one = one.slice().map(|(_, n)| (n - 1, n));
+    let other = other.slice().map(|(_, n)| (n, n));
+    one.join(other).map(|(n, (a, b))| ((n - 4) % 10, a * b))
 }
 
 #[bigslice::func]

@@ -106,3 +106,16 @@ impl World {
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     Runtime::new().unwrap().block_on(future)
 }
+
+/// Removes the files of all shards: to whoever reads them they are as lost as their machine.
+pub(crate) fn remove_shards(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        match entry.path() {
+            path if path.is_dir() => remove_shards(&path),
+            path if path.extension().is_some_and(|e| e == "arrows") => {
+                std::fs::remove_file(path).unwrap();
+            }
+            _ => {}
+        }
+    }
+}

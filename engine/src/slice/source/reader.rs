@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt};
 
 use crate::error::Result;
 use crate::row::Row;
+use crate::slice::building::Building;
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
 use crate::slice::{Slice, UserCode, streams, typed};
 
@@ -47,21 +48,17 @@ impl<T: Row> Slice<T> {
             let sender = stream.tx();
             stream.spawn_blocking(move || {
                 code.call(|| {
-                    let mut builder = T::builder(batch_rows);
-                    let mut held = 0;
+                    let mut made = Building::<T>::new(batch_rows, batch_rows);
                     for row in open(code.shard) {
-                        T::append(&mut builder, row.map_err(|e| code.failed(e))?.view());
-                        held += 1;
-                        if held == batch_rows {
-                            held = 0;
-                            let batch = typed::batch::<T>(&schema, &mut builder)?;
-                            if sender.blocking_send(Ok(batch)).is_err() {
-                                return Ok(());
-                            }
+                        made.push(row.map_err(|e| code.failed(e))?.view());
+                        if made.is_full()
+                            && let Some(batch) = made.take(&schema)?
+                            && sender.blocking_send(Ok(batch)).is_err()
+                        {
+                            return Ok(());
                         }
                     }
-                    if held > 0 {
-                        let batch = typed::batch::<T>(&schema, &mut builder)?;
+                    if let Some(batch) = made.take(&schema)? {
                         // Nobody reads any more: then nobody misses it.
                         drop(sender.blocking_send(Ok(batch)));
                     }

@@ -1,0 +1,99 @@
+//! What the tasks of an evaluation are told, above all where the shards are of the runs that they read.
+//! These runs are held until the evaluation ends; one that nobody held any more is computed again.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use datafusion::common::runtime::SpawnedTask;
+use futures::future::BoxFuture;
+
+use crate::error::{Error, Result};
+use crate::job::evaluation::Job;
+use crate::job::recipe::SourceShards;
+use crate::job::schedule::Schedule;
+use crate::session::Inner;
+use crate::source::WorkerStores;
+use crate::task::{RunId, StoredAt};
+
+/// What every task of an evaluation is told.
+pub(super) struct Given {
+    pub(super) stores: WorkerStores,
+    /// Where the shards of the sources are that are other runs, as far as that was asked.
+    stored: HashMap<usize, Vec<StoredAt>>,
+    /// These runs.
+    runs: HashMap<usize, Arc<Job>>,
+}
+
+impl Given {
+    /// Nothing is known yet about other runs.
+    pub(super) async fn new(session: &Inner) -> Result<Self> {
+        let stores = session.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
+        Ok(Self { stores, stored: HashMap::new(), runs: HashMap::new() })
+    }
+
+    /// Asks where the shards are of those runs that the tasks of `job` which may start now read. What is not
+    /// there is made again.
+    pub(super) async fn find(
+        &mut self,
+        session: &Arc<Inner>,
+        job: &Job,
+        schedule: &Schedule,
+    ) -> Result<()> {
+        let recipe = job.recipe();
+        let stages: BTreeSet<usize> = schedule.ready().iter().map(|id| id.stage.0).collect();
+        for source in stages.into_iter().flat_map(|id| &recipe.plan.stages[id].sources) {
+            let SourceShards::Run(run) = recipe.sources[*source] else { continue };
+            if self.stored.contains_key(source) {
+                continue;
+            }
+            let read = match self.runs.entry(*source) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(place) => place.insert(job.earlier(session, run)?),
+            };
+            let stored = computed_apart(read, session).await?;
+            self.stored.insert(*source, stored);
+        }
+        Ok(())
+    }
+
+    /// Where a shard is of a source that is another run.
+    pub(super) fn stored(&self, source: usize, shard: usize) -> Result<StoredAt> {
+        let stored = self.stored.get(&source).and_then(|run| run.get(shard));
+        stored.cloned().ok_or_else(|| Error::internal("a run has no such shard"))
+    }
+
+    /// What was stored may be gone.
+    pub(super) fn ask_again(&mut self) {
+        self.stored.clear();
+    }
+
+    /// A shard of another run could not be read: that run is asked again, and makes it again.
+    pub(super) async fn lost(&mut self, lost: &StoredAt) {
+        for job in self.runs.values().filter(|job| job.files() == lost.run) {
+            job.shard_lost(lost.task as usize, lost).await;
+        }
+        self.ask_again();
+    }
+}
+
+impl Job {
+    /// A run that this one was made from, directly or not. What it had stored may be gone.
+    fn earlier(&self, session: &Arc<Inner>, run: RunId) -> Result<Arc<Self>> {
+        let recipe = self.lineage().find(run)?;
+        Ok(Self::of(session, recipe, self.lineage(), || session.runs.number()))
+    }
+}
+
+/// Has the result of a run computed on a task of its own, which ends with whoever waits for it: a chain of
+/// runs that is computed again from its beginning does not make the stack any deeper.
+fn computed_apart(
+    job: &Arc<Job>,
+    session: &Arc<Inner>,
+) -> BoxFuture<'static, Result<Vec<StoredAt>>> {
+    let (job, session) = (Arc::clone(job), Arc::clone(session));
+    Box::pin(async move {
+        let done = SpawnedTask::spawn(async move { job.computed(&session).await }).await;
+        done.map_err(|e| Error::internal(format!("computing a run again: {e}")))?
+    })
+}
