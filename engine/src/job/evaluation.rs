@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::func::{Call, registry};
 use crate::job::crew::{self, Crew, Place, Trouble};
 use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
+use crate::metrics::Metrics;
 use crate::session::Inner;
 use crate::settings;
 use crate::slice::Resolving;
@@ -119,6 +120,11 @@ impl Job {
     /// How many tasks were begun so far, those that were lost included.
     pub(crate) async fn attempts(&self) -> u64 {
         self.progress.lock().await.attempts()
+    }
+
+    /// What its tasks have counted.
+    pub(crate) async fn metrics(&self) -> Metrics {
+        self.progress.lock().await.metrics()
     }
 
     /// Has computed whatever of the result is not there; says where each shard is.
@@ -296,9 +302,9 @@ impl Job {
     ) -> Result<Option<StoredAt>> {
         let (stage, task) = (number(id.stage.0), number(id.task));
         match outcome {
-            Ok(_) => {
-                let machine = place.machine();
-                schedule.finished(id, StoredAt { run: self.id, stage, task, attempt, machine });
+            Ok(reply) => {
+                let at = StoredAt { run: self.id, stage, task, attempt, machine: place.machine() };
+                schedule.finished(id, at, reply.metrics);
                 Ok(None)
             }
             Err(Trouble::Lost(why)) => {

@@ -1,6 +1,7 @@
 //! What a run leaves: the shards of its result, on the machines that computed them.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::func::{Built, Call, Invocation};
 use crate::job::evaluation::Job;
 use crate::job::schedule::LOSSES_MAX;
+use crate::metrics::Metrics;
 use crate::row::Row;
 use crate::slice::{Slice, UserCode};
 use crate::task::{RunId, StoredAt};
@@ -219,6 +221,20 @@ impl<T: Row> Run<T> {
     /// How many tasks were begun to compute it so far, those that were lost included.
     pub async fn tasks_begun(&self) -> u64 {
         self.held().attempts().await
+    }
+
+    /// What closures have counted while it was computed: see [`metrics`](mod@crate::metrics). Each task counts
+    /// once, by the attempt whose rows are used; runs that this one reads have figures of their own.
+    ///
+    /// A task whose rows were not all asked for, as above [`head`](Slice::head), counts what it came to.
+    pub async fn metrics(&self) -> Metrics {
+        self.held().metrics().await
+    }
+
+    /// The counters among the [`metrics`](Self::metrics), by name.
+    pub async fn counters(&self) -> BTreeMap<String, u64> {
+        let metrics = self.metrics().await;
+        metrics.counters().map(|(name, n)| (name.to_owned(), n)).collect()
     }
 
     pub(crate) fn held(&self) -> &Arc<Job> {

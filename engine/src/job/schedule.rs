@@ -8,6 +8,7 @@
 //!     └───────────────┴───────────────────────┘ and somebody still needs it
 //! ```
 
+use crate::metrics::Metrics;
 use crate::task::{StageId, StoredAt};
 
 /// How often in a row a task may be lost: whatever kills it five times kills it again.
@@ -34,6 +35,8 @@ struct Task {
     attempts: u32,
     /// How often in a row it was lost.
     losses: u32,
+    /// What the attempt that was done last has counted.
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -51,7 +54,8 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// Of stages in an order in which inputs come first: what each reads and how many tasks it has.
     pub(crate) fn new(stages: impl IntoIterator<Item = (Vec<StageId>, usize)>) -> Self {
-        let waiting = Task { state: State::Waiting, attempts: 0, losses: 0 };
+        let (state, metrics) = (State::Waiting, Metrics::default());
+        let waiting = Task { state, attempts: 0, losses: 0, metrics };
         let stages = stages
             .into_iter()
             .map(|(inputs, tasks)| Stage { inputs, tasks: vec![waiting.clone(); tasks] });
@@ -113,10 +117,11 @@ impl Schedule {
         task.attempts
     }
 
-    /// A task has stored its rows.
-    pub(crate) fn finished(&mut self, id: TaskId, at: StoredAt) {
+    /// A task has stored its rows. What it has counted takes the place of what an attempt before it has.
+    pub(crate) fn finished(&mut self, id: TaskId, at: StoredAt, metrics: Metrics) {
         let task = self.task(id);
         task.state = State::Done(at);
+        task.metrics = metrics;
         task.losses = 0;
     }
 
@@ -165,6 +170,14 @@ impl Schedule {
         tasks.map(|task| u64::from(task.attempts)).sum()
     }
 
+    /// What all tasks together have counted, each of them once.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let mut all = Metrics::default();
+        let tasks = self.stages.iter().flat_map(|stage| &stage.tasks);
+        tasks.for_each(|task| all.merge(&task.metrics));
+        all
+    }
+
     fn task(&mut self, id: TaskId) -> &mut Task {
         &mut self.stages[id.stage.0].tasks[id.task]
     }
@@ -194,7 +207,7 @@ mod tests {
         let ready = schedule.ready();
         for id in &ready {
             let attempt = schedule.started(*id);
-            schedule.finished(*id, at(*id, attempt, machine));
+            schedule.finished(*id, at(*id, attempt, machine), Metrics::default());
         }
         ready
     }
@@ -215,7 +228,7 @@ mod tests {
         for id in schedule.ready() {
             let attempt = schedule.started(id);
             let machine = if id.task == 0 { "a" } else { "b" };
-            schedule.finished(id, at(id, attempt, machine));
+            schedule.finished(id, at(id, attempt, machine), Metrics::default());
         }
         schedule.keep_only(&["b".to_owned()]);
         let again = run_ready(&mut schedule, "b");

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::func::registry;
+use crate::metrics::{Metrics, Scope};
 use crate::shard::ShardWriter;
 use crate::slice::{Split, SplitCx, shard_ids};
 use crate::source::Stores;
@@ -94,6 +95,12 @@ impl Host {
 
     /// Runs a task to its end.
     pub(crate) async fn task(self: &Arc<Self>, request: TaskRequest) -> PlanResult<TaskReply> {
+        let scope = Arc::new(Scope::default());
+        let reply = scope.during(self.computed(request)).await?;
+        Ok(TaskReply { metrics: scope.metrics(), ..reply })
+    }
+
+    async fn computed(self: &Arc<Self>, request: TaskRequest) -> PlanResult<TaskReply> {
         let plan = self.plan(&request)?;
         let context = (self.contexts)(&request.settings)?;
         self.stores.apply(request.stores.clone());
@@ -122,6 +129,7 @@ impl Host {
         let reply = TaskReply {
             rows: (0..splits).map(|partition| index.rows(partition)).collect(),
             bytes: index.bytes(),
+            metrics: Metrics::default(),
         };
         self.store.put(&at, path, index);
         Ok(reply)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::func::{Call, Steps};
+use crate::metrics::Metrics;
 use crate::source::WorkerStores;
 
 /// Names a run in its session, and its files.
@@ -74,6 +75,8 @@ pub(crate) struct TaskReply {
     pub(crate) rows: Vec<u64>,
     /// Bytes of the file.
     pub(crate) bytes: u64,
+    /// What its closures have counted.
+    pub(crate) metrics: Metrics,
 }
 
 /// Encodes what travels.

@@ -12,6 +12,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use futures::{Stream, StreamExt};
 
 use crate::error::Result;
+use crate::metrics::carried;
 use crate::row::Row;
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
 use crate::slice::{Slice, UserCode, streams, typed};
@@ -45,7 +46,7 @@ impl<T: Row> Slice<T> {
             let mut stream =
                 RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD_MAX);
             let sender = stream.tx();
-            stream.spawn_blocking(move || {
+            stream.spawn_blocking(carried(move || {
                 code.call(|| {
                     let mut builder = T::builder(batch_rows);
                     let mut held = 0;
@@ -67,7 +68,7 @@ impl<T: Row> Slice<T> {
                     }
                     Ok(())
                 })
-            });
+            }));
             Ok(stream.build())
         };
         Self::by_code("reader", place, shards, opened)
