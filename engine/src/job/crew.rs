@@ -12,10 +12,14 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::session::Inner;
-use crate::task::{TaskReply, TaskRequest, decode, encode};
+use crate::task::{Refusal, StoredAt, TaskReply, TaskRequest, decode, encode};
 
 /// How long a run waits for a machine to be there at all.
 const MACHINE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often a machine is told what it does not know for one task: once, and again when it has forgotten
+/// meanwhile, because tasks of many other runs came.
+const TELLS_MAX: usize = 4;
 
 /// Where a task can run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +47,10 @@ pub(super) enum Trouble {
     Failed(Error),
     /// Its machine, or a connection, was lost.
     Lost(String),
+    /// It could not read what another task has stored, and why.
+    ShardLost(StoredAt, String),
+    /// Its machine's program has these funcs.
+    FuncsDiffer(Vec<String>),
 }
 
 /// Tasks that run now, by place.
@@ -116,7 +124,7 @@ pub(super) async fn run(
         }
         Place::Machine(_, url) => {
             let channels = held()?.channels.clone();
-            on_machine(channels, url, &request).await
+            on_machine(channels, url, request).await
         }
     };
     match outcome {
@@ -125,14 +133,29 @@ pub(super) async fn run(
     }
 }
 
+/// Sends a task without what its machine may know, and again with what it turns out not to know.
 async fn on_machine(
     channels: Option<Channels>,
     url: &Url,
-    request: &TaskRequest,
+    mut request: TaskRequest,
 ) -> Result<TaskReply, DataFusionError> {
     let channels = channels.ok_or_else(|| Error::internal("a machine without a fleet"))?;
-    let reply = channels.run_task(url, encode(request)?).await?;
-    Ok(decode(&reply)?)
+    let all = (request.recipe.take(), request.inputs.take());
+    let mut told = 0;
+    loop {
+        let error = match channels.run_task(url, encode(&request)?).await {
+            Ok(reply) => return Ok(decode(&reply)?),
+            Err(error) => error,
+        };
+        match Refusal::of(&error) {
+            Some(Refusal::NotTold { recipe, inputs }) if told < TELLS_MAX => {
+                told += 1;
+                request.recipe = all.0.clone().filter(|_| recipe);
+                request.inputs = all.1.clone().filter(|_| inputs);
+            }
+            _ => return Err(error),
+        }
+    }
 }
 
 /// What an error means: the machines are asked, and only if all are there is the task to blame.
@@ -151,5 +174,9 @@ async fn judge(session: &Inner, place: &Place, error: &DataFusionError) -> Troub
             return Trouble::Lost(format!("a connection between machines broke: {text}"));
         }
     }
-    Trouble::Failed(Error::of(error, ""))
+    match Refusal::of(error) {
+        Some(Refusal::ShardLost { at, reason }) => Trouble::ShardLost(at, reason),
+        Some(Refusal::FuncsDiffer { theirs }) => Trouble::FuncsDiffer(theirs),
+        _ => Trouble::Failed(Error::of(error, "")),
+    }
 }

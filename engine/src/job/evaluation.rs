@@ -2,6 +2,7 @@
 //! what happened, until the result is there.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bigslice_cluster::{LogLine, LogSource};
@@ -16,7 +17,7 @@ use crate::session::Inner;
 use crate::settings;
 use crate::slice::Resolving;
 use crate::source::WorkerStores;
-use crate::task::{Plan, RunId, Spec, StageId, StoredAt, TaskReply, TaskRequest};
+use crate::task::{Inputs, Plan, Recipe, RunId, Spec, StageId, StoredAt, TaskReply, TaskRequest};
 
 /// A run of a slice: its plan, and what of it is done. Dropping it forgets what it has stored.
 pub(crate) struct Job {
@@ -24,10 +25,11 @@ pub(crate) struct Job {
     /// Not held: a table of the session may hold its run.
     session: Weak<Inner>,
     plan: Arc<Plan>,
-    call: Option<Call>,
+    recipe: Arc<Recipe>,
     /// How to open each shard of each source.
     sources: Vec<SourceShards>,
-    source_shards: Vec<u32>,
+    /// The last version of what tasks of a stage are told.
+    version: AtomicU64,
     progress: tokio::sync::Mutex<Schedule>,
 }
 
@@ -42,7 +44,7 @@ impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")
             .field("id", &self.id)
-            .field("call", &self.call)
+            .field("call", &self.recipe.call)
             .finish_non_exhaustive()
     }
 }
@@ -54,6 +56,8 @@ struct Given {
     stores: WorkerStores,
     /// Where the shards of the sources are that are other runs.
     sources: HashMap<usize, Vec<StoredAt>>,
+    /// What all tasks of a stage are told: as of which change of the schedule, and which version.
+    inputs: HashMap<StageId, (u64, u64, Arc<Inputs>)>,
 }
 
 /// The tasks that run, and which is which.
@@ -89,14 +93,19 @@ impl Job {
         let schedule = Schedule::new(stages);
         let plan = Arc::new(plan);
         let id = session.runs.number();
-        session.host.know(id, Arc::clone(&plan));
+        let recipe = Recipe {
+            call,
+            registry: registry().digest(),
+            steps: plan.steps.clone(),
+            source_shards: source_shards.into(),
+        };
         let job = Arc::new(Self {
             id,
             session: Arc::downgrade(session),
             plan,
-            call,
+            recipe: Arc::new(recipe),
             sources,
-            source_shards,
+            version: AtomicU64::new(0),
             progress: tokio::sync::Mutex::new(schedule),
         });
         session.runs.enter(&job);
@@ -114,7 +123,7 @@ impl Job {
 
     /// How many shards the result has.
     pub(crate) fn shards(&self) -> usize {
-        self.plan.tasks(self.plan.root(), &self.source_shards)
+        self.plan.tasks(self.plan.root(), &self.recipe.source_shards)
     }
 
     /// How many tasks were begun so far, those that were lost included.
@@ -172,10 +181,11 @@ impl Job {
         let mut given = Given {
             stores: session.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?,
             sources: self.sources(session).await?,
+            inputs: HashMap::new(),
         };
         loop {
             crew::wait_for_machines(session).await?;
-            self.start_ready(session, schedule, &mut running, &given)?;
+            self.start_ready(session, schedule, &mut running, &mut given)?;
             if schedule.is_done() {
                 return Ok(());
             }
@@ -214,7 +224,7 @@ impl Job {
         session: &Arc<Inner>,
         schedule: &mut Schedule,
         running: &mut Running,
-        given: &Given,
+        given: &mut Given,
     ) -> Result<()> {
         for id in schedule.ready() {
             let Some(place) = running.crew.free(session) else { break };
@@ -240,12 +250,13 @@ impl Job {
         schedule: &Schedule,
         id: TaskId,
         attempt: u32,
-        given: &Given,
+        given: &mut Given,
     ) -> Result<TaskRequest> {
         let stage = &self.plan.stages[id.stage.0];
         let mut sources = Vec::new();
         for source in &stage.sources {
-            for shard in self.plan.shards_read(stage, id.task, *source, &self.source_shards) {
+            for shard in self.plan.shards_read(stage, id.task, *source, &self.recipe.source_shards)
+            {
                 let spec = match &self.sources[*source] {
                     SourceShards::Open(specs) => Spec::Open(Arc::clone(&specs[shard])),
                     SourceShards::Run(_) => {
@@ -257,26 +268,46 @@ impl Job {
                 sources.push((number(*source), number(shard), spec));
             }
         }
-        let inputs = stage.inputs.iter().map(|input| {
+        let (version, inputs) = self.inputs(session, schedule, id.stage, given)?;
+        Ok(TaskRequest {
+            run: self.id,
+            stage: number(id.stage.0),
+            task: number(id.task),
+            attempt,
+            sources,
+            version,
+            inputs: Some(inputs),
+            recipe: Some(Arc::clone(&self.recipe)),
+            plan: Some(Arc::clone(&self.plan)),
+        })
+    }
+
+    /// What all tasks of a stage are told, and its version.
+    fn inputs(
+        &self,
+        session: &Inner,
+        schedule: &Schedule,
+        id: StageId,
+        given: &mut Given,
+    ) -> Result<(u64, Arc<Inputs>)> {
+        if let Some((changes, version, inputs)) = given.inputs.get(&id)
+            && *changes == schedule.changes()
+        {
+            return Ok((*version, Arc::clone(inputs)));
+        }
+        let stages = self.plan.stages[id.0].inputs.iter().map(|input| {
             let stored = schedule.stored(*input);
             let stored = stored.ok_or_else(|| Error::internal("a task before its input"))?;
             Ok((number(input.0), stored))
         });
-        let state = session.context.state();
-        Ok(TaskRequest {
-            run: self.id,
-            call: self.call.clone(),
-            registry: registry().digest(),
-            steps: self.plan.steps.clone(),
-            stage: number(id.stage.0),
-            task: number(id.task),
-            attempt,
-            source_shards: self.source_shards.clone(),
-            sources,
-            inputs: inputs.collect::<Result<_>>()?,
-            settings: settings::travelling(state.config_options()),
+        let inputs = Arc::new(Inputs {
+            stages: stages.collect::<Result<_>>()?,
+            settings: settings::travelling(session.context.state().config_options()),
             stores: given.stores.clone(),
-        })
+        });
+        let version = self.version.fetch_add(1, Ordering::Relaxed);
+        given.inputs.insert(id, (schedule.changes(), version, Arc::clone(&inputs)));
+        Ok((version, inputs))
     }
 
     /// A shard of another run could not be read: it is made again when that run is asked next.
@@ -312,20 +343,20 @@ impl Job {
                 self.again(session, schedule.lost(id), id, &why)?;
                 Ok(None)
             }
-            Err(Trouble::Failed(Error::ShardLost { run, stage, task, attempt, reason })) => {
+            Err(Trouble::ShardLost(at, reason)) => {
                 let losses = schedule.lost(id);
                 let why = format!("a stored shard could not be read: {reason}");
-                if run != self.id.0 {
+                if at.run != self.id {
                     self.again(session, losses, id, &why)?;
-                    let run = RunId(run);
-                    return Ok(Some(StoredAt { run, stage, task, attempt, machine: None }));
+                    return Ok(Some(at));
                 }
-                let producer = TaskId { stage: StageId(stage as usize), task: task as usize };
-                schedule.output_lost(producer, attempt);
+                let (stage, task) = (StageId(at.stage as usize), at.task as usize);
+                let producer = TaskId { stage, task };
+                schedule.output_lost(producer, at.attempt);
                 self.again(session, losses, producer, &why)?;
                 Ok(None)
             }
-            Err(Trouble::Failed(Error::FuncsDiffer { theirs })) => {
+            Err(Trouble::FuncsDiffer(theirs)) => {
                 let lines = crate::func::difference(&registry().lines(), &theirs);
                 Err(Error::query(format!(
                     "the funcs of this program (-) are not those of the machine's (+):\n{lines}"

@@ -49,6 +49,8 @@ struct Stage {
 #[derive(Debug)]
 pub(crate) struct Schedule {
     stages: Vec<Stage>,
+    /// How often something that was done became undone.
+    changes: u64,
 }
 
 impl Schedule {
@@ -59,7 +61,7 @@ impl Schedule {
         let stages = stages
             .into_iter()
             .map(|(inputs, tasks)| Stage { inputs, tasks: vec![waiting.clone(); tasks] });
-        Self { stages: stages.collect() }
+        Self { stages: stages.collect(), changes: 0 }
     }
 
     /// The stage whose output is the result.
@@ -139,6 +141,7 @@ impl Schedule {
         for task in self.stages.iter_mut().flat_map(|stage| &mut stage.tasks) {
             if matches!(&task.state, State::Done(at) if at.machine.as_ref().is_some_and(is_gone)) {
                 task.state = State::Waiting;
+                self.changes += 1;
             }
         }
     }
@@ -150,6 +153,7 @@ impl Schedule {
             && matches!(&task.state, State::Done(at) if at.attempt == attempt)
         {
             task.state = State::Waiting;
+            self.changes += 1;
         }
     }
 
@@ -162,6 +166,12 @@ impl Schedule {
                 State::Waiting | State::Running => None,
             })
             .collect()
+    }
+
+    /// Another number whenever something that was done became undone: until then what a complete stage has
+    /// stored stays where it is.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// How many tasks were begun, those begun again included.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::func::{Call, Steps};
 use crate::metrics::Metrics;
 use crate::source::WorkerStores;
+use crate::task::plan::Plan;
 
 /// Names a run in its session, and its files.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,25 +44,43 @@ pub(crate) enum Spec {
     Stored(StoredAt),
 }
 
-/// One task.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// One task. What is the same for all tasks of a run, and of a stage, goes along only when the machine
+/// has said that it does not have it: it refers to the tasks of other stages, as many as there may be.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct TaskRequest {
     pub(crate) run: RunId,
+    pub(crate) stage: u32,
+    /// The shard of the stage.
+    pub(crate) task: u32,
+    pub(crate) attempt: u32,
+    /// How to open those shards of sources that this task reads: source, shard, how.
+    pub(crate) sources: Vec<(u32, u32, Spec)>,
+    /// Which inputs of the stage: another number whenever they differ.
+    pub(crate) version: u64,
+    pub(crate) inputs: Option<Arc<Inputs>>,
+    pub(crate) recipe: Option<Arc<Recipe>>,
+    /// What the recipe makes, in the process that has it.
+    #[serde(skip)]
+    pub(crate) plan: Option<Arc<Plan>>,
+}
+
+/// What all tasks of a run are told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Recipe {
     /// The func that builds the slice; none when the slice is in this process.
     pub(crate) call: Option<Call>,
     /// What the driver's funcs are, and what this one has built.
     pub(crate) registry: u64,
     pub(crate) steps: Steps,
-    pub(crate) stage: u32,
-    /// The shard of the stage.
-    pub(crate) task: u32,
-    pub(crate) attempt: u32,
     /// How many shards each source has.
-    pub(crate) source_shards: Vec<u32>,
-    /// How to open those shards of sources that this task reads: source, shard, how.
-    pub(crate) sources: Vec<(u32, u32, Spec)>,
-    /// For each stage that this task reads, where the output of each of its tasks is.
-    pub(crate) inputs: Vec<(u32, Vec<StoredAt>)>,
+    pub(crate) source_shards: Arc<[u32]>,
+}
+
+/// What all tasks of a stage are told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Inputs {
+    /// For each stage that this one reads, where the output of each of its tasks is.
+    pub(crate) stages: Vec<(u32, Vec<StoredAt>)>,
     /// Settings of DataFusion that differ from their defaults.
     pub(crate) settings: Vec<(String, String)>,
     /// How to open the stores that sources are in.
