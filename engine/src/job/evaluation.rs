@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bigslice_cluster::{LogLine, LogSource};
+use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::func::{Call, registry};
-use crate::job::crew::{self, Crew, Place, Trouble};
-use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
+use crate::job::crew::{self, Crew, Place, Seat, Trouble};
+use crate::job::schedule::{LOSSES_MAX, Repeats, Schedule, TaskId};
 use crate::metrics::Metrics;
 use crate::session::Inner;
 use crate::settings;
@@ -28,9 +29,20 @@ pub(crate) struct Job {
     recipe: Arc<Recipe>,
     /// How to open each shard of each source.
     sources: Vec<SourceShards>,
+    /// Of each source that is another run, which of its results was read last.
+    generations: Mutex<HashMap<usize, u64>>,
     /// The last version of what tasks of a stage are told.
     version: AtomicU64,
     progress: tokio::sync::Mutex<Schedule>,
+}
+
+/// The result of a run, as it is now.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Where each shard is.
+    pub(crate) stored: Vec<StoredAt>,
+    /// Another number when shards that were there before do not belong to these.
+    pub(crate) generation: u64,
 }
 
 /// The shards of a source.
@@ -64,7 +76,8 @@ struct Given {
 #[derive(Default)]
 struct Running {
     tasks: JoinSet<Ended>,
-    handles: HashMap<TaskId, (AbortHandle, Place)>,
+    /// By task and attempt.
+    handles: HashMap<(TaskId, u32), (AbortHandle, Seat)>,
     crew: Crew,
 }
 
@@ -87,8 +100,13 @@ impl Job {
             });
         }
         let stages = (0..plan.stages.len()).map(|id| {
+            let repeats = match plan.stages[id].asks.deterministic {
+                Some(true) => Repeats::Same,
+                Some(false) => Repeats::Differs,
+                None => Repeats::AsItsInputs,
+            };
             let inputs = plan.stages[id].inputs.clone();
-            (inputs, plan.tasks(StageId(id), &source_shards))
+            (inputs, plan.tasks(StageId(id), &source_shards), repeats)
         });
         let schedule = Schedule::new(stages);
         let plan = Arc::new(plan);
@@ -105,6 +123,7 @@ impl Job {
             plan,
             recipe: Arc::new(recipe),
             sources,
+            generations: Mutex::default(),
             version: AtomicU64::new(0),
             progress: tokio::sync::Mutex::new(schedule),
         });
@@ -139,31 +158,50 @@ impl Job {
     /// Has computed whatever of the result is not there; says where each shard is.
     ///
     /// Takes no place among the session's queries: one of them may be what asks for the result.
-    pub(crate) async fn ensure(&self) -> Result<Vec<StoredAt>> {
+    pub(crate) async fn ensure(&self) -> Result<Outcome> {
         let session = self.session()?;
         let stored = self.computed(&session).await;
         if session.queries.is_closed() { Err(Error::Closed) } else { stored }
     }
 
     /// [`ensure`](Self::ensure), in a session that is there.
-    async fn computed(&self, session: &Arc<Inner>) -> Result<Vec<StoredAt>> {
+    async fn computed(&self, session: &Arc<Inner>) -> Result<Outcome> {
         let mut schedule = self.progress.lock().await;
         forget_lost_machines(session, &mut schedule);
         if !schedule.is_done() {
             self.evaluate(session, &mut schedule).await?;
         }
-        schedule.stored(self.plan.root()).ok_or_else(|| Error::internal("a run without a result"))
+        let stored = schedule.stored(self.plan.root());
+        let stored = stored.ok_or_else(|| Error::internal("a run without a result"))?;
+        Ok(Outcome { stored, generation: schedule.generation() })
     }
 
-    /// Where the shards of each source are that is another run; what of it was lost is made again.
-    async fn sources(&self, session: &Arc<Inner>) -> Result<HashMap<usize, Vec<StoredAt>>> {
-        let mut stored = HashMap::new();
+    /// Where the shards of each source are that is another run; what of it was lost is made again. What was
+    /// computed from a result that is another one now is undone.
+    async fn sources(
+        &self,
+        session: &Arc<Inner>,
+        schedule: &mut Schedule,
+        running: &mut Running,
+    ) -> Result<HashMap<usize, Vec<StoredAt>>> {
+        let mut outcomes = HashMap::new();
         for (id, source) in self.sources.iter().enumerate() {
             if let SourceShards::Run(job) = source {
-                stored.insert(id, Box::pin(job.computed(session)).await?);
+                outcomes.insert(id, Box::pin(job.computed(session)).await?);
             }
         }
-        Ok(stored)
+        let mut generations = self.generations.lock();
+        let mut changed = Vec::new();
+        for (id, outcome) in &outcomes {
+            let before = generations.insert(*id, outcome.generation);
+            if before.is_some_and(|before| before != outcome.generation) {
+                let stages = self.plan.stages.iter().enumerate();
+                let readers = stages.filter(|(_, stage)| stage.sources.contains(id));
+                changed.extend(readers.map(|(stage, _)| StageId(stage)));
+            }
+        }
+        running.stop(&schedule.settle(&changed));
+        Ok(outcomes.into_iter().map(|(id, outcome)| (id, outcome.stored)).collect())
     }
 
     /// One shard of the result could not be read: it is made again by the next
@@ -180,7 +218,7 @@ impl Job {
         let mut losses = session.fleet.as_ref().map(bigslice_cluster::Fleet::losses);
         let mut given = Given {
             stores: session.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?,
-            sources: self.sources(session).await?,
+            sources: self.sources(session, schedule, &mut running).await?,
             inputs: HashMap::new(),
         };
         loop {
@@ -193,22 +231,23 @@ impl Job {
                 ended = running.tasks.join_next() => ended,
                 () = changed(&mut losses) => {
                     self.drop_lost_machines(session, schedule, &mut running)?;
-                    given.sources = self.sources(session).await?;
+                    given.sources = self.sources(session, schedule, &mut running).await?;
                     continue;
                 }
             };
             match ended {
                 Some(Ok((id, attempt, place, outcome))) => {
-                    running.handles.remove(&id);
-                    running.crew.end(&place);
+                    // Of one that was stopped when it had just ended nothing is wanted.
+                    let Some((_, seat)) = running.handles.remove(&(id, attempt)) else { continue };
+                    running.crew.end(&seat);
                     if let Some(lost) =
                         self.ended(session, schedule, id, attempt, &place, outcome)?
                     {
                         self.source_lost(&lost).await;
-                        given.sources = self.sources(session).await?;
+                        given.sources = self.sources(session, schedule, &mut running).await?;
                     }
                 }
-                // Aborted because its machine was lost, which is accounted for.
+                // It was stopped, which is accounted for.
                 Some(Err(join)) if join.is_cancelled() => {}
                 Some(Err(join)) => {
                     return Err(Error::internal(format!("the sender of a task: {join}")));
@@ -226,8 +265,15 @@ impl Job {
         running: &mut Running,
         given: &mut Given,
     ) -> Result<()> {
+        running.stop(&schedule.settle(&[]));
+        let mut room = running.crew.room(session);
         for id in schedule.ready() {
-            let Some(place) = running.crew.free(session) else { break };
+            if room.is_full() {
+                break;
+            }
+            let slots = room.slots(self.plan.stages[id.stage.0].asks);
+            let Some(seat) = room.take(slots) else { continue };
+            let place = seat.place.clone();
             let attempt = schedule.started(id);
             let request = self.request(session, schedule, id, attempt, given)?;
             let (of, at) = (Arc::downgrade(session), place.clone());
@@ -238,8 +284,8 @@ impl Job {
                 },
                 session.cpu.handle(),
             );
-            running.crew.begin(&place);
-            running.handles.insert(id, (handle, place));
+            running.crew.begin(&seat);
+            running.handles.insert((id, attempt), (handle, seat));
         }
         Ok(())
     }
@@ -389,29 +435,37 @@ impl Job {
         let Some(fleet) = &session.fleet else { return Ok(()) };
         forget_lost_machines(session, schedule);
         let alive = fleet.urls();
-        let gone: Vec<TaskId> = running
-            .handles
-            .iter()
-            .filter(|(_, (_, place))| match place {
-                Place::Here => false,
-                Place::Machine(_, url) => !alive.contains(url),
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in gone {
-            if let Some((handle, place)) = running.handles.remove(&id) {
-                handle.abort();
-                running.crew.end(&place);
-                let Place::Machine(name, _) = &place else { continue };
-                self.again(
-                    session,
-                    schedule.lost(id),
-                    id,
-                    &format!("machine \"{name}\" was lost"),
-                )?;
-            }
+        let gone = running.take(|_, seat| match &seat.place {
+            Place::Here => false,
+            Place::Machine(_, url) => !alive.contains(url),
+        });
+        for (id, seat) in gone {
+            let Place::Machine(name, _) = &seat.place else { continue };
+            let why = format!("machine \"{name}\" was lost");
+            self.again(session, schedule.lost(id), id, &why)?;
         }
         Ok(())
+    }
+}
+
+impl Running {
+    /// Stops those tasks that run of `these`: their rows are not wanted any more.
+    fn stop(&mut self, these: &[TaskId]) {
+        if !these.is_empty() {
+            self.take(|id, _| these.contains(id));
+        }
+    }
+
+    /// Stops those for which `which` is true: they count no more, whatever becomes of them.
+    fn take(&mut self, which: impl Fn(&TaskId, &Seat) -> bool) -> Vec<(TaskId, Seat)> {
+        let taken = self.handles.extract_if(|(id, _), (_, seat)| which(id, seat));
+        let taken = taken.map(|((id, _), (handle, seat))| {
+            handle.abort();
+            (id, seat)
+        });
+        let taken: Vec<_> = taken.collect();
+        taken.iter().for_each(|(_, seat)| self.crew.end(seat));
+        taken
     }
 }
 

@@ -76,7 +76,7 @@ impl Metrics {
         self.histograms.iter().map(|(name, values)| (name.as_str(), values))
     }
 
-    pub(super) fn add(&mut self, name: &str, n: u64) {
+    pub(crate) fn add(&mut self, name: &str, n: u64) {
         if n > 0 {
             let sum = place(&mut self.counters, name, || 0);
             *sum = sum.saturating_add(n);

@@ -13,6 +13,7 @@
 //! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
 //! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
 //!   key; [`prefixed`] makes keys of columns;
+//! * [`pragma`]: what a slice asks of the tasks that compute it;
 //! * [`node`]: the tree itself, and the four things that a node can be.
 
 mod cogroup;
@@ -23,6 +24,7 @@ mod narrow;
 mod node;
 mod ordered;
 mod partitions;
+mod pragma;
 mod prefixed;
 mod reducing;
 mod shuffle;
@@ -46,6 +48,7 @@ pub(crate) use node::{
     Narrow, Node, Op, Resolving, Select, Shards, Source, Split, SplitCx, TaskCx,
 };
 pub use partitions::Rows;
+pub(crate) use pragma::Pragma;
 pub use prefixed::Prefix;
 pub use source::Paths;
 pub(crate) use user::UserCode;
@@ -89,7 +92,8 @@ impl<T: Row> Slice<T> {
     ) -> Self {
         crate::func::record(verb, place, std::any::type_name::<T>());
         let schema = typed::schema::<T>();
-        Self { node: Arc::new(Node { verb, place, schema, op, select }), row: PhantomData }
+        let node = Node { verb, place, schema, op, select, pragma: None };
+        Self { node: Arc::new(node), row: PhantomData }
     }
 
     /// The tree.

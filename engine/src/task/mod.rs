@@ -20,7 +20,7 @@ mod request;
 mod store;
 
 pub(crate) use host::{Host, HostParts, Shared};
-pub(crate) use plan::{Plan, StageId};
+pub(crate) use plan::{Asks, Plan, StageId};
 pub(crate) use refusal::Refusal;
 pub use request::RunId;
 pub(crate) use request::{Inputs, Recipe, Spec, StoredAt, TaskReply, TaskRequest, decode, encode};
