@@ -19,7 +19,7 @@ use crate::metrics::{Metrics, Scope};
 use crate::shard::ShardWriter;
 use crate::slice::{Split, SplitCx, shard_ids};
 use crate::source::Stores;
-use crate::task::known::Known;
+use crate::task::known::{Known, Told};
 use crate::task::pipe::Pipe;
 use crate::task::plan::Stage;
 use crate::task::refusal::Refusal;
@@ -81,13 +81,14 @@ impl Host {
 
     /// Runs a task to its end.
     pub(crate) async fn task(self: &Arc<Self>, request: TaskRequest) -> PlanResult<TaskReply> {
+        // Not yet within the task: what a func does while it builds its slice, each machine does.
+        let told = self.known.told(&request)?;
         let scope = Arc::new(Scope::default());
-        let reply = scope.during(self.computed(request)).await?;
+        let reply = scope.during(self.computed(request, told)).await?;
         Ok(TaskReply { metrics: scope.metrics(), ..reply })
     }
 
-    async fn computed(self: &Arc<Self>, request: TaskRequest) -> PlanResult<TaskReply> {
-        let told = self.known.told(&request)?;
+    async fn computed(self: &Arc<Self>, request: TaskRequest, told: Told) -> PlanResult<TaskReply> {
         let plan = &told.plan;
         let context = (self.contexts)(&told.inputs.settings)?;
         self.stores.apply(told.inputs.stores.clone());

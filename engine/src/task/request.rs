@@ -110,3 +110,48 @@ pub(crate) fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M> {
     postcard::from_bytes(bytes)
         .map_err(|e| Error::internal(format!("a message between driver and task: {e}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thousand tasks that each read what a thousand others have stored: what goes to two machines.
+    #[test]
+    fn what_all_tasks_share_is_sent_once() {
+        let stored = |task: u32| StoredAt {
+            run: RunId(7),
+            stage: 0,
+            task,
+            attempt: 1,
+            machine: Some(format!("https://127.0.0.1:{}/", 40_001 + task % 2)),
+        };
+        let inputs = Inputs {
+            stages: vec![(0, (0..1000).map(stored).collect())],
+            settings: Vec::new(),
+            stores: WorkerStores::default(),
+        };
+        let recipe = Recipe {
+            call: Some(Call { name: "a::func".to_owned(), arguments: vec![7; 100_000].into() }),
+            registry: 7,
+            steps: Steps::default(),
+            source_shards: vec![1000].into(),
+        };
+        let request = |task: u32| TaskRequest {
+            run: RunId(7),
+            stage: 1,
+            task,
+            attempt: 1,
+            sources: Vec::new(),
+            version: 3,
+            inputs: None,
+            recipe: None,
+            plan: None,
+        };
+        let requests: usize = (0..1000).map(|task| encode(&request(task)).unwrap().len()).sum();
+        let shared = encode(&inputs).unwrap().len() + encode(&recipe).unwrap().len();
+        assert!(requests < 16 * 1000, "{requests} bytes");
+        assert!(shared > 100_000 && shared < 140_000, "{shared} bytes");
+        // With everything in each request it was a thousand times that.
+        assert!(requests + 2 * shared < 300_000);
+    }
+}

@@ -11,10 +11,13 @@ mod files;
 mod keyed;
 mod keys;
 mod loss;
+mod metrics;
 mod narrow;
 mod ordered;
+mod pragmas;
 mod random;
 mod runs;
+mod shards;
 mod world;
 
 use std::process::ExitCode;
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
         runs::CASES,
         files::CASES,
         random::CASES,
+        metrics::CASES,
+        shards::CASES,
+        pragmas::CASES,
     ]
     .concat();
     let everywhere: Vec<Trial> = SYSTEMS

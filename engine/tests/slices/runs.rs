@@ -104,35 +104,21 @@ async fn a_slice_without_a_func(world: &World) {
     }
 }
 
-/// Files of shards below the session's folders.
-fn files(world: &World) -> usize {
-    fn count(folder: &std::path::Path) -> usize {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries
-            .map(|entry| match entry.path() {
-                path if path.is_dir() => count(&path),
-                path => usize::from(path.extension().is_some_and(|e| e == "arrows")),
-            })
-            .sum()
-    }
-    count(world.folder.path())
-}
-
 async fn results_go_with_their_runs(world: &World) {
     let run = world.done(summed(world.done(numbers(3, 1000)).await)).await;
-    assert!(files(world) > 0);
+    assert!(!world.files("").is_empty());
     let clone = run.clone();
     drop(run);
     assert_eq!(clone.rows().await.unwrap(), 10);
     drop(clone);
     // Machines are told, not waited for.
     for _ in 0..500 {
-        if files(world) == 0 {
+        if world.files("").is_empty() {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("{} files of shards are left", files(world));
+    panic!("files of shards are left: {:?}", world.files(""));
 }
 
 #[bigslice::func]
