@@ -7,6 +7,7 @@ use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 use serde::{Deserialize, Serialize};
 
+use crate::task::Refusal;
 use crate::{script, source, words};
 
 /// What the functions of this crate return.
@@ -94,14 +95,6 @@ pub enum Error {
         /// What may help.
         hint: Option<String>,
     },
-    /// A shard that a task had stored cannot be read: it is computed again.
-    #[error("shard {task} of stage {stage} of run {run} cannot be read: {reason}")]
-    #[doc(hidden)]
-    ShardLost { run: u64, stage: u32, task: u32, attempt: u32, reason: String },
-    /// The funcs of a machine's program are not those of the driver's.
-    #[error("this machine's program has other funcs")]
-    #[doc(hidden)]
-    FuncsDiffer { theirs: Vec<String> },
     /// Machines could not be started.
     #[error("{message}")]
     Machines {
@@ -162,13 +155,7 @@ impl Error {
 
     /// True when the same statement may well succeed if it is tried again.
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Lost { .. }
-                | Self::ShardLost { .. }
-                | Self::Machines { .. }
-                | Self::TimedOut { .. }
-        )
+        matches!(self, Self::Lost { .. } | Self::Machines { .. } | Self::TimedOut { .. })
     }
 
     pub(crate) fn syntax(message: impl Into<String>, place: Option<Place>) -> Self {
@@ -200,10 +187,8 @@ impl Error {
         if let Some(ours) = words::find::<Self>(error) {
             return ours.clone();
         }
-        if let Some(bigslice_flight::Error::App { payload, .. }) = words::find(error)
-            && let Ok(ours) = postcard::from_bytes(payload)
-        {
-            return ours;
+        if let Some(refusal) = Refusal::of(error) {
+            return refusal.into();
         }
         if let Some((message, hint)) = source::explain(error) {
             return Self::Source { message, hint };

@@ -94,6 +94,7 @@ mod guide;
 mod head;
 mod job;
 mod memory;
+pub mod metrics;
 mod planning;
 mod pool;
 mod query;
@@ -170,6 +171,7 @@ pub mod __private {
 
 /// What most programs name.
 pub mod prelude {
+    pub use crate::metrics::{Counter, Gauge, Histogram};
     pub use crate::{
         Error, Invocation, Query, Result, Row, Run, Session, Slice, SystemSpec, worker_main,
     };

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bigslice::prelude::*;
 use tempfile::TempDir;
 
 /// Where each of them runs.
@@ -97,6 +98,46 @@ fn wordcount_prints_the_most_frequent_words() {
         // There are no more than five.
         assert_eq!(place.prints("wordcount", &[workers, "a.txt", "b.txt"]).lines().count(), 5);
     }
+}
+
+#[test]
+fn max_prints_the_largest_of_each_key() {
+    let place = Place::new();
+    for workers in WORKERS {
+        let arguments = [workers, "pear=5", "apple=3", "apple=-7", "fig=0", "pear=50"];
+        assert_eq!(place.prints("max", &arguments), "apple=3\nfig=0\npear=50\n");
+    }
+    let outcome = place.run("max", &["pear"]);
+    assert_eq!((outcome.code, outcome.out.as_str()), (Some(2), ""));
+    assert!(outcome.err.contains("write KEY=VALUE"), "{outcome:?}");
+}
+
+#[bigslice::func]
+fn elsewhere() -> Slice<i64> {
+    Slice::const_(2, 0..10i64)
+}
+
+/// The driver is this program, its workers are another.
+#[test]
+fn a_worker_with_other_funcs_shows_which() {
+    let temp = TempDir::new().unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let builder = Session::builder().workers(1).program(program("wordcount"));
+        let session = builder.temp_root(temp.path()).build().await.unwrap();
+        let error = session.run(elsewhere()).await.unwrap_err();
+        assert!(error.is_user_error(), "{error:?}");
+        let text = error.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("the funcs of this program (-) are not those of"), "{text}");
+        assert!(
+            lines[1].starts_with("- examples::elsewhere at engine/tests/examples.rs:"),
+            "{text}"
+        );
+        assert!(lines[2].starts_with("+ wordcount::"), "{text}");
+        assert!(lines[2].contains(" at engine/examples/wordcount.rs:"), "{text}");
+        session.shutdown().await;
+    });
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
 }
 
 #[test]

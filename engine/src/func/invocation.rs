@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::job::{Job, holding};
 
-/// Bytes of encoded arguments, at most. They go to a worker with each task: more belongs into a file
-/// or a slice.
+/// Bytes of encoded arguments, at most. They go to each machine: more belongs into a file or a slice.
 const ARGUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A call of a func that has not been made yet, for [`Session::run`](crate::Session::run).
@@ -73,7 +72,7 @@ fn encode(name: &str, arguments: &impl Serialize) -> Result<Arc<[u8]>> {
         let (mib, most) = (bytes.len() >> 20, ARGUMENT_BYTES_MAX >> 20);
         return Err(Error::query(format!(
             "the arguments of the func \"{name}\" are {mib} MiB, more than the {most} MiB that go \
-             to a machine with each task"
+             to a machine"
         )));
     }
     Ok(bytes.into())

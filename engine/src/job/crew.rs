@@ -12,10 +12,14 @@ use url::Url;
 
 use crate::error::{Error, Result};
 use crate::session::Inner;
-use crate::task::{TaskReply, TaskRequest, decode, encode};
+use crate::task::{Asks, Refusal, StoredAt, TaskReply, TaskRequest, decode, encode};
 
 /// How long a run waits for a machine to be there at all.
 const MACHINE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often a machine is told what it does not know for one task: once, and again when it has forgotten
+/// meanwhile, because tasks of many other runs came.
+const TELLS_MAX: usize = 4;
 
 /// Where a task can run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,9 +47,13 @@ pub(super) enum Trouble {
     Failed(Error),
     /// Its machine, or a connection, was lost.
     Lost(String),
+    /// It could not read what another task has stored, and why.
+    ShardLost(StoredAt, String),
+    /// Its machine's program has these funcs.
+    FuncsDiffer(Vec<String>),
 }
 
-/// Tasks that run now, by place.
+/// Slots that are taken now, by place.
 #[derive(Debug, Default)]
 pub(super) struct Crew {
     busy: BTreeMap<Place, usize>,
@@ -62,26 +70,66 @@ impl Crew {
         Self::slots_each(session) * session.config.system.machines().max(1)
     }
 
-    /// The place that has least to do, if one may have more.
-    pub(super) fn free(&self, session: &Inner) -> Option<Place> {
-        let most = Self::slots_each(session);
+    /// The places that there are now, and what each may have.
+    pub(super) fn room(&self, session: &Inner) -> Room {
         let places = match &session.fleet {
             None => vec![Place::Here],
             Some(fleet) => places(fleet),
         };
-        let load = |place: &Place| self.busy.get(place).copied().unwrap_or(0);
-        places.into_iter().filter(|place| load(place) < most).min_by_key(load)
+        let load = |place| (self.busy.get(&place).copied().unwrap_or(0), place);
+        Room { places: places.into_iter().map(load).collect(), most: Self::slots_each(session) }
     }
 
-    pub(super) fn begin(&mut self, place: &Place) {
-        *self.busy.entry(place.clone()).or_default() += 1;
+    pub(super) fn begin(&mut self, seat: &Seat) {
+        *self.busy.entry(seat.place.clone()).or_default() += seat.slots;
     }
 
-    pub(super) fn end(&mut self, place: &Place) {
-        if let Some(load) = self.busy.get_mut(place) {
-            *load = load.saturating_sub(1);
+    pub(super) fn end(&mut self, seat: &Seat) {
+        if let Some(load) = self.busy.get_mut(&seat.place) {
+            *load = load.saturating_sub(seat.slots);
         }
     }
+}
+
+/// Where there is room at a moment.
+pub(super) struct Room {
+    /// How many slots are taken, and where.
+    places: Vec<(usize, Place)>,
+    /// The slots of each.
+    most: usize,
+}
+
+impl Room {
+    /// How many slots a task takes of any place.
+    pub(super) fn slots(&self, asks: Asks) -> usize {
+        asks.slots(self.most)
+    }
+
+    /// Whether no place takes any more tasks.
+    pub(super) fn is_full(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// So many slots of the place that has least to do. If it has too much, it is kept free for this task
+    /// and takes no others after it: else one that needs many would wait for as long as there are some
+    /// that need few.
+    pub(super) fn take(&mut self, slots: usize) -> Option<Seat> {
+        let best = (0..self.places.len()).min_by_key(|n| self.places[*n].0)?;
+        let (load, place) = &mut self.places[best];
+        if *load + slots <= self.most {
+            *load += slots;
+            return Some(Seat { place: place.clone(), slots });
+        }
+        self.places.swap_remove(best);
+        None
+    }
+}
+
+/// Slots of one place, taken by one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub(super) place: Place,
+    pub(super) slots: usize,
 }
 
 fn places(fleet: &Fleet) -> Vec<Place> {
@@ -116,7 +164,7 @@ pub(super) async fn run(
         }
         Place::Machine(_, url) => {
             let channels = held()?.channels.clone();
-            on_machine(channels, url, &request).await
+            on_machine(channels, url, request).await
         }
     };
     match outcome {
@@ -125,14 +173,29 @@ pub(super) async fn run(
     }
 }
 
+/// Sends a task without what its machine may know, and again with what it turns out not to know.
 async fn on_machine(
     channels: Option<Channels>,
     url: &Url,
-    request: &TaskRequest,
+    mut request: TaskRequest,
 ) -> Result<TaskReply, DataFusionError> {
     let channels = channels.ok_or_else(|| Error::internal("a machine without a fleet"))?;
-    let reply = channels.run_task(url, encode(request)?).await?;
-    Ok(decode(&reply)?)
+    let all = (request.brief.take(), request.inputs.take());
+    let mut told = 0;
+    loop {
+        let error = match channels.run_task(url, encode(&request)?).await {
+            Ok(reply) => return Ok(decode(&reply)?),
+            Err(error) => error,
+        };
+        match Refusal::of(&error) {
+            Some(Refusal::NotTold { brief, inputs }) if told < TELLS_MAX => {
+                told += 1;
+                request.brief = all.0.clone().filter(|_| brief);
+                request.inputs = all.1.clone().filter(|_| inputs);
+            }
+            _ => return Err(error),
+        }
+    }
 }
 
 /// What an error means: the machines are asked, and only if all are there is the task to blame.
@@ -151,5 +214,55 @@ async fn judge(session: &Inner, place: &Place, error: &DataFusionError) -> Troub
             return Trouble::Lost(format!("a connection between machines broke: {text}"));
         }
     }
-    Trouble::Failed(Error::of(error, ""))
+    match Refusal::of(error) {
+        Some(Refusal::ShardLost { at, reason }) => Trouble::ShardLost(at, reason),
+        Some(Refusal::FuncsDiffer { theirs }) => Trouble::FuncsDiffer(theirs),
+        _ => Trouble::Failed(Error::of(error, "")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(name: &str) -> Place {
+        Place::Machine(name.to_owned(), Url::parse("https://localhost").unwrap())
+    }
+
+    fn room(a: usize, b: usize) -> Room {
+        Room { places: vec![(a, place("a")), (b, place("b"))], most: 4 }
+    }
+
+    /// Where tasks of so many slots get room.
+    fn taken(room: &mut Room, tasks: &[usize]) -> Vec<Option<&'static str>> {
+        let seats = tasks.iter().map(|slots| room.take(*slots));
+        seats
+            .map(|seat| seat.map(|seat| if seat.place == place("a") { "a" } else { "b" }))
+            .collect()
+    }
+
+    #[test]
+    fn a_machine_is_kept_free_for_a_task_that_needs_all_of_it() {
+        let mut now = room(0, 0);
+        // One each; the third waits for "a", and the others go to "b" until that is full too.
+        assert_eq!(taken(&mut now, &[1, 1, 4]), [Some("a"), Some("b"), None]);
+        assert_eq!(
+            taken(&mut now, &[1, 1, 1, 1, 1]),
+            [Some("b"), Some("b"), Some("b"), None, None]
+        );
+        assert!(now.is_full());
+        // "a" has come to its end.
+        assert_eq!(taken(&mut room(0, 4), &[4, 1]), [Some("a"), None]);
+        assert_eq!(taken(&mut room(1, 3), &[2, 2, 1]), [Some("a"), None, Some("b")]);
+    }
+
+    #[test]
+    fn a_task_takes_no_more_than_a_machine_has() {
+        let room = room(0, 0);
+        let slots = |procs, exclusive| room.slots(Asks { procs, exclusive, deterministic: None });
+        assert_eq!(
+            [slots(0, false), slots(3, false), slots(9, false), slots(1, true)],
+            [1, 3, 4, 4]
+        );
+    }
 }

@@ -2,20 +2,23 @@
 //! what happened, until the result is there.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bigslice_cluster::{LogLine, LogSource};
+use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::func::{Call, registry};
-use crate::job::crew::{self, Crew, Place, Trouble};
+use crate::job::crew::{self, Crew, Place, Seat, Trouble};
 use crate::job::given::Given;
 use crate::job::recipe::{Lineage, Recipe, SourceShards};
 use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
+use crate::metrics::Metrics;
 use crate::session::Inner;
 use crate::settings;
-use crate::task::{Plan, RunId, Spec, StageId, StoredAt, TaskReply, TaskRequest};
+use crate::task::{Inputs, Plan, RunId, Spec, StageId, StoredAt, TaskReply, TaskRequest};
 
 /// What of a run is done, and stored. Dropping it forgets what it has stored; a [`Recipe`] can make another.
 pub(crate) struct Job {
@@ -25,14 +28,27 @@ pub(crate) struct Job {
     session: Weak<Inner>,
     recipe: Arc<Recipe>,
     lineage: Arc<Lineage>,
+    /// Of each source that is another run, which of its results was read last.
+    pub(super) generations: Mutex<HashMap<usize, u64>>,
+    /// The last version of what tasks of a stage are told.
+    version: AtomicU64,
     progress: tokio::sync::Mutex<Schedule>,
+}
+
+/// The result of a run, as it is now.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Where each shard is.
+    pub(crate) stored: Vec<StoredAt>,
+    /// Another number when shards that were there before do not belong to these.
+    pub(crate) generation: u64,
 }
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")
             .field("id", &self.id)
-            .field("call", &self.recipe.call)
+            .field("call", &self.recipe.brief.call)
             .finish_non_exhaustive()
     }
 }
@@ -43,7 +59,8 @@ type Ended = (TaskId, u32, Place, Result<TaskReply, Trouble>);
 #[derive(Default)]
 struct Running {
     tasks: JoinSet<Ended>,
-    handles: HashMap<TaskId, (AbortHandle, Place)>,
+    /// By task and attempt.
+    handles: HashMap<(TaskId, u32), (AbortHandle, Seat)>,
     crew: Crew,
 }
 
@@ -76,6 +93,8 @@ impl Job {
                 session: Arc::downgrade(session),
                 recipe: Arc::clone(recipe),
                 lineage: Arc::clone(lineage),
+                generations: Mutex::default(),
+                version: AtomicU64::new(0),
                 progress: tokio::sync::Mutex::new(recipe.schedule()),
             })
         })
@@ -107,7 +126,7 @@ impl Job {
     /// How many shards the result has.
     pub(crate) fn shards(&self) -> usize {
         let plan = &self.recipe.plan;
-        plan.tasks(plan.root(), &self.recipe.source_shards)
+        plan.tasks(plan.root(), self.recipe.source_shards())
     }
 
     /// How many tasks were begun so far, those that were lost included.
@@ -115,45 +134,55 @@ impl Job {
         self.progress.lock().await.attempts()
     }
 
+    /// What its tasks have counted.
+    pub(crate) async fn metrics(&self) -> Metrics {
+        self.progress.lock().await.metrics()
+    }
+
     /// Has computed whatever of the result is not there; says where each shard is.
     ///
     /// Takes no place among the session's queries: one of them may be what asks for the result.
-    pub(crate) async fn ensure(&self) -> Result<Vec<StoredAt>> {
+    pub(crate) async fn ensure(&self) -> Result<Outcome> {
         let session = self.session()?;
         let stored = self.computed(&session).await;
         if session.queries.is_closed() { Err(Error::Closed) } else { stored }
     }
 
     /// [`ensure`](Self::ensure), in a session that is there.
-    pub(super) async fn computed(&self, session: &Arc<Inner>) -> Result<Vec<StoredAt>> {
+    pub(super) async fn computed(&self, session: &Arc<Inner>) -> Result<Outcome> {
         let mut schedule = self.progress.lock().await;
         forget_lost_machines(session, &mut schedule);
         if !schedule.is_done() {
             self.evaluate(session, &mut schedule).await?;
         }
         let stored = schedule.stored(self.recipe.plan.root());
-        stored.ok_or_else(|| Error::internal("a run without a result"))
+        let stored = stored.ok_or_else(|| Error::internal("a run without a result"))?;
+        // A job that takes the place of one that was dropped may come to another result.
+        let differs = self.recipe.differs() || self.lineage.differs();
+        let first = if differs { self.id.0 << 32 } else { 0 };
+        Ok(Outcome { stored, generation: first + schedule.generation() })
     }
 
     /// One shard of the result could not be read: it is made again by the next
     /// [`ensure`](Self::ensure).
     pub(crate) async fn shard_lost(&self, shard: usize, at: &StoredAt) {
         let mut schedule = self.progress.lock().await;
-        let stage = self.recipe.plan.root();
-        schedule.output_lost(TaskId { stage, task: shard }, at.attempt);
+        schedule.output_lost(TaskId { stage: self.recipe.plan.root(), task: shard }, at.attempt);
     }
 
     async fn evaluate(&self, session: &Arc<Inner>, schedule: &mut Schedule) -> Result<()> {
         // Whoever evaluated before and was dropped has left tasks that nobody waits for.
         schedule.restart();
-        session.host.know(self.id, Arc::clone(&self.recipe.plan));
         let mut running = Running::default();
         let mut losses = session.fleet.as_ref().map(bigslice_cluster::Fleet::losses);
         let mut given = Given::new(session).await?;
         loop {
             crew::wait_for_machines(session).await?;
-            given.find(session, self, schedule).await?;
-            self.start_ready(session, schedule, &mut running, &given)?;
+            running.stop(&schedule.settle(&[]));
+            while let Some(changed) = given.find(session, self, schedule).await? {
+                running.stop(&schedule.settle(&changed));
+            }
+            self.start_ready(session, schedule, &mut running, &mut given)?;
             if schedule.is_done() {
                 return Ok(());
             }
@@ -167,15 +196,16 @@ impl Job {
             };
             match ended {
                 Some(Ok((id, attempt, place, outcome))) => {
-                    running.handles.remove(&id);
-                    running.crew.end(&place);
+                    // Of one that was stopped when it had just ended nothing is wanted.
+                    let Some((_, seat)) = running.handles.remove(&(id, attempt)) else { continue };
+                    running.crew.end(&seat);
                     if let Some(lost) =
                         self.ended(session, schedule, id, attempt, &place, outcome)?
                     {
                         given.lost(&lost).await;
                     }
                 }
-                // Aborted because its machine was lost, which is accounted for.
+                // It was stopped, which is accounted for.
                 Some(Err(join)) if join.is_cancelled() => {}
                 Some(Err(join)) => {
                     return Err(Error::internal(format!("the sender of a task: {join}")));
@@ -191,10 +221,16 @@ impl Job {
         session: &Arc<Inner>,
         schedule: &mut Schedule,
         running: &mut Running,
-        given: &Given,
+        given: &mut Given,
     ) -> Result<()> {
+        let mut room = running.crew.room(session);
         for id in schedule.ready() {
-            let Some(place) = running.crew.free(session) else { break };
+            if room.is_full() {
+                break;
+            }
+            let slots = room.slots(self.recipe.plan.stages[id.stage.0].asks);
+            let Some(seat) = room.take(slots) else { continue };
+            let place = seat.place.clone();
             let attempt = schedule.started(id);
             let request = self.request(session, schedule, id, attempt, given)?;
             let (of, at) = (Arc::downgrade(session), place.clone());
@@ -205,8 +241,8 @@ impl Job {
                 },
                 session.cpu.handle(),
             );
-            running.crew.begin(&place);
-            running.handles.insert(id, (handle, place));
+            running.crew.begin(&seat);
+            running.handles.insert((id, attempt), (handle, seat));
         }
         Ok(())
     }
@@ -217,13 +253,13 @@ impl Job {
         schedule: &Schedule,
         id: TaskId,
         attempt: u32,
-        given: &Given,
+        given: &mut Given,
     ) -> Result<TaskRequest> {
-        let Recipe { plan, call, sources: opened, source_shards, .. } = &*self.recipe;
+        let Recipe { plan, sources: opened, .. } = &*self.recipe;
         let stage = &plan.stages[id.stage.0];
         let mut sources = Vec::new();
         for source in &stage.sources {
-            for shard in plan.shards_read(stage, id.task, *source, source_shards) {
+            for shard in plan.shards_read(stage, id.task, *source, self.recipe.source_shards()) {
                 let spec = match &opened[*source] {
                     SourceShards::Open(specs) => Spec::Open(Arc::clone(&specs[shard])),
                     SourceShards::Run(_) => Spec::Stored(given.stored(*source, shard)?),
@@ -231,26 +267,46 @@ impl Job {
                 sources.push((number(*source), number(shard), spec));
             }
         }
-        let inputs = stage.inputs.iter().map(|input| {
+        let (version, inputs) = self.inputs(session, schedule, id.stage, given)?;
+        Ok(TaskRequest {
+            run: self.id,
+            stage: number(id.stage.0),
+            task: number(id.task),
+            attempt,
+            sources,
+            version,
+            inputs: Some(inputs),
+            brief: Some(Arc::clone(&self.recipe.brief)),
+            plan: Some(Arc::clone(plan)),
+        })
+    }
+
+    /// What all tasks of a stage are told, and its version.
+    fn inputs(
+        &self,
+        session: &Inner,
+        schedule: &Schedule,
+        id: StageId,
+        given: &mut Given,
+    ) -> Result<(u64, Arc<Inputs>)> {
+        if let Some((changes, version, inputs)) = given.inputs.get(&id)
+            && *changes == schedule.changes()
+        {
+            return Ok((*version, Arc::clone(inputs)));
+        }
+        let stages = self.recipe.plan.stages[id.0].inputs.iter().map(|input| {
             let stored = schedule.stored(*input);
             let stored = stored.ok_or_else(|| Error::internal("a task before its input"))?;
             Ok((number(input.0), stored))
         });
-        let state = session.context.state();
-        Ok(TaskRequest {
-            run: self.id,
-            call: call.clone(),
-            registry: registry().digest(),
-            steps: plan.steps.clone(),
-            stage: number(id.stage.0),
-            task: number(id.task),
-            attempt,
-            source_shards: source_shards.clone(),
-            sources,
-            inputs: inputs.collect::<Result<_>>()?,
-            settings: settings::travelling(state.config_options()),
+        let inputs = Arc::new(Inputs {
+            stages: stages.collect::<Result<_>>()?,
+            settings: settings::travelling(session.context.state().config_options()),
             stores: given.stores.clone(),
-        })
+        });
+        let version = self.version.fetch_add(1, Ordering::Relaxed);
+        given.inputs.insert(id, (schedule.changes(), version, Arc::clone(&inputs)));
+        Ok((version, inputs))
     }
 
     /// Takes note of how a task ended; the shard of another run that it could not read, if it is that.
@@ -265,9 +321,9 @@ impl Job {
     ) -> Result<Option<StoredAt>> {
         let (stage, task) = (number(id.stage.0), number(id.task));
         match outcome {
-            Ok(_) => {
-                let machine = place.machine();
-                schedule.finished(id, StoredAt { run: self.id, stage, task, attempt, machine });
+            Ok(reply) => {
+                let at = StoredAt { run: self.id, stage, task, attempt, machine: place.machine() };
+                schedule.finished(id, at, reply.metrics);
                 Ok(None)
             }
             Err(Trouble::Lost(why)) => {
@@ -275,20 +331,20 @@ impl Job {
                 self.again(session, schedule.lost(id), id, &why)?;
                 Ok(None)
             }
-            Err(Trouble::Failed(Error::ShardLost { run, stage, task, attempt, reason })) => {
+            Err(Trouble::ShardLost(at, reason)) => {
                 let losses = schedule.lost(id);
                 let why = format!("a stored shard could not be read: {reason}");
-                if run != self.id.0 {
+                if at.run != self.id {
                     self.again(session, losses, id, &why)?;
-                    let run = RunId(run);
-                    return Ok(Some(StoredAt { run, stage, task, attempt, machine: None }));
+                    return Ok(Some(at));
                 }
-                let producer = TaskId { stage: StageId(stage as usize), task: task as usize };
-                schedule.output_lost(producer, attempt);
+                let (stage, task) = (StageId(at.stage as usize), at.task as usize);
+                let producer = TaskId { stage, task };
+                schedule.output_lost(producer, at.attempt);
                 self.again(session, losses, producer, &why)?;
                 Ok(None)
             }
-            Err(Trouble::Failed(Error::FuncsDiffer { theirs })) => {
+            Err(Trouble::FuncsDiffer(theirs)) => {
                 let lines = crate::func::difference(&registry().lines(), &theirs);
                 Err(Error::query(format!(
                     "the funcs of this program (-) are not those of the machine's (+):\n{lines}"
@@ -321,29 +377,37 @@ impl Job {
         let Some(fleet) = &session.fleet else { return Ok(()) };
         forget_lost_machines(session, schedule);
         let alive = fleet.urls();
-        let gone: Vec<TaskId> = running
-            .handles
-            .iter()
-            .filter(|(_, (_, place))| match place {
-                Place::Here => false,
-                Place::Machine(_, url) => !alive.contains(url),
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in gone {
-            if let Some((handle, place)) = running.handles.remove(&id) {
-                handle.abort();
-                running.crew.end(&place);
-                let Place::Machine(name, _) = &place else { continue };
-                self.again(
-                    session,
-                    schedule.lost(id),
-                    id,
-                    &format!("machine \"{name}\" was lost"),
-                )?;
-            }
+        let gone = running.take(|_, seat| match &seat.place {
+            Place::Here => false,
+            Place::Machine(_, url) => !alive.contains(url),
+        });
+        for (id, seat) in gone {
+            let Place::Machine(name, _) = &seat.place else { continue };
+            let why = format!("machine \"{name}\" was lost");
+            self.again(session, schedule.lost(id), id, &why)?;
         }
         Ok(())
+    }
+}
+
+impl Running {
+    /// Stops those tasks that run of `these`: their rows are not wanted any more.
+    fn stop(&mut self, these: &[TaskId]) {
+        if !these.is_empty() {
+            self.take(|id, _| these.contains(id));
+        }
+    }
+
+    /// Stops those for which `which` is true: they count no more, whatever becomes of them.
+    fn take(&mut self, which: impl Fn(&TaskId, &Seat) -> bool) -> Vec<(TaskId, Seat)> {
+        let taken = self.handles.extract_if(|(id, _), (_, seat)| which(id, seat));
+        let taken = taken.map(|((id, _), (handle, seat))| {
+            handle.abort();
+            (id, seat)
+        });
+        let taken: Vec<_> = taken.collect();
+        taken.iter().for_each(|(_, seat)| self.crew.end(seat));
+        taken
     }
 }
 

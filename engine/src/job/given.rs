@@ -9,16 +9,18 @@ use datafusion::common::runtime::SpawnedTask;
 use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
-use crate::job::evaluation::Job;
+use crate::job::evaluation::{Job, Outcome};
 use crate::job::recipe::SourceShards;
 use crate::job::schedule::Schedule;
 use crate::session::Inner;
 use crate::source::WorkerStores;
-use crate::task::{RunId, StoredAt};
+use crate::task::{Inputs, RunId, StageId, StoredAt};
 
 /// What every task of an evaluation is told.
 pub(super) struct Given {
     pub(super) stores: WorkerStores,
+    /// What all tasks of a stage are told: as of which change of the schedule, and which version.
+    pub(super) inputs: HashMap<StageId, (u64, u64, Arc<Inputs>)>,
     /// Where the shards of the sources are that are other runs, as far as that was asked.
     stored: HashMap<usize, Vec<StoredAt>>,
     /// These runs.
@@ -29,18 +31,20 @@ impl Given {
     /// Nothing is known yet about other runs.
     pub(super) async fn new(session: &Inner) -> Result<Self> {
         let stores = session.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
-        Ok(Self { stores, stored: HashMap::new(), runs: HashMap::new() })
+        Ok(Self { stores, inputs: HashMap::new(), stored: HashMap::new(), runs: HashMap::new() })
     }
 
     /// Asks where the shards are of those runs that the tasks of `job` which may start now read. What is not
-    /// there is made again.
+    /// there is made again. Returns the stages that read a run whose result is another one than before; `None`
+    /// when there was nothing to ask.
     pub(super) async fn find(
         &mut self,
         session: &Arc<Inner>,
         job: &Job,
         schedule: &Schedule,
-    ) -> Result<()> {
+    ) -> Result<Option<Vec<StageId>>> {
         let recipe = job.recipe();
+        let (mut asked, mut changed) = (false, Vec::new());
         let stages: BTreeSet<usize> = schedule.ready().iter().map(|id| id.stage.0).collect();
         for source in stages.into_iter().flat_map(|id| &recipe.plan.stages[id].sources) {
             let SourceShards::Run(run) = recipe.sources[*source] else { continue };
@@ -51,10 +55,17 @@ impl Given {
                 Entry::Occupied(held) => held.into_mut(),
                 Entry::Vacant(place) => place.insert(job.earlier(session, run)?),
             };
-            let stored = computed_apart(read, session).await?;
+            let Outcome { stored, generation } = computed_apart(read, session).await?;
             self.stored.insert(*source, stored);
+            asked = true;
+            let before = job.generations.lock().insert(*source, generation);
+            if before.is_some_and(|before| before != generation) {
+                let stages = recipe.plan.stages.iter().enumerate();
+                let readers = stages.filter(|(_, stage)| stage.sources.contains(source));
+                changed.extend(readers.map(|(stage, _)| StageId(stage)));
+            }
         }
-        Ok(())
+        Ok(asked.then_some(changed))
     }
 
     /// Where a shard is of a source that is another run.
@@ -87,10 +98,7 @@ impl Job {
 
 /// Has the result of a run computed on a task of its own, which ends with whoever waits for it: a chain of
 /// runs that is computed again from its beginning does not make the stack any deeper.
-fn computed_apart(
-    job: &Arc<Job>,
-    session: &Arc<Inner>,
-) -> BoxFuture<'static, Result<Vec<StoredAt>>> {
+fn computed_apart(job: &Arc<Job>, session: &Arc<Inner>) -> BoxFuture<'static, Result<Outcome>> {
     let (job, session) = (Arc::clone(job), Arc::clone(session));
     Box::pin(async move {
         let done = SpawnedTask::spawn(async move { job.computed(&session).await }).await;

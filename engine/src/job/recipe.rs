@@ -15,13 +15,13 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::func::Call;
+use crate::func::{Call, registry};
 use crate::job::crew::Crew;
 use crate::job::evaluation::Job;
-use crate::job::schedule::Schedule;
+use crate::job::schedule::{Repeats, Schedule};
 use crate::session::Inner;
 use crate::slice::Resolving;
-use crate::task::{Plan, RunId, StageId};
+use crate::task::{Brief, Plan, RunId, StageId};
 
 /// Earlier runs that a run can compute again, without those that it reads itself: what a chain of runs takes
 /// in the driver is bounded by it. A loss beyond it is an error that says so.
@@ -34,10 +34,10 @@ const LINEAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) struct Recipe {
     id: RunId,
     pub(super) plan: Arc<Plan>,
-    pub(super) call: Option<Call>,
+    /// What of it tasks are told.
+    pub(super) brief: Arc<Brief>,
     /// How to open each shard of each source.
     pub(super) sources: Vec<SourceShards>,
-    pub(super) source_shards: Vec<u32>,
     /// What is stored of it, while somebody holds that.
     job: Mutex<Weak<Job>>,
 }
@@ -72,8 +72,14 @@ impl Recipe {
                 None => SourceShards::Open(found),
             });
         }
-        let plan = Arc::new(plan);
-        let recipe = Self { id, plan, call, sources, source_shards, job: Mutex::default() };
+        let brief = Brief {
+            call,
+            registry: registry().digest(),
+            steps: plan.steps.clone(),
+            source_shards: source_shards.into(),
+        };
+        let (plan, brief) = (Arc::new(plan), Arc::new(brief));
+        let recipe = Self { id, plan, brief, sources, job: Mutex::default() };
         Ok((recipe, held))
     }
 
@@ -84,10 +90,24 @@ impl Recipe {
 
     /// All of its tasks, none of which is done.
     pub(super) fn schedule(&self) -> Schedule {
-        Schedule::new((0..self.plan.stages.len()).map(|id| {
-            let inputs = self.plan.stages[id].inputs.clone();
-            (inputs, self.plan.tasks(StageId(id), &self.source_shards))
+        Schedule::new(self.plan.stages.iter().enumerate().map(|(id, stage)| {
+            let repeats = match stage.asks.deterministic {
+                Some(true) => Repeats::Same,
+                Some(false) => Repeats::Differs,
+                None => Repeats::AsItsInputs,
+            };
+            (stage.inputs.clone(), self.plan.tasks(StageId(id), self.source_shards()), repeats)
         }))
+    }
+
+    /// How many shards each source has.
+    pub(super) fn source_shards(&self) -> &[u32] {
+        &self.brief.source_shards
+    }
+
+    /// Whether it may come to another result when it is computed again.
+    pub(super) fn differs(&self) -> bool {
+        self.plan.stages.iter().any(|stage| stage.asks.deterministic == Some(false))
     }
 
     /// The job that has what is stored; `make` makes one when nothing is.
@@ -101,7 +121,7 @@ impl Recipe {
     }
 
     fn argument_bytes(&self) -> usize {
-        self.call.as_ref().map_or(0, |call| call.arguments.len())
+        self.brief.call.as_ref().map_or(0, |call| call.arguments.len())
     }
 }
 
@@ -135,6 +155,11 @@ impl Lineage {
         let direct = sources.iter().map(|job| (job.recipe().id(), Arc::clone(job.recipe())));
         kept.extend(direct);
         Self { recipes: kept }
+    }
+
+    /// Whether one of them may come to another result when it is computed again.
+    pub(super) fn differs(&self) -> bool {
+        self.recipes.values().any(|recipe| recipe.differs())
     }
 
     /// How to compute an earlier run.

@@ -1,10 +1,11 @@
 //! What a run leaves: the shards of its result, on the machines that computed them.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -16,8 +17,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::func::{Built, Call, Invocation};
-use crate::job::evaluation::Job;
+use crate::job::evaluation::{Job, Outcome};
 use crate::job::schedule::LOSSES_MAX;
+use crate::metrics::Metrics;
 use crate::row::Row;
 use crate::slice::{Slice, UserCode};
 use crate::task::{RunId, StoredAt};
@@ -150,11 +152,19 @@ impl<T: Row> Run<T> {
     /// # Errors
     /// When what was lost cannot be computed again.
     pub async fn batches(&self) -> Result<Vec<RecordBatch>> {
-        let mut batches = Vec::new();
-        for shard in 0..self.shards() {
-            batches.extend(self.shard_batches(shard).await?);
+        for _ in 0..LOSSES_MAX {
+            let generation = OnceLock::new();
+            let mut batches = Vec::new();
+            for shard in 0..self.shards() {
+                let Some(more) = self.read(shard, &generation).await? else { break };
+                batches.push(more);
+            }
+            if batches.len() == self.shards() {
+                return Ok(batches.concat());
+            }
         }
-        Ok(batches)
+        let message = format!("the result became another one {LOSSES_MAX} times while it was read");
+        Err(Error::Lost { message, hint: None })
     }
 
     /// The rows of one shard.
@@ -170,17 +180,31 @@ impl<T: Row> Run<T> {
     /// # Errors
     /// When there is no such shard, or what was lost cannot be computed again.
     pub async fn shard_batches(&self, shard: usize) -> Result<Vec<RecordBatch>> {
+        let read = self.read(shard, &OnceLock::new()).await?;
+        read.ok_or_else(|| Error::internal("a shard of a result of its own"))
+    }
+
+    /// The batches of one shard; none if the result is not that of `generation` any more, which is noted
+    /// if it was not.
+    async fn read(
+        &self,
+        shard: usize,
+        generation: &OnceLock<u64>,
+    ) -> Result<Option<Vec<RecordBatch>>> {
         let job = self.held();
         let mut losses = 0;
         loop {
-            let stored = job.ensure().await?;
+            let Outcome { stored, generation: now } = job.ensure().await?;
             let Some(at) = stored.get(shard).cloned() else {
                 let shards = stored.len();
                 return Err(Error::query(format!("there is no shard {shard} among {shards}")));
             };
+            if *generation.get_or_init(|| now) != now {
+                return Ok(None);
+            }
             let rows = job.session()?.host.read(vec![at.clone()], 0, &self.schema());
             let error = match rows.try_collect().await {
-                Ok(batches) => return Ok(batches),
+                Ok(batches) => return Ok(Some(batches)),
                 Err(error) => lost(&error).ok_or_else(|| Error::of(&error, ""))?,
             };
             losses += 1;
@@ -197,11 +221,15 @@ impl<T: Row> Run<T> {
     /// stream ends with an error that says so.
     pub fn stream(&self) -> SendableRecordBatchStream {
         let (job, schema) = (Arc::clone(self.held()), self.schema());
-        let of = Arc::clone(&schema);
-        let shards = futures::stream::iter(0..job.shards()).then(move |shard| {
-            let (job, schema) = (Arc::clone(&job), Arc::clone(&of));
-            async move { begun(job, shard, schema).await.map_err(DataFusionError::from) }
-        });
+        let (of, generation) = (Arc::clone(&schema), Arc::default());
+        let shards =
+            futures::stream::iter(0..job.shards()).then(move |shard| {
+                let (job, schema) = (Arc::clone(&job), Arc::clone(&of));
+                let generation = Arc::clone(&generation);
+                async move {
+                    begun(job, shard, schema, &generation).await.map_err(DataFusionError::from)
+                }
+            });
         Box::pin(RecordBatchStreamAdapter::new(schema, shards.try_flatten()))
     }
 
@@ -223,6 +251,20 @@ impl<T: Row> Run<T> {
         self.held().attempts().await
     }
 
+    /// What closures have counted while it was computed: see [`metrics`](mod@crate::metrics). Each task counts
+    /// once, by the attempt whose rows are used; runs that this one reads have figures of their own.
+    ///
+    /// A task whose rows were not all asked for, as above [`head`](Slice::head), counts what it came to.
+    pub async fn metrics(&self) -> Metrics {
+        self.held().metrics().await
+    }
+
+    /// The counters among the [`metrics`](Self::metrics), by name.
+    pub async fn counters(&self) -> BTreeMap<String, u64> {
+        let metrics = self.metrics().await;
+        metrics.counters().map(|(name, n)| (name.to_owned(), n)).collect()
+    }
+
     pub(crate) fn held(&self) -> &Arc<Job> {
         self.job.as_ref().expect("a run is read by the driver, not within a func")
     }
@@ -239,15 +281,24 @@ fn rows_of<T: Row>(batches: Vec<RecordBatch>) -> Result<Vec<T>> {
     Ok(rows)
 }
 
-/// The stream of one shard, after its first batch could be read.
+/// The stream of one shard, after its first batch could be read. All that are given one `generation` are of
+/// one result.
 pub(super) async fn begun(
     job: Arc<Job>,
     shard: usize,
     schema: SchemaRef,
+    generation: &OnceLock<u64>,
 ) -> Result<SendableRecordBatchStream> {
     let mut losses = 0;
     loop {
-        let stored = job.ensure().await?;
+        let Outcome { stored, generation: now } = job.ensure().await?;
+        if *generation.get_or_init(|| now) != now {
+            let message = "what was lost of a result had to be computed again, and came out as another \
+                           result than the one that was being read";
+            let hint = "read it again, from its first shard on; a table is to be registered again";
+            let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
+            return Err(Error::Lost { message, hint });
+        }
         let at = stored.get(shard).cloned();
         let at = at.ok_or_else(|| Error::internal(format!("a run without its shard {shard}")))?;
         let mut rows = job.session()?.host.read(vec![at.clone()], 0, &schema);

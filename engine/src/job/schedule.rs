@@ -8,7 +8,13 @@
 //!     └───────────────┴───────────────────────┘ and somebody still needs it
 //! ```
 
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use crate::metrics::Metrics;
 use crate::task::{StageId, StoredAt};
+pub(crate) use settle::Repeats;
 
 /// How often in a row a task may be lost: whatever kills it five times kills it again.
 pub(crate) const LOSSES_MAX: u32 = 5;
@@ -34,28 +40,46 @@ struct Task {
     attempts: u32,
     /// How often in a row it was lost.
     losses: u32,
+    /// Whether somebody may have read, or said, what an attempt has stored.
+    given_out: bool,
+    /// What the attempt that was done last has counted.
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
 struct Stage {
     inputs: Vec<StageId>,
+    repeats: Repeats,
     tasks: Vec<Task>,
+}
+
+impl Stage {
+    fn is_done(&self) -> bool {
+        self.tasks.iter().all(|task| matches!(task.state, State::Done(_)))
+    }
 }
 
 /// The tasks of a job.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     stages: Vec<Stage>,
+    /// How often something that was done became undone.
+    changes: u64,
+    /// How often the result became another one.
+    generation: u64,
 }
 
 impl Schedule {
-    /// Of stages in an order in which inputs come first: what each reads and how many tasks it has.
-    pub(crate) fn new(stages: impl IntoIterator<Item = (Vec<StageId>, usize)>) -> Self {
-        let waiting = Task { state: State::Waiting, attempts: 0, losses: 0 };
-        let stages = stages
-            .into_iter()
-            .map(|(inputs, tasks)| Stage { inputs, tasks: vec![waiting.clone(); tasks] });
-        Self { stages: stages.collect() }
+    /// Of stages in an order in which inputs come first: what each reads, how many tasks it has, and how it
+    /// comes out when it is computed again.
+    pub(crate) fn new(stages: impl IntoIterator<Item = (Vec<StageId>, usize, Repeats)>) -> Self {
+        let (state, metrics) = (State::Waiting, Metrics::default());
+        let waiting = Task { state, attempts: 0, losses: 0, given_out: false, metrics };
+        let stages = stages.into_iter().map(|(inputs, tasks, repeats)| {
+            let tasks = vec![waiting.clone(); tasks];
+            Stage { inputs, repeats, tasks }
+        });
+        Self { stages: stages.collect(), changes: 0, generation: 0 }
     }
 
     /// The stage whose output is the result.
@@ -80,29 +104,31 @@ impl Schedule {
     /// The tasks that may start now, inputs first.
     pub(crate) fn ready(&self) -> Vec<TaskId> {
         let mut ready = Vec::new();
-        let mut needed = vec![false; self.stages.len()];
-        if let Some(last) = needed.last_mut() {
-            *last = true;
-        }
-        // From the result backwards: a stage is needed if one that is has tasks to begin.
-        for id in (0..self.stages.len()).rev() {
+        for (id, needed) in self.needed().into_iter().enumerate() {
             let stage = &self.stages[id];
-            if !needed[id] || stage.tasks.iter().all(|t| matches!(t.state, State::Done(_))) {
-                continue;
-            }
-            let mut complete = true;
-            for input in &stage.inputs {
-                needed[input.0] = true;
-                complete &= self.stored(*input).is_some();
-            }
-            if complete {
+            if needed && stage.inputs.iter().all(|input| self.stages[input.0].is_done()) {
                 let waiting = stage.tasks.iter().enumerate();
                 let waiting = waiting.filter(|(_, task)| task.state == State::Waiting);
                 ready.extend(waiting.map(|(task, _)| TaskId { stage: StageId(id), task }));
             }
         }
-        ready.sort();
         ready
+    }
+
+    /// Which stages have something to compute that is needed.
+    fn needed(&self) -> Vec<bool> {
+        let mut needed = vec![false; self.stages.len()];
+        if let Some(last) = needed.last_mut() {
+            *last = true;
+        }
+        // From the result backwards: a stage is needed if one that is has tasks that are not done.
+        for (id, stage) in self.stages.iter().enumerate().rev() {
+            needed[id] &= !stage.is_done();
+            if needed[id] {
+                stage.inputs.iter().for_each(|input| needed[input.0] = true);
+            }
+        }
+        needed
     }
 
     /// A task begins: the number of this attempt.
@@ -113,10 +139,12 @@ impl Schedule {
         task.attempts
     }
 
-    /// A task has stored its rows.
-    pub(crate) fn finished(&mut self, id: TaskId, at: StoredAt) {
+    /// A task has stored its rows. What it has counted takes the place of what an attempt before it has.
+    pub(crate) fn finished(&mut self, id: TaskId, at: StoredAt, metrics: Metrics) {
         let task = self.task(id);
         task.state = State::Done(at);
+        task.given_out = true;
+        task.metrics = metrics;
         task.losses = 0;
     }
 
@@ -134,6 +162,7 @@ impl Schedule {
         for task in self.stages.iter_mut().flat_map(|stage| &mut stage.tasks) {
             if matches!(&task.state, State::Done(at) if at.machine.as_ref().is_some_and(is_gone)) {
                 task.state = State::Waiting;
+                self.changes += 1;
             }
         }
     }
@@ -145,6 +174,7 @@ impl Schedule {
             && matches!(&task.state, State::Done(at) if at.attempt == attempt)
         {
             task.state = State::Waiting;
+            self.changes += 1;
         }
     }
 
@@ -159,94 +189,27 @@ impl Schedule {
             .collect()
     }
 
+    /// Another number whenever something that was done became undone: until then what a complete stage has
+    /// stored stays where it is.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// How many tasks were begun, those begun again included.
     pub(crate) fn attempts(&self) -> u64 {
         let tasks = self.stages.iter().flat_map(|stage| &stage.tasks);
         tasks.map(|task| u64::from(task.attempts)).sum()
     }
 
+    /// What all tasks together have counted, each of them once.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let mut all = Metrics::default();
+        let tasks = self.stages.iter().flat_map(|stage| &stage.tasks);
+        tasks.for_each(|task| all.merge(&task.metrics));
+        all
+    }
+
     fn task(&mut self, id: TaskId) -> &mut Task {
         &mut self.stages[id.stage.0].tasks[id.task]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::task::RunId;
-
-    fn at(id: TaskId, attempt: u32, machine: &str) -> StoredAt {
-        StoredAt {
-            run: RunId(1),
-            stage: id.stage.0 as u32,
-            task: id.task as u32,
-            attempt,
-            machine: Some(machine.to_owned()),
-        }
-    }
-
-    /// Two stages of two tasks that a third of three tasks reads.
-    fn diamond() -> Schedule {
-        Schedule::new([(vec![], 2), (vec![], 2), (vec![StageId(0), StageId(1)], 3)])
-    }
-
-    fn run_ready(schedule: &mut Schedule, machine: &str) -> Vec<TaskId> {
-        let ready = schedule.ready();
-        for id in &ready {
-            let attempt = schedule.started(*id);
-            schedule.finished(*id, at(*id, attempt, machine));
-        }
-        ready
-    }
-
-    #[test]
-    fn stages_start_when_what_they_read_is_there() {
-        let mut schedule = diamond();
-        assert_eq!(run_ready(&mut schedule, "a").len(), 4);
-        assert!(!schedule.is_done());
-        let last = run_ready(&mut schedule, "a");
-        assert!(last.iter().all(|id| id.stage == StageId(2)) && last.len() == 3);
-        assert!(schedule.is_done() && schedule.ready().is_empty());
-    }
-
-    #[test]
-    fn only_what_is_needed_is_computed_again() {
-        let mut schedule = diamond();
-        for id in schedule.ready() {
-            let attempt = schedule.started(id);
-            let machine = if id.task == 0 { "a" } else { "b" };
-            schedule.finished(id, at(id, attempt, machine));
-        }
-        schedule.keep_only(&["b".to_owned()]);
-        let again = run_ready(&mut schedule, "b");
-        assert_eq!(again.iter().map(|id| id.task).collect::<Vec<_>>(), [0, 0]);
-        run_ready(&mut schedule, "c");
-        assert!(schedule.is_done());
-        // The result is there: what it was made of may be gone.
-        schedule.keep_only(&["c".to_owned()]);
-        assert!(schedule.is_done() && schedule.ready().is_empty());
-        schedule.keep_only(&["d".to_owned()]);
-        assert_eq!(run_ready(&mut schedule, "d").len(), 4);
-        assert_eq!(run_ready(&mut schedule, "d").len(), 3);
-        assert!(schedule.is_done());
-    }
-
-    #[test]
-    fn a_late_complaint_about_an_old_attempt_undoes_nothing() {
-        let mut schedule = diamond();
-        run_ready(&mut schedule, "a");
-        run_ready(&mut schedule, "a");
-        let id = TaskId { stage: StageId(0), task: 1 };
-        // The result is there already: what it was made of is not needed.
-        schedule.output_lost(id, 1);
-        assert!(schedule.ready().is_empty());
-        let last = TaskId { stage: StageId(2), task: 1 };
-        schedule.output_lost(last, 1);
-        assert_eq!(run_ready(&mut schedule, "a"), [id]);
-        assert_eq!(run_ready(&mut schedule, "a"), [last]);
-        schedule.output_lost(last, 1);
-        assert!(schedule.is_done());
-        schedule.output_lost(last, 2);
-        assert_eq!(schedule.ready(), [last]);
     }
 }

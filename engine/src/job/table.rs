@@ -1,7 +1,7 @@
 //! A run as a table of SQL: one partition for each shard.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
@@ -18,9 +18,11 @@ use crate::job::run::begun;
 
 /// A table of the rows that `job` has computed, with the columns `schema`.
 pub(crate) fn table(job: &Arc<Job>, schema: &SchemaRef) -> Result<Arc<dyn TableProvider>> {
+    let generation = Arc::default();
     let shards = (0..job.shards()).map(|shard| {
         let (job, schema) = (Arc::clone(job), Arc::clone(schema));
-        Arc::new(Shard { job, shard, schema }) as Arc<dyn PartitionStream>
+        let generation = Arc::clone(&generation);
+        Arc::new(Shard { job, shard, schema, generation }) as Arc<dyn PartitionStream>
     });
     Ok(Arc::new(StreamingTable::try_new(Arc::clone(schema), shards.collect())?))
 }
@@ -29,6 +31,8 @@ struct Shard {
     job: Arc<Job>,
     shard: usize,
     schema: SchemaRef,
+    /// The one that the table's first reader has found.
+    generation: Arc<OnceLock<u64>>,
 }
 
 impl fmt::Debug for Shard {
@@ -44,7 +48,10 @@ impl PartitionStream for Shard {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (job, shard, schema) = (Arc::clone(&self.job), self.shard, Arc::clone(&self.schema));
-        let rows = async move { begun(job, shard, schema).await.map_err(DataFusionError::from) };
+        let generation = Arc::clone(&self.generation);
+        let rows = async move {
+            begun(job, shard, schema, &generation).await.map_err(DataFusionError::from)
+        };
         let rows = futures::stream::once(rows).try_flatten();
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
     }

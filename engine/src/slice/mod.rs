@@ -14,6 +14,7 @@
 //! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
 //!   key; [`prefixed`] makes keys of columns;
 //! * [`building`]: what batches they make;
+//! * [`pragma`]: what a slice asks of the tasks that compute it;
 //! * [`node`]: the tree itself, and the four things that a node can be.
 
 mod building;
@@ -25,6 +26,7 @@ mod narrow;
 mod node;
 mod ordered;
 mod partitions;
+mod pragma;
 mod prefixed;
 mod reducing;
 mod shuffle;
@@ -48,6 +50,7 @@ pub(crate) use node::{
     Narrow, Node, Op, Resolving, Select, Shards, Source, Split, SplitCx, TaskCx,
 };
 pub use partitions::Rows;
+pub(crate) use pragma::Pragma;
 pub use prefixed::Prefix;
 pub use source::Paths;
 pub(crate) use user::UserCode;
@@ -91,7 +94,8 @@ impl<T: Row> Slice<T> {
     ) -> Self {
         crate::func::record(verb, place, std::any::type_name::<T>());
         let schema = typed::schema::<T>();
-        Self { node: Arc::new(Node { verb, place, schema, op, select }), row: PhantomData }
+        let node = Node { verb, place, schema, op, select, pragma: None };
+        Self { node: Arc::new(node), row: PhantomData }
     }
 
     /// The tree.

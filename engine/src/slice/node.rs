@@ -20,6 +20,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 
 use crate::error::Result;
 use crate::session::Inner;
+use crate::slice::Pragma;
 
 /// One verb of a slice.
 pub(crate) struct Node {
@@ -33,6 +34,8 @@ pub(crate) struct Node {
     /// Set if it does nothing but choose among the rows of its input: then what reads it may choose by
     /// itself, and rows that are left out need not be taken out of their batch.
     pub(crate) select: Option<Arc<dyn Select>>,
+    /// What it asks of the tasks that compute it.
+    pub(crate) pragma: Option<Pragma>,
 }
 
 /// What a node does.

@@ -13,6 +13,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use futures::StreamExt;
 use tokio::sync::mpsc::Receiver;
 
+use crate::metrics::{carried, carried_future};
 use crate::row::Row;
 use crate::slice::building::Building;
 use crate::slice::node::TaskCx;
@@ -122,7 +123,7 @@ impl<T: Row> Slice<T> {
             let out = made.tx();
             let broken = Arc::new(AtomicBool::new(false));
             let of = Arc::clone(&broken);
-            made.spawn(async move {
+            made.spawn(carried_future(async move {
                 while let Some(next) = input.next().await {
                     let checked = next.and_then(|batch| {
                         typed::columns::<T>(&batch, &code)?;
@@ -137,8 +138,8 @@ impl<T: Row> Slice<T> {
                 // Nobody waits for the end: then it was not wanted.
                 drop(sender.send(Next::End).await);
                 Ok(())
-            });
-            made.spawn_blocking(move || {
+            }));
+            made.spawn_blocking(carried(move || {
                 let rows =
                     Rows { batches, now: None, row: 0, ended: false, code, kind: PhantomData };
                 let mut building = Building::<U>::new(0, batch_rows);
@@ -161,7 +162,7 @@ impl<T: Row> Slice<T> {
                     drop(out.blocking_send(Ok(batch)));
                 }
                 Ok(())
-            });
+            }));
             Ok(made.build())
         })
     }

@@ -15,6 +15,8 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::{Stream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
+use crate::metrics;
+
 /// A stream with its schema.
 pub(super) fn with_schema(
     schema: SchemaRef,
@@ -61,8 +63,10 @@ pub(super) fn each_in_parts<O: Send + 'static>(
     with_schema(Arc::clone(schema), made)
 }
 
-/// A plan of one partition that gives the rows of `stream`, once: for an operator to stand on.
+/// A plan of one partition that gives the rows of `stream`, once: for an operator to stand on. Some poll
+/// their input on threads of their own.
 pub(crate) fn feed(stream: SendableRecordBatchStream) -> Arc<dyn ExecutionPlan> {
+    let stream = with_schema(stream.schema(), metrics::carried_stream(stream));
     let properties = PlanProperties::new(
         EquivalenceProperties::new(stream.schema()),
         Partitioning::UnknownPartitioning(1),

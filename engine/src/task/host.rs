@@ -2,12 +2,10 @@
 //! it to whoever reads it. One in the driver, one on each worker, where it is called through
 //! Flight.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bigslice_flight::{APP_PAYLOAD_BYTES_MAX, Block, Channels, TaskHost, panic_text};
+use bigslice_flight::{Block, Channels, TaskHost};
 use bytes::Bytes;
 use datafusion::common::Result as PlanResult;
 use datafusion::error::DataFusionError;
@@ -15,20 +13,18 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::func::registry;
+use crate::metrics::{Metrics, Scope};
 use crate::shard::ShardWriter;
 use crate::slice::{Split, SplitCx, shard_ids};
 use crate::source::Stores;
+use crate::task::known::{Known, Told};
 use crate::task::pipe::Pipe;
-use crate::task::plan::{Plan, Stage};
+use crate::task::plan::Stage;
+use crate::task::refusal::Refusal;
 use crate::task::request::{RunId, StoredAt, TaskReply, TaskRequest, decode, encode};
 use crate::task::store::Store;
-
-/// Plans that are kept for the next task of their run.
-const PLANS_KEPT_MAX: usize = 64;
 
 /// Makes the context that a task computes in, with these settings.
 type Contexts = Box<dyn Fn(&[(String, String)]) -> Result<Arc<TaskContext>> + Send + Sync>;
@@ -40,7 +36,7 @@ pub(crate) struct Host {
     me: Option<String>,
     stores: Arc<Stores>,
     contexts: Contexts,
-    plans: Mutex<VecDeque<(RunId, Arc<Plan>)>>,
+    known: Known,
 }
 
 /// What a [`Host`] is made of.
@@ -64,7 +60,7 @@ impl std::fmt::Debug for Host {
 impl Host {
     pub(crate) fn new(parts: HostParts) -> Arc<Self> {
         let HostParts { store, channels, me, stores, contexts } = parts;
-        Arc::new(Self { store, channels, me, stores, contexts, plans: Mutex::default() })
+        Arc::new(Self { store, channels, me, stores, contexts, known: Known::default() })
     }
 
     /// Whether `machine` is the address of this one.
@@ -72,19 +68,9 @@ impl Host {
         self.me.as_deref() == Some(machine)
     }
 
-    /// Lets tasks of `run` know its plan: in the process that has it already.
-    pub(crate) fn know(&self, run: RunId, plan: Arc<Plan>) {
-        let mut plans = self.plans.lock();
-        plans.retain(|(of, _)| *of != run);
-        if plans.len() == PLANS_KEPT_MAX {
-            plans.pop_front();
-        }
-        plans.push_back((run, plan));
-    }
-
     /// Forgets what tasks of `run` have stored.
     pub(crate) fn forget(&self, run: RunId) {
-        self.plans.lock().retain(|(of, _)| *of != run);
+        self.known.forget(run);
         self.store.discard(run);
     }
 
@@ -95,9 +81,17 @@ impl Host {
 
     /// Runs a task to its end.
     pub(crate) async fn task(self: &Arc<Self>, request: TaskRequest) -> PlanResult<TaskReply> {
-        let plan = self.plan(&request)?;
-        let context = (self.contexts)(&request.settings)?;
-        self.stores.apply(request.stores.clone());
+        // Not yet within the task: what a func does while it builds its slice, each machine does.
+        let told = self.known.told(&request)?;
+        let scope = Arc::new(Scope::default());
+        let reply = scope.during(self.computed(request, told)).await?;
+        Ok(TaskReply { metrics: scope.metrics(), ..reply })
+    }
+
+    async fn computed(self: &Arc<Self>, request: TaskRequest, told: Told) -> PlanResult<TaskReply> {
+        let plan = &told.plan;
+        let context = (self.contexts)(&told.inputs.settings)?;
+        self.stores.apply(told.inputs.stores.clone());
         let stage = plan.stages.get(request.stage as usize);
         let stage = stage.ok_or_else(|| Error::internal("a task of a stage that is not there"))?;
         let at = StoredAt {
@@ -107,9 +101,9 @@ impl Host {
             attempt: request.attempt,
             machine: None,
         };
-        let pipe = Pipe { host: self, plan: &plan, request: &request, context: &context };
+        let pipe = Pipe { host: self, request: &request, told: &told, context: &context };
         let rows = pipe.rows(stage)?;
-        let splits = plan.splits(stage, &request.source_shards);
+        let splits = plan.splits(stage, &told.source_shards);
         let path = self.store.path(&at)?;
         let writer = ShardWriter::create(&path, Arc::clone(&stage.schema), splits);
         let mut output = Output {
@@ -123,44 +117,10 @@ impl Host {
         let reply = TaskReply {
             rows: (0..splits).map(|partition| index.rows(partition)).collect(),
             bytes: index.bytes(),
+            metrics: Metrics::default(),
         };
         self.store.put(&at, path, index);
         Ok(reply)
-    }
-
-    /// The plan of the task's run: the func is called when this is its first task here.
-    fn plan(&self, request: &TaskRequest) -> Result<Arc<Plan>> {
-        let known = self.plans.lock().iter().find(|(run, _)| *run == request.run).cloned();
-        if let Some((_, plan)) = known {
-            return Ok(plan);
-        }
-        let Some(call) = &request.call else {
-            return Err(Error::query(
-                "a slice that was not built by a func is in its process alone",
-            ));
-        };
-        if registry().digest() != request.registry {
-            return Err(Error::FuncsDiffer { theirs: first_lines() });
-        }
-        let built = catch_unwind(AssertUnwindSafe(|| registry().build(call)));
-        let built = built.map_err(|panic| {
-            Error::query(format!(
-                "the func \"{}\" panicked: {}",
-                call.name,
-                panic_text(panic.as_ref())
-            ))
-        })??;
-        if built.steps != request.steps {
-            return Err(Error::query(format!(
-                "the func \"{}\" built another slice on this machine than on the driver: {}; a func \
-                 may depend on nothing but its arguments",
-                call.name,
-                request.steps.difference(&built.steps)
-            )));
-        }
-        let plan = Arc::new(Plan::of(built));
-        self.know(request.run, Arc::clone(&plan));
-        Ok(plan)
     }
 }
 
@@ -213,7 +173,7 @@ fn cannot_store(error: &crate::shard::ShardError) -> DataFusionError {
 impl TaskHost for Shared {
     async fn run(&self, request: Bytes) -> PlanResult<Bytes> {
         let request: TaskRequest = decode(&request)?;
-        let reply = self.0.task(request).await.map_err(to_travel)?;
+        let reply = self.0.task(request).await.map_err(Refusal::travelling)?;
         Ok(encode(&reply)?)
     }
 
@@ -221,10 +181,10 @@ impl TaskHost for Shared {
         let (at, partition): (StoredAt, u64) = decode(&ticket)?;
         let partition = usize::try_from(partition).unwrap_or(usize::MAX);
         let stored = self.0.store.get(&at).and_then(|stored| stored.blocks(&at, partition));
-        let blocks = stored.map_err(|e| to_travel(e.into()))?;
+        let blocks = stored.map_err(|e| Refusal::travelling(e.into()))?;
         let blocks = blocks.map(|block| match block {
             Ok((bytes, crc)) => Ok(Block { bytes, crc }),
-            Err(e) => Err(to_travel(e.into())),
+            Err(e) => Err(Refusal::travelling(e.into())),
         });
         Ok(futures::stream::iter(blocks).boxed())
     }
@@ -236,30 +196,5 @@ impl TaskHost for Shared {
     }
 }
 
-/// The funcs of this program, as many as fit into an error.
-fn first_lines() -> Vec<String> {
-    let mut room = APP_PAYLOAD_BYTES_MAX / 2;
-    let mut lines = registry().lines();
-    let fitting = lines.iter().take_while(|line| {
-        room = room.saturating_sub(line.len() + 8);
-        room > 0
-    });
-    lines.truncate(fitting.count());
-    lines
-}
-
 /// A host as Flight calls it.
 pub(crate) struct Shared(pub(crate) Arc<Host>);
-
-/// An error in the form that keeps its kind on the way to the driver.
-fn to_travel(error: DataFusionError) -> DataFusionError {
-    match crate::words::find::<Error>(&error) {
-        Some(ours) => match encode(ours) {
-            Ok(payload) if payload.len() <= APP_PAYLOAD_BYTES_MAX => {
-                bigslice_flight::Error::App { text: ours.to_string(), payload }.into()
-            }
-            _ => DataFusionError::Execution(ours.to_string()),
-        },
-        None => error,
-    }
-}

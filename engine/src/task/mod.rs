@@ -8,16 +8,20 @@
 //!                                       rows into a file, split by shard          [host]
 //!   where it is stored   ◄────────────  the file's index                          [store]
 //!                         TaskReply
+//!                         or Refusal
 //! ```
 
 mod host;
+mod known;
 mod pipe;
 mod plan;
+mod refusal;
 mod request;
 mod store;
 
 pub(crate) use host::{Host, HostParts, Shared};
-pub(crate) use plan::{Plan, StageId};
+pub(crate) use plan::{Asks, Plan, StageId};
+pub(crate) use refusal::Refusal;
 pub use request::RunId;
-pub(crate) use request::{Spec, StoredAt, TaskReply, TaskRequest, decode, encode};
+pub(crate) use request::{Brief, Inputs, Spec, StoredAt, TaskReply, TaskRequest, decode, encode};
 pub(crate) use store::Store;

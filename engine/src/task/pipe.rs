@@ -16,7 +16,8 @@ use url::Url;
 use crate::shard::Decoder;
 use crate::slice::{Node, Op, Split, TaskCx};
 use crate::task::host::Host;
-use crate::task::plan::{Plan, Stage, StageId};
+use crate::task::known::Told;
+use crate::task::plan::{Stage, StageId};
 use crate::task::request::{Spec, StoredAt, TaskRequest};
 use crate::task::store::missing;
 
@@ -26,8 +27,8 @@ const SHARDS_OPEN_MAX: usize = 2;
 /// What the pipe of one task is made from.
 pub(super) struct Pipe<'a> {
     pub(super) host: &'a Arc<Host>,
-    pub(super) plan: &'a Plan,
     pub(super) request: &'a TaskRequest,
+    pub(super) told: &'a Told,
     pub(super) context: &'a Arc<TaskContext>,
 }
 
@@ -51,7 +52,7 @@ impl Pipe<'_> {
         let cx = self.cx(shard);
         match &node.op {
             Op::Source(source) => {
-                let id = self.plan.source_id(node).map(|id| id as u32);
+                let id = self.told.plan.source_id(node).map(|id| id as u32);
                 let specs = self.request.sources.iter();
                 let mut found = specs.filter(|(of, s, _)| Some(*of) == id && *s as usize == shard);
                 match found.next() {
@@ -68,7 +69,7 @@ impl Pipe<'_> {
             Op::Union(inputs) => {
                 let mut shard = shard;
                 for input in inputs {
-                    let shards = self.plan.shards(input, &self.request.source_shards);
+                    let shards = self.told.plan.shards(input, &self.told.source_shards);
                     if shard < shards {
                         return self.node(input, shard);
                     }
@@ -77,7 +78,7 @@ impl Pipe<'_> {
                 Err(internal_datafusion_err!("a union has no shard {shard}"))
             }
             Op::Wide { work, .. } => {
-                let exchanges = self.plan.exchanges(node).iter();
+                let exchanges = self.told.plan.exchanges(node).iter();
                 let inputs = exchanges.map(|stage| self.exchange(*stage, shard));
                 work.run(inputs.collect::<Result<_>>()?, &cx)
             }
@@ -86,8 +87,8 @@ impl Pipe<'_> {
 
     /// What a stage has stored for one shard of the next.
     fn exchange(&self, id: StageId, shard: usize) -> Result<SendableRecordBatchStream> {
-        let stage = &self.plan.stages[id.0];
-        let mut inputs = self.request.inputs.iter();
+        let stage = &self.told.plan.stages[id.0];
+        let mut inputs = self.told.inputs.stages.iter();
         let stored = inputs.find(|(of, _)| *of as usize == id.0);
         let Some((_, stored)) = stored else {
             return Err(internal_datafusion_err!("a task was not told where stage {} is", id.0));

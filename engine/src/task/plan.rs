@@ -14,7 +14,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::func::{Built, Steps};
-use crate::slice::{Narrow, Node, Op, Shards, Source, Split};
+use crate::slice::{Narrow, Node, Op, Pragma, Shards, Source, Split};
 
 /// The number of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,49 @@ pub(crate) struct Stage {
     pub(crate) inputs: Vec<StageId>,
     /// The sources it reads.
     pub(crate) sources: Vec<usize>,
+    pub(crate) asks: Asks,
+}
+
+/// What the verbs of a stage ask of its tasks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Asks {
+    /// Slots of a machine that a task takes, if more than one.
+    pub(crate) procs: usize,
+    /// Whether it takes all of them.
+    pub(crate) exclusive: bool,
+    /// Whether its rows come out the same when they are computed again, if that was said.
+    pub(crate) deterministic: Option<bool>,
+}
+
+impl Asks {
+    /// The slots that a task takes of a machine that has so many.
+    pub(crate) fn slots(&self, most: usize) -> usize {
+        if self.exclusive { most } else { self.procs.clamp(1, most.max(1)) }
+    }
+
+    /// Takes note of what a verb below those seen so far asks, if it asks something.
+    fn note(&mut self, pragma: Option<Pragma>) {
+        match pragma {
+            Some(Pragma::Procs(n)) => self.procs = self.procs.max(n),
+            Some(Pragma::Exclusive) => self.exclusive = true,
+            Some(Pragma::Deterministic(said)) => {
+                self.deterministic.get_or_insert(said);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes note of what another branch of the stage asks.
+    fn join(&mut self, other: Self) {
+        self.procs = self.procs.max(other.procs);
+        self.exclusive |= other.exclusive;
+        // One branch that differs is enough; one that does not speaks for itself alone.
+        self.deterministic = match (self.deterministic, other.deterministic) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        };
+    }
 }
 
 /// A slice, cut.
@@ -62,6 +105,7 @@ impl Plan {
         plan.visit(&root, &mut reads);
         let schema = Arc::clone(&root.schema);
         let Reads { inputs, sources } = reads;
+        let asks = asks_of(&root);
         plan.stages.push(Stage {
             node: root,
             before: None,
@@ -70,6 +114,7 @@ impl Plan {
             reader: None,
             inputs,
             sources,
+            asks,
         });
         plan
     }
@@ -187,6 +232,7 @@ impl Plan {
                                 reader: Some(Arc::clone(node)),
                                 inputs: reads.inputs,
                                 sources: reads.sources,
+                                asks: asks_of(&exchange.input),
                             });
                             StageId(self.stages.len() - 1)
                         });
@@ -198,6 +244,31 @@ impl Plan {
                 stages.into_iter().for_each(|stage| push_new(&mut reads.inputs, stage));
             }
         }
+    }
+}
+
+/// What the verbs ask that one task pipes its rows through, the last of them first.
+fn asks_of(node: &Arc<Node>) -> Asks {
+    let mut asks = Asks::default();
+    let mut node = node;
+    loop {
+        asks.note(node.pragma);
+        node = match &node.op {
+            Op::Narrow { input, .. } => input,
+            Op::Source(_) | Op::Wide { .. } => return asks,
+            Op::Union(inputs) => {
+                let branches = inputs.iter().map(asks_of);
+                let below = branches.reduce(|mut all, other| {
+                    all.join(other);
+                    all
+                });
+                let below = below.unwrap_or_default();
+                asks.procs = asks.procs.max(below.procs);
+                asks.exclusive |= below.exclusive;
+                asks.deterministic = asks.deterministic.or(below.deterministic);
+                return asks;
+            }
+        };
     }
 }
 

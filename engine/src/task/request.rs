@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::func::{Call, Steps};
+use crate::metrics::Metrics;
 use crate::source::WorkerStores;
+use crate::task::plan::Plan;
 
 /// Names a run in its session, and its files.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,25 +44,43 @@ pub(crate) enum Spec {
     Stored(StoredAt),
 }
 
-/// One task.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// One task. What is the same for all tasks of a run, and of a stage, goes along only when the machine
+/// has said that it does not have it: it refers to the tasks of other stages, as many as there may be.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct TaskRequest {
     pub(crate) run: RunId,
+    pub(crate) stage: u32,
+    /// The shard of the stage.
+    pub(crate) task: u32,
+    pub(crate) attempt: u32,
+    /// How to open those shards of sources that this task reads: source, shard, how.
+    pub(crate) sources: Vec<(u32, u32, Spec)>,
+    /// Which inputs of the stage: another number whenever they differ.
+    pub(crate) version: u64,
+    pub(crate) inputs: Option<Arc<Inputs>>,
+    pub(crate) brief: Option<Arc<Brief>>,
+    /// What the brief makes, in the process that has it.
+    #[serde(skip)]
+    pub(crate) plan: Option<Arc<Plan>>,
+}
+
+/// What all tasks of a run are told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Brief {
     /// The func that builds the slice; none when the slice is in this process.
     pub(crate) call: Option<Call>,
     /// What the driver's funcs are, and what this one has built.
     pub(crate) registry: u64,
     pub(crate) steps: Steps,
-    pub(crate) stage: u32,
-    /// The shard of the stage.
-    pub(crate) task: u32,
-    pub(crate) attempt: u32,
     /// How many shards each source has.
-    pub(crate) source_shards: Vec<u32>,
-    /// How to open those shards of sources that this task reads: source, shard, how.
-    pub(crate) sources: Vec<(u32, u32, Spec)>,
-    /// For each stage that this task reads, where the output of each of its tasks is.
-    pub(crate) inputs: Vec<(u32, Vec<StoredAt>)>,
+    pub(crate) source_shards: Arc<[u32]>,
+}
+
+/// What all tasks of a stage are told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Inputs {
+    /// For each stage that this one reads, where the output of each of its tasks is.
+    pub(crate) stages: Vec<(u32, Vec<StoredAt>)>,
     /// Settings of DataFusion that differ from their defaults.
     pub(crate) settings: Vec<(String, String)>,
     /// How to open the stores that sources are in.
@@ -74,6 +94,8 @@ pub(crate) struct TaskReply {
     pub(crate) rows: Vec<u64>,
     /// Bytes of the file.
     pub(crate) bytes: u64,
+    /// What its closures have counted.
+    pub(crate) metrics: Metrics,
 }
 
 /// Encodes what travels.
@@ -87,4 +109,49 @@ pub(crate) fn encode(message: &impl Serialize) -> Result<Bytes> {
 pub(crate) fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M> {
     postcard::from_bytes(bytes)
         .map_err(|e| Error::internal(format!("a message between driver and task: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thousand tasks that each read what a thousand others have stored: what goes to two machines.
+    #[test]
+    fn what_all_tasks_share_is_sent_once() {
+        let stored = |task: u32| StoredAt {
+            run: RunId(7),
+            stage: 0,
+            task,
+            attempt: 1,
+            machine: Some(format!("https://127.0.0.1:{}/", 40_001 + task % 2)),
+        };
+        let inputs = Inputs {
+            stages: vec![(0, (0..1000).map(stored).collect())],
+            settings: Vec::new(),
+            stores: WorkerStores::default(),
+        };
+        let brief = Brief {
+            call: Some(Call { name: "a::func".to_owned(), arguments: vec![7; 100_000].into() }),
+            registry: 7,
+            steps: Steps::default(),
+            source_shards: vec![1000].into(),
+        };
+        let request = |task: u32| TaskRequest {
+            run: RunId(7),
+            stage: 1,
+            task,
+            attempt: 1,
+            sources: Vec::new(),
+            version: 3,
+            inputs: None,
+            brief: None,
+            plan: None,
+        };
+        let requests: usize = (0..1000).map(|task| encode(&request(task)).unwrap().len()).sum();
+        let shared = encode(&inputs).unwrap().len() + encode(&brief).unwrap().len();
+        assert!(requests < 16 * 1000, "{requests} bytes");
+        assert!(shared > 100_000 && shared < 140_000, "{shared} bytes");
+        // With everything in each request it was a thousand times that.
+        assert!(requests + 2 * shared < 300_000);
+    }
 }

@@ -10,8 +10,9 @@ use bigslice_cluster::{SessionFolder, SessionId};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::shard::{self, Index};
+use crate::task::refusal::Refusal;
 use crate::task::request::{RunId, StoredAt};
 
 /// The output of one attempt of one task, by run, stage, task and attempt.
@@ -72,7 +73,7 @@ impl Store {
     }
 
     /// What an attempt has written.
-    pub(crate) fn get(&self, at: &StoredAt) -> Result<Arc<Stored>> {
+    pub(crate) fn get(&self, at: &StoredAt) -> Result<Arc<Stored>, Refusal> {
         let found = self.stored.read().get(&key(at)).cloned();
         found.ok_or_else(|| missing(at, "it is not there"))
     }
@@ -116,7 +117,7 @@ impl Stored {
         self: Arc<Self>,
         at: &StoredAt,
         partition: usize,
-    ) -> Result<impl Iterator<Item = Result<(Bytes, u32)>> + Send + use<>> {
+    ) -> Result<impl Iterator<Item = Result<(Bytes, u32), Refusal>> + Send + use<>, Refusal> {
         let file = File::open(&self.path).map_err(|e| missing(at, &e.to_string()))?;
         let blocks = self.index.blocks(partition).to_vec();
         let at = at.clone();
@@ -134,12 +135,6 @@ fn key(at: &StoredAt) -> Key {
 }
 
 /// A shard that cannot be read: whoever made it makes it again.
-pub(crate) fn missing(at: &StoredAt, why: &str) -> Error {
-    Error::ShardLost {
-        run: at.run.0,
-        stage: at.stage,
-        task: at.task,
-        attempt: at.attempt,
-        reason: why.to_owned(),
-    }
+pub(super) fn missing(at: &StoredAt, why: &str) -> Refusal {
+    Refusal::ShardLost { at: at.clone(), reason: why.to_owned() }
 }

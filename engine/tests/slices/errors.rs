@@ -13,6 +13,7 @@ cases![
     a_shard_that_is_not_there,
     rows_that_are_not_what_they_seem,
     a_func_that_builds_something_else_each_time,
+    a_func_that_builds_something_else_elsewhere,
     nobody_takes_a_part_of_a_shard_for_all_of_it,
 ];
 
@@ -177,6 +178,28 @@ async fn a_func_that_builds_something_else_each_time(world: &World) {
         assert!(error.contains("\"map\"") && error.contains("\"filter\""), "{error}");
         assert!(error.contains("errors.rs:"), "{error}");
     }
+}
+
+#[bigslice::func]
+fn only_in(process: u32) -> Slice<i64> {
+    let rows = Slice::const_(1, 0..3i64).map(|x| x + 1);
+    if std::process::id() == process { rows } else { rows.filter(|x| x > 0).map(|x| -x) }
+}
+
+async fn a_func_that_builds_something_else_elsewhere(world: &World) {
+    let call = only_in(std::process::id());
+    if world.session.machines().iter().all(|machine| machine.pid.is_none()) {
+        assert_eq!(world.rows(call).await, [1, 2, 3]);
+        return;
+    }
+    let error = world.error(call).await;
+    assert!(error.is_user_error() && !error.is_retryable(), "{error:?}");
+    let text = error.to_string();
+    let (begin, rest) = text.split_once(": step 3: ").expect(&text);
+    assert!(begin.starts_with("the func \"") && begin.contains("errors::only_in"), "{text}");
+    let right =
+        "the driver built nothing more, the machine built \"filter\" at engine/tests/slices/";
+    assert!(rest.starts_with(right), "{text}");
 }
 
 #[bigslice::func]

@@ -1,6 +1,7 @@
 //! Machines that are lost while a run computes, or after it. Each case asserts that its fault happened.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -34,14 +35,28 @@ pub(crate) const CASES: &[Case] = &[
 
 const SHARDS: usize = 12;
 
-/// Each task of the first stage leaves a file and takes a moment, so that a kill finds others running.
+/// Tasks below this end at once, so that a kill finds what they have stored; the others wait for a file, so
+/// that it finds them running.
+const WAITING_FROM: usize = 6;
+
+static READS: Counter = Counter::new("reads");
+static ROWS: Counter = Counter::new("rows");
+
+/// Each task of the first stage leaves a file.
 #[bigslice::func]
 fn slow(folder: String) -> Slice<(u64, u64)> {
     Slice::reader(SHARDS, move |shard| {
         let n = std::fs::read_dir(&folder).unwrap().count();
         std::fs::write(format!("{folder}/{shard}-{n}-{}", std::process::id()), "").unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        while shard >= WAITING_FROM && !Path::new(&folder).with_file_name("go").exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        READS.add(1);
         (0..1000u64).map(move |n| Ok::<_, String>((n % 10, n + shard as u64)))
+    })
+    .map(|row| {
+        ROWS.add(1);
+        row
     })
     .reduce(|a, b| a + b)
 }
@@ -69,6 +84,27 @@ fn tasks_seen(folder: &tempfile::TempDir) -> usize {
     std::fs::read_dir(folder.path().join("seen")).unwrap().count()
 }
 
+/// Whether a task waits on the machine with this process.
+fn waits_on(folder: &tempfile::TempDir, pid: u32) -> bool {
+    let names = std::fs::read_dir(folder.path().join("seen")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(&format!("-{pid}"))).any(|name| {
+        let shard = name.split('-').next().unwrap();
+        shard.parse::<usize>().unwrap() >= WAITING_FROM
+    })
+}
+
+fn go(folder: &tempfile::TempDir) {
+    std::fs::write(folder.path().join("go"), "").unwrap();
+}
+
+/// Each task of the run counts once, whatever became of it.
+async fn assert_counted_once(run: &Run<(u64, u64)>) {
+    let counters = run.counters().await;
+    let right = [("reads", SHARDS as u64), ("rows", 1000 * SHARDS as u64)];
+    assert!(counters.iter().map(|(name, n)| (name.as_str(), *n)).eq(right), "{counters:?}");
+}
+
 fn kill_one(session: &Session) -> u32 {
     let pid = session.machines()[0].pid.unwrap();
     let pid_of = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -80,10 +116,11 @@ async fn a_killed_worker_costs_only_its_own_tasks() {
     let (session, folder) = session(3).await;
     let run = session.run(slow(seen(&folder)));
     let kill = async {
-        while tasks_seen(&folder) < 8 {
+        while !waits_on(&folder, session.machines()[0].pid.unwrap()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         kill_one(&session);
+        go(&folder);
         std::future::pending().await
     };
     let run = tokio::select! { run = run => run.unwrap(), () = kill => unreachable!() };
@@ -93,19 +130,23 @@ async fn a_killed_worker_costs_only_its_own_tasks() {
     let begun = tasks_seen(&folder);
     assert!(begun > SHARDS, "the fault did not fire");
     assert!(begun < 2 * SHARDS, "everything was computed again: {begun} tasks");
+    assert_counted_once(&run).await;
     session.shutdown().await;
 }
 
 async fn what_was_stored_on_a_killed_worker_is_made_again() {
     let (session, folder) = session(2).await;
+    go(&folder);
     let run = session.run(slow(seen(&folder))).await.unwrap();
     let before = run.tasks_begun().await;
     assert_eq!(before, 2 * SHARDS as u64);
+    assert_counted_once(&run).await;
     let killed = kill_one(&session);
     let mut found = run.collect().await.unwrap();
     found.sort_unstable();
     assert_eq!(found, right());
     assert!(run.tasks_begun().await > before, "the fault did not fire");
+    assert_counted_once(&run).await;
     assert!(session.machines().iter().all(|machine| machine.pid != Some(killed)));
     session.shutdown().await;
 }

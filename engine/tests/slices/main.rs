@@ -12,10 +12,13 @@ mod keyed;
 mod keys;
 mod large;
 mod loss;
+mod metrics;
 mod narrow;
 mod ordered;
+mod pragmas;
 mod random;
 mod runs;
+mod shards;
 mod world;
 
 use std::process::ExitCode;
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
         runs::CASES,
         files::CASES,
         random::CASES,
+        metrics::CASES,
+        shards::CASES,
+        pragmas::CASES,
     ]
     .concat();
     let everywhere: Vec<Trial> = SYSTEMS

@@ -106,23 +106,9 @@ async fn a_slice_without_a_func(world: &World) {
     }
 }
 
-/// Files of shards below the session's folders.
-fn files(world: &World) -> usize {
-    fn count(folder: &std::path::Path) -> usize {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries
-            .map(|entry| match entry.path() {
-                path if path.is_dir() => count(&path),
-                path => usize::from(path.extension().is_some_and(|e| e == "arrows")),
-            })
-            .sum()
-    }
-    count(world.folder.path())
-}
-
 async fn results_go_with_their_runs(world: &World) {
     let run = world.done(summed(world.done(numbers(3, 1000)).await)).await;
-    assert!(files(world) > 0);
+    assert!(!world.files("").is_empty());
     let clone = run.clone();
     drop(run);
     assert_eq!(clone.rows().await.unwrap(), 10);
@@ -133,12 +119,12 @@ async fn results_go_with_their_runs(world: &World) {
 /// Machines are told to remove files, not waited for.
 async fn until_files(world: &World, most: usize) {
     for _ in 0..500 {
-        if files(world) <= most {
+        if world.files("").len() <= most {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("{} files of shards are left, not {most}", files(world));
+    panic!("{} files of shards are left, not {most}", world.files("").len());
 }
 
 async fn a_chain_of_runs_stores_only_its_last_result(world: &World) {
@@ -147,7 +133,7 @@ async fn a_chain_of_runs_stores_only_its_last_result(world: &World) {
         run = world.done(next(run)).await;
     }
     until_files(world, 3).await;
-    assert_eq!(files(world), 3, "a file for each shard of the last result");
+    assert_eq!(world.files("").len(), 3, "a file for each shard of the last result");
     assert!(run.collect().await.unwrap().into_iter().eq((0..1000).map(|n| (n % 10, n + 20))));
     drop(run);
     until_files(world, 0).await;

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use bigslice::{Error, Run, Runnable, Session, SystemSpec};
@@ -93,6 +94,26 @@ impl World {
     /// A path in the folder.
     pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The files of stored shards whose names begin so (`run-RUN-STAGE-TASK-`), in order, on whatever machine.
+    pub(crate) fn files(&self, name: &str) -> Vec<PathBuf> {
+        fn find(folder: &Path, name: &str, found: &mut Vec<PathBuf>) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    find(&path, name, found);
+                } else if path.extension().is_some_and(|end| end == "arrows")
+                    && path.file_name().and_then(|file| file.to_str()?.strip_prefix(name)).is_some()
+                {
+                    found.push(path);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        find(self.folder.path(), name, &mut found);
+        found.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+        found
     }
 
     /// Runs a statement.

@@ -12,6 +12,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use futures::{Stream, StreamExt};
 
 use crate::error::Result;
+use crate::metrics::carried;
 use crate::row::Row;
 use crate::slice::building::Building;
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
@@ -46,7 +47,7 @@ impl<T: Row> Slice<T> {
             let mut stream =
                 RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD_MAX);
             let sender = stream.tx();
-            stream.spawn_blocking(move || {
+            stream.spawn_blocking(carried(move || {
                 code.call(|| {
                     let mut made = Building::<T>::new(batch_rows, batch_rows);
                     for row in open(code.shard) {
@@ -64,7 +65,7 @@ impl<T: Row> Slice<T> {
                     }
                     Ok(())
                 })
-            });
+            }));
             Ok(stream.build())
         };
         Self::by_code("reader", place, shards, opened)

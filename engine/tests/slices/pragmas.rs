@@ -1,0 +1,145 @@
+//! What slices ask of those who compute them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use bigslice::prelude::*;
+use futures::StreamExt;
+
+use crate::cases;
+use crate::world::World;
+
+cases![
+    an_exclusive_task_is_alone,
+    more_slots_than_there_are_is_all_of_them,
+    what_differs_is_not_mixed,
+    a_result_that_became_another_is_not_read_on,
+    what_was_computed_from_another_result_is_computed_again,
+];
+
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// How many tasks of this process ran at once, at most, as each of six saw it.
+fn crowded() -> Slice<u64> {
+    Slice::reader(6, |_| {
+        let mut most = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
+        for _ in 0..20_000 {
+            std::thread::yield_now();
+            most = most.max(RUNNING.load(Ordering::SeqCst));
+        }
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
+        [Ok::<_, String>(most as u64)]
+    })
+}
+
+#[bigslice::func]
+fn alone() -> Slice<u64> {
+    crowded().filter(|_| true).exclusive().map(|n| n)
+}
+
+#[bigslice::func]
+fn large() -> Slice<u64> {
+    crowded().procs(2).procs(1_000_000)
+}
+
+/// Machines that share this process, which all count as one.
+fn machines_here(world: &World) -> u64 {
+    world.session.machines().iter().filter(|m| m.pid.is_none()).count().max(1) as u64
+}
+
+/// Cases of one process run at once, and share what they count: these two do not.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+async fn an_exclusive_task_is_alone(world: &World) {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let seen = world.rows(alone()).await;
+    assert!(seen.len() == 6 && seen.iter().all(|n| *n <= machines_here(world)), "{seen:?}");
+}
+
+async fn more_slots_than_there_are_is_all_of_them(world: &World) {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let seen = world.rows(large()).await;
+    assert!(seen.len() == 6 && seen.iter().all(|n| *n <= machines_here(world)), "{seen:?}");
+}
+
+/// A number that no other attempt of any task draws.
+fn draw() -> u64 {
+    static DRAWN: AtomicU64 = AtomicU64::new(0);
+    (u64::from(std::process::id()) << 32) + DRAWN.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Rows of three tasks, each with a number that its attempt has drawn, spread over three shards.
+#[bigslice::func]
+fn drawn() -> Slice<(u64, (u64, u64))> {
+    let rows = Slice::reader(3, |shard| {
+        let draw = draw();
+        (0..60u64).map(move |n| Ok::<_, String>((n, (shard as u64, draw))))
+    });
+    rows.deterministic(false).reshuffle()
+}
+
+#[bigslice::func]
+fn copied(before: Run<(u64, (u64, u64))>) -> Slice<(u64, (u64, u64))> {
+    before.slice().map(|row| row)
+}
+
+/// What each task has drawn, if no task has drawn twice.
+fn draws(rows: &[(u64, (u64, u64))]) -> HashMap<u64, u64> {
+    assert_eq!(rows.len(), 180);
+    let mut draws = HashMap::new();
+    for (_, (task, draw)) in rows {
+        assert_eq!(draws.entry(*task).or_insert(*draw), draw, "two attempts of task {task}");
+    }
+    draws
+}
+
+fn lose(world: &World, names: &[&str]) {
+    for name in names {
+        let files = world.files(name);
+        assert_eq!(files.len(), 1, "{name}");
+        std::fs::remove_file(&files[0]).unwrap();
+    }
+}
+
+async fn what_differs_is_not_mixed(world: &World) {
+    let run = world.done(drawn()).await;
+    let before = draws(&run.collect().await.unwrap());
+    // A shard of the result alone is made again of what is still there.
+    lose(world, &["run-0-1-1-"]);
+    assert_eq!(draws(&run.collect().await.unwrap()), before);
+    lose(world, &["run-0-1-2-", "run-0-0-0-"]);
+    let after = draws(&run.collect().await.unwrap());
+    assert_ne!(after[&0], before[&0], "the fault did not fire");
+    assert_eq!((after[&1], after[&2]), (before[&1], before[&2]));
+}
+
+async fn a_result_that_became_another_is_not_read_on(world: &World) {
+    let run = world.done(drawn()).await;
+    world.session.register("drawn", &run).unwrap();
+    assert!(world.sql("select count(*) as n from drawn").await.contains("| 180 |"));
+    let mut stream = run.stream();
+    assert!(stream.next().await.unwrap().unwrap().num_rows() < 180);
+    lose(world, &["run-0-1-1-", "run-0-1-2-", "run-0-0-1-"]);
+    let error = loop {
+        match stream.next().await.unwrap() {
+            Ok(batch) => assert!(batch.num_rows() < 180),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("came out as another result"), "{error}");
+    let rows = world.session.sql("select * from drawn").await.unwrap().collect().await;
+    let error = rows.unwrap_err();
+    assert!(error.hint().unwrap().contains("registered again"), "{error:?}");
+    world.session.register("drawn", &run).unwrap();
+    assert!(world.sql("select count(*) as n from drawn").await.contains("| 180 |"));
+}
+
+async fn what_was_computed_from_another_result_is_computed_again(world: &World) {
+    let run = world.done(drawn()).await;
+    let copy = world.done(copied(run.clone())).await;
+    let before = draws(&copy.collect().await.unwrap());
+    lose(world, &["run-1-0-1-", "run-0-1-1-", "run-0-0-2-"]);
+    let after = draws(&copy.collect().await.unwrap());
+    assert_ne!(after[&2], before[&2], "the fault did not fire");
+    assert_eq!(after, draws(&run.collect().await.unwrap()));
+}

@@ -1,0 +1,103 @@
+//! Files of stored shards that are damaged, cut short or gone: found by their checksums, never decoded,
+//! and computed again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bigslice::prelude::*;
+
+use crate::cases;
+use crate::world::World;
+
+cases![
+    a_spoilt_result_is_computed_again,
+    what_it_was_made_of_may_be_spoilt_too,
+    a_spoilt_result_is_the_input_of_the_next_run,
+];
+
+/// What happens to a file.
+const HARMS: [(&str, fn(&Path)); 3] = [("damaged", damage), ("cut short", cut), ("gone", remove)];
+
+fn damage(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    // A bit here and there, so that each block has one.
+    assert!(bytes.len() > 64, "{} bytes", bytes.len());
+    bytes.iter_mut().skip(32).step_by(64).for_each(|byte| *byte ^= 0x10);
+    std::fs::write(file, bytes).unwrap();
+}
+
+fn cut(file: &Path) {
+    let bytes = std::fs::read(file).unwrap();
+    // Not in place: who has the old file open reads it to its end.
+    remove(file);
+    std::fs::write(file, &bytes[..bytes.len() / 4]).unwrap();
+}
+
+fn remove(file: &Path) {
+    std::fs::remove_file(file).unwrap();
+}
+
+/// The file of each task of a stage: that of its last attempt.
+fn files(world: &World, stage: usize) -> Vec<PathBuf> {
+    let task = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.rsplit_once('-').unwrap().0.to_owned()
+    };
+    let tasks = world.files(&format!("run-0-{stage}-")).into_iter();
+    tasks.map(|path| (task(&path), path)).collect::<BTreeMap<_, _>>().into_values().collect()
+}
+
+#[bigslice::func]
+fn sums() -> Slice<(u64, u64)> {
+    Slice::const_(3, (0..3000u64).map(|n| (n % 300, n))).reduce(|a, b| a + b)
+}
+
+#[bigslice::func]
+fn more(before: Run<(u64, u64)>) -> Slice<(u64, u64)> {
+    before.slice().map_values(|n| n + 1)
+}
+
+fn right(more: u64) -> Vec<(u64, u64)> {
+    (0..300).map(|key| (key, (0..10).map(|n| key + 300 * n).sum::<u64>() + more)).collect()
+}
+
+async fn sorted(run: &Run<(u64, u64)>) -> Vec<(u64, u64)> {
+    let mut rows = run.collect().await.unwrap();
+    rows.sort_unstable();
+    rows
+}
+
+async fn a_spoilt_result_is_computed_again(world: &World) {
+    let run = world.done(sums()).await;
+    let mut begun = run.tasks_begun().await;
+    assert_eq!(begun, 6);
+    for (harm, spoil) in HARMS {
+        spoil(&files(world, 1)[1]);
+        assert_eq!(sorted(&run).await, right(0), "{harm}");
+        begun += 1;
+        assert_eq!(run.tasks_begun().await, begun, "{harm}: one task makes it again");
+    }
+}
+
+async fn what_it_was_made_of_may_be_spoilt_too(world: &World) {
+    let run = world.done(sums()).await;
+    for (harm, spoil) in HARMS {
+        let before = run.tasks_begun().await;
+        spoil(&files(world, 0)[0]);
+        spoil(&files(world, 1)[0]);
+        assert_eq!(sorted(&run).await, right(0), "{harm}");
+        // The task that finds out, the one that it needs, and itself again.
+        assert_eq!(run.tasks_begun().await, before + 3, "{harm}");
+    }
+}
+
+async fn a_spoilt_result_is_the_input_of_the_next_run(world: &World) {
+    let run = world.done(sums()).await;
+    for (harm, spoil) in HARMS {
+        let before = run.tasks_begun().await;
+        spoil(&files(world, 1)[2]);
+        let next = world.done(more(run.clone())).await;
+        assert_eq!(sorted(&next).await, right(1), "{harm}");
+        assert_eq!(run.tasks_begun().await, before + 1, "{harm}");
+    }
+}
