@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bigslice_cluster::Fleet;
-use bigslice_flight::Channels;
+use bigslice_flight::{Channels, TaskHost};
+use bytes::Bytes;
 use datafusion::error::DataFusionError;
 use url::Url;
 
 use crate::error::{Error, Result};
 use crate::session::Inner;
-use crate::task::{TaskReply, TaskRequest, decode, encode};
+use crate::task::{Asked, Shared, TaskReply, TaskRequest, decode, encode};
 
 /// How long a run waits for a machine to be there at all.
 const MACHINE_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -116,7 +117,7 @@ pub(super) async fn run(
         }
         Place::Machine(_, url) => {
             let channels = held()?.channels.clone();
-            on_machine(channels, url, &request).await
+            on_machine(channels, url, request).await
         }
     };
     match outcome {
@@ -128,11 +129,32 @@ pub(super) async fn run(
 async fn on_machine(
     channels: Option<Channels>,
     url: &Url,
-    request: &TaskRequest,
+    request: TaskRequest,
 ) -> Result<TaskReply, DataFusionError> {
     let channels = channels.ok_or_else(|| Error::internal("a machine without a fleet"))?;
-    let reply = channels.run_task(url, encode(request)?).await?;
-    Ok(decode(&reply)?)
+    let request = encode(&Asked::Task(Box::new(request)))?;
+    Ok(decode(&channels.run_task(url, request).await?)?)
+}
+
+/// Has a function called for one item in one place; `request` says which. The reply says how it went: what is
+/// an error here is none of the function's.
+pub(super) async fn call(
+    session: &Weak<Inner>,
+    place: &Place,
+    request: Bytes,
+) -> Result<Bytes, Trouble> {
+    let held = || session.upgrade().ok_or(Trouble::Failed(Error::Closed));
+    let outcome = match place {
+        Place::Here => Shared(Arc::clone(&held()?.host)).run(request).await,
+        Place::Machine(_, url) => match held()?.channels.clone() {
+            Some(channels) => channels.run_task(url, request).await,
+            None => Err(Error::internal("a machine without a fleet").into()),
+        },
+    };
+    match outcome {
+        Ok(reply) => Ok(reply),
+        Err(error) => Err(judge(&*held()?, place, &error).await),
+    }
 }
 
 /// What an error means: the machines are asked, and only if all are there is the task to blame.

@@ -11,6 +11,7 @@
 
 mod crew;
 mod evaluation;
+mod map;
 mod run;
 mod runs;
 mod schedule;
@@ -18,6 +19,7 @@ mod table;
 
 pub use crate::task::RunId;
 pub(crate) use evaluation::Job;
+pub(crate) use map::map;
 pub use run::{Run, Runnable};
 pub(crate) use run::{Work, holding};
 pub(crate) use runs::Runs;

@@ -19,5 +19,5 @@ mod store;
 pub(crate) use host::{Host, HostParts, Shared};
 pub(crate) use plan::{Plan, StageId};
 pub use request::RunId;
-pub(crate) use request::{Spec, StoredAt, TaskReply, TaskRequest, decode, encode};
+pub(crate) use request::{Asked, Spec, StoredAt, TaskReply, TaskRequest, decode, encode};
 pub(crate) use store::Store;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::func::{Call, Steps};
+use crate::map::CallHeader;
 use crate::source::WorkerStores;
 
 /// Names a run in its session, and its files.
@@ -40,6 +41,15 @@ pub(crate) enum Spec {
     Open(Arc<[u8]>),
     /// It is a shard of another run.
     Stored(StoredAt),
+}
+
+/// What the driver asks of a machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Asked {
+    /// To run a task.
+    Task(Box<TaskRequest>),
+    /// To call a function for the item whose bytes follow.
+    Call(CallHeader),
 }
 
 /// One task.

@@ -8,9 +8,11 @@
 
 mod errors;
 mod files;
+mod functions;
 mod keyed;
 mod keys;
 mod loss;
+mod mapping;
 mod narrow;
 mod ordered;
 mod random;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         errors::CASES,
         runs::CASES,
         files::CASES,
+        functions::CASES,
+        mapping::CASES,
         random::CASES,
     ]
     .concat();
