@@ -88,9 +88,8 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
     let runtime = settings.budget.runtime(context.scratch.clone(), &stores)?;
     let handle = cpu.handle().clone();
     let channels = Channels::new(context.connector.clone());
-    let state = SessionStateBuilder::new()
-        .with_default_features()
-        .with_runtime_env(Arc::clone(&runtime));
+    let state =
+        SessionStateBuilder::new().with_default_features().with_runtime_env(Arc::clone(&runtime));
     let state = udf::register(state).build();
     let host = Host::new(HostParts {
         store: Store::within(context.scratch.clone()),

@@ -98,11 +98,16 @@ fn check(sig: &Signature) -> Result<()> {
         Some((quote!(#token), "a mapped function cannot be unsafe"))
     } else if !sig.generics.params.is_empty() || sig.generics.where_clause.is_some() {
         let generics = &sig.generics;
-        Some((quote!(#generics), "machines call a function by its name alone: it cannot be generic"))
+        Some((
+            quote!(#generics),
+            "machines call a function by its name alone: it cannot be generic",
+        ))
     } else if sig.inputs.is_empty() {
         Some((quote!(#sig), "a mapped function takes an item: it has an argument"))
     } else {
-        sig.variadic.as_ref().map(|token| (quote!(#token), "a function has a fixed list of arguments"))
+        sig.variadic
+            .as_ref()
+            .map(|token| (quote!(#token), "a function has a fixed list of arguments"))
     };
     match wrong {
         Some((tokens, message)) => Err(Error::new_spanned(tokens, message)),

@@ -33,7 +33,8 @@ pub(crate) fn request(mapping: &Mapping, item: &impl Serialize) -> Result<Bytes>
     let head = postcard::to_allocvec(&Asked::Call(header)).map_err(failed)?;
     let n = head.len();
     let request = postcard::to_extend(item, head).map_err(failed)?;
-    fits("the item", request.len() - n).map_err(|e| Error::query(format!("{}: {e}", mapping.place())))?;
+    fits("the item", request.len() - n)
+        .map_err(|e| Error::query(format!("{}: {e}", mapping.place())))?;
     Ok(request.into())
 }
 
@@ -52,9 +53,9 @@ fn fits(what: &str, bytes: usize) -> Result<(), String> {
 /// machine's.
 pub(crate) async fn answer(header: CallHeader, item: Bytes) -> Bytes {
     let outcome = match Mapping::find(&header.name, &header.place) {
-        Ok(mapping) => called(mapping, item).await.map_err(|said| {
-            Error::query(format!("{}: {said}", mapping.place()))
-        }),
+        Ok(mapping) => called(mapping, item)
+            .await
+            .map_err(|said| Error::query(format!("{}: {said}", mapping.place()))),
         Err(error) => Err(error),
     };
     let (head, value) = match outcome {

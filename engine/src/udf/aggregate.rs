@@ -14,10 +14,10 @@ use datafusion::logical_expr::{
 };
 
 use crate::row::Value;
+use crate::udf::Udf;
 use crate::udf::arguments::Arguments;
 use crate::udf::coercion::coerced;
 use crate::udf::groups::{Groups, Ungrouped};
-use crate::udf::Udf;
 
 /// The state of an aggregate function; `#[udf(aggregate)]` implements it by the methods of the
 /// type. It is a value of a column, so that the states of two machines can be merged.
@@ -147,10 +147,7 @@ impl<S: Aggregate> AggregateUDFImpl for Many<S> {
         Ok(Box::new(Ungrouped::<S>::new(self.udf)))
     }
 
-    fn create_sliding_accumulator(
-        &self,
-        _: AccumulatorArgs<'_>,
-    ) -> Result<Box<dyn Accumulator>> {
+    fn create_sliding_accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         not_impl_err!(
             "{} over a window whose begin moves: let it begin at UNBOUNDED PRECEDING",
             self.udf.name

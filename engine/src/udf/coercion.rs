@@ -59,8 +59,14 @@ fn one(wanted: &DataType, given: &DataType) -> Option<DataType> {
             // What the dictionary holds is cast out of it, also when it is of the right type.
             one(wanted, values)
         }
-        (List(item), List(found) | LargeList(found) | FixedSizeList(found, _)
-            | ListView(found) | LargeListView(found)) => Some(List(within(item, found)?)),
+        (
+            List(item),
+            List(found)
+            | LargeList(found)
+            | FixedSizeList(found, _)
+            | ListView(found)
+            | LargeListView(found),
+        ) => Some(List(within(item, found)?)),
         (FixedSizeList(item, size), FixedSizeList(found, other)) if size == other => {
             Some(FixedSizeList(within(item, found)?, *size))
         }
@@ -108,9 +114,7 @@ fn is_converted(wanted: &DataType, given: &DataType) -> bool {
                 || matches!(given, Float32 | Float64 | Decimal128(..) | Decimal256(..))
         }
         Utf8View => is_text(given),
-        BinaryView => {
-            is_text(given) || matches!(given, Binary | LargeBinary | FixedSizeBinary(_))
-        }
+        BinaryView => is_text(given) || matches!(given, Binary | LargeBinary | FixedSizeBinary(_)),
         Date32 => is_text(given) || matches!(given, Date64),
         Timestamp(_, None) => {
             is_text(given) || matches!(given, Date32 | Date64 | Timestamp(_, None))

@@ -79,7 +79,9 @@ impl Functions {
         for udf in udfs {
             match &udf.kind {
                 Kind::Scalar(parts) => {
-                    functions.scalar.push(Arc::new(ScalarUDF::new_from_impl(Scalar::new(udf, *parts))));
+                    functions
+                        .scalar
+                        .push(Arc::new(ScalarUDF::new_from_impl(Scalar::new(udf, *parts))));
                 }
                 Kind::Aggregate(parts) => functions.aggregate.push(Arc::new((parts.function)(udf))),
             }

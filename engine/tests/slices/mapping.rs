@@ -126,8 +126,8 @@ async fn items_are_taken_as_there_is_room(world: &World) {
         before = now;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let slots = std::thread::available_parallelism().unwrap().get()
-        * world.session.machines().len().max(1);
+    let slots =
+        std::thread::available_parallelism().unwrap().get() * world.session.machines().len().max(1);
     assert!(before <= 20 + slots + 4, "{before} items for {slots} slots");
     results.next().await.unwrap().1.unwrap();
 }

@@ -73,7 +73,9 @@ pub(super) fn check(sig: &Signature) -> Result<()> {
         let generics = &sig.generics;
         Some((quote!(#generics), "SQL calls a function by its name alone: it cannot be generic"))
     } else {
-        sig.variadic.as_ref().map(|token| (quote!(#token), "a function has a fixed list of arguments"))
+        sig.variadic
+            .as_ref()
+            .map(|token| (quote!(#token), "a function has a fixed list of arguments"))
     };
     match wrong {
         Some((tokens, message)) => Err(Error::new_spanned(tokens, message)),

@@ -81,7 +81,8 @@ pub(super) fn snake(name: &str) -> String {
     for (n, letter) in letters.iter().enumerate() {
         let after_small = n > 0 && !letters[n - 1].is_uppercase();
         let before_small = letters.get(n + 1).is_some_and(|next| next.is_lowercase());
-        if letter.is_uppercase() && n > 0 && letters[n - 1] != '_' && (after_small || before_small) {
+        if letter.is_uppercase() && n > 0 && letters[n - 1] != '_' && (after_small || before_small)
+        {
             snake.push('_');
         }
         snake.extend(letter.to_lowercase());

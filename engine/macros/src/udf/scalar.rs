@@ -19,7 +19,8 @@ pub(super) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream
     let ident = &sig.ident;
     let name = options.name(&ident.to_string(), ident.span())?;
     let volatility = options.volatility()?;
-    let doc = format!("The function `{ident}` in expressions: `{ident}::expr(..)` is a call of it.");
+    let doc =
+        format!("The function `{ident}` in expressions: `{ident}::expr(..)` is a call of it.");
     let expr_doc = format!("A call of the function `{name}`.");
     Ok(quote! {
         #function
