@@ -10,7 +10,7 @@ use datafusion::common::{Result, ScalarValue, not_impl_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, GroupsAccumulator, Signature,
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature,
 };
 
 use crate::row::Value;
@@ -66,11 +66,6 @@ impl AggregateParts {
     pub const fn of<S: Aggregate>() -> Self {
         Self { function: |udf| AggregateUDF::new_from_impl(Many::<S>::new(udf)) }
     }
-}
-
-/// A call in an expression.
-pub(super) fn call(function: AggregateUDF, arguments: Vec<Expr>) -> Expr {
-    function.call(arguments)
 }
 
 /// A function of many rows, as DataFusion knows it.

@@ -9,7 +9,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{self as theirs, AggregateUDF, Expr, ScalarUDF};
 
 use crate::error::{Error, Result};
-use crate::udf::aggregate::{self, AggregateParts};
+use crate::udf::aggregate::AggregateParts;
 use crate::udf::scalar::{Scalar, ScalarParts};
 
 /// A function as it registers itself.
@@ -132,7 +132,7 @@ fn names(udfs: impl Iterator<Item = &'static Udf>, builtin: impl Fn(&str) -> boo
 pub fn expr(udf: &'static Udf, arguments: Vec<Expr>) -> Expr {
     match &udf.kind {
         Kind::Scalar(parts) => ScalarUDF::new_from_impl(Scalar::new(udf, *parts)).call(arguments),
-        Kind::Aggregate(parts) => aggregate::call((parts.function)(udf), arguments),
+        Kind::Aggregate(parts) => (parts.function)(udf).call(arguments),
     }
 }
 

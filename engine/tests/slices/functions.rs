@@ -227,7 +227,7 @@ fn or_else_twice() -> datafusion::logical_expr::Expr {
     other::expr(col("n"), col("text")).alias("twice")
 }
 
-#[derive(Default, Row)]
+#[derive(Clone, Copy, Default, Row)]
 struct GeoMean {
     logs: f64,
     n: u64,
@@ -251,7 +251,7 @@ impl GeoMean {
 }
 
 /// Counts rows, nulls too: what is counted twice or not at all shows.
-#[derive(Default, Row)]
+#[derive(Clone, Copy, Default, Row)]
 struct Tally(u64, u64);
 
 #[bigslice::udf(aggregate)]
@@ -302,7 +302,7 @@ impl Longest {
 }
 
 /// The bounds of values; begins with `new`.
-#[derive(Row)]
+#[derive(Clone, Copy, Row)]
 struct Span {
     first: i64,
     last: i64,

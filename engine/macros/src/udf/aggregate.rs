@@ -1,7 +1,7 @@
 //! `#[udf(aggregate)]` on an impl block: the type is the state of a group of rows, its methods take
 //! rows in, bring two states together, and give the value.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, Result, ReturnType, Type};
 
@@ -83,7 +83,8 @@ impl Receiver {
     }
 }
 
-pub(super) fn expand(options: &Options, block: &ItemImpl) -> Result<TokenStream> {
+/// The name of the type, which has to be one of its own.
+fn state_name(block: &ItemImpl) -> Result<&Ident> {
     if let Some((_, path, _)) = &block.trait_ {
         let message = "the methods of an aggregate function are the type's own: `impl Type { .. }`";
         return Err(Error::new_spanned(path, message));
@@ -92,13 +93,16 @@ pub(super) fn expand(options: &Options, block: &ItemImpl) -> Result<TokenStream>
         let message = "SQL calls a function by its name alone: it cannot be generic";
         return Err(Error::new_spanned(&block.generics, message));
     }
-    let state = &block.self_ty;
-    let Type::Path(path) = &**state else {
-        return Err(Error::new_spanned(state, "an aggregate function is a struct"));
+    let last = match &*block.self_ty {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
     };
-    let Some(last) = path.path.segments.last() else {
-        return Err(Error::new_spanned(state, "an aggregate function is a struct"));
-    };
+    let last = last.ok_or_else(|| Error::new_spanned(&block.self_ty, "the state is a struct"))?;
+    Ok(&last.ident)
+}
+
+pub(super) fn expand(options: &Options, block: &ItemImpl) -> Result<TokenStream> {
+    let (state, ident) = (&block.self_ty, state_name(block)?);
     let methods = Methods::of(block)?;
     let ReturnType::Type(_, output) = &methods.finish.sig.output else {
         let message = "`finish` returns the value: write `fn finish(self) -> T`";
@@ -108,7 +112,7 @@ pub(super) fn expand(options: &Options, block: &ItemImpl) -> Result<TokenStream>
     let output = quote!(<#output as ::bigslice::__private::Returned>::Value);
     let Arguments { names, given, values, made } =
         Arguments::of(methods.add.sig.inputs.iter().skip(1))?;
-    let name = options.name(&snake(&last.ident.to_string()), last.ident.span())?;
+    let name = options.name(&snake(&ident.to_string()), ident.span())?;
     let volatility = options.volatility()?;
     let empty = match methods.new {
         Some(_) => quote!(<#state>::new()),
