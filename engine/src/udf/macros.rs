@@ -8,16 +8,16 @@
 ///
 /// /// The share of G and C.
 /// #[bigslice::udf]
-/// fn gc(seq: &str) -> f64 {
+/// fn gc_share(seq: &str) -> f64 {
 ///     let n = seq.bytes().filter(|base| matches!(base, b'G' | b'C')).count();
 ///     n as f64 / seq.len() as f64
 /// }
 ///
 /// let session = Session::builder().build().await?;
-/// let query = session.sql("select gc(seq) from (values ('GATTACA'), (null)) as reads(seq)");
+/// let query = session.sql("select gc_share(seq) from (values ('GATTACA'), (null)) as reads(seq)");
 /// let rows = query.await?.collect().await?;
 /// assert_eq!(rows[0].column(0).null_count(), 1); // of null comes null
-/// assert_eq!(gc("GATC"), 0.5); // it stays a function
+/// assert_eq!(gc_share("GATC"), 0.5); // it stays a function
 /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 /// ```
 ///
@@ -39,7 +39,7 @@
 ///   query, `"volatile"` not at all: it is called for each row.
 /// - `aggregate`: see below.
 ///
-/// **In expressions** of DataFusion `gc::expr(..)` is a call; the macro writes a type `gc` beside the function.
+/// **In expressions** of DataFusion `gc_share::expr(..)` is a call; the macro writes a type `gc_share` beside the function.
 ///
 /// # Aggregates
 ///
