@@ -31,19 +31,8 @@ fn main() -> ExitCode {
     let cases: Vec<Case> = [
         narrow::CASES,
         keyed::CASES,
-    let cases: Vec<Case> = [
-        narrow::CASES,
-        keyed::CASES,
         keys::CASES,
         ordered::CASES,
-        errors::CASES,
-        runs::CASES,
-        files::CASES,
-        functions::CASES,
-        mapping::CASES,
-        random::CASES,
-    ]
-    .concat();
         errors::CASES,
         runs::CASES,
         files::CASES,
