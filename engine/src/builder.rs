@@ -23,7 +23,7 @@ use crate::session::{Inner, QUERIES_RUNNING_MAX, Session};
 use crate::source::{self, Stores};
 use crate::task::{Host, HostParts, Store};
 use crate::worker::{self, WorkerSettings};
-use crate::{settings, tpch};
+use crate::{settings, tpch, udf};
 
 /// Bytes of a result that are held back until it is certain: a machine that is lost before then
 /// costs time, not the result.
@@ -152,6 +152,7 @@ impl SessionBuilder {
     pub async fn build(self) -> Result<Session> {
         let config = self.config;
         check(&config)?;
+        udf::check(&SessionStateBuilder::new().with_default_features().build())?;
         let machines = config.system.machines();
         let budget = Budget::split(config.memory_limit, machines + 1)?;
         let cpu = Cpu::new(crate::config::cores())?;
@@ -162,6 +163,7 @@ impl SessionBuilder {
             .with_default_features()
             .with_config(session)
             .with_runtime_env(runtime);
+        let builder = udf::register(builder);
         let fleet = match machines {
             0 => None,
             _ => Some(start(&config, budget).await?),

@@ -13,5 +13,11 @@ mod verbs {}
 #[doc = include_str!("../../docs/runs.md")]
 mod runs {}
 
+#[doc = include_str!("../../docs/functions.md")]
+mod functions {}
+
+#[doc = include_str!("../../docs/map.md")]
+mod map {}
+
 #[doc = include_str!("../../docs/testing.md")]
 mod testing {}

@@ -93,6 +93,7 @@ mod func;
 mod guide;
 mod head;
 mod job;
+mod map;
 mod memory;
 pub mod metrics;
 mod planning;
@@ -114,6 +115,7 @@ mod task;
 mod tests;
 mod thrift;
 pub mod tpch;
+mod udf;
 mod words;
 mod worker;
 
@@ -123,6 +125,7 @@ pub use config::{Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
 pub use error::{Error, Place, Result};
 pub use func::Invocation;
 pub use job::{Run, RunId, Runnable};
+pub use map::{MapFunction, Mapped};
 pub use query::Query;
 pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
@@ -159,13 +162,22 @@ pub use bigslice_macros::func;
 /// }
 /// ```
 pub use bigslice_macros::main;
+pub use map::map;
+pub use udf::udf;
 
 /// What the macros' output names.
 #[doc(hidden)]
 pub mod __private {
     pub use inventory::submit;
 
+    pub use datafusion::logical_expr::Expr;
+
     pub use crate::func::{Built, Func, IntoSlice, decode, invoke};
+    pub use crate::map::{Fallible, Mapping, Pending};
+    pub use crate::udf::{
+        Aggregate, AggregateParts, Argument, Arguments, Done, Fault, Kind, Returned, ScalarParts,
+        Udf, Volatility, each_row, expr,
+    };
     pub use crate::worker::drive;
 }
 

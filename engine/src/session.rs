@@ -27,6 +27,7 @@ use crate::cpu::{Cpu, on_large_stack};
 use crate::error::{Error, Result};
 use crate::func::registry;
 use crate::job::{self, Job, Run, Runnable, Runs, Work};
+use crate::map::{MapFunction, Mapped};
 use crate::planning;
 use crate::query::Query;
 use crate::row::Row;
@@ -173,6 +174,40 @@ impl Session {
         let _place = self.inner.queries.acquire().await.map_err(|_| Error::Closed)?;
         job.ensure().await?;
         Ok(Run::new(job))
+    }
+
+    /// Calls `function` for each of `items`, on all cores of this computer, or on machines if the session has
+    /// them. Results come as they finish, each with the number of its item.
+    ///
+    /// Items are taken as machines have room, and no further than somebody reads the results: there may
+    /// be any number of them. One whose machine is lost is begun again; one that is lost five times in
+    /// a row, that fails or that panics gives an error, which is its own: the others go on. Encoded, an item
+    /// and a result take at most 63 MiB each. Dropping the results ends the map.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    /// use futures::StreamExt;
+    ///
+    /// #[bigslice::map]
+    /// fn reversed(word: String) -> String {
+    ///     word.chars().rev().collect()
+    /// }
+    ///
+    /// let session = Session::builder().build().await?; // or .workers(4)
+    /// let words = ["drawer", "stressed"].map(str::to_owned);
+    /// let mut results = session.map(reversed, words);
+    /// while let Some((n, word)) = results.next().await {
+    ///     assert_eq!(word?, ["reward", "desserts"][n]);
+    /// }
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    pub fn map<F, I>(&self, function: F, items: I) -> Mapped<F::Output>
+    where
+        F: MapFunction,
+        I: IntoIterator<Item = F::Item, IntoIter: Send + 'static>,
+    {
+        job::map(&self.inner, function, items.into_iter())
     }
 
     /// Makes the result of a run a table that statements can name, instead of the one that may have

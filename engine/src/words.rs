@@ -224,6 +224,9 @@ pub(crate) fn missing_table(error: &DataFusionError) -> Option<String> {
 /// DataFusion's planner puts its suggestion into the message: "Invalid function 'x'.\nDid you
 /// mean 'y'?"
 fn split_hint(text: &str) -> (String, Option<String>) {
+    if let Some(said) = of_arguments(text) {
+        return (sentence(said), None);
+    }
     match text.split_once("Did you mean ") {
         Some((message, hint)) => {
             let message = message.trim().trim_end_matches(['.', ',', ';', ':']);
@@ -237,6 +240,13 @@ fn split_hint(text: &str) -> (String, Option<String>) {
             None => (sentence(text), None),
         },
     }
+}
+
+/// What a function of ours says about its arguments: "... user-defined coercion failed with: Error during
+/// planning: <that>. No function matches the given name and argument types ..."
+fn of_arguments(text: &str) -> Option<&str> {
+    let (_, said) = text.split_once("coercion failed with: Error during planning: ")?;
+    Some(said.split_once(". No function matches").map_or(said, |(said, _)| said))
 }
 
 /// "Failed to allocate additional 10.0 MB for HashJoinInput with 2.0 MB already allocated for

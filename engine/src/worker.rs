@@ -19,9 +19,9 @@ use crate::codec::PlanCodec;
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::memory::Budget;
-use crate::settings;
 use crate::source::Stores;
 use crate::task::{Host, HostParts, Shared, Store};
+use crate::{settings, udf};
 
 /// The version that workers report; driver and worker are one binary.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -88,10 +88,9 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
     let runtime = settings.budget.runtime(context.scratch.clone(), &stores)?;
     let handle = cpu.handle().clone();
     let channels = Channels::new(context.connector.clone());
-    let state = SessionStateBuilder::new()
-        .with_default_features()
-        .with_runtime_env(Arc::clone(&runtime))
-        .build();
+    let state =
+        SessionStateBuilder::new().with_default_features().with_runtime_env(Arc::clone(&runtime));
+    let state = udf::register(state).build();
     let host = Host::new(HostParts {
         store: Store::within(context.scratch.clone()),
         channels: Some(channels.clone()),
@@ -131,7 +130,7 @@ impl WorkerSessionBuilder for TaskSessions {
         self.stores.apply(settings::read_stores(&headers)?);
         settings::apply_headers(builder.config().get_or_insert_default(), &headers)?;
         builder.aggregate_functions().get_or_insert_default().push(bigslice_planner::one_row());
-        let builder = builder.with_distributed_user_codec_arc(Arc::new(PlanCodec));
+        let builder = udf::register(builder).with_distributed_user_codec_arc(Arc::new(PlanCodec));
         Ok(distributed_worker(builder, &self.channels).build())
     }
 }

@@ -194,6 +194,24 @@ fn urls_says_what_it_cannot_list() {
 }
 
 #[test]
+fn mandelbrot_draws_every_tile_in_its_place() {
+    let place = Place::new();
+    let mut drawn = Vec::new();
+    for workers in WORKERS {
+        let printed = place.prints("mandelbrot", &[workers, "--width", "40", "--steps", "200"]);
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines.len(), 20);
+        // It is the same upside down, but for the line that has no twin, and its middle is solid.
+        for n in 1..10 {
+            assert_eq!(lines[10 - n], lines[10 + n], "{printed}");
+        }
+        assert!(lines[10].contains("@@@@@@@@@@"), "{printed}");
+        drawn.push(printed);
+    }
+    assert_eq!(drawn[0], drawn[1]);
+}
+
+#[test]
 fn slicer_checks_its_shuffles() {
     let place = Place::new();
     for workers in WORKERS {

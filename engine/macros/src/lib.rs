@@ -1,4 +1,5 @@
-//! The macros of Bigslice: `#[derive(Row)]`, `#[func]`, `#[main]`. Users reach them through the crate
+//! The macros of Bigslice: `#[derive(Row)]`, `#[func]`, `#[udf]`, `#[map]`,
+//! `#[main]`. Users reach them through the crate
 //! `bigslice`, which documents them and whose paths the generated code names.
 
 mod attributes;
@@ -7,19 +8,35 @@ mod enums;
 mod fields;
 mod func;
 mod main_fn;
+mod map;
 mod newtypes;
 mod single;
 mod structs;
+mod udf;
 
 use proc_macro::TokenStream;
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Error, ItemFn, parse_macro_input};
+use syn::{Data, DeriveInput, Error, Item, ItemFn, parse_macro_input};
 
 /// Makes a function that returns a slice one that workers can call; see `bigslice::func`.
 #[proc_macro_attribute]
 pub fn func(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
     done(func::expand(&arguments.into(), &function))
+}
+
+/// Makes a function one that machines call for an item; see `bigslice::map`.
+#[proc_macro_attribute]
+pub fn map(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    done(map::expand(&arguments.into(), &function))
+}
+
+/// Makes a function one that SQL can call; see `bigslice::udf`.
+#[proc_macro_attribute]
+pub fn udf(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as Item);
+    done(udf::expand(arguments.into(), &item))
 }
 
 /// Makes an async `main` one that is also a worker's; see `bigslice::main`.

@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bigslice_cluster::Fleet;
-use bigslice_flight::Channels;
+use bigslice_flight::{Channels, TaskHost};
+use bytes::Bytes;
 use datafusion::error::DataFusionError;
 use url::Url;
 
 use crate::error::{Error, Result};
 use crate::session::Inner;
-use crate::task::{Asks, Refusal, StoredAt, TaskReply, TaskRequest, decode, encode};
+use crate::task::{Asked, Asks, Refusal, Shared, StoredAt, TaskReply, TaskRequest, decode, encode};
 
 /// How long a run waits for a machine to be there at all.
 const MACHINE_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -183,7 +184,8 @@ async fn on_machine(
     let all = (request.brief.take(), request.inputs.take());
     let mut told = 0;
     loop {
-        let error = match channels.run_task(url, encode(&request)?).await {
+        let asked = Asked::Task(Box::new(request.clone()));
+        let error = match channels.run_task(url, encode(&asked)?).await {
             Ok(reply) => return Ok(decode(&reply)?),
             Err(error) => error,
         };
@@ -195,6 +197,27 @@ async fn on_machine(
             }
             _ => return Err(error),
         }
+    }
+}
+
+/// Has a function called for one item in one place; `request` says which. The reply says how it went: what is
+/// an error here is none of the function's.
+pub(super) async fn call(
+    session: &Weak<Inner>,
+    place: &Place,
+    request: Bytes,
+) -> Result<Bytes, Trouble> {
+    let held = || session.upgrade().ok_or(Trouble::Failed(Error::Closed));
+    let outcome = match place {
+        Place::Here => Shared(Arc::clone(&held()?.host)).run(request).await,
+        Place::Machine(_, url) => match held()?.channels.clone() {
+            Some(channels) => channels.run_task(url, request).await,
+            None => Err(Error::internal("a machine without a fleet").into()),
+        },
+    };
+    match outcome {
+        Ok(reply) => Ok(reply),
+        Err(error) => Err(judge(&*held()?, place, &error).await),
     }
 }
 

@@ -419,7 +419,7 @@ fn forget_lost_machines(session: &Inner, schedule: &mut Schedule) {
 }
 
 /// Returns when a machine was lost.
-async fn changed(losses: &mut Option<tokio::sync::watch::Receiver<u64>>) {
+pub(super) async fn changed(losses: &mut Option<tokio::sync::watch::Receiver<u64>>) {
     let changed = match losses {
         Some(losses) => losses.changed().await.is_ok(),
         None => false,

@@ -12,6 +12,7 @@
 mod crew;
 mod evaluation;
 mod given;
+mod map;
 mod recipe;
 mod run;
 mod runs;
@@ -20,6 +21,7 @@ mod table;
 
 pub use crate::task::RunId;
 pub(crate) use evaluation::Job;
+pub(crate) use map::map;
 pub use run::{Run, Runnable};
 pub(crate) use run::{Work, holding};
 pub(crate) use runs::Runs;

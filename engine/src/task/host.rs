@@ -23,7 +23,7 @@ use crate::task::known::{Known, Told};
 use crate::task::pipe::Pipe;
 use crate::task::plan::Stage;
 use crate::task::refusal::Refusal;
-use crate::task::request::{RunId, StoredAt, TaskReply, TaskRequest, decode, encode};
+use crate::task::request::{Asked, RunId, StoredAt, TaskReply, TaskRequest, decode, encode};
 use crate::task::store::Store;
 
 /// Makes the context that a task computes in, with these settings.
@@ -172,9 +172,15 @@ fn cannot_store(error: &crate::shard::ShardError) -> DataFusionError {
 #[async_trait]
 impl TaskHost for Shared {
     async fn run(&self, request: Bytes) -> PlanResult<Bytes> {
-        let request: TaskRequest = decode(&request)?;
-        let reply = self.0.task(request).await.map_err(Refusal::travelling)?;
-        Ok(encode(&reply)?)
+        match postcard::take_from_bytes(&request) {
+            Ok((Asked::Task(task), _)) => {
+                Ok(encode(&self.0.task(*task).await.map_err(Refusal::travelling)?)?)
+            }
+            Ok((Asked::Call(header), item)) => {
+                Ok(crate::map::answer(header, request.slice_ref(item)).await)
+            }
+            Err(e) => Err(Error::internal(format!("a request of the driver: {e}")).into()),
+        }
     }
 
     fn read(&self, ticket: Bytes) -> PlanResult<BoxStream<'static, PlanResult<Block>>> {

@@ -23,5 +23,7 @@ pub(crate) use host::{Host, HostParts, Shared};
 pub(crate) use plan::{Asks, Plan, StageId};
 pub(crate) use refusal::Refusal;
 pub use request::RunId;
-pub(crate) use request::{Brief, Inputs, Spec, StoredAt, TaskReply, TaskRequest, decode, encode};
+pub(crate) use request::{
+    Asked, Brief, Inputs, Spec, StoredAt, TaskReply, TaskRequest, decode, encode,
+};
 pub(crate) use store::Store;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::func::{Call, Steps};
+use crate::map::CallHeader;
 use crate::metrics::Metrics;
 use crate::source::WorkerStores;
 use crate::task::plan::Plan;
@@ -42,6 +43,15 @@ pub(crate) enum Spec {
     Open(Arc<[u8]>),
     /// It is a shard of another run.
     Stored(StoredAt),
+}
+
+/// What the driver asks of a machine.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) enum Asked {
+    /// To run a task.
+    Task(Box<TaskRequest>),
+    /// To call a function for the item whose bytes follow.
+    Call(CallHeader),
 }
 
 /// One task. What is the same for all tasks of a run, and of a stage, goes along only when the machine

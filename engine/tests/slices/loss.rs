@@ -31,6 +31,12 @@ pub(crate) const CASES: &[Case] = &[
     ("a_task_that_kills_every_worker_is_an_error", || {
         Box::pin(a_task_that_kills_every_worker_is_an_error())
     }),
+    ("a_killed_worker_costs_only_the_items_it_had", || {
+        Box::pin(a_killed_worker_costs_only_the_items_it_had())
+    }),
+    ("an_item_that_kills_every_worker_is_an_error_of_its_own", || {
+        Box::pin(an_item_that_kills_every_worker_is_an_error_of_its_own())
+    }),
 ];
 
 const SHARDS: usize = 12;
@@ -244,5 +250,48 @@ async fn a_task_that_kills_every_worker_is_an_error() {
     let text = error.to_string();
     assert!(text.contains("5 times in a row") && text.contains("shard 1 of map at"), "{text}");
     assert!(text.contains("machine \"m"), "{text}");
+    session.shutdown().await;
+}
+
+/// Leaves a file for each call and takes a moment, as `slow` does.
+#[bigslice::map]
+fn slow_square(n: u64, folder: String) -> std::io::Result<u64> {
+    let calls = std::fs::read_dir(&folder)?.count();
+    std::fs::write(format!("{folder}/{n}-{calls}-{}", std::process::id()), "")?;
+    std::thread::sleep(Duration::from_millis(100));
+    Ok(n * n)
+}
+
+async fn a_killed_worker_costs_only_the_items_it_had() {
+    const ITEMS: u64 = 24;
+    let (session, folder) = session(3).await;
+    let seen = seen(&folder);
+    let results = session.map(slow_square, (0..ITEMS).map(move |n| (n, seen.clone()))).collect();
+    let kill = async {
+        while tasks_seen(&folder) < 8 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        kill_one(&session);
+        std::future::pending().await
+    };
+    let found = tokio::select! { found = results => found.unwrap(), () = kill => unreachable!() };
+    assert!(found.into_iter().eq((0..ITEMS).map(|n| n * n)));
+    let begun = tasks_seen(&folder);
+    assert!(begun > ITEMS as usize, "the fault did not fire");
+    assert!(begun < 2 * ITEMS as usize, "everything was called again: {begun} calls");
+    session.shutdown().await;
+}
+
+#[bigslice::map]
+fn deadly_at(n: u64) -> u64 {
+    if n == 3 { std::process::exit(9) } else { n }
+}
+
+async fn an_item_that_kills_every_worker_is_an_error_of_its_own() {
+    let (session, _folder) = session(1).await;
+    let outcomes = session.map(deadly_at, [3]).outcomes().await;
+    let text = outcomes[0].as_ref().unwrap_err().to_string();
+    assert!(text.contains("item 0 of slices::loss::deadly_at was lost 5 times in a row"), "{text}");
+    assert_eq!(session.map(deadly_at, 4..9).collect().await.unwrap(), [4, 5, 6, 7, 8]);
     session.shutdown().await;
 }

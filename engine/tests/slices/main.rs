@@ -8,10 +8,12 @@
 
 mod errors;
 mod files;
+mod functions;
 mod keyed;
 mod keys;
 mod large;
 mod loss;
+mod mapping;
 mod metrics;
 mod narrow;
 mod ordered;
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         errors::CASES,
         runs::CASES,
         files::CASES,
+        functions::CASES,
+        mapping::CASES,
         random::CASES,
         metrics::CASES,
         shards::CASES,
