@@ -13,6 +13,7 @@ use crate::job::crew::{self, Crew, Place, Trouble};
 use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
 use crate::session::Inner;
 use crate::settings;
+use crate::sink::Writes;
 use crate::slice::Resolving;
 use crate::source::WorkerStores;
 use crate::task::{Plan, RunId, Spec, StageId, StoredAt, TaskReply, TaskRequest};
@@ -27,6 +28,7 @@ pub(crate) struct Job {
     /// How to open each shard of each source.
     sources: Vec<SourceShards>,
     source_shards: Vec<u32>,
+    writes: Arc<Writes>,
     progress: tokio::sync::Mutex<Schedule>,
 }
 
@@ -86,6 +88,7 @@ impl Job {
             (inputs, plan.tasks(StageId(id), &source_shards))
         });
         let schedule = Schedule::new(stages);
+        let writes = Writes::new(plan.sinks(&source_shards));
         let plan = Arc::new(plan);
         let id = session.runs.number();
         session.host.know(id, Arc::clone(&plan));
@@ -96,6 +99,7 @@ impl Job {
             call,
             sources,
             source_shards,
+            writes,
             progress: tokio::sync::Mutex::new(schedule),
         });
         session.runs.enter(&job);
@@ -135,7 +139,21 @@ impl Job {
         let mut schedule = self.progress.lock().await;
         forget_lost_machines(session, &mut schedule);
         if !schedule.is_done() {
-            self.evaluate(session, &mut schedule).await?;
+            let done = match self.writes.begin(&session.stores).await {
+                Ok(()) => self.evaluate(session, &mut schedule).await,
+                Err(error) => Err(error),
+            };
+            let done = done.and_then(|()| match session.queries.is_closed() {
+                true => Err(Error::Closed),
+                false => Ok(()),
+            });
+            match done {
+                Ok(()) => self.writes.commit().await?,
+                Err(error) => {
+                    self.writes.rollback().await;
+                    return Err(error);
+                }
+            }
         }
         schedule.stored(self.plan.root()).ok_or_else(|| Error::internal("a run without a result"))
     }
@@ -213,11 +231,20 @@ impl Job {
         for id in schedule.ready() {
             let Some(place) = running.crew.free(session) else { break };
             let attempt = schedule.started(id);
-            let request = self.request(session, schedule, id, attempt, given)?;
+            let mut request = self.request(session, schedule, id, attempt, given)?;
             let (of, at) = (Arc::downgrade(session), place.clone());
+            let stage = &self.plan.stages[id.stage.0];
+            let sinks = self.plan.sinks_of(stage, id.task, &self.source_shards);
+            let writes = Arc::clone(&self.writes);
             let handle = running.tasks.spawn_on(
                 async move {
-                    let outcome = crew::run(&of, &at, request).await;
+                    let outcome = match writes.open(&sinks).await {
+                        Ok(opened) => {
+                            request.sinks = opened;
+                            crew::run(&of, &at, request).await
+                        }
+                        Err(error) => Err(Trouble::Failed(error)),
+                    };
                     (id, attempt, at, outcome)
                 },
                 session.cpu.handle(),
@@ -268,6 +295,7 @@ impl Job {
             source_shards: self.source_shards.clone(),
             sources,
             inputs: inputs.collect::<Result<_>>()?,
+            sinks: Vec::new(),
             settings: settings::travelling(state.config_options()),
             stores: given.stores.clone(),
         })
@@ -296,7 +324,8 @@ impl Job {
     ) -> Result<Option<StoredAt>> {
         let (stage, task) = (number(id.stage.0), number(id.task));
         match outcome {
-            Ok(_) => {
+            Ok(reply) => {
+                self.writes.take(reply.written);
                 let machine = place.machine();
                 schedule.finished(id, StoredAt { run: self.id, stage, task, attempt, machine });
                 Ok(None)
@@ -404,6 +433,8 @@ fn number(n: usize) -> u32 {
 impl Drop for Job {
     /// Nobody can ask for the result any more.
     fn drop(&mut self) {
+        // Tasks that were not heard of yet hold the sinks for a moment longer.
+        self.writes.give_up();
         let Some(session) = self.session.upgrade() else { return };
         session.host.forget(self.id);
         let (Some(channels), Some(fleet)) = (&session.channels, &session.fleet) else { return };

@@ -13,7 +13,8 @@
 //! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
 //! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
 //!   key; [`prefixed`] makes keys of columns;
-//! * [`node`]: the tree itself, and the four things that a node can be.
+//! * [`write`], [`tee`]: rows go out, to files or to the user's code;
+//! * [`node`]: the tree itself, and the five things that a node can be.
 
 mod cogroup;
 mod join;
@@ -29,9 +30,11 @@ mod shuffle;
 mod sorting;
 mod source;
 mod streams;
+mod tee;
 mod typed;
 mod user;
 mod whole;
+mod write;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -48,6 +51,7 @@ pub(crate) use node::{
 pub use partitions::Rows;
 pub use prefixed::Prefix;
 pub use source::Paths;
+pub use tee::{Batch, BatchWriter};
 pub(crate) use user::UserCode;
 
 /// Rows of type `T` in shards, described by where they come from and what is done to them.

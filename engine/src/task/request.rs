@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::func::{Call, Steps};
+use crate::sink::{Opened, Written};
 use crate::source::WorkerStores;
 
 /// Names a run in its session, and its files.
@@ -61,6 +62,8 @@ pub(crate) struct TaskRequest {
     pub(crate) sources: Vec<(u32, u32, Spec)>,
     /// For each stage that this task reads, where the output of each of its tasks is.
     pub(crate) inputs: Vec<(u32, Vec<StoredAt>)>,
+    /// The files of the sinks that this task's shard goes through.
+    pub(crate) sinks: Vec<Opened>,
     /// Settings of DataFusion that differ from their defaults.
     pub(crate) settings: Vec<(String, String)>,
     /// How to open the stores that sources are in.
@@ -74,6 +77,8 @@ pub(crate) struct TaskReply {
     pub(crate) rows: Vec<u64>,
     /// Bytes of the file.
     pub(crate) bytes: u64,
+    /// What was written for sinks.
+    pub(crate) written: Vec<Written>,
 }
 
 /// Encodes what travels.

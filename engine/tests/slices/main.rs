@@ -15,6 +15,7 @@ mod narrow;
 mod ordered;
 mod random;
 mod runs;
+mod sinks;
 mod world;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         errors::CASES,
         runs::CASES,
         files::CASES,
+        sinks::CASES,
         random::CASES,
     ]
     .concat();
