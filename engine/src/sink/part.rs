@@ -204,7 +204,7 @@ impl Upload {
 
     fn begin_part(&mut self) -> object_store::Result<()> {
         if self.begun == PARTS_MAX {
-            let bytes = PART_BYTES * PARTS_MAX >> 30;
+            let bytes = (PART_BYTES * PARTS_MAX) >> 30;
             return Err(object_store::Error::Generic {
                 store: "S3",
                 source: format!("it has more than {bytes} GiB; use more shards").into(),

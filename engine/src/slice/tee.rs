@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result as PlanResult;
@@ -95,11 +95,10 @@ where
     }
 }
 
-/// What the writer's thread is sent.
+/// What the writer's thread is sent. A shard that is not read to its end has no `End`.
 enum Next {
     Batch(RecordBatch),
     End,
-    Failed(String),
 }
 
 impl<T: Row> Slice<T> {
@@ -169,14 +168,16 @@ impl<T: Row> Slice<T> {
                 RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD_MAX);
             let (sender, batches) = tokio::sync::mpsc::channel(BATCHES_AHEAD_MAX);
             let out = passed.tx();
+            let failure = Arc::new(OnceLock::new());
+            let failed = Arc::clone(&failure);
             passed.spawn(async move {
                 while let Some(next) = input.next().await {
                     let sent = match next {
                         Ok(batch) if batch.num_rows() == 0 => continue,
                         Ok(batch) => sender.send(Next::Batch(batch)).await,
                         Err(error) => {
-                            // The writer hears of it; a user hears of it from what failed.
-                            drop(sender.send(Next::Failed(error.to_string())).await);
+                            // Known before the channel closes.
+                            let _first = failed.set(error.to_string());
                             return Err(error);
                         }
                     };
@@ -190,7 +191,8 @@ impl<T: Row> Slice<T> {
             passed.spawn_blocking(move || {
                 code.call(|| {
                     let writer = open(code.shard).map_err(|e| code.failed(e))?;
-                    drive(writer, batches, &out, &code)
+                    let why = || failure.get().map_or(NOT_WANTED, String::as_str);
+                    drive(writer, batches, &out, &code, why)
                 })
             });
             Ok(passed.build())
@@ -199,11 +201,12 @@ impl<T: Row> Slice<T> {
 }
 
 /// Gives a writer its shard.
-fn drive<T: Row, W: BatchWriter<T>>(
+fn drive<'a, T: Row, W: BatchWriter<T>>(
     mut writer: W,
     mut batches: Receiver<Next>,
     out: &Sender<PlanResult<RecordBatch>>,
     code: &UserCode,
+    why: impl Fn() -> &'a str,
 ) -> PlanResult<()> {
     loop {
         match batches.blocking_recv() {
@@ -212,17 +215,13 @@ fn drive<T: Row, W: BatchWriter<T>>(
                 let batch = Batch { columns, rows };
                 writer.write(&batch).map_err(|e| code.failed(e))?;
                 if out.blocking_send(Ok(batch.rows)).is_err() {
-                    writer.abandon(NOT_WANTED);
+                    writer.abandon(why());
                     return Ok(());
                 }
             }
             Some(Next::End) => return writer.finish().map_err(|e| code.failed(e)),
-            Some(Next::Failed(why)) => {
-                writer.abandon(&why);
-                return Ok(());
-            }
             None => {
-                writer.abandon(NOT_WANTED);
+                writer.abandon(why());
                 return Ok(());
             }
         }
