@@ -42,6 +42,7 @@
 //! So an attempt whose machine was lost needs nobody there to clean up after it. What was committed
 //! is not written again when a part of the run's result is lost: its tasks are told what was written.
 
+mod begun;
 mod encode;
 mod folder;
 mod options;
