@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::sync::Arc;
 
 use datafusion::arrow::csv;
 use datafusion::arrow::json;
@@ -27,7 +28,7 @@ const ZSTD_LEVEL: i32 = 3;
 /// Makes a file of batches.
 pub(super) enum Encoder {
     Parquet(Box<ArrowWriter<Vec<u8>>>),
-    Text { kind: Text, packed: Packed },
+    Text { kind: Text, packed: Box<Packed> },
 }
 
 impl fmt::Debug for Encoder {
@@ -66,7 +67,7 @@ impl Encoder {
                     .set_compression(compression)
                     .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
                     .build();
-                let schema = spec.schema.clone();
+                let schema = Arc::clone(&spec.schema);
                 let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
                 return Ok(Self::Parquet(Box::new(writer)));
             }
@@ -85,10 +86,10 @@ impl Encoder {
         if let (Text::Csv { delimiter }, true) = (kind, options.header) {
             // Without rows, so that a file of none has it too.
             let names = csv::WriterBuilder::new().with_delimiter(delimiter).with_header(true);
-            let none = RecordBatch::new_empty(spec.schema.clone());
+            let none = RecordBatch::new_empty(Arc::clone(&spec.schema));
             names.build(packed.as_write()).write(&none)?;
         }
-        Ok(Self::Text { kind, packed })
+        Ok(Self::Text { kind, packed: Box::new(packed) })
     }
 
     /// Adds the rows of a batch.
@@ -143,7 +144,7 @@ impl Encoder {
     pub(super) fn finish(self) -> Result<Vec<u8>> {
         Ok(match self {
             Self::Parquet(writer) => writer.into_inner()?,
-            Self::Text { packed, .. } => match packed {
+            Self::Text { packed, .. } => match *packed {
                 Packed::Not(bytes) => bytes,
                 Packed::Gzip(encoder) => encoder.finish()?,
                 Packed::Zstd(encoder) => encoder.finish()?,

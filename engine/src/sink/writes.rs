@@ -144,7 +144,7 @@ impl Writes {
             }
         }
         let this = Arc::clone(self);
-        let committed = tokio::spawn(async move {
+        let committed = Handle::current().spawn(async move {
             let sinks = std::mem::take(&mut *this.sinks.lock());
             let (sinks, outcome) = commit(sinks).await;
             // What was written is known to whoever computes a part of the result again.
