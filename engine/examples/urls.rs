@@ -2,8 +2,8 @@
 //! event files of [GDELT](https://www.gdeltproject.org/data.html). Writes one file per shard of the
 //! result, and prints the domains that are there most often.
 //!
-//! It shows a result that stays where it was computed: it is read shard by shard, and is the argument
-//! of the next func, so that the domains are counted once.
+//! It shows a result that stays where it was computed: it is the argument of two other funcs, one of
+//! which writes the files, so that the domains are counted once.
 //!
 //! ```text
 //! curl -O http://data.gdeltproject.org/gdeltv2/20260101000000.export.CSV.zip
@@ -16,11 +16,11 @@
 mod machines;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use bigslice::{Run, Session, Slice};
+use bigslice::{Run, Session, Slice, WriteOptions, WrittenFile};
 use clap::Parser;
 
 use crate::machines::Machines;
@@ -34,9 +34,10 @@ struct Args {
     /// A file, or a folder with files that end in .tsv or .csv, in capitals or not.
     path: PathBuf,
 
-    /// A folder that is made, for one file per shard: part-0000.tsv and so on.
+    /// A folder for one file per shard, here or at s3://bucket/folder: part-00000-of-00008.tsv and so
+    /// on. All of them appear, or none.
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    out: Option<String>,
 
     /// How many domains to print.
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -60,6 +61,13 @@ fn domains(files: Vec<String>) -> Slice<(String, u64)> {
         }
     })
     .reduce(|a, b| a + b)
+}
+
+/// One file for each shard of them.
+#[bigslice::func]
+fn save(domains: Run<(String, u64)>, folder: String) -> Slice<WrittenFile> {
+    let options = WriteOptions::new().header(false).delimiter(b'\t');
+    domains.slice().write_csv_with(folder, options)
 }
 
 /// The most frequent of them.
@@ -97,8 +105,8 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     let session = args.machines.session().await?;
     let counted = session.run(domains(files(&args.path)?)).await?;
-    if let Some(folder) = &args.out {
-        write(&counted, folder).await?;
+    if let Some(folder) = args.out {
+        session.run(save(counted.clone(), folder)).await?;
     }
     print(&session, counted, args.top).await?;
     session.shutdown().await;
@@ -133,25 +141,6 @@ fn text(path: &Path) -> Result<String> {
         .into_os_string()
         .into_string()
         .map_err(|name| anyhow::anyhow!("the name {} is not in UTF-8", name.display()))
-}
-
-/// Writes one file per shard; no more than one shard is in memory.
-async fn write(counted: &Run<(String, u64)>, folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    for shard in 0..counted.shards() {
-        let path = folder.join(format!("part-{shard:04}.tsv"));
-        let rows = counted.shard(shard).await?;
-        save(&path, &rows).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
-}
-
-fn save(path: &Path, rows: &[(String, u64)]) -> std::io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    for (domain, times) in rows {
-        writeln!(file, "{domain}\t{times}")?;
-    }
-    file.flush()
 }
 
 async fn print(session: &Session, counted: Run<(String, u64)>, top: usize) -> Result<()> {

@@ -131,7 +131,8 @@ pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;
 pub use session::{MachineInfo, QUERIES_RUNNING_MAX, Session, TableInfo};
-pub use slice::{Emitter, Paths, Prefix, Rows, Slice};
+pub use sink::{Compression, Existing, WriteOptions, WrittenFile};
+pub use slice::{Batch, BatchWriter, Emitter, Paths, Prefix, Rows, Slice};
 pub use worker::worker_main;
 
 /// Makes a function that builds a slice one that every machine of a session can call.

@@ -167,7 +167,7 @@ fn urls_counts_domains_and_writes_each_shard() {
         let out = format!("out{workers}");
         let printed = place.prints("urls", &[workers, "--out", &out, "events"]);
         assert_eq!(printed, "       3 a.org\n       1 b.org\n");
-        let parts = ["part-0000.tsv", "part-0001.tsv"];
+        let parts = ["part-00000-of-00002.tsv", "part-00001-of-00002.tsv"];
         assert_eq!(fs::read_dir(place.path().join(&out)).unwrap().count(), parts.len());
         let texts = parts.map(|part| fs::read_to_string(place.path().join(&out).join(part)));
         let mut lines: Vec<String> = texts

@@ -153,7 +153,21 @@ impl Job {
         let mut schedule = self.progress.lock().await;
         forget_lost_machines(session, &mut schedule);
         if !schedule.is_done() {
-            self.evaluate(session, &mut schedule).await?;
+            let done = match self.recipe.writes.begin(&session.stores).await {
+                Ok(()) => self.evaluate(session, &mut schedule).await,
+                Err(error) => Err(error),
+            };
+            let done = done.and_then(|()| match session.queries.is_closed() {
+                true => Err(Error::Closed),
+                false => Ok(()),
+            });
+            match done {
+                Ok(()) => self.recipe.writes.commit().await?,
+                Err(error) => {
+                    self.recipe.writes.rollback().await;
+                    return Err(error);
+                }
+            }
         }
         let stored = schedule.stored(self.recipe.plan.root());
         let stored = stored.ok_or_else(|| Error::internal("a run without a result"))?;
@@ -232,11 +246,21 @@ impl Job {
             let Some(seat) = room.take(slots) else { continue };
             let place = seat.place.clone();
             let attempt = schedule.started(id);
-            let request = self.request(session, schedule, id, attempt, given)?;
+            let mut request = self.request(session, schedule, id, attempt, given)?;
             let (of, at) = (Arc::downgrade(session), place.clone());
+            let Recipe { plan, .. } = &*self.recipe;
+            let sinks =
+                plan.sinks_of(&plan.stages[id.stage.0], id.task, self.recipe.source_shards());
+            let writes = Arc::clone(&self.recipe.writes);
             let handle = running.tasks.spawn_on(
                 async move {
-                    let outcome = crew::run(&of, &at, request).await;
+                    let outcome = match writes.open(&sinks).await {
+                        Ok(opened) => {
+                            request.sinks = opened;
+                            crew::run(&of, &at, request).await
+                        }
+                        Err(error) => Err(Trouble::Failed(error)),
+                    };
                     (id, attempt, at, outcome)
                 },
                 session.cpu.handle(),
@@ -274,6 +298,7 @@ impl Job {
             task: number(id.task),
             attempt,
             sources,
+            sinks: Vec::new(),
             version,
             inputs: Some(inputs),
             brief: Some(Arc::clone(&self.recipe.brief)),
@@ -322,6 +347,7 @@ impl Job {
         let (stage, task) = (number(id.stage.0), number(id.task));
         match outcome {
             Ok(reply) => {
+                self.recipe.writes.take(reply.written);
                 let at = StoredAt { run: self.id, stage, task, attempt, machine: place.machine() };
                 schedule.finished(id, at, reply.metrics);
                 Ok(None)
@@ -437,6 +463,8 @@ fn number(n: usize) -> u32 {
 impl Drop for Job {
     /// Nobody can ask for the result any more.
     fn drop(&mut self) {
+        // Tasks that were not heard of yet hold the sinks for a moment longer.
+        self.recipe.writes.give_up();
         let Some(session) = self.session.upgrade() else { return };
         session.host.forget(self.id);
         let (Some(channels), Some(fleet)) = (&session.channels, &session.fleet) else { return };

@@ -20,6 +20,7 @@ use crate::job::crew::Crew;
 use crate::job::evaluation::Job;
 use crate::job::schedule::{Repeats, Schedule};
 use crate::session::Inner;
+use crate::sink::Writes;
 use crate::slice::Resolving;
 use crate::task::{Brief, Plan, RunId, StageId};
 
@@ -38,6 +39,8 @@ pub(crate) struct Recipe {
     pub(super) brief: Arc<Brief>,
     /// How to open each shard of each source.
     pub(super) sources: Vec<SourceShards>,
+    /// What its sinks write: once, however often it is computed again.
+    pub(super) writes: Arc<Writes>,
     /// What is stored of it, while somebody holds that.
     job: Mutex<Weak<Job>>,
 }
@@ -78,8 +81,9 @@ impl Recipe {
             steps: plan.steps.clone(),
             source_shards: source_shards.into(),
         };
+        let writes = Writes::new(plan.sinks(&brief.source_shards));
         let (plan, brief) = (Arc::new(plan), Arc::new(brief));
-        let recipe = Self { id, plan, brief, sources, job: Mutex::default() };
+        let recipe = Self { id, plan, brief, sources, writes, job: Mutex::default() };
         Ok((recipe, held))
     }
 

@@ -1,4 +1,7 @@
-//! Where results go: `COPY ... TO` and `INSERT INTO`, all of it or nothing.
+//! Where results go: `COPY ... TO`, `INSERT INTO`, and the `write_` verbs of slices; all of it or
+//! nothing.
+//!
+//! # Statements
 //!
 //! DataFusion's sinks finish the files that they have begun even when the query below them
 //! fails. So a statement that writes runs over stores that only stage: every file is uploaded
@@ -21,11 +24,39 @@
 //! What happens to what is already there: `COPY` to a file replaces it in one step; `COPY` to a
 //! folder that has files in it is refused, because the old and the new rows would silently
 //! become one table; `INSERT INTO` adds files to the table's folder.
+//!
+//! # Slices
+//!
+//! A slice is written by the tasks that compute it, one file for each shard. The driver holds the
+//! other end of everything that a task can leave behind:
+//!
+//! ```text
+//! driver: Writes                                     task: part::write
+//!   begin    checks the target
+//!   open     a hidden folder or an upload, ───────►  a file in that folder, parts of that upload
+//!            named for each attempt                                   │  [encode]
+//!   take     the first attempt to succeed  ◄─────────  rows, bytes, parts
+//!   commit   renames, completes; discards the others
+//! ```
+//!
+//! So an attempt whose machine was lost needs nobody there to clean up after it. What was committed
+//! is not written again when a part of the run's result is lost: its tasks are told what was written.
 
+mod begun;
+mod encode;
+mod folder;
+mod options;
+mod part;
 mod stage;
 mod staged;
 mod target;
 mod transaction;
+mod writes;
 
+pub use options::{Compression, Existing, WriteOptions};
+pub(crate) use options::{Encoding, SinkSpec};
+pub use part::WrittenFile;
+pub(crate) use part::{Opened, Opening, Written, write};
 pub(crate) use target::writes;
 pub(crate) use transaction::Transaction;
+pub(crate) use writes::Writes;

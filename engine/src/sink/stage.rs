@@ -6,6 +6,7 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, Result};
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use tokio::runtime::Handle;
 const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// How long unfinished uploads are taken back when nobody waits for it.
-const TAKE_BACK_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TAKE_BACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A file that is there but does not exist yet.
 pub(super) struct Staged {
@@ -33,6 +34,10 @@ pub(super) enum Content {
     Upload(Box<dyn MultipartUpload>),
     /// In memory.
     Held(PutPayload),
+    /// In an upload that somebody else has filled with these parts.
+    Parts { uploads: Arc<dyn MultipartStore>, id: String, parts: Vec<PartId> },
+    /// In a local file of another name, which gets this name.
+    Renamed { from: PathBuf, to: PathBuf },
 }
 
 /// What the stores of one transaction have staged.
@@ -225,6 +230,12 @@ impl Staged {
         match &mut self.content {
             Content::Upload(upload) => upload.complete().await.map(drop),
             Content::Held(payload) => self.store.put(&self.path, payload.clone()).await.map(drop),
+            Content::Parts { uploads, id, parts } => {
+                let parts = std::mem::take(parts);
+                uploads.complete_multipart(&self.path, id, parts).await.map(drop)
+            }
+            Content::Renamed { from, to } => std::fs::rename(from, to)
+                .map_err(|e| Error::Generic { store: "file", source: Box::new(e) }),
         }
     }
 
@@ -233,6 +244,9 @@ impl Staged {
         match &mut self.content {
             Content::Upload(upload) => upload.abort().await,
             Content::Held(_) => Ok(()),
+            Content::Parts { uploads, id, .. } => uploads.abort_multipart(&self.path, id).await,
+            Content::Renamed { from, .. } => std::fs::remove_file(from)
+                .map_err(|e| Error::Generic { store: "file", source: Box::new(e) }),
         }
     }
 }

@@ -84,7 +84,9 @@ impl Drop for Transaction {
     }
 }
 
-async fn complete(files: Vec<Staged>) -> Option<object_store::Error> {
+/// Completes files. When one cannot be, those that were completed before it are removed again, except
+/// where they replaced one, and the others are discarded.
+pub(super) async fn complete(files: Vec<Staged>) -> Option<object_store::Error> {
     let alone = files.len() == 1;
     let mut outcomes = futures::stream::iter(files)
         .map(|mut file| async move {
@@ -123,7 +125,7 @@ async fn discard(closed: Closed) {
     remove_folders(closed.folders);
 }
 
-async fn discard_file(file: Staged) {
+pub(super) async fn discard_file(file: Staged) {
     let path = file.path.clone();
     if let Err(error) = file.discard().await {
         tracing::debug!("\"{path}\" could not be taken back: {error}");

@@ -15,7 +15,8 @@
 //!   key; [`prefixed`] makes keys of columns;
 //! * [`building`]: what batches they make;
 //! * [`pragma`]: what a slice asks of the tasks that compute it;
-//! * [`node`]: the tree itself, and the four things that a node can be.
+//! * [`write`], [`tee`]: rows go out, to files or to the user's code;
+//! * [`node`]: the tree itself, and the five things that a node can be.
 
 mod building;
 mod cogroup;
@@ -33,9 +34,11 @@ mod shuffle;
 mod sorting;
 mod source;
 mod streams;
+mod tee;
 mod typed;
 mod user;
 mod whole;
+mod write;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -53,6 +56,7 @@ pub use partitions::Rows;
 pub(crate) use pragma::Pragma;
 pub use prefixed::Prefix;
 pub use source::Paths;
+pub use tee::{Batch, BatchWriter};
 pub(crate) use user::UserCode;
 
 /// Rows of type `T` in shards, described by where they come from and what is done to them.

@@ -1,4 +1,4 @@
-//! The tree behind a slice. A node is one of four things, and says how a task computes one of its
+//! The tree behind a slice. A node is one of five things, and says how a task computes one of its
 //! shards:
 //!
 //! ```text
@@ -6,6 +6,7 @@
 //! Narrow    shard s of the input, changed
 //! Wide      shard s of each exchange, put together      (a stage ends at each exchange)
 //! Union     the shards of all inputs, one input after the other
+//! Sink      shard s of the input, written to a file: one row about it
 //! ```
 
 use std::panic::Location;
@@ -20,6 +21,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 
 use crate::error::Result;
 use crate::session::Inner;
+use crate::sink::SinkSpec;
 use crate::slice::Pragma;
 
 /// One verb of a slice.
@@ -44,6 +46,7 @@ pub(crate) enum Op {
     Narrow { input: Arc<Node>, work: Arc<dyn Narrow> },
     Wide { inputs: Vec<Exchange>, shards: Shards, work: Arc<dyn Wide> },
     Union(Vec<Arc<Node>>),
+    Sink { input: Arc<Node>, spec: Arc<SinkSpec> },
 }
 
 /// How many shards a wide node has.

@@ -13,10 +13,11 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::{AwsCredential, AwsCredentialProvider, resolve_bucket_region};
 use object_store::client::CredentialProvider;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
 use tokio::sync::RwLock;
@@ -260,6 +261,45 @@ impl ObjectStore for Bucket {
         let opened = self.open().await?;
         let done = opened.client.copy_opts(from, to, options).await;
         done.map_err(|error| opened.asked.describe(Some(from), error))
+    }
+}
+
+/// Uploads that one process begins, others fill, and the first completes.
+#[async_trait]
+impl MultipartStore for Bucket {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        let opened = self.open().await?;
+        let done = opened.client.create_multipart(path).await;
+        done.map_err(|error| opened.asked.describe(Some(path), error))
+    }
+
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        part_idx: usize,
+        data: PutPayload,
+    ) -> Result<PartId> {
+        let opened = self.open().await?;
+        let done = opened.client.put_part(path, id, part_idx, data).await;
+        done.map_err(|error| opened.asked.describe(Some(path), error))
+    }
+
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        let opened = self.open().await?;
+        let done = opened.client.complete_multipart(path, id, parts).await;
+        done.map_err(|error| opened.asked.describe(Some(path), error))
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        let opened = self.open().await?;
+        let done = opened.client.abort_multipart(path, id).await;
+        done.map_err(|error| opened.asked.describe(Some(path), error))
     }
 }
 

@@ -9,6 +9,7 @@ use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
+use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use parking_lot::RwLock;
 use url::Url;
@@ -113,10 +114,15 @@ impl Stores {
         }
     }
 
-    fn bucket(&self, name: &str) -> Arc<dyn ObjectStore> {
+    /// The uploads of a bucket, one step at a time.
+    pub(crate) fn uploads(&self, bucket: &str) -> Arc<dyn MultipartStore> {
+        self.bucket(bucket)
+    }
+
+    fn bucket(&self, name: &str) -> Arc<Bucket> {
         let mut opened = self.opened.write();
         if let Some(bucket) = opened.buckets.get(name) {
-            return Arc::<Bucket>::clone(bucket);
+            return Arc::clone(bucket);
         }
         if opened.buckets.len() >= STORES_MAX {
             opened.buckets.clear();

@@ -34,7 +34,7 @@ pub(crate) struct Host {
     pub(super) store: Store,
     pub(super) channels: Option<Channels>,
     me: Option<String>,
-    stores: Arc<Stores>,
+    pub(super) stores: Arc<Stores>,
     contexts: Contexts,
     known: Known,
 }
@@ -101,7 +101,14 @@ impl Host {
             attempt: request.attempt,
             machine: None,
         };
-        let pipe = Pipe { host: self, request: &request, told: &told, context: &context };
+        let written = Arc::default();
+        let pipe = Pipe {
+            host: self,
+            request: &request,
+            told: &told,
+            context: &context,
+            written: &written,
+        };
         let rows = pipe.rows(stage)?;
         let splits = plan.splits(stage, &told.source_shards);
         let path = self.store.path(&at)?;
@@ -113,11 +120,13 @@ impl Host {
             ids: Vec::new(),
         };
         output.all(stage, rows).await?;
+        pipe.finish_sinks().await?;
         let index = output.writer.finish().map_err(|e| cannot_store(&e))?;
         let reply = TaskReply {
             rows: (0..splits).map(|partition| index.rows(partition)).collect(),
             bytes: index.bytes(),
             metrics: Metrics::default(),
+            written: std::mem::take(&mut *written.lock()),
         };
         self.store.put(&at, path, index);
         Ok(reply)

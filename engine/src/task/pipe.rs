@@ -11,9 +11,12 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use url::Url;
 
+use crate::row::Row;
 use crate::shard::Decoder;
+use crate::sink::{self, Opening, SinkSpec, Written, WrittenFile};
 use crate::slice::{Node, Op, Split, TaskCx};
 use crate::task::host::Host;
 use crate::task::known::Told;
@@ -30,6 +33,8 @@ pub(super) struct Pipe<'a> {
     pub(super) request: &'a TaskRequest,
     pub(super) told: &'a Told,
     pub(super) context: &'a Arc<TaskContext>,
+    /// What was written for sinks.
+    pub(super) written: &'a Arc<Mutex<Vec<Written>>>,
 }
 
 impl Pipe<'_> {
@@ -66,6 +71,7 @@ impl Pipe<'_> {
                 }
             }
             Op::Narrow { input, work } => work.run(self.node(input, shard)?, &cx),
+            Op::Sink { input, spec } => self.sink(node, input, spec, shard),
             Op::Union(inputs) => {
                 let mut shard = shard;
                 for input in inputs {
@@ -83,6 +89,51 @@ impl Pipe<'_> {
                 work.run(inputs.collect::<Result<_>>()?, &cx)
             }
         }
+    }
+
+    /// The row about the file that one shard of a sink is written to.
+    fn sink(
+        &self,
+        node: &Arc<Node>,
+        input: &Arc<Node>,
+        spec: &Arc<SinkSpec>,
+        shard: usize,
+    ) -> Result<SendableRecordBatchStream> {
+        let id = self.told.plan.sink_id(node).map(|id| id as u32);
+        let mut opened = self.request.sinks.iter();
+        let opened = opened.find(|o| Some(o.sink) == id && o.shard as usize == shard).cloned();
+        let opened = opened.ok_or_else(|| internal_datafusion_err!("a sink was not opened"))?;
+        if let Opening::Written { rows, bytes } = opened.opening {
+            let row = written_row(&node.schema, opened.path, rows, bytes);
+            return Ok(with_schema(&node.schema, futures::stream::iter([row])));
+        }
+        let (spec, rows) = (Arc::clone(spec), self.node(input, shard)?);
+        let (stores, context) = (Arc::clone(&self.host.stores), Arc::clone(self.context));
+        let (all, schema) = (Arc::clone(self.written), Arc::clone(&node.schema));
+        let row = async move {
+            let path = opened.path.clone();
+            let written = sink::write(&spec, opened, rows, &stores, &context).await?;
+            let row = written_row(&schema, path, written.rows, written.bytes);
+            all.lock().push(written);
+            row
+        };
+        Ok(with_schema(&node.schema, futures::stream::once(row)))
+    }
+
+    /// Writes what no verb above it has asked for: all files of a sink appear.
+    pub(super) async fn finish_sinks(&self) -> Result<()> {
+        for opened in &self.request.sinks {
+            let id = (opened.sink, opened.shard);
+            let is_written = self.written.lock().iter().any(|w| (w.sink, w.shard) == id);
+            if is_written || matches!(opened.opening, Opening::Written { .. }) {
+                continue;
+            }
+            let node = self.told.plan.sink(opened.sink);
+            let node = node.ok_or_else(|| internal_datafusion_err!("a sink that is not there"))?;
+            let mut rows = self.node(node, opened.shard as usize)?;
+            while rows.next().await.transpose()?.is_some() {}
+        }
+        Ok(())
     }
 
     /// What a stage has stored for one shard of the next.
@@ -103,6 +154,20 @@ impl Pipe<'_> {
             Split::ByHash(_) | Split::By(_) => self.host.read(stored.clone(), shard, &stage.schema),
         })
     }
+}
+
+/// The row about a file.
+fn written_row(schema: &SchemaRef, path: String, rows: u64, bytes: u64) -> Result<RecordBatch> {
+    let mut builder = WrittenFile::builder(1);
+    WrittenFile::append(&mut builder, WrittenFile { path, rows, bytes }.view());
+    Ok(RecordBatch::try_new(Arc::clone(schema), WrittenFile::finish(&mut builder))?)
+}
+
+fn with_schema(
+    schema: &SchemaRef,
+    rows: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), rows))
 }
 
 impl Host {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::func::{Built, Steps};
+use crate::sink::SinkSpec;
 use crate::slice::{Narrow, Node, Op, Pragma, Shards, Source, Split};
 
 /// The number of a stage.
@@ -88,6 +89,9 @@ pub(crate) struct Plan {
     /// their nodes, which the stages hold.
     wide: HashMap<usize, Vec<StageId>>,
     source_ids: HashMap<usize, usize>,
+    /// The nodes of sinks, and the number of each by its address.
+    sinks: Vec<Arc<Node>>,
+    sink_ids: HashMap<usize, usize>,
 }
 
 impl Plan {
@@ -100,6 +104,8 @@ impl Plan {
             sources: Vec::new(),
             wide: HashMap::new(),
             source_ids: HashMap::new(),
+            sinks: Vec::new(),
+            sink_ids: HashMap::new(),
         };
         let mut reads = Reads::default();
         plan.visit(&root, &mut reads);
@@ -134,6 +140,61 @@ impl Plan {
         self.source_ids.get(&address(node)).copied()
     }
 
+    /// The sinks, each with its number of shards.
+    pub(crate) fn sinks(&self, source_shards: &[u32]) -> Vec<(Arc<SinkSpec>, usize)> {
+        let sinks = self.sinks.iter().filter_map(|node| match &node.op {
+            Op::Sink { spec, .. } => Some((Arc::clone(spec), self.shards(node, source_shards))),
+            _ => None,
+        });
+        sinks.collect()
+    }
+
+    /// The node of a sink.
+    pub(crate) fn sink(&self, id: u32) -> Option<&Arc<Node>> {
+        self.sinks.get(id as usize)
+    }
+
+    /// The number of a sink.
+    pub(crate) fn sink_id(&self, node: &Arc<Node>) -> Option<usize> {
+        self.sink_ids.get(&address(node)).copied()
+    }
+
+    /// The sinks that one task of a stage goes through, each with the shard of it: the last first.
+    pub(crate) fn sinks_of(
+        &self,
+        stage: &Stage,
+        task: usize,
+        source_shards: &[u32],
+    ) -> Vec<(u32, u32)> {
+        let mut found = Vec::new();
+        let (mut node, mut shard) = (&stage.node, task);
+        loop {
+            node = match &node.op {
+                Op::Source(_) | Op::Wide { .. } => return found,
+                Op::Narrow { input, .. } => input,
+                Op::Sink { input, .. } => {
+                    if let Some(id) = self.sink_id(node) {
+                        let number = |n| u32::try_from(n).unwrap_or(u32::MAX);
+                        found.push((number(id), number(shard)));
+                    }
+                    input
+                }
+                Op::Union(inputs) => {
+                    let own = inputs.iter().find(|input| {
+                        let shards = self.shards(input, source_shards);
+                        let own = shard < shards;
+                        shard -= if own { 0 } else { shards };
+                        own
+                    });
+                    match own {
+                        Some(input) => input,
+                        None => return found,
+                    }
+                }
+            };
+        }
+    }
+
     /// How many shards a node has, when the sources have so many.
     pub(crate) fn shards(&self, node: &Arc<Node>, source_shards: &[u32]) -> usize {
         match &node.op {
@@ -141,7 +202,7 @@ impl Plan {
                 let id = self.source_id(node);
                 id.and_then(|id| source_shards.get(id)).map_or(0, |n| *n as usize)
             }
-            Op::Narrow { input, .. } => self.shards(input, source_shards),
+            Op::Narrow { input, .. } | Op::Sink { input, .. } => self.shards(input, source_shards),
             Op::Union(inputs) => inputs.iter().map(|i| self.shards(i, source_shards)).sum(),
             Op::Wide { shards: Shards::Exactly(n), .. } => *n,
             Op::Wide { inputs, .. } => {
@@ -188,7 +249,7 @@ impl Plan {
         match &node.op {
             Op::Source(_) if self.source_id(node) == Some(source) => push_new(found, shard),
             Op::Source(_) | Op::Wide { .. } => {}
-            Op::Narrow { input, .. } => {
+            Op::Narrow { input, .. } | Op::Sink { input, .. } => {
                 self.find_shards(input, shard, source, source_shards, found);
             }
             Op::Union(inputs) => {
@@ -216,6 +277,14 @@ impl Plan {
                 push_new(&mut reads.sources, id);
             }
             Op::Narrow { input, .. } => self.visit(input, reads),
+            Op::Sink { input, .. } => {
+                let next = self.sinks.len();
+                let id = *self.sink_ids.entry(address(node)).or_insert(next);
+                if id == next {
+                    self.sinks.push(Arc::clone(node));
+                }
+                self.visit(input, reads);
+            }
             Op::Union(inputs) => inputs.iter().for_each(|input| self.visit(input, reads)),
             Op::Wide { inputs, .. } => {
                 let stages = match self.wide.get(&address(node)) {
@@ -254,7 +323,7 @@ fn asks_of(node: &Arc<Node>) -> Asks {
     loop {
         asks.note(node.pragma);
         node = match &node.op {
-            Op::Narrow { input, .. } => input,
+            Op::Narrow { input, .. } | Op::Sink { input, .. } => input,
             Op::Source(_) | Op::Wide { .. } => return asks,
             Op::Union(inputs) => {
                 let branches = inputs.iter().map(asks_of);

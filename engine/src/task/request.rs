@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::func::{Call, Steps};
 use crate::map::CallHeader;
 use crate::metrics::Metrics;
+use crate::sink::{Opened, Written};
 use crate::source::WorkerStores;
 use crate::task::plan::Plan;
 
@@ -65,6 +66,8 @@ pub(crate) struct TaskRequest {
     pub(crate) attempt: u32,
     /// How to open those shards of sources that this task reads: source, shard, how.
     pub(crate) sources: Vec<(u32, u32, Spec)>,
+    /// The files of the sinks that this task's shard goes through.
+    pub(crate) sinks: Vec<Opened>,
     /// Which inputs of the stage: another number whenever they differ.
     pub(crate) version: u64,
     pub(crate) inputs: Option<Arc<Inputs>>,
@@ -106,6 +109,8 @@ pub(crate) struct TaskReply {
     pub(crate) bytes: u64,
     /// What its closures have counted.
     pub(crate) metrics: Metrics,
+    /// What was written for sinks.
+    pub(crate) written: Vec<Written>,
 }
 
 /// Encodes what travels.
@@ -152,6 +157,7 @@ mod tests {
             task,
             attempt: 1,
             sources: Vec::new(),
+            sinks: Vec::new(),
             version: 3,
             inputs: None,
             brief: None,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bigslice::WrittenFile;
 use bigslice::prelude::*;
 
 use crate::world::remove_shards;
@@ -27,6 +28,12 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("a_loss_after_a_chain_that_is_too_long_is_an_error", || {
         Box::pin(a_loss_after_a_chain_that_is_too_long_is_an_error())
+    }),
+    ("a_killed_worker_leaves_exactly_the_right_files", || {
+        Box::pin(a_killed_worker_leaves_exactly_the_right_files())
+    }),
+    ("files_are_written_once_although_the_result_is_lost", || {
+        Box::pin(files_are_written_once_although_the_result_is_lost())
     }),
     ("a_task_that_kills_every_worker_is_an_error", || {
         Box::pin(a_task_that_kills_every_worker_is_an_error())
@@ -154,6 +161,82 @@ async fn what_was_stored_on_a_killed_worker_is_made_again() {
     assert!(run.tasks_begun().await > before, "the fault did not fire");
     assert_counted_once(&run).await;
     assert!(session.machines().iter().all(|machine| machine.pid != Some(killed)));
+    session.shutdown().await;
+}
+
+/// Each attempt at a shard leaves a file that says so, and takes a moment while its rows are written.
+#[bigslice::func]
+fn written(folder: String, to: String) -> Slice<WrittenFile> {
+    let rows = Slice::reader(SHARDS, move |shard| {
+        let n = std::fs::read_dir(&folder).unwrap().count();
+        std::fs::write(format!("{folder}/{shard}-{n}-{}", std::process::id()), "").unwrap();
+        (0..20_000u64).map(move |n| {
+            if n % 2000 == 0 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok::<_, String>((shard as u64, n))
+        })
+    });
+    rows.write_csv(to)
+}
+
+/// That the files in a folder are those of [`written`], and nothing else.
+fn check_written(folder: &std::path::Path) {
+    let mut names: Vec<_> = std::fs::read_dir(folder.join("out"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let right: Vec<_> = (0..SHARDS).map(|n| format!("part-{n:05}-of-00012.csv")).collect();
+    assert_eq!(names, right);
+    for (shard, name) in names.iter().enumerate() {
+        let text = std::fs::read_to_string(folder.join("out").join(name)).unwrap();
+        let rows = (0..20_000).map(|n| format!("{shard},{n}\n"));
+        assert!(text == format!("_0,_1\n{}", rows.collect::<String>()), "{name}");
+    }
+    let others = std::fs::read_dir(folder).unwrap();
+    let others: Vec<_> = others.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(others.len(), 3, "beside seen, temp and out: {others:?}");
+}
+
+async fn a_killed_worker_leaves_exactly_the_right_files() {
+    let (session, folder) = session(3).await;
+    let to = folder.path().join("out").to_str().unwrap().to_owned();
+    let run = session.run(written(seen(&folder), to));
+    let kill = async {
+        while tasks_seen(&folder) < 6 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        kill_one(&session);
+        std::future::pending().await
+    };
+    let run = tokio::select! { run = run => run.unwrap(), () = kill => unreachable!() };
+    assert!(tasks_seen(&folder) > SHARDS, "the fault did not fire");
+    check_written(folder.path());
+    let files = run.collect().await.unwrap();
+    assert_eq!(files.iter().map(|file| file.rows).collect::<Vec<_>>(), [20_000; SHARDS]);
+    session.shutdown().await;
+}
+
+async fn files_are_written_once_although_the_result_is_lost() {
+    let (session, folder) = session(2).await;
+    let to = folder.path().join("out").to_str().unwrap().to_owned();
+    let run = session.run(written(seen(&folder), to)).await.unwrap();
+    let (begun, attempts) = (run.tasks_begun().await, tasks_seen(&folder));
+    std::fs::remove_file(folder.path().join("out/part-00000-of-00012.csv")).unwrap();
+    std::fs::copy(
+        folder.path().join("out/part-00001-of-00012.csv"),
+        folder.path().join("out/part-00000-of-00012.csv"),
+    )
+    .unwrap();
+    kill_one(&session);
+    let files = run.collect().await.unwrap();
+    assert_eq!(files.len(), SHARDS);
+    assert!(run.tasks_begun().await > begun, "the fault did not fire");
+    // The rows about files were made again; neither rows nor files were.
+    assert_eq!(tasks_seen(&folder), attempts);
+    let first = std::fs::read_to_string(&files[0].path).unwrap();
+    assert!(first.starts_with("_0,_1\n1,0\n"), "it was written again");
     session.shutdown().await;
 }
 

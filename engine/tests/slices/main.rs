@@ -21,6 +21,7 @@ mod pragmas;
 mod random;
 mod runs;
 mod shards;
+mod sinks;
 mod world;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         files::CASES,
         functions::CASES,
         mapping::CASES,
+        sinks::CASES,
         random::CASES,
         metrics::CASES,
         shards::CASES,

@@ -106,13 +106,17 @@ impl Server {
 }
 
 async fn world(server: &Server) -> World {
-    World::in_environment(&[
+    world_of(server, bigslice::SystemSpec::Here).await
+}
+
+async fn world_of(server: &Server, system: bigslice::SystemSpec) -> World {
+    let variables = [
         ("AWS_ACCESS_KEY_ID", KEY),
         ("AWS_SECRET_ACCESS_KEY", SECRET),
         ("AWS_ENDPOINT_URL", &server.endpoint()),
         ("AWS_REGION", "us-east-1"),
-    ])
-    .await
+    ];
+    World::on_system(system, &variables).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,6 +288,49 @@ async fn a_failed_result_leaves_no_upload() {
     assert_eq!(world.text("select count(*) from 's3://second/x.csv'").await, "1100000");
     let error = world.error("copy (select 1 as a) to 's3://no-such-bucket/x/' stored as csv").await;
     assert!(error.contains("there is no bucket \"no-such-bucket\""), "{error}");
+}
+
+/// A slice, to be written: 40 MB of text, several parts in each upload; or an error near the end.
+#[bigslice::func]
+fn long_lines(to: String, bad: i64) -> bigslice::Slice<bigslice::WrittenFile> {
+    let rows = bigslice::Slice::reader(3, move |shard| {
+        (0..400_000i64).map(move |n| {
+            let n = n * 3 + shard as i64;
+            if n == bad { Err("a bad row") } else { Ok((n, "0123456789".repeat(2))) }
+        })
+    });
+    rows.write_csv(to)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_is_written_to_a_bucket_by_machines_or_not_at_all() {
+    let server = Server::of_buckets().await;
+    let world = world_of(&server, bigslice::SystemSpec::InProcess { machines: 2 }).await;
+    let before = server.files();
+    let work = long_lines("s3://second/bad".to_owned(), 1_199_990);
+    let error = world.session.run(work).await.unwrap_err();
+    assert!(error.to_string().contains("a bad row"), "{error}");
+    assert_eq!(server.files(), before);
+
+    let run = world.session.run(long_lines("s3://second/good/".to_owned(), -1)).await.unwrap();
+    let files = run.collect().await.unwrap();
+    assert_eq!(files[2].path, "s3://second/good/part-00002-of-00003.csv");
+    let folder = server.folder.path().join("second/good");
+    for file in &files {
+        let name = file.path.rsplit('/').next().unwrap();
+        assert_eq!(std::fs::metadata(folder.join(name)).unwrap().len(), file.bytes);
+        assert!(file.bytes > 10 << 20 && file.rows == 400_000, "{file:?}");
+    }
+    let sql = "select count(*), sum(_0), max(_1) from 's3://second/good/*.csv'";
+    assert_eq!(world.text(sql).await, "1200000|719999400000|1234567890123456789");
+    let after = server.files();
+    let work = long_lines("s3://second/good/".to_owned(), -1);
+    let error = world.session.run(work).await.unwrap_err().to_string();
+    assert!(error.contains("is not empty: it has \"s3://second/good/part-00000"), "{error}");
+    let work = long_lines("s3://no-such-bucket/x".to_owned(), -1);
+    let error = world.session.run(work).await.unwrap_err().to_string();
+    assert!(error.contains("there is no bucket \"no-such-bucket\""), "{error}");
+    assert_eq!(server.files(), after);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,11 +32,16 @@ impl World {
 
     /// A session that sees these variables.
     pub(crate) async fn in_environment(variables: &[(&str, &str)]) -> Self {
+        Self::on_system(SystemSpec::Here, variables).await
+    }
+
+    /// A session of a kind that sees these variables.
+    pub(crate) async fn on_system(system: SystemSpec, variables: &[(&str, &str)]) -> Self {
         let environment: Environment = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self::with(|builder| builder.environment(environment)).await
+        Self::with(|builder| builder.environment(environment).system(system)).await
     }
 
     async fn with(change: impl FnOnce(SessionBuilder) -> SessionBuilder) -> Self {

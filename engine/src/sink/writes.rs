@@ -1,0 +1,272 @@
+//! The sinks of one run, as its driver sees them: begun before the first task, committed after the
+//! last, taken back in every other case.
+
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use futures::StreamExt;
+use object_store::ObjectStoreExt;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::begun::{Sink, To};
+use super::folder::Folder;
+use super::options::SinkSpec;
+use super::part::{Opened, Opening, Written, cannot_write};
+use super::stage::{Staged, TAKE_BACK_TIMEOUT};
+use super::transaction::{complete, discard_file};
+use crate::error::{Error, Result};
+use crate::source::Stores;
+
+/// Old files removed, or uploads taken back, at a time.
+const REMOVED_AT_ONCE: usize = 8;
+
+/// The sinks of one run.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    /// How each was described, and how many shards it has.
+    specs: Vec<(Arc<SinkSpec>, usize)>,
+    /// What is set once they are begun.
+    sinks: Mutex<Vec<Sink>>,
+    phase: Mutex<Phase>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Begun,
+    /// The files are there: nothing is written any more.
+    Committed,
+    Gone,
+}
+
+impl Writes {
+    /// Sinks that were described; nothing is there yet.
+    pub(crate) fn new(specs: Vec<(Arc<SinkSpec>, usize)>) -> Arc<Self> {
+        let (sinks, phase) = (Mutex::default(), Mutex::new(Phase::Waiting));
+        Arc::new(Self { specs, sinks, phase })
+    }
+
+    /// Looks at the targets, and makes what is needed to write there. Only the first call does.
+    pub(crate) async fn begin(&self, stores: &Arc<Stores>) -> Result<()> {
+        if *self.phase.lock() != Phase::Waiting {
+            return Ok(());
+        }
+        *self.phase.lock() = Phase::Begun;
+        for (spec, shards) in &self.specs {
+            let sink = Sink::begin(spec, *shards, stores).await;
+            let sink = sink.map_err(|e| e.within(&format!("{} at {}", spec.verb, spec.place)))?;
+            let mut sinks = self.sinks.lock();
+            let same = sinks.iter().any(|other| {
+                sink.path == other.path && sink.location.store() == other.location.store()
+            });
+            sinks.push(sink);
+            if same {
+                return Err(
+                    spec.error(format!("another sink of this run writes to \"{}\"", spec.to))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens files for an attempt at a task, whose shard goes through these sinks.
+    pub(crate) async fn open(&self, sinks: &[(u32, u32)]) -> Result<Vec<Opened>> {
+        let mut all = Vec::with_capacity(sinks.len());
+        for (sink, shard) in sinks.iter().copied() {
+            let (path, opening) = self.open_one(sink as usize, shard as usize).await?;
+            all.push(Opened { sink, shard, path, opening });
+        }
+        Ok(all)
+    }
+
+    async fn open_one(&self, sink: usize, shard: usize) -> Result<(String, Opening)> {
+        let gone = || Error::internal("a file of a sink that is not there");
+        let (shown, bucket, key, uploads) = {
+            let mut sinks = self.sinks.lock();
+            let sink = sinks.get_mut(sink).ok_or_else(gone)?;
+            let name = sink.names.get(shard).ok_or_else(gone)?;
+            let key = sink.path.clone().join(name.as_str());
+            let shown = sink.location.show(&key);
+            if let Some(Some(Written { rows, bytes, .. })) = sink.written.get(shard) {
+                return Ok((shown, Opening::Written { rows: *rows, bytes: *bytes }));
+            }
+            match &sink.to {
+                To::Folder(folder) => {
+                    let file = folder.file(&format!("{shard}-{}", sink.opened.len()));
+                    let opening = Opening::File(file);
+                    sink.opened.push((shard, opening.clone()));
+                    return Ok((shown, opening));
+                }
+                To::Bucket(bucket, uploads) => (shown, bucket.clone(), key, Arc::clone(uploads)),
+            }
+        };
+        let id = uploads.create_multipart(&key).await.map_err(|e| {
+            Error::from(cannot_write(&shown, &DataFusionError::ObjectStore(Box::new(e))))
+        })?;
+        let opening = Opening::Upload { bucket, key: key.to_string(), id };
+        let kept = self.sinks.lock().get_mut(sink).map(|sink| {
+            sink.opened.push((shard, opening.clone()));
+        });
+        if kept.is_none()
+            && let Opening::Upload { id, .. } = &opening
+        {
+            // The run was given up meanwhile.
+            let aborted = uploads.abort_multipart(&key, id).await;
+            aborted.map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))))?;
+            return Err(gone());
+        }
+        Ok((shown, opening))
+    }
+
+    /// A task has written files: those count that nobody wrote before.
+    pub(crate) fn take(&self, all: Vec<Written>) {
+        let mut sinks = self.sinks.lock();
+        for written in all {
+            let sink = sinks.get_mut(written.sink as usize);
+            if let Some(place) = sink.and_then(|s| s.written.get_mut(written.shard as usize)) {
+                place.get_or_insert(written);
+            }
+        }
+    }
+
+    /// Makes all files exist. It goes on when nobody waits for it any more: a commit is not left half
+    /// done by a user who gives up.
+    pub(crate) async fn commit(self: &Arc<Self>) -> Result<()> {
+        {
+            let mut phase = self.phase.lock();
+            if *phase != Phase::Begun {
+                return Ok(());
+            }
+            *phase = if self.specs.is_empty() { Phase::Committed } else { Phase::Gone };
+            if self.specs.is_empty() {
+                return Ok(());
+            }
+        }
+        let this = Arc::clone(self);
+        let committed = Handle::current().spawn(async move {
+            let sinks = std::mem::take(&mut *this.sinks.lock());
+            let (sinks, outcome) = commit(sinks).await;
+            // What was written is known to whoever computes a part of the result again.
+            *this.sinks.lock() = sinks;
+            if outcome.is_ok() {
+                *this.phase.lock() = Phase::Committed;
+            }
+            outcome
+        });
+        committed.await.map_err(|e| Error::internal(format!("the commit of files: {e}")))?
+    }
+
+    /// Takes everything back, unless it was committed.
+    pub(crate) async fn rollback(&self) {
+        if let Some(sinks) = self.ending() {
+            discard(sinks).await;
+        }
+    }
+
+    /// The sinks that are to be taken back.
+    fn ending(&self) -> Option<Vec<Sink>> {
+        let mut phase = self.phase.lock();
+        if *phase != Phase::Begun {
+            return None;
+        }
+        *phase = Phase::Gone;
+        Some(std::mem::take(&mut *self.sinks.lock()))
+    }
+}
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl Writes {
+    /// [`rollback`](Self::rollback) for whoever cannot wait: uploads are taken back later.
+    pub(crate) fn give_up(&self) {
+        let Some(sinks) = self.ending().filter(|sinks| !sinks.is_empty()) else { return };
+        sinks.iter().for_each(Sink::discard_folder);
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if tokio::time::timeout(TAKE_BACK_TIMEOUT, discard(sinks)).await.is_err() {
+                tracing::warn!("unfinished uploads could not be taken back in time");
+            }
+        });
+    }
+}
+
+/// Takes back whatever the sinks have.
+async fn discard(sinks: Vec<Sink>) {
+    for sink in &sinks {
+        sink.discard_folder();
+        discard_all(sink.abandoned(true)).await;
+    }
+}
+
+async fn discard_all(files: Vec<Staged>) {
+    futures::stream::iter(files).for_each_concurrent(REMOVED_AT_ONCE, discard_file).await;
+}
+
+/// Makes the files of all sinks exist, or none.
+async fn commit(sinks: Vec<Sink>) -> (Vec<Sink>, Result<()>) {
+    let mut published: Vec<&Folder> = Vec::new();
+    let mut files = Vec::new();
+    let mut failure = None;
+    for sink in &sinks {
+        match &sink.to {
+            To::Folder(folder) if folder.is_whole() => {
+                if let Err(error) = folder.publish(&sink.local_files()) {
+                    let text = sink.location.text();
+                    failure = Some(cannot_write(text, &DataFusionError::IoError(error)).into());
+                    break;
+                }
+                published.push(folder);
+            }
+            To::Folder(_) | To::Bucket(..) => files.extend(sink.staged()),
+        }
+    }
+    if failure.is_none() {
+        failure = complete(files).await.map(|e| DataFusionError::from(e).into());
+    }
+    if let Some(error) = failure {
+        published.iter().for_each(|folder| folder.unpublish());
+        discard(sinks).await;
+        return (Vec::new(), Err(error));
+    }
+    let mut outcome = Ok(());
+    for sink in &sinks {
+        discard_all(sink.abandoned(false)).await;
+        if let To::Folder(folder) = &sink.to {
+            folder.discard();
+        }
+        if let Err(error) = remove(sink).await {
+            outcome = Err(error);
+        }
+    }
+    (sinks, outcome)
+}
+
+/// Removes what was there before.
+async fn remove(sink: &Sink) -> Result<()> {
+    let mut removed = futures::stream::iter(sink.before.clone())
+        .map(|file| {
+            let store = Arc::clone(&sink.store);
+            async move {
+                let removed = store.delete(&file).await;
+                (file, removed)
+            }
+        })
+        .buffer_unordered(REMOVED_AT_ONCE);
+    let mut outcome = Ok(());
+    while let Some((file, removed)) = removed.next().await {
+        if let Err(error) = removed {
+            let file = sink.location.show(&file);
+            let message = format!(
+                "the new files are there, but \"{file}\" could not be removed: {}",
+                crate::words::chain(&error)
+            );
+            outcome = Err(Error::Source { message, hint: None });
+        }
+    }
+    outcome
+}
