@@ -127,7 +127,9 @@ pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;
 pub use session::{MachineInfo, QUERIES_RUNNING_MAX, Session, TableInfo};
-pub use slice::{Emitter, Paths, Prefix, Rows, Slice};
+pub use slice::{
+    Emitter, LinesOptions, Paths, Prefix, Rows, Sink, Slice, Stopped, TarEntry, TarEntryView,
+};
 pub use worker::worker_main;
 
 /// Makes a function that builds a slice one that every machine of a session can call.

@@ -47,7 +47,7 @@ pub(crate) use node::{
 };
 pub use partitions::Rows;
 pub use prefixed::Prefix;
-pub use source::Paths;
+pub use source::{LinesOptions, Paths, Sink, Stopped, TarEntry, TarEntryView};
 pub(crate) use user::UserCode;
 
 /// Rows of type `T` in shards, described by where they come from and what is done to them.

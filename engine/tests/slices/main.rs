@@ -15,6 +15,9 @@ mod narrow;
 mod ordered;
 mod random;
 mod runs;
+mod sources;
+mod sources_lines;
+mod sources_tar;
 mod world;
 
 use std::process::ExitCode;
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
         runs::CASES,
         files::CASES,
         random::CASES,
+        sources::CASES,
+        sources_lines::CASES,
+        sources_tar::CASES,
     ]
     .concat();
     let everywhere: Vec<Trial> = SYSTEMS
