@@ -101,10 +101,10 @@ impl StoredFile {
     /// All bytes of the file, decompressed as its name says.
     pub(crate) async fn read_all(&self, runtime: &RuntimeEnv) -> Result<Content> {
         let stored = self.read(0..self.size, runtime).await?;
-        let stored = StreamReader::new(stored.map_err(std::io::Error::other));
         // Tools that compress in parallel write several streams one after the other.
         macro_rules! all_of {
             ($decoder:ident) => {{
+                let stored = StreamReader::new(stored.map_err(std::io::Error::other));
                 let mut decoder = $decoder::new(stored);
                 decoder.multiple_members(true);
                 Ok(self.decoded(decoder))
@@ -115,7 +115,7 @@ impl StoredFile {
             CompressionTypeVariant::BZIP2 => all_of!(BzDecoder),
             CompressionTypeVariant::XZ => all_of!(XzDecoder),
             CompressionTypeVariant::ZSTD => all_of!(ZstdDecoder),
-            CompressionTypeVariant::UNCOMPRESSED => Ok(self.decoded(stored)),
+            CompressionTypeVariant::UNCOMPRESSED => Ok(stored),
         }
     }
 

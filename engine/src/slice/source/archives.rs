@@ -45,7 +45,7 @@ const ENTRY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const HEADER_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Parts of names that archives have, which a compression may follow or replace.
-const ENDINGS: [&str; 11] = [
+const ENDINGS: [&str; 12] = [
     ".tar",
     ".tar.gz",
     ".tgz",
@@ -57,6 +57,7 @@ const ENDINGS: [&str; 11] = [
     ".tar.xz",
     ".txz",
     ".tar.gzip",
+    ".tar.zstd",
 ];
 
 /// A file in an archive.
@@ -72,15 +73,16 @@ pub struct TarEntry {
 
 impl Slice<TarEntry> {
     /// The files in tar archives: paths, folders, patterns, `s3://...`, `https://...`, as for
-    /// [`read`](Slice::read). Archives whose names end in `.gz`, `.zst`, `.bz2` or `.xz`, or `.tgz` and the like, are
-    /// decompressed.
+    /// [`read`](Slice::read); of a folder or pattern those whose names say that they are archives, if
+    /// there are any. Archives whose names end in `.gz`, `.zst`, `.bz2` or `.xz`, or `.tgz` and the
+    /// like, are decompressed.
     ///
-    /// There is a shard for each archive, up to 4096, or several archives in each. Entries are in the order that they have in
-    /// their archive. Only files are rows: folders and links are left out. A task
-    /// holds about one entry at a time.
+    /// There is a shard for each archive; if there are more than 4096, several archives in each. Entries
+    /// are in the order that they have in their archive. Only files are rows: folders and links are left
+    /// out. A task holds about one entry at a time.
     ///
-    /// An entry of more than 256 MiB, and an archive that is damaged or has no end, as one that was cut short, is an error that
-    /// names the archive.
+    /// An entry of more than 256 MiB is an error that names the archive, and so is an archive that is
+    /// damaged, changes meanwhile or has no end, as one that was cut short.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -60,15 +60,16 @@ impl Slice<String> {
     /// `s3://...`, `https://...`, as for [`read`](Slice::read). Files whose names end in `.gz`, `.zst`, `.bz2` or
     /// `.xz` are decompressed.
     ///
-    /// Each line comes once, empty ones too; the last one need not end. Shards have as many bytes of
-    /// files each, of several small ones or of a part of a large one, so that there is one for each
-    /// core, or more where they would be above 128 MiB; files that are compressed, or on a web
-    /// server that gives no parts of files, cannot be divided. Lines are in the order of places, of names of files, and of lines
-    /// in them, within a shard and from shard to shard. A task holds some lines at a time.
+    /// Each line comes once, empty ones too; the last one need not end. Lines are in the order of the
+    /// places, of the names of files at each, and of the text, within a shard and from shard to shard. There is a
+    /// shard for each core, or more where one would have above 128 MiB of files, or fewer where
+    /// one would have less than 1 MiB: a shard has several small files, or a part of a large one. Files that are
+    /// compressed, or on a web server that gives no parts of files, are not divided. A task
+    /// holds some lines at a time.
     ///
     /// A line that is not UTF-8 or has more than 16 MiB ends the run with an error that names the file
-    /// and where in it the line begins, as does a file that changes meanwhile. [`lines_bytes`](Slice::lines_bytes) takes
-    /// text in any encoding, [`lines_with`](Self::lines_with) longer lines.
+    /// and where in it the line begins; a file that changes meanwhile is an error too.
+    /// [`lines_bytes`](Slice::lines_bytes) takes text in any encoding, [`lines_with`](Self::lines_with) longer lines.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
