@@ -132,7 +132,10 @@ pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;
 pub use session::{MachineInfo, QUERIES_RUNNING_MAX, Session, TableInfo};
 pub use sink::{Compression, Existing, WriteOptions, WrittenFile};
-pub use slice::{Batch, BatchWriter, Emitter, Paths, Prefix, Rows, Slice};
+pub use slice::{
+    Batch, BatchWriter, Emitter, LinesOptions, Paths, Prefix, Rows, Sink, Slice, Stopped, TarEntry,
+    TarEntryView,
+};
 pub use worker::worker_main;
 
 /// Makes a function that builds a slice one that every machine of a session can call.

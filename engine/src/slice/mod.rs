@@ -55,7 +55,7 @@ pub(crate) use node::{
 pub use partitions::Rows;
 pub(crate) use pragma::Pragma;
 pub use prefixed::Prefix;
-pub use source::Paths;
+pub use source::{LinesOptions, Paths, Sink, Stopped, TarEntry, TarEntryView};
 pub use tee::{Batch, BatchWriter};
 pub(crate) use user::UserCode;
 

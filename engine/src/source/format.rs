@@ -159,7 +159,14 @@ pub(crate) fn is_json_array(reader: &dyn FileFormat) -> bool {
 
 /// The compression that the name of a file ends in.
 pub(crate) fn compression_of_name(name: &str) -> CompressionTypeVariant {
-    split_compression(&name.to_ascii_lowercase()).1
+    let name = name.to_ascii_lowercase();
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("tgz") => CompressionTypeVariant::GZIP,
+        Some("tzst") => CompressionTypeVariant::ZSTD,
+        Some("tbz2" | "tbz") => CompressionTypeVariant::BZIP2,
+        Some("txz") => CompressionTypeVariant::XZ,
+        _ => split_compression(&name).1,
+    }
 }
 
 /// How an `OPTIONS` list calls a compression.

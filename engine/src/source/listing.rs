@@ -25,6 +25,8 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 pub(crate) struct Listing {
     /// Files with something in them, by name.
     pub(crate) files: Vec<ObjectMeta>,
+    /// How many there are with nothing in them.
+    pub(crate) empty: usize,
     /// The folder below which `key=value` folders are columns.
     pub(crate) root: Path,
     /// The user named one file.
@@ -63,10 +65,12 @@ pub(crate) async fn list_or_empty(
             (matching(store, location, path, pattern).await?, path.clone(), false)
         }
     };
+    let all = files.len();
     files.retain(|file| file.size > 0);
+    let empty = all - files.len();
     files.sort_unstable_by(|a, b| a.location.cmp(&b.location));
     files.iter_mut().for_each(refine);
-    Ok(Listing { files, root, single })
+    Ok(Listing { files, empty, root, single })
 }
 
 /// The path of a file from a folder that it is in.

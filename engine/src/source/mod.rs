@@ -16,6 +16,7 @@
 //! 7. [`SealedScan`] is the leaf for files that the exchange may neither cut nor encode by itself:
 //!    [`SealedScan::encode`] and [`SealedScan::decode`] belong into the plan codec,
 //!    [`sealed_scan_tasks`] and [`sealed_scan_scale_up`] are handlers for the exchange.
+//! 8. [`StoredFile`] is a file that a slice reads byte by byte, without DataFusion.
 
 mod answer;
 mod bucket;
@@ -35,6 +36,7 @@ mod schema;
 mod sealed;
 mod settings;
 mod statement;
+mod stored;
 mod stores;
 mod table;
 mod web;
@@ -46,4 +48,5 @@ pub(crate) use location::{Location, Place};
 pub(crate) use sealed::{SealedScan, file_scan};
 pub(crate) use settings::WorkerStores;
 pub(crate) use statement::prepare;
+pub(crate) use stored::{Content, StoredFile};
 pub(crate) use stores::Stores;

@@ -22,6 +22,9 @@ mod random;
 mod runs;
 mod shards;
 mod sinks;
+mod sources;
+mod sources_lines;
+mod sources_tar;
 mod world;
 
 use std::process::ExitCode;
@@ -49,6 +52,9 @@ fn main() -> ExitCode {
         metrics::CASES,
         shards::CASES,
         pragmas::CASES,
+        sources::CASES,
+        sources_lines::CASES,
+        sources_tar::CASES,
     ]
     .concat();
     let everywhere: Vec<Trial> = SYSTEMS

@@ -15,19 +15,19 @@ use tokio::task::JoinSet;
 use crate::avro;
 use crate::world::World;
 
-const KEY: &str = "AKIATEST";
-const SECRET: &str = "canary-of-a-secret";
+pub(crate) const KEY: &str = "AKIATEST";
+pub(crate) const SECRET: &str = "canary-of-a-secret";
 
 /// Something that answers on a port of this machine until it is dropped.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     _tasks: JoinSet<()>,
 }
 
 impl Server {
     /// An S3 server over a folder, with the buckets `first` and `second`.
-    async fn of_buckets() -> Self {
+    pub(crate) async fn of_buckets() -> Self {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("first")).unwrap();
         std::fs::create_dir(folder.path().join("second")).unwrap();
@@ -46,7 +46,7 @@ impl Server {
     }
 
     /// A web server that gives every request the answer of a function of its head.
-    async fn of(answer: fn(&str) -> String) -> Self {
+    pub(crate) async fn of(answer: fn(&str) -> String) -> Self {
         Self::start(TempDir::new().unwrap(), move |mut socket| async move {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -78,7 +78,7 @@ impl Server {
         Self { address, folder, _tasks: tasks }
     }
 
-    fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
@@ -388,7 +388,7 @@ async fn files_of_a_web_server() {
     assert!(error.contains("cannot be written to"), "{error}");
 }
 
-fn answer(status: &str, header: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, header: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{header}\r\n{body}"

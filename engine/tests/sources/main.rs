@@ -8,6 +8,7 @@ mod avro;
 mod bucket;
 mod floats;
 mod formats;
+mod lines;
 mod partitions;
 mod results;
 mod words;

@@ -6,15 +6,13 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, Result as PlanResult, TableReference, internal_datafusion_err};
+use datafusion::common::{Result as PlanResult, TableReference, internal_datafusion_err};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::physical_plan::FileScanConfigBuilder;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::{Expr, cast};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion_proto::bytes::{
@@ -25,7 +23,8 @@ use crate::codec::PlanCodec;
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
-use crate::slice::{Slice, streams, typed};
+use crate::slice::source::columns::{columns_of, rows};
+use crate::slice::{Slice, typed};
 use crate::source::{SealedScan, file_scan};
 
 /// Bytes of files that one shard has, unless there would be too few shards then: a few seconds of work.
@@ -164,22 +163,9 @@ impl Source for Files {
         };
         let plan = physical_plan_from_bytes_with_extension_codec(plan, &cx.context, &PlanCodec)?;
         let partition = u32::from_le_bytes(*partition) as usize;
-        let rows = plan.execute(partition, Arc::clone(&cx.context))?;
-        let made = Arc::clone(&self.schema);
-        Ok(streams::each(rows, &self.schema, move |batch| {
-            Ok(RecordBatch::try_new(nullable_as_found(&made, &batch), batch.columns().to_vec())?)
-        }))
+        let scanned = plan.execute(partition, Arc::clone(&cx.context))?;
+        Ok(rows(scanned, &self.schema))
     }
-}
-
-/// The row's schema, except that a column with nulls may have them: the row says better what is wrong.
-fn nullable_as_found(schema: &SchemaRef, batch: &RecordBatch) -> SchemaRef {
-    let has_nulls = batch.columns().iter().any(|column| column.null_count() > 0);
-    if !has_nulls {
-        return Arc::clone(schema);
-    }
-    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 impl Files {
@@ -188,7 +174,7 @@ impl Files {
         let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
         let provider = context.table_provider(TableReference::bare(path)).await.map_err(of)?;
         let table = context.read_table(provider).map_err(of)?;
-        let rows = self.columns(path, table)?;
+        let rows = columns_of(&self.schema, &format!("\"{path}\""), table)?;
         let mut state = context.state();
         let options = state.config_mut().options_mut();
         options.execution.target_partitions = resolving.slots;
@@ -206,38 +192,10 @@ impl Files {
             .map(|partition| spec(&plan, partition))
             .collect()
     }
-
-    /// The columns of the row.
-    fn columns(&self, path: &str, table: DataFrame) -> Result<DataFrame> {
-        let found = table.schema();
-        let mut columns = Vec::new();
-        for field in self.schema.fields() {
-            let name = field.name();
-            let Ok(there) = found.field_with_unqualified_name(name) else {
-                let names = found.fields().iter().map(|f| f.name().as_str());
-                return Err(Error::Query {
-                    message: format!("\"{path}\" has no column \"{name}\""),
-                    hint: crate::words::did_you_mean(name, names),
-                });
-            };
-            let column = Expr::Column(Column::from_name(name));
-            let (from, to) = (there.data_type(), field.data_type());
-            columns.push(if from == to {
-                column
-            } else if holds(to, from) {
-                cast(column, to.clone()).alias(name)
-            } else {
-                return Err(Error::query(format!(
-                    "the column \"{name}\" of \"{path}\" is {from}, but the row has {to}"
-                )));
-            });
-        }
-        table.select(columns).map_err(|e| Error::of(&e, ""))
-    }
 }
 
 /// Plans without machines: what comes out is cut into shards by its partitions.
-async fn plan_of(
+pub(super) async fn plan_of(
     rows: &DataFrame,
     state: &datafusion::execution::SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -280,56 +238,4 @@ fn spec(plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<Arc<[u8]>> {
     let bytes = physical_plan_to_bytes_with_extension_codec(plan, &PlanCodec).map_err(of)?;
     let partition = u32::try_from(partition).unwrap_or(u32::MAX);
     Ok([&partition.to_le_bytes()[..], &bytes].concat().into())
-}
-
-/// Whether `to` holds every value of `from`, so that a cast loses nothing.
-fn holds(to: &DataType, from: &DataType) -> bool {
-    use DataType::{
-        Binary, BinaryView, Decimal32, Decimal64, Decimal128, Decimal256, Dictionary, Duration,
-        FixedSizeBinary, Float16, Float32, Float64, Int8, Int16, Int32, LargeBinary, LargeList,
-        LargeUtf8, List, ListView, Null, Struct, Time32, Time64, Timestamp, UInt8, UInt16, UInt32,
-        Utf8, Utf8View,
-    };
-    if to == from {
-        return true;
-    }
-    match (from, to) {
-        (Null, _) => true,
-        (Dictionary(_, from), to) => holds(to, from),
-        (from, Dictionary(_, to)) => holds(to, from),
-        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View)
-        | (
-            Binary | LargeBinary | BinaryView | FixedSizeBinary(_),
-            Binary | LargeBinary | BinaryView,
-        )
-        | (Float16, Float32 | Float64)
-        | (Float32, Float64)
-        // Documented at the row's types: times are to the microsecond.
-        | (Time32(_) | Time64(_), Time64(_))
-        | (Duration(_), Duration(_)) => true,
-        (Timestamp(_, from), Timestamp(_, to)) => from.is_some() == to.is_some(),
-        (Int8 | UInt8 | Int16 | UInt16, Float32 | Float64) | (Int32 | UInt32, Float64) => true,
-        (from, to) if from.is_integer() && to.is_integer() => {
-            let bits = |kind: &DataType| kind.primitive_width().unwrap_or(0);
-            match (from.is_signed_integer(), to.is_signed_integer()) {
-                (true, true) | (false, false) => bits(from) <= bits(to),
-                (false, true) => bits(from) < bits(to),
-                (true, false) => false,
-            }
-        }
-        (
-            Decimal32(p, s) | Decimal64(p, s) | Decimal128(p, s) | Decimal256(p, s),
-            Decimal32(q, t) | Decimal64(q, t) | Decimal128(q, t) | Decimal256(q, t),
-        ) => s <= t && i16::from(*p) - i16::from(*s) <= i16::from(*q) - i16::from(*t),
-        (List(from) | LargeList(from) | ListView(from), List(to)) => {
-            holds(to.data_type(), from.data_type())
-        }
-        (Struct(from), Struct(to)) => {
-            from.len() == to.len()
-                && from.iter().zip(to).all(|(from, to)| {
-                    from.name() == to.name() && holds(to.data_type(), from.data_type())
-                })
-        }
-        _ => false,
-    }
 }

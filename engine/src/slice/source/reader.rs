@@ -103,7 +103,7 @@ impl<T: Row> Slice<T> {
         Self::by_code("batches", place, shards, opened)
     }
 
-    fn by_code(
+    pub(super) fn by_code(
         verb: &'static str,
         place: &'static Location<'static>,
         shards: usize,
