@@ -88,6 +88,7 @@ mod cpu;
 mod cut;
 mod error;
 mod explain;
+pub mod expr;
 mod func;
 #[cfg(doctest)]
 mod guide;
@@ -127,7 +128,7 @@ pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;
 pub use session::{MachineInfo, QUERIES_RUNNING_MAX, Session, TableInfo};
-pub use slice::{Emitter, Paths, Prefix, Rows, Slice};
+pub use slice::{Emitter, Paths, Prefix, Rows, Slice, Table};
 pub use worker::worker_main;
 
 /// Makes a function that builds a slice one that every machine of a session can call.

@@ -17,6 +17,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result as PlanResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::error::Result;
 use crate::session::Inner;
@@ -33,6 +34,8 @@ pub(crate) struct Node {
     /// Set if it does nothing but choose among the rows of its input: then what reads it may choose by
     /// itself, and rows that are left out need not be taken out of their batch.
     pub(crate) select: Option<Arc<dyn Select>>,
+    /// Set if its rows are those of a plan: what a verb with expressions goes on from.
+    pub(crate) relation: Option<Arc<LogicalPlan>>,
 }
 
 /// What a node does.
@@ -48,6 +51,8 @@ pub(crate) enum Op {
 pub(crate) enum Shards {
     /// As many as that input which has most.
     Most,
+    /// As many as the input with this number.
+    As(usize),
     /// This many.
     Exactly(usize),
 }
@@ -79,6 +84,11 @@ pub(crate) enum Split {
 pub(crate) trait Partition: Send + Sync {
     /// Appends one number for each row to `ids`.
     fn partition(&self, batch: &RecordBatch, cx: &SplitCx, ids: &mut Vec<u32>) -> PlanResult<()>;
+
+    /// By what, if more can be said of it than that it is a function.
+    fn describe(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a partition function is told.
@@ -120,6 +130,22 @@ pub(crate) trait Source: Send + Sync {
     fn run(&self) -> Option<crate::job::RunId> {
         None
     }
+
+    /// Whether the source can leave out by itself exactly the rows for which this is not true.
+    fn takes(&self, _filter: &Expr) -> bool {
+        false
+    }
+
+    /// The same source with these columns only, by their numbers, without the rows for which one
+    /// of `filters`, which it takes, is not true; none if it cannot save anything by that.
+    fn pruned(&self, _columns: &[usize], _filters: &[Expr]) -> Option<Arc<dyn Source>> {
+        None
+    }
+
+    /// What is read, if more can be said of it than its verb says.
+    fn describe(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Chooses among the rows of a batch.
@@ -136,6 +162,11 @@ pub(crate) trait Narrow: Send + Sync {
         input: SendableRecordBatchStream,
         cx: &TaskCx,
     ) -> PlanResult<SendableRecordBatchStream>;
+
+    /// The operators that do it, a line for each, if it is done by operators.
+    fn describe(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Puts the rows of several exchanges together.
@@ -146,6 +177,11 @@ pub(crate) trait Wide: Send + Sync {
         inputs: Vec<SendableRecordBatchStream>,
         cx: &TaskCx,
     ) -> PlanResult<SendableRecordBatchStream>;
+
+    /// The operators that do it, a line for each, if it is done by operators.
+    fn describe(&self) -> Option<String> {
+        None
+    }
 }
 
 impl<F> Narrow for F

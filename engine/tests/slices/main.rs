@@ -7,6 +7,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
 mod errors;
+mod expr;
 mod files;
 mod keyed;
 mod keys;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         runs::CASES,
         files::CASES,
         random::CASES,
+        expr::CASES,
     ]
     .concat();
     let everywhere: Vec<Trial> = SYSTEMS

@@ -4,5 +4,8 @@ mod constant;
 mod files;
 mod reader;
 mod result;
+mod scan;
+mod statement;
 
 pub use files::Paths;
+pub(super) use files::holds;

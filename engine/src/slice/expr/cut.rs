@@ -1,0 +1,499 @@
+//! Makes nodes of a physical plan. It was planned for several partitions, so that DataFusion has put
+//! an exchange wherever an operator needs rows together; what is a partition there is a shard here:
+//!
+//! ```text
+//! plan                                    nodes
+//!   FinalAggregate                          Wide:   FinalAggregate over input 0
+//!     Repartition by hash of k      ──►       exchange: split by hash of k
+//!       PartialAggregate                        before: PartialAggregate over the slice's rows
+//!         SliceScan                               the slice
+//! ```
+//!
+//! Each operator's needs are compared with how its inputs lie across shards. An operator of which that
+//! is not known is [`Stop::Unproven`]: then all rows go to one shard, which runs the plan of one
+//! partition ([`gathered`]). A wrong row never.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{JoinType, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr};
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode, SortMergeJoinExec,
+};
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::partial_sort::PartialSortExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+use datafusion::physical_plan::work_table::WorkTableExec;
+use datafusion::physical_plan::{
+    Distribution, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+};
+
+use super::Call;
+use super::fragment::{ByExprs, Check, Fragment, Slot, Values};
+use super::leaf::SliceScan;
+use crate::slice::node::{Exchange, Node, Op, Shards, Split};
+
+/// Why a plan was not cut.
+pub(super) enum Stop {
+    /// Nobody knows whether what an operator says would be right for each shard by itself.
+    Unproven(String),
+    /// It cannot be done at all.
+    Failed(DataFusionError),
+}
+
+impl From<DataFusionError> for Stop {
+    fn from(error: DataFusionError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Cuts the plan of a verb, which was planned for several partitions; the rows that come out have
+/// the columns `schema`, and are looked at by `check`.
+pub(super) fn cut(
+    plan: &Arc<dyn ExecutionPlan>,
+    call: Call,
+    schema: &SchemaRef,
+    check: Check,
+) -> Result<Op, Stop> {
+    let mut cut = Cut { call, slots: 0 };
+    let piece = cut.lower(plan)?;
+    Ok(piece.into_op(schema, Some(check)))
+}
+
+/// The same for a plan of one partition: all rows go to one shard.
+pub(super) fn gathered(
+    plan: &Arc<dyn ExecutionPlan>,
+    call: Call,
+    schema: &SchemaRef,
+    check: Check,
+) -> Result<Op, DataFusionError> {
+    let mut cut = Cut { call, slots: 0 };
+    let mut inputs = Vec::new();
+    let plan = Arc::clone(plan).transform_up(|node| {
+        if node.is::<RecursiveQueryExec>() {
+            let message = "a recursive query cannot be run by tasks".to_owned();
+            return Err(DataFusionError::NotImplemented(message));
+        }
+        let Some(scan) = node.downcast_ref::<SliceScan>() else { return Ok(Transformed::no(node)) };
+        let leaf = cut.leaf(scan);
+        let moved = cut.moved(leaf, &scan.schema(), Split::One);
+        let (slot, input) = cut.slot(moved, EquivalenceProperties::new(scan.schema()));
+        inputs.push(input);
+        Ok(Transformed::yes(slot))
+    })?;
+    let piece = match inputs.is_empty() {
+        true => cut.in_place(&plan.data),
+        false => Piece { plan: plan.data, inputs, lies: Lies::Whole },
+    };
+    Ok(piece.into_op(schema, Some(check)))
+}
+
+/// How rows lie across shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lies {
+    /// All in the only one.
+    Whole,
+    /// As the plan's hash partitioning says.
+    Keyed,
+    /// Each in one of them.
+    Split,
+}
+
+/// Operators without an exchange between them.
+struct Piece {
+    plan: Arc<dyn ExecutionPlan>,
+    inputs: Vec<(usize, Input)>,
+    lies: Lies,
+}
+
+/// Where the rows of a slot come from.
+enum Input {
+    /// The same shard of a node.
+    Shard(Arc<Node>),
+    Moved(Exchange),
+}
+
+struct Cut {
+    call: Call,
+    slots: usize,
+}
+
+impl Piece {
+    fn is_bare(&self) -> bool {
+        self.plan.is::<Slot>()
+    }
+
+    /// The piece as what a node does.
+    fn into_op(self, schema: &SchemaRef, check: Option<Check>) -> Op {
+        let (slots, mut inputs): (Vec<usize>, Vec<Input>) = self.inputs.into_iter().unzip();
+        let work = Fragment { plan: self.plan, slots, schema: Arc::clone(schema), check };
+        if let [Input::Shard(_)] = inputs.as_slice()
+            && let Some(Input::Shard(input)) = inputs.pop()
+        {
+            return Op::Narrow { input, work: Arc::new(work) };
+        }
+        // What every shard reads as a whole says nothing about how many there are.
+        let kept = inputs.iter().position(|input| matches!(input, Input::Shard(_)));
+        let shards = match (self.lies, kept) {
+            (Lies::Whole, _) => Shards::Exactly(1),
+            (_, Some(kept)) => Shards::As(kept),
+            (_, None) => Shards::Most,
+        };
+        let inputs = inputs.into_iter().map(|input| match input {
+            Input::Shard(input) => {
+                let schema = Arc::clone(&input.schema);
+                Exchange { input, before: None, schema, split: Split::Keep }
+            }
+            Input::Moved(exchange) => exchange,
+        });
+        Op::Wide { inputs: inputs.collect(), shards, work: Arc::new(work) }
+    }
+}
+
+impl Cut {
+    fn lower(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Piece, Stop> {
+        if let Some(scan) = plan.downcast_ref::<SliceScan>() {
+            return Ok(self.leaf(scan));
+        }
+        let children = plan.children();
+        if children.is_empty() {
+            return self.values(plan);
+        }
+        if plan.is::<UnionExec>() {
+            return self.union(plan);
+        }
+        if let Some(repartition) = plan.downcast_ref::<RepartitionExec>() {
+            let child = self.lower(repartition.input())?;
+            return self.repartition(repartition, plan, child);
+        }
+        if plan.is::<CoalescePartitionsExec>() {
+            let child = self.lower(children[0])?;
+            return self.gather(child, None, plan.fetch());
+        }
+        if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
+            let child = self.lower(merge.input())?;
+            return self.gather(child, Some(merge.expr()), merge.fetch());
+        }
+        let pieces = children.into_iter().map(|child| self.lower(child));
+        let mut pieces = pieces.collect::<Result<Vec<_>, Stop>>()?;
+        if let Some(safe) = collecting_join(plan) {
+            self.collect(&mut pieces, safe)?;
+        }
+        let lies = lies(plan, &pieces)?;
+        let (plans, inputs): (Vec<_>, Vec<_>) =
+            pieces.into_iter().map(|piece| (piece.plan, piece.inputs)).unzip();
+        let plan = replace_children_if_necessary(Arc::clone(plan), plans)?;
+        Ok(Piece { plan, inputs: inputs.into_iter().flatten().collect(), lies })
+    }
+
+    /// A slot for an input.
+    fn slot(
+        &mut self,
+        input: Input,
+        known: EquivalenceProperties,
+    ) -> (Arc<dyn ExecutionPlan>, (usize, Input)) {
+        let id = self.slots;
+        self.slots += 1;
+        (Arc::new(Slot::new(id, known)), (id, input))
+    }
+
+    fn leaf(&mut self, scan: &SliceScan) -> Piece {
+        let known = EquivalenceProperties::new(scan.schema());
+        let lies = if has_one_shard(&scan.node) { Lies::Whole } else { Lies::Split };
+        let (plan, input) = self.slot(Input::Shard(Arc::clone(&scan.node)), known);
+        Piece { plan, inputs: vec![input], lies }
+    }
+
+    fn values(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Piece, Stop> {
+        if plan.is::<WorkTableExec>() {
+            return Err(Stop::Unproven("a recursive query".to_owned()));
+        }
+        Ok(self.in_place(plan))
+    }
+
+    /// A plan that has its rows in it.
+    fn in_place(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Piece {
+        let values = Values { plan: Arc::clone(plan), schema: plan.schema() };
+        let node = self.node(&plan.schema(), Op::Source(Arc::new(values)));
+        let known = EquivalenceProperties::new(plan.schema());
+        let (plan, input) = self.slot(Input::Shard(node), known);
+        Piece { plan, inputs: vec![input], lies: Lies::Whole }
+    }
+
+    /// A node within the plan of the verb.
+    fn node(&self, schema: &SchemaRef, op: Op) -> Arc<Node> {
+        let (Call { verb, place }, schema) = (self.call, Arc::clone(schema));
+        Arc::new(Node { verb, place, schema, op, select: None, relation: None })
+    }
+
+    /// The piece as a node whose rows have the columns `schema`.
+    fn finish(&self, piece: Piece, schema: &SchemaRef) -> Arc<Node> {
+        if piece.is_bare()
+            && let [(_, Input::Shard(node))] = piece.inputs.as_slice()
+            && node.schema == *schema
+        {
+            return Arc::clone(node);
+        }
+        self.node(schema, piece.into_op(schema, None))
+    }
+
+    /// The rows of a piece on their way to other shards.
+    fn moved(&self, piece: Piece, schema: &SchemaRef, split: Split) -> Input {
+        let schema = Arc::clone(schema);
+        if let [(slot, Input::Shard(node))] = piece.inputs.as_slice() {
+            let as_it_is = piece.is_bare() && node.schema == schema;
+            let (slots, input) = (vec![*slot], Arc::clone(node));
+            let (plan, of) = (piece.plan, Arc::clone(&schema));
+            let before = Fragment { plan, slots, schema: of, check: None };
+            let before = (!as_it_is).then(|| Arc::new(before) as _);
+            return Input::Moved(Exchange { input, before, schema, split });
+        }
+        let input = self.finish(piece, &schema);
+        Input::Moved(Exchange { input, before: None, schema, split })
+    }
+
+    /// Brings all rows into one shard, in an order if one is wanted; the first `fetch` of them.
+    fn gather(
+        &mut self,
+        mut piece: Piece,
+        order: Option<&LexOrdering>,
+        fetch: Option<usize>,
+    ) -> Result<Piece, Stop> {
+        let limited = |plan: Arc<dyn ExecutionPlan>| match fetch {
+            Some(fetch) => Arc::new(GlobalLimitExec::new(plan, 0, Some(fetch))),
+            None => plan,
+        };
+        if piece.lies == Lies::Whole {
+            piece.plan = limited(piece.plan);
+            return Ok(piece);
+        }
+        let sorted = piece.plan.downcast_ref::<SortExec>();
+        if let Some(sort) = sorted.filter(|sort| sort.fetch().is_none() && fetch.is_none()) {
+            // What one task puts in order need not be in order before.
+            piece.plan = Arc::clone(sort.input());
+        }
+        if let Some(fetch) = fetch {
+            piece.plan = Arc::new(LocalLimitExec::new(piece.plan, fetch));
+        }
+        let (piece, counted) = countable(piece)?;
+        let schema = piece.plan.schema();
+        let moved = self.moved(piece, &schema, Split::One);
+        let (slot, input) = self.slot(moved, EquivalenceProperties::new(schema));
+        let plan = match order {
+            Some(order) => Arc::new(SortExec::new(order.clone(), slot).with_fetch(fetch)),
+            None => limited(slot),
+        };
+        Ok(Piece { plan: counted.restore(plan)?, inputs: vec![input], lies: Lies::Whole })
+    }
+
+    fn repartition(
+        &mut self,
+        repartition: &RepartitionExec,
+        plan: &Arc<dyn ExecutionPlan>,
+        child: Piece,
+    ) -> Result<Piece, Stop> {
+        let keys = match repartition.partitioning() {
+            Partitioning::Hash(keys, _) if !keys.is_empty() => keys.clone(),
+            // It is there for the cores of one process.
+            Partitioning::RoundRobinBatch(_) | Partitioning::UnknownPartitioning(_) => {
+                return Ok(child);
+            }
+            other => return Err(Stop::Unproven(format!("rows that are split by {other}"))),
+        };
+        let schema = child.plan.schema();
+        let in_order = child.lies == Lies::Whole;
+        let moved = self.moved(child, &schema, Split::By(Arc::new(ByExprs(keys))));
+        let known = match in_order {
+            // One file is read: in the order in which it was written.
+            true => plan.equivalence_properties().clone(),
+            false => EquivalenceProperties::new(schema),
+        };
+        let (slot, input) = self.slot(moved, known);
+        let plan = match plan.output_ordering() {
+            // Several files are read one after the other.
+            Some(order) if !in_order => Arc::new(SortExec::new(order.clone(), slot)),
+            _ => slot,
+        };
+        Ok(Piece { plan, inputs: vec![input], lies: Lies::Keyed })
+    }
+
+    fn union(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Piece, Stop> {
+        let mut schema = plan.schema();
+        let mut counted = Counted(false);
+        let mut nodes = Vec::new();
+        for child in plan.children() {
+            let (piece, needed) = countable(self.lower(child)?)?;
+            if needed.0 {
+                // The inputs have the same columns: none.
+                (schema, counted) = (piece.plan.schema(), needed);
+            }
+            nodes.push(self.finish(piece, &schema));
+        }
+        let node = self.node(&schema, Op::Union(nodes));
+        let (slot, input) = self.slot(Input::Shard(node), EquivalenceProperties::new(schema));
+        Ok(Piece { plan: counted.restore(slot)?, inputs: vec![input], lies: Lies::Split })
+    }
+
+    /// Prepares the inputs of a join that holds all rows of its left side: each shard of the right
+    /// side reads all of them, or, where a shard would have to know what the others matched, there is
+    /// one shard.
+    fn collect(&mut self, pieces: &mut Vec<Piece>, safe: bool) -> Result<(), Stop> {
+        let (Some(mut right), Some(left)) = (pieces.pop(), pieces.pop()) else {
+            return Err(Stop::Unproven("a join without two inputs".to_owned()));
+        };
+        if right.lies != Lies::Whole && !safe {
+            right = self.gather(right, None, None)?;
+        }
+        let mut left = self.gather(left, None, None)?;
+        let from_one = |(_, input): &(usize, Input)| matches!(input, Input::Moved(exchange) if matches!(exchange.split, Split::One));
+        if right.lies != Lies::Whole && !left.inputs.iter().all(from_one) {
+            let schema = left.plan.schema();
+            let moved = self.moved(left, &schema, Split::One);
+            let (plan, input) = self.slot(moved, EquivalenceProperties::new(schema));
+            left = Piece { plan, inputs: vec![input], lies: Lies::Whole };
+        }
+        pieces.extend([left, right]);
+        Ok(())
+    }
+}
+
+/// Whether a node has one shard, whatever its sources have.
+fn has_one_shard(node: &Arc<Node>) -> bool {
+    match &node.op {
+        Op::Wide { shards, .. } => *shards == Shards::Exactly(1),
+        Op::Narrow { input, .. } => has_one_shard(input),
+        Op::Source(_) | Op::Union(_) => false,
+    }
+}
+
+/// Whether the rows of an operator's inputs lie as it needs them, and how its own lie.
+fn lies(plan: &Arc<dyn ExecutionPlan>, pieces: &[Piece]) -> Result<Lies, Stop> {
+    let unproven = |why: &str| Err(Stop::Unproven(format!("{} {why}", plan.name())));
+    if pieces.iter().all(|piece| piece.lies == Lies::Whole) {
+        return Ok(Lies::Whole);
+    }
+    if collecting_join(plan).is_some() {
+        // The left side is whole in each shard.
+        let right = pieces.last().map_or(Lies::Split, |right| right.lies);
+        let keyed = right == Lies::Keyed && is_hashed(plan.as_ref());
+        return Ok(if keyed { Lies::Keyed } else { Lies::Split });
+    }
+    if !is_known(plan.as_ref()) {
+        return unproven("is not known to be right for each shard by itself");
+    }
+    let side_by_side = pieces.len() > 1;
+    let requirements = plan.input_distribution_requirements();
+    let children = plan.children();
+    for (n, (piece, child)) in pieces.iter().zip(&children).enumerate() {
+        let required = requirements.child_distribution(n);
+        let required = required.unwrap_or(&Distribution::UnspecifiedDistribution);
+        let met = match required {
+            Distribution::UnspecifiedDistribution => !side_by_side,
+            Distribution::SinglePartition => piece.lies == Lies::Whole,
+            _ => {
+                piece.lies == Lies::Keyed
+                    && is_hashed(child.as_ref())
+                    && child
+                        .output_partitioning()
+                        .satisfaction(required, child.equivalence_properties(), !side_by_side)
+                        .is_satisfied()
+            }
+        };
+        if !met {
+            return unproven("needs rows together that may be apart");
+        }
+    }
+    let beside: Vec<&dyn ExecutionPlan> = children.into_iter().map(AsRef::as_ref).collect();
+    if !requirements.unsatisfied_co_partitioned_children(plan.name(), &beside)?.is_empty() {
+        return unproven("joins rows that are split in different ways");
+    }
+    let keyed = pieces.iter().all(|piece| piece.lies == Lies::Keyed) && is_hashed(plan.as_ref());
+    Ok(if keyed { Lies::Keyed } else { Lies::Split })
+}
+
+fn is_hashed(plan: &dyn ExecutionPlan) -> bool {
+    matches!(plan.output_partitioning(), Partitioning::Hash(..))
+}
+
+/// Operators that work on each partition by itself, and whose needs are all in what they require.
+fn is_known(plan: &dyn ExecutionPlan) -> bool {
+    let partitioned = |join: &HashJoinExec| *join.partition_mode() == PartitionMode::Partitioned;
+    plan.is::<FilterExec>()
+        || plan.is::<ProjectionExec>()
+        || plan.is::<AggregateExec>()
+        || plan.is::<SortExec>()
+        || plan.is::<PartialSortExec>()
+        || plan.is::<LocalLimitExec>()
+        || plan.is::<GlobalLimitExec>()
+        || plan.is::<UnnestExec>()
+        || plan.is::<WindowAggExec>()
+        || plan.is::<BoundedWindowAggExec>()
+        || plan.is::<CooperativeExec>()
+        || plan.is::<SortMergeJoinExec>()
+        || plan.downcast_ref::<HashJoinExec>().is_some_and(partitioned)
+}
+
+/// If it is a join that holds all rows of its left side: whether each shard can do it with its own
+/// rows of the right side.
+fn collecting_join(plan: &Arc<dyn ExecutionPlan>) -> Option<bool> {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        let collects = *join.partition_mode() == PartitionMode::CollectLeft;
+        return collects.then(|| !join.null_aware && !gives_unmatched_left(*join.join_type()));
+    }
+    if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+        return Some(!gives_unmatched_left(*join.join_type()));
+    }
+    plan.is::<CrossJoinExec>().then_some(true)
+}
+
+/// Whether what becomes of a row of the left side depends on all rows of the right side.
+fn gives_unmatched_left(join: JoinType) -> bool {
+    !matches!(
+        join,
+        JoinType::Inner
+            | JoinType::Right
+            | JoinType::RightSemi
+            | JoinType::RightAnti
+            | JoinType::RightMark
+    )
+}
+
+/// A piece whose rows can be stored: where only their number counts, they get a column.
+fn countable(mut piece: Piece) -> Result<(Piece, Counted), Stop> {
+    if !piece.plan.schema().fields().is_empty() {
+        return Ok((piece, Counted(false)));
+    }
+    let one: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(ScalarValue::Boolean(Some(true))));
+    piece.plan = Arc::new(ProjectionExec::try_new(vec![(one, "row".to_owned())], piece.plan)?);
+    Ok((piece, Counted(true)))
+}
+
+/// Whether rows were given a column only to be counted.
+struct Counted(bool);
+
+impl Counted {
+    /// The plan without that column.
+    fn restore(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, Stop> {
+        if !self.0 {
+            return Ok(plan);
+        }
+        let none: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::new();
+        Ok(Arc::new(ProjectionExec::try_new(none, plan)?))
+    }
+}
