@@ -71,7 +71,7 @@ fn one(slice: Slice<Pair>, verb: Verb) -> Result<Slice<Pair>> {
             "select a._0, a._1 from self a join (select _0, max(_1) m from self group by _0) b \
              on a._0 = b._0 and a._1 < b.m",
         )?,
-        Verb::UnionSql => slice.sql("select _1 % 5, _0 from self union all table self")?,
+        Verb::UnionSql => slice.sql("select _1 % 5, _0 from self union all select * from self")?,
     })
 }
 

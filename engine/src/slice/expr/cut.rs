@@ -73,7 +73,7 @@ pub(super) fn cut(
 ) -> Result<Op, Stop> {
     let mut cut = Cut { call, slots: 0 };
     let piece = cut.lower(plan)?;
-    Ok(piece.into_op(schema, Some(check)))
+    Ok(piece.into_op(schema, call, Some(check)))
 }
 
 /// The same for a plan of one partition: all rows go to one shard.
@@ -101,7 +101,7 @@ pub(super) fn gathered(
         true => cut.in_place(&plan.data),
         false => Piece { plan: plan.data, inputs, lies: Lies::Whole },
     };
-    Ok(piece.into_op(schema, Some(check)))
+    Ok(piece.into_op(schema, call, Some(check)))
 }
 
 /// How rows lie across shards.
@@ -140,9 +140,9 @@ impl Piece {
     }
 
     /// The piece as what a node does.
-    fn into_op(self, schema: &SchemaRef, check: Option<Check>) -> Op {
+    fn into_op(self, schema: &SchemaRef, call: Call, check: Option<Check>) -> Op {
         let (slots, mut inputs): (Vec<usize>, Vec<Input>) = self.inputs.into_iter().unzip();
-        let work = Fragment { plan: self.plan, slots, schema: Arc::clone(schema), check };
+        let work = Fragment { plan: self.plan, slots, schema: Arc::clone(schema), check, call };
         if let [Input::Shard(_)] = inputs.as_slice()
             && let Some(Input::Shard(input)) = inputs.pop()
         {
@@ -250,7 +250,7 @@ impl Cut {
         {
             return Arc::clone(node);
         }
-        self.node(schema, piece.into_op(schema, None))
+        self.node(schema, piece.into_op(schema, self.call, None))
     }
 
     /// The rows of a piece on their way to other shards.
@@ -260,7 +260,7 @@ impl Cut {
             let as_it_is = piece.is_bare() && node.schema == schema;
             let (slots, input) = (vec![*slot], Arc::clone(node));
             let (plan, of) = (piece.plan, Arc::clone(&schema));
-            let before = Fragment { plan, slots, schema: of, check: None };
+            let before = Fragment { plan, slots, schema: of, check: None, call: self.call };
             let before = (!as_it_is).then(|| Arc::new(before) as _);
             return Input::Moved(Exchange { input, before, schema, split });
         }

@@ -4,9 +4,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -21,10 +23,11 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 
-use crate::error::Result;
+use super::Call;
+use crate::error::{Error, Result};
 use crate::slice::keys::{canonical, ids_of};
 use crate::slice::node::{Narrow, Partition, Resolving, Source, SplitCx, TaskCx, Wide};
-use crate::slice::streams;
+use crate::slice::{UserCode, streams};
 
 /// Looks at each batch of a slice's rows before somebody takes them for rows of a type.
 pub(super) type Check = Arc<dyn Fn(&RecordBatch, &TaskCx) -> PlanResult<()> + Send + Sync>;
@@ -37,6 +40,8 @@ pub(super) struct Fragment {
     /// Of the rows that come out; `plan` may say less of them.
     pub(super) schema: SchemaRef,
     pub(super) check: Option<Check>,
+    /// The verb that it is a part of.
+    pub(super) call: Call,
 }
 
 impl Fragment {
@@ -47,18 +52,20 @@ impl Fragment {
     ) -> PlanResult<SendableRecordBatchStream> {
         let mut inputs: Vec<Option<SendableRecordBatchStream>> =
             inputs.into_iter().map(Some).collect();
+        let failed = Arc::new(AtomicBool::new(false));
         let filled = Arc::clone(&self.plan).transform_up(|node| {
             let Some(slot) = node.downcast_ref::<Slot>() else { return Ok(Transformed::no(node)) };
             let at = self.slots.iter().position(|id| *id == slot.id);
             let input = at.and_then(|at| inputs.get_mut(at)).and_then(Option::take);
             let input = input.ok_or_else(|| internal_datafusion_err!("a slot without rows"))?;
-            let rows = shaped(input, &slot.schema());
+            let rows = shaped(noting_errors(input, &failed), &slot.schema());
             Ok(Transformed::yes(streams::feed_as(rows, slot.known())))
         })?;
         // Operators are made for one execution: what the template shares with its copies, such as the
         // table of a join, goes.
         let plan = reset_plan_states(filled.data)?;
         let rows = whole(plan).execute(0, Arc::clone(&cx.context))?;
+        let rows = self.naming_the_verb(rows, failed, cx);
         let Some(check) = self.check.clone() else { return Ok(shaped(rows, &self.schema)) };
         let (of, made) = (cx.clone(), Arc::clone(&self.schema));
         Ok(streams::each(rows, &self.schema, move |batch| {
@@ -66,6 +73,35 @@ impl Fragment {
             reshaped(&batch, &made)
         }))
     }
+}
+
+impl Fragment {
+    /// The rows; an error that is not one of an input says which verb failed, as that of a closure.
+    fn naming_the_verb(
+        &self,
+        rows: SendableRecordBatchStream,
+        failed: Arc<AtomicBool>,
+        cx: &TaskCx,
+    ) -> SendableRecordBatchStream {
+        let Call { verb, place } = self.call;
+        let code = UserCode { verb, place, shard: cx.shard };
+        let schema = rows.schema();
+        let rows = rows.map_err(move |error| match Error::of(&error, "") {
+            Error::Query { message, .. } if !failed.load(Ordering::Relaxed) => code.failed(message),
+            _ => error,
+        });
+        streams::with_schema(schema, rows)
+    }
+}
+
+/// The rows; sets `failed` when there is an error among them.
+fn noting_errors(
+    rows: SendableRecordBatchStream,
+    failed: &Arc<AtomicBool>,
+) -> SendableRecordBatchStream {
+    let (schema, failed) = (rows.schema(), Arc::clone(failed));
+    let noted = rows.inspect_err(move |_| failed.store(true, Ordering::Relaxed));
+    streams::with_schema(schema, noted)
 }
 
 /// The rows, said to be of `schema`.
@@ -227,7 +263,16 @@ impl Source for Values {
 
     fn open(&self, _: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
         let plan = whole(reset_plan_states(Arc::clone(&self.plan))?);
-        Ok(shaped(plan.execute(0, Arc::clone(&cx.context))?, &self.schema))
+        let rows = plan.execute(0, Arc::clone(&cx.context))?;
+        let schema = Arc::clone(&self.schema);
+        Ok(streams::each(rows, &self.schema, move |batch| {
+            // The row that stands for no input has nulls of no type.
+            let typed = batch.columns().iter().zip(schema.fields());
+            let typed = typed.map(|(column, field)| cast(column, field.data_type()));
+            let columns = typed.collect::<std::result::Result<Vec<_>, _>>()?;
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?)
+        }))
     }
 
     fn describe(&self) -> Option<String> {
