@@ -181,7 +181,8 @@ impl<T: Row> Slice<T> {
         };
         let inputs = vec![stored.moved(Split::Keep), sampled];
         let op = Op::Wide { inputs, shards: Shards::Most, work: Arc::new(work) };
-        let placed = Node { verb, place, schema: Arc::clone(&schema), op, select: None };
+        let placed =
+            Node { verb, place, schema: Arc::clone(&schema), op, select: None, relation: None };
         let split = Split::By(Arc::new(ByPosition));
         Exchange { input: Arc::new(placed), before: None, schema, split }
     }

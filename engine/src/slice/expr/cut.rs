@@ -10,43 +10,33 @@
 //! ```
 //!
 //! Each operator's needs are compared with how its inputs lie across shards. An operator of which that
-//! is not known is [`Stop::Unproven`]: then all rows go to one shard, which runs the plan of one
+//! is not known is [`Stop::Unproven`] ([`proof`]): then all rows go to one shard, which runs the plan of one
 //! partition ([`gathered`]). A wrong row never.
 
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{JoinType, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr};
-use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
-use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::joins::{
-    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode, SortMergeJoinExec,
-};
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_plan::sorts::partial_sort::PartialSortExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::unnest::UnnestExec;
-use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::work_table::WorkTableExec;
-use datafusion::physical_plan::{
-    Distribution, ExecutionPlan, ExecutionPlanProperties, Partitioning,
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 
 use super::Call;
 use super::fragment::{ByExprs, Check, Fragment, Slot, Values};
 use super::leaf::SliceScan;
+use super::proof::{self, Lies, collecting_join};
 use crate::slice::node::{Exchange, Node, Op, Shards, Split};
 
 /// Why a plan was not cut.
@@ -102,17 +92,6 @@ pub(super) fn gathered(
         false => Piece { plan: plan.data, inputs, lies: Lies::Whole },
     };
     Ok(piece.into_op(schema, call, Some(check)))
-}
-
-/// How rows lie across shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lies {
-    /// All in the only one.
-    Whole,
-    /// As the plan's hash partitioning says.
-    Keyed,
-    /// Each in one of them.
-    Split,
 }
 
 /// Operators without an exchange between them.
@@ -195,7 +174,8 @@ impl Cut {
         if let Some(safe) = collecting_join(plan) {
             self.collect(&mut pieces, safe)?;
         }
-        let lies = lies(plan, &pieces)?;
+        let inputs: Vec<Lies> = pieces.iter().map(|piece| piece.lies).collect();
+        let lies = proof::lies(plan, &inputs)?;
         let (plans, inputs): (Vec<_>, Vec<_>) =
             pieces.into_iter().map(|piece| (piece.plan, piece.inputs)).unzip();
         let plan = replace_children_if_necessary(Arc::clone(plan), plans)?;
@@ -380,98 +360,6 @@ fn has_one_shard(node: &Arc<Node>) -> bool {
         Op::Narrow { input, .. } => has_one_shard(input),
         Op::Source(_) | Op::Union(_) => false,
     }
-}
-
-/// Whether the rows of an operator's inputs lie as it needs them, and how its own lie.
-fn lies(plan: &Arc<dyn ExecutionPlan>, pieces: &[Piece]) -> Result<Lies, Stop> {
-    let unproven = |why: &str| Err(Stop::Unproven(format!("{} {why}", plan.name())));
-    if pieces.iter().all(|piece| piece.lies == Lies::Whole) {
-        return Ok(Lies::Whole);
-    }
-    if collecting_join(plan).is_some() {
-        // The left side is whole in each shard.
-        let right = pieces.last().map_or(Lies::Split, |right| right.lies);
-        let keyed = right == Lies::Keyed && is_hashed(plan.as_ref());
-        return Ok(if keyed { Lies::Keyed } else { Lies::Split });
-    }
-    if !is_known(plan.as_ref()) {
-        return unproven("is not known to be right for each shard by itself");
-    }
-    let side_by_side = pieces.len() > 1;
-    let requirements = plan.input_distribution_requirements();
-    let children = plan.children();
-    for (n, (piece, child)) in pieces.iter().zip(&children).enumerate() {
-        let required = requirements.child_distribution(n);
-        let required = required.unwrap_or(&Distribution::UnspecifiedDistribution);
-        let met = match required {
-            Distribution::UnspecifiedDistribution => !side_by_side,
-            Distribution::SinglePartition => piece.lies == Lies::Whole,
-            _ => {
-                piece.lies == Lies::Keyed
-                    && is_hashed(child.as_ref())
-                    && child
-                        .output_partitioning()
-                        .satisfaction(required, child.equivalence_properties(), !side_by_side)
-                        .is_satisfied()
-            }
-        };
-        if !met {
-            return unproven("needs rows together that may be apart");
-        }
-    }
-    let beside: Vec<&dyn ExecutionPlan> = children.into_iter().map(AsRef::as_ref).collect();
-    if !requirements.unsatisfied_co_partitioned_children(plan.name(), &beside)?.is_empty() {
-        return unproven("joins rows that are split in different ways");
-    }
-    let keyed = pieces.iter().all(|piece| piece.lies == Lies::Keyed) && is_hashed(plan.as_ref());
-    Ok(if keyed { Lies::Keyed } else { Lies::Split })
-}
-
-fn is_hashed(plan: &dyn ExecutionPlan) -> bool {
-    matches!(plan.output_partitioning(), Partitioning::Hash(..))
-}
-
-/// Operators that work on each partition by itself, and whose needs are all in what they require.
-fn is_known(plan: &dyn ExecutionPlan) -> bool {
-    let partitioned = |join: &HashJoinExec| *join.partition_mode() == PartitionMode::Partitioned;
-    plan.is::<FilterExec>()
-        || plan.is::<ProjectionExec>()
-        || plan.is::<AggregateExec>()
-        || plan.is::<SortExec>()
-        || plan.is::<PartialSortExec>()
-        || plan.is::<LocalLimitExec>()
-        || plan.is::<GlobalLimitExec>()
-        || plan.is::<UnnestExec>()
-        || plan.is::<WindowAggExec>()
-        || plan.is::<BoundedWindowAggExec>()
-        || plan.is::<CooperativeExec>()
-        || plan.is::<SortMergeJoinExec>()
-        || plan.downcast_ref::<HashJoinExec>().is_some_and(partitioned)
-}
-
-/// If it is a join that holds all rows of its left side: whether each shard can do it with its own
-/// rows of the right side.
-fn collecting_join(plan: &Arc<dyn ExecutionPlan>) -> Option<bool> {
-    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        let collects = *join.partition_mode() == PartitionMode::CollectLeft;
-        return collects.then(|| !join.null_aware && !gives_unmatched_left(*join.join_type()));
-    }
-    if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
-        return Some(!gives_unmatched_left(*join.join_type()));
-    }
-    plan.is::<CrossJoinExec>().then_some(true)
-}
-
-/// Whether what becomes of a row of the left side depends on all rows of the right side.
-fn gives_unmatched_left(join: JoinType) -> bool {
-    !matches!(
-        join,
-        JoinType::Inner
-            | JoinType::Right
-            | JoinType::RightSemi
-            | JoinType::RightAnti
-            | JoinType::RightMark
-    )
 }
 
 /// A piece whose rows can be stored: where only their number counts, they get a column.

@@ -9,7 +9,8 @@
 //! verbs, sql    expressions, text ─► logical plan, its columns those of the row   [shape]
 //! planner       optimised, lowered to a physical plan for several partitions
 //!                 leaves: slices; scans of files take filters and columns         [leaf]
-//! cut           exchanges become exchanges of slices, what is between them the work of nodes
+//! cut           exchanges become exchanges of slices, what is between them the work of nodes,
+//!                 where each shard may do it by itself                            [proof]
 //! fragment      on a task: the operators, fed with the rows of its shard
 //! ```
 
@@ -17,6 +18,7 @@ mod cut;
 mod fragment;
 mod leaf;
 mod planner;
+mod proof;
 mod shape;
 mod sql;
 mod verbs;
