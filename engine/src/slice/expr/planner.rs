@@ -96,7 +96,7 @@ pub(super) fn planned(
             .execute_and_check(logical, state.config_options(), |_, _| {})
             .map_err(failed)?;
         let logical = shape::shaped(analyzed, schema, call)?;
-        let plan = physical(&logical, state).map_err(failed)?;
+        let plan = physical(&logical, &state).map_err(failed)?;
         let (plan, op) = match cut(&plan, call, schema, Arc::clone(&check)) {
             Ok(op) => (plan, op),
             Err(Stop::Failed(error)) => return Err(failed(error)),
@@ -104,7 +104,7 @@ pub(super) fn planned(
                 tracing::debug!(%call, why, "all rows go to one shard");
                 let mut state = self::state();
                 state.config_mut().options_mut().execution.target_partitions = 1;
-                let plan = physical(&logical, state).map_err(failed)?;
+                let plan = physical(&logical, &state).map_err(failed)?;
                 let op = gathered(&plan, call, schema, check).map_err(failed)?;
                 (plan, op)
             }
@@ -115,12 +115,12 @@ pub(super) fn planned(
 
 fn physical(
     logical: &LogicalPlan,
-    state: SessionState,
+    state: &SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
     let optimized = state.optimize(logical)?;
     // Slices are tables that answer at once: nothing here waits.
     let planner = DefaultPhysicalPlanner::default();
-    futures::executor::block_on(planner.create_physical_plan(&optimized, &state))
+    futures::executor::block_on(planner.create_physical_plan(&optimized, state))
 }
 
 /// The text of a plan; of a long one its beginning, and a checksum of all.

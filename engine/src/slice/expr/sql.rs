@@ -63,7 +63,7 @@ impl<T: Row> Slice<T> {
     #[track_caller]
     pub fn sql<U: Row>(self, query: &str) -> Result<Slice<U>> {
         let call = Call { verb: "sql", place: Location::caller() };
-        of_query(call, query, vec![(SELF.to_owned(), self.table())])
+        of_query(call, query, &[(SELF.to_owned(), self.table())])
     }
 
     /// The rows of a query over any number of slices, each with the name that it has in the query.
@@ -96,7 +96,7 @@ impl<T: Row> Slice<T> {
     ) -> Result<Self> {
         let call = Call { verb: "query", place: Location::caller() };
         let tables = tables.into_iter().map(|(name, table)| (name.into(), table));
-        of_query(call, query, tables.collect())
+        of_query(call, query, &tables.collect::<Vec<_>>())
     }
 
     /// This slice as a table for [`query`](Self::query).
@@ -105,8 +105,8 @@ impl<T: Row> Slice<T> {
     }
 }
 
-fn of_query<T: Row>(call: Call, text: &str, tables: Vec<(String, Table)>) -> Result<Slice<T>> {
-    let plan = with_large_stack(|| parsed(call, text, &tables))??;
+fn of_query<T: Row>(call: Call, text: &str, tables: &[(String, Table)]) -> Result<Slice<T>> {
+    let plan = with_large_stack(|| parsed(call, text, tables))??;
     Slice::planned(call, plan)
 }
 

@@ -8,7 +8,7 @@ use datafusion::common::{Column, Result as PlanResult};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, SortExpr};
 
 use super::Call;
 use super::leaf::Leaf;
@@ -170,7 +170,7 @@ impl<T: Row> Slice<T> {
     ) -> Result<Slice<U>> {
         let group: Vec<Expr> = group.into_iter().collect();
         let aggregates: Vec<Expr> = aggregates.into_iter().collect();
-        self.by_expr("aggregate", Location::caller(), |rows| rows.aggregate(group, aggregates))
+        self.by_expr("aggregate", Location::caller(), |rows| aggregated(rows, group, aggregates))
     }
 
     /// All rows in order of expressions; `col("x").sort(ascending, nulls_first)` makes one.
@@ -225,6 +225,21 @@ impl<T: Row> Slice<T> {
         let Planned { logical, op, text } = planned;
         Ok(Self::with_relation(verb, place, op, logical, &text))
     }
+}
+
+/// The expressions of `group` and the aggregates, and nothing else: `DataFrame::aggregate` adds columns that
+/// depend on those of `group`.
+fn aggregated(
+    rows: DataFrame,
+    group: Vec<Expr>,
+    aggregates: Vec<Expr>,
+) -> Result<DataFrame, DataFusionError> {
+    let (state, plan) = rows.into_parts();
+    let plan = LogicalPlanBuilder::from(plan).aggregate(group, aggregates)?.build()?;
+    let columns = plan.schema().columns().into_iter();
+    let wanted = columns.filter(|column| column.name() != Aggregate::INTERNAL_GROUPING_ID);
+    let wanted: Vec<Expr> = wanted.map(Expr::Column).collect();
+    DataFrame::new(state, plan).select(wanted)
 }
 
 /// The plan whose rows a slice is of.

@@ -65,10 +65,10 @@ impl<T: Row> Slice<T> {
     #[track_caller]
     pub fn read_sql(query: impl Into<String>) -> Self {
         let call = Call { verb: "read_sql", place: Location::caller() };
-        Self::of_statement(call, query.into())
+        Self::of_statement(call, &query.into())
     }
 
-    fn of_statement(call: Call, text: String) -> Self {
+    fn of_statement(call: Call, text: &str) -> Self {
         let text = text.trim_end().trim_end_matches(';').to_owned();
         let statement = Statement { call, text, schema: typed::schema::<T>() };
         Self::new(call.verb, call.place, Op::Source(Arc::new(statement)))
@@ -92,7 +92,7 @@ impl Query {
     #[track_caller]
     pub fn typed<T: Row>(&self) -> Slice<T> {
         let call = Call { verb: "typed", place: Location::caller() };
-        Slice::of_statement(call, self.text.to_string())
+        Slice::of_statement(call, &self.text)
     }
 }
 
