@@ -11,7 +11,6 @@
 
 mod machines;
 
-use bigslice::prelude::*;
 use clap::Parser;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};

@@ -101,6 +101,21 @@ where
     }
 }
 
+/// Runs `work`, which waits for nothing, on a thread with that stack, and waits for it.
+pub(crate) fn with_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("bigslice-plan".to_owned())
+            .stack_size(PLANNING_STACK_BYTES)
+            .spawn_scoped(scope, || std::panic::catch_unwind(AssertUnwindSafe(work)));
+        let thread = thread.map_err(|e| Error::internal(format!("a thread to plan on: {e}")))?;
+        match thread.join() {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(panic)) | Err(panic) => Err(Error::internal(panic_text(panic.as_ref()))),
+        }
+    })
+}
+
 /// Polls `work` to its end; a panic in it is the `Err`, with the panic's own words.
 pub(crate) async fn catching_panics<T>(work: impl Future<Output = T>) -> Result<T, String> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| panic_text(panic.as_ref()))

@@ -172,7 +172,10 @@ impl Error {
 
     /// The same error, and where it happened.
     pub(crate) fn within(mut self, place: &str) -> Self {
-        if let Self::Query { message, .. } | Self::Source { message, .. } = &mut self {
+        if let Self::Query { message, .. }
+        | Self::Source { message, .. }
+        | Self::Statement { message, .. } = &mut self
+        {
             *message = format!("{place}: {message}");
         }
         self

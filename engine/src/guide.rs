@@ -10,6 +10,9 @@ mod rows {}
 #[doc = include_str!("../../docs/verbs.md")]
 mod verbs {}
 
+#[doc = include_str!("../../docs/expressions.md")]
+mod expressions {}
+
 #[doc = include_str!("../../docs/sinks.md")]
 mod sinks {}
 

@@ -88,6 +88,7 @@ mod cpu;
 mod cut;
 mod error;
 mod explain;
+pub mod expr;
 mod func;
 #[cfg(doctest)]
 mod guide;
@@ -133,8 +134,8 @@ pub use script::Statement;
 pub use session::{MachineInfo, QUERIES_RUNNING_MAX, Session, TableInfo};
 pub use sink::{Compression, Existing, WriteOptions, WrittenFile};
 pub use slice::{
-    Batch, BatchWriter, Emitter, LinesOptions, Paths, Prefix, Rows, Sink, Slice, Stopped, TarEntry,
-    TarEntryView,
+    Batch, BatchWriter, Emitter, LinesOptions, Paths, Prefix, Rows, Sink, Slice, Stopped, Table,
+    TarEntry, TarEntryView,
 };
 pub use worker::worker_main;
 

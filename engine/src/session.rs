@@ -13,6 +13,7 @@ use bigslice_cluster::Fleet;
 use bigslice_flight::Channels;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
+use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::SessionState;
@@ -147,6 +148,38 @@ impl Session {
     /// # Errors
     /// When the func, a closure or a source fails, or a task was lost too often.
     pub async fn run<R: Runnable>(&self, work: R) -> Result<Run<R::Row>> {
+        // What it reads is held until it has been read: from then on it knows how to compute it again.
+        let (job, _sources) = self.job(work).await?;
+        let _place = self.inner.queries.acquire().await.map_err(|_| Error::Closed)?;
+        job.ensure().await?;
+        Ok(Run::new(job))
+    }
+
+    /// A slice as a table of DataFusion. Nothing runs before the frame is read: then the slice is computed,
+    /// once, however often the frame is read while it or a clone of it is there.
+    ///
+    /// See [`Run::to_dataframe`] for what runs where.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::expr::{col, lit};
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let frame = session.to_dataframe(Slice::const_(2, 0..10i64).map(|x| x * x)).await?;
+    /// assert_eq!(frame.filter(col("value").gt(lit(30)))?.count().await?, 4);
+    /// # Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// When the func fails, or the shards of a source cannot be found.
+    pub async fn to_dataframe<R: Runnable>(&self, work: R) -> Result<DataFrame> {
+        let (job, _sources) = self.job(work).await?;
+        Run::<R::Row>::new(job).to_dataframe()
+    }
+
+    /// What computes a slice, and the results that it reads. Nothing runs yet.
+    async fn job<R: Runnable>(&self, work: R) -> Result<(Arc<Job>, Vec<Arc<Job>>)> {
         if self.inner.queries.is_closed() {
             return Err(Error::Closed);
         }
@@ -170,10 +203,7 @@ impl Session {
             }
             Work::Built(built) => (built, None, Vec::new()),
         };
-        let (job, _sources) = Job::new(&self.inner, Plan::of(built), call).await?;
-        let _place = self.inner.queries.acquire().await.map_err(|_| Error::Closed)?;
-        job.ensure().await?;
-        Ok(Run::new(job))
+        Job::new(&self.inner, Plan::of(built), call).await
     }
 
     /// Calls `function` for each of `items`, on all cores of this computer, or on machines if the session has

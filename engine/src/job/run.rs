@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::func::{Built, Call, Invocation};
 use crate::job::evaluation::{Job, Outcome};
 use crate::job::schedule::LOSSES_MAX;
+use crate::job::table::table;
 use crate::metrics::Metrics;
 use crate::row::Row;
 use crate::slice::{Slice, UserCode};
@@ -244,6 +246,23 @@ impl<T: Row> Run<T> {
             rows += batch.num_rows() as u64;
         }
         Ok(rows)
+    }
+
+    /// The result as a table of DataFusion, for its `DataFrame` methods. Rows are computed, where they are
+    /// not there yet, and read when the frame is. It holds the result.
+    ///
+    /// The frame is computed by the driver, and not again when a machine is lost on the way: see
+    /// [`Session::context`](crate::Session::context).
+    ///
+    /// # Errors
+    /// When the session is gone.
+    ///
+    /// # Panics
+    /// On a machine, within a func: there a run is only a source.
+    pub fn to_dataframe(&self) -> Result<DataFrame> {
+        let job = self.held();
+        let table = table(job, &self.schema())?;
+        job.session()?.context.read_table(table).map_err(|e| Error::of(&e, ""))
     }
 
     /// How many tasks were begun to compute it so far, those that were lost included.

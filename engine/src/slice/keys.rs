@@ -110,9 +110,19 @@ pub(crate) fn shard_ids(
     shards: usize,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    let mut hashes = vec![0; batch.num_rows()];
+    ids_of(&batch.columns()[..keys], batch.num_rows(), shards, ids)
+}
+
+/// The shard of each of `rows` rows with these keys, which are canonical: one of `shards`.
+pub(super) fn ids_of(
+    keys: &[ArrayRef],
+    rows: usize,
+    shards: usize,
+    ids: &mut Vec<u32>,
+) -> Result<()> {
+    let mut hashes = vec![0; rows];
     let state = RandomState::with_seed(SEED);
-    create_hashes(&batch.columns()[..keys], &state, &mut hashes)?;
+    create_hashes(keys, &state, &mut hashes)?;
     let shards = shards as u64;
     // The remainder is below the number of shards, which is far below 2^32.
     ids.extend(hashes.into_iter().map(|hash| u32::try_from(hash % shards).unwrap_or(0)));

@@ -11,15 +11,18 @@
 //! One file per group of verbs; a file has the verb, what its node does on a task, and why:
 //! * [`source`]: where rows come from;
 //! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
+//! * [`expr`]: verbs that the optimizer sees through, SQL among them;
 //! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
 //!   key; [`prefixed`] makes keys of columns;
 //! * [`building`]: what batches they make;
 //! * [`pragma`]: what a slice asks of the tasks that compute it;
 //! * [`write`], [`tee`]: rows go out, to files or to the user's code;
-//! * [`node`]: the tree itself, and the five things that a node can be.
+//! * [`node`]: the tree itself, and the five things that a node can be; [`explain`]: the tree as text.
 
 mod building;
 mod cogroup;
+mod explain;
+mod expr;
 mod join;
 mod keyed;
 mod keys;
@@ -45,8 +48,11 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
+use datafusion::logical_expr::LogicalPlan;
+
 use crate::row::Row;
 
+pub use expr::Table;
 pub(crate) use keys::shard_ids;
 pub use narrow::Emitter;
 pub(crate) use node::{
@@ -97,8 +103,30 @@ impl<T: Row> Slice<T> {
         select: Option<Arc<dyn Select>>,
     ) -> Self {
         crate::func::record(verb, place, std::any::type_name::<T>());
+        Self::of_node(verb, place, op, select, None)
+    }
+
+    /// A node whose rows are those of `plan`, which was planned as `text` says.
+    fn with_relation(
+        verb: &'static str,
+        place: &'static Location<'static>,
+        op: Op,
+        plan: LogicalPlan,
+        text: &str,
+    ) -> Self {
+        crate::func::record(verb, place, &format!("{}:\n{text}", std::any::type_name::<T>()));
+        Self::of_node(verb, place, op, None, Some(Arc::new(plan)))
+    }
+
+    fn of_node(
+        verb: &'static str,
+        place: &'static Location<'static>,
+        op: Op,
+        select: Option<Arc<dyn Select>>,
+        relation: Option<Arc<LogicalPlan>>,
+    ) -> Self {
         let schema = typed::schema::<T>();
-        let node = Node { verb, place, schema, op, select, pragma: None };
+        let node = Node { verb, place, schema, op, select, relation, pragma: None };
         Self { node: Arc::new(node), row: PhantomData }
     }
 

@@ -18,6 +18,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result as PlanResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::error::Result;
 use crate::session::Inner;
@@ -38,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) select: Option<Arc<dyn Select>>,
     /// What it asks of the tasks that compute it.
     pub(crate) pragma: Option<Pragma>,
+    /// Set if its rows are those of a plan: what a verb with expressions goes on from.
+    pub(crate) relation: Option<Arc<LogicalPlan>>,
 }
 
 /// What a node does.
@@ -54,6 +57,8 @@ pub(crate) enum Op {
 pub(crate) enum Shards {
     /// As many as that input which has most.
     Most,
+    /// As many as the input with this number.
+    As(usize),
     /// This many.
     Exactly(usize),
 }
@@ -85,6 +90,11 @@ pub(crate) enum Split {
 pub(crate) trait Partition: Send + Sync {
     /// Appends one number for each row to `ids`.
     fn partition(&self, batch: &RecordBatch, cx: &SplitCx, ids: &mut Vec<u32>) -> PlanResult<()>;
+
+    /// By what, if more can be said of it than that it is a function.
+    fn describe(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a partition function is told.
@@ -126,6 +136,22 @@ pub(crate) trait Source: Send + Sync {
     fn run(&self) -> Option<crate::job::RunId> {
         None
     }
+
+    /// Whether the source can leave out by itself exactly the rows for which this is not true.
+    fn takes(&self, _filter: &Expr) -> bool {
+        false
+    }
+
+    /// The same source with these columns only, by their numbers, without the rows for which one
+    /// of `filters`, which it takes, is not true; none if it cannot save anything by that.
+    fn pruned(&self, _columns: &[usize], _filters: &[Expr]) -> Option<Arc<dyn Source>> {
+        None
+    }
+
+    /// What is read, if more can be said of it than its verb says.
+    fn describe(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Chooses among the rows of a batch.
@@ -142,6 +168,11 @@ pub(crate) trait Narrow: Send + Sync {
         input: SendableRecordBatchStream,
         cx: &TaskCx,
     ) -> PlanResult<SendableRecordBatchStream>;
+
+    /// The operators that do it, a line for each, if it is done by operators.
+    fn describe(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Puts the rows of several exchanges together.
@@ -152,6 +183,11 @@ pub(crate) trait Wide: Send + Sync {
         inputs: Vec<SendableRecordBatchStream>,
         cx: &TaskCx,
     ) -> PlanResult<SendableRecordBatchStream>;
+
+    /// The operators that do it, a line for each, if it is done by operators.
+    fn describe(&self) -> Option<String> {
+        None
+    }
 }
 
 impl<F> Narrow for F

@@ -181,8 +181,15 @@ impl<T: Row> Slice<T> {
         };
         let inputs = vec![stored.moved(Split::Keep), sampled];
         let op = Op::Wide { inputs, shards: Shards::Most, work: Arc::new(work) };
-        let (schema_of, select, pragma) = (Arc::clone(&schema), None, None);
-        let placed = Node { verb, place, schema: schema_of, op, select, pragma };
+        let placed = Node {
+            verb,
+            place,
+            schema: Arc::clone(&schema),
+            op,
+            select: None,
+            relation: None,
+            pragma: None,
+        };
         let split = Split::By(Arc::new(ByPosition));
         Exchange { input: Arc::new(placed), before: None, schema, split }
     }

@@ -66,9 +66,18 @@ pub(super) fn each_in_parts<O: Send + 'static>(
 /// A plan of one partition that gives the rows of `stream`, once: for an operator to stand on. Some poll
 /// their input on threads of their own.
 pub(crate) fn feed(stream: SendableRecordBatchStream) -> Arc<dyn ExecutionPlan> {
+    let known = EquivalenceProperties::new(stream.schema());
+    feed_as(stream, known)
+}
+
+/// [`feed`], of rows of which this is known.
+pub(super) fn feed_as(
+    stream: SendableRecordBatchStream,
+    known: EquivalenceProperties,
+) -> Arc<dyn ExecutionPlan> {
     let stream = with_schema(stream.schema(), metrics::carried_stream(stream));
     let properties = PlanProperties::new(
-        EquivalenceProperties::new(stream.schema()),
+        known,
         Partitioning::UnknownPartitioning(1),
         EmissionType::Incremental,
         Boundedness::Bounded,

@@ -205,6 +205,9 @@ impl Plan {
             Op::Narrow { input, .. } | Op::Sink { input, .. } => self.shards(input, source_shards),
             Op::Union(inputs) => inputs.iter().map(|i| self.shards(i, source_shards)).sum(),
             Op::Wide { shards: Shards::Exactly(n), .. } => *n,
+            Op::Wide { inputs, shards: Shards::As(n), .. } => {
+                inputs.get(*n).map_or(0, |e| self.shards(&e.input, source_shards))
+            }
             Op::Wide { inputs, .. } => {
                 let of_input = inputs.iter().map(|e| self.shards(&e.input, source_shards));
                 of_input.max().unwrap_or(0)

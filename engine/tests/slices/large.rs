@@ -83,7 +83,7 @@ struct Sample {
 
 #[bigslice::func]
 fn samples(rows: u64) -> Slice<Sample> {
-    let names = |n: u64| (n % 2 == 0).then(|| (0..56).map(|_| "x".repeat(1000)).collect());
+    let names = |n: u64| n.is_multiple_of(2).then(|| (0..56).map(|_| "x".repeat(1000)).collect());
     let samples = Slice::const_(1, 0..rows).map(move |id| Sample {
         id,
         counts: [id; 1024],
@@ -101,7 +101,7 @@ async fn large_rows_of_many_columns(world: &World) {
     assert_eq!(found.len(), 200);
     for (n, sample) in (0..200).zip(found) {
         assert_eq!((sample.id, sample.counts), (n, [n; 1024]));
-        assert_eq!(sample.names.map(|names| names.len()), (n % 2 == 0).then_some(56));
+        assert_eq!(sample.names.map(|names| names.len()), n.is_multiple_of(2).then_some(56));
     }
 }
 

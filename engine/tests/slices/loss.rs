@@ -247,6 +247,7 @@ fn next(before: Run<(u64, u64)>) -> Slice<(u64, u64)> {
 
 async fn a_chain_is_computed_again_from_its_beginning() {
     let (session, folder) = session(2).await;
+    go(&folder);
     let mut run = session.run(slow(seen(&folder))).await.unwrap();
     for _ in 0..20 {
         run = session.run(next(run)).await.unwrap();
@@ -278,6 +279,7 @@ fn slow_next(before: Run<(u64, u64)>, folder: String) -> Slice<(u64, u64)> {
 
 async fn a_result_is_lost_while_another_run_reads_it() {
     let (session, folder) = session(3).await;
+    go(&folder);
     let first = session.run(slow(seen(&folder))).await.unwrap();
     // Of what it was made from nothing is held.
     let before = session.run(next(first)).await.unwrap();
@@ -317,7 +319,7 @@ async fn a_loss_after_a_chain_that_is_too_long_is_an_error() {
     drop(held);
     remove_shards(folder.path());
     let error = run.collect().await.unwrap_err();
-    assert!(error.to_string().contains("made from run 498, of which too long a chain"), "{error}");
+    assert!(error.to_string().contains(", of which too long a chain"), "{error}");
     assert!(error.hint().unwrap().contains("hold the `Run`"), "{error:?}");
     session.shutdown().await;
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
 mod errors;
+mod expr;
 mod files;
 mod functions;
 mod keyed;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         sources::CASES,
         sources_lines::CASES,
         sources_tar::CASES,
+        expr::CASES,
     ]
     .concat();
     let everywhere: Vec<Trial> = SYSTEMS

@@ -53,7 +53,7 @@ async fn sorting_copes_with_few_rows_and_with_one_key(world: &World) {
 type Mixed = (Option<String>, i32, f32, Vec<u8>);
 
 fn mixed(n: u64) -> Mixed {
-    let text = (n % 5 != 0).then(|| format!("{}", n % 3));
+    let text = (!n.is_multiple_of(5)).then(|| format!("{}", n % 3));
     let float = [f32::NAN, -0.0, 0.0, 1.0, f32::NEG_INFINITY][n as usize % 5];
     (text, (n as i32 * 31) % 4 - 2, float, vec![n as u8 % 4; n as usize % 3])
 }

@@ -1,5 +1,6 @@
 //! Pipelines of random verbs over random rows give the rows that plain iterators give.
 
+use bigslice::expr::{col, lit, max};
 use bigslice::prelude::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -11,7 +12,7 @@ use crate::world::World;
 cases![random_pipelines_are_like_iterators];
 
 /// How many pipelines.
-const PIPELINES: u32 = 24;
+const PIPELINES: u32 = 32;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Verb {
@@ -27,13 +28,23 @@ enum Verb {
     SumOfGroups,
     Materialize,
     SelfJoinOfSums,
+    FilterExpr(i64),
+    SelectExpr(i64),
+    AggregateExpr,
+    SortExpr,
+    JoinSql,
+    UnionSql,
 }
 
 type Pair = (i64, i64);
 
 #[bigslice::func]
-fn pipeline(shards: usize, rows: Vec<Pair>, verbs: Vec<Verb>) -> Slice<Pair> {
-    verbs.into_iter().fold(Slice::const_(shards, rows), |slice, verb| match verb {
+fn pipeline(shards: usize, rows: Vec<Pair>, verbs: Vec<Verb>) -> Result<Slice<Pair>> {
+    verbs.into_iter().try_fold(Slice::const_(shards, rows), one)
+}
+
+fn one(slice: Slice<Pair>, verb: Verb) -> Result<Slice<Pair>> {
+    Ok(match verb {
         Verb::Map(by) => slice.map(move |(k, v)| (k.wrapping_mul(by) % 17, v.wrapping_add(by))),
         Verb::Filter(by) => slice.filter(move |(k, v)| (k.wrapping_add(v)) % by != 0),
         Verb::Repeat(most) => slice
@@ -52,7 +63,25 @@ fn pipeline(shards: usize, rows: Vec<Pair>, verbs: Vec<Verb>) -> Slice<Pair> {
             let sums = slice.clone().reduce(i64::wrapping_add);
             slice.join(sums).map(|(k, (a, b))| (k, a.wrapping_sub(b)))
         }
+        Verb::FilterExpr(by) => slice.filter_expr((col("_1") % lit(by)).not_eq(lit(0i64)))?,
+        Verb::SelectExpr(by) => slice.select([col("_0") % lit(by), col("_1") % lit(1000i64)])?,
+        Verb::AggregateExpr => slice.aggregate([col("_0")], [max(col("_1"))])?,
+        Verb::SortExpr => slice.sort_by_expr([col("_1").sort(false, true)])?,
+        Verb::JoinSql => slice.sql(
+            "select a._0, a._1 from self a join (select _0, max(_1) m from self group by _0) b \
+             on a._0 = b._0 and a._1 < b.m",
+        )?,
+        Verb::UnionSql => slice.sql("select _1 % 5, _0 from self union all select * from self")?,
     })
+}
+
+fn greatest(rows: &[Pair]) -> std::collections::BTreeMap<i64, i64> {
+    let mut greatest = std::collections::BTreeMap::new();
+    for (k, v) in rows {
+        let most = greatest.entry(*k).or_insert(*v);
+        *most = (*most).max(*v);
+    }
+    greatest
 }
 
 fn sums(rows: &[Pair]) -> std::collections::BTreeMap<i64, i64> {
@@ -93,6 +122,18 @@ fn plain(rows: Vec<Pair>, verbs: &[Verb]) -> Vec<Pair> {
                 let sums = sums(&rows);
                 rows.iter().map(|(k, v)| (*k, v.wrapping_sub(sums[k]))).collect()
             }
+            Verb::FilterExpr(by) => rows.into_iter().filter(|(_, v)| v % by != 0).collect(),
+            Verb::SelectExpr(by) => rows.iter().map(|(k, v)| (k % by, v % 1000)).collect(),
+            Verb::AggregateExpr => greatest(&rows).into_iter().collect(),
+            Verb::SortExpr => rows,
+            Verb::JoinSql => {
+                let greatest = greatest(&rows);
+                rows.into_iter().filter(|(k, v)| *v < greatest[k]).collect()
+            }
+            Verb::UnionSql => {
+                let changed: Vec<Pair> = rows.iter().map(|(k, v)| (v % 5, *k)).collect();
+                [changed, rows].concat()
+            }
         };
     }
     rows.sort_unstable();
@@ -113,6 +154,12 @@ fn verb() -> impl Strategy<Value = Verb> {
         Just(Verb::SumOfGroups),
         Just(Verb::Materialize),
         Just(Verb::SelfJoinOfSums),
+        (2i64..9).prop_map(Verb::FilterExpr),
+        (2i64..9).prop_map(Verb::SelectExpr),
+        Just(Verb::AggregateExpr),
+        Just(Verb::SortExpr),
+        Just(Verb::JoinSql),
+        Just(Verb::UnionSql),
     ]
 }
 

@@ -63,7 +63,7 @@ fn nullable_as_found(schema: &SchemaRef, batch: &RecordBatch) -> SchemaRef {
 }
 
 /// Whether `to` holds every value of `from`, so that a cast loses nothing.
-fn holds(to: &DataType, from: &DataType) -> bool {
+pub(in crate::slice) fn holds(to: &DataType, from: &DataType) -> bool {
     use DataType::{
         Binary, BinaryView, Decimal32, Decimal64, Decimal128, Decimal256, Dictionary, Duration,
         FixedSizeBinary, Float16, Float32, Float64, Int8, Int16, Int32, LargeBinary, LargeList,

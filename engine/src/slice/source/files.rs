@@ -7,30 +7,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Result as PlanResult, TableReference, internal_datafusion_err};
+use datafusion::common::{Column, Result as PlanResult, TableReference};
 use datafusion::dataframe::DataFrame;
-use datafusion::datasource::physical_plan::FileScanConfigBuilder;
-use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use datafusion_proto::bytes::{
-    physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
-};
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlanProperties;
 
-use crate::codec::PlanCodec;
 use crate::error::{Error, Result};
 use crate::row::Row;
+use crate::slice::expr::can_travel;
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
-use crate::slice::source::columns::{columns_of, rows};
+use crate::slice::source::columns::columns_of;
+use crate::slice::source::scan;
 use crate::slice::{Slice, typed};
-use crate::source::{SealedScan, file_scan};
-
-/// Bytes of files that one shard has, unless there would be too few shards then: a few seconds of work.
-const SHARD_BYTES: u64 = 128 * 1024 * 1024;
-/// Shards that files are read in, at most.
-const SHARDS_MAX: usize = 4096;
 
 /// Places of files: paths, folders, patterns, addresses.
 pub trait Paths {
@@ -137,14 +126,20 @@ impl<T: Row> Slice<T> {
                 )));
             }
         }
-        let files = Files { paths, schema: typed::schema::<T>() };
+        let row = typed::schema::<T>();
+        let files = Files { paths, schema: Arc::clone(&row), row, filters: Vec::new() };
         Ok(Self::new(verb, place, Op::Source(Arc::new(files))))
     }
 }
 
 struct Files {
     paths: Vec<String>,
+    /// Of the row.
+    row: SchemaRef,
+    /// Of those of its columns that are read.
     schema: SchemaRef,
+    /// What all rows fulfil that are read, in columns of the row.
+    filters: Vec<Expr>,
 }
 
 #[async_trait]
@@ -158,13 +153,30 @@ impl Source for Files {
     }
 
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
-        let Some((partition, plan)) = spec.split_first_chunk::<4>() else {
-            return Err(internal_datafusion_err!("the scan of a shard is malformed"));
-        };
-        let plan = physical_plan_from_bytes_with_extension_codec(plan, &cx.context, &PlanCodec)?;
-        let partition = u32::from_le_bytes(*partition) as usize;
-        let scanned = plan.execute(partition, Arc::clone(&cx.context))?;
-        Ok(rows(scanned, &self.schema))
+        scan::open(spec, &self.schema, cx)
+    }
+
+    fn takes(&self, filter: &Expr) -> bool {
+        can_travel(filter)
+    }
+
+    fn pruned(&self, columns: &[usize], filters: &[Expr]) -> Option<Arc<dyn Source>> {
+        Some(Arc::new(Self {
+            paths: self.paths.clone(),
+            row: Arc::clone(&self.row),
+            schema: Arc::new(self.schema.project(columns).ok()?),
+            filters: [self.filters.as_slice(), filters].concat(),
+        }))
+    }
+
+    fn describe(&self) -> Option<String> {
+        let columns: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let mut text = format!("columns=[{}]", columns.join(", "));
+        if !self.filters.is_empty() {
+            let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
+            text.push_str(&format!(", filters=[{}]", filters.join(", ")));
+        }
+        Some(text)
     }
 }
 
@@ -174,68 +186,21 @@ impl Files {
         let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
         let provider = context.table_provider(TableReference::bare(path)).await.map_err(of)?;
         let table = context.read_table(provider).map_err(of)?;
-        let rows = columns_of(&self.schema, &format!("\"{path}\""), table)?;
-        let mut state = context.state();
-        let options = state.config_mut().options_mut();
-        options.execution.target_partitions = resolving.slots;
-        options.optimizer.enable_round_robin_repartition = false;
-        let plan = plan_of(&rows, &state).await?;
-        let bytes = bytes_of(&plan);
-        let wanted = usize::try_from(bytes / SHARD_BYTES).unwrap_or(SHARDS_MAX).min(SHARDS_MAX);
-        let plan = if wanted > resolving.slots {
-            state.config_mut().options_mut().execution.target_partitions = wanted;
-            plan_of(&rows, &state).await?
-        } else {
-            plan
-        };
+        let rows = self.columns(path, table)?;
+        let plan = scan::sized(&rows, resolving).await?;
         (0..plan.output_partitioning().partition_count())
-            .map(|partition| spec(&plan, partition))
+            .map(|partition| scan::spec(&plan, partition))
             .collect()
     }
-}
 
-/// Plans without machines: what comes out is cut into shards by its partitions.
-pub(super) async fn plan_of(
-    rows: &DataFrame,
-    state: &datafusion::execution::SessionState,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
-    let plan = state.optimize(rows.logical_plan()).map_err(of)?;
-    DefaultPhysicalPlanner::default().create_physical_plan(&plan, state).await.map_err(of)
-}
-
-/// The bytes of the files that a plan scans.
-fn bytes_of(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let own = file_scan(plan).map_or(0, |scan| {
-        let files = scan.file_groups.iter().flat_map(|group| group.iter());
-        files.map(|file| file.object_meta.size).sum()
-    });
-    own + plan.children().into_iter().map(bytes_of).sum::<u64>()
-}
-
-/// What a task gets: one partition of the plan, without the files of the others.
-fn spec(plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<Arc<[u8]>> {
-    let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
-    let alone = Arc::clone(plan).transform_up(|node| {
-        let sealed = node.downcast_ref::<SealedScan>();
-        let Some(scan) = sealed.and_then(SealedScan::scan).or_else(|| file_scan(&node)) else {
-            return Ok(Transformed::no(node));
-        };
-        let mut groups = scan.file_groups.clone();
-        for (n, group) in groups.iter_mut().enumerate() {
-            if n != partition {
-                *group = Vec::new().into();
-            }
+    /// The columns of the row that are wanted, of the rows that are.
+    fn columns(&self, path: &str, table: DataFrame) -> Result<DataFrame> {
+        let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
+        let mut rows = columns_of(&self.row, &format!("\"{path}\""), table)?;
+        for filter in &self.filters {
+            rows = rows.filter(filter.clone()).map_err(of)?;
         }
-        let scan = FileScanConfigBuilder::from(scan.clone()).with_file_groups(groups).build();
-        let node: Arc<dyn ExecutionPlan> = match sealed {
-            Some(sealed) => Arc::new(sealed.with_scan(scan)),
-            None => DataSourceExec::from_data_source(scan),
-        };
-        Ok(Transformed::yes(node))
-    });
-    let plan = alone.map_err(of)?.data;
-    let bytes = physical_plan_to_bytes_with_extension_codec(plan, &PlanCodec).map_err(of)?;
-    let partition = u32::try_from(partition).unwrap_or(u32::MAX);
-    Ok([&partition.to_le_bytes()[..], &bytes].concat().into())
+        let kept = self.schema.fields().iter().map(|f| Expr::Column(Column::from_name(f.name())));
+        rows.select(kept.collect::<Vec<_>>()).map_err(of)
+    }
 }

@@ -11,9 +11,12 @@ mod provider;
 mod push;
 mod reader;
 mod result;
+mod scan;
 mod shares;
+mod statement;
 
 pub use archives::{TarEntry, TarEntryView};
+pub(super) use columns::holds;
 pub use files::Paths;
 pub use lines::LinesOptions;
 pub use push::{Sink, Stopped};

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
 use crate::slice::source::columns::{columns_of, rows};
-use crate::slice::source::files::plan_of;
+use crate::slice::source::scan::plan_of;
 use crate::slice::{Slice, streams, typed};
 
 impl<T: Row> Slice<T> {

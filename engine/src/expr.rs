@@ -1,0 +1,23 @@
+//! What expressions are made of, for [`Slice::filter_expr`](crate::Slice::filter_expr),
+//! [`select`](crate::Slice::select), [`aggregate`](crate::Slice::aggregate) and the like.
+//!
+//! They are DataFusion's, and all of its functions are here by the names that they have in SQL.
+//! [`col`] reads its text as SQL does: a name in capitals needs double quotes within, or [`ident`].
+//!
+//! ```
+//! use bigslice::expr::{col, lit, round, when};
+//!
+//! let rounded = round(vec![col("price") * lit(1.2)]).alias("price");
+//! let kind = when(col("ms").lt(lit(100)), lit("fast")).otherwise(lit("slow"))?;
+//! # drop((rounded, kind)); Ok::<(), bigslice::Error>(())
+//! ```
+
+pub use datafusion::arrow::datatypes::DataType;
+pub use datafusion::functions::expr_fn::*;
+pub use datafusion::functions_aggregate::expr_fn::*;
+pub use datafusion::functions_nested::expr_fn::*;
+pub use datafusion::functions_window::expr_fn::{
+    cume_dist, dense_rank, lag, lead, ntile, percent_rank, rank, row_number,
+};
+pub use datafusion::logical_expr::expr_fn::*;
+pub use datafusion::logical_expr::{Expr, ExprFunctionExt, SortExpr, ident, lit};

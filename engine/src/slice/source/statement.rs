@@ -1,0 +1,151 @@
+//! Rows of a statement of the session: its tables, its files, its settings. The driver plans it, and
+//! tasks get their part of the plan.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::Result as PlanResult;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+
+use crate::cpu::on_large_stack;
+use crate::error::Result;
+use crate::planning;
+use crate::query::{Query, Work};
+use crate::row::Row;
+use crate::slice::expr::{Call, shaped};
+use crate::slice::node::{Op, Resolving, Source, TaskCx};
+use crate::slice::source::scan;
+use crate::slice::{Slice, typed};
+use crate::source::SealedScan;
+use crate::tpch;
+
+impl<T: Row> Slice<T> {
+    /// The rows of a query over what the session has: files by their places, its tables and its
+    /// settings, as [`Session::sql`](crate::Session::sql) has them. Columns become fields as with
+    /// [`select`](Self::select).
+    ///
+    /// The driver plans the query when the slice is run. One that filters and computes rows of one table of
+    /// files is read in as many shards as with [`read`](Self::read), in the order of the files within a
+    /// shard. Any other is computed by one task: one shard, in the order of the query. Over rows that
+    /// are to move between machines, use [`sql`](Self::sql) or [`query`](Self::query).
+    ///
+    /// What is wrong with the query is known, and an error, when the slice is run. So are tables
+    /// that only the driver has, such as a registered run: [`Run::slice`](crate::Run::slice) reads that.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// #[derive(Row, Debug, PartialEq)]
+    /// struct Carrier {
+    ///     carrier: String,
+    /// }
+    ///
+    /// #[bigslice::func]
+    /// fn carriers(folder: String) -> Slice<Carrier> {
+    ///     let text = format!("select distinct carrier from '{folder}/*.parquet' order by 1 limit 2");
+    ///     Slice::read_sql(text)
+    /// }
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let run = session.run(carriers("../testdata/flights/flights".to_owned())).await?;
+    /// let names: Vec<String> = run.collect().await?.into_iter().map(|c| c.carrier).collect();
+    /// assert_eq!(names, ["9E", "AA"]);
+    /// # Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn read_sql(query: impl Into<String>) -> Self {
+        let call = Call { verb: "read_sql", place: Location::caller() };
+        Self::of_statement(call, &query.into())
+    }
+
+    fn of_statement(call: Call, text: &str) -> Self {
+        let text = text.trim_end().trim_end_matches(';').to_owned();
+        let statement = Statement { call, text, schema: typed::schema::<T>() };
+        Self::new(call.verb, call.place, Op::Source(Arc::new(statement)))
+    }
+}
+
+impl Query {
+    /// The rows of this statement as a slice, see [`Slice::read_sql`]: it is planned again when the slice
+    /// is run. Without machines it runs as it is; for machines, write `Slice::read_sql` in a func.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let query = session.sql("select 20 + 1").await?;
+    /// let doubled = query.typed::<i64>().map(|x| 2 * x);
+    /// assert_eq!(session.run(doubled).await?.collect().await?, [42]);
+    /// # Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn typed<T: Row>(&self) -> Slice<T> {
+        let call = Call { verb: "typed", place: Location::caller() };
+        Slice::of_statement(call, &self.text)
+    }
+}
+
+struct Statement {
+    call: Call,
+    text: String,
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl Source for Statement {
+    async fn shards(&self, resolving: &Resolving) -> Result<Vec<Arc<[u8]>>> {
+        let session = &resolving.session;
+        let within = self.call.to_string();
+        let query = planning::query(session, &self.text).await.map_err(|e| e.within(&within))?;
+        let Work::Rows(plan) = query.work else {
+            return Err(self.call.error("only a query has rows"));
+        };
+        let plan = shaped(Arc::unwrap_or_clone(plan), &self.schema, self.call)?;
+        let rows = DataFrame::new(session.context.state(), plan);
+        let resolving = resolving.clone();
+        let handle = session.cpu.handle().clone();
+        let planned = move || async move { scan::sized(&rows, &resolving).await };
+        let plan = on_large_stack(&handle, "planning", planned).await;
+        let plan = plan.map_err(|e| e.within(&within))?;
+        let partitions = plan.output_partitioning().partition_count();
+        let specs: Result<Vec<_>> = if stays_in_place(&plan) {
+            (0..partitions).map(|partition| scan::spec(&plan, partition)).collect()
+        } else if partitions == 1 {
+            scan::encoded(plan, 0).map(|spec| vec![spec])
+        } else {
+            scan::encoded(Arc::new(CoalescePartitionsExec::new(plan)), 0).map(|spec| vec![spec])
+        };
+        specs.map_err(|e| e.within(&within))
+    }
+
+    fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
+        scan::open(spec, &self.schema, cx)
+    }
+
+    fn describe(&self) -> Option<String> {
+        Some(self.text.clone())
+    }
+}
+
+/// Whether each partition of a plan can be computed by itself.
+fn stays_in_place(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let reads = plan.is::<SealedScan>() || plan.is::<tpch::Scan>() || is_file_scan(plan);
+    let computes =
+        plan.is::<FilterExec>() || plan.is::<ProjectionExec>() || plan.is::<CooperativeExec>();
+    reads || (computes && plan.children().into_iter().all(stays_in_place))
+}
+
+fn is_file_scan(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<DataSourceExec>() && crate::source::file_scan(plan).is_some()
+}
