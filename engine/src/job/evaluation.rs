@@ -9,6 +9,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::func::{Call, registry};
+use crate::job::Runs;
 use crate::job::crew::{self, Crew, Place, Trouble};
 use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
 use crate::session::Inner;
@@ -87,7 +88,7 @@ impl Job {
         });
         let schedule = Schedule::new(stages);
         let plan = Arc::new(plan);
-        let id = session.runs.number();
+        let id = Runs::number();
         session.host.know(id, Arc::clone(&plan));
         let job = Arc::new(Self {
             id,
