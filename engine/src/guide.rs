@@ -13,5 +13,8 @@ mod verbs {}
 #[doc = include_str!("../../docs/runs.md")]
 mod runs {}
 
+#[doc = include_str!("../../docs/sessions.md")]
+mod sessions {}
+
 #[doc = include_str!("../../docs/testing.md")]
 mod testing {}
