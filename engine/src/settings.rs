@@ -16,7 +16,7 @@ use crate::source::WorkerStores;
 const HEADER: HeaderName = HeaderName::from_static("x-bigslice-settings");
 
 /// The settings of the exchange, which sessions without machines do not have.
-const EXCHANGE: &str = "distributed.";
+pub(crate) const EXCHANGE: &str = "distributed.";
 
 /// What operators look up while they run. All else has done its work when the plan is made.
 const TRAVELLING: &[&str] = &["datafusion.execution.", "datafusion.optimizer."];

@@ -11,6 +11,7 @@ use super::size::parse_size;
 use crate::builder::SessionBuilder;
 use crate::config::{MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
 use crate::error::{Error, Result};
+use crate::settings::EXCHANGE;
 
 /// Names that an error proposes instead of a wrong one, at most.
 const NEAR_MAX: usize = 3;
@@ -75,7 +76,7 @@ pub(super) fn apply(builder: SessionBuilder, setting: &Setting) -> Result<Sessio
 /// Whether DataFusion would take it: now, when it is known where it was given.
 fn check(setting: &Setting) -> Result<()> {
     let mut scratch = theirs();
-    if !scratch.options().entries().iter().any(|entry| entry.key == setting.key) {
+    if !names(&scratch).any(|name| name == setting.key) {
         return Err(setting.unknown());
     }
     let set = scratch.options_mut().set(&setting.key, &setting.value);
@@ -89,14 +90,22 @@ fn theirs() -> SessionConfig {
     session
 }
 
+/// The keys of all settings of `session`. Those of the exchange name themselves without what stands before them.
+fn names(session: &SessionConfig) -> impl Iterator<Item = String> {
+    session.options().entries().into_iter().map(|entry| match entry.key.starts_with("datafusion.") {
+        true => entry.key,
+        false => format!("{EXCHANGE}{}", entry.key),
+    })
+}
+
 /// The settings that may have been meant by `key`, the likeliest first.
 fn near(key: &str) -> Vec<String> {
     // What a key ends in is what is mistyped; and a setting of the session that stands below the
     // header of a table in a file has got that before its name.
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_lowercase();
     let most = last(key).chars().count() / 2;
-    let theirs = theirs().options().entries().into_iter().map(|entry| entry.key);
-    let theirs = theirs.map(|name| (levenshtein(&key.to_lowercase(), &name), name));
+    let theirs = theirs();
+    let theirs = names(&theirs).map(|name| (levenshtein(&key.to_lowercase(), &name), name));
     let own = OWN.iter().map(|name| (levenshtein(&last(key), name), (*name).to_owned()));
     let mut near: Vec<_> = own.chain(theirs).filter(|(distance, _)| *distance <= most).collect();
     near.sort();
