@@ -149,7 +149,8 @@ impl Args {
     ) -> Result<(Self, Vec<Input>), clap::Error> {
         use clap::{CommandFactory, FromArgMatches};
 
-        let command = Self::command().name(name).bin_name(name).after_help(EXAMPLES.replace("bigsql", name));
+        let command =
+            Self::command().name(name).bin_name(name).after_help(EXAMPLES.replace("bigsql", name));
         let matches = command.try_get_matches_from(SessionArgs::for_clap(arguments))?;
         let args = Self::from_arg_matches(&matches)?;
         let places = |id: &str| matches.indices_of(id).into_iter().flatten();

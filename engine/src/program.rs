@@ -162,6 +162,7 @@ mod tests {
 
     /// Each type has its own way, or this does not compile.
     #[test]
+    #[expect(clippy::needless_borrow, reason = "as the macro has it, for all types")]
     fn every_type_of_error_is_told() {
         let (plain, anyhow): (Result<(), _>, anyhow::Result<()>) =
             (Err(ours()), Err(ours().into()));

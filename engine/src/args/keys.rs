@@ -92,9 +92,11 @@ fn theirs() -> SessionConfig {
 
 /// The keys of all settings of `session`. Those of the exchange name themselves without what stands before them.
 fn names(session: &SessionConfig) -> impl Iterator<Item = String> {
-    session.options().entries().into_iter().map(|entry| match entry.key.starts_with("datafusion.") {
-        true => entry.key,
-        false => format!("{EXCHANGE}{}", entry.key),
+    session.options().entries().into_iter().map(|entry| {
+        match entry.key.starts_with("datafusion.") {
+            true => entry.key,
+            false => format!("{EXCHANGE}{}", entry.key),
+        }
     })
 }
 
