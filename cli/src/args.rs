@@ -4,11 +4,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use bigslice::SystemSpec;
+use bigslice::SessionArgs;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::format::Format;
-use crate::size;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +33,6 @@ is read as a script.";
     name = "bigsql",
     version,
     about = ABOUT,
-    after_help = EXAMPLES,
     args_conflicts_with_subcommands = true
 )]
 pub(crate) struct Args {
@@ -92,24 +90,12 @@ pub(crate) struct Run {
     #[arg(short = 'f', long = "file", value_name = "FILE", action = ArgAction::Append)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Work on N processes of this computer; 0 works in this process, on all cores
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Where")]
-    pub(crate) workers: usize,
-    /// The machines to work on: in-process:N or local:N
-    #[arg(long, value_name = "SPEC", conflicts_with = "workers", help_heading = "Where")]
-    pub(crate) system: Option<SystemSpec>,
-    /// The memory for all of it, such as 4G or 512M; what needs more spills to disk
-    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = "Where")]
-    pub(crate) memory_limit: Option<u64>,
-    /// How many partitions a machine works on at the same time [default: its cores]
-    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Where")]
-    pub(crate) partitions: Option<usize>,
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+
     /// Add the eight TPC-H tables at this scale factor, generated on the fly
-    #[arg(long, value_name = "SF", value_parser = scale, help_heading = "Where")]
+    #[arg(long, value_name = "SF", value_parser = scale, help_heading = "Session")]
     pub(crate) tpch: Option<f64>,
-    /// Change a setting, such as datafusion.execution.batch_size=4096
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting, help_heading = "Where")]
-    pub(crate) settings: Vec<(String, String)>,
 
     /// How results are written: table, csv, tsv, json, jsonl, markdown or line
     #[arg(long, value_enum, default_value_t, hide_possible_values = true, help_heading = "Output")]
@@ -149,16 +135,23 @@ pub(crate) enum Input {
 
 impl Args {
     /// Reads the command line; ends the process on wrong usage, and on `--help` and `--version`.
-    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> (Self, Vec<Input>) {
-        Self::try_read(arguments).unwrap_or_else(|e| e.exit())
+    /// The program is called `name` there.
+    pub(crate) fn read(
+        name: &'static str,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> (Self, Vec<Input>) {
+        Self::try_read(name, arguments).unwrap_or_else(|e| e.exit())
     }
 
     fn try_read(
+        name: &'static str,
         arguments: impl IntoIterator<Item = OsString>,
     ) -> Result<(Self, Vec<Input>), clap::Error> {
         use clap::{CommandFactory, FromArgMatches};
 
-        let matches = Self::command().try_get_matches_from(arguments)?;
+        let command =
+            Self::command().name(name).bin_name(name).after_help(EXAMPLES.replace("bigsql", name));
+        let matches = command.try_get_matches_from(SessionArgs::for_clap(arguments))?;
         let args = Self::from_arg_matches(&matches)?;
         let places = |id: &str| matches.indices_of(id).into_iter().flatten();
         let mut inputs: Vec<_> = places("commands")
@@ -184,15 +177,6 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => {
-            Ok((key.trim().to_owned(), value.trim().to_owned()))
-        }
-        _ => Err("a setting is written KEY=VALUE".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -200,7 +184,7 @@ mod tests {
     use super::*;
 
     fn read(arguments: &[&str]) -> Result<(Args, Vec<Input>), clap::Error> {
-        Args::try_read(["bigsql"].iter().chain(arguments).map(OsString::from))
+        Args::try_read("bigsql", ["bigsql"].iter().chain(arguments).map(OsString::from))
     }
 
     #[test]
@@ -224,30 +208,15 @@ mod tests {
 
     #[test]
     fn flags_are_read() {
-        let (args, _) = read(&[
-            "--workers=3",
-            "--tpch",
-            "0.01",
-            "--memory-limit",
-            "1.5GiB",
-            "--set",
-            "a.b = c=d",
-            "--format",
-            "jsonl",
-            "--timer",
-            "off",
-            "--max-rows",
-            "0",
-        ])
-        .unwrap();
-        assert_eq!(args.run.workers, 3);
-        assert_eq!(args.run.memory_limit, Some(3 << 29));
-        assert_eq!(args.run.settings, [("a.b".to_owned(), "c=d".to_owned())]);
+        let (args, _) =
+            read(&["--tpch", "0.01", "--format", "jsonl", "--timer", "off", "--max-rows", "0"])
+                .unwrap();
+        assert_eq!(args.run.tpch, Some(0.01));
         assert_eq!(args.run.format, Format::Jsonl);
         assert_eq!(args.run.timer, Some(Switch::Off));
         assert_eq!(args.run.max_rows, Some(0));
-        let (args, _) = read(&["--system", "in-process:2"]).unwrap();
-        assert_eq!(args.run.system, Some(SystemSpec::InProcess { machines: 2 }));
+        let (args, _) = read(&["-set", "workers=2", "--memory-limit", "1.5GiB"]).unwrap();
+        assert!(format!("{:?}", args.run.session).contains("memory_limit: Some(1610612736)"));
         let (args, _) = read(&["tpch", "query", "22"]).unwrap();
         assert!(matches!(args.command, Some(Command::Tpch(Tpch::Query { number: 22 }))));
     }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use bigslice::{Environment, LogSink, Session, SessionBuilder, SystemSpec};
+use bigslice::SessionArgs;
 
 use crate::args::{Args, Command, Input, Run, Switch, Tpch};
 use crate::environment::Surroundings;
@@ -13,7 +13,10 @@ use crate::shell::Options;
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) task: Task,
-    pub(crate) session: SessionConfig,
+    /// What the session is built from.
+    pub(crate) session: SessionArgs,
+    /// The scale of the TPC-H tables that it has.
+    pub(crate) tpch: Option<f64>,
     pub(crate) options: Options,
     /// The file that results go to.
     pub(crate) output: Option<PathBuf>,
@@ -34,39 +37,20 @@ pub(crate) enum Task {
     Tpch(Tpch),
 }
 
-/// What the session is built from.
-#[derive(Debug)]
-pub(crate) struct SessionConfig {
-    pub(crate) system: SystemSpec,
-    pub(crate) memory_limit: Option<u64>,
-    pub(crate) partitions: Option<usize>,
-    pub(crate) settings: Vec<(String, String)>,
-    pub(crate) tpch: Option<f64>,
-    pub(crate) environment: Environment,
-}
-
 impl Config {
     /// The configuration that command line and surroundings ask for.
-    pub(crate) fn new(args: Args, inputs: Vec<Input>, surroundings: Surroundings) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        args: Args,
+        inputs: Vec<Input>,
+        surroundings: Surroundings,
+    ) -> Self {
         let Args { command, run } = args;
         let task = match command {
             Some(Command::Tpch(task)) => Task::Tpch(task),
             None if !inputs.is_empty() => Task::Inputs(inputs),
             None if std::io::stdin().is_terminal() => Task::Prompt,
             None => Task::StandardInput,
-        };
-        let Run { workers, system, memory_limit, partitions, tpch, settings, .. } = run;
-        let local = match workers {
-            0 => SystemSpec::Here,
-            machines => SystemSpec::Local { machines },
-        };
-        let session = SessionConfig {
-            system: system.unwrap_or(local),
-            memory_limit,
-            partitions,
-            settings,
-            tpch,
-            environment: surroundings.engine,
         };
         let options = Options {
             format: run.format,
@@ -77,26 +61,9 @@ impl Config {
             no_color: surroundings.no_color,
             columns: surroundings.columns,
             state_folder: surroundings.state_folder,
-            name: None,
+            name: Some(name.to_owned()),
         };
-        Self { task, session, options, output: run.output, log: surroundings.log }
-    }
-}
-
-impl SessionConfig {
-    /// Begins the session.
-    pub(crate) fn builder(&self, log: LogSink) -> SessionBuilder {
-        let mut builder =
-            Session::builder().system(self.system).environment(self.environment.clone()).log(log);
-        if let Some(bytes) = self.memory_limit {
-            builder = builder.memory_limit(bytes);
-        }
-        if let Some(partitions) = self.partitions {
-            builder = builder.partitions(partitions);
-        }
-        for (key, value) in &self.settings {
-            builder = builder.set(key, value);
-        }
-        builder
+        let Run { session, tpch, output, .. } = run;
+        Self { task, session, tpch, options, output, log: surroundings.log }
     }
 }

@@ -18,6 +18,8 @@ const HELD_LINES_MAX: usize = 1_000;
 /// Standard error, shared by all who write there.
 #[derive(Clone)]
 pub struct Console {
+    /// What stands before what the session says of itself.
+    name: &'static str,
     state: Arc<Mutex<State>>,
     terminal: bool,
     paint: Paint,
@@ -45,14 +47,14 @@ impl std::fmt::Debug for Console {
 impl Console {
     /// Standard error as it is, in colours if it is a terminal that has them.
     pub fn stderr() -> Self {
-        Self::new(false, !crate::environment::Surroundings::read().no_color)
+        Self::new("bigsql", false, !crate::environment::Surroundings::read().no_color)
     }
 
-    /// The console of this process. A quiet one says nothing but errors.
-    pub(crate) fn new(quiet: bool, color: bool) -> Self {
+    /// The console of this process, which is called `name`. A quiet one says nothing but errors.
+    pub(crate) fn new(name: &'static str, quiet: bool, color: bool) -> Self {
         let terminal = io::stderr().is_terminal();
         let paint = Paint::when(terminal && color);
-        Self { state: Arc::default(), terminal, paint, quiet, held: Arc::default() }
+        Self { name, state: Arc::default(), terminal, paint, quiet, held: Arc::default() }
     }
 
     /// Where a session can send its log: each line of a machine with its name before it.
@@ -146,9 +148,9 @@ impl Console {
         };
         match (&line.source, &line.machine) {
             (LogSource::Fleet, Some(machine)) => {
-                self.say(&format!("bigsql: machine {machine} {text}"));
+                self.say(&format!("{}: machine {machine} {text}", self.name));
             }
-            (LogSource::Fleet, None) => self.say(&format!("bigsql: {text}")),
+            (LogSource::Fleet, None) => self.say(&format!("{}: {text}", self.name)),
             (_, Some(machine)) => self.say(&format!("{machine}: {text}")),
             (_, None) => self.say(&text),
         }

@@ -1,21 +1,10 @@
-//! The only reader of the environment. What the engine may know of it is handed on as a value.
+//! What the environment says to the shell. What it says to a session is read in one room of the engine.
 
 use std::path::PathBuf;
-
-use bigslice::Environment;
-
-/// The start of the names the engine gets to see, besides [`ENGINE_NAMES`].
-const ENGINE_PREFIX: &str = "AWS_";
-
-/// Where credentials files are looked for, and through which proxy stores are reached.
-const ENGINE_NAMES: [&str; 7] =
-    ["HOME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 
 /// What the environment says about how the shell should behave.
 #[derive(Debug, Default)]
 pub(crate) struct Surroundings {
-    /// What the engine may know.
-    pub(crate) engine: Environment,
     /// The folder for what is kept between two runs.
     pub(crate) state_folder: Option<PathBuf>,
     /// Whether the user wants no colours anywhere.
@@ -36,7 +25,6 @@ impl Surroundings {
 
     fn of(variables: impl Iterator<Item = (String, String)>) -> Self {
         let mut found = Self::default();
-        let mut engine = Vec::new();
         let mut home = None;
         let mut terminal_is_dumb = false;
         for (name, value) in variables.filter(|(_, value)| !value.is_empty()) {
@@ -53,14 +41,10 @@ impl Surroundings {
                 "BIGSLICE_LOG" => found.log = Some(value.clone()),
                 _ => {}
             }
-            if name.starts_with(ENGINE_PREFIX) || ENGINE_NAMES.contains(&name.as_str()) {
-                engine.push((name, value));
-            }
         }
         found.no_color |= terminal_is_dumb;
         found.state_folder =
             found.state_folder.or_else(|| Some(home?.join(".local/state/bigslice")));
-        found.engine = engine.into_iter().collect();
         found
     }
 }
@@ -71,13 +55,6 @@ mod tests {
 
     fn of(variables: &[(&str, &str)]) -> Surroundings {
         Surroundings::of(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())))
-    }
-
-    #[test]
-    fn the_engine_sees_only_what_concerns_it() {
-        let found = of(&[("AWS_REGION", "eu-west-1"), ("HOME", "/h"), ("SECRET", "x")]);
-        let names: Vec<_> = found.engine.iter().map(|(name, _)| name.to_owned()).collect();
-        assert_eq!(names, ["AWS_REGION", "HOME"]);
     }
 
     #[test]

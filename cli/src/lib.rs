@@ -1,11 +1,20 @@
 //! bigsql: SQL at a prompt and in scripts, over a [`bigslice::Session`]. As a library it gives a
-//! tool that embeds bigslice the same prompt, with the tool's own tables and functions: see
-//! [`Shell`].
+//! tool that embeds bigslice all of it, with the tool's own tables and functions:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     bigsql::embed("flights", async |session| {
+//!         session.sql("create view one as select 1 as one").await?.collect().await?;
+//!         Ok(()) // or session.context().register_table(...), .register_udf(...), ...
+//!     })
+//! }
+//! ```
 //!
 //! From the command line to the screen:
 //!
 //! 1. [`args`] is what the user typed, [`environment`] what the surroundings say, [`config`] what
-//!    the program makes of both.
+//!    the program makes of both. The flags and the file of a session are the engine's
+//!    ([`bigslice::SessionArgs`]).
 //! 2. [`start`] builds the session and hands it to a [`Shell`].
 //! 3. [`repl`] reads statements at a prompt, or [`shell`] reads a script; [`script`] finds where
 //!    each ends, and which are commands of the shell ([`command`]).
@@ -15,7 +24,6 @@
 //!    the machines, progress, times. [`signals`] stop what runs.
 
 mod args;
-mod cell;
 mod command;
 mod complete;
 mod config;
@@ -32,15 +40,15 @@ mod run;
 mod script;
 mod shell;
 mod signals;
-mod size;
 mod start;
 mod tpch;
-mod types;
 mod vocabulary;
+
+use bigslice::table::{cell, types};
 
 pub use console::Console;
 pub use error::{Error, Result};
 pub use format::Format;
 pub use shell::{Options, Shell, Status};
 pub use signals::Signal;
-pub use start::main;
+pub use start::{embed, main};

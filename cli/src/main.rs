@@ -7,9 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // A worker never gets past this line.
-    if let Some(code) = bigslice::worker_main() {
-        return code;
-    }
     bigsql::main()
 }

@@ -55,13 +55,14 @@ pub struct Options {
     pub name: Option<String>,
 }
 
-/// A prompt, or the run of scripts, over a session. A tool that has functions, tables and sources
-/// of its own puts them into a session and gets all of bigsql for it:
+/// A prompt, or the run of standard input as a script, over a session that a program has already.
+/// [`embed`](crate::embed) gives a tool all of bigsql, with its flags.
 ///
 /// ```no_run
 /// # async fn example() -> bigsql::Result<()> {
 /// let console = bigsql::Console::stderr();
-/// let session = bigslice::Session::builder().workers(4).log(console.sink()).build().await?;
+/// let args = bigslice::SessionArgs::default();
+/// let session = args.builder()?.log(console.sink()).build().await?;
 /// // session.context().register_udf(...), session.context().register_table(...), ...
 /// let status = bigsql::Shell::new(session.clone()).on(console).run().await?;
 /// session.shutdown().await;
@@ -147,7 +148,7 @@ impl Shell {
             format: options.format,
             timer: options.timer.unwrap_or(on_terminal && !options.quiet),
             rows_max: options.rows_max,
-            console: Console::new(options.quiet, !options.no_color),
+            console: Console::new("bigsql", options.quiet, !options.no_color),
             session,
             options,
             signals: None,

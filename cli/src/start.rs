@@ -8,10 +8,10 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bigslice::{Error as EngineError, Session};
+use bigslice::{Error as EngineError, Session, SessionArgs};
 
 use crate::args::{Args, Input};
-use crate::config::{Config, SessionConfig, Task};
+use crate::config::{Config, Task};
 use crate::console::Console;
 use crate::environment::Surroundings;
 use crate::error::{Error, Result};
@@ -36,11 +36,27 @@ const WAITING_SAID_AFTER: Duration = Duration::from_secs(5);
 /// The exit code for wrong usage.
 const WRONG_USAGE: u8 = 2;
 
-/// The whole program, after [`bigslice::worker_main`] has said that this process is no worker.
+/// The whole program.
 pub fn main() -> ExitCode {
-    let (args, inputs) = Args::read(std::env::args_os());
-    let config = Config::new(args, inputs, Surroundings::read());
-    let console = Console::new(config.options.quiet, !config.options.no_color);
+    embed("bigsql", async |_| Ok(()))
+}
+
+/// All of bigsql in a program that has more to offer: its flags, its prompt, scripts and formats, under the `name` of the
+/// program, in a session that `prepare` has given tables, functions and whatever else before the first
+/// statement. This is the program's `main`; on the machines it is their `main` too.
+///
+/// Tables of which only this process knows, and functions that are registered by hand, are read and called in this process.
+pub fn embed(
+    name: &'static str,
+    prepare: impl AsyncFnOnce(&Session) -> bigslice::Result<()>,
+) -> ExitCode {
+    // A worker never gets past this line.
+    if let Some(code) = bigslice::worker_main() {
+        return code;
+    }
+    let (args, inputs) = Args::read(name, std::env::args_os());
+    let config = Config::new(name, args, inputs, Surroundings::read());
+    let console = Console::new(name, config.options.quiet, !config.options.no_color);
     if let Some(filter) = &config.log {
         log_to_stderr(filter);
     }
@@ -53,12 +69,16 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(e) => return failed(&Error::io("cannot start threads", e), &console).into(),
     };
-    let code = runtime.block_on(run(config, console));
+    let code = runtime.block_on(run(config, console, prepare));
     runtime.shutdown_background();
     code.into()
 }
 
-async fn run(config: Config, console: Console) -> u8 {
+async fn run(
+    config: Config,
+    console: Console,
+    prepare: impl AsyncFnOnce(&Session) -> bigslice::Result<()>,
+) -> u8 {
     let presence = match config.task {
         Task::Prompt => Presence::Prompt,
         _ => Presence::Script,
@@ -67,7 +87,7 @@ async fn run(config: Config, console: Console) -> u8 {
         Ok(signals) => signals,
         Err(e) => return failed(&Error::io("cannot listen for signals", e), &console),
     };
-    let Config { task, session, options, output, .. } = config;
+    let Config { task, session, tpch: scale, options, output, .. } = config;
     if let Task::Tpch(task) = task {
         return match tpch::run(task, &console, &signals).await {
             Ok(()) => 0,
@@ -78,6 +98,10 @@ async fn run(config: Config, console: Console) -> u8 {
         Ok(session) => session,
         Err(e) => return failed(&e, &console),
     };
+    if let Err(e) = prepared(&session, scale, prepare).await {
+        session.shutdown().await;
+        return failed(&e.into(), &console);
+    }
     let mut shell = Shell::with_options(session.clone(), options).on(console.clone());
     shell.signals = Some(signals);
     let status = work(&mut shell, task, output.as_deref()).await;
@@ -114,12 +138,25 @@ async fn work(shell: &mut Shell, task: Task, output: Option<&std::path::Path>) -
     shell.end_of_scripts(result)
 }
 
+/// Gives a session its tables.
+async fn prepared(
+    session: &Session,
+    scale: Option<f64>,
+    prepare: impl AsyncFnOnce(&Session) -> bigslice::Result<()>,
+) -> bigslice::Result<()> {
+    if let Some(scale) = scale {
+        session.register_tpch(scale)?;
+    }
+    prepare(session).await
+}
+
 /// Builds the session. A signal stops that too.
-async fn open(config: &SessionConfig, console: &Console, signals: &Signals) -> Result<Session> {
+async fn open(args: &SessionArgs, console: &Console, signals: &Signals) -> Result<Session> {
     let started = Instant::now();
-    let machines = config.system.machines();
+    let builder = args.builder()?.log(console.sink());
+    let machines = builder.machines();
     let session = {
-        let mut build = pin!(config.builder(console.sink()).build());
+        let mut build = pin!(builder.build());
         let mut signal = pin!(signals.next());
         let mut waiting = tokio::time::interval_at((started + WAITING_AFTER).into(), WAITING_EVERY);
         let mut said = false;
@@ -141,11 +178,7 @@ async fn open(config: &SessionConfig, console: &Console, signals: &Signals) -> R
         }
     };
     console.end_progress();
-    let session = session?;
-    if let Some(scale) = config.tpch {
-        session.register_tpch(scale)?;
-    }
-    Ok(session)
+    session
 }
 
 /// Tells the user why nothing could be done, and gives the exit code for it.

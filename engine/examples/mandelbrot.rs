@@ -9,13 +9,10 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints what it found")]
 
-mod machines;
-
+use bigslice::SessionArgs;
 use clap::Parser;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
-
-use crate::machines::{Machines, bytes};
 
 /// From nothing to all of it, as a letter shows it.
 const SHADES: &[u8] = b" .:-=+*#%@";
@@ -27,7 +24,7 @@ const TILE: u64 = 16;
 #[derive(Debug, Parser)]
 struct Args {
     /// Letters in a line; there are half as many lines.
-    #[arg(long, value_name = "N", default_value = "72", value_parser = bytes)]
+    #[arg(long, value_name = "N", default_value_t = 72)]
     width: u64,
 
     /// Steps before a point counts as one of the set.
@@ -35,7 +32,7 @@ struct Args {
     steps: u32,
 
     #[command(flatten)]
-    machines: Machines,
+    session: SessionArgs,
 }
 
 /// A part of the picture.
@@ -76,8 +73,8 @@ fn escape((a, b): (f64, f64), steps: u32) -> u32 {
 
 #[bigslice::main]
 async fn main() -> anyhow::Result<()> {
-    let Args { width, steps, machines } = Args::parse();
-    let session = machines.session().await?;
+    let Args { width, steps, session } = Args::parse();
+    let session = session.open().await?;
 
     let starts = |end: u64| (0..end).step_by(TILE as usize);
     let tiles: Vec<Tile> = starts(width / 2)

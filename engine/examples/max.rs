@@ -7,12 +7,8 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints what it found")]
 
-mod machines;
-
 use bigslice::prelude::*;
 use clap::Parser;
-
-use crate::machines::Machines;
 
 /// Prints the largest value of each key.
 #[derive(Debug, Parser)]
@@ -22,7 +18,7 @@ struct Args {
     pairs: Vec<(String, i64)>,
 
     #[command(flatten)]
-    machines: Machines,
+    session: SessionArgs,
 }
 
 fn pair(text: &str) -> Result<(String, i64), String> {
@@ -44,7 +40,7 @@ fn max_of(shards: usize, pairs: Vec<(String, i64)>) -> Slice<(String, i64)> {
 #[bigslice::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let session = args.machines.session().await?;
+    let session = args.session.open().await?;
     let largest = session.run(max_of(2, args.pairs)).await?;
     for (key, value) in largest.collect().await? {
         println!("{key}={value}");

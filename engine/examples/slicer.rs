@@ -13,19 +13,14 @@
 //! cargo run --release -p bigslice --example slicer -- memiter --iterations 100 --workers 2
 //! ```
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that says how it went")]
+#![expect(clippy::print_stdout, reason = "a program that says how it went")]
 
-mod machines;
-
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bigslice::{Run, Session, Slice};
+use bigslice::{Run, Session, SessionArgs, Slice, parse_size};
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
-
-use crate::machines::Machines;
 
 /// Puts shuffles under load and checks what comes out.
 #[derive(Debug, Parser)]
@@ -59,7 +54,7 @@ struct Load {
     times: usize,
 
     #[command(flatten)]
-    machines: Machines,
+    session: SessionArgs,
 }
 
 #[derive(Args, Debug)]
@@ -73,7 +68,7 @@ struct Iterations {
     keys: u64,
 
     /// Bytes of a row.
-    #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = machines::bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_size)]
     bytes: u64,
 
     /// How many runs read the result of one before them.
@@ -85,22 +80,15 @@ struct Iterations {
     chain: bool,
 
     #[command(flatten)]
-    machines: Machines,
+    session: SessionArgs,
 }
 
 #[bigslice::main]
-async fn main() -> ExitCode {
-    let done = match Slicer::parse().work {
+async fn main() -> Result<()> {
+    match Slicer::parse().work {
         Work::Reduce(load) => reduce(&load).await,
         Work::Cogroup(load) => cogroup(&load).await,
         Work::Memiter(iterations) => memiter(&iterations).await,
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
     }
 }
 
@@ -145,7 +133,7 @@ fn reduced(shards: u64, keys: u64) -> Slice<(u64, u64)> {
 }
 
 async fn reduce(load: &Load) -> Result<()> {
-    let session = load.machines.session().await?;
+    let session = load.session.open().await?;
     for _ in 0..load.times {
         let began = Instant::now();
         let run = session.run(reduced(load.shards, load.keys)).await?;
@@ -174,7 +162,7 @@ fn cogrouped(shards: u64, keys: u64) -> Slice<Groups> {
 }
 
 async fn cogroup(load: &Load) -> Result<()> {
-    let session = load.machines.session().await?;
+    let session = load.session.open().await?;
     for _ in 0..load.times {
         let began = Instant::now();
         let run = session.run(cogrouped(load.shards, load.keys)).await?;
@@ -254,7 +242,7 @@ fn counted_up(before: Run<Block>) -> Slice<Block> {
 
 async fn memiter(of: &Iterations) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let session = of.machines.builder().temp_root(folder.path()).build().await?;
+    let session = of.session.builder()?.temp_root(folder.path()).build().await?;
     let began = Instant::now();
     let first = session.run(blocks(of.shards, of.keys, of.bytes)).await?;
     let stored = settled(folder.path(), u64::MAX).await;

@@ -13,17 +13,13 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints what it found")]
 
-mod machines;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use bigslice::{Run, Session, Slice, WriteOptions, WrittenFile};
+use bigslice::{Run, Session, SessionArgs, Slice, WriteOptions, WrittenFile};
 use clap::Parser;
-
-use crate::machines::Machines;
 
 /// Shards that the files are read in, at most.
 const SHARDS_MAX: usize = 256;
@@ -44,7 +40,7 @@ struct Args {
     top: usize,
 
     #[command(flatten)]
-    machines: Machines,
+    session: SessionArgs,
 }
 
 /// How often each domain is there.
@@ -103,7 +99,7 @@ fn domain(url: &str) -> Option<&str> {
 #[bigslice::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let session = args.machines.session().await?;
+    let session = args.session.open().await?;
     let counted = session.run(domains(files(&args.path)?)).await?;
     if let Some(folder) = args.out {
         session.run(save(counted.clone(), folder)).await?;

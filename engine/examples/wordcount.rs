@@ -9,15 +9,11 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints what it found")]
 
-mod machines;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use bigslice::prelude::*;
 use clap::Parser;
-
-use crate::machines::Machines;
 
 /// Shards that the files are read in, at most: a machine is told of each.
 const SHARDS_MAX: usize = 256;
@@ -34,7 +30,7 @@ struct Args {
     top: usize,
 
     #[command(flatten)]
-    machines: Machines,
+    session: SessionArgs,
 }
 
 /// The most frequent words of `files`, and how often each is there.
@@ -67,7 +63,7 @@ fn lines(path: String) -> Box<dyn Iterator<Item = Result<String, String>>> {
 #[bigslice::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let session = args.machines.session().await?;
+    let session = args.session.open().await?;
     let found = session.run(top_words(args.files, args.top)).await?;
     for (word, times) in found.collect().await? {
         println!("{times:>8} {word}");

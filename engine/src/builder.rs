@@ -38,7 +38,7 @@ const CERTIFICATE_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 /// What a session is built from. Nothing is required.
 #[derive(Debug, Clone)]
 pub struct SessionBuilder {
-    config: Config,
+    pub(crate) config: Config,
 }
 
 impl Default for SessionBuilder {
@@ -83,6 +83,11 @@ impl SessionBuilder {
         })
     }
 
+    /// How many machines the session will have.
+    pub fn machines(&self) -> usize {
+        self.config.system.machines()
+    }
+
     /// The program that local machines run, which must call [`worker_main`](crate::worker_main)
     /// first of all; this very program if this is not called.
     #[must_use]
@@ -124,7 +129,8 @@ impl SessionBuilder {
         self
     }
 
-    /// A setting of DataFusion, as `SET key = value` would.
+    /// A setting of DataFusion, as `SET key = value` would. Those of the exchange, `distributed.`, are for sessions
+    /// with machines, and have no effect in others.
     #[must_use]
     pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.config.settings.push((key.into(), value.into()));

@@ -84,8 +84,8 @@ impl FromStr for SystemSpec {
     }
 }
 
-/// What the program's surroundings say about access to stores: the `AWS_*` variables, as the
-/// command line read them. The engine itself never reads the environment.
+/// What the program's surroundings say about access to stores, such as the `AWS_*` variables. The engine itself
+/// never reads the environment: [`SessionArgs`](crate::SessionArgs) does, and others may.
 ///
 /// It may hold secrets: it has no `Display`, and `Debug` shows the names only.
 #[derive(Clone, Default, PartialEq, Eq)]

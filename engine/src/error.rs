@@ -78,6 +78,8 @@ pub enum Error {
     Config {
         /// Which, and what is accepted.
         message: String,
+        /// What may help.
+        hint: Option<String>,
     },
     /// The query needs more memory than it may use, and what needs it cannot spill.
     #[error("{message}")]
@@ -133,6 +135,7 @@ impl Error {
             Self::Statement { hint, .. }
             | Self::Query { hint, .. }
             | Self::Source { hint, .. }
+            | Self::Config { hint, .. }
             | Self::Lost { hint, .. } => hint.clone(),
             Self::Memory { hint, .. } => Some(hint.clone()),
             _ => None,
@@ -163,7 +166,7 @@ impl Error {
     }
 
     pub(crate) fn config(message: impl Into<String>) -> Self {
-        Self::Config { message: message.into() }
+        Self::Config { message: message.into(), hint: None }
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
@@ -214,7 +217,7 @@ impl Error {
                 let place = place_of(error).or_else(|| place_of_field(schema, text));
                 Self::Statement { message, place, hint }
             }
-            DataFusionError::Configuration(_) => Self::Config { message },
+            DataFusionError::Configuration(_) => Self::Config { message, hint },
             DataFusionError::ResourcesExhausted(_) => {
                 Self::Memory { message, hint: words::MEMORY_HINT.to_owned() }
             }

@@ -24,6 +24,8 @@ mod functions {}
 
 #[doc = include_str!("../../docs/map.md")]
 mod map {}
+#[doc = include_str!("../../docs/sessions.md")]
+mod sessions {}
 
 #[doc = include_str!("../../docs/testing.md")]
 mod testing {}

@@ -80,6 +80,7 @@
 
 extern crate self as bigslice;
 
+mod args;
 mod attempt;
 mod builder;
 mod codec;
@@ -99,6 +100,7 @@ mod memory;
 pub mod metrics;
 mod planning;
 mod pool;
+mod program;
 mod query;
 pub mod row;
 mod run;
@@ -107,10 +109,12 @@ mod sendable;
 mod session;
 mod settings;
 mod shard;
+mod show;
 mod sink;
 mod slice;
 mod source;
 mod spill;
+pub mod table;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -120,6 +124,7 @@ mod udf;
 mod words;
 mod worker;
 
+pub use args::{SessionArgs, parse_size};
 pub use bigslice_cluster::{LogLine, LogSink, LogSource, State};
 pub use builder::{HEAD_BYTES, SessionBuilder};
 pub use config::{Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
@@ -161,11 +166,15 @@ pub use bigslice_macros::func;
 ///
 /// #[bigslice::main]
 /// async fn main() -> Result<()> {
-///     let session = Session::builder().workers(4).build().await?;
+///     let session = Session::from_args().await?;
 ///     session.shutdown().await;
 ///     Ok(())
 /// }
 /// ```
+///
+/// It may return what any `main` may. An error is told as bigsql tells it: a line with what is wrong and why, one
+/// with what may help if that is known, and the exit code 1, or 2 when a flag or a setting was wrong. Any type of error will
+/// do: [`Error`], one of your own, `Box<dyn std::error::Error>`, `anyhow::Error`, a `String`.
 pub use bigslice_macros::main;
 pub use map::map;
 pub use udf::udf;
@@ -179,17 +188,18 @@ pub mod __private {
 
     pub use crate::func::{Built, Func, IntoSlice, decode, invoke};
     pub use crate::map::{Fallible, Mapping, Pending};
+    pub use crate::program::{OfError, OfHolder, OfSendHolder, OfTermination, OfText, drive};
     pub use crate::udf::{
         Aggregate, AggregateParts, Argument, Arguments, Done, Fault, Kind, Returned, ScalarParts,
         Udf, Volatility, each_row, expr,
     };
-    pub use crate::worker::drive;
 }
 
 /// What most programs name.
 pub mod prelude {
     pub use crate::metrics::{Counter, Gauge, Histogram};
     pub use crate::{
-        Error, Invocation, Query, Result, Row, Run, Session, Slice, SystemSpec, worker_main,
+        Error, Invocation, Query, Result, Row, Run, Session, SessionArgs, Slice, SystemSpec,
+        worker_main,
     };
 }

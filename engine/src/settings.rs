@@ -15,6 +15,9 @@ use crate::source::WorkerStores;
 /// The header of a task's plan that carries [`changed`] settings.
 const HEADER: HeaderName = HeaderName::from_static("x-bigslice-settings");
 
+/// The settings of the exchange, which sessions without machines do not have.
+pub(crate) const EXCHANGE: &str = "distributed.";
+
 /// What operators look up while they run. All else has done its work when the plan is made.
 const TRAVELLING: &[&str] = &["datafusion.execution.", "datafusion.optimizer."];
 
@@ -73,6 +76,10 @@ pub(crate) fn session_config(config: &Config, budget: &Budget) -> SessionConfig 
 /// Applies what the user set, last, so that it prevails.
 pub(crate) fn apply_users(config: &Config, session: &mut SessionConfig) -> Result<()> {
     for (key, value) in &config.settings {
+        // One file of settings is for all sessions, with machines or without.
+        if config.system.machines() == 0 && key.starts_with(EXCHANGE) {
+            continue;
+        }
         session
             .options_mut()
             .set(key, value)

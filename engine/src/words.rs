@@ -104,18 +104,28 @@ pub(crate) fn find<E: StdError + 'static>(error: &DataFusionError) -> Option<&E>
     None
 }
 
+/// An error and its causes.
+pub(crate) fn links<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(error);
+    let links = std::iter::from_fn(move || {
+        let link = next?;
+        next = link.source();
+        Some(link)
+    });
+    links.take(CHAIN_MAX)
+}
+
 /// What an error and its causes say, each once.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
-    let mut link = error.source();
-    for _ in 0..CHAIN_MAX {
-        let Some(cause) = link else { break };
+    for cause in links(error).skip(1) {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
-        link = cause.source();
     }
     text
 }

@@ -2,7 +2,7 @@
 //!
 //! [`worker_main`] makes a process one; [`services`] is what the in-process system and it serve.
 
-use std::process::{ExitCode, Termination};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -66,14 +66,6 @@ pub fn worker_main() -> Option<ExitCode> {
         return None;
     }
     Some(bigslice_cluster::run_worker(WorkerMain { services: services() }))
-}
-
-/// Runs the driver's part of a program on a runtime of its own; what `#[bigslice::main]` calls.
-pub fn drive<T: Termination>(driver: impl Future<Output = T>) -> ExitCode {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(driver).report(),
-        Err(error) => Err::<(), _>(error).report(),
-    }
 }
 
 /// Makes the services of a worker, in this process or in one of its own.

@@ -2,14 +2,11 @@
 //! they arrive, and sends the bytes on; a writer never does I/O of its own.
 //!
 //! All formats but `table` keep nothing between two batches. `table` keeps what it needs to know
-//! how wide its columns are, within bounds: see [`table`].
+//! how wide its columns are, within bounds: see [`bigslice::table`].
 
 mod delimited;
-mod grid;
 mod json;
 mod markdown;
-mod plan;
-mod table;
 mod vertical;
 
 use std::str::FromStr;
@@ -17,9 +14,10 @@ use std::str::FromStr;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use bigslice::table::Table;
 use clap::ValueEnum;
 
-pub(crate) use grid::Paint;
+pub(crate) use bigslice::table::{Layout, Paint};
 
 /// The form in which results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -78,19 +76,6 @@ impl FromStr for Format {
     }
 }
 
-/// What a writer must know of the place it writes for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Layout {
-    /// The width of the terminal; nothing when the output is no terminal, and is plain then.
-    pub(crate) terminal_columns: Option<usize>,
-    /// Whether a table shows the types of its columns.
-    pub(crate) types: bool,
-    /// Whether colours may be used.
-    pub(crate) paint: Paint,
-    /// How many rows a table shows before it leaves out those in the middle.
-    pub(crate) rows_max: Option<usize>,
-}
-
 /// Writes one result. Called in this order: `start` once, `batch` for every batch, `finish` once
 /// when the result is complete. What is to go out is appended to `out`, which the caller empties
 /// between two calls.
@@ -103,11 +88,24 @@ pub(crate) trait Writer: Send {
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError>;
 }
 
+impl Writer for Table {
+    fn start(&mut self, _out: &mut Vec<u8>) -> Result<(), ArrowError> {
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+        Self::batch(self, batch, out)
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+        Self::finish(self, out)
+    }
+}
+
 /// Opens a writer for a result of the given schema.
 pub(crate) fn writer(format: Format, schema: &SchemaRef, layout: Layout) -> Box<dyn Writer> {
     match format {
-        Format::Table if plan::is_plan(schema) => Box::new(plan::Plan::new(layout.paint)),
-        Format::Table => Box::new(table::Table::new(schema, layout)),
+        Format::Table => Box::new(Table::new(schema, layout)),
         Format::Csv => Box::new(delimited::Delimited::csv(schema)),
         Format::Tsv => Box::new(delimited::Delimited::tsv(schema)),
         Format::Json => Box::new(json::Json::array()),

@@ -10,10 +10,12 @@
 mod cells;
 mod cleanup;
 mod command;
+mod embed;
 mod harness;
 mod loss;
 mod panics;
 mod process;
+mod prompt;
 mod s3;
 mod slt;
 mod tpch;

@@ -24,7 +24,11 @@ pub(crate) fn expand(arguments: &TokenStream, function: &ItemFn) -> Result<Token
                 return code;
             }
             async fn driver() #output #block
-            ::bigslice::__private::drive(driver())
+            ::bigslice::__private::drive(async {
+                use ::bigslice::__private::{OfError, OfHolder, OfSendHolder, OfTermination, OfText};
+                let end = driver().await;
+                (&&&&&end).ending().exit_code(end)
+            })
         }
     })
 }

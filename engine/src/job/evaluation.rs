@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::func::{Call, registry};
+use crate::job::Runs;
 use crate::job::crew::{self, Crew, Place, Seat, Trouble};
 use crate::job::given::Given;
 use crate::job::recipe::{Lineage, Recipe, SourceShards};
@@ -72,7 +73,7 @@ impl Job {
         plan: Plan,
         call: Option<Call>,
     ) -> Result<(Arc<Self>, Vec<Arc<Self>>)> {
-        let id = session.runs.number();
+        let id = Runs::number();
         let (recipe, sources) = Recipe::new(session, id, plan, call).await?;
         let lineage = Arc::new(Lineage::of(&sources));
         let job = Self::of(session, &Arc::new(recipe), &lineage, || id);

@@ -9,6 +9,7 @@ use datafusion::common::runtime::SpawnedTask;
 use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
+use crate::job::Runs;
 use crate::job::evaluation::{Job, Outcome};
 use crate::job::recipe::SourceShards;
 use crate::job::schedule::Schedule;
@@ -92,7 +93,7 @@ impl Job {
     /// A run that this one was made from, directly or not. What it had stored may be gone.
     fn earlier(&self, session: &Arc<Inner>, run: RunId) -> Result<Arc<Self>> {
         let recipe = self.lineage().find(run)?;
-        Ok(Self::of(session, recipe, self.lineage(), || session.runs.number()))
+        Ok(Self::of(session, recipe, self.lineage(), Runs::number))
     }
 }
 

@@ -10,17 +10,20 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::task::RunId;
 
+/// The number of the next run, of whichever session of this process: a run that is given to another session is
+/// not found there, where its number might else be that of another result.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// The runs of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
-    next: AtomicU64,
     jobs: Mutex<HashMap<RunId, Weak<Job>>>,
 }
 
 impl Runs {
     /// A number that no run has had.
-    pub(crate) fn number(&self) -> RunId {
-        RunId(self.next.fetch_add(1, Ordering::Relaxed))
+    pub(crate) fn number() -> RunId {
+        RunId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Lets others find a run for as long as somebody holds it.

@@ -12,6 +12,7 @@ cases![
     a_shuffle_directly_on_a_result,
     a_result_is_a_table,
     runs_at_once,
+    sessions_at_once,
     a_slice_without_a_func,
     results_go_with_their_runs,
     a_chain_of_runs_stores_only_its_last_result,
@@ -94,6 +95,33 @@ async fn runs_at_once(world: &World) {
         assert_eq!(run.unwrap().rows().await.unwrap(), 10);
     }
     assert_eq!(base.tasks_begun().await, 3);
+}
+
+/// A session knows nothing of another in the same process: both have a table `pairs`, and the end of one is not the
+/// end of the other.
+async fn sessions_at_once(world: &World) {
+    let other_folder = tempfile::tempdir().unwrap();
+    let other = Session::builder().system(world.system).temp_root(other_folder.path());
+    let other = other.build().await.unwrap();
+    let ours = world.session.run(numbers(3, 3000));
+    let theirs = other.run(numbers(2, 20));
+    let (ours, theirs) = futures::future::try_join(ours, theirs).await.unwrap();
+    world.session.register("pairs", &ours).unwrap();
+    other.register("pairs", &theirs).unwrap();
+
+    let sql = "select count(*) as n from pairs";
+    let (ours_counted, theirs_counted) =
+        futures::future::join(world.sql(sql), World::sql_in(&other, sql)).await;
+    assert!(ours_counted.contains("| 3000 |") && theirs_counted.contains("| 20 |"));
+    let names = |session: &Session| session.machines().len();
+    assert_eq!(names(&world.session), names(&other));
+    let error = other.run(summed(ours.clone())).await.map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("session"), "{error}");
+
+    other.shutdown().await;
+    drop((theirs, other));
+    assert!(std::fs::read_dir(other_folder.path()).unwrap().next().is_none());
+    assert_eq!(world.done(summed(ours)).await.rows().await.unwrap(), 10);
 }
 
 async fn a_slice_without_a_func(world: &World) {

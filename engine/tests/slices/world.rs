@@ -30,6 +30,7 @@ macro_rules! cases {
 /// A session and a folder.
 pub(crate) struct World {
     pub(crate) session: Session,
+    pub(crate) system: SystemSpec,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -41,7 +42,7 @@ impl World {
             let temp_root = folder.path().join("temp");
             let session =
                 Session::builder().system(system).temp_root(&temp_root).build().await.unwrap();
-            let world = Self { session, folder };
+            let world = Self { session, system, folder };
             case(&world).await;
             world.session.shutdown().await;
             drop(world.session);
@@ -118,7 +119,12 @@ impl World {
 
     /// Runs a statement.
     pub(crate) async fn sql(&self, sql: &str) -> String {
-        let batches = self.session.sql(sql).await.unwrap().collect().await.unwrap();
+        Self::sql_in(&self.session, sql).await
+    }
+
+    /// Runs a statement in a session.
+    pub(crate) async fn sql_in(session: &Session, sql: &str) -> String {
+        let batches = session.sql(sql).await.unwrap().collect().await.unwrap();
         arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
     }
 }

@@ -2,7 +2,14 @@
 
 /// Reads a size in bytes. Units are powers of 1024 whether or not the `i` is written, as is usual
 /// for memory.
-pub(crate) fn parse(text: &str) -> Result<u64, String> {
+///
+/// ```
+/// assert_eq!(bigslice::parse_size("1.5G"), Ok(3 << 29));
+/// ```
+///
+/// # Errors
+/// When it is not written so; the text says how.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|char: char| !(char.is_ascii_digit() || char == '.'));
     let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
@@ -43,10 +50,10 @@ mod tests {
             ("2 tb", 2 << 40),
             ("64k", 64 << 10),
         ] {
-            assert_eq!(parse(text), Ok(bytes), "{text}");
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for text in ["", "G", "-1G", "4X", "0", "1e3", "nan", "1..2G"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 }

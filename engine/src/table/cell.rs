@@ -1,7 +1,8 @@
-//! The text of one value, for people: the formats table, markdown and line read their cells here,
-//! and whatever else shows foreign text on a terminal escapes it here.
+//! The text of one value, for people: whatever shows rows reads its cells here, and whatever shows
+//! foreign text on a terminal escapes it here.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use arrow::array::Array;
 use arrow::buffer::NullBuffer;
@@ -10,7 +11,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// What stands for a null where people read.
-pub(crate) const NULL: &str = "NULL";
+pub const NULL: &str = "NULL";
 
 /// What stands for the part of a cell that was cut off.
 const CUT: char = '…';
@@ -27,14 +28,23 @@ fn options() -> FormatOptions<'static> {
 }
 
 /// The cells of one column of one batch.
-pub(crate) struct Cells<'a> {
+pub struct Cells<'a> {
     formatter: ArrayFormatter<'a>,
     nulls: Option<NullBuffer>,
 }
 
+impl fmt::Debug for Cells<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cells").finish_non_exhaustive()
+    }
+}
+
 impl<'a> Cells<'a> {
     /// The cells of an array.
-    pub(crate) fn of(array: &'a dyn Array) -> Result<Self, ArrowError> {
+    ///
+    /// # Errors
+    /// When values of its type have no text.
+    pub fn of(array: &'a dyn Array) -> Result<Self, ArrowError> {
         Ok(Self {
             formatter: ArrayFormatter::try_new(array, &options())?,
             nulls: array.logical_nulls(),
@@ -43,7 +53,7 @@ impl<'a> Cells<'a> {
 
     /// The text of a row's value, or nothing for a null. Control characters are escaped, but
     /// newlines are left for the format to lay out.
-    pub(crate) fn text(&self, row: usize) -> Option<String> {
+    pub fn text(&self, row: usize) -> Option<String> {
         if self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
             return None;
         }
@@ -57,7 +67,7 @@ impl<'a> Cells<'a> {
 
 /// Makes text harmless for a terminal: control characters and the characters that change the
 /// direction of writing become escapes. Newlines stay.
-pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }
@@ -74,7 +84,7 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// As [`escape`], and newlines too: for text that must stay on one line.
-pub(crate) fn escape_line(text: &str) -> Cow<'_, str> {
+pub fn escape_line(text: &str) -> Cow<'_, str> {
     match escape(text) {
         escaped if escaped.contains('\n') => Cow::Owned(escaped.replace('\n', "\\n")),
         escaped => escaped,
@@ -87,12 +97,12 @@ fn harmful(char: char) -> bool {
 }
 
 /// How many columns of a terminal a text takes.
-pub(crate) fn width(text: &str) -> usize {
+pub fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.width() }
 }
 
 /// Cuts a text to a number of terminal columns; what was cut off shows as an ellipsis.
-pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return Cow::Borrowed(text);
     }
@@ -111,7 +121,7 @@ pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
 }
 
 /// A number with its digits in groups of three, as counts are shown to people.
-pub(crate) fn count(n: usize) -> String {
+pub fn count(n: usize) -> String {
     let digits = n.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -124,7 +134,7 @@ pub(crate) fn count(n: usize) -> String {
 }
 
 /// A count with its noun: `1 row`, `1,024 rows`.
-pub(crate) fn counted(n: usize, noun: &str) -> String {
+pub fn counted(n: usize, noun: &str) -> String {
     format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
 }
 

@@ -1,4 +1,5 @@
-//! The format table, in two ways:
+//! What a table shows and how wide its columns are. A result of `EXPLAIN` is shown as text ([`plan`]), any
+//! other in one of two ways:
 //!
 //! - **In excerpts**, when a number of rows to show is set: the first and the last rows are kept,
 //!   those between them are counted and dropped. On a terminal, columns that do not fit are
@@ -7,15 +8,16 @@
 //!   many as fit in [`SAMPLE_BYTES`]. Whatever comes after them is written as it arrives; a cell
 //!   that is wider than its column then moves the border of its own row only.
 
-use std::collections::VecDeque;
+use std::fmt;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use super::grid::{Border, Column, Grid, block_width};
-use super::{Layout, Writer};
-use crate::{cell, types};
+use super::excerpt::Excerpt;
+use super::grid::{Border, Column, Grid, Paint, block_width};
+use super::plan::{self, Plan};
+use super::{cell, types};
 
 /// How much text of a complete table is held to find out how wide its columns are. Enough for a
 /// few hundred thousand rows of ordinary width.
@@ -33,8 +35,22 @@ const KEPT_COLUMNS: usize = 20;
 /// What a column needs besides its text: a border and a space on either side.
 const COLUMN_FRAME: usize = 3;
 
-/// Writes tables.
-pub(super) struct Table {
+/// What a table must know of the place that it is written to.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The width of the terminal; nothing when the output is no terminal, and is plain then.
+    pub terminal_columns: Option<usize>,
+    /// Whether a table shows the types of its columns.
+    pub types: bool,
+    /// Whether colours may be used.
+    pub paint: Paint,
+    /// How many rows a table shows before it leaves out those in the middle.
+    pub rows_max: Option<usize>,
+}
+
+/// Writes one table: [`Self::batch`] for every batch of its rows, then [`Self::finish`]. What is to go out is
+/// appended to `out`, which the caller empties between two calls.
+pub struct Table {
     schema: SchemaRef,
     layout: Layout,
     way: Way,
@@ -44,15 +60,61 @@ enum Way {
     Sampling(Sample),
     Streaming(Grid),
     Excerpt(Excerpt),
+    Plan(Plan),
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("layout", &self.layout).finish_non_exhaustive()
+    }
 }
 
 impl Table {
-    pub(super) fn new(schema: &SchemaRef, layout: Layout) -> Self {
+    /// A table of rows that have this schema.
+    pub fn new(schema: &SchemaRef, layout: Layout) -> Self {
         let way = match layout.rows_max {
+            _ if plan::is_plan(schema) => Way::Plan(Plan::new(layout.paint)),
             None => Way::Sampling(Sample::new(schema.fields().len())),
             Some(rows_max) => Way::Excerpt(Excerpt::new(rows_max)),
         };
         Self { schema: SchemaRef::clone(schema), layout, way }
+    }
+
+    /// Takes some rows.
+    ///
+    /// # Errors
+    /// When a value has no text.
+    pub fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+        match &mut self.way {
+            Way::Excerpt(excerpt) => excerpt.push(batch),
+            Way::Plan(plan) => plan.batch(batch, out)?,
+            Way::Streaming(grid) => for_each_row(batch, |cells| grid.row(cells, out))?,
+            Way::Sampling(sample) => {
+                for_each_row(batch, |cells| sample.push(cells))?;
+                if sample.bytes() >= SAMPLE_BYTES {
+                    let sample = std::mem::replace(sample, Sample::new(0));
+                    self.way = Way::Streaming(self.draw_sample(&sample, out));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the table.
+    ///
+    /// # Errors
+    /// When a value has no text.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+        if self.schema.fields().is_empty() {
+            return Ok(());
+        }
+        match &self.way {
+            Way::Sampling(sample) => self.draw_sample(sample, out).footer(out),
+            Way::Streaming(grid) => grid.footer(out),
+            Way::Excerpt(excerpt) => self.draw_excerpt(excerpt, out)?,
+            Way::Plan(_) => {}
+        }
+        Ok(())
     }
 
     fn border(&self) -> Border {
@@ -159,39 +221,6 @@ impl Table {
     }
 }
 
-impl Writer for Table {
-    fn start(&mut self, _out: &mut Vec<u8>) -> Result<(), ArrowError> {
-        Ok(())
-    }
-
-    fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
-        match &mut self.way {
-            Way::Excerpt(excerpt) => excerpt.push(batch),
-            Way::Streaming(grid) => for_each_row(batch, |cells| grid.row(cells, out))?,
-            Way::Sampling(sample) => {
-                for_each_row(batch, |cells| sample.push(cells))?;
-                if sample.bytes() >= SAMPLE_BYTES {
-                    let sample = std::mem::replace(sample, Sample::new(0));
-                    self.way = Way::Streaming(self.draw_sample(&sample, out));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError> {
-        if self.schema.fields().is_empty() {
-            return Ok(());
-        }
-        match &self.way {
-            Way::Sampling(sample) => self.draw_sample(sample, out).footer(out),
-            Way::Streaming(grid) => grid.footer(out),
-            Way::Excerpt(excerpt) => self.draw_excerpt(excerpt, out)?,
-        }
-        Ok(())
-    }
-}
-
 /// Calls back for every row of a batch with its cells.
 fn for_each_row(
     batch: &RecordBatch,
@@ -256,56 +285,6 @@ impl Sample {
                 (!self.cells[i].null).then(|| &self.text[start..self.cells[i].end])
             })
             .collect()
-    }
-}
-
-/// The first and the last rows of a result, and how many there were.
-struct Excerpt {
-    head_max: usize,
-    tail_max: usize,
-    head: Vec<RecordBatch>,
-    head_rows: usize,
-    tail: VecDeque<RecordBatch>,
-    tail_rows: usize,
-    rows: usize,
-}
-
-impl Excerpt {
-    fn new(rows_max: usize) -> Self {
-        Self {
-            head_max: rows_max.div_ceil(2),
-            tail_max: rows_max / 2,
-            head: Vec::new(),
-            head_rows: 0,
-            tail: VecDeque::new(),
-            tail_rows: 0,
-            rows: 0,
-        }
-    }
-
-    fn push(&mut self, batch: &RecordBatch) {
-        self.rows += batch.num_rows();
-        let head = batch.num_rows().min(self.head_max - self.head_rows);
-        if head > 0 {
-            self.head.push(batch.slice(0, head));
-            self.head_rows += head;
-        }
-        if batch.num_rows() > head && self.tail_max > 0 {
-            let rest = batch.num_rows() - head;
-            let kept = rest.min(self.tail_max);
-            self.tail.push_back(batch.slice(batch.num_rows() - kept, kept));
-            self.tail_rows += kept;
-        }
-        while self.tail_rows > self.tail_max {
-            let surplus = self.tail_rows - self.tail_max;
-            let Some(first) = self.tail.pop_front() else { return };
-            self.tail_rows -= first.num_rows();
-            if first.num_rows() > surplus {
-                let rest = first.slice(surplus, first.num_rows() - surplus);
-                self.tail_rows += rest.num_rows();
-                self.tail.push_front(rest);
-            }
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, TimeUnit};
 
 /// The SQL name of an Arrow type.
-pub(crate) fn sql_name(data_type: &DataType) -> String {
+pub fn sql_name(data_type: &DataType) -> String {
     let name = match data_type {
         DataType::Null => "null",
         DataType::Boolean => "boolean",
@@ -79,7 +79,7 @@ fn timestamp(unit: TimeUnit, zone: Option<&str>) -> String {
 }
 
 /// Whether values of a type stand at the right of their column.
-pub(crate) fn is_right_aligned(data_type: &DataType) -> bool {
+pub fn is_right_aligned(data_type: &DataType) -> bool {
     match data_type {
         DataType::Dictionary(_, value) => is_right_aligned(value),
         other => other.is_numeric(),

@@ -1,13 +1,13 @@
-//! Drawing a table: borders, header, rows. Knows widths and text, nothing of Arrow; the format
-//! [`table`](super::table) decides what is shown and how wide.
+//! Drawing a table: borders, header, rows. Knows widths and text, nothing of Arrow;
+//! [`layout`](super::layout) decides what is shown and how wide.
 
 use std::borrow::Cow;
 
-use crate::cell;
+use super::cell;
 
 /// Whether and how text is coloured. Off, every method gives the text back as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Paint {
+pub enum Paint {
     /// Plain text.
     Off,
     /// With escape codes for a terminal.
@@ -16,23 +16,27 @@ pub(crate) enum Paint {
 
 impl Paint {
     /// Colours when a condition holds.
-    pub(crate) fn when(condition: bool) -> Self {
+    pub fn when(condition: bool) -> Self {
         if condition { Self::On } else { Self::Off }
     }
 
-    pub(crate) fn bold(self, text: &str) -> String {
+    /// Names and titles.
+    pub fn bold(self, text: &str) -> String {
         self.with("1", text)
     }
 
-    pub(crate) fn dim(self, text: &str) -> String {
+    /// What stands around the text that matters.
+    pub fn dim(self, text: &str) -> String {
         self.with("2", text)
     }
 
-    pub(crate) fn error(self, text: &str) -> String {
+    /// What went wrong.
+    pub fn error(self, text: &str) -> String {
         self.with("1;31", text)
     }
 
-    pub(crate) fn hint(self, text: &str) -> String {
+    /// What may help.
+    pub fn hint(self, text: &str) -> String {
         self.with("36", text)
     }
 

@@ -1,12 +1,12 @@
 //! What EXPLAIN says, as text: a plan is an indented tree, and a box around it would only cut it.
-//! Used in place of a table for results that have the shape of an EXPLAIN.
+//! What a [`Table`](super::Table) shows of results that have the shape of an EXPLAIN.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use super::{Paint, Writer};
-use crate::cell;
+use super::cell;
+use super::grid::Paint;
 
 /// Whether a result is what EXPLAIN gives.
 pub(super) fn is_plan(schema: &SchemaRef) -> bool {
@@ -24,14 +24,12 @@ impl Plan {
     pub(super) fn new(paint: Paint) -> Self {
         Self { paint, empty: true }
     }
-}
 
-impl Writer for Plan {
-    fn start(&mut self, _out: &mut Vec<u8>) -> Result<(), ArrowError> {
-        Ok(())
-    }
-
-    fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+    pub(super) fn batch(
+        &mut self,
+        batch: &RecordBatch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ArrowError> {
         let titles = cell::Cells::of(batch.column(0).as_ref())?;
         let plans = cell::Cells::of(batch.column(1).as_ref())?;
         for row in 0..batch.num_rows() {
@@ -48,10 +46,6 @@ impl Writer for Plan {
                 out.push(b'\n');
             }
         }
-        Ok(())
-    }
-
-    fn finish(&mut self, _out: &mut Vec<u8>) -> Result<(), ArrowError> {
         Ok(())
     }
 }

@@ -1,0 +1,137 @@
+//! What a user gives, and the session that comes of it.
+
+use super::*;
+
+/// The flags `arguments` beside a file of settings that holds `file`.
+fn builder(file: &str, arguments: &[&str]) -> Result<SessionBuilder> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, file).unwrap();
+    let args = SessionArgs::take([&["program"], arguments].concat())?.0;
+    args.builder_in(Surroundings { config_file: Some(path), ..Surroundings::default() })
+}
+
+fn refusal(file: &str, arguments: &[&str]) -> (String, Option<String>) {
+    let error = builder(file, arguments).expect_err("no error");
+    let text = error.to_string();
+    // The folder has another name each time.
+    let text = text.rsplit_once("/config.toml").map_or(text.clone(), |(_, rest)| rest.to_owned());
+    (text, error.hint())
+}
+
+#[test]
+fn later_words_prevail() {
+    let file = "workers = 1\npartitions = 3\nmemory-limit = \"4G\"\n[datafusion.execution]\nbatch_size = 7\n";
+    let found = |arguments: &[&str]| {
+        let config = builder(file, arguments).unwrap().config;
+        let batch_size = config.settings.last().unwrap().clone();
+        (config.system, config.partitions, config.memory_limit, batch_size.1)
+    };
+    let local = |machines| SystemSpec::Local { machines };
+    let (partitions, memory) = (Some(3), Some(4 << 30));
+    assert_eq!(found(&[]), (local(1), partitions, memory, "7".into()));
+    assert_eq!(found(&["--workers", "2"]), (local(2), partitions, memory, "7".into()));
+    let flags = ["--set", "workers=3", "--workers=2", "-set", "memory-limit = 1G"];
+    assert_eq!(found(&flags), (local(3), partitions, Some(1 << 30), "7".into()));
+    let flags = ["--system=here", "--set=datafusion.execution.batch_size=9"];
+    assert_eq!(found(&flags), (SystemSpec::Here, partitions, memory, "9".into()));
+}
+
+#[test]
+fn what_is_not_of_the_session_is_left() {
+    let given =
+        ["program", "--top", "3", "--workers", "2", "a", "--worker=4", "-x", "--", "--set", "b"];
+    let (args, rest) = SessionArgs::take(given).unwrap();
+    assert_eq!(args.workers, Some(2));
+    assert_eq!(rest, ["program", "--top", "3", "a", "--worker=4", "-x", "--", "--set", "b"]);
+    assert!(SessionArgs::take(Vec::<OsString>::new()).unwrap().1.is_empty());
+}
+
+#[test]
+fn a_wrong_flag_is_named() {
+    for (flags, message, hint) in [
+        (&["--workers"][..], "a value is required for '--workers <N>' but none was supplied", None),
+        (
+            &["--workers", "65"],
+            "invalid value '65' for '--workers <N>': \"65\" is no number from 0 to 64",
+            None,
+        ),
+        (
+            &["--workers=1", "--system=local:2"],
+            "the argument '--workers <N>' cannot be used with '--system <SPEC>'",
+            Some("both say where the work is done: give one of them"),
+        ),
+        (
+            &["--set", "x"],
+            "invalid value 'x' for '--set <KEY=VALUE>': a setting is written KEY=VALUE",
+            None,
+        ),
+        (
+            &["--set", "temp-root=x"],
+            "--set: the setting \"temp-root\": \"x\" is no path from the root, such as /var/tmp",
+            None,
+        ),
+        (
+            &["-set", "memory_limit=1G"],
+            "--set: there is no setting \"memory_limit\"",
+            Some("did you mean \"memory-limit\"?"),
+        ),
+    ] {
+        assert_eq!(refusal("", flags), (message.to_owned(), hint.map(str::to_owned)));
+    }
+}
+
+#[test]
+fn a_wrong_file_is_named_with_its_line() {
+    for (file, message) in [
+        ("\nworkers = -1", ":2: the setting \"workers\": \"-1\" is no number from 0 to 64"),
+        (
+            "memory-limit = \"4X\"",
+            ":1: the setting \"memory-limit\": \"4X\" is no size: write for example 512M, 4G or 1.5GiB",
+        ),
+        (
+            "workers = [1]",
+            ":1: the setting \"workers\": its value is of the type array; it must be a text, a number, true or false",
+        ),
+        (
+            "workers = 1\nsystem = \"local:2\"",
+            ":2: the setting \"system\": \"workers\" says where the work is done already: keep one of them",
+        ),
+        ("workers = 1\n\nworkers = 2", ":3: duplicate key"),
+        (
+            "[distributed]\nmax_tasks_per_stage = \"x\"",
+            ":2: the setting \"distributed.max_tasks_per_stage\": error parsing 'x' as usize",
+        ),
+    ] {
+        let (text, hint) = refusal(file, &[]);
+        assert!(text.starts_with(message), "{text}");
+        assert_eq!(hint, None);
+    }
+    let (text, hint) = refusal("[datafusion.execution]\n# rows\nbatchsize = 1\n", &[]);
+    assert_eq!(text, ":3: there is no setting \"datafusion.execution.batchsize\"");
+    assert!(hint.unwrap().starts_with("did you mean \"datafusion.execution.batch_size\""));
+    let (_, hint) = refusal("[datafusion.execution]\nmemory_limit = 1", &[]);
+    assert_eq!(hint.unwrap(), "did you mean \"memory-limit\"?");
+    let (_, hint) = refusal("zzz = 1", &[]);
+    assert!(hint.unwrap().contains("workers; those of DataFusion"));
+    let missing = SessionArgs::take(["program", "--config", "/none/at all.toml"]).unwrap().0;
+    let error = missing.builder_in(Surroundings::default()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read \"/none/at all.toml\": "), "{error}");
+}
+
+#[test]
+fn no_file_is_no_error() {
+    let none = Surroundings { config_file: Some("/none/config.toml".into()), ..Default::default() };
+    let config = SessionArgs::default().builder_in(none).unwrap().config;
+    assert_eq!(config.system, SystemSpec::Here);
+}
+
+#[test]
+fn the_flags_are_well_formed_and_described() {
+    Alone::command().debug_assert();
+    let help = SessionArgs::help();
+    for flag in ["--workers <N>", "--system", "--memory-limit", "--partitions", "--set", "--config"]
+    {
+        assert!(help.contains(flag), "{help}");
+    }
+}

@@ -1,0 +1,191 @@
+//! The life of a program that is marked with `#[bigslice::main]`: the driver's part runs on a runtime of its own, and
+//! the error that it may end with is told as bigsql tells it. The macro names what is here.
+//!
+//! What a `main` returns decides how it is told. An error may be of any type; which of the traits below has
+//! a method `ending` for it, with the fewest references taken away, is the one that knows most about it.
+
+use std::error::Error as StdError;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::{ExitCode, Termination};
+
+use crate::error::Error;
+use crate::table::cell;
+use crate::words;
+
+/// The exit code of a program that failed.
+const FAILED: u8 = 1;
+
+/// The exit code of a program that was called in a wrong way, as clap has it.
+const WRONG_USAGE: u8 = 2;
+
+/// Runs the driver's part of a program on a runtime of its own.
+pub fn drive(driver: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(driver),
+        Err(error) => tell(&error),
+    }
+}
+
+/// An outcome whose error holds an error: `Box<dyn Error>`, `anyhow::Error`.
+pub trait OfHolder: Sized {
+    /// What makes an exit code of it.
+    fn ending(&self) -> Holder {
+        Holder
+    }
+}
+impl<T, E: AsRef<dyn StdError>> OfHolder for &&&&Result<T, E> {}
+
+/// The same for those that hold one which can be sent: `Box<dyn Error + Send + Sync>`.
+pub trait OfSendHolder: Sized {
+    /// What makes an exit code of it.
+    fn ending(&self) -> SendHolder {
+        SendHolder
+    }
+}
+impl<T, E: AsRef<dyn StdError + Send + Sync>> OfSendHolder for &&&Result<T, E> {}
+
+/// An outcome whose error is one.
+pub trait OfError: Sized {
+    /// What makes an exit code of it.
+    fn ending(&self) -> Plain {
+        Plain
+    }
+}
+impl<T, E: StdError + 'static> OfError for &&Result<T, E> {}
+
+/// An outcome whose error is a text.
+pub trait OfText: Sized {
+    /// What makes an exit code of it.
+    fn ending(&self) -> Text {
+        Text
+    }
+}
+impl<T, E: Display> OfText for &Result<T, E> {}
+
+/// Any other outcome that a `main` may have.
+pub trait OfTermination: Sized {
+    /// What makes an exit code of it.
+    fn ending(&self) -> Other {
+        Other
+    }
+}
+impl<T: Termination> OfTermination for T {}
+
+/// Ends with [`OfHolder`].
+#[derive(Debug)]
+pub struct Holder;
+/// Ends with [`OfSendHolder`].
+#[derive(Debug)]
+pub struct SendHolder;
+/// Ends with [`OfError`].
+#[derive(Debug)]
+pub struct Plain;
+/// Ends with [`OfText`].
+#[derive(Debug)]
+pub struct Text;
+/// Ends with [`OfTermination`].
+#[derive(Debug)]
+pub struct Other;
+
+impl Holder {
+    /// The exit code; an error is told.
+    pub fn exit_code<T: Termination, E: AsRef<dyn StdError>>(self, end: Result<T, E>) -> ExitCode {
+        end.map_or_else(|e| tell(e.as_ref()), T::report)
+    }
+}
+
+impl SendHolder {
+    /// The exit code; an error is told.
+    pub fn exit_code<T: Termination, E: AsRef<dyn StdError + Send + Sync>>(
+        self,
+        end: Result<T, E>,
+    ) -> ExitCode {
+        end.map_or_else(|e| tell(e.as_ref()), T::report)
+    }
+}
+
+impl Plain {
+    /// The exit code; an error is told.
+    pub fn exit_code<T: Termination, E: StdError + 'static>(self, end: Result<T, E>) -> ExitCode {
+        end.map_or_else(|e| tell(&e), T::report)
+    }
+}
+
+impl Text {
+    /// The exit code; an error is told.
+    pub fn exit_code<T: Termination, E: Display>(self, end: Result<T, E>) -> ExitCode {
+        end.map_or_else(|e| say(&e.to_string(), None, FAILED), T::report)
+    }
+}
+
+impl Other {
+    /// The exit code.
+    pub fn exit_code<T: Termination>(self, end: T) -> ExitCode {
+        end.report()
+    }
+}
+
+/// Tells the user about an error.
+fn tell(error: &(dyn StdError + 'static)) -> ExitCode {
+    let (message, hint, code) = words_of(error);
+    say(&message, hint.as_deref(), code)
+}
+
+/// What an error and its causes say, the hint of ours if one is among these, and the exit code.
+fn words_of(error: &(dyn StdError + 'static)) -> (String, Option<String>, u8) {
+    let ours = words::links(error).find_map(|link| link.downcast_ref::<Error>());
+    let code = if matches!(ours, Some(Error::Config { .. })) { WRONG_USAGE } else { FAILED };
+    (words::chain(error), ours.and_then(Error::hint), code)
+}
+
+fn say(message: &str, hint: Option<&str>, code: u8) -> ExitCode {
+    let mut text = format!("error: {}\n", cell::escape(message));
+    if let Some(hint) = hint {
+        text.push_str(&format!("hint: {}\n", cell::escape(hint)));
+    }
+    // If standard error is closed there is no place left to say so.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+    code.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    fn ours() -> Error {
+        let hint = Some("do that".to_owned());
+        Error::Query { message: "it failed".to_owned(), hint }
+    }
+
+    /// Each type has its own way, or this does not compile.
+    #[test]
+    #[expect(clippy::needless_borrow, reason = "as the macro has it, for all types")]
+    fn every_type_of_error_is_told() {
+        let (plain, anyhow): (Result<(), _>, anyhow::Result<()>) =
+            (Err(ours()), Err(ours().into()));
+        let _: Plain = (&&&&&plain).ending();
+        let _: Holder = (&&&&&anyhow).ending();
+        let boxed: Result<ExitCode, Box<dyn StdError>> = Err(ours().into());
+        let _: Holder = (&&&&&boxed).ending();
+        let sendable: Result<(), Box<dyn StdError + Send + Sync>> = Err(ours().into());
+        let _: SendHolder = (&&&&&sendable).ending();
+        let text: Result<(), String> = Err("it failed".to_owned());
+        let _: Text = (&&&&&text).ending();
+        let _: Other = (&&&&&()).ending();
+        let _: Other = (&&&&&ExitCode::SUCCESS).ending();
+    }
+
+    #[test]
+    fn causes_and_hints_are_found_below_what_wraps_them() {
+        let hint = Some("do that".to_owned());
+        assert_eq!(words_of(&ours()), ("it failed".to_owned(), hint.clone(), FAILED));
+        let wrapped = Err::<(), _>(ours()).context("a report").unwrap_err();
+        let told = words_of(wrapped.as_ref());
+        assert_eq!(told, ("a report: it failed".to_owned(), hint, FAILED));
+        let usage = anyhow::Error::from(Error::config("no number"));
+        assert_eq!(words_of(usage.as_ref()), ("no number".to_owned(), None, WRONG_USAGE));
+    }
+}
