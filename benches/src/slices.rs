@@ -31,8 +31,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8192;
-/// Batches that are read again and again: more than caches hold.
-const BATCHES: usize = 256;
 /// Different strings.
 const KEYS: u64 = 1000;
 
@@ -41,8 +39,13 @@ const KEYS: u64 = 1000;
 #[command(name = "slices")]
 struct Args {
     /// Rows that each of them reads.
-    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000_000)]
     rows: usize,
+
+    /// How many of them are held in memory, at 32 bytes each, and read again and again. The default is more
+    /// than caches hold.
+    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    held: usize,
 
     /// How often each is timed, after one run that is not.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5)]
@@ -70,7 +73,7 @@ fn main() -> Result<()> {
 }
 
 async fn contest(args: &Args) -> Result<()> {
-    let table = Arc::new(Table::new(args.rows));
+    let table = Arc::new(Table::new(args.rows, args.held));
     let session = Session::builder().build().await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     session.context().register_table("readings", table.provider(cores)?)?;
@@ -97,7 +100,10 @@ async fn contest(args: &Args) -> Result<()> {
 }
 
 fn report(args: &Args, cores: usize, times: [Vec<Duration>; 4]) {
-    println!("{} rows, {cores} cores, n = {}, CPU time in ns per row", args.rows, args.iterations);
+    let Args { rows, held, iterations } = args;
+    println!(
+        "{rows} rows ({held} in memory), {cores} cores, n = {iterations}, CPU time in ns per row"
+    );
     let [by_loop, by_closures, by_sql, by_narrow] = times;
     let per_row = |mut times: Vec<Duration>| {
         times.sort_unstable();
@@ -145,8 +151,9 @@ impl fmt::Debug for Table {
 }
 
 impl Table {
-    fn new(rows: usize) -> Self {
-        let batches = (0..BATCHES as u64).map(|batch| {
+    fn new(rows: usize, held: usize) -> Self {
+        let held = held.min(rows).div_ceil(BATCH_ROWS).max(1);
+        let batches = (0..held as u64).map(|batch| {
             let rows = batch * BATCH_ROWS as u64..(batch + 1) * BATCH_ROWS as u64;
             let random = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
             let n = Int64Array::from_iter_values(rows.clone().map(|n| (random(n) >> 40) as i64));
@@ -169,7 +176,9 @@ impl Table {
         shards: usize,
     ) -> impl Iterator<Item = RecordBatch> + use<> {
         let table = Arc::clone(self);
-        (part..self.length).step_by(shards).map(move |n| table.batches[n % BATCHES].clone())
+        (part..self.length)
+            .step_by(shards)
+            .map(move |n| table.batches[n % table.batches.len()].clone())
     }
 
     fn provider(self: &Arc<Self>, parts: usize) -> Result<Arc<StreamingTable>> {

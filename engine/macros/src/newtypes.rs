@@ -79,6 +79,10 @@ pub(crate) fn expand(input: &DeriveInput, field: &Field<'_>) -> TokenStream {
                 #value::append(builder, view.0);
             }
 
+            fn lend(builder: &mut #builder_type, arrays: &[#derive::ArrayRef]) {
+                #value::lend(builder, arrays);
+            }
+
             fn append_null(builder: &mut #builder_type) {
                 #value::append_null(builder);
             }

@@ -59,6 +59,10 @@ pub(crate) fn row(ident: &Ident, generics: &Generics, column: &str) -> TokenStre
                 #value::append(builder, view);
             }
 
+            fn lend(builder: &mut #value::Builder, arrays: &[#derive::ArrayRef]) {
+                #value::lend(builder, arrays);
+            }
+
             fn finish(builder: &mut #value::Builder) -> ::std::vec::Vec<#derive::ArrayRef> {
                 ::std::vec![#value::finish(builder)]
             }

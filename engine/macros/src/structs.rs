@@ -225,6 +225,10 @@ impl<'a> Parts<'a> {
                     builder.count();
                 }
 
+                fn lend(builder: &mut #builder_type, arrays: &[#derive::ArrayRef]) {
+                    #(#values::lend(&mut builder.children.#children, arrays);)*
+                }
+
                 fn append_null(builder: &mut #builder_type) {
                     #(#values::append_null(&mut builder.children.#children);)*
                     builder.count_null();
@@ -295,6 +299,10 @@ impl<'a> Parts<'a> {
                 #[inline]
                 fn append(builder: &mut #value::Builder, view: #value::View<'_>) {
                     #value::append(builder, view);
+                }
+
+                fn lend(builder: &mut #value::Builder, arrays: &[#derive::ArrayRef]) {
+                    #value::lend(builder, arrays);
                 }
 
                 fn finish(builder: &mut #value::Builder) -> ::std::vec::Vec<#derive::ArrayRef> {

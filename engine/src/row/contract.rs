@@ -80,6 +80,12 @@ pub trait Value: Sized + Send + Sync + 'static {
     /// Adds a value.
     fn append(builder: &mut Self::Builder, view: Self::View<'_>);
 
+    /// Says that views which are added from now on are likely to be of one of `arrays`, which makes
+    /// that cheaper. The builder must be empty.
+    fn lend(builder: &mut Self::Builder, arrays: &[ArrayRef]) {
+        let _ = (builder, arrays);
+    }
+
     /// Adds a null: the null of an `Option`, or what stands below a parent that is null.
     fn append_null(builder: &mut Self::Builder);
 
@@ -140,6 +146,12 @@ pub trait Row: Sized + Send + Sync + 'static {
 
     /// Adds a row.
     fn append(builder: &mut Self::Builder, view: Self::View<'_>);
+
+    /// Says that rows which are added from now on are likely to have values of `arrays` as they are,
+    /// which makes that cheaper. The builder must be empty.
+    fn lend(builder: &mut Self::Builder, arrays: &[ArrayRef]) {
+        let _ = (builder, arrays);
+    }
 
     /// One array for each column; the builder is empty afterwards and may be used again.
     fn finish(builder: &mut Self::Builder) -> Vec<ArrayRef>;

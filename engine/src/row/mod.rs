@@ -71,6 +71,7 @@ mod single;
 #[cfg(test)]
 mod tests;
 mod text;
+mod texts;
 mod time;
 mod tuple;
 mod variants;

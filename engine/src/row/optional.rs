@@ -79,6 +79,10 @@ impl<T: Value> Value for Option<T> {
         }
     }
 
+    fn lend(builder: &mut Self::Builder, arrays: &[ArrayRef]) {
+        T::lend(builder, arrays);
+    }
+
     fn append_null(builder: &mut Self::Builder) {
         T::append_null(builder);
     }

@@ -50,6 +50,10 @@ macro_rules! row {
                 <Self as Value>::append(builder, view);
             }
 
+            fn lend(builder: &mut <Self as Row>::Builder, arrays: &[ArrayRef]) {
+                <Self as Value>::lend(builder, arrays);
+            }
+
             fn finish(builder: &mut <Self as Row>::Builder) -> Vec<ArrayRef> {
                 vec![<Self as Value>::finish(builder)]
             }

@@ -3,24 +3,22 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, StringViewArray,
-    StringViewBuilder,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, StringViewArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{BinaryViewType, DataType, StringViewType};
 use bytes::Bytes;
 
 use super::mismatch::{Mismatch, Problem};
+use super::texts::Texts;
 use super::{Row, Value, nulls, single};
 
 macro_rules! text {
-    ($owned:ty, $view:ty, $data_type:ident, $array:ident, $open:ident, $builder:ident, $empty:expr,
+    ($owned:ty, $view:ty, $data_type:ident, $array:ident, $open:ident, $kind:ident, $empty:expr,
      $to_owned:expr) => {
         impl Value for $owned {
             type View<'a> = &'a $view;
             type Column = $array;
-            type Builder = $builder;
+            type Builder = Texts<$kind>;
 
             const NULLABLE: bool = false;
             const HAS_HEAP: bool = true;
@@ -70,16 +68,20 @@ macro_rules! text {
             }
 
             fn builder(capacity: usize) -> Self::Builder {
-                $builder::with_capacity(capacity)
+                Texts::with_capacity(capacity)
             }
 
             #[inline]
             fn append(builder: &mut Self::Builder, view: &$view) {
-                builder.append_value(view);
+                builder.push(view);
             }
 
             fn append_null(builder: &mut Self::Builder) {
-                builder.append_null();
+                builder.push_null();
+            }
+
+            fn lend(builder: &mut Self::Builder, arrays: &[ArrayRef]) {
+                builder.lend(arrays);
             }
 
             fn finish(builder: &mut Self::Builder) -> ArrayRef {
@@ -99,7 +101,7 @@ macro_rules! string {
             Utf8View,
             StringViewArray,
             as_string_view_opt,
-            StringViewBuilder,
+            StringViewType,
             "",
             <$owned>::from
         );
@@ -116,7 +118,7 @@ text!(
     BinaryView,
     BinaryViewArray,
     as_binary_view_opt,
-    BinaryViewBuilder,
+    BinaryViewType,
     &[],
     Bytes::copy_from_slice
 );

@@ -66,6 +66,10 @@ macro_rules! tuple {
                 builder.count();
             }
 
+            fn lend(builder: &mut <Self as Value>::Builder, arrays: &[ArrayRef]) {
+                $($element::lend(&mut builder.children.$position, arrays);)+
+            }
+
             fn append_null(builder: &mut <Self as Value>::Builder) {
                 $($element::append_null(&mut builder.children.$position);)+
                 builder.count_null();
@@ -121,6 +125,10 @@ macro_rules! tuple {
             #[inline]
             fn append(builder: &mut <Self as Row>::Builder, view: <Self as Row>::View<'_>) {
                 <Self as Value>::append(builder, view);
+            }
+
+            fn lend(builder: &mut <Self as Row>::Builder, arrays: &[ArrayRef]) {
+                <Self as Value>::lend(builder, arrays);
             }
 
             fn finish(builder: &mut <Self as Row>::Builder) -> Vec<ArrayRef> {

@@ -38,6 +38,11 @@ impl<T: Row> Building<T> {
         Self { builder: T::builder(capacity.min(most)), rows: 0, bytes: 0, most }
     }
 
+    /// Says that rows are likely to have values of `arrays` as they are.
+    pub(super) fn lend(&mut self, arrays: &[ArrayRef]) {
+        T::lend(&mut self.builder, arrays);
+    }
+
     /// One more row.
     #[inline(always)]
     pub(super) fn push(&mut self, row: T::View<'_>) {

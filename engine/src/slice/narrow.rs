@@ -228,7 +228,9 @@ impl<T: Row> Slice<T> {
             let (f, made, before) = (Arc::clone(&f), Arc::clone(&schema), before.clone());
             let open = move |batch: RecordBatch| {
                 let reading = Reading::<T>::new(&batch, before.as_deref(), &code)?;
-                Ok((reading, Emitter::<U> { out: Building::new(batch.num_rows(), BATCH_ROWS) }))
+                let mut out = Building::<U>::new(batch.num_rows(), BATCH_ROWS);
+                out.lend(batch.columns());
+                Ok((reading, Emitter::<U> { out }))
             };
             Ok(streams::each_in_parts(input, &schema, open, move |(reading, emitter)| {
                 reading.read(usize::MAX, &code, |row| {

@@ -11,6 +11,7 @@ cases![
     filter_of_half_none_and_few,
     flat_map_expands_and_leaves_out,
     one_row_becomes_more_than_a_batch,
+    emitted_strings_are_those_of_their_row,
     head_is_per_shard_and_limit_for_all,
     readers_give_rows_of_their_shard,
     batches_of_a_reader,
@@ -94,6 +95,35 @@ async fn one_row_becomes_more_than_a_batch(world: &World) {
             .into_iter()
             .eq([3, 30_000, 0, 1].into_iter().flat_map(|n| 0..n))
     );
+}
+
+type Named = (String, Option<String>, u32);
+
+/// `others` of a hundred rows get a row more, whose strings are not from the input.
+#[bigslice::func]
+fn turned(rows: Vec<Named>, others: u32) -> Slice<(Option<String>, String, u32)> {
+    Slice::const_(2, rows).filter(|(_, _, n)| n % 3 > 0).emit(move |(name, alias, n), out| {
+        out.push((alias, name, n));
+        if n % 100 < others {
+            out.push((Some("other"), &name[..1], n));
+        }
+    })
+}
+
+async fn emitted_strings_are_those_of_their_row(world: &World) {
+    let named = |n: u32| {
+        let alias = (!n.is_multiple_of(7)).then(|| "long".repeat(n as usize % 5));
+        (format!("name {}", n % 1000), alias, n)
+    };
+    let rows: Vec<Named> = (0..30_000).map(named).collect();
+    for others in [0, 2] {
+        let found = world.rows(turned(rows.clone(), others)).await;
+        let right = rows.iter().filter(|(_, _, n)| n % 3 > 0).flat_map(|(name, alias, n)| {
+            let other = (n % 100 < others).then(|| (Some("other".to_owned()), "n".to_owned(), *n));
+            [Some((alias.clone(), name.clone(), *n)), other].into_iter().flatten()
+        });
+        assert!(found.into_iter().eq(right), "{others}");
+    }
 }
 
 #[bigslice::func]

@@ -2,6 +2,7 @@
 
 mod closures;
 mod derived;
+mod lent;
 mod mismatches;
 mod nested;
 mod scalars;
