@@ -80,7 +80,9 @@ fn check(setting: &Setting) -> Result<()> {
         return Err(setting.unknown());
     }
     let set = scratch.options_mut().set(&setting.key, &setting.value);
-    set.map_err(|e| setting.refused(&Error::of(&e, "").to_string()))
+    set.map_err(|e| {
+        setting.refused(&format!("\"{}\" will not do: {}", setting.value, Error::of(&e, "")))
+    })
 }
 
 /// All settings of DataFusion and of the exchange, with their defaults.

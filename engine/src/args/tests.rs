@@ -100,7 +100,7 @@ fn a_wrong_file_is_named_with_its_line() {
         ("workers = 1\n\nworkers = 2", ":3: duplicate key"),
         (
             "[distributed]\nmax_tasks_per_stage = \"x\"",
-            ":2: the setting \"distributed.max_tasks_per_stage\": error parsing 'x' as usize",
+            ":2: the setting \"distributed.max_tasks_per_stage\": \"x\" will not do: invalid digit found in string",
         ),
     ] {
         let (text, hint) = refusal(file, &[]);

@@ -93,10 +93,10 @@ fn draws(rows: &[(u64, (u64, u64))]) -> HashMap<u64, u64> {
     draws
 }
 
-fn lose(world: &World, names: &[&str]) {
-    for name in names {
-        let files = world.files(name);
-        assert_eq!(files.len(), 1, "{name}");
+fn lose<T>(world: &World, run: &Run<T>, tasks: &[&str]) {
+    for task in tasks {
+        let files = world.files_of(run, task);
+        assert_eq!(files.len(), 1, "{task}");
         std::fs::remove_file(&files[0]).unwrap();
     }
 }
@@ -105,9 +105,9 @@ async fn what_differs_is_not_mixed(world: &World) {
     let run = world.done(drawn()).await;
     let before = draws(&run.collect().await.unwrap());
     // A shard of the result alone is made again of what is still there.
-    lose(world, &["run-0-1-1-"]);
+    lose(world, &run, &["1-1-"]);
     assert_eq!(draws(&run.collect().await.unwrap()), before);
-    lose(world, &["run-0-1-2-", "run-0-0-0-"]);
+    lose(world, &run, &["1-2-", "0-0-"]);
     let after = draws(&run.collect().await.unwrap());
     assert_ne!(after[&0], before[&0], "the fault did not fire");
     assert_eq!((after[&1], after[&2]), (before[&1], before[&2]));
@@ -119,7 +119,7 @@ async fn a_result_that_became_another_is_not_read_on(world: &World) {
     assert!(world.sql("select count(*) as n from drawn").await.contains("| 180 |"));
     let mut stream = run.stream();
     assert!(stream.next().await.unwrap().unwrap().num_rows() < 180);
-    lose(world, &["run-0-1-1-", "run-0-1-2-", "run-0-0-1-"]);
+    lose(world, &run, &["1-1-", "1-2-", "0-1-"]);
     let error = loop {
         match stream.next().await.unwrap() {
             Ok(batch) => assert!(batch.num_rows() < 180),
@@ -138,7 +138,8 @@ async fn what_was_computed_from_another_result_is_computed_again(world: &World) 
     let run = world.done(drawn()).await;
     let copy = world.done(copied(run.clone())).await;
     let before = draws(&copy.collect().await.unwrap());
-    lose(world, &["run-1-0-1-", "run-0-1-1-", "run-0-0-2-"]);
+    lose(world, &copy, &["0-1-"]);
+    lose(world, &run, &["1-1-", "0-2-"]);
     let after = draws(&copy.collect().await.unwrap());
     assert_ne!(after[&2], before[&2], "the fault did not fire");
     assert_eq!(after, draws(&run.collect().await.unwrap()));

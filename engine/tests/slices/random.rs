@@ -40,11 +40,11 @@ type Pair = (i64, i64);
 
 #[bigslice::func]
 fn pipeline(shards: usize, rows: Vec<Pair>, verbs: Vec<Verb>) -> Result<Slice<Pair>> {
-    verbs.into_iter().try_fold(Slice::const_(shards, rows), one)
+    verbs.iter().try_fold(Slice::const_(shards, rows), one)
 }
 
-fn one(slice: Slice<Pair>, verb: Verb) -> Result<Slice<Pair>> {
-    Ok(match verb {
+fn one(slice: Slice<Pair>, verb: &Verb) -> Result<Slice<Pair>> {
+    Ok(match *verb {
         Verb::Map(by) => slice.map(move |(k, v)| (k.wrapping_mul(by) % 17, v.wrapping_add(by))),
         Verb::Filter(by) => slice.filter(move |(k, v)| (k.wrapping_add(v)) % by != 0),
         Verb::Repeat(most) => slice

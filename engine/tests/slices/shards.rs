@@ -38,12 +38,12 @@ fn remove(file: &Path) {
 }
 
 /// The file of each task of a stage: that of its last attempt.
-fn files(world: &World, stage: usize) -> Vec<PathBuf> {
+fn files<T>(world: &World, run: &Run<T>, stage: usize) -> Vec<PathBuf> {
     let task = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap();
         name.rsplit_once('-').unwrap().0.to_owned()
     };
-    let tasks = world.files(&format!("run-0-{stage}-")).into_iter();
+    let tasks = world.files_of(run, &format!("{stage}-")).into_iter();
     tasks.map(|path| (task(&path), path)).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
@@ -72,7 +72,7 @@ async fn a_spoilt_result_is_computed_again(world: &World) {
     let mut begun = run.tasks_begun().await;
     assert_eq!(begun, 6);
     for (harm, spoil) in HARMS {
-        spoil(&files(world, 1)[1]);
+        spoil(&files(world, &run, 1)[1]);
         assert_eq!(sorted(&run).await, right(0), "{harm}");
         begun += 1;
         assert_eq!(run.tasks_begun().await, begun, "{harm}: one task makes it again");
@@ -83,8 +83,8 @@ async fn what_it_was_made_of_may_be_spoilt_too(world: &World) {
     let run = world.done(sums()).await;
     for (harm, spoil) in HARMS {
         let before = run.tasks_begun().await;
-        spoil(&files(world, 0)[0]);
-        spoil(&files(world, 1)[0]);
+        spoil(&files(world, &run, 0)[0]);
+        spoil(&files(world, &run, 1)[0]);
         assert_eq!(sorted(&run).await, right(0), "{harm}");
         // The task that finds out, the one that it needs, and itself again.
         assert_eq!(run.tasks_begun().await, before + 3, "{harm}");
@@ -95,7 +95,7 @@ async fn a_spoilt_result_is_the_input_of_the_next_run(world: &World) {
     let run = world.done(sums()).await;
     for (harm, spoil) in HARMS {
         let before = run.tasks_begun().await;
-        spoil(&files(world, 1)[2]);
+        spoil(&files(world, &run, 1)[2]);
         let next = world.done(more(run.clone())).await;
         assert_eq!(sorted(&next).await, right(1), "{harm}");
         assert_eq!(run.tasks_begun().await, before + 1, "{harm}");

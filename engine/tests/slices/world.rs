@@ -97,6 +97,12 @@ impl World {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
+    /// The files that a run has stored for tasks whose names begin so (`STAGE-TASK-`), as in [`Self::files`].
+    pub(crate) fn files_of<T>(&self, run: &Run<T>, tasks: &str) -> Vec<PathBuf> {
+        let run = format!("{run:?}").replace(' ', "-");
+        self.files(&format!("{run}-{tasks}"))
+    }
+
     /// The files of stored shards whose names begin so (`run-RUN-STAGE-TASK-`), in order, on whatever machine.
     pub(crate) fn files(&self, name: &str) -> Vec<PathBuf> {
         fn find(folder: &Path, name: &str, found: &mut Vec<PathBuf>) {
