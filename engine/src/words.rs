@@ -252,8 +252,8 @@ fn split_hint(text: &str) -> (String, Option<String>) {
     }
 }
 
-/// What a function of ours says about its arguments: "... user-defined coercion failed with: Error during
-/// planning: <that>. No function matches the given name and argument types ..."
+/// What a function of ours says about its arguments: it stands between `coercion failed with: Error during
+/// planning: ` and `. No function matches the given name and argument types`.
 fn of_arguments(text: &str) -> Option<&str> {
     let (_, said) = text.split_once("coercion failed with: Error during planning: ")?;
     Some(said.split_once(". No function matches").map_or(said, |(said, _)| said))

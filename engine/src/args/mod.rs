@@ -2,7 +2,7 @@
 //! The only room of this crate that reads them, and only when a program asks for it.
 //!
 //! Later ones prevail: what a session is without a word ([`SessionBuilder`]), the file
-//! ([`file`]), the flags, `--set`. Every one of them names settings of [`keys`].
+//! ([`mod@file`]), the flags, `--set`. Every one of them names settings of [`keys`].
 
 mod file;
 mod keys;

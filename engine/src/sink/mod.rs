@@ -6,7 +6,7 @@
 //! DataFusion's sinks finish the files that they have begun even when the query below them
 //! fails. So a statement that writes runs over stores that only stage: every file is uploaded
 //! but not completed, and the [`Transaction`] completes all of them when the whole plan has
-//! succeeded. What the caller does with a plan for which [`writes`] says true:
+//! succeeded. What the caller does with a plan for which [`writes()`] says true:
 //!
 //! ```text
 //! let (transaction, plan) = Transaction::begin(plan, &state).await?;   // checks the target

@@ -16,7 +16,7 @@
 //!   key; [`prefixed`] makes keys of columns;
 //! * [`building`]: what batches they make;
 //! * [`pragma`]: what a slice asks of the tasks that compute it;
-//! * [`write`], [`tee`]: rows go out, to files or to the user's code;
+//! * [`mod@write`], [`tee`]: rows go out, to files or to the user's code;
 //! * [`node`]: the tree itself, and the five things that a node can be; [`explain`]: the tree as text.
 
 mod building;

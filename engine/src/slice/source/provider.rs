@@ -24,8 +24,7 @@ use crate::slice::source::scan::plan_of;
 use crate::slice::{Slice, streams, typed};
 
 impl<T: Row> Slice<T> {
-    /// The rows of any table that DataFusion can read, by its
-    /// [`TableProvider`](datafusion::catalog::TableProvider).
+    /// The rows of any table that DataFusion can read, by its [`TableProvider`].
     ///
     /// Columns are found by the names of the row's fields, and only they are asked for. A column that is
     /// not there or of another type is an error when the slice is run; types that hold all values of the table's
