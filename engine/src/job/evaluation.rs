@@ -359,7 +359,7 @@ impl Job {
                 Ok(None)
             }
             Err(Trouble::ShardLost(at, reason)) => {
-                let losses = schedule.lost(id);
+                let losses = schedule.input_lost(id, &at);
                 let why = format!("a stored shard could not be read: {reason}");
                 if at.run != self.id {
                     self.again(session, losses, id, &why)?;

@@ -13,7 +13,7 @@ mod settle;
 mod tests;
 
 use crate::metrics::Metrics;
-use crate::task::{StageId, StoredAt};
+use crate::task::{RunId, StageId, StoredAt};
 pub(crate) use settle::Repeats;
 
 /// How often in a row a task may be lost: whatever kills it five times kills it again.
@@ -40,11 +40,17 @@ struct Task {
     attempts: u32,
     /// How often in a row it was lost.
     losses: u32,
+    /// How often it found what one attempt or another of these tasks has stored unreadable, since it was last
+    /// done. Each is counted by itself: many may be damaged at once, and are found one by one.
+    unreadable: Vec<(Source, u32)>,
     /// Whether somebody may have read, or said, what an attempt has stored.
     given_out: bool,
     /// What the attempt that was done last has counted.
     metrics: Metrics,
 }
+
+/// A task of this job or of another.
+type Source = (RunId, u32, u32);
 
 #[derive(Debug)]
 struct Stage {
@@ -74,7 +80,14 @@ impl Schedule {
     /// comes out when it is computed again.
     pub(crate) fn new(stages: impl IntoIterator<Item = (Vec<StageId>, usize, Repeats)>) -> Self {
         let (state, metrics) = (State::Waiting, Metrics::default());
-        let waiting = Task { state, attempts: 0, losses: 0, given_out: false, metrics };
+        let waiting = Task {
+            state,
+            attempts: 0,
+            losses: 0,
+            unreadable: Vec::new(),
+            given_out: false,
+            metrics,
+        };
         let stages = stages.into_iter().map(|(inputs, tasks, repeats)| {
             let tasks = vec![waiting.clone(); tasks];
             Stage { inputs, repeats, tasks }
@@ -146,6 +159,7 @@ impl Schedule {
         task.given_out = true;
         task.metrics = metrics;
         task.losses = 0;
+        task.unreadable.clear();
     }
 
     /// A running task was lost; how often in a row.
@@ -154,6 +168,21 @@ impl Schedule {
         task.state = State::Waiting;
         task.losses += 1;
         task.losses
+    }
+
+    /// A running task could not read what was stored there; how often it could not read that task's in a row.
+    pub(crate) fn input_lost(&mut self, id: TaskId, at: &StoredAt) -> u32 {
+        let task = self.task(id);
+        task.state = State::Waiting;
+        let source = (at.run, at.stage, at.task);
+        let found = task.unreadable.iter().position(|(of, _)| *of == source);
+        let found = found.unwrap_or_else(|| {
+            task.unreadable.push((source, 0));
+            task.unreadable.len() - 1
+        });
+        let (_, times) = &mut task.unreadable[found];
+        *times += 1;
+        *times
     }
 
     /// What was stored on machines other than these is gone.

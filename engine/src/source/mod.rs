@@ -29,6 +29,7 @@ mod format;
 mod install;
 mod listing;
 mod location;
+mod members;
 mod opening;
 mod partition;
 mod sample;

@@ -11,13 +11,13 @@ use bytes::{Bytes, BytesMut};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::common::parsers::CompressionTypeVariant;
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::error::{DataFusionError, Result};
 use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::{Format, Kind, Sniffed};
+use super::members;
 
 /// How much of a file is looked at first, as stored.
 const SAMPLE_BYTES: u64 = 1 << 20;
@@ -179,7 +179,7 @@ async fn decompress(
         return Ok((stored, whole));
     }
     let stored = futures::stream::once(async move { Ok::<_, DataFusionError>(stored) }).boxed();
-    let mut chunks = FileCompressionType::from(compression).convert_stream(stored)?;
+    let mut chunks = members::decompress(stored, compression);
     let mut out = BytesMut::new();
     loop {
         match chunks.try_next().await {
@@ -187,7 +187,7 @@ async fn decompress(
             Ok(None) => return Ok((out.freeze(), whole)),
             // The end of what was fetched is in the middle of what was compressed.
             Err(_) if !whole && !out.is_empty() => return Ok((out.freeze(), false)),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         if out.len() as u64 >= SAMPLE_BYTES_MAX {
             return Ok((out.freeze(), false));

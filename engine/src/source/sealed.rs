@@ -33,6 +33,8 @@ use datafusion_proto::bytes::{
 };
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
+use super::members::to_their_ends;
+
 /// Bytes before the encoded scan: compression, line end and whether there is one, two marks.
 const HEADER_BYTES: usize = 5;
 
@@ -248,7 +250,10 @@ impl ExecutionPlan for SealedScan {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        self.scan.execute(partition, context)
+        match self.scan().and_then(to_their_ends) {
+            Some(scan) => DataSourceExec::from_data_source(scan).execute(partition, context),
+            None => self.scan.execute(partition, context),
+        }
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -7,7 +7,6 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::Arc;
 
-use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
 use bytes::Bytes;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::error::{DataFusionError, Result};
@@ -18,15 +17,14 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetResult, GetResultPayload, ObjectMeta, ObjectStore};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncRead;
-use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::error::{SourceError, SourceErrorKind};
 use super::format::compression_of_name;
 use super::listing::{list_or_empty, nothing};
 use super::location::Location;
+use super::members::decompress;
 
-/// Bytes of a file on disk, or out of a decoder, that are read at a time: enough that the change of
+/// Bytes of a file on disk that are read at a time: enough that the change of
 /// threads costs little, and little to hold.
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -101,28 +99,13 @@ impl StoredFile {
     /// All bytes of the file, decompressed as its name says.
     pub(crate) async fn read_all(&self, runtime: &RuntimeEnv) -> Result<Content> {
         let stored = self.read(0..self.size, runtime).await?;
-        // Tools that compress in parallel write several streams one after the other.
-        macro_rules! all_of {
-            ($decoder:ident) => {{
-                let stored = StreamReader::new(stored.map_err(std::io::Error::other));
-                let mut decoder = $decoder::new(stored);
-                decoder.multiple_members(true);
-                Ok(self.decoded(decoder))
-            }};
+        let compression = compression_of_name(&self.name);
+        if compression == CompressionTypeVariant::UNCOMPRESSED {
+            return Ok(stored);
         }
-        match compression_of_name(&self.name) {
-            CompressionTypeVariant::GZIP => all_of!(GzipDecoder),
-            CompressionTypeVariant::BZIP2 => all_of!(BzDecoder),
-            CompressionTypeVariant::XZ => all_of!(XzDecoder),
-            CompressionTypeVariant::ZSTD => all_of!(ZstdDecoder),
-            CompressionTypeVariant::UNCOMPRESSED => Ok(stored),
-        }
-    }
-
-    fn decoded(&self, decoder: impl AsyncRead + Send + 'static) -> Content {
         let name = self.name.clone();
-        let decoded = ReaderStream::with_capacity(decoder, CHUNK_BYTES);
-        decoded.map_err(move |error| unreadable(&name, error)).boxed()
+        let decoded = decompress(stored, compression);
+        Ok(decoded.map_err(move |error| unreadable(&name, error)).boxed())
     }
 
     /// The same chunks, and an error if they are not so many bytes together.

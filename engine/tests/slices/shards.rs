@@ -12,6 +12,7 @@ use crate::world::World;
 cases![
     a_spoilt_result_is_computed_again,
     what_it_was_made_of_may_be_spoilt_too,
+    all_that_a_task_reads_may_be_spoilt,
     a_spoilt_result_is_the_input_of_the_next_run,
 ];
 
@@ -89,6 +90,22 @@ async fn what_it_was_made_of_may_be_spoilt_too(world: &World) {
         // The task that finds out, the one that it needs, and itself again.
         assert_eq!(run.tasks_begun().await, before + 3, "{harm}");
     }
+}
+
+/// More tasks than a task may be lost times in a row.
+#[bigslice::func]
+fn sums_of_many() -> Slice<(u64, u64)> {
+    Slice::const_(8, (0..3000u64).map(|n| (n % 300, n))).reduce(|a, b| a + b)
+}
+
+async fn all_that_a_task_reads_may_be_spoilt(world: &World) {
+    let run = world.done(sums_of_many()).await;
+    let before = run.tasks_begun().await;
+    remove(&files(world, &run, 1)[3]);
+    files(world, &run, 0).iter().for_each(|file| damage(file));
+    assert_eq!(sorted(&run).await, right(0));
+    // The last shard once for each of its inputs that it found, and then to its end.
+    assert_eq!(run.tasks_begun().await, before + 8 + 9);
 }
 
 async fn a_spoilt_result_is_the_input_of_the_next_run(world: &World) {

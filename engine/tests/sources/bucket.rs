@@ -350,6 +350,40 @@ async fn all_formats_from_a_bucket() {
     }
 }
 
+/// A file as tools write it that compress in parallel, or `cat`: a compressed stream after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_streams_of_a_compressed_file() {
+    let server = Server::of_buckets().await;
+    for world in [
+        world(&server).await,
+        world_of(&server, bigslice::SystemSpec::InProcess { machines: 2 }).await,
+    ] {
+        for end in ["csv.gz", "csv.bz2", "csv.xz", "csv.zst", "json.bz2", "json.xz", "json.zst"] {
+            let mut whole = Vec::new();
+            for part in 0..3 {
+                let rows = format!("(select value as a from range({part}00, {part}00 + 100))");
+                let header = if part == 0 { "true" } else { "false" };
+                let options = if end.starts_with("csv") {
+                    format!("options ('format.has_header' '{header}')")
+                } else {
+                    String::new()
+                };
+                world.text(&format!("copy {rows} to 's3://first/part.{end}' {options}")).await;
+                let path = server.folder.path().join(format!("first/part.{end}"));
+                whole.extend(std::fs::read(&path).unwrap());
+                std::fs::remove_file(path).unwrap();
+            }
+            let name = format!("whole.{end}");
+            std::fs::write(server.folder.path().join("first").join(&name), &whole).unwrap();
+            world.write(&name, &whole);
+            for path in [format!("s3://first/{name}"), world.at(&name)] {
+                let sql = format!("select count(*), sum(a), max(a) from '{path}'");
+                assert_eq!(world.text(&sql).await, "300|44850|299", "{path}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_a_web_server() {
     let server = Server::of(|head| {
