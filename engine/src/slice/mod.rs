@@ -21,6 +21,7 @@
 
 mod building;
 mod cogroup;
+mod combining;
 mod explain;
 mod expr;
 mod join;

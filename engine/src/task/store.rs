@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bigslice_cluster::{SessionFolder, SessionId};
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shard::{self, Index};
 use crate::task::refusal::Refusal;
 use crate::task::request::{RunId, StoredAt};
@@ -45,8 +45,17 @@ impl Drop for Stored {
 enum Folder {
     /// In a folder that somebody else removes.
     Given(PathBuf),
-    /// In one of this session's own, made when it is first needed.
-    Own { temp_root: PathBuf, made: OnceLock<SessionFolder> },
+    /// In one of this session's own.
+    Own { temp_root: PathBuf, made: Mutex<Made> },
+}
+
+/// A folder that is made when it is first needed. Tasks that were aborted may ask for it when the session is
+/// over already: then it is not made any more.
+#[derive(Debug)]
+enum Made {
+    NotYet,
+    There(SessionFolder),
+    Closed,
 }
 
 impl Store {
@@ -57,7 +66,7 @@ impl Store {
 
     /// Files in a folder of their own, below `temp_root`.
     pub(crate) fn below(temp_root: PathBuf) -> Self {
-        let folder = Folder::Own { temp_root, made: OnceLock::new() };
+        let folder = Folder::Own { temp_root, made: Mutex::new(Made::NotYet) };
         Self { folder, stored: RwLock::default() }
     }
 
@@ -81,11 +90,9 @@ impl Store {
     /// Removes a folder of its own, with all that is in it: tasks that were aborted may hold on to the
     /// store for a moment longer than their session.
     pub(crate) fn close(&self) {
-        if let Folder::Own { made, .. } = &self.folder
-            && let Some(folder) = made.get()
-            && let Err(error) = folder.remove()
-        {
-            tracing::warn!(%error, "could not remove the folder of stored shards");
+        if let Folder::Own { made, .. } = &self.folder {
+            // Waits for whoever is making it. It goes when it is dropped.
+            drop(std::mem::replace(&mut *made.lock(), Made::Closed));
         }
     }
 
@@ -100,12 +107,17 @@ impl Folder {
         match self {
             Self::Given(path) => Ok(path.clone()),
             Self::Own { temp_root, made } => {
-                if let Some(folder) = made.get() {
-                    return Ok(folder.driver());
+                let mut made = made.lock();
+                match &*made {
+                    Made::There(folder) => Ok(folder.driver()),
+                    Made::Closed => Err(Error::Closed),
+                    Made::NotYet => {
+                        let folder = SessionFolder::create(temp_root, &SessionId::random())?;
+                        let path = folder.driver();
+                        *made = Made::There(folder);
+                        Ok(path)
+                    }
                 }
-                let folder = SessionFolder::create(temp_root, &SessionId::random())?;
-                // Of two that are made at once, one is removed again right here.
-                Ok(made.get_or_init(|| folder).driver())
             }
         }
     }
