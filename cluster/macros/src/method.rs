@@ -163,13 +163,24 @@ impl<'a> Method<'a> {
         let (name, answerer) = (self.name().to_string(), self.answerer());
         let (arguments, output) = (&self.arguments, &self.function.sig.output);
         let input = self.input.map(|item| quote!(Input<#item>));
-        let signature = quote!((#(#arguments,)* #input) #output).to_string();
+        let arguments = arguments.iter().map(|of| quote!(#of)).chain(input);
+        let signature = one_line(&quote!((#(#arguments),*) #output));
         quote! {
             ::bigslice_cluster::__private::Entry {
                 name: #name, signature: #signature, answer: Self::#answerer
             }
         }
     }
+}
+
+/// Tokens as somebody would write them, in one line however many there are.
+fn one_line(tokens: &TokenStream) -> String {
+    let words = tokens.to_string();
+    let mut text = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (spread, tight) in [(" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), (" :: ", "::")] {
+        text = text.replace(spread, tight);
+    }
+    text
 }
 
 /// Whether a parameter is the context that every method may ask for.

@@ -16,6 +16,9 @@ use crate::service::context::ServiceContext;
 use crate::service::incoming::{Answering, Incoming};
 use crate::service::setup::{Services, Setup};
 
+/// Methods that only one of two programs has; more than these say nothing more.
+const DIFFERENCES_SHOWN_MAX: usize = 8;
+
 /// The value of a service, whatever its type.
 pub(crate) type Shared = Arc<dyn Any + Send + Sync>;
 
@@ -128,8 +131,13 @@ impl Requirements {
             return Ok(());
         }
         let only = |mark: char, these: &[String], those: &[String]| {
-            let alone = these.iter().filter(|line| those.binary_search(line).is_err());
-            alone.map(|line| format!("\n{mark} {line}")).collect::<String>()
+            let alone = || these.iter().filter(|line| those.binary_search(line).is_err());
+            let shown = alone().take(DIFFERENCES_SHOWN_MAX);
+            let mut text: String = shown.map(|line| format!("\n{mark} {line}")).collect();
+            if let n @ 1.. = alone().count().saturating_sub(DIFFERENCES_SHOWN_MAX) {
+                text.push_str(&format!("\n{mark} and {n} more"));
+            }
+            text
         };
         Err(format!(
             "driver and worker have different services (-: only the driver, +: only the worker); \

@@ -1,5 +1,6 @@
 //! Services and their calls, on machines of both systems.
 
+mod bigpi;
 mod calls;
 mod endings;
 mod errors;
@@ -14,7 +15,7 @@ use super::harness::Place;
 use probe::Probe;
 
 pub(crate) fn tests() -> Vec<(&'static str, fn())> {
-    [calls::TESTS, errors::TESTS, streams::TESTS, endings::TESTS].concat()
+    [bigpi::TESTS, calls::TESTS, errors::TESTS, streams::TESTS, endings::TESTS].concat()
 }
 
 /// Services with a [`Probe`] that says "hello".
