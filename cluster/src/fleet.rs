@@ -19,12 +19,13 @@ use url::Url;
 
 use crate::authority::{Authority, Validity};
 use crate::connector::Connector;
-use crate::control::{Control, MachineInfo};
+use crate::control::Control;
 use crate::credentials::Credentials;
 use crate::enrolment::Enroler;
 use crate::error::{Error, Result, chain};
 use crate::folder::SessionFolder;
 use crate::identity::{Peer, SessionId};
+use crate::info::MachineInfo;
 use crate::keeper::{self, Post};
 use crate::log::{Log, LogSink};
 use crate::machine::{Machine, State};

@@ -110,6 +110,7 @@ impl Entrant {
     /// [`Outcome`]: crate::enrolment::Outcome
     pub(crate) async fn furnish(self, services: &ServiceFactory, cpu: &Cpu) -> Result<Worker> {
         let machine = self.context.machine.clone();
+        let scratch = self.context.scratch.clone();
         let failed = |reason: String| Error::Start { machine, reason };
         let hosted = Host::set_up(&self.requirements, self.context.clone(), cpu).await;
         let (host, calls) = match hosted {
@@ -127,6 +128,7 @@ impl Entrant {
         let control = ControlService {
             lease: lease.clone(),
             credentials: self.credentials.clone(),
+            scratch,
             stop: stop.clone(),
         };
         let mut routes = routes.add_service(control);

@@ -1,12 +1,20 @@
 //! Calling a [`Machine`] of one's own fleet.
 
+use std::time::Duration;
+
 use futures::Stream;
 use serde::Serialize;
 
-use crate::machine::Machine;
+use crate::control::Control;
+use crate::error::{Error, Result};
+use crate::info::MachineInfo;
+use crate::machine::{Machine, State};
 use crate::service::address::Address;
 use crate::service::call::{Call, Target};
 use crate::service::method::{Method, Reply};
+
+/// A machine that lives answers far faster, however busy its cores are.
+const INFO_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Machine {
     /// Calls `method` of a service with `arguments`: a value, a tuple if the method has several, `()`
@@ -62,6 +70,17 @@ impl Machine {
         R: Reply,
     {
         Call::retrying::<S, A, R>(Target::Machine(self.clone()), method, &arguments)
+    }
+
+    /// Asks what it has and how busy it is. Waits until it runs.
+    ///
+    /// # Errors
+    /// If it is lost, or does not answer within 2 s: information is small, and had at once.
+    pub async fn info(&self) -> Result<MachineInfo> {
+        self.wait(State::Running).await;
+        let remote = self.remote().ok_or(Error::Closed)?;
+        let channel = remote.channel().await?;
+        Control::new(self.name().clone(), channel).info(INFO_TIMEOUT).await
     }
 
     /// Where other machines reach it: set once it runs. Services take it as an argument and
