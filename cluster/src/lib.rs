@@ -1,7 +1,7 @@
 //! Machines as a library: started by the program itself, as tasks of this process, processes of this
 //! host, and later instances of a cloud; mutually authenticated; gone when the program is. This crate
-//! knows nothing of rows, Arrow or SQL: a machine serves whatever gRPC services its
-//! [`ServiceFactory`] makes.
+//! knows nothing of rows, Arrow or SQL: a machine serves the methods that its user has marked with
+//! [`service`](macro@service), and whatever gRPC services its [`ServiceFactory`] makes.
 //!
 //! A driver's side begins at [`Fleet::start`], a worker's at [`run_worker`]:
 //!
@@ -11,6 +11,7 @@
 //!              |         Launch::enrol  <- enrolment ->  Entrant -> ServiceFactory -> Worker
 //!              |  lease renewal, certificates               |
 //!              +---- Control ----- mTLS, one port --------> Server: control + services
+//!   Machine::call ---------------- mTLS, one port --------> Host: the user's methods
 //!                    Connector --- mTLS, one port --------> (also between workers)
 //! ```
 //!

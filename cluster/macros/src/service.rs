@@ -175,3 +175,67 @@ impl Init {
         quote!(service.init(#context).await #end;)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(block: &ItemImpl) -> String {
+        expand(&TokenStream::new(), block).expect_err("it is refused").to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_a_service_is_refused_with_what_helps() {
+        let rows: [(ItemImpl, &str); 14] = [
+            (syn::parse_quote!(impl Clone for S { async fn f(&self) {} }), "not of a trait"),
+            (
+                syn::parse_quote!(
+                    impl<T> S<T> {
+                        async fn f(&self) {}
+                    }
+                ),
+                "cannot be generic",
+            ),
+            (syn::parse_quote!(impl [u8] { async fn f(&self) {} }), "is a struct or an enum"),
+            (syn::parse_quote!(impl S { fn f(&self) {} }), "there is nothing to call"),
+            (syn::parse_quote!(impl S { async fn f(&mut self) {} }), "it takes `&self`"),
+            (syn::parse_quote!(impl S { async fn f(self) {} }), "it takes `&self`"),
+            (syn::parse_quote!(impl S { async fn f<T>(&self, t: T) {} }), "cannot be generic"),
+            (syn::parse_quote!(impl S { async fn f(&self, t: &str) {} }), "take an owned value"),
+            (syn::parse_quote!(impl S { async fn f(&self, (a, b): (u8, u8)) {} }), "a name with"),
+            (
+                syn::parse_quote!(impl S { async fn f(&self) -> impl Iterator<Of = u8> {} }),
+                "returns `impl Stream<Item = ...>`",
+            ),
+            (
+                syn::parse_quote!(impl S { async fn f(&self) -> Result<impl Stream<Item = u8>> {} }),
+                "name the error too",
+            ),
+            (syn::parse_quote!(impl S { async fn init(&mut self, n: u8) {} }), "are fields of"),
+            (syn::parse_quote!(impl S { async fn init(self) {} }), "`async fn init(&mut self)`"),
+            (
+                syn::parse_quote!(impl S { async fn init(&mut self) -> u8 {} }),
+                "returns nothing, or",
+            ),
+        ];
+        for (block, reason) in rows {
+            let refusal = refusal(&block);
+            assert!(refusal.contains(reason), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_registry_shows_methods_as_they_are_written() {
+        let block: ItemImpl = syn::parse_quote! {
+            impl S {
+                async fn f(
+                    &self, context: &ServiceContext, a: Vec<u8>, b: (u8, String), c: Input<a::T>,
+                ) -> Result<impl Stream<Item = Result<u8, E>> + Send, E> {}
+            }
+        };
+        let expanded = expand(&TokenStream::new(), &block).expect("it is a service").to_string();
+        let signature = "(Vec<u8>, (u8, String), Input<a::T>) -> Result<impl Stream<Item = \
+                         Result<u8, E>> + Send, E>";
+        assert!(expanded.contains(signature), "{expanded}");
+    }
+}

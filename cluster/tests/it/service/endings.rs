@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bigslice_cluster::{Address, CallError, Fleet, FleetConfig, Machine, Remote, State};
+use bigslice_cluster::{
+    Address, CallError, Fleet, FleetConfig, Machine, Remote, Services, State, service,
+};
 use futures::StreamExt;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
-use super::super::harness::{DEADLINE, Place, in_process, local, run, stop, systems};
+use super::super::harness::{DEADLINE, Place, eventually, in_process, local, run, stop, systems};
 use super::probe::{Counted, Probe};
 use super::streams::counted;
 use super::{probes, start};
@@ -22,6 +25,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("service::endings::a_dropped_call_is_dropped_there", a_dropped_call_is_dropped_there),
     ("service::endings::a_late_call_is_dropped_there", a_late_call_is_dropped_there),
     ("service::endings::a_killed_machine_is_named", a_killed_machine_is_named),
+    ("service::endings::a_killed_machine_works_no_more", a_killed_machine_works_no_more),
     ("service::endings::a_frozen_machine_is_named", a_frozen_machine_is_named),
     ("service::endings::a_stopped_fleet_answers_nobody", a_stopped_fleet_answers_nobody),
     ("service::endings::tried_again_until_it_answers", tried_again_until_it_answers),
@@ -109,6 +113,54 @@ fn a_killed_machine_is_named() {
             fleet.wait_for(2, DEADLINE).await.expect("another takes its place");
             assert_eq!(fleet.machines()[1].call(Probe::add, (1, 2)).await, Ok(3));
             fleet.shutdown().await;
+        }
+    });
+}
+
+fn a_killed_machine_works_no_more() {
+    /// Of this process's machines.
+    static AT_WORK: AtomicU64 = AtomicU64::new(0);
+
+    struct Working;
+
+    impl Drop for Working {
+        fn drop(&mut self) {
+            AT_WORK.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Busy;
+
+    #[service]
+    impl Busy {
+        async fn work(&self) {
+            AT_WORK.fetch_add(1, Ordering::SeqCst);
+            let _working = Working;
+            loop {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    run(async {
+        let place = Place::new();
+        let services = Services::new().with(&Busy).expect("it can be encoded");
+        let config = FleetConfig { services, ..place.config(2, "") };
+        let fleet = Fleet::start(in_process(), config).await.expect("it starts");
+        let machines = fleet.machines();
+        let calls: Vec<_> = machines
+            .iter()
+            .map(|m| tokio::runtime::Handle::current().spawn(m.call(Busy::work, ())))
+            .collect();
+        eventually("both to work", || (AT_WORK.load(Ordering::SeqCst) == 2).then_some(())).await;
+        machines[0].kill();
+        eventually("one to end", || (AT_WORK.load(Ordering::SeqCst) == 1).then_some(())).await;
+        drop(fleet);
+        eventually("all to end", || (AT_WORK.load(Ordering::SeqCst) == 0).then_some(())).await;
+        for call in calls {
+            let ended = call.await.expect("no panic");
+            assert!(matches!(ended, Err(CallError::Transport(_))), "{ended:?}");
         }
     });
 }
