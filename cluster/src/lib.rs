@@ -34,6 +34,8 @@ mod entry;
 mod error;
 mod fleet;
 mod folder;
+#[cfg(doctest)]
+mod guide;
 mod identity;
 mod in_process;
 mod info;

@@ -27,7 +27,7 @@ use crate::service::method::{Method, Reply};
 use crate::service::remote::Remote;
 use crate::service::replies::RawReplies;
 
-/// Tries of one retried call; the pauses between them add up to over a minute.
+/// Tries of one retried call; the pauses between them add up to about a minute.
 const TRIES_MAX: u32 = 20;
 /// The pause after the first broken try; the others are half as long again as the one before...
 const PAUSE_MIN: Duration = Duration::from_millis(100);

@@ -23,6 +23,10 @@ use super::{probes, start};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("service::endings::a_dropped_call_is_dropped_there", a_dropped_call_is_dropped_there),
+    (
+        "service::endings::a_dropped_call_is_dropped_behind_it_too",
+        a_dropped_call_is_dropped_behind_it_too,
+    ),
     ("service::endings::a_late_call_is_dropped_there", a_late_call_is_dropped_there),
     ("service::endings::a_killed_machine_is_named", a_killed_machine_is_named),
     ("service::endings::a_killed_machine_works_no_more", a_killed_machine_works_no_more),
@@ -65,6 +69,26 @@ fn a_dropped_call_is_dropped_there() {
             // One that was never polled was never made.
             drop(machine.call(Probe::add, (1, 2)));
             assert_eq!(counted(&machine).await.calls, 0);
+            fleet.shutdown().await;
+        }
+    });
+}
+
+fn a_dropped_call_is_dropped_behind_it_too() {
+    run(async {
+        for system in systems() {
+            let place = Place::new();
+            let fleet = start(&place, system, 2).await;
+            let machines = fleet.machines();
+            let behind = machines[1].address().expect("it runs");
+            let call = machines[0].call(Probe::hang_at, behind);
+            let call = tokio::runtime::Handle::current().spawn(call);
+            until(&machines[1], "the call behind", |counts| counts.at_work == 1).await;
+            call.abort();
+            for machine in &machines {
+                until(machine, "its end", |counts| (counts.at_work, counts.dropped) == (0, 1))
+                    .await;
+            }
             fleet.shutdown().await;
         }
     });

@@ -118,6 +118,12 @@ impl Probe {
         std::future::pending().await
     }
 
+    /// Waits for another machine, which never answers.
+    pub(crate) async fn hang_at(&self, context: &ServiceContext, next: Address) {
+        let _work = self.work();
+        drop(context.dial(&next).call(Self::hang, ()).await);
+    }
+
     pub(crate) async fn counted(&self) -> Counted {
         let get = |count: &AtomicU64| count.load(Ordering::SeqCst);
         let Counts { calls, at_work, dropped, made, taken } = &*self.counts;
