@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Which crates of ours each folder may name under `[dependencies]`.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("cluster", &[]),
+    ("cluster", &["bigslice-cluster-macros"]),
     ("planner", &[]),
     ("flight", &["bigslice-cluster"]),
     ("engine", &["bigslice-cluster", "bigslice-flight", "bigslice-macros", "bigslice-planner"]),

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::codec::Postcard;
 use crate::credentials::Credentials;
 use crate::error::{Error, Result, chain};
 use crate::identity::{MachineName, Peer, Role};
+use crate::info::MachineInfo;
 use crate::lease::Lease;
 
 const RENEW: &str = "/bigslice.Control/Renew";
@@ -41,40 +43,6 @@ struct RenewRequest {
 #[derive(Debug, Serialize, Deserialize)]
 struct RenewReply {
     certificate_request: Option<Vec<u8>>,
-}
-
-/// What a machine says about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MachineInfo {
-    /// Process id.
-    pub pid: u32,
-    /// Cores that the worker may use.
-    pub cores: usize,
-    /// Main memory in bytes; 0 if unknown.
-    pub memory_bytes: u64,
-    /// Operating system, as Rust names it.
-    pub os: String,
-    /// Architecture, as Rust names it.
-    pub arch: String,
-}
-
-impl MachineInfo {
-    fn gather() -> Self {
-        #[cfg(target_os = "linux")]
-        let memory_bytes = {
-            let info = rustix::system::sysinfo();
-            u64::from(info.mem_unit) * info.totalram as u64
-        };
-        #[cfg(not(target_os = "linux"))]
-        let memory_bytes = 0;
-        Self {
-            pid: std::process::id(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes,
-            os: std::env::consts::OS.to_owned(),
-            arch: std::env::consts::ARCH.to_owned(),
-        }
-    }
 }
 
 /// Calls the control service of one machine. Clones share the channel.
@@ -145,6 +113,8 @@ impl Control {
 pub(crate) struct ControlService {
     pub(crate) lease: Lease,
     pub(crate) credentials: Credentials,
+    /// The worker's folder, for what is said of its disk.
+    pub(crate) scratch: PathBuf,
     /// Cancelled when the driver asks the worker to end.
     pub(crate) stop: CancellationToken,
 }
@@ -179,7 +149,7 @@ impl Service<http::Request<Body>> for ControlService {
         Box::pin(async move {
             Ok(match request.uri().path() {
                 RENEW => answer(request, move |m| service.renew(m)).await,
-                INFO => answer(request, |()| Ok(MachineInfo::gather())).await,
+                INFO => answer(request, move |()| Ok(MachineInfo::gather(&service.scratch))).await,
                 SHUTDOWN => {
                     answer(request, move |()| {
                         service.stop.cancel();

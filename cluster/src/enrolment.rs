@@ -28,9 +28,10 @@ use url::Url;
 use crate::authority::{Authority, Validity};
 use crate::error::{Error, Result, chain};
 use crate::identity::{MachineName, Peer, SessionId};
+use crate::service::{Requirements, Services};
 
 /// Changes whenever a message below does.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 /// Bounds what the other side can make us allocate; settings are the largest part.
 const FRAME_SIZE_MAX: usize = 16 << 20;
 /// Before each message: its length, little-endian.
@@ -47,6 +48,7 @@ pub(crate) struct Offer {
     /// The address of the machine on which it binds its port.
     pub(crate) bind: Ipv4Addr,
     pub(crate) settings: Vec<u8>,
+    pub(crate) requirements: Requirements,
 }
 
 /// What the worker needs signed, and where it will be reached.
@@ -99,6 +101,8 @@ pub struct Enroler {
     pub lease: Duration,
     /// Given to the machines' services as it is.
     pub settings: Bytes,
+    /// Set up on each machine.
+    pub services: Services,
 }
 
 impl Enroler {
@@ -117,6 +121,7 @@ impl Enroler {
             lease: self.lease,
             bind: Ipv4Addr::LOCALHOST,
             settings: self.settings.to_vec(),
+            requirements: Requirements::of(&self.services),
         };
         send(stream, &offer).await?;
         let application: Application = receive(stream).await?;

@@ -25,7 +25,8 @@ use tokio::net::UnixStream;
 use crate::enrolment::{self, Outcome};
 use crate::error::{Error, Result, chain};
 use crate::folder::WorkerFolder;
-use crate::worker::{Entrant, ServiceFactory};
+use crate::service::Cpu;
+use crate::worker::{self, Entrant, ServiceFactory};
 
 /// The first argument of a worker process; the second is its name (for the reader of a process
 /// list), the third its folder. None of them is secret.
@@ -41,6 +42,14 @@ const ORPHANED: i32 = 71;
 pub struct WorkerMain {
     /// Makes the worker's services.
     pub services: ServiceFactory,
+}
+
+impl Default for WorkerMain {
+    /// Workers that have what the driver's [`FleetConfig::services`](crate::FleetConfig::services)
+    /// say and nothing else.
+    fn default() -> Self {
+        Self { services: worker::nothing() }
+    }
 }
 
 impl fmt::Debug for WorkerMain {
@@ -99,13 +108,14 @@ fn run(services: &ServiceFactory, ending: &Arc<Ending>) -> Result<()> {
         .enable_all()
         .build()
         .map_err(Error::io(start()))?;
+    let cpu = Cpu::default();
     let served = runtime.block_on(async {
         let mut channel = inherited().map_err(Error::io("open the channel from the driver"))?;
         let entrant = Entrant::enrol(&mut channel, ending.scratch.clone()).await?;
         let (mut channel, watched) =
             blocking(channel).map_err(Error::io("watch the channel from the driver"))?;
         watch("bigslice-driver", ending, How::Orphaned, move || wait_closed(watched))?;
-        let furnished = entrant.furnish(services).await;
+        let furnished = entrant.furnish(services, &cpu).await;
         // Small enough for the channel's buffer, so this does not block.
         channel
             .write_all(&enrolment::encode(&Outcome::of(&furnished))?)

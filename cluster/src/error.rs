@@ -77,6 +77,14 @@ pub enum Error {
         /// The last thing that kept one from starting.
         reason: String,
     },
+    /// A service cannot be given to machines.
+    #[error("could not set up service \"{service}\": {reason}")]
+    Service {
+        /// Its name.
+        service: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The fleet was shut down.
     #[error("the fleet is shut down")]
     Closed,

@@ -19,16 +19,18 @@ use url::Url;
 
 use crate::authority::{Authority, Validity};
 use crate::connector::Connector;
-use crate::control::{Control, MachineInfo};
+use crate::control::Control;
 use crate::credentials::Credentials;
 use crate::enrolment::Enroler;
 use crate::error::{Error, Result, chain};
 use crate::folder::SessionFolder;
 use crate::identity::{Peer, SessionId};
+use crate::info::MachineInfo;
 use crate::keeper::{self, Post};
 use crate::log::{Log, LogSink};
 use crate::machine::{Machine, State};
 use crate::roster::{Loss, Roster};
+use crate::service::Services;
 use crate::system::System;
 
 /// Sockets, TLS and leases of the driver; rows are computed elsewhere.
@@ -55,6 +57,8 @@ pub struct FleetConfig {
     pub machines: usize,
     /// Given to their services as it is.
     pub settings: Bytes,
+    /// Set up on each machine before it is taken.
+    pub services: Services,
     /// How long a machine lives without hearing from the driver, and how long the driver waits for
     /// a machine that does not answer before it is taken for lost.
     pub lease: Duration,
@@ -72,6 +76,7 @@ impl Default for FleetConfig {
         Self {
             machines: 0,
             settings: Bytes::new(),
+            services: Services::new(),
             lease: Duration::from_secs(10),
             temp_root: std::env::temp_dir(),
             log: Arc::new(|_| {}),
@@ -289,6 +294,7 @@ impl Owner {
                 certificate_life,
                 lease,
                 settings: config.settings,
+                services: config.services,
             }),
             connector: Connector::new(credentials.clone(), runtime.handle().clone())?,
             credentials,

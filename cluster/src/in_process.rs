@@ -16,8 +16,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::enrolment::{self, Outcome};
 use crate::error::{Error, Result, chain};
+use crate::service::Cpu;
 use crate::system::{Instance, Launch, Launched, System};
-use crate::worker::{Entrant, ServiceFactory};
+use crate::worker::{self, Entrant, ServiceFactory};
 
 /// The enrolment's messages pass through a buffer of this size.
 const CHANNEL_SIZE: usize = 64 << 10;
@@ -30,12 +31,21 @@ const ORPHANED: &str = "ended by itself: its driver is gone";
 /// Starts machines as tasks of this process.
 pub struct InProcess {
     services: ServiceFactory,
+    cpu: Arc<Cpu>,
 }
 
 impl InProcess {
     /// Machines with these services.
     pub fn new(services: ServiceFactory) -> Self {
-        Self { services }
+        Self { services, cpu: Arc::default() }
+    }
+}
+
+impl Default for InProcess {
+    /// Machines that have what the driver's [`FleetConfig::services`](crate::FleetConfig::services)
+    /// say and nothing else.
+    fn default() -> Self {
+        Self::new(worker::nothing())
     }
 }
 
@@ -55,7 +65,8 @@ impl System for InProcess {
         let (mut near, far) = tokio::io::duplex(CHANNEL_SIZE);
         let crash = CancellationToken::new();
         let (ended, over) = watch::channel(None);
-        let life = live(far, launch.scratch.clone(), Arc::clone(&self.services));
+        let cpu = Arc::clone(&self.cpu);
+        let life = live(far, launch.scratch.clone(), Arc::clone(&self.services), cpu);
         let killed = crash.clone();
         let task = Handle::current().spawn(async move {
             let reason = tokio::select! {
@@ -79,14 +90,19 @@ impl System for InProcess {
 }
 
 /// The whole life of one machine; the reason why it ended.
-async fn live(mut channel: DuplexStream, scratch: PathBuf, services: ServiceFactory) -> String {
+async fn live(
+    mut channel: DuplexStream,
+    scratch: PathBuf,
+    services: ServiceFactory,
+    cpu: Arc<Cpu>,
+) -> String {
     let entrant = match Entrant::enrol(&mut channel, scratch).await {
         Ok(entrant) => entrant,
         Err(err) => return chain(&err),
     };
     // The driver says nothing more on this channel: any event on it is its end.
     let furnished = tokio::select! {
-        furnished = entrant.furnish(&services) => furnished,
+        furnished = entrant.furnish(&services, &cpu) => furnished,
         _ = channel.read_u8() => return ORPHANED.to_owned(),
     };
     let reported = enrolment::send(&mut channel, &Outcome::of(&furnished)).await;

@@ -225,7 +225,7 @@ impl Post {
         let launched = self.system.launch(launch).await?;
         let url = launched.enrolled.url.clone();
         tracing::debug!(machine = %machine.name(), %url, system = self.system.name(), "ready");
-        Ok((machine.running(launched), url))
+        Ok((machine.running(launched, &self.connector), url))
     }
 
     /// Renews the machine's lease until it has not answered for a lease's length; the reason.

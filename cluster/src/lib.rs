@@ -1,7 +1,7 @@
 //! Machines as a library: started by the program itself, as tasks of this process, processes of this
 //! host, and later instances of a cloud; mutually authenticated; gone when the program is. This crate
-//! knows nothing of rows, Arrow or SQL: a machine serves whatever gRPC services its
-//! [`ServiceFactory`] makes.
+//! knows nothing of rows, Arrow or SQL: a machine serves the methods that its user has marked with
+//! [`service`](macro@service), and whatever gRPC services its [`ServiceFactory`] makes.
 //!
 //! A driver's side begins at [`Fleet::start`], a worker's at [`run_worker`]:
 //!
@@ -11,6 +11,7 @@
 //!              |         Launch::enrol  <- enrolment ->  Entrant -> ServiceFactory -> Worker
 //!              |  lease renewal, certificates               |
 //!              +---- Control ----- mTLS, one port --------> Server: control + services
+//!   Machine::call ---------------- mTLS, one port --------> Host: the user's methods
 //!                    Connector --- mTLS, one port --------> (also between workers)
 //! ```
 //!
@@ -33,8 +34,11 @@ mod entry;
 mod error;
 mod fleet;
 mod folder;
+#[cfg(doctest)]
+mod guide;
 mod identity;
 mod in_process;
+mod info;
 mod janitor;
 mod keeper;
 mod lease;
@@ -43,13 +47,14 @@ mod log;
 mod machine;
 mod roster;
 mod server;
+mod service;
 mod system;
 mod tls;
 mod worker;
 
 pub use authority::{Authority, Validity};
 pub use connector::Connector;
-pub use control::{Control, MachineInfo};
+pub use control::Control;
 pub use credentials::{Application, Credentials};
 pub use enrolment::{Enroler, Enrolled};
 pub use entry::{WorkerMain, is_worker, run_worker};
@@ -58,9 +63,85 @@ pub use fleet::{Fleet, FleetConfig};
 pub use folder::SessionFolder;
 pub use identity::{MachineName, Peer, Role, SessionId};
 pub use in_process::InProcess;
+pub use info::MachineInfo;
 pub use local::LocalProcesses;
 pub use log::{LogLine, LogSink, LogSource, MachineLog};
 pub use machine::{Machine, State};
 pub use roster::Loss;
+pub use service::{
+    Address, Blob, Call, CallError, Cause, Failed, Failure, Input, InputError, MESSAGE_SIZE_MAX,
+    Many, Method, Never, NoInput, One, Panicked, Refused, Remote, Replies, Reply, Service,
+    ServiceContext, ServiceError, Services, TimedOut, Transport,
+};
 pub use system::{Instance, Launch, Launched, System};
 pub use worker::{ServiceFactory, WorkerContext};
+
+/// Makes the async methods of an impl block callable on any machine of a session.
+///
+/// The type itself travels to each machine by serde ([`FleetConfig::services`]); there its `init`, if
+/// it has one, adds what does not travel, and may fail, which is an error of whoever starts the fleet.
+/// Then `Type::method` names a method for [`Machine::call`] and [`Remote::call`]; in this process
+/// `value.method(..)` is an ordinary call (elsewhere than in this module, of the trait `TypeMethods`).
+///
+/// ```
+/// use bigslice_cluster::{Fleet, FleetConfig, InProcess, Services, ServiceContext, service};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Words {
+///     file: String,
+///     #[serde(skip)]
+///     words: Vec<String>,
+/// }
+///
+/// #[service]
+/// impl Words {
+///     async fn init(&mut self, context: &ServiceContext) -> Result<(), std::io::Error> {
+///         let path = context.scratch().join(&self.file);
+///         std::fs::write(&path, "to be or not")?;
+///         self.words = std::fs::read_to_string(path)?.split(' ').map(str::to_owned).collect();
+///         Ok(())
+///     }
+///
+///     /// How often a word is there.
+///     async fn count(&self, word: String) -> usize {
+///         self.words.iter().filter(|w| **w == word).count()
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // A program with machines of its own first asks `is_worker()`, and is one if so: `run_worker`.
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let words = Words { file: "hamlet".to_owned(), words: Vec::new() };
+/// let config = FleetConfig {
+///     machines: 2,
+///     services: Services::new().with(&words)?,
+///     ..FleetConfig::default()
+/// };
+/// let fleet = Fleet::start(std::sync::Arc::new(InProcess::default()), config).await?;
+/// for machine in fleet.machines() {
+///     assert_eq!(machine.call(Words::count, "be".to_owned()).await?, 1);
+/// }
+/// fleet.shutdown().await;
+/// # Ok(()) })
+/// # }
+/// ```
+///
+/// Methods are the block's `async fn`s that take `&self`; everything else in it is left as it is.
+/// - *Parameters*: first, if it is wanted, `&ServiceContext` (who calls, where, and the way to other
+///   machines); then owned values that serde knows; last, if it is wanted, [`Input<T>`](Input), a
+///   stream that the caller gives with [`Machine::call_with_input`].
+/// - *Return types*: `T`; `Result<T, E>`; `impl Stream<Item = T>`; `impl Stream<Item = Result<T, E>>`;
+///   either stream in a `Result`, of the same `E`. A stream may borrow from `self`.
+/// - *Errors* travel as they are if serde knows them ([`ServiceError`]); [`Failure`] stands for any
+///   other. The caller gets a [`CallError`], which keeps a method's own error, a panic, a lost
+///   machine and a refused call apart.
+/// - *Where it runs*: on threads for services, one per core. A method that computes for long should
+///   await now and then (`tokio::task::yield_now`): it can be stopped nowhere else.
+///
+/// What the machines have must be what the driver has: both are one program, and compare their lists
+/// of services before a machine is taken.
+pub use bigslice_cluster_macros::service;
+
+#[doc(hidden)]
+pub use service::private as __private;

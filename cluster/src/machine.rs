@@ -12,8 +12,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use url::Url;
 
+use crate::connector::Connector;
 use crate::enrolment::Enrolled;
 use crate::identity::MachineName;
+use crate::service::{Address, Remote};
 use crate::system::{Instance, Launched};
 
 /// Where a machine is in its life.
@@ -50,6 +52,7 @@ struct Inner {
     name: MachineName,
     state: watch::Sender<State>,
     enrolled: OnceLock<Enrolled>,
+    remote: OnceLock<Remote>,
     instance: Mutex<Option<Arc<dyn Instance>>>,
     err: Mutex<Option<String>>,
     condemned: watch::Sender<Option<String>>,
@@ -61,6 +64,7 @@ impl Machine {
             name,
             state: watch::Sender::new(State::Unstarted),
             enrolled: OnceLock::new(),
+            remote: OnceLock::new(),
             instance: Mutex::new(None),
             err: Mutex::new(None),
             condemned: watch::Sender::new(None),
@@ -134,8 +138,16 @@ impl Machine {
         self.inner.state.send_replace(State::Starting);
     }
 
-    pub(crate) fn running(&self, launched: Launched) -> Arc<dyn Instance> {
+    /// The way to its services, once it runs.
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        self.inner.remote.get()
+    }
+
+    pub(crate) fn running(&self, launched: Launched, connector: &Connector) -> Arc<dyn Instance> {
         let Launched { enrolled, instance } = launched;
+        if let Ok(address) = Address::new(enrolled.url.clone()) {
+            self.inner.remote.get_or_init(|| Remote::new(address, connector.clone()));
+        }
         self.inner.enrolled.get_or_init(|| enrolled);
         *self.inner.instance.lock() = Some(Arc::clone(&instance));
         self.inner.state.send_replace(State::Running);

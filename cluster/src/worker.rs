@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use url::Url;
@@ -25,12 +25,18 @@ use crate::error::{BoxError, Error, Result, chain};
 use crate::identity::{MachineName, Peer, SessionId};
 use crate::lease::Lease;
 use crate::server::Server;
+use crate::service::{Cpu, Host, Requirements};
 
 /// Makes the services of a worker. Called once on each worker, when it knows who it is and before
 /// anybody can call it. They run on the I/O runtime: work that computes belongs on threads of their
 /// own.
 pub type ServiceFactory =
     Arc<dyn Fn(WorkerContext) -> BoxFuture<'static, Result<Routes, BoxError>> + Send + Sync>;
+
+/// Makes no services: those of [`FleetConfig::services`](crate::FleetConfig::services) are enough.
+pub(crate) fn nothing() -> ServiceFactory {
+    Arc::new(|_| Box::pin(async { Ok(Routes::default()) }))
+}
 
 /// What a worker knows about itself.
 #[derive(Clone, Debug)]
@@ -54,6 +60,7 @@ pub(crate) struct Entrant {
     server: Server,
     credentials: Credentials,
     context: WorkerContext,
+    requirements: Requirements,
     lease: Duration,
 }
 
@@ -87,7 +94,13 @@ impl Entrant {
             scratch,
             connector: Connector::new(credentials.clone(), Handle::current())?,
         };
-        Ok(Self { server, credentials, context, lease: offer.lease })
+        Ok(Self {
+            server,
+            credentials,
+            context,
+            requirements: offer.requirements,
+            lease: offer.lease,
+        })
     }
 
     /// Makes its services; what comes of it is to be reported to the driver as an [`Outcome`]. They
@@ -95,9 +108,15 @@ impl Entrant {
     /// machine that does not come up.
     ///
     /// [`Outcome`]: crate::enrolment::Outcome
-    pub(crate) async fn furnish(self, services: &ServiceFactory) -> Result<Worker> {
+    pub(crate) async fn furnish(self, services: &ServiceFactory, cpu: &Cpu) -> Result<Worker> {
         let machine = self.context.machine.clone();
+        let scratch = self.context.scratch.clone();
         let failed = |reason: String| Error::Start { machine, reason };
+        let hosted = Host::set_up(&self.requirements, self.context.clone(), cpu).await;
+        let (host, calls) = match hosted {
+            Ok(hosted) => hosted.unzip(),
+            Err(reason) => return Err(failed(reason)),
+        };
         let making = Handle::current().spawn(services(self.context));
         let routes = match AbortOnDropHandle::new(making).await {
             Ok(Ok(routes)) => routes,
@@ -109,10 +128,15 @@ impl Entrant {
         let control = ControlService {
             lease: lease.clone(),
             credentials: self.credentials.clone(),
+            scratch,
             stop: stop.clone(),
         };
-        let routes = routes.add_service(control);
-        Ok(Worker { server: self.server, routes, credentials: self.credentials, lease, stop })
+        let mut routes = routes.add_service(control);
+        if let Some(host) = host {
+            routes = routes.add_service(host);
+        }
+        let Self { server, credentials, .. } = self;
+        Ok(Worker { server, routes, credentials, lease, stop, _calls: calls })
     }
 }
 
@@ -123,6 +147,8 @@ pub(crate) struct Worker {
     credentials: Credentials,
     pub(crate) lease: Lease,
     stop: CancellationToken,
+    /// Ends the calls of its services when it is dropped.
+    _calls: Option<DropGuard>,
 }
 
 impl Worker {

@@ -246,6 +246,7 @@ async fn start(config: &Config, budget: Budget) -> Result<Fleet> {
         temp_root: config.temp_root.clone(),
         log: Arc::clone(&config.log),
         certificate_life: CERTIFICATE_LIFE,
+        ..FleetConfig::default()
     };
     Ok(Fleet::start(system, fleet).await?)
 }

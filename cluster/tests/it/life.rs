@@ -38,6 +38,14 @@ fn machines_run_and_end_without_a_trace() {
                 let info = fleet.info(machine).await.expect("it answers");
                 assert_eq!(machine.pid().unwrap_or(std::process::id()), info.pid);
                 assert!(info.cores > 0 && info.memory_bytes > 0);
+                assert!(0 < info.memory_available_bytes);
+                assert!(info.memory_available_bytes < info.memory_bytes);
+                assert!(0 < info.disk_available_bytes);
+                assert!(info.disk_available_bytes < info.disk_bytes);
+                assert!(info.load.iter().all(|load| (0.0..10_000.0).contains(load)));
+                assert_eq!(info.arch, std::env::consts::ARCH);
+                let direct = machine.info().await.expect("it answers");
+                assert_eq!((direct.pid, direct.cores), (info.pid, info.cores));
             }
             assert_eq!(place.sessions().len(), 1);
             assert!(fleet.scratch().is_dir());

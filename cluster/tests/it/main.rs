@@ -15,6 +15,7 @@ mod harness;
 mod life;
 mod mtls;
 mod output;
+mod service;
 
 use std::process::ExitCode;
 
@@ -28,9 +29,10 @@ fn main() -> ExitCode {
     if driver::is_driver() {
         return driver::run();
     }
-    let tests: Vec<(&'static str, fn())> =
+    let mut tests: Vec<(&'static str, fn())> =
         [life::TESTS, mtls::TESTS, faults::TESTS, driver::TESTS, output::TESTS, folders::TESTS]
             .concat();
+    tests.extend(service::tests());
     let trials = tests
         .into_iter()
         .map(|(name, test)| {

@@ -94,6 +94,7 @@ impl Cluster {
             temp_root: data.folder.path().to_owned(),
             log: Arc::new(|_| {}),
             certificate_life: Duration::from_secs(3600),
+            ..FleetConfig::default()
         };
         let fleet = Fleet::start(Arc::new(InProcess::new(services)), config)
             .await

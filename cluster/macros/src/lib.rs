@@ -1,0 +1,17 @@
+//! The macro of services, `#[service]`. Users reach it through the crate `bigslice-cluster`, which
+//! documents it and whose paths the generated code names.
+
+mod method;
+mod reply;
+mod service;
+
+use proc_macro::TokenStream;
+use syn::{Error, ItemImpl, parse_macro_input};
+
+/// Makes the async methods of an impl block callable on any machine; see
+/// `bigslice_cluster::service`.
+#[proc_macro_attribute]
+pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let block = parse_macro_input!(item as ItemImpl);
+    service::expand(&arguments.into(), &block).unwrap_or_else(Error::into_compile_error).into()
+}

@@ -1,0 +1,81 @@
+//! What a machine says about itself: what it has, and how much of that is in use now.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Facts about a machine at one moment. What the system does not tell is 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MachineInfo {
+    /// Process id.
+    pub pid: u32,
+    /// Cores that the worker may use.
+    pub cores: usize,
+    /// Main memory in bytes.
+    pub memory_bytes: u64,
+    /// Main memory in bytes that could be had without swapping.
+    pub memory_available_bytes: u64,
+    /// Size in bytes of the file system with the worker's temporary files.
+    pub disk_bytes: u64,
+    /// What the worker may still write there, in bytes.
+    pub disk_available_bytes: u64,
+    /// Processes that ran or waited for a core or a disk, averaged over 1, 5 and 15 minutes.
+    pub load: [f32; 3],
+    /// Operating system, as Rust names it.
+    pub os: String,
+    /// Architecture, as Rust names it.
+    pub arch: String,
+}
+
+impl MachineInfo {
+    /// Of this machine, whose worker writes to `scratch`.
+    pub(crate) fn gather(scratch: &Path) -> Self {
+        let (memory_bytes, load) = system();
+        let (disk_bytes, disk_available_bytes) = disk(scratch);
+        Self {
+            pid: std::process::id(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes,
+            memory_available_bytes: memory_available(),
+            disk_bytes,
+            disk_available_bytes,
+            load,
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+        }
+    }
+}
+
+/// Memory and load.
+#[cfg(target_os = "linux")]
+fn system() -> (u64, [f32; 3]) {
+    /// The kernel counts loads in units of this.
+    const LOAD_UNIT: f32 = 65_536.0;
+    let info = rustix::system::sysinfo();
+    let memory = u64::from(info.mem_unit) * info.totalram as u64;
+    (memory, info.loads.map(|load| load as f32 / LOAD_UNIT))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn system() -> (u64, [f32; 3]) {
+    (0, [0.0; 3])
+}
+
+/// The kernel's own estimate, which counts caches that it would give up.
+fn memory_available() -> u64 {
+    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return 0 };
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// Size and free space of the file system of `path`.
+fn disk(path: &Path) -> (u64, u64) {
+    match rustix::fs::statvfs(path) {
+        Ok(stat) => (stat.f_frsize * stat.f_blocks, stat.f_frsize * stat.f_bavail),
+        Err(err) => {
+            tracing::debug!(error = %err, path = %path.display(), "could not look at a disk");
+            (0, 0)
+        }
+    }
+}

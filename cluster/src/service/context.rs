@@ -1,0 +1,113 @@
+//! What a service's methods know about where they are and who calls, and their way to other
+//! machines.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::error::Result;
+use crate::identity::{MachineName, Peer, SessionId};
+use crate::service::address::Address;
+use crate::service::remote::Remote;
+use crate::worker::WorkerContext;
+
+/// Machines whose connections are kept. A session that replaces so many in its life forgets the
+/// connections of the first, most of which are gone by then.
+const REMOTES_MAX: usize = 4096;
+
+/// The machine that a service is on, and the caller of the moment. Any method, and `init`, may take
+/// a `&ServiceContext` as its first parameter.
+#[derive(Clone)]
+pub struct ServiceContext {
+    here: Arc<Here>,
+    caller: Peer,
+}
+
+pub(crate) struct Here {
+    worker: WorkerContext,
+    address: Address,
+    remotes: Mutex<HashMap<Address, Remote>>,
+}
+
+impl Here {
+    pub(crate) fn new(worker: WorkerContext) -> Result<Arc<Self>> {
+        let address = Address::new(worker.url.clone())?;
+        Ok(Arc::new(Self { worker, address, remotes: Mutex::default() }))
+    }
+
+    /// The name of the machine.
+    pub(crate) fn machine(&self) -> &MachineName {
+        &self.worker.machine
+    }
+
+    /// The context of one call.
+    pub(crate) fn called_by(self: &Arc<Self>, caller: Peer) -> ServiceContext {
+        ServiceContext { here: Arc::clone(self), caller }
+    }
+
+    /// The context of `init`, which the driver has ordered.
+    pub(crate) fn set_up(self: &Arc<Self>) -> ServiceContext {
+        self.called_by(Peer::driver(self.worker.session.clone()))
+    }
+}
+
+impl ServiceContext {
+    /// Who calls, as its certificate says: the driver, or another machine of the session. In `init`
+    /// the driver.
+    pub fn caller(&self) -> &Peer {
+        &self.caller
+    }
+
+    /// The session.
+    pub fn session(&self) -> &SessionId {
+        &self.here.worker.session
+    }
+
+    /// The name of this machine.
+    pub fn machine(&self) -> &MachineName {
+        &self.here.worker.machine
+    }
+
+    /// Where other machines reach this one.
+    pub fn address(&self) -> &Address {
+        &self.here.address
+    }
+
+    /// What the driver gave to [`FleetConfig::settings`](crate::FleetConfig::settings).
+    pub fn settings(&self) -> &Bytes {
+        &self.here.worker.settings
+    }
+
+    /// This machine's folder for temporary files, which goes when it does.
+    pub fn scratch(&self) -> &Path {
+        &self.here.worker.scratch
+    }
+
+    /// Another machine of the session, to call its services. Nothing is sent yet; all calls of this
+    /// machine to that one share a connection.
+    pub fn dial(&self, address: &Address) -> Remote {
+        let mut remotes = self.here.remotes.lock();
+        if let Some(remote) = remotes.get(address) {
+            return remote.clone();
+        }
+        if remotes.len() >= REMOTES_MAX {
+            remotes.clear();
+        }
+        let remote = Remote::new(address.clone(), self.here.worker.connector.clone());
+        remotes.insert(address.clone(), remote.clone());
+        remote
+    }
+}
+
+impl fmt::Debug for ServiceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceContext")
+            .field("machine", self.machine())
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
+}

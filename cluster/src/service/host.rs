@@ -1,0 +1,252 @@
+//! The machine's half of calls: finds the method, runs it on the CPU runtime, and streams its frames.
+//!
+//! A call ends with whoever waits for it: its task is aborted when the stream's body is dropped,
+//! which happens when the caller resets it or its connection breaks, and when the machine stops.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::Stream;
+use futures::future::{BoxFuture, Ready};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinError;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::body::Body;
+use tonic::server::{NamedService, StreamingService};
+use tonic::{Request, Response, Status, Streaming};
+use tower::Service;
+
+use crate::error::{Result, chain};
+use crate::identity::Peer;
+use crate::service::context::Here;
+use crate::service::cpu::Cpu;
+use crate::service::frame::{PlainFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};
+use crate::service::incoming::{Incoming, refusal};
+use crate::service::registry::{Entry, Registered, Requirements, Shared, registered};
+use crate::service::setup::Setup;
+use crate::worker::WorkerContext;
+
+/// Calls that a machine has open at a time; a task each, and what it holds.
+const CALLS_MAX: usize = 16 * 1024;
+/// Frames that wait for the connection, per call. More would only be further from the caller.
+const FRAMES_AHEAD: usize = 2;
+/// A panic's text goes no further than this.
+const PANIC_TEXT_MAX: usize = 16 << 10;
+
+/// A service that is set up.
+struct Furnished {
+    registered: &'static Registered,
+    value: Shared,
+}
+
+struct House {
+    here: Arc<Here>,
+    services: BTreeMap<&'static str, Furnished>,
+    cpu: Handle,
+    places: Arc<Semaphore>,
+    /// Cancelled when the worker is gone: the tasks of in-process machines would outlive it.
+    over: CancellationToken,
+}
+
+/// Serves the services of one worker.
+#[derive(Clone)]
+pub(crate) struct Host {
+    house: Arc<House>,
+}
+
+impl Host {
+    /// Sets up what the driver requires; `None` if that is nothing. The guard ends all calls.
+    pub(crate) async fn set_up(
+        requirements: &Requirements,
+        worker: WorkerContext,
+        cpu: &Cpu,
+    ) -> Result<Option<(Self, DropGuard)>, String> {
+        requirements.compare()?;
+        if requirements.services.is_empty() {
+            return Ok(None);
+        }
+        let cpu = cpu.handle().map_err(|e| chain(&e))?;
+        let here = Here::new(worker).map_err(|e| chain(&e))?;
+        let known = registered()?;
+        let mut services = BTreeMap::new();
+        for Setup { service, value } in &requirements.services {
+            let registered = *known
+                .get(service.as_str())
+                .ok_or_else(|| format!("this program has no service \"{service}\""))?;
+            let failed =
+                |reason: String| format!("could not set up service \"{service}\": {reason}");
+            let setting_up = (registered.set_up)(Bytes::from(value.clone()), here.set_up());
+            let value = match AbortOnDropHandle::new(cpu.spawn(setting_up)).await {
+                Ok(Ok(value)) => value,
+                Ok(Err(err)) => return Err(failed(chain(&*err))),
+                Err(err) => return Err(failed(format!("init panicked: {}", join_text(err)))),
+            };
+            services.insert(registered.name, Furnished { registered, value });
+        }
+        let over = CancellationToken::new();
+        let places = Arc::new(Semaphore::new(CALLS_MAX));
+        let house = House { here, services, cpu, places, over: over.clone() };
+        Ok(Some((Self { house: Arc::new(house) }, over.drop_guard())))
+    }
+
+    /// The method that `path` calls, or why there is none.
+    fn find(&self, path: &str) -> Result<(&Furnished, &'static Entry), String> {
+        let names = path.strip_prefix('/').and_then(|path| path.strip_prefix(WIRE_NAME));
+        let named = names.and_then(|names| names.strip_prefix('/')?.split_once('/'));
+        let Some((service, method)) = named else {
+            return Err(format!("\"{path}\" does not name a method"));
+        };
+        let list = |names: &[&str]| names.join("\", \"");
+        let Some(furnished) = self.house.services.get(service) else {
+            let names: Vec<&str> = self.house.services.keys().copied().collect();
+            return Err(format!(
+                "this machine has no service \"{service}\"; it was started with \"{}\"",
+                list(&names)
+            ));
+        };
+        let methods = furnished.registered.methods;
+        match methods.iter().find(|entry| entry.name == method) {
+            Some(entry) => Ok((furnished, entry)),
+            None => {
+                let names: Vec<&str> = methods.iter().map(|entry| entry.name).collect();
+                Err(format!(
+                    "service \"{service}\" has no method \"{method}\"; it has \"{}\"",
+                    list(&names)
+                ))
+            }
+        }
+    }
+
+    fn begin(&self, path: &str, request: Request<Streaming<Bytes>>) -> Result<Frames, Status> {
+        let Some(caller) = request.extensions().get::<Peer>().cloned() else {
+            return Err(Status::unauthenticated("the caller has shown no certificate"));
+        };
+        let (furnished, entry) = match self.find(path) {
+            Ok(found) => found,
+            Err(reason) => return Ok(Frames::Last(Some(refusal(reason)))),
+        };
+        let place = Arc::clone(&self.house.places).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{CALLS_MAX} calls are open on this machine"))
+        })?;
+        let (sender, frames) = mpsc::channel(FRAMES_AHEAD);
+        let answering = (entry.answer)(Incoming {
+            service: Arc::clone(&furnished.value),
+            context: self.house.here.called_by(caller),
+            messages: Some(request.into_inner()),
+            frames: sender,
+        });
+        let over = self.house.over.clone();
+        let task = self.house.cpu.spawn(async move {
+            tokio::select! {
+                biased;
+                () = over.cancelled() => {}
+                () = answering => {}
+            }
+        });
+        Ok(Frames::Open { frames, task: AbortOnDropHandle::new(task), _place: place })
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("machine", self.house.here.machine()).finish_non_exhaustive()
+    }
+}
+
+impl NamedService for Host {
+    const NAME: &'static str = WIRE_NAME;
+}
+
+impl Service<http::Request<Body>> for Host {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let call = Call { host: self.clone(), path: request.uri().path().to_owned() };
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(Raw)
+                .max_decoding_message_size(WIRE_SIZE_MAX)
+                .max_encoding_message_size(WIRE_SIZE_MAX);
+            Ok(grpc.streaming(call, request).await)
+        })
+    }
+}
+
+/// One call, to tonic.
+struct Call {
+    host: Host,
+    path: String,
+}
+
+impl StreamingService<Bytes> for Call {
+    type Response = Bytes;
+    type ResponseStream = Frames;
+    type Future = Ready<Result<Response<Frames>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        futures::future::ready(self.host.begin(&self.path, request).map(Response::new))
+    }
+}
+
+/// The frames of one reply. Dropping it ends the call.
+enum Frames {
+    Open {
+        frames: mpsc::Receiver<Bytes>,
+        task: AbortOnDropHandle<()>,
+        _place: OwnedSemaphorePermit,
+    },
+    /// One more, and that is all.
+    Last(Option<Bytes>),
+}
+
+impl Stream for Frames {
+    type Item = Result<Bytes, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let ended = match &mut *self {
+            Self::Last(last) => return Poll::Ready(last.take().map(Ok)),
+            Self::Open { frames, task, .. } => match ready!(frames.poll_recv(cx)) {
+                Some(frame) => return Poll::Ready(Some(Ok(frame))),
+                // All was sent, or the method unwound.
+                None => ready!(Pin::new(task).poll(cx)),
+            },
+        };
+        *self = Self::Last(None);
+        match ended {
+            Ok(()) => Poll::Ready(None),
+            Err(err) if err.is_panic() => {
+                let panicked = encode(&PlainFrame::Panicked(join_text(err))).unwrap_or_default();
+                Poll::Ready(Some(Ok(panicked)))
+            }
+            Err(_) => Poll::Ready(Some(Err(Status::unavailable("the machine is stopping")))),
+        }
+    }
+}
+
+/// What a task that did not end well said.
+fn join_text(err: JoinError) -> String {
+    let Ok(payload) = err.try_into_panic() else { return "it was cancelled".to_owned() };
+    let mut text = panic_text(&*payload).to_owned();
+    let end = text.floor_char_boundary(PANIC_TEXT_MAX);
+    text.truncate(end);
+    text
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text was given")
+}

@@ -1,0 +1,63 @@
+//! Services: a user's own methods, callable on any machine of the session. [`service`](macro@crate::service)
+//! on an impl block is the whole declaration; what it makes registers itself when the program is
+//! linked, so that a worker, which is the same program, has it too.
+//!
+//! ```text
+//!            caller                                       machine
+//!   Machine::call / Remote::call     one request        host: who calls, which service, is there room
+//!     call: arguments, input  ----- of the port ----->  incoming: arguments -> the user's method
+//!     replies: frames         <---- mTLS, HTTP/2 -----  on the CPU runtime, its replies -> frames
+//! ```
+//!
+//! Bounds: a message has at most [`MESSAGE_SIZE_MAX`] bytes; a machine has at most `CALLS_MAX` calls
+//! open; a stream is at most HTTP/2's window (4 MiB) ahead of whoever reads it, plus a few messages.
+//!
+//! What ends a call early: its future is dropped (the stream is reset, the method is dropped at its
+//! next await), its time is up (the same), the machine stops (the method is dropped; the caller gets
+//! a [`Transport`] error).
+
+mod address;
+mod blob;
+mod call;
+mod callee;
+mod context;
+mod cpu;
+mod error;
+mod failure;
+mod frame;
+mod host;
+mod incoming;
+mod input;
+mod method;
+mod registry;
+mod remote;
+mod replies;
+mod setup;
+
+pub use address::Address;
+pub use blob::Blob;
+pub use call::Call;
+pub use context::ServiceContext;
+pub use error::{CallError, Failed, Panicked, Refused, TimedOut, Transport};
+pub use failure::{Cause, Failure, Never, ServiceError};
+pub use frame::MESSAGE_SIZE_MAX;
+pub use input::{Input, InputError};
+pub use method::{Many, Method, NoInput, One, Reply, Service};
+pub use remote::Remote;
+pub use replies::Replies;
+pub use setup::Services;
+
+pub(crate) use cpu::Cpu;
+pub(crate) use host::Host;
+pub(crate) use registry::Requirements;
+
+/// What the code of [`service`](macro@crate::service) names; not for anybody else.
+#[doc(hidden)]
+pub mod private {
+    pub use bytes::Bytes;
+    pub use inventory::submit;
+
+    pub use super::incoming::{Answering, Incoming, all_ok};
+    pub use super::method::Fallible;
+    pub use super::registry::{Entry, Registered, SettingUp, decode, share};
+}

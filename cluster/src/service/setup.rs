@@ -1,0 +1,45 @@
+//! Which services a driver's machines have, and with which values.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::service::method::Service;
+
+/// A service with its value, encoded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    pub(crate) service: String,
+    pub(crate) value: Vec<u8>,
+}
+
+/// The services that a machine sets up before it is taken, in this order.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    list: Vec<Setup>,
+}
+
+impl Services {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// These and `service`, whose value goes to each machine.
+    ///
+    /// # Errors
+    /// If there is one of this type already, or serde cannot encode the value.
+    pub fn with<S: Service>(mut self, service: &S) -> Result<Self> {
+        let refuse = |reason| Error::Service { service: S::NAME.to_owned(), reason };
+        if self.list.iter().any(|setup| setup.service == S::NAME) {
+            return Err(refuse("it is in the list already".to_owned()));
+        }
+        let value = postcard::to_stdvec(service)
+            .map_err(|e| refuse(format!("its value cannot be encoded: {e}")))?;
+        self.list.push(Setup { service: S::NAME.to_owned(), value });
+        Ok(self)
+    }
+
+    pub(crate) fn list(&self) -> &[Setup] {
+        &self.list
+    }
+}
