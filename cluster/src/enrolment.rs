@@ -15,7 +15,7 @@
 //! [`Enroler`] is the driver's half; [`Entrant`](crate::worker::Entrant) the other.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use crate::identity::{MachineName, Peer, SessionId};
 use crate::service::{Requirements, Services};
 
 /// Changes whenever a message below does.
-const PROTOCOL: u32 = 2;
+const PROTOCOL: u32 = 3;
 /// Bounds what the other side can make us allocate; settings are the largest part.
 const FRAME_SIZE_MAX: usize = 16 << 20;
 /// Before each message: its length, little-endian.
@@ -45,8 +45,8 @@ pub(crate) struct Offer {
     pub(crate) machine: MachineName,
     pub(crate) root: Vec<u8>,
     pub(crate) lease: Duration,
-    /// The address of the machine on which it binds its port.
-    pub(crate) bind: Ipv4Addr,
+    /// Where the machine binds its port; 0 is any that is free.
+    pub(crate) bind: SocketAddrV4,
     pub(crate) settings: Vec<u8>,
     pub(crate) requirements: Requirements,
 }
@@ -112,6 +112,19 @@ impl Enroler {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        self.enrol_at(stream, machine, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).await
+    }
+
+    /// As [`enrol`](Self::enrol), for a machine that is to serve at `bind`, an address of its own.
+    pub async fn enrol_at<S>(
+        &self,
+        stream: &mut S,
+        machine: &MachineName,
+        bind: SocketAddrV4,
+    ) -> Result<Enrolled>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         let session = self.authority.session();
         let offer = Offer {
             protocol: PROTOCOL,
@@ -119,7 +132,7 @@ impl Enroler {
             machine: machine.clone(),
             root: self.authority.root().to_vec(),
             lease: self.lease,
-            bind: Ipv4Addr::LOCALHOST,
+            bind,
             settings: self.settings.to_vec(),
             requirements: Requirements::of(&self.services),
         };

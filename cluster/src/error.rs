@@ -39,6 +39,19 @@ pub enum Error {
     /// The conversation by which a worker joins a session broke off or made no sense.
     #[error("enrolment: {0}")]
     Enrolment(String),
+    /// What a user asked of a system cannot be.
+    #[error("{0}")]
+    Options(String),
+    /// A cloud refused something.
+    #[error("could not {attempt}: {reason}")]
+    Cloud {
+        /// What was attempted, as the end of a sentence.
+        attempt: String,
+        /// The cloud's code for what is wrong; empty if it was not reached.
+        code: String,
+        /// What is wrong, and what may help.
+        reason: String,
+    },
     /// A machine ended, or failed, before it was ready.
     #[error("machine \"{machine}\" could not start: {reason}")]
     Start {

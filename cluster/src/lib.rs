@@ -29,6 +29,8 @@ mod codec;
 mod connector;
 mod control;
 mod credentials;
+#[cfg(feature = "ec2")]
+pub mod ec2;
 mod enrolment;
 mod entry;
 mod error;

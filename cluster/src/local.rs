@@ -78,7 +78,7 @@ impl LocalProcesses {
 
 /// The file of this very program. It may have been replaced since the start (by a new build, say);
 /// then what this process runs is still to be had from the system, and workers must run the same.
-fn own_program() -> io::Result<PathBuf> {
+pub(crate) fn own_program() -> io::Result<PathBuf> {
     const RUNNING: &str = "/proc/self/exe";
     let named = std::env::current_exe()?;
     let (Ok(now), Ok(then)) = (fs::metadata(&named), fs::metadata(RUNNING)) else {

@@ -6,7 +6,7 @@
 //! [`HANDSHAKE_TIMEOUT`], and loses even that to newcomers when the places run out.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -57,10 +57,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds a free port of `address`.
-    pub(crate) async fn bind(address: Ipv4Addr) -> Result<Self> {
-        let bind = || format!("bind a port of {address}");
-        let listener = TcpListener::bind((address, 0)).await.map_err(Error::io(bind()))?;
+    /// Binds `address`; its port 0 is any that is free.
+    pub(crate) async fn bind(address: SocketAddrV4) -> Result<Self> {
+        let bind = || format!("bind the port of {address}");
+        let listener = TcpListener::bind(address).await.map_err(Error::io(bind()))?;
         let address = listener.local_addr().map_err(Error::io(bind()))?;
         Ok(Self { listener, address })
     }

@@ -1,0 +1,135 @@
+//! The clients of the AWS APIs, and what their errors mean to a user.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use super::spec::Ec2Spec;
+use crate::error::{Error, chain};
+
+/// A request that is throttled is tried this often, with pauses that double. A fleet that starts
+/// in full asks for more than an account's bucket holds, which refills with two requests a second.
+const ATTEMPTS_MAX: u32 = 10;
+/// The longest of those pauses.
+const PAUSE_MAX: Duration = Duration::from_secs(20);
+/// EC2 answers in a second or two; a request that hangs is tried again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Credentials and region from the environment and the AWS configuration files, as all AWS tools
+/// find them.
+pub(super) async fn load(spec: &Ec2Spec) -> SdkConfig {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
+    if let Some(region) = &spec.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(profile) = &spec.profile {
+        loader = loader.profile_name(profile);
+    }
+    loader.load().await
+}
+
+/// The same with our bounds: what to try again, how often and for how long.
+pub(super) fn bounded(config: &SdkConfig) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+    config
+        .to_builder()
+        .retry_config(
+            RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX).with_max_backoff(PAUSE_MAX),
+        )
+        .timeout_config(timeouts)
+        .build()
+}
+
+/// Our error for one of AWS's.
+pub(super) fn failed<E, R>(attempt: impl Into<String>) -> impl FnOnce(SdkError<E, R>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    let attempt = attempt.into();
+    move |err| {
+        let code = err.code().unwrap_or_default().to_owned();
+        let said = match (&err, err.message()) {
+            (SdkError::ServiceError(_), Some(message)) => message.to_owned(),
+            (SdkError::ServiceError(_), None) => format!("AWS answers \"{code}\""),
+            _ => chain(&err),
+        };
+        let said = said.trim_end_matches('.');
+        let reason = match advice(&code, said) {
+            Some(advice) => format!("{said}: {advice}"),
+            None => said.to_owned(),
+        };
+        Error::Cloud { attempt, code, reason }
+    }
+}
+
+/// What may help.
+fn advice(code: &str, said: &str) -> Option<&'static str> {
+    Some(match code {
+        "InsufficientInstanceCapacity" | "Unsupported" | "UnfulfillableCapacity" => {
+            "give more instance types (instance=a,instance=b), more subnets, or spot=fallback"
+        }
+        "VcpuLimitExceeded" | "InstanceLimitExceeded" => {
+            "the account's quota of on-demand cores is used up: ask for more in the console under \
+             Service Quotas, EC2, \"Running On-Demand Standard instances\", or start fewer machines"
+        }
+        "MaxSpotInstanceCountExceeded" => {
+            "the account's quota of spot cores is used up: ask for more in the console under \
+             Service Quotas, EC2, \"All Standard Spot Instance Requests\", or say spot=fallback"
+        }
+        "VolumeLimitExceeded" => "ask for smaller volumes (root=, data=) or a higher quota",
+        "UnauthorizedOperation" | "AccessDeniedException" | "AccessDenied" => {
+            "these AWS credentials may not do that: the policy of who runs the driver must allow it"
+        }
+        "AuthFailure"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch" => "AWS does not know these credentials: look at the profile",
+        "RequestExpired" | "ExpiredToken" | "ExpiredTokenException" => {
+            "the AWS credentials have expired, or this host's clock is wrong: sign in again"
+        }
+        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" => {
+            "the account makes too many requests: try again in a minute, or start fewer machines"
+        }
+        "InvalidInstanceType" | "InvalidParameterValue" if said.contains("nstance type") => {
+            "there is no such instance type in this region"
+        }
+        "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" => {
+            "there is no such image in this region"
+        }
+        "InvalidSubnetID.NotFound" => "there is no such subnet in this region",
+        "InvalidGroup.NotFound" | "InvalidGroupId.Malformed" => {
+            "there is no such security group in this region"
+        }
+        "InsufficientFreeAddressesInSubnet" => "give more subnets (subnet=a,subnet=b)",
+        "OptInRequired" | "PendingVerification" => {
+            "AWS wants something of the account's owner first"
+        }
+        "" => {
+            "check the network, the credentials (AWS_PROFILE or profile=) and the region (region=)"
+        }
+        _ => return None,
+    })
+}
+
+/// Whether the same machine may be had in another zone, as another type or on demand.
+pub(super) fn elsewhere(err: &Error) -> bool {
+    let Error::Cloud { code, .. } = err else { return false };
+    matches!(
+        code.as_str(),
+        "InsufficientInstanceCapacity"
+            | "Unsupported"
+            | "UnfulfillableCapacity"
+            | "InsufficientFreeAddressesInSubnet"
+            | "SpotMaxPriceTooLow"
+            | "MaxSpotInstanceCountExceeded"
+    )
+}

@@ -1,0 +1,185 @@
+# Receives the worker's program from the driver and runs it; see boot.rs for the conversation.
+import base64, json, os, selectors, socket, ssl, struct, subprocess, sys, threading, time, urllib.request
+
+HOME = os.environ["HOME"]
+with open(os.path.join(HOME, "config.json")) as config:
+    CONFIG = json.load(config)
+os.remove(config.name)
+CHANNEL, STDOUT, STDERR, END, NOTICE, ENROLLED = range(6)
+DRIVER_WAIT, HANDSHAKE_WAIT, PROGRAM_WAIT, LAST_WORDS_WAIT = 300, 5, 60, 2
+IMDS = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/")
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def imds(path):
+    def ask(path, method, headers):
+        request = urllib.request.Request(IMDS + "/latest/" + path, method=method, headers=headers)
+        return DIRECT.open(request, timeout=2).read().decode()
+
+    token = ask("api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+    return ask("meta-data/" + path, "GET", {"X-aws-ec2-metadata-token": token})
+
+
+def context():
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    tls.num_tickets = 0
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(cadata=base64.b64decode(CONFIG["root"]))
+    path = os.path.join(HOME, "enrolment.pem")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as pem:
+        pem.write(CONFIG["enrolment"])
+    tls.load_cert_chain(path)
+    os.remove(path)
+    return tls
+
+
+def await_driver():
+    """The first caller that shows the driver's certificate; the port is closed behind it."""
+    tls, until = context(), time.monotonic() + DRIVER_WAIT
+    with socket.create_server((imds("local-ipv4"), CONFIG["port"])) as listener:
+        while True:
+            listener.settimeout(max(until - time.monotonic(), 0.001))
+            tcp, caller = listener.accept()
+            tcp.settimeout(HANDSHAKE_WAIT)
+            try:
+                peer = tls.wrap_socket(tcp, server_side=True)
+                if ("URI", CONFIG["driver"]) in peer.getpeercert().get("subjectAltName", ()):
+                    return peer
+                peer.close()
+                why = "it is not the driver"
+            except OSError as refusal:
+                tcp.close()
+                why = refusal
+            print("refused", caller[0], why, file=sys.stderr, flush=True)
+
+
+def receive(driver, size):
+    while size:
+        data = driver.recv(min(size, 1 << 18))
+        if not data:
+            raise EOFError("the driver is gone")
+        size -= len(data)
+        yield data
+
+
+def take_program(driver):
+    import hashlib
+
+    driver.settimeout(PROGRAM_WAIT)
+    (length,) = struct.unpack(">I", b"".join(receive(driver, 4)))
+    order = json.loads(b"".join(receive(driver, length)))
+    digest, path = hashlib.sha256(), os.path.join(HOME, "program")
+    with open(path, "wb") as program:
+        for data in receive(driver, order["size"]):
+            digest.update(data)
+            program.write(data)
+    if digest.hexdigest() != CONFIG["sha256"]:
+        raise ValueError("the program that arrived is not the one that was announced")
+    os.chmod(path, 0o700)
+    return path, order["env"]
+
+
+def oom_kills():
+    with open("/proc/vmstat") as counters:
+        return next((int(l.split()[1]) for l in counters if l.startswith("oom_kill ")), 0)
+
+
+def watch_notices(pipe):
+    """Spot interruptions and rebalance hints, each told once."""
+    told = set()
+    while True:
+        for path in "spot/instance-action", "events/recommendations/rebalance":
+            try:
+                if path not in told:
+                    os.write(pipe, (path + " " + imds(path)).encode())
+                    told.add(path)
+            except OSError:
+                pass
+        time.sleep(CONFIG["notice_period"])
+
+
+def sound(child, kills):
+    code = child.wait()
+    if code == -9 and oom_kills() > kills:
+        return "killed by the kernel: the machine is out of memory"
+    return "killed by signal %d" % -code if code < 0 else "ended with status %d" % code
+
+
+def relay(driver, near, child, kills):
+    def send(kind, data):
+        # For ever: a driver whose user reads a pager takes no output, and lives.
+        driver.settimeout(None)
+        driver.sendall(struct.pack(">BI", kind, len(data)) + data)
+        driver.settimeout(0)
+
+    def take(frames):
+        """Frames that are whole go where they belong; the rest is returned."""
+        while len(frames) >= 5:
+            kind, size = struct.unpack(">BI", frames[:5])
+            if len(frames) < 5 + size:
+                break
+            if kind == CHANNEL:
+                near.sendall(frames[5 : 5 + size])
+            elif kind == ENROLLED:
+                subprocess.call(["systemctl", "stop", "bigslice-boot.timer"])
+            frames = frames[5 + size :]
+        return frames
+
+    notices, pipe = os.pipe()
+    if CONFIG["spot"]:
+        threading.Thread(target=watch_notices, args=(pipe,), daemon=True).start()
+    ready = selectors.DefaultSelector()
+    sources = {driver: None, near: CHANNEL, child.stdout: STDOUT, child.stderr: STDERR, notices: NOTICE}
+    for source, kind in sources.items():
+        ready.register(source, selectors.EVENT_READ, kind)
+    outputs, frames, dead_at = 3, b"", None
+    driver.settimeout(0)
+    while outputs and (dead_at is None or time.monotonic() < dead_at + LAST_WORDS_WAIT):
+        for key, _ in ready.select(timeout=0.5):
+            if key.fileobj is driver:
+                try:
+                    while True:
+                        data = driver.recv(1 << 16)
+                        if not data:
+                            raise EOFError("the driver is gone")
+                        frames = take(frames + data)
+                except ssl.SSLWantReadError:
+                    continue
+            try:
+                data = os.read(key.fd, 1 << 16)
+            except ConnectionError:
+                data = b""
+            if data:
+                send(key.data, data)
+            else:
+                ready.unregister(key.fileobj)
+                outputs -= 1
+        if dead_at is None and child.poll() is not None:
+            dead_at = time.monotonic()
+    send(END, sound(child, kills).encode())
+
+
+def main():
+    driver = await_driver()
+    path, env = take_program(driver)
+    near, far = socket.socketpair()
+    scratch = os.path.join(HOME, CONFIG["machine"])
+    os.mkdir(scratch, 0o700)
+    kills = oom_kills()
+    child = subprocess.Popen(
+        [path, "--bigslice-worker", CONFIG["machine"], scratch], stdin=far, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": HOME, **env}, cwd=HOME,
+    )
+    far.close()
+    try:
+        relay(driver, near, child, kills)
+    finally:
+        near.close()
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+main()

@@ -1,0 +1,198 @@
+//! Clusters as anybody in the account sees them, by the tags that every thing of theirs has had from
+//! its first moment: what runs, ending it, and removing what a driver that was killed has left.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_ec2::types::{Filter, Instance, Tag};
+use tokio::time::Instant;
+
+use super::api::failed;
+use super::group;
+use super::request::{CLUSTER_TAG, CREATED_TAG, DEADLINE_TAG, MACHINE_TAG, OWNER_TAG, SESSION_TAG};
+use crate::error::{Error, Result};
+use crate::identity::SessionId;
+
+/// Between two looks at instances that are ending.
+const PAUSE: Duration = Duration::from_secs(2);
+/// EC2 takes up to a thousand ids in a call and advises a hundred.
+const IDS_MAX: usize = 100;
+/// A group is made before the first instance is in it; younger ones may still be waited for.
+const GROUP_AGE_MIN: Duration = Duration::from_secs(30 * 60);
+
+/// The machines of one driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name: what the user chose, or the session's id.
+    pub name: String,
+    /// Who pays.
+    pub owner: String,
+    /// When its oldest machine was ordered, in RFC 3339.
+    pub created: String,
+    /// The machines that are not over, with their instance ids and types.
+    pub machines: BTreeMap<String, (String, String)>,
+}
+
+/// What was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Instances, by id.
+    pub instances: Vec<String>,
+    /// Security groups, by id.
+    pub groups: Vec<String>,
+}
+
+/// All clusters of an account in one region.
+#[derive(Clone, Debug)]
+pub struct Clusters {
+    ec2: Client,
+}
+
+impl Clusters {
+    pub(super) fn new(ec2: Client) -> Self {
+        Self { ec2 }
+    }
+
+    /// What runs, by name.
+    pub async fn list(&self) -> Result<Vec<Cluster>> {
+        let mut clusters = BTreeMap::<String, Cluster>::new();
+        for instance in self.instances(None).await? {
+            let tag = |key| tag(instance.tags(), key).unwrap_or_default().to_owned();
+            let name = tag(CLUSTER_TAG);
+            let cluster = clusters.entry(name.clone()).or_insert_with(|| Cluster {
+                name,
+                owner: tag(OWNER_TAG),
+                created: tag(CREATED_TAG),
+                ..Cluster::default()
+            });
+            cluster.created = cluster.created.clone().min(tag(CREATED_TAG));
+            let kind = instance.instance_type().map(ToString::to_string).unwrap_or_default();
+            let id = instance.instance_id().unwrap_or_default().to_owned();
+            // Two machines of clusters that share a name share names, too.
+            let machine = tag(MACHINE_TAG);
+            let machine = if cluster.machines.contains_key(&machine) {
+                format!("{machine} {id}")
+            } else {
+                machine
+            };
+            cluster.machines.insert(machine, (id, kind));
+        }
+        Ok(clusters.into_values().collect())
+    }
+
+    /// Ends all machines of the clusters with that name, waits until they are gone and removes
+    /// their security groups.
+    pub async fn stop(&self, name: &str, patience: Duration) -> Result<Cleared> {
+        self.stop_tagged((CLUSTER_TAG, name), patience).await
+    }
+
+    /// The same for the machines of one session, whatever the name.
+    pub(super) async fn stop_session(
+        &self,
+        session: &SessionId,
+        patience: Duration,
+    ) -> Result<Cleared> {
+        self.stop_tagged((SESSION_TAG, session.as_str()), patience).await
+    }
+
+    async fn stop_tagged(&self, tag: (&str, &str), patience: Duration) -> Result<Cleared> {
+        let until = Instant::now() + patience;
+        let running = self.instances(Some(tag)).await?;
+        let instances = self.terminate(&running).await?;
+        while !self.instances(Some(tag)).await?.is_empty() {
+            if Instant::now() >= until {
+                return Err(Error::Cloud {
+                    attempt: format!("stop the cluster \"{}\"", tag.1),
+                    code: String::new(),
+                    reason: format!("instances still end after {} s", patience.as_secs()),
+                });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let mut groups = Vec::new();
+        for (group, _) in self.groups(Some(tag)).await? {
+            group::delete(&self.ec2, &group).await?;
+            groups.push(group);
+        }
+        Ok(Cleared { instances, groups })
+    }
+
+    /// Removes what nobody will: instances past their deadline, and security groups without
+    /// instances that are older than half an hour.
+    pub async fn gc(&self) -> Result<Cleared> {
+        let now = SystemTime::now();
+        let all = self.instances(None).await?;
+        let late = |i: &Instance| time(i.tags(), DEADLINE_TAG).is_some_and(|at| at < now);
+        let late: Vec<Instance> = all.iter().filter(|i| late(i)).cloned().collect();
+        let instances = self.terminate(&late).await?;
+        let mut groups = Vec::new();
+        for (group, tags) in self.groups(None).await? {
+            let used = all.iter().flat_map(Instance::security_groups);
+            let used = used.filter_map(|g| g.group_id()).any(|id| id == group);
+            let old = time(&tags, CREATED_TAG).is_some_and(|at| at + GROUP_AGE_MIN < now);
+            if old && !used {
+                group::delete(&self.ec2, &group).await?;
+                groups.push(group);
+            }
+        }
+        Ok(Cleared { instances, groups })
+    }
+
+    /// The instances with a tag, or all of ours, that are not terminated.
+    async fn instances(&self, tag: Option<(&str, &str)>) -> Result<Vec<Instance>> {
+        let states = ["pending", "running", "shutting-down", "stopping", "stopped"];
+        let states = states.map(str::to_owned).to_vec();
+        let alive = Filter::builder().name("instance-state-name").set_values(Some(states)).build();
+        let call = self.ec2.describe_instances().filters(ours(tag)).filters(alive);
+        let mut pages = call.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("list the instances"))?;
+            found.extend(page.reservations().iter().flat_map(|r| r.instances()).cloned());
+        }
+        Ok(found)
+    }
+
+    async fn groups(&self, tag: Option<(&str, &str)>) -> Result<Vec<(String, Vec<Tag>)>> {
+        let call = self.ec2.describe_security_groups().filters(ours(tag));
+        let mut pages = call.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("list the security groups"))?;
+            for group in page.security_groups() {
+                let id = group.group_id().unwrap_or_default().to_owned();
+                found.push((id, group.tags().to_vec()));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn terminate(&self, instances: &[Instance]) -> Result<Vec<String>> {
+        let ids: Vec<String> =
+            instances.iter().filter_map(|i| i.instance_id().map(str::to_owned)).collect();
+        for ids in ids.chunks(IDS_MAX) {
+            let call = self.ec2.terminate_instances().set_instance_ids(Some(ids.to_vec()));
+            call.send().await.map_err(failed("terminate instances"))?;
+        }
+        Ok(ids)
+    }
+}
+
+/// What is tagged as ours, or with one of our tags in particular.
+fn ours(tag: Option<(&str, &str)>) -> Filter {
+    match tag {
+        Some((key, value)) => Filter::builder().name(format!("tag:{key}")).values(value).build(),
+        None => Filter::builder().name("tag-key").values(CLUSTER_TAG).build(),
+    }
+}
+
+fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
+    tags.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value)
+}
+
+fn time(tags: &[Tag], key: &str) -> Option<SystemTime> {
+    let time = DateTime::from_str(tag(tags, key)?, DateTimeFormat::DateTime).ok()?;
+    SystemTime::try_from(time).ok()
+}

@@ -1,0 +1,160 @@
+//! Looks at all instances of a session with one call every few seconds: where they are, and whether
+//! they still are. A lease tells that a machine is gone after its length; this tells it sooner, and
+//! why.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, Instance, InstanceStateName};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::api::failed;
+use crate::error::{Result, chain};
+
+/// Between two calls: a tenth of a percent of what an account may ask.
+const PERIOD: Duration = Duration::from_secs(3);
+/// EC2 takes this many values in a filter.
+const IDS_MAX: usize = 200;
+/// An instance that was there and is missing this many times in a row is gone.
+const MISSES_MAX: u32 = 3;
+
+/// What EC2 says about an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) running: bool,
+    /// Why it is over, if it is.
+    pub(super) over: Option<String>,
+    pub(super) private: Option<Ipv4Addr>,
+    pub(super) public: Option<String>,
+    misses: u32,
+}
+
+impl Seen {
+    fn of(instance: &Instance) -> Self {
+        let state = instance.state().and_then(|state| state.name());
+        let over = match state {
+            None | Some(InstanceStateName::Pending | InstanceStateName::Running) => None,
+            Some(state) => {
+                let reason = instance.state_reason().and_then(|reason| reason.message());
+                let reason = reason.map(|r| format!(" ({r})")).unwrap_or_default();
+                Some(format!("the instance is {}{reason}", state.as_str()))
+            }
+        };
+        Self {
+            running: state == Some(&InstanceStateName::Running),
+            over,
+            private: instance.private_ip_address().and_then(|a| a.parse().ok()),
+            public: instance.public_dns_name().filter(|n| !n.is_empty()).map(str::to_owned),
+            misses: 0,
+        }
+    }
+}
+
+/// Watches instances. Whoever waits for one keeps the watcher.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    task: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ec2: Client,
+    wanted: Mutex<BTreeSet<String>>,
+    seen: watch::Sender<BTreeMap<String, Seen>>,
+}
+
+impl Watcher {
+    pub(super) fn new(ec2: Client) -> Self {
+        let shared =
+            Shared { ec2, wanted: Mutex::default(), seen: watch::Sender::new(BTreeMap::new()) };
+        Self { shared: Arc::new(shared), task: Mutex::new(None) }
+    }
+
+    /// Begins to watch an instance.
+    pub(super) fn add(&self, id: &str) {
+        self.shared.wanted.lock().insert(id.to_owned());
+        let mut task = self.task.lock();
+        // Its runtime may be gone, with a fleet before.
+        if task.as_ref().is_none_or(|task| task.is_finished()) {
+            let shared = Arc::clone(&self.shared);
+            let running = Handle::current().spawn(async move { shared.look().await });
+            *task = Some(AbortOnDropHandle::new(running));
+        }
+    }
+
+    /// Does not watch it any more.
+    pub(super) fn remove(&self, id: &str) {
+        self.shared.wanted.lock().remove(id);
+        self.shared.seen.send_modify(|seen| drop(seen.remove(id)));
+    }
+
+    /// Waits until `found` finds what it wants in what is seen of the instance.
+    pub(super) async fn until<T>(&self, id: &str, found: impl Fn(&Seen) -> Option<T>) -> T {
+        let mut all = self.shared.seen.subscribe();
+        loop {
+            if let Some(value) = all.borrow_and_update().get(id).and_then(&found) {
+                return value;
+            }
+            // Never an error: the sender lives in `self`.
+            drop(all.changed().await);
+        }
+    }
+}
+
+impl Shared {
+    async fn look(&self) {
+        loop {
+            let wanted: Vec<String> = self.wanted.lock().iter().cloned().collect();
+            for ids in wanted.chunks(IDS_MAX) {
+                match self.describe(ids).await {
+                    Ok(found) => self.enter(ids, &found),
+                    Err(err) => {
+                        tracing::warn!(error = %chain(&err), "could not look at the instances");
+                    }
+                }
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// By filter: unlike a list of ids, it does not fail when one of them is not known yet.
+    async fn describe(&self, ids: &[String]) -> Result<BTreeMap<String, Seen>> {
+        let filter = Filter::builder().name("instance-id").set_values(Some(ids.to_vec())).build();
+        let mut pages = self.ec2.describe_instances().filters(filter).into_paginator().send();
+        let mut found = BTreeMap::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("look at the instances"))?;
+            for instance in page.reservations().iter().flat_map(|r| r.instances()) {
+                if let Some(id) = instance.instance_id() {
+                    found.insert(id.to_owned(), Seen::of(instance));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn enter(&self, ids: &[String], found: &BTreeMap<String, Seen>) {
+        self.seen.send_modify(|seen| {
+            for id in ids {
+                match (found.get(id), seen.get_mut(id)) {
+                    (Some(now), _) => drop(seen.insert(id.clone(), now.clone())),
+                    (None, Some(before)) => {
+                        before.misses += 1;
+                        if before.misses >= MISSES_MAX && before.over.is_none() {
+                            before.over =
+                                Some("EC2 does not know the instance any more".to_owned());
+                        }
+                    }
+                    (None, None) => {}
+                }
+            }
+        });
+    }
+}

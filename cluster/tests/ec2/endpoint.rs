@@ -1,0 +1,214 @@
+//! An endpoint that speaks just enough of the APIs of EC2 and SSM: it writes requests down and
+//! answers them from a script.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ec2::config::{
+    AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, Sleep,
+};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+
+/// The architecture of this host, and of the instances unless a test says otherwise.
+pub(crate) const ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+const REQUEST_SIZE_MAX: usize = 1 << 20;
+
+/// One request of the EC2 API.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) action: String,
+    pub(crate) parameters: BTreeMap<String, String>,
+}
+
+impl Call {
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.parameters.get(name).map_or("", String::as_str)
+    }
+}
+
+/// What the endpoint answers.
+pub(crate) struct Script {
+    /// The codes with which the first launches are refused.
+    pub(crate) refusals: Vec<&'static str>,
+    /// What the instance type is said to be.
+    pub(crate) arch: &'static str,
+    /// The ranges that the user's security group lets in.
+    pub(crate) open_to: &'static str,
+    /// How long a launch takes.
+    pub(crate) delay: Duration,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self { refusals: Vec::new(), arch: ARCH, open_to: "10.0.0.0/16", delay: Duration::ZERO }
+    }
+}
+
+/// The endpoint, on a port of its own.
+pub(crate) struct Endpoint {
+    url: String,
+    calls: Arc<Mutex<Vec<Call>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Endpoint {
+    pub(crate) async fn start(script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let (written, script) = (Arc::clone(&calls), Arc::new(script));
+        let task = tokio::runtime::Handle::current().spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (written, script) = (Arc::clone(&written), Arc::clone(&script));
+                connections.spawn(async move {
+                    // A client that goes away is its own affair.
+                    let _ = serve(stream, &written, &script).await;
+                });
+            }
+        });
+        Self { url, calls, _task: AbortOnDropHandle::new(task) }
+    }
+
+    pub(crate) fn config(&self) -> SdkConfig {
+        let credentials = Credentials::new("test", "test", None, None, "test");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .endpoint_url(&self.url)
+            .region(Region::new("eu-west-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .sleep_impl(SharedAsyncSleep::new(Timer))
+            .build()
+    }
+
+    /// Every action of the EC2 API that was asked for.
+    pub(crate) fn actions(&self) -> BTreeSet<String> {
+        let calls = self.calls.lock();
+        calls.iter().map(|call| call.action.clone()).filter(|action| !action.is_empty()).collect()
+    }
+
+    /// The calls of one action so far.
+    pub(crate) fn calls(&self, action: &str) -> Vec<Call> {
+        self.calls.lock().iter().filter(|call| call.action == action).cloned().collect()
+    }
+}
+
+#[derive(Debug)]
+struct Timer;
+
+impl AsyncSleep for Timer {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(tokio::time::sleep(duration))
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    calls: &Mutex<Vec<Call>>,
+    script: &Script,
+) -> std::io::Result<()> {
+    loop {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && head.len() < REQUEST_SIZE_MAX {
+            head.push(stream.read_u8().await?);
+        }
+        let head = String::from_utf8_lossy(&head).to_lowercase();
+        let header = |name: &str| {
+            head.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+        };
+        let length = header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await?;
+        let parameters: BTreeMap<String, String> =
+            url::form_urlencoded::parse(&body).into_owned().collect();
+        let parameter = header("x-amz-target").is_some();
+        let action = parameters.get("Action").cloned().unwrap_or_default();
+        let launches = calls.lock().iter().filter(|c| c.action == "RunInstances").count();
+        calls.lock().push(Call { action: action.clone(), parameters });
+        let refusal = script.refusals.get(launches).filter(|_| action == "RunInstances");
+        let (status, body) = match refusal {
+            Some(code) => refuse(code),
+            None if parameter => (200, r#"{"Parameter":{"Value":"ami-newest"}}"#.to_owned()),
+            None => (200, answer(&action, script)),
+        };
+        if action == "RunInstances" {
+            tokio::time::sleep(script.delay).await;
+        }
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all((head + &body).as_bytes()).await?;
+    }
+}
+
+fn refuse(code: &str) -> (u16, String) {
+    let status = if code == "RequestLimitExceeded" { 503 } else { 400 };
+    let error = format!("<Code>{code}</Code><Message>AWS says {code}.</Message>");
+    (status, format!("<Response><Errors><Error>{error}</Error></Errors></Response>"))
+}
+
+fn answer(action: &str, script: &Script) -> String {
+    let arch = script.arch;
+    let inner = match action {
+        "DescribeInstanceTypes" => ["c5.large", "m5.large"]
+            .map(|name| {
+                format!(
+                    "<item><instanceType>{name}</instanceType><processorInfo>\
+                     <supportedArchitectures><item>{arch}</item></supportedArchitectures>\
+                     </processorInfo><vCpuInfo><defaultVCpus>2</defaultVCpus></vCpuInfo>\
+                     <memoryInfo><sizeInMiB>4096</sizeInMiB></memoryInfo></item>"
+                )
+            })
+            .concat(),
+        "DescribeImages" => format!(
+            "<item><imageId>ami-newest</imageId><architecture>{arch}</architecture>\
+             <rootDeviceName>/dev/root-of-it</rootDeviceName></item>"
+        ),
+        "DescribeSubnets" => ["a", "b"]
+            .map(|zone| {
+                format!(
+                    "<item><subnetId>subnet-{zone}</subnetId><vpcId>vpc-1</vpcId>\
+                     <availabilityZone>eu-west-1{zone}</availabilityZone>\
+                     <cidrBlock>127.9.0.0/16</cidrBlock></item>"
+                )
+            })
+            .concat(),
+        "DescribeSpotPriceHistory" => [("a", "0.0500"), ("b", "0.0421"), ("z", "0.0001")]
+            .map(|(zone, price)| {
+                format!(
+                    "<item><instanceType>c5.large</instanceType><spotPrice>{price}</spotPrice>\
+                     <availabilityZone>eu-west-1{zone}</availabilityZone></item>"
+                )
+            })
+            .concat(),
+        "DescribeSecurityGroups" => format!(
+            "<item><groupId>sg-users</groupId><ipPermissions><item><ipProtocol>tcp</ipProtocol>\
+             <ipRanges><item><cidrIp>{}</cidrIp></item></ipRanges></item></ipPermissions></item>",
+            script.open_to
+        ),
+        "CreateSecurityGroup" => "<groupId>sg-made</groupId>".to_owned(),
+        "RunInstances" => "<item><instanceId>i-1</instanceId></item>".to_owned(),
+        // It is over as soon as it is looked at: these tests are about the requests.
+        "DescribeInstances" => "<item><instancesSet><item><instanceId>i-1</instanceId>\
+             <instanceState><name>terminated</name></instanceState><stateReason><message>\
+             Server.SpotInstanceTermination</message></stateReason></item></instancesSet></item>"
+            .to_owned(),
+        _ => String::new(),
+    };
+    let set = match action {
+        "DescribeInstanceTypes" => "instanceTypeSet",
+        "DescribeImages" => "imagesSet",
+        "DescribeSubnets" => "subnetSet",
+        "DescribeSecurityGroups" => "securityGroupInfo",
+        "DescribeSpotPriceHistory" => "spotPriceHistorySet",
+        "RunInstances" => "instancesSet",
+        "DescribeInstances" => "reservationSet",
+        _ => return format!("<{action}Response>{inner}</{action}Response>"),
+    };
+    format!("<{action}Response><{set}>{inner}</{set}></{action}Response>")
+}

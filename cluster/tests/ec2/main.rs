@@ -1,0 +1,24 @@
+//! What is asked of EC2, looked at on the wire: an endpoint on loopback writes down each request and
+//! answers as a test wants. Instances that come up are `tests/ec2_moto`'s.
+
+#![expect(clippy::panic, reason = "all of it is test code, which clippy cannot tell here")]
+
+mod endpoint;
+mod options;
+mod requests;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> std::process::ExitCode {
+    let tests: Vec<(&'static str, fn())> = [options::TESTS, requests::TESTS].concat();
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                test();
+                Ok::<(), Failed>(())
+            })
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

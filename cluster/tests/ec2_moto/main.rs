@@ -1,0 +1,41 @@
+//! EC2 end to end on one machine: moto stands in for AWS, and [`cloud`] for its hardware. It runs
+//! each instance's real user data, at the instance's own loopback address. This binary is the driver
+//! that is killed, and the program that the instances get, which is why it has a `main`.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "all of it is test code, which clippy cannot tell in a test with a main of its own"
+)]
+
+mod cloud;
+mod intruders;
+mod life;
+mod metadata;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    if bigslice_cluster::is_worker() {
+        let services = life::worker_services();
+        return bigslice_cluster::run_worker(bigslice_cluster::WorkerMain { services });
+    }
+    if let Some(endpoint) =
+        std::env::args().nth(1).and_then(|a| a.strip_prefix("drive=").map(str::to_owned))
+    {
+        return life::drive(&endpoint);
+    }
+    let tests: Vec<(&'static str, fn())> = [life::TESTS, intruders::TESTS].concat();
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                test();
+                Ok::<(), Failed>(())
+            })
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
