@@ -281,6 +281,7 @@ impl Owner {
             Peer::driver(session),
             Validity::lasting(certificate_life),
         )?;
+        let faults = system.faults();
         let post = Arc::new(Post {
             system,
             wanted: config.machines,
@@ -290,7 +291,8 @@ impl Owner {
                 lease,
                 settings: config.settings,
             }),
-            connector: Connector::new(credentials.clone(), runtime.handle().clone())?,
+            connector: Connector::new(credentials.clone(), runtime.handle().clone())?
+                .with_faults(faults),
             credentials,
             folder,
             log: Log::new(config.log)?,

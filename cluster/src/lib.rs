@@ -31,6 +31,7 @@ mod credentials;
 mod enrolment;
 mod entry;
 mod error;
+pub mod faults;
 mod fleet;
 mod folder;
 mod identity;
@@ -45,6 +46,7 @@ mod roster;
 mod server;
 mod system;
 mod tls;
+mod wire;
 mod worker;
 
 pub use authority::{Authority, Validity};

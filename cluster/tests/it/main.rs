@@ -14,6 +14,7 @@ mod folders;
 mod harness;
 mod life;
 mod mtls;
+mod network;
 mod output;
 
 use std::process::ExitCode;
@@ -28,9 +29,16 @@ fn main() -> ExitCode {
     if driver::is_driver() {
         return driver::run();
     }
-    let tests: Vec<(&'static str, fn())> =
-        [life::TESTS, mtls::TESTS, faults::TESTS, driver::TESTS, output::TESTS, folders::TESTS]
-            .concat();
+    let tests: Vec<(&'static str, fn())> = [
+        life::TESTS,
+        mtls::TESTS,
+        faults::TESTS,
+        network::TESTS,
+        driver::TESTS,
+        output::TESTS,
+        folders::TESTS,
+    ]
+    .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {
