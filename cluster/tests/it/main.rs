@@ -9,6 +9,7 @@
 )]
 
 mod driver;
+mod elastic;
 mod faults;
 mod folders;
 mod harness;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         mtls::TESTS,
         faults::TESTS,
         network::TESTS,
+        elastic::TESTS,
         driver::TESTS,
         output::TESTS,
         folders::TESTS,
