@@ -23,6 +23,7 @@ use crate::control::{Control, MachineInfo};
 use crate::credentials::Credentials;
 use crate::demand::{Demand, Ledger, Wait};
 use crate::enrolment::Enroler;
+use crate::entry::raise_file_limit;
 use crate::error::{Error, Result, chain};
 use crate::folder::SessionFolder;
 use crate::identity::{Peer, SessionId};
@@ -41,7 +42,10 @@ const LEASE_MIN: Duration = Duration::from_millis(200);
 const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(2);
 /// A machine that lives answers a ping far faster, however busy its cores are.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// Machines that are pinged at a time. Each takes a handshake, and many at once would outlast the
+/// For more machines than this the usual limit of open files is raised: a driver has a few
+/// connections to each, and if they are tasks of its process the other ends as well.
+const FILES_SUFFICE_FOR: usize = 100;
+/// Machines that are pinged at a time. Each may take a handshake, and many at once would outlast the
 /// patience with one.
 const PINGS_MAX: usize = 64;
 /// A machine that does not answer a ping may be about to be reaped, which gives the better reason.
@@ -234,11 +238,20 @@ impl Fleet {
         self.lost()
     }
 
-    /// Asks `machine` what it has.
+    /// Asks `machine` what it has; on a new connection if the one that there is brings no answer in 1 s.
     pub async fn info(&self, machine: &Machine) -> Result<MachineInfo> {
         let url = machine.url().ok_or(Error::Closed)?;
+        let control = |channel| Control::new(machine.name().clone(), channel);
+        if let Some(channel) = machine.channel() {
+            match control(channel).info(PING_TIMEOUT / 2).await {
+                Ok(info) => return Ok(info),
+                Err(err) => tracing::debug!(error = %chain(&err), "asking on a new connection"),
+            }
+        }
         let channel = self.owner.post.connector.connect(url).await?;
-        Control::new(machine.name().clone(), channel).info(PING_TIMEOUT).await
+        let info = control(channel.clone()).info(PING_TIMEOUT).await?;
+        machine.keep_channel(Some(channel));
+        Ok(info)
     }
 
     /// Why `machine` does not answer, if it does not.
@@ -328,6 +341,9 @@ impl Owner {
             Peer::driver(session),
             Validity::lasting(certificate_life),
         )?;
+        if sizing.max() > FILES_SUFFICE_FOR {
+            raise_file_limit();
+        }
         let faults = system.faults();
         let wake = Arc::new(Notify::new());
         let post = Arc::new(Post {

@@ -251,9 +251,10 @@ impl Post {
         let lease = self.enroler.lease;
         let period = lease / RENEWALS_PER_LEASE;
         let peer = Peer::worker(self.enroler.authority.session().clone(), machine.name().clone());
-        let mut ticks = tokio::time::interval(period);
+        // Of many machines that start together not all are dialed together.
+        let first = Instant::now() + period.mul_f64(fastrand::f64());
+        let mut ticks = tokio::time::interval_at(first, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut control = None;
         let mut answered = Instant::now();
         let mut asked = answered;
         let mut trouble = None;
@@ -272,7 +273,7 @@ impl Post {
             let left = lapse.saturating_duration_since(asked);
             // A try does not take all that is left: the next may have more luck on a new connection.
             let bound = period.max(left / 2).min(left);
-            let renewed = self.renew(&mut control, &peer, url, bound);
+            let renewed = self.renew(machine, &peer, url, bound);
             match tokio::time::timeout(bound, renewed).await {
                 Ok(Ok(())) => answered = Instant::now(),
                 Ok(Err(err)) => trouble = Some(chain(&err)),
@@ -285,7 +286,7 @@ impl Post {
                 self.roster.changed();
             }
             if answered.elapsed() > period {
-                control = None;
+                machine.keep_channel(None);
             }
         }
         let mut reason = format!("its lease of {} s lapsed without an answer", lease.as_secs_f32());
@@ -297,18 +298,12 @@ impl Post {
 
     async fn renew(
         &self,
-        control: &mut Option<Control>,
+        machine: &Machine,
         peer: &Peer,
         url: &Url,
         bound: Duration,
     ) -> Result<()> {
-        let control = match control {
-            Some(control) => control,
-            None => {
-                let channel = self.connector.connect(url).await?;
-                control.insert(Control::new(peer.machine.clone(), channel))
-            }
-        };
+        let control = self.control(machine, url).await?;
         if let Some(request) = control.renew(None, bound).await? {
             let certificate = self.sign(&request, peer)?;
             control.renew(Some(&certificate), bound).await?;
@@ -316,12 +311,24 @@ impl Post {
         Ok(())
     }
 
+    /// The way to ask a machine something, over the connection that there is.
+    async fn control(&self, machine: &Machine, url: &Url) -> Result<Control> {
+        let channel = match machine.channel() {
+            Some(channel) => channel,
+            None => {
+                let channel = self.connector.connect(url).await?;
+                machine.keep_channel(Some(channel.clone()));
+                channel
+            }
+        };
+        Ok(Control::new(machine.name().clone(), channel))
+    }
+
     /// Asks a machine to end; kills it if it does not, or if there is no time.
     async fn stop(&self, machine: &Machine, url: &Url, instance: &dyn Instance) {
         let orderly = tokio::time::timeout(STOP_GRACE, async {
-            match self.connector.connect(url).await {
-                Ok(channel) => {
-                    let control = Control::new(machine.name().clone(), channel);
+            match self.control(machine, url).await {
+                Ok(control) => {
                     if let Err(err) = control.shutdown(STOP_GRACE).await {
                         tracing::debug!(error = %chain(&err), "a machine does not stop by itself");
                         instance.kill();

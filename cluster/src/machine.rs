@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tonic::transport::Channel;
 use url::Url;
 
 use crate::enrolment::Enrolled;
@@ -55,6 +56,8 @@ struct Inner {
     instance: Mutex<Option<Arc<dyn Instance>>>,
     err: Mutex<Option<String>>,
     condemned: watch::Sender<Option<String>>,
+    /// The driver's connection for its own questions.
+    channel: Mutex<Option<Channel>>,
     standing: Mutex<Standing>,
     /// Notified when it is put on probation.
     doubts: Notify,
@@ -81,6 +84,7 @@ impl Machine {
             instance: Mutex::new(None),
             err: Mutex::new(None),
             condemned: watch::Sender::new(None),
+            channel: Mutex::new(None),
             standing: Mutex::default(),
             doubts: Notify::new(),
             usage: Mutex::default(),
@@ -166,6 +170,16 @@ impl Machine {
         self.inner.standing.lock().is_trusted()
     }
 
+    /// The driver's connection to it, if there is one.
+    pub(crate) fn channel(&self) -> Option<Channel> {
+        self.inner.channel.lock().clone()
+    }
+
+    /// Keeps the driver's connection to it for the next question, or none.
+    pub(crate) fn keep_channel(&self, channel: Option<Channel>) {
+        *self.inner.channel.lock() = channel;
+    }
+
     /// It did not answer the driver.
     pub(crate) fn silent(&self) {
         self.inner.standing.lock().silent(Instant::now());
@@ -248,6 +262,7 @@ impl Machine {
 
     pub(crate) fn stopped(&self, err: Option<String>) {
         *self.inner.err.lock() = err;
+        self.keep_channel(None);
         *self.inner.instance.lock() = None;
         self.inner.state.send_replace(State::Stopped);
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigslice_cluster::{Connector, Error, Fleet, FleetConfig, LocalProcesses, State};
+use bigslice_cluster::{Connector, Control, Error, Fleet, FleetConfig, LocalProcesses, State};
 
-use super::harness::{Place, alive, eventually, in_process, local, run, systems};
+use super::harness::{DEADLINE, Place, alive, eventually, in_process, local, run, systems};
 use super::mtls::served_certificate;
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
@@ -156,7 +156,9 @@ fn certificates_are_renewed() {
             })
             .await;
             assert!(fleet.verify().await.is_empty(), "{:?}", fleet.lost());
-            fleet.info(&machine).await.expect("a new connection with the new certificates");
+            let channel = fleet.connector().connect(&url).await.expect("the new certificates");
+            let control = Control::new(machine.name().clone(), channel);
+            control.info(DEADLINE).await.expect("a new connection with the new certificates");
             fleet.shutdown().await;
         }
     });

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bigslice_cluster::faults::{Event, Faults, Harm, Links, Weather, When};
 use bigslice_cluster::{
-    Error, Fleet, FleetConfig, InProcess, Machine, MachineName, ServiceFactory, System,
-    WorkerContext,
+    Control, Error, Fleet, FleetConfig, InProcess, Machine, MachineInfo, MachineName, Result,
+    ServiceFactory, State, System, WorkerContext,
 };
 use parking_lot::Mutex;
 use tonic::service::Routes;
@@ -31,6 +31,8 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 
 /// Nothing but what a test does touches a machine: leases are renewed once in minutes.
 const LONG: Duration = Duration::from_secs(600);
+/// A lost request is not waited for longer than this.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 fn system(faults: &Faults) -> Arc<dyn System> {
     Arc::new(InProcess::new(worker_services()).with_faults(faults.clone()))
@@ -38,12 +40,13 @@ fn system(faults: &Faults) -> Arc<dyn System> {
 
 async fn start(place: &Place, faults: &Faults, machines: usize, lease: Duration) -> Fleet {
     let config = FleetConfig { lease, ..place.config(machines, "") };
-    let fleet = Fleet::start(system(faults), config).await.expect("it starts");
-    // The first renewal is over, so that what follows is the test's.
-    for machine in fleet.machines() {
-        fleet.info(&machine).await.expect("it answers");
-    }
-    fleet
+    Fleet::start(system(faults), config).await.expect("it starts")
+}
+
+/// Asks on a new connection.
+async fn ask(fleet: &Fleet, machine: &Machine) -> Result<MachineInfo> {
+    let channel = fleet.connector().connect(machine.url().expect("it runs")).await?;
+    Control::new(name(machine), channel).info(PATIENCE).await
 }
 
 fn name(machine: &Machine) -> MachineName {
@@ -79,7 +82,7 @@ fn harm_to_bytes_breaks_a_call_and_no_more() {
                 ] {
                     let before = times(&faults, harm);
                     faults.set(links.clone(), Weather::fair().harm(harm, When::After(after)));
-                    let broken = fleet.info(&machine).await;
+                    let broken = ask(&fleet, &machine).await;
                     let text = format!("{harm:?} after {after} on {links:?}: {broken:?}");
                     assert!(
                         matches!(broken, Err(Error::Connect { .. } | Error::Call { .. })),
@@ -87,7 +90,7 @@ fn harm_to_bytes_breaks_a_call_and_no_more() {
                     );
                     assert!(times(&faults, harm) > before, "{text}");
                     faults.clear();
-                    fleet.info(&machine).await.expect("it answers again");
+                    ask(&fleet, &machine).await.expect("it answers again");
                 }
             }
         }
@@ -106,7 +109,7 @@ fn a_lost_reply() {
         let machine = fleet.machines().remove(0);
         let url = machine.url().expect("it runs").clone();
         let channel = fleet.connector().connect(&url).await.expect("it runs");
-        let control = bigslice_cluster::Control::new(name(&machine), channel);
+        let control = Control::new(name(&machine), channel);
         control.info(DEADLINE).await.expect("it answers");
 
         let back = Links::OneWay(name(&machine), MachineName::driver());
@@ -115,7 +118,7 @@ fn a_lost_reply() {
         assert!(matches!(told, Err(Error::Call { .. })), "{told:?}");
         assert!(faults.fired().truncations >= 1);
         // It was told all the same.
-        machine.wait(bigslice_cluster::State::Stopped).await;
+        machine.wait(State::Stopped).await;
         assert_eq!(machine.err().as_deref(), Some("stopped"));
         faults.clear();
         fleet.shutdown().await;
@@ -145,7 +148,7 @@ fn the_same_seed_does_the_same_harm() {
             let machine = fleet.machines().remove(0);
             // Some of the calls come through.
             while firsts(&faults).len() < 12 {
-                drop(fleet.info(&machine).await);
+                drop(ask(&fleet, &machine).await);
             }
             seen.push(firsts(&faults));
             faults.clear();
@@ -181,7 +184,7 @@ fn a_storm() {
             for machine in fleet.machines() {
                 // What comes through is what was sent.
                 loop {
-                    match fleet.info(&machine).await {
+                    match ask(&fleet, &machine).await {
                         Ok(info) => break assert_eq!(info.pid, std::process::id()),
                         Err(_) => broken += 1,
                     }
@@ -249,7 +252,7 @@ fn what_waits_at_a_cut_arrives_after_it() {
         let machine = fleet.machines().remove(0);
         let url = machine.url().expect("it runs").clone();
         let channel = fleet.connector().connect(&url).await.expect("it runs");
-        let control = bigslice_cluster::Control::new(name(&machine), channel);
+        let control = Control::new(name(&machine), channel);
         let links = Links::Of(name(&machine));
         faults.cut(links.clone());
         let before = faults.fired().held;
@@ -298,7 +301,7 @@ fn a_paused_machine_goes_on() {
                 .await;
             faults.resume(&name(&machine));
         };
-        let (answer, ()) = tokio::join!(fleet.info(&machine), resumed);
+        let (answer, ()) = tokio::join!(ask(&fleet, &machine), resumed);
         answer.expect("it goes on");
         assert_eq!(faults.fired().pauses, 1);
         fleet.shutdown().await;
@@ -335,7 +338,7 @@ fn a_slow_network_is_slow() {
         // A handshake of one round trip and a call of one more; each way counts.
         faults.set(Links::All, Weather::fair().delay(Duration::from_millis(50)));
         let began = Instant::now();
-        fleet.info(&machine).await.expect("it is slow, no more");
+        ask(&fleet, &machine).await.expect("it is slow, no more");
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
         let delays = faults.fired().delays;
         assert!(delays >= 4, "{delays}");
@@ -343,7 +346,7 @@ fn a_slow_network_is_slow() {
         // The two certificates alone are 1000 bytes.
         faults.set(Links::All, Weather::fair().bytes_per_second(4000));
         let began = Instant::now();
-        fleet.info(&machine).await.expect("it is slow, no more");
+        ask(&fleet, &machine).await.expect("it is slow, no more");
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
         assert!(faults.fired().delays > delays);
         faults.clear();
