@@ -3,7 +3,8 @@
 //! knows nothing of rows, Arrow or SQL: a machine serves whatever gRPC services its
 //! [`ServiceFactory`] makes.
 //!
-//! A driver's side begins at [`Fleet::start`], a worker's at [`run_worker`]:
+//! A driver's side begins at [`Fleet::start`], or at [`Fleet::elastic`] if machines are to come and go
+//! with the work; a worker's at [`run_worker`]:
 //!
 //! ```text
 //!            driver                                        worker (a process, or tasks)
@@ -22,6 +23,8 @@
 //! lease lapses, or whose channel to the driver ends, removes its files and exits. A machine that
 //! ends, or does not answer for as long as a lease, is lost: [`Fleet::losses`] counts it and another
 //! takes its place, under another name.
+//!
+//! What all that is worth when the network fails, tests find out with [`faults`].
 
 mod authority;
 mod codec;

@@ -150,8 +150,8 @@ impl Machine {
 
     /// Tells that a connection to it broke, or that it did not answer: a transport error, never one
     /// of what runs on it. It is on probation from now on, which ends when it answers the driver,
-    /// from the second time on not before 1, 2, 4, ... 30 s are over. At the seventh time in a row
-    /// it is taken for lost; a minute without a suspicion ends the row.
+    /// from the second time on not before 1, 2, 4, 8, 16 s are over. At the seventh time in a row it
+    /// is taken for lost; a minute without a suspicion ends the row.
     pub fn suspect(&self, reason: &str) {
         let verdict = self.inner.standing.lock().suspect(Instant::now());
         match verdict {

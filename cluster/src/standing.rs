@@ -13,11 +13,10 @@ use tokio::time::Instant;
 /// The shortest probation is over with the first answer, the second takes this, and each further
 /// one twice as long.
 const PROBATION_MIN: Duration = Duration::from_secs(1);
-/// No probation is longer. What takes longer to get well is better replaced.
-const PROBATION_MAX: Duration = Duration::from_secs(30);
 /// A machine that was trusted for so long is as good as new.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
-/// Probations in a row; a machine that needs more answers the driver and nobody else.
+/// Probations in a row, the last of them 16 s; a machine that needs more answers the driver and
+/// nobody else, and is better replaced.
 const PROBATIONS_MAX: u32 = 6;
 
 /// What a suspicion leads to.
@@ -70,7 +69,7 @@ impl Standing {
         }
         let time = match self.probations {
             1 => Duration::ZERO,
-            n => PROBATION_MIN.saturating_mul(1 << (n - 2)).min(PROBATION_MAX),
+            n => PROBATION_MIN.saturating_mul(1 << (n - 2)),
         };
         self.probation = Some(Probation { since: now, not_before: now + time, answered: false });
         Verdict::Probation
