@@ -12,8 +12,6 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -23,8 +21,10 @@ use url::Url;
 
 use crate::credentials::Credentials;
 use crate::error::{BoxError, Error, Result, chain};
+use crate::faults::Faults;
 use crate::identity::{MachineName, Peer};
 use crate::tls;
+use crate::wire::Wire;
 
 /// TCP, TLS and HTTP/2 together must be up by then; a machine that takes longer is treated as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -50,12 +50,18 @@ pub struct Connector {
     config: Arc<ClientConfig>,
     credentials: Credentials,
     io: Handle,
+    faults: Option<Faults>,
 }
 
 impl Connector {
     /// A connector that shows `credentials` and runs its connections on `io`.
     pub fn new(credentials: Credentials, io: Handle) -> Result<Self> {
-        Ok(Self { config: tls::client_config(&credentials)?, credentials, io })
+        Ok(Self { config: tls::client_config(&credentials)?, credentials, io, faults: None })
+    }
+
+    /// The same, with faults below its connections.
+    pub(crate) fn with_faults(self, faults: Option<Faults>) -> Self {
+        Self { faults, ..self }
     }
 
     /// Connects to the machine at `url`, of the form `https://<address>:<port>/<machine>`.
@@ -70,7 +76,9 @@ impl Connector {
         let dial = Dial {
             tls: TlsConnector::from(Arc::clone(&self.config)),
             address: authority.clone(),
-            name: Peer::worker(self.credentials.peer().session.clone(), machine).server_name()?,
+            from: self.peer().machine.clone(),
+            to: Peer::worker(self.peer().session.clone(), machine),
+            faults: self.faults.clone(),
         };
         // To tonic the transport is plain, for the encryption is inside the connector; requests say
         // https all the same.
@@ -124,15 +132,18 @@ impl fmt::Debug for Connector {
 struct Dial {
     tls: TlsConnector,
     address: String,
-    name: ServerName<'static>,
+    from: MachineName,
+    to: Peer,
+    faults: Option<Faults>,
 }
 
 impl Dial {
-    async fn run(self) -> Result<TokioIo<TlsStream<TcpStream>>, BoxError> {
+    async fn run(self) -> Result<TokioIo<TlsStream<Wire>>, BoxError> {
+        let Self { tls, address, from, to, faults } = self;
+        let name = to.server_name()?;
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, async {
-            let tcp = TcpStream::connect(&self.address).await?;
-            tcp.set_nodelay(true)?;
-            self.tls.connect(self.name, tcp).await
+            let wire = Wire::connect(&from, &to.machine, &address, faults.as_ref()).await?;
+            tls.connect(name, wire).await
         });
         let stream = connected
             .await

@@ -91,7 +91,7 @@ pub fn run_worker(config: WorkerMain) -> ExitCode {
 
 /// Connections and spilled files together are easily more than the usual soft limit of 1024, which is
 /// there for programs that use `select`. Goes on with what there is if it cannot be raised.
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

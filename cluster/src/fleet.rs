@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,9 @@ use crate::authority::{Authority, Validity};
 use crate::connector::Connector;
 use crate::control::Control;
 use crate::credentials::Credentials;
+use crate::demand::{Demand, Ledger, Wait};
 use crate::enrolment::Enroler;
+use crate::entry::raise_file_limit;
 use crate::error::{Error, Result, chain};
 use crate::folder::SessionFolder;
 use crate::identity::{Peer, SessionId};
@@ -29,8 +31,9 @@ use crate::info::MachineInfo;
 use crate::keeper::{self, Post};
 use crate::log::{Log, LogSink};
 use crate::machine::{Machine, State};
-use crate::roster::{Loss, Roster};
+use crate::roster::{Census, Loss, Roster};
 use crate::service::Services;
+use crate::sizing::{Elastic, Sizing};
 use crate::system::System;
 
 /// Sockets, TLS and leases of the driver; rows are computed elsewhere.
@@ -41,6 +44,12 @@ const LEASE_MIN: Duration = Duration::from_millis(200);
 const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(2);
 /// A machine that lives answers a ping far faster, however busy its cores are.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// For more machines than this the usual limit of open files is raised: a driver has a few
+/// connections to each, and if they are tasks of its process the other ends as well.
+const FILES_SUFFICE_FOR: usize = 100;
+/// Machines that are pinged at a time. Each may take a handshake, and many at once would outlast the
+/// patience with one.
+const PINGS_MAX: usize = 64;
 /// A machine that does not answer a ping may be about to be reaped, which gives the better reason.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
 /// What is printed at the very end is waited for, but not by a user whose terminal is stuck.
@@ -53,7 +62,7 @@ const DROP_PAUSE: Duration = Duration::from_millis(2);
 /// What a fleet is to be.
 #[derive(Clone)]
 pub struct FleetConfig {
-    /// How many machines are kept.
+    /// How many machines are kept; at most, if the fleet is elastic.
     pub machines: usize,
     /// Given to their services as it is.
     pub settings: Bytes,
@@ -113,12 +122,13 @@ struct Owner {
 impl Fleet {
     /// Starts all machines at once. Returns when all run, or says why one could not.
     pub async fn start(system: Arc<dyn System>, config: FleetConfig) -> Result<Self> {
-        let fleet = Self { owner: Arc::new(Owner::new(system, config)?) };
+        let sizing = Sizing::fixed(config.machines);
+        let fleet = Self { owner: Arc::new(Owner::new(system, config, sizing)?) };
         let post = &fleet.owner.post;
         let mut changes = post.roster.changes();
         loop {
             changes.borrow_and_update();
-            if post.roster.running().len() >= post.wanted {
+            if post.roster.running_total() >= post.sizing.max() {
                 return Ok(fleet);
             }
             if let Some(failure) = post.roster.failure() {
@@ -128,6 +138,25 @@ impl Fleet {
             // Never an error: the roster lives in the fleet.
             drop(changes.changed().await);
         }
+    }
+
+    /// A fleet that has as many machines as are asked for ([`Fleet::demand`], [`Fleet::wait_for`]), at
+    /// most [`FleetConfig::machines`]: they are started in batches, and released when for a while
+    /// they were neither asked for nor held ([`Machine::hold`]). Returns at once.
+    pub fn elastic(
+        system: Arc<dyn System>,
+        config: FleetConfig,
+        elastic: &Elastic,
+    ) -> Result<Self> {
+        let sizing = Sizing::elastic(config.machines, elastic);
+        Ok(Self { owner: Arc::new(Owner::new(system, config, sizing)?) })
+    }
+
+    /// Asks for machines for `slots` slots of work, until the demand is dropped. All demands count
+    /// together; work can begin when the first machine runs ([`Fleet::wait_for`]). Of no effect on a
+    /// fleet that always has the same number of machines.
+    pub fn demand(&self, slots: usize) -> Demand {
+        Demand::new(Arc::clone(&self.owner.post.ledger), slots)
     }
 
     /// The session that it is.
@@ -140,9 +169,19 @@ impl Fleet {
         self.owner.post.system.name()
     }
 
-    /// How many machines are kept.
+    /// How many machines are kept: those that are asked for, if the fleet is elastic.
     pub fn size(&self) -> usize {
-        self.owner.post.wanted
+        self.owner.post.target()
+    }
+
+    /// How many machines it has at most.
+    pub fn size_max(&self) -> usize {
+        self.owner.post.sizing.max()
+    }
+
+    /// How it is now.
+    pub fn census(&self) -> Census {
+        self.owner.post.roster.census(self.owner.post.target())
     }
 
     /// The driver's own folder for temporary files, which ends with the session.
@@ -153,6 +192,12 @@ impl Fleet {
     /// The machines that run, oldest first.
     pub fn machines(&self) -> Vec<Machine> {
         self.owner.post.roster.running()
+    }
+
+    /// Those of the machines that run to which work is to be given: not those on probation
+    /// ([`Machine::is_trusted`]). Oldest first.
+    pub fn ready(&self) -> Vec<Machine> {
+        self.owner.post.roster.ready()
     }
 
     /// The addresses of the machines that run, oldest first.
@@ -185,23 +230,33 @@ impl Fleet {
     /// Returns all losses known then. For whoever saw a connection break and must know whether a
     /// machine is behind it.
     pub async fn verify(&self) -> Vec<Loss> {
-        join_all(self.machines().into_iter().map(|machine| async move {
+        let machines = stream::iter(self.machines());
+        let asked = machines.for_each_concurrent(PINGS_MAX, |machine| async move {
             let Some(trouble) = self.ping(&machine).await else { return };
             // Its end may be known better in a moment.
             if tokio::time::timeout(EXIT_GRACE, machine.wait(State::Stopped)).await.is_err() {
                 machine.condemn(trouble);
                 machine.wait(State::Stopped).await;
             }
-        }))
-        .await;
+        });
+        asked.await;
         self.lost()
     }
 
-    /// Asks `machine` what it has.
+    /// Asks `machine` what it has; on a new connection if the one that there is brings no answer in 1 s.
     pub async fn info(&self, machine: &Machine) -> Result<MachineInfo> {
         let url = machine.url().ok_or(Error::Closed)?;
+        let control = |channel| Control::new(machine.name().clone(), channel);
+        if let Some(channel) = machine.channel() {
+            match control(channel).info(PING_TIMEOUT / 2).await {
+                Ok(info) => return Ok(info),
+                Err(err) => tracing::debug!(error = %chain(&err), "asking on a new connection"),
+            }
+        }
         let channel = self.owner.post.connector.connect(url).await?;
-        Control::new(machine.name().clone(), channel).info(PING_TIMEOUT).await
+        let info = control(channel.clone()).info(PING_TIMEOUT).await?;
+        machine.keep_channel(Some(channel));
+        Ok(info)
     }
 
     /// Why `machine` does not answer, if it does not.
@@ -213,19 +268,21 @@ impl Fleet {
         }
     }
 
-    /// Waits until `n` machines run, those that are being started included. If starting machines
-    /// was given up before, it is tried again.
+    /// Waits until `n` machines run, those that are being started included; an elastic fleet is asked
+    /// for as many. If starting machines was given up before, it is tried again. Fails at once if
+    /// it is given up now, or if the fleet never has so many.
     pub async fn wait_for(&self, n: usize, deadline: Duration) -> Result<()> {
         let post = &self.owner.post;
         let began = Instant::now();
         let mut changes = post.roster.changes();
-        if post.roster.failure().is_some_and(|f| f.final_) && post.roster.running().len() < n {
+        if post.roster.failure().is_some_and(|f| f.final_) && post.roster.running_total() < n {
             post.roster.set_failure(None);
-            post.again.notify_one();
+            post.ledger.insist();
         }
+        let _asked = Wait::new(Arc::clone(&post.ledger), n);
         loop {
             changes.borrow_and_update();
-            let running = post.roster.running().len();
+            let running = post.roster.running_total();
             if running >= n {
                 return Ok(());
             }
@@ -233,7 +290,7 @@ impl Fleet {
                 return Err(Error::Closed);
             }
             let failure = post.roster.failure();
-            let left = deadline.checked_sub(began.elapsed());
+            let left = deadline.checked_sub(began.elapsed()).filter(|_| n <= post.sizing.max());
             let waited = match left {
                 Some(left) if !failure.as_ref().is_some_and(|f| f.final_) => {
                     tokio::time::timeout(left, changes.changed()).await.is_ok()
@@ -241,10 +298,13 @@ impl Fleet {
                 _ => false,
             };
             if !waited {
-                let reason = failure.map_or_else(
-                    || "others are still being started".to_owned(),
-                    |f| format!("machine \"{}\" could not start: {}", f.machine, f.reason),
-                );
+                let reason = match failure {
+                    _ if n > post.sizing.max() => {
+                        format!("the fleet has at most {}", post.sizing.max())
+                    }
+                    Some(f) => format!("machine \"{}\" could not start: {}", f.machine, f.reason),
+                    None => "others are still being started".to_owned(),
+                };
                 return Err(Error::TooFew { wanted: n, running, waited: began.elapsed(), reason });
             }
         }
@@ -269,7 +329,7 @@ impl Fleet {
 }
 
 impl Owner {
-    fn new(system: Arc<dyn System>, config: FleetConfig) -> Result<Self> {
+    fn new(system: Arc<dyn System>, config: FleetConfig, sizing: Sizing) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(IO_THREADS)
             .thread_name("bigslice-io")
@@ -286,9 +346,15 @@ impl Owner {
             Peer::driver(session),
             Validity::lasting(certificate_life),
         )?;
+        if sizing.max() > FILES_SUFFICE_FOR {
+            raise_file_limit();
+        }
+        let faults = system.faults();
+        let wake = Arc::new(Notify::new());
         let post = Arc::new(Post {
             system,
-            wanted: config.machines,
+            sizing,
+            ledger: Arc::new(Ledger::new(Arc::clone(&wake))),
             enroler: Arc::new(Enroler {
                 authority,
                 certificate_life,
@@ -296,14 +362,15 @@ impl Owner {
                 settings: config.settings,
                 services: config.services,
             }),
-            connector: Connector::new(credentials.clone(), runtime.handle().clone())?,
+            connector: Connector::new(credentials.clone(), runtime.handle().clone())?
+                .with_faults(faults),
             credentials,
             folder,
             log: Log::new(config.log)?,
-            roster: Roster::new(),
+            roster: Roster::new(Arc::clone(&wake)),
             closing: CancellationToken::new(),
             abandon: CancellationToken::new(),
-            again: Notify::new(),
+            wake,
         });
         let (finished, done) = watch::channel(false);
         let keeper = runtime.spawn(keeper::keep(Arc::clone(&post), finished));

@@ -16,6 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::enrolment::{self, Outcome};
 use crate::error::{Error, Result, chain};
+use crate::faults::Faults;
+use crate::identity::MachineName;
 use crate::service::Cpu;
 use crate::system::{Instance, Launch, Launched, System};
 use crate::worker::{self, Entrant, ServiceFactory};
@@ -32,12 +34,20 @@ const ORPHANED: &str = "ended by itself: its driver is gone";
 pub struct InProcess {
     services: ServiceFactory,
     cpu: Arc<Cpu>,
+    faults: Option<Faults>,
 }
 
 impl InProcess {
     /// Machines with these services.
     pub fn new(services: ServiceFactory) -> Self {
-        Self { services, cpu: Arc::default() }
+        Self { services, cpu: Arc::default(), faults: None }
+    }
+
+    /// The same, with the [faults](crate::faults) that a test sets. They are those of one fleet: a
+    /// second one at the same time would have machines of the same names.
+    #[must_use]
+    pub fn with_faults(self, faults: Faults) -> Self {
+        Self { faults: Some(faults), ..self }
     }
 }
 
@@ -61,18 +71,34 @@ impl System for InProcess {
         "in-process"
     }
 
+    fn faults(&self) -> Option<Faults> {
+        self.faults.clone()
+    }
+
     async fn launch(&self, launch: Launch) -> Result<Launched> {
         let (mut near, far) = tokio::io::duplex(CHANNEL_SIZE);
         let crash = CancellationToken::new();
         let (ended, over) = watch::channel(None);
         let cpu = Arc::clone(&self.cpu);
-        let life = live(far, launch.scratch.clone(), Arc::clone(&self.services), cpu);
+        let faults = self.faults.clone();
+        let life = live(far, launch.scratch.clone(), Arc::clone(&self.services), cpu, faults);
+        let presence = self.faults.clone().map(|faults| {
+            faults.enter(launch.machine.clone(), crash.clone());
+            Presence { faults, machine: launch.machine.clone() }
+        });
         let killed = crash.clone();
         let task = Handle::current().spawn(async move {
+            let life = async {
+                match &presence {
+                    Some(Presence { faults, machine }) => faults.live(machine, life).await,
+                    None => life.await,
+                }
+            };
             let reason = tokio::select! {
                 reason = life => reason,
                 () = killed.cancelled() => "killed".to_owned(),
             };
+            drop(presence);
             ended.send_replace(Some(reason));
         });
         let task = AbortOnDropHandle::new(task);
@@ -89,15 +115,28 @@ impl System for InProcess {
     }
 }
 
+/// The name of a machine among those that faults may come to, until this is dropped.
+struct Presence {
+    faults: Faults,
+    machine: MachineName,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.faults.leave(&self.machine);
+    }
+}
+
 /// The whole life of one machine; the reason why it ended.
 async fn live(
     mut channel: DuplexStream,
     scratch: PathBuf,
     services: ServiceFactory,
     cpu: Arc<Cpu>,
+    faults: Option<Faults>,
 ) -> String {
     let entrant = match Entrant::enrol(&mut channel, scratch).await {
-        Ok(entrant) => entrant,
+        Ok(entrant) => entrant.with_faults(faults),
         Err(err) => return chain(&err),
     };
     // The driver says nothing more on this channel: any event on it is its end.

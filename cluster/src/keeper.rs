@@ -1,6 +1,6 @@
-//! Keeps as many machines as are wanted. One task, [`keep`], starts machines and replaces those that
-//! are lost; one task per machine, [`Post::tend`], takes it through its life: start it, renew its
-//! lease, notice its end, clean up after it.
+//! Keeps as many machines as are wanted. One task, [`keep`], starts machines, replaces those that are
+//! lost and releases those that are not wanted; one task per machine, [`Post::tend`], takes it
+//! through its life: start it, renew its lease, notice its end, clean up after it.
 //!
 //! The end of it all, in order: 1. `closing` is cancelled; 2. each machine is asked to stop, and
 //! killed if it does not within [`STOP_GRACE`] (or at once if `abandon` is cancelled too); 3. its
@@ -21,23 +21,22 @@ use crate::authority::Validity;
 use crate::connector::Connector;
 use crate::control::Control;
 use crate::credentials::Credentials;
+use crate::demand::Ledger;
 use crate::enrolment::Enroler;
 use crate::error::{Error, Result, chain};
 use crate::folder::{self, SessionFolder};
 use crate::identity::Peer;
 use crate::log::Log;
 use crate::machine::Machine;
+use crate::pace::{Pace, START_FAILURES_MAX, Setback};
 use crate::roster::{Loss, Roster, StartFailure};
+use crate::sizing::Sizing;
 use crate::system::{Instance, Launch, System};
 
-/// After this many failed starts in a row no more are tried until somebody asks for machines.
-const START_FAILURES_MAX: u32 = 5;
-/// The pause after the first failed start; it doubles with each further one.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause between two tries.
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A lease is renewed this many times in its length, so that single failures do not matter.
 const RENEWALS_PER_LEASE: u32 = 4;
+/// Between two questions to a machine on probation, if it does not answer.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// How long a machine may take to end when it is asked to.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 /// How long the remains of a killed machine are waited for.
@@ -47,7 +46,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Post {
     pub(crate) system: Arc<dyn System>,
-    pub(crate) wanted: usize,
+    pub(crate) sizing: Sizing,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) enroler: Arc<Enroler>,
     pub(crate) credentials: Credentials,
     pub(crate) connector: Connector,
@@ -58,69 +58,46 @@ pub(crate) struct Post {
     pub(crate) closing: CancellationToken,
     /// There is no time to ask: kill.
     pub(crate) abandon: CancellationToken,
-    /// Somebody wants machines although starting them was given up.
-    pub(crate) again: Notify,
+    /// Something is to be done about how many machines there are.
+    pub(crate) wake: Arc<Notify>,
 }
 
 /// How a machine's life ended.
 enum End {
-    NeverStarted(StartFailure),
+    /// With the round to which the start belongs.
+    NeverStarted(StartFailure, u64),
     Lost,
     Stopped,
 }
 
-/// The pace of starting machines when starting fails.
-#[derive(Default)]
-struct Pace {
-    failures: u32,
-    not_before: Option<Instant>,
-}
-
-impl Pace {
-    fn given_up(&self) -> bool {
-        self.failures >= START_FAILURES_MAX
-    }
-
-    fn may_start(&self) -> bool {
-        !self.given_up() && self.not_before.is_none_or(|t| Instant::now() >= t)
-    }
-
-    fn failed(&mut self) -> Duration {
-        let pause = RETRY_PAUSE_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_PAUSE_MAX);
-        self.failures += 1;
-        self.not_before = Some(Instant::now() + pause);
-        pause
-    }
-}
-
-/// Keeps `post.wanted` machines until the fleet is closed, then ends them all.
+/// Keeps as many machines as are wanted until the fleet is closed, then ends them all.
 pub(crate) async fn keep(post: Arc<Post>, done: watch::Sender<bool>) {
     let mut lives: JoinSet<End> = JoinSet::new();
     let mut pace = Pace::default();
+    let mut raises = post.ledger.raises();
     let mut renewal = tokio::time::interval(post.enroler.lease / RENEWALS_PER_LEASE);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        while lives.len() < post.wanted && pace.may_start() {
-            lives.spawn(Arc::clone(&post).tend());
+        if std::mem::replace(&mut raises, post.ledger.raises()) != raises && pace.given_up() {
+            pace.reset();
+            post.roster.set_failure(None);
         }
-        let pause = pace.not_before.filter(|_| !pace.given_up() && lives.len() < post.wanted);
+        let next = post.resize(&mut lives, &pace);
         tokio::select! {
             () = post.closing.cancelled() => break,
             Some(end) = lives.join_next() => match end {
-                Ok(End::NeverStarted(failure)) => post.count_failure(failure, &mut pace),
-                Ok(End::Lost | End::Stopped) => pace = Pace::default(),
+                Ok(End::NeverStarted(failure, round)) => {
+                    post.count_failure(failure, round, &mut pace);
+                }
+                Ok(End::Lost | End::Stopped) => pace.reset(),
                 Err(panic) => {
                     tracing::error!(error = %panic, "the task of a machine panicked");
-                    pace.failed();
+                    let round = pace.round();
+                    pace.failed(round, post.roster.started_total(), Instant::now());
                 }
             },
-            () = tokio::time::sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {
-                pace.not_before = None;
-            }
-            () = post.again.notified() => {
-                pace = Pace::default();
-                post.roster.set_failure(None);
-            }
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            () = post.wake.notified() => {}
             _ = renewal.tick() => if let Err(err) = post.renew_own() {
                 tracing::error!(error = %chain(&err), "could not renew the driver's certificate");
             },
@@ -136,21 +113,54 @@ pub(crate) async fn keep(post: Arc<Post>, done: watch::Sender<bool>) {
 }
 
 impl Post {
-    fn count_failure(&self, mut failure: StartFailure, pace: &mut Pace) {
-        let pause = pace.failed();
-        failure.final_ = pace.given_up();
+    /// How many machines there are to be now.
+    pub(crate) fn target(&self) -> usize {
+        self.sizing.target(self.ledger.machines(self.sizing.slots_per_machine()))
+    }
+
+    /// Starts and releases machines. Returns when to look again if nothing happens before.
+    fn resize(self: &Arc<Self>, lives: &mut JoinSet<End>, pace: &Pace) -> Option<Instant> {
+        let now = Instant::now();
+        let target = self.target();
+        let counts = self.roster.counts(lives.len());
+        if pace.may_start(now) {
+            for _ in 0..self.sizing.starts(target, counts) {
+                let (ordinal, machine) = self.roster.enter();
+                lives.spawn(Arc::clone(self).tend(ordinal, machine, pace.round()));
+            }
+        }
+        let resumes = pace.resumes().filter(|at| *at > now && counts.alive < target);
+        let releases = self.sizing.idle.and_then(|idle| self.roster.release(target, idle, now));
+        resumes.into_iter().chain(releases).min()
+    }
+
+    /// Says what keeps machines from starting: once when it begins, once when it is given up.
+    fn count_failure(&self, mut failure: StartFailure, round: u64, pace: &mut Pace) {
         let mut text = format!("could not start: {}", failure.reason);
+        let said = self.roster.failure().is_some_and(|before| before.reason == failure.reason);
         // Writing to a string does not fail.
-        let _ = if failure.final_ {
-            let running = self.roster.running().len();
-            write!(
-                text,
-                "; no machine could be started {START_FAILURES_MAX} times in a row, going on with \
-                 {running} of {}",
-                self.wanted
-            )
-        } else {
-            write!(text, "; trying another in {} ms", pause.as_millis())
+        let _ = match pace.failed(round, self.roster.started_total(), Instant::now()) {
+            Setback::Same => {
+                tracing::debug!(machine = %failure.machine, text, "like others of its batch");
+                return;
+            }
+            Setback::Retry(pause) if said => {
+                tracing::debug!(machine = %failure.machine, text, ?pause, "trying again");
+                return;
+            }
+            Setback::Retry(_) => {
+                write!(text, "; trying again, at most {START_FAILURES_MAX} times in a row")
+            }
+            Setback::GivenUp => {
+                failure.final_ = true;
+                write!(
+                    text,
+                    "; no machine could be started {START_FAILURES_MAX} times in a row, going on \
+                     with {} of {}",
+                    self.roster.running_total(),
+                    self.target()
+                )
+            }
         };
         self.log.say(&failure.machine, text);
         self.roster.set_failure(Some(failure));
@@ -169,8 +179,7 @@ impl Post {
     }
 
     /// One machine's whole life.
-    async fn tend(self: Arc<Self>) -> End {
-        let (ordinal, machine) = self.roster.enter();
+    async fn tend(self: Arc<Self>, ordinal: u64, machine: Machine, round: u64) -> End {
         let started = tokio::select! {
             started = self.start(&machine) => started,
             () = self.closing.cancelled() => {
@@ -187,10 +196,10 @@ impl Post {
                 };
                 self.over(ordinal, &machine, Some(reason.clone())).await;
                 let machine = machine.name().clone();
-                return End::NeverStarted(StartFailure { machine, reason, final_: false });
+                return End::NeverStarted(StartFailure { machine, reason, final_: false }, round);
             }
         };
-        self.roster.changed();
+        self.roster.started();
         let reason = tokio::select! {
             biased;
             () = self.closing.cancelled() => {
@@ -200,12 +209,21 @@ impl Post {
             }
             reason = instance.ended() => reason,
             reason = machine.condemned() => reason,
+            () = machine.released() => {
+                tracing::info!(machine = %machine.name(), "released: it is not wanted any more");
+                self.roster.changed();
+                self.stop(&machine, &url, &*instance).await;
+                self.over(ordinal, &machine, None).await;
+                return End::Stopped;
+            }
             reason = self.keep_lease(&machine, &url) => reason,
         };
         // First it dies, then it is known to be lost: nobody who hears of it is contradicted by an
         // answer that comes from it later.
         instance.kill();
-        self.log.say(machine.name(), format!("lost: {reason}; starting another"));
+        let wanted = self.roster.counts(0).alive <= self.target();
+        let then = if wanted { "; starting another" } else { "" };
+        self.log.say(machine.name(), format!("lost: {reason}{then}"));
         let loss = Loss { machine: machine.name().clone(), reason: reason.clone() };
         self.roster.lose(ordinal, loss);
         machine.stopped(Some(reason));
@@ -233,27 +251,42 @@ impl Post {
         let lease = self.enroler.lease;
         let period = lease / RENEWALS_PER_LEASE;
         let peer = Peer::worker(self.enroler.authority.session().clone(), machine.name().clone());
-        let mut ticks = tokio::time::interval(period);
+        // Of many machines that start together not all are dialed together.
+        let first = Instant::now() + period.mul_f64(fastrand::f64());
+        let mut ticks = tokio::time::interval_at(first, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut control = None;
         let mut answered = Instant::now();
+        let mut asked = answered;
         let mut trouble = None;
         loop {
             let lapse = answered + lease;
-            if tokio::time::timeout_at(lapse, ticks.tick()).await.is_err() {
+            let reason = async {
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    () = machine.doubted(asked + PROBE_PAUSE) => {}
+                }
+            };
+            if tokio::time::timeout_at(lapse, reason).await.is_err() {
                 break;
             }
-            let left = lapse.saturating_duration_since(Instant::now());
+            asked = Instant::now();
+            let left = lapse.saturating_duration_since(asked);
             // A try does not take all that is left: the next may have more luck on a new connection.
             let bound = period.max(left / 2).min(left);
-            let renewed = self.renew(&mut control, &peer, url, bound);
+            let renewed = self.renew(machine, &peer, url, bound);
             match tokio::time::timeout(bound, renewed).await {
                 Ok(Ok(())) => answered = Instant::now(),
                 Ok(Err(err)) => trouble = Some(chain(&err)),
                 Err(_) => trouble = None,
             }
+            if answered < asked {
+                machine.silent();
+            } else if machine.answered(asked) {
+                tracing::info!(machine = %machine.name(), "it answers, and is trusted again");
+                self.roster.changed();
+            }
             if answered.elapsed() > period {
-                control = None;
+                machine.keep_channel(None);
             }
         }
         let mut reason = format!("its lease of {} s lapsed without an answer", lease.as_secs_f32());
@@ -265,18 +298,12 @@ impl Post {
 
     async fn renew(
         &self,
-        control: &mut Option<Control>,
+        machine: &Machine,
         peer: &Peer,
         url: &Url,
         bound: Duration,
     ) -> Result<()> {
-        let control = match control {
-            Some(control) => control,
-            None => {
-                let channel = self.connector.connect(url).await?;
-                control.insert(Control::new(peer.machine.clone(), channel))
-            }
-        };
+        let control = self.control(machine, url).await?;
         if let Some(request) = control.renew(None, bound).await? {
             let certificate = self.sign(&request, peer)?;
             control.renew(Some(&certificate), bound).await?;
@@ -284,12 +311,24 @@ impl Post {
         Ok(())
     }
 
+    /// The way to ask a machine something, over the connection that there is.
+    async fn control(&self, machine: &Machine, url: &Url) -> Result<Control> {
+        let channel = match machine.channel() {
+            Some(channel) => channel,
+            None => {
+                let channel = self.connector.connect(url).await?;
+                machine.keep_channel(Some(channel.clone()));
+                channel
+            }
+        };
+        Ok(Control::new(machine.name().clone(), channel))
+    }
+
     /// Asks a machine to end; kills it if it does not, or if there is no time.
     async fn stop(&self, machine: &Machine, url: &Url, instance: &dyn Instance) {
         let orderly = tokio::time::timeout(STOP_GRACE, async {
-            match self.connector.connect(url).await {
-                Ok(channel) => {
-                    let control = Control::new(machine.name().clone(), channel);
+            match self.control(machine, url).await {
+                Ok(control) => {
                     if let Err(err) = control.shutdown(STOP_GRACE).await {
                         tracing::debug!(error = %chain(&err), "a machine does not stop by itself");
                         instance.kill();

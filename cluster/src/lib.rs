@@ -3,7 +3,8 @@
 //! knows nothing of rows, Arrow or SQL: a machine serves the methods that its user has marked with
 //! [`service`](macro@service), and whatever gRPC services its [`ServiceFactory`] makes.
 //!
-//! A driver's side begins at [`Fleet::start`], a worker's at [`run_worker`]:
+//! A driver's side begins at [`Fleet::start`], or at [`Fleet::elastic`] if machines are to come and go
+//! with the work; a worker's at [`run_worker`]:
 //!
 //! ```text
 //!            driver                                        worker (a process, or tasks)
@@ -23,17 +24,21 @@
 //! lease lapses, or whose channel to the driver ends, removes its files and exits. A machine that
 //! ends, or does not answer for as long as a lease, is lost: [`Fleet::losses`] counts it and another
 //! takes its place, under another name.
+//!
+//! What all that is worth when the network fails, tests find out with [`faults`].
 
 mod authority;
 mod codec;
 mod connector;
 mod control;
 mod credentials;
+mod demand;
 #[cfg(feature = "ec2")]
 pub mod ec2;
 mod enrolment;
 mod entry;
 mod error;
+pub mod faults;
 mod fleet;
 mod folder;
 #[cfg(doctest)]
@@ -47,17 +52,22 @@ mod lease;
 mod local;
 mod log;
 mod machine;
+mod pace;
 mod roster;
 mod server;
 mod service;
+mod sizing;
+mod standing;
 mod system;
 mod tls;
+mod wire;
 mod worker;
 
 pub use authority::{Authority, Validity};
 pub use connector::Connector;
 pub use control::Control;
 pub use credentials::{Application, Credentials};
+pub use demand::Demand;
 pub use enrolment::{Enroler, Enrolled};
 pub use entry::{WorkerMain, is_worker, run_worker};
 pub use error::{BoxError, Error, Result};
@@ -68,13 +78,14 @@ pub use in_process::InProcess;
 pub use info::MachineInfo;
 pub use local::LocalProcesses;
 pub use log::{LogLine, LogSink, LogSource, MachineLog};
-pub use machine::{Machine, State};
-pub use roster::Loss;
+pub use machine::{Hold, Machine, State};
+pub use roster::{Census, Loss};
 pub use service::{
     Address, Blob, Call, CallError, Cause, Failed, Failure, Input, InputError, MESSAGE_SIZE_MAX,
     Many, Method, Never, NoInput, One, Panicked, Refused, Remote, Replies, Reply, Service,
     ServiceContext, ServiceError, Services, TimedOut, Transport,
 };
+pub use sizing::Elastic;
 pub use system::{Instance, Launch, Launched, System};
 pub use worker::{ServiceFactory, WorkerContext};
 

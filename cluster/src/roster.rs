@@ -2,13 +2,18 @@
 //! Plain state behind one lock, with a counter that wakes whoever waits for a change; the
 //! [`keeper`](crate::keeper) writes it, the [`Fleet`](crate::Fleet) reads it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::identity::MachineName;
 use crate::machine::{Machine, State};
+use crate::sizing::{Counts, Peak};
 
 /// The oldest losses are forgotten beyond this many.
 const LOSSES_KEPT_MAX: usize = 1024;
@@ -41,19 +46,48 @@ struct Book {
     /// How many were lost, those forgotten included.
     lost_total: u64,
     failure: Option<StartFailure>,
+    /// How many came up.
+    started_total: u64,
+    /// How many were released.
+    released_total: u64,
+    peak: Peak,
+}
+
+/// How a fleet is at some moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Census {
+    /// How many machines are wanted.
+    pub wanted: usize,
+    /// How many are being started.
+    pub starting: usize,
+    /// How many run, those on probation included.
+    pub running: usize,
+    /// How many of those that run are on probation.
+    pub on_probation: usize,
+    /// How many have come up so far.
+    pub started_total: u64,
+    /// How many were released so far because they were not wanted any more.
+    pub released_total: u64,
+    /// How many were lost so far.
+    pub lost_total: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Roster {
     book: Mutex<Book>,
+    /// Wakes the keeper.
+    wake: Arc<Notify>,
     changes: watch::Sender<u64>,
     losses: watch::Sender<u64>,
 }
 
 impl Roster {
-    pub(crate) fn new() -> Self {
+    /// `wake` is notified of what the keeper must know.
+    pub(crate) fn new(wake: Arc<Notify>) -> Self {
         Self {
             book: Mutex::default(),
+            wake,
             changes: watch::Sender::new(0),
             losses: watch::Sender::new(0),
         }
@@ -64,9 +98,20 @@ impl Roster {
         let mut book = self.book.lock();
         let ordinal = book.named;
         book.named += 1;
-        let machine = Machine::new(MachineName::worker(ordinal));
+        let machine = Machine::new(MachineName::worker(ordinal), Arc::clone(&self.wake));
         book.machines.insert(ordinal, machine.clone());
         (ordinal, machine)
+    }
+
+    /// A machine has come up: whatever kept others from it is over.
+    pub(crate) fn started(&self) {
+        {
+            let mut book = self.book.lock();
+            book.started_total += 1;
+            book.failure.take_if(|failure| !failure.final_);
+        }
+        self.changed();
+        self.wake.notify_one();
     }
 
     /// Tells the waiting that a machine's state is another.
@@ -107,7 +152,74 @@ impl Roster {
     /// The machines that run, in the order in which they were named.
     pub(crate) fn running(&self) -> Vec<Machine> {
         let book = self.book.lock();
-        book.machines.values().filter(|m| m.state() == State::Running).cloned().collect()
+        book.machines.values().filter(|m| is_running(m)).cloned().collect()
+    }
+
+    /// How many machines run.
+    pub(crate) fn running_total(&self) -> usize {
+        let book = self.book.lock();
+        book.machines.values().filter(|m| is_running(m)).count()
+    }
+
+    /// Those that run and are not on probation.
+    pub(crate) fn ready(&self) -> Vec<Machine> {
+        let book = self.book.lock();
+        let ready = book.machines.values().filter(|m| is_running(m) && m.is_trusted());
+        ready.cloned().collect()
+    }
+
+    pub(crate) fn started_total(&self) -> u64 {
+        self.book.lock().started_total
+    }
+
+    /// Of how many machines something is left, the keeper knows.
+    pub(crate) fn counts(&self, lives: usize) -> Counts {
+        let book = self.book.lock();
+        let alive = book.machines.values().filter(|m| !m.is_released());
+        let (running, starting): (Vec<&Machine>, Vec<&Machine>) =
+            alive.partition(|m| m.state() >= State::Running);
+        Counts { alive: running.len() + starting.len(), starting: starting.len(), lives }
+    }
+
+    pub(crate) fn census(&self, wanted: usize) -> Census {
+        let Counts { alive, starting, .. } = self.counts(0);
+        let book = self.book.lock();
+        let doubted = book.machines.values().filter(|m| is_running(m) && !m.is_trusted());
+        Census {
+            wanted,
+            starting,
+            running: alive - starting,
+            on_probation: doubted.count(),
+            started_total: book.started_total,
+            released_total: book.released_total,
+            lost_total: book.lost_total,
+        }
+    }
+
+    /// Releases machines that nobody holds, those that are free for longest first, as long as there
+    /// are more than were wanted within `idle`. Returns when to look again.
+    pub(crate) fn release(&self, target: usize, idle: Duration, now: Instant) -> Option<Instant> {
+        let mut book = self.book.lock();
+        book.peak.want(target, now);
+        let (wanted, falls) = book.peak.within(idle, now);
+        let alive = || book.machines.iter().filter(|(_, m)| !m.is_released());
+        let surplus = alive().count().saturating_sub(wanted);
+        if surplus == 0 {
+            return falls;
+        }
+        let mut free: Vec<_> = alive()
+            .filter_map(|(ordinal, m)| Some((m.free_since()?, Reverse(*ordinal), m.clone())))
+            .collect();
+        free.sort_by_key(|(since, newest, _)| (*since, *newest));
+        for (since, _, machine) in free.into_iter().take(surplus) {
+            if since + idle > now {
+                return falls.into_iter().chain([since + idle]).min();
+            }
+            if machine.release() {
+                book.released_total += 1;
+            }
+        }
+        falls
     }
 
     pub(crate) fn lost(&self) -> Vec<Loss> {
@@ -133,4 +245,9 @@ impl Roster {
     pub(crate) fn losses(&self) -> watch::Receiver<u64> {
         self.losses.subscribe()
     }
+}
+
+/// Whether a machine runs, and is to go on.
+fn is_running(machine: &Machine) -> bool {
+    machine.state() == State::Running && !machine.is_released()
 }

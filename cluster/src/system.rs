@@ -1,4 +1,4 @@
-//! What a place for machines must be able to do, in five methods: [`System`] starts a machine and
+//! What a place for machines must be able to do, in few methods: [`System`] starts a machine and
 //! gets it enrolled, [`Instance`] watches and ends it. Everything else (leases, replacement,
 //! certificates, logs) is the [`Fleet`](crate::Fleet)'s and the same for all.
 
@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::enrolment::{Enroler, Enrolled};
 use crate::error::Result;
+use crate::faults::Faults;
 use crate::identity::MachineName;
 use crate::log::MachineLog;
 
@@ -25,6 +26,11 @@ pub trait System: Send + Sync + fmt::Debug {
     /// itself how long that may take. Called on the I/O runtime, for several machines at once. If
     /// the future is dropped, no machine may be left.
     async fn launch(&self, launch: Launch) -> Result<Launched>;
+
+    /// The faults that the driver's connections to its machines are to have: none, but in tests.
+    fn faults(&self) -> Option<Faults> {
+        None
+    }
 }
 
 /// One machine that a system has started.

@@ -22,6 +22,7 @@ use crate::control::ControlService;
 use crate::credentials::{self, Credentials};
 use crate::enrolment::{self, Admission, Application};
 use crate::error::{BoxError, Error, Result, chain};
+use crate::faults::Faults;
 use crate::identity::{MachineName, Peer, SessionId};
 use crate::lease::Lease;
 use crate::server::Server;
@@ -101,6 +102,12 @@ impl Entrant {
             requirements: offer.requirements,
             lease: offer.lease,
         })
+    }
+
+    /// The same, with faults below the connections that it makes.
+    pub(crate) fn with_faults(mut self, faults: Option<Faults>) -> Self {
+        self.context.connector = self.context.connector.with_faults(faults);
+        self
     }
 
     /// Makes its services; what comes of it is to be reported to the driver as an [`Outcome`]. They

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigslice_cluster::{Connector, Error, Fleet, FleetConfig, LocalProcesses, State};
+use bigslice_cluster::{Connector, Control, Error, Fleet, FleetConfig, LocalProcesses, State};
+use futures::{StreamExt, stream};
 
-use super::harness::{Place, alive, eventually, in_process, local, run, systems};
+use super::harness::{DEADLINE, Place, alive, eventually, in_process, local, run, systems};
 use super::mtls::served_certificate;
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
@@ -19,6 +20,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("life::certificates_are_renewed", certificates_are_renewed),
     ("life::a_worker_with_busy_cores_keeps_its_lease", a_worker_with_busy_cores_keeps_its_lease),
     ("life::two_fleets_side_by_side", two_fleets_side_by_side),
+    ("life::two_hundred_machines", two_hundred_machines),
 ];
 
 fn machines_run_and_end_without_a_trace() {
@@ -164,7 +166,9 @@ fn certificates_are_renewed() {
             })
             .await;
             assert!(fleet.verify().await.is_empty(), "{:?}", fleet.lost());
-            fleet.info(&machine).await.expect("a new connection with the new certificates");
+            let channel = fleet.connector().connect(&url).await.expect("the new certificates");
+            let control = Control::new(machine.name().clone(), channel);
+            control.info(DEADLINE).await.expect("a new connection with the new certificates");
             fleet.shutdown().await;
         }
     });
@@ -195,6 +199,28 @@ fn two_fleets_side_by_side() {
         one.shutdown().await;
         assert!(two.verify().await.is_empty());
         two.shutdown().await;
+        assert!(place.sessions().is_empty());
+    });
+}
+
+fn two_hundred_machines() {
+    run(async {
+        let place = Place::new();
+        let fleet = place.start(in_process(), 200).await;
+        let machines = fleet.machines();
+        let names: BTreeSet<&str> = machines.iter().map(|m| m.name().as_str()).collect();
+        assert_eq!(names.len(), 200);
+        // Each is called, on a connection of its own; a few at a time, as two cores bear.
+        let calls = stream::iter(&machines).map(|machine| fleet.info(machine));
+        let infos: Vec<_> = calls.buffer_unordered(8).collect().await;
+        let answers = infos.into_iter().filter(|info| matches!(info, Ok(i) if i.cores > 0));
+        assert_eq!(answers.count(), 200);
+        let folders = std::fs::read_dir(&place.sessions()[0]).expect("a folder").count();
+        assert_eq!(folders, 201, "of the driver and of each machine");
+
+        fleet.shutdown().await;
+        assert!(fleet.lost().is_empty(), "{:?}", fleet.lost());
+        assert!(machines.iter().all(|m| m.state() == State::Stopped && m.err().is_none()));
         assert!(place.sessions().is_empty());
     });
 }

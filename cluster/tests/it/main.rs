@@ -9,11 +9,13 @@
 )]
 
 mod driver;
+mod elastic;
 mod faults;
 mod folders;
 mod harness;
 mod life;
 mod mtls;
+mod network;
 mod output;
 mod service;
 
@@ -29,9 +31,17 @@ fn main() -> ExitCode {
     if driver::is_driver() {
         return driver::run();
     }
-    let mut tests: Vec<(&'static str, fn())> =
-        [life::TESTS, mtls::TESTS, faults::TESTS, driver::TESTS, output::TESTS, folders::TESTS]
-            .concat();
+    let mut tests: Vec<(&'static str, fn())> = [
+        life::TESTS,
+        mtls::TESTS,
+        faults::TESTS,
+        network::TESTS,
+        elastic::TESTS,
+        driver::TESTS,
+        output::TESTS,
+        folders::TESTS,
+    ]
+    .concat();
     tests.extend(service::tests());
     let trials = tests
         .into_iter()
