@@ -54,7 +54,7 @@ impl<T: ByteViewType> Texts<T> {
         self.close();
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn push(&mut self, text: &T::Native) {
         if self.lent.is_empty() {
             self.copied.append_value(text);

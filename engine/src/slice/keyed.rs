@@ -15,7 +15,6 @@ use futures::StreamExt;
 
 use crate::row::{Row, Value};
 use crate::slice::building::{BATCH_BYTES, BATCH_ROWS, part_of_column};
-use crate::slice::combining::combined;
 use crate::slice::keys::{leaves, with_canonical};
 use crate::slice::node::{Exchange, Narrow, Op, Shards, Split, TaskCx, Wide};
 use crate::slice::reducing::Reducing;
@@ -107,14 +106,13 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     {
         let (verb, place) = ("reduce", Location::caller());
         let pairs = typed::schema::<(K, V)>();
-        let f = Arc::new(f);
-        let reducing = Reducing::new(Arc::clone(&f), Arc::clone(&pairs));
+        let reducing = Reducing::new(f, Arc::clone(&pairs));
         let schema = reducing.partial_schema();
         let total = reducing.clone();
         let before = move |input: SendableRecordBatchStream, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
             let input = streams::each(input, &pairs, |batch| with_canonical(&batch, 1));
-            reducing.partial(combined::<K, V, F>(input, &f, code), code, cx)
+            reducing.partial(input, code, cx)
         };
         let after = move |mut inputs: Vec<SendableRecordBatchStream>, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };

@@ -21,7 +21,6 @@
 
 mod building;
 mod cogroup;
-mod combining;
 mod explain;
 mod expr;
 mod join;

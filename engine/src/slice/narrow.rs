@@ -335,59 +335,33 @@ where
         let code = UserCode { verb: self.verb, place: self.place, shard };
         let columns = typed::columns::<T>(batch, &code)?;
         let before = self.before.as_ref().map(|select| select.select(batch, shard)).transpose()?;
-        code.call(|| {
-            let Some(before) = &before else {
-                let mut kept = vec![false; batch.num_rows()];
-                self.keep(&columns, &code, &mut kept)?;
-                return Ok(packed(&kept));
-            };
-            let mut chosen = BooleanBufferBuilder::new(batch.num_rows());
-            chosen.append_n(batch.num_rows(), false);
-            for row in before.set_indices() {
-                if (self.f)(T::get(&columns, row), &code)? {
-                    chosen.set_bit(row, true);
-                }
-            }
-            Ok(chosen.finish())
-        })
-    }
-}
-
-impl<T, F> Filter<T, F>
-where
-    T: Row,
-    F: for<'a> Fn(T::View<'a>, &UserCode) -> PlanResult<bool> + Send + Sync,
-{
-    /// Says of each row whether it is kept. A loop that does nothing else, and has no way out: bits are made
-    /// afterwards, eight at a time.
-    #[inline(never)]
-    fn keep(&self, columns: &T::Columns, code: &UserCode, kept: &mut [bool]) -> PlanResult<()> {
         let mut failed = None;
-        for (row, kept) in kept.iter_mut().enumerate() {
-            *kept = (self.f)(T::get(columns, row), code).unwrap_or_else(|e| {
+        let mut keep = |row: usize| {
+            (self.f)(T::get(&columns, row), &code).unwrap_or_else(|e| {
                 failed.get_or_insert(e);
                 false
-            });
+            })
+        };
+        let chosen = code.call(|| {
+            Ok(match &before {
+                None => BooleanBuffer::collect_bool(batch.num_rows(), keep),
+                Some(before) => {
+                    let mut chosen = BooleanBufferBuilder::new(batch.num_rows());
+                    chosen.append_n(batch.num_rows(), false);
+                    for row in before.set_indices() {
+                        if keep(row) {
+                            chosen.set_bit(row, true);
+                        }
+                    }
+                    chosen.finish()
+                }
+            })
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(chosen),
         }
-        failed.map_or(Ok(()), Err)
     }
-}
-
-/// The same as bits.
-fn packed(kept: &[bool]) -> BooleanBuffer {
-    /// Moves the lowest bit of the byte with the number n to the bit 56 + n.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let mut bits = Vec::with_capacity(kept.len().div_ceil(8));
-    let (chunks, rest) = kept.as_chunks::<8>();
-    bits.extend(chunks.iter().map(|chunk| {
-        let bytes = u64::from_le_bytes(chunk.map(u8::from));
-        (bytes.wrapping_mul(GATHER) >> 56) as u8
-    }));
-    if !rest.is_empty() {
-        let rest = rest.iter().enumerate();
-        bits.push(rest.fold(0, |byte, (bit, kept)| byte | (u8::from(*kept) << bit)));
-    }
-    BooleanBuffer::new(bits.into(), 0, kept.len())
 }
 
 /// The first `n` rows of `input`, which is not read further.
@@ -414,7 +388,6 @@ pub struct Emitter<U: Row> {
 
 impl<U: Row> Emitter<U> {
     /// One more row.
-    #[inline]
     pub fn push(&mut self, row: U::View<'_>) {
         self.out.push(row);
     }

@@ -51,8 +51,8 @@ where
     F: Fn(V, V) -> V + Send + Sync + 'static,
 {
     /// Of pairs with this schema, their values combined by `combine`.
-    pub(super) fn new(combine: Arc<F>, pairs: SchemaRef) -> Self {
-        Self { combine, pairs, kind: PhantomData }
+    pub(super) fn new(combine: F, pairs: SchemaRef) -> Self {
+        Self { combine: Arc::new(combine), pairs, kind: PhantomData }
     }
 
     /// The schema between the two halves: nothing but the columns of the pairs.

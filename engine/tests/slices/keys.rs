@@ -2,11 +2,16 @@
 
 use bigslice::Value;
 use bigslice::prelude::*;
+use bigslice::row::Decimal;
 
 use crate::cases;
 use crate::world::World;
 
-cases![zeros_and_nans_are_one_key_each_for_every_verb, a_join_finds_what_a_reduce_has_made];
+cases![
+    zeros_and_nans_are_one_key_each_for_every_verb,
+    a_join_finds_what_a_reduce_has_made,
+    frequent_keys_and_rare_ones_of_any_width,
+];
 
 /// Twenty times each: two NaNs, two zeros, and a number.
 fn float(n: u64) -> f64 {
@@ -73,4 +78,63 @@ async fn a_join_finds_what_a_reduce_has_made(world: &World) {
     assert_eq!(rows.len(), 100);
     assert!(rows.iter().all(|(key, (_, sum))| *sum == if *key == 1.5 { 20 } else { 40 }));
     assert!(rows.iter().all(|(key, _)| !key.is_sign_negative()), "a negative zero came out");
+}
+
+/// Rows of one key each, in turn of one of few keys, of one of many, and of one of its own.
+const ROWS: u64 = 60_000;
+
+fn key(n: u64) -> u64 {
+    match n % 3 {
+        0 => n % 40,
+        1 => 1000 + n % 9000,
+        _ => 100_000 + n,
+    }
+}
+
+/// How many rows a key has, and the sum of their numbers, by keys of each kind.
+#[bigslice::func]
+fn sums_by(kind: String) -> Slice<(u64, u64)> {
+    fn sums<K: Value>(key_of: fn(u64) -> K) -> Slice<(u64, u64)> {
+        let rows = Slice::const_(3, 0..ROWS);
+        let pairs = rows.map(move |n| (key_of(key(n)), (1u64, n)));
+        pairs.reduce(|a, b| (a.0 + b.0, a.1 + b.1)).map(|(_, sums)| sums)
+    }
+    match kind.as_str() {
+        "8 bits" => sums(|key| key as u8),
+        "16 bits" => sums(|key| (key as i16).wrapping_neg()),
+        "32 bits" => sums(|key| key as f32),
+        "64 bits" => sums(|key| u64::MAX - key),
+        "128 bits" => sums(|key| Decimal::<38, 2>::from_unscaled(key.into()).unwrap()),
+        "all bits" => sums(|key| Decimal::<38, 2>::from_unscaled(-i128::from(key % 7)).unwrap()),
+        "texts" => sums(|key| format!("{key}")),
+        "long texts" => sums(|key| "x".repeat((key % 30) as usize)),
+        "nulls" => sums(|key| (key % 5 != 0).then(|| format!("{key}"))),
+        _ => sums(|key| (key, "a struct".to_owned())),
+    }
+}
+
+async fn frequent_keys_and_rare_ones_of_any_width(world: &World) {
+    let same: fn(u64) -> u64 = |key| key;
+    let kinds: [(&str, fn(u64) -> u64); 10] = [
+        ("8 bits", |key| key % 256),
+        ("16 bits", |key| key % 65536),
+        ("32 bits", same),
+        ("64 bits", same),
+        ("128 bits", same),
+        ("all bits", |key| key % 7),
+        ("texts", same),
+        ("long texts", |key| key % 30),
+        ("nulls", |key| if key % 5 == 0 { 0 } else { key }),
+        ("structs", same),
+    ];
+    for (kind, as_is) in kinds {
+        let mut right = std::collections::HashMap::<u64, (u64, u64)>::new();
+        for n in 0..ROWS {
+            let (count, sum) = right.entry(as_is(key(n))).or_default();
+            (*count, *sum) = (*count + 1, *sum + n);
+        }
+        let mut right: Vec<_> = right.into_values().collect();
+        right.sort_unstable();
+        assert!(world.sorted(sums_by(kind.to_owned())).await == right, "{kind}");
+    }
 }
