@@ -12,6 +12,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::error::Result;
+use crate::metrics::{carried, carried_future};
 use crate::row::Row;
 use crate::slice::node::TaskCx;
 use crate::slice::{Slice, UserCode, typed};
@@ -170,7 +171,7 @@ impl<T: Row> Slice<T> {
             let out = passed.tx();
             let failure = Arc::new(OnceLock::new());
             let failed = Arc::clone(&failure);
-            passed.spawn(async move {
+            passed.spawn(carried_future(async move {
                 while let Some(next) = input.next().await {
                     let sent = match next {
                         Ok(batch) if batch.num_rows() == 0 => continue,
@@ -187,14 +188,14 @@ impl<T: Row> Slice<T> {
                 }
                 drop(sender.send(Next::End).await);
                 Ok(())
-            });
-            passed.spawn_blocking(move || {
+            }));
+            passed.spawn_blocking(carried(move || {
                 code.call(|| {
                     let writer = open(code.shard).map_err(|e| code.failed(e))?;
                     let why = || failure.get().map_or(NOT_WANTED, String::as_str);
                     drive(writer, batches, &out, &code, why)
                 })
-            });
+            }));
             Ok(passed.build())
         })
     }

@@ -2,12 +2,14 @@
 
 use bigslice::metrics::{Counter, Gauge, Histogram};
 use bigslice::prelude::*;
+use bigslice::{Batch, BatchWriter, WrittenFile};
 
 use crate::cases;
 use crate::world::World;
 
 cases![
     every_verb_counts,
+    what_runs_on_threads_of_its_own_counts,
     gauges_and_histograms_of_all_tasks,
     runs_at_once_count_apart,
     outside_of_tasks_nothing_counts,
@@ -81,6 +83,60 @@ async fn every_verb_counts(world: &World) {
         ("sorted", 50),
         ("whole", 15_000),
         ("written", 50),
+    ];
+    assert!(counters.iter().map(|(name, n)| (name.as_str(), *n)).eq(right), "{counters:?}");
+}
+
+/// Counts the rows that it is given.
+struct Clerk;
+
+impl BatchWriter<u64> for Clerk {
+    type Error = String;
+
+    fn write(&mut self, batch: &Batch<u64>) -> Result<(), String> {
+        WRITTEN.add(batch.len() as u64);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), String> {
+        WHOLE.add(1);
+        Ok(())
+    }
+}
+
+#[bigslice::func]
+fn counted_on_other_threads(folder: String) -> Slice<WrittenFile> {
+    let pushed = Slice::<u64>::push_reader(3, |_, sink| {
+        (0..10_000).try_for_each(|n| {
+            READ.add(1);
+            sink.push(n)
+        })
+    });
+    let mapped = pushed.map(|n| {
+        MAPPED.add(1);
+        n
+    });
+    let written = mapped.writer(|_| {
+        MOVED.add(1);
+        Ok::<_, String>(Clerk)
+    });
+    let kept = written.filter(|_| {
+        KEPT.add(1);
+        true
+    });
+    kept.write_csv(folder)
+}
+
+async fn what_runs_on_threads_of_its_own_counts(world: &World) {
+    let folder = world.path("counted");
+    let counters = world.done(counted_on_other_threads(folder)).await.counters().await;
+    let right = [
+        ("kept", 30_000),
+        ("mapped", 30_000),
+        ("moved", 3),
+        ("read", 30_000),
+        ("whole", 3),
+        ("written", 30_000),
     ];
     assert!(counters.iter().map(|(name, n)| (name.as_str(), *n)).eq(right), "{counters:?}");
 }

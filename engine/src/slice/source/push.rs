@@ -12,7 +12,9 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use tokio::sync::mpsc::Sender;
 
 use crate::error::Error;
+use crate::metrics::carried;
 use crate::row::Row;
+use crate::slice::building::{BATCH_ROWS, Building};
 use crate::slice::node::TaskCx;
 use crate::slice::{Slice, UserCode, typed};
 
@@ -22,9 +24,7 @@ const BATCHES_AHEAD_MAX: usize = 2;
 /// Where the closure of [`Slice::push_reader`] gives its rows to.
 pub struct Sink<T: Row> {
     schema: SchemaRef,
-    builder: T::Builder,
-    rows: usize,
-    rows_max: usize,
+    pushed: Building<T>,
     out: Sender<PlanResult<RecordBatch>>,
     /// Why a batch could not be made, for whoever reads.
     failed: Option<DataFusionError>,
@@ -49,7 +49,7 @@ impl From<Stopped> for String {
 
 impl<T: Row> fmt::Debug for Sink<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sink").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("Sink").field("failed", &self.failed).finish_non_exhaustive()
     }
 }
 
@@ -62,15 +62,14 @@ impl<T: Row> Sink<T> {
         if self.failed.is_some() || self.out.is_closed() {
             return Err(Stopped);
         }
-        T::append(&mut self.builder, row);
-        self.rows += 1;
-        if self.rows == self.rows_max { self.send() } else { Ok(()) }
+        self.pushed.push(row);
+        if self.pushed.is_full() { self.send() } else { Ok(()) }
     }
 
     fn send(&mut self) -> Result<(), Stopped> {
-        self.rows = 0;
-        match typed::batch::<T>(&self.schema, &mut self.builder) {
-            Ok(batch) => self.out.blocking_send(Ok(batch)).map_err(|_| Stopped),
+        match self.pushed.take(&self.schema) {
+            Ok(None) => Ok(()),
+            Ok(Some(batch)) => self.out.blocking_send(Ok(batch)).map_err(|_| Stopped),
             Err(error) => {
                 self.failed = Some(error);
                 Err(Stopped)
@@ -80,7 +79,7 @@ impl<T: Row> Sink<T> {
 
     /// Gives away what is left, after the closure has returned.
     fn end(mut self) -> PlanResult<()> {
-        if self.failed.is_none() && self.rows > 0 {
+        if self.failed.is_none() {
             // Nobody reads any more: then nobody misses it.
             let _read = self.send();
         }
@@ -136,14 +135,12 @@ impl<T: Row> Slice<T> {
                 RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD_MAX);
             let mut sink = Sink {
                 schema: Arc::clone(&schema),
-                builder: T::builder(0),
-                rows: 0,
-                rows_max: cx.context.session_config().batch_size().max(1),
+                pushed: Building::new(0, BATCH_ROWS),
                 out: stream.tx(),
                 failed: None,
             };
             let push = Arc::clone(&push);
-            stream.spawn_blocking(move || {
+            stream.spawn_blocking(carried(move || {
                 code.call(|| {
                     let pushed = push(code.shard, &mut sink).map_err(|e| code.failed(e));
                     // It was told to stop, and why is told here.
@@ -152,7 +149,7 @@ impl<T: Row> Slice<T> {
                     }
                     sink.end()
                 })
-            });
+            }));
             Ok(stream.build())
         };
         Self::by_code("push_reader", place, shards, opened)
