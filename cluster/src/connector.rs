@@ -51,17 +51,24 @@ pub struct Connector {
     credentials: Credentials,
     io: Handle,
     faults: Option<Faults>,
+    patience: Duration,
 }
 
 impl Connector {
     /// A connector that shows `credentials` and runs its connections on `io`.
     pub fn new(credentials: Credentials, io: Handle) -> Result<Self> {
-        Ok(Self { config: tls::client_config(&credentials)?, credentials, io, faults: None })
+        let config = tls::client_config(&credentials)?;
+        Ok(Self { config, credentials, io, faults: None, patience: CONNECT_TIMEOUT })
     }
 
     /// The same, with faults below its connections.
     pub(crate) fn with_faults(self, faults: Option<Faults>) -> Self {
         Self { faults, ..self }
+    }
+
+    /// The same, which waits for machines that are silent for so long, or longer.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience: patience.max(CONNECT_TIMEOUT), ..self }
     }
 
     /// Connects to the machine at `url`, of the form `https://<address>:<port>/<machine>`.
@@ -79,6 +86,7 @@ impl Connector {
             from: self.peer().machine.clone(),
             to: Peer::worker(self.peer().session.clone(), machine),
             faults: self.faults.clone(),
+            patience: self.patience,
         };
         // To tonic the transport is plain, for the encryption is inside the connector; requests say
         // https all the same.
@@ -135,19 +143,20 @@ struct Dial {
     from: MachineName,
     to: Peer,
     faults: Option<Faults>,
+    patience: Duration,
 }
 
 impl Dial {
     async fn run(self) -> Result<TokioIo<TlsStream<Wire>>, BoxError> {
-        let Self { tls, address, from, to, faults } = self;
+        let Self { tls, address, from, to, faults, patience } = self;
         let name = to.server_name()?;
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, async {
+        let connected = tokio::time::timeout(patience, async {
             let wire = Wire::connect(&from, &to.machine, &address, faults.as_ref()).await?;
             tls.connect(name, wire).await
         });
         let stream = connected
             .await
-            .map_err(|_| format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))??;
+            .map_err(|_| format!("no answer within {} s", patience.as_secs_f32()))??;
         if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN) {
             return Err("the machine does not speak HTTP/2".into());
         }

@@ -31,7 +31,7 @@ use crate::info::MachineInfo;
 use crate::keeper::{self, Post};
 use crate::log::{Log, LogSink};
 use crate::machine::{Machine, State};
-use crate::roster::{Census, Loss, Roster};
+use crate::roster::{Census, Loss, Roster, StartFailure};
 use crate::service::Services;
 use crate::sizing::{Elastic, Sizing};
 use crate::system::System;
@@ -42,8 +42,8 @@ const IO_THREADS: usize = 2;
 const LEASE_MIN: Duration = Duration::from_millis(200);
 /// Certificates count in whole seconds, and are renewed when a lease is.
 const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(2);
-/// A machine that lives answers a ping far faster, however busy its cores are.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// A machine of this host that lives answers far faster, however busy its cores are.
+const SILENCE: Duration = Duration::from_secs(2);
 /// For more machines than this the usual limit of open files is raised: a driver has a few
 /// connections to each, and if they are tasks of its process the other ends as well.
 const FILES_SUFFICE_FOR: usize = 100;
@@ -71,6 +71,12 @@ pub struct FleetConfig {
     /// How long a machine lives without hearing from the driver, and how long the driver waits for
     /// a machine that does not answer before it is taken for lost.
     pub lease: Duration,
+    /// How long a machine may take to answer [`Fleet::verify`] before it is taken for lost.
+    pub silence: Duration,
+    /// With so many machines [`Fleet::start`] is content if others cannot be started: they are tried
+    /// again, the less often the longer it fails, for as long as so many run. `None`: one that cannot
+    /// be started is an error of the whole.
+    pub enough: Option<usize>,
     /// Where the session's folder is made.
     pub temp_root: PathBuf,
     /// Takes the machines' output and the fleet's own messages.
@@ -80,13 +86,16 @@ pub struct FleetConfig {
 }
 
 impl Default for FleetConfig {
-    /// No machines yet, leases of 10 s, certificates of 12 hours; output is dropped.
+    /// No machines yet, leases of 10 s, 2 s of silence, certificates of 12 hours; output is dropped.
+    /// What suits machines of this host.
     fn default() -> Self {
         Self {
             machines: 0,
             settings: Bytes::new(),
             services: Services::new(),
             lease: Duration::from_secs(10),
+            silence: SILENCE,
+            enough: None,
             temp_root: std::env::temp_dir(),
             log: Arc::new(|_| {}),
             certificate_life: Duration::from_secs(12 * 60 * 60),
@@ -100,6 +109,8 @@ impl fmt::Debug for FleetConfig {
         f.debug_struct("FleetConfig")
             .field("machines", &self.machines)
             .field("lease", &self.lease)
+            .field("silence", &self.silence)
+            .field("enough", &self.enough)
             .field("temp_root", &self.temp_root)
             .field("certificate_life", &self.certificate_life)
             .finish_non_exhaustive()
@@ -120,7 +131,8 @@ struct Owner {
 }
 
 impl Fleet {
-    /// Starts all machines at once. Returns when all run, or says why one could not.
+    /// Starts all machines at once. Returns when all run, or says why one could not; with
+    /// [`FleetConfig::enough`], when each of them runs or could not be started.
     pub async fn start(system: Arc<dyn System>, config: FleetConfig) -> Result<Self> {
         let sizing = Sizing::fixed(config.machines);
         let fleet = Self { owner: Arc::new(Owner::new(system, config, sizing)?) };
@@ -131,7 +143,13 @@ impl Fleet {
             if post.roster.running_total() >= post.sizing.max() {
                 return Ok(fleet);
             }
-            if let Some(failure) = post.roster.failure() {
+            let settled = post.roster.first_settled(post.sizing.max());
+            if settled && post.has_enough() {
+                return Ok(fleet);
+            }
+            // Without a number that is enough the first failure is the last.
+            let waits = |f: &StartFailure| post.enough.is_some() && !(settled && f.final_);
+            if let Some(failure) = post.roster.failure().filter(|f| !waits(f)) {
                 fleet.shutdown().await;
                 return Err(Error::Start { machine: failure.machine, reason: failure.reason });
             }
@@ -226,8 +244,8 @@ impl Fleet {
         self.owner.post.roster.lost_since(total)
     }
 
-    /// Asks every machine now whether it lives. Those that do not answer in 2 s are taken for lost.
-    /// Returns all losses known then. For whoever saw a connection break and must know whether a
+    /// Asks every machine now whether it lives. Those that do not answer within
+    /// [`FleetConfig::silence`] are taken for lost. Returns all losses known then. For whoever saw a connection break and must know whether a
     /// machine is behind it.
     pub async fn verify(&self) -> Vec<Loss> {
         let machines = stream::iter(self.machines());
@@ -243,28 +261,31 @@ impl Fleet {
         self.lost()
     }
 
-    /// Asks `machine` what it has; on a new connection if the one that there is brings no answer in 1 s.
+    /// Asks `machine` what it has; on a new connection if the one that there is brings no answer in
+    /// half of [`FleetConfig::silence`].
     pub async fn info(&self, machine: &Machine) -> Result<MachineInfo> {
         let url = machine.url().ok_or(Error::Closed)?;
+        let silence = self.owner.post.silence;
         let control = |channel| Control::new(machine.name().clone(), channel);
         if let Some(channel) = machine.channel() {
-            match control(channel).info(PING_TIMEOUT / 2).await {
+            match control(channel).info(silence / 2).await {
                 Ok(info) => return Ok(info),
                 Err(err) => tracing::debug!(error = %chain(&err), "asking on a new connection"),
             }
         }
         let channel = self.owner.post.connector.connect(url).await?;
-        let info = control(channel.clone()).info(PING_TIMEOUT).await?;
+        let info = control(channel.clone()).info(silence).await?;
         machine.keep_channel(Some(channel));
         Ok(info)
     }
 
     /// Why `machine` does not answer, if it does not.
     async fn ping(&self, machine: &Machine) -> Option<String> {
-        match tokio::time::timeout(PING_TIMEOUT, self.info(machine)).await {
+        let silence = self.owner.post.silence;
+        match tokio::time::timeout(silence, self.info(machine)).await {
             Ok(Ok(_)) => None,
             Ok(Err(err)) => Some(chain(&err)),
-            Err(_) => Some(format!("silent for {} s", PING_TIMEOUT.as_secs())),
+            Err(_) => Some(format!("silent for {} s", silence.as_secs_f32())),
         }
     }
 
@@ -354,6 +375,8 @@ impl Owner {
         let post = Arc::new(Post {
             system,
             sizing,
+            enough: config.enough.map(|enough| enough.max(1)),
+            silence: config.silence,
             ledger: Arc::new(Ledger::new(Arc::clone(&wake))),
             enroler: Arc::new(Enroler {
                 authority,
@@ -363,7 +386,8 @@ impl Owner {
                 services: config.services,
             }),
             connector: Connector::new(credentials.clone(), runtime.handle().clone())?
-                .with_faults(faults),
+                .with_faults(faults)
+                .with_patience(config.silence),
             credentials,
             folder,
             log: Log::new(config.log)?,

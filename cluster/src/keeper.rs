@@ -4,7 +4,8 @@
 //!
 //! The end of it all, in order: 1. `closing` is cancelled; 2. each machine is asked to stop, and
 //! killed if it does not within [`STOP_GRACE`] (or at once if `abandon` is cancelled too); 3. its
-//! folder is removed; 4. the session's folder is removed; 5. `done` is set.
+//! folder is removed; 4. the system removes what else it has made for the session; 5. the session's
+//! folder is removed; 6. `done` is set.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -39,6 +40,12 @@ const RENEWALS_PER_LEASE: u32 = 4;
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// How long a machine may take to end when it is asked to.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+/// A machine that is about to be taken away is ended after this: the notice of EC2's spot market, or
+/// nearly, so that an end that is known is not waited for.
+const LEAVE_GRACE: Duration = Duration::from_secs(115);
+/// How long a system may take to remove what is left of a session: EC2 lets go of a security group
+/// when the instances in it have ended, which takes it a minute.
+const END_GRACE: Duration = Duration::from_secs(150);
 /// How long the remains of a killed machine are waited for.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
@@ -47,6 +54,10 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Post {
     pub(crate) system: Arc<dyn System>,
     pub(crate) sizing: Sizing,
+    /// With so many machines it is gone on, if starting others fails.
+    pub(crate) enough: Option<usize>,
+    /// How long a machine that is asked whether it lives may take.
+    pub(crate) silence: Duration,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) enroler: Arc<Enroler>,
     pub(crate) credentials: Credentials,
@@ -78,7 +89,8 @@ pub(crate) async fn keep(post: Arc<Post>, done: watch::Sender<bool>) {
     let mut renewal = tokio::time::interval(post.enroler.lease / RENEWALS_PER_LEASE);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        if std::mem::replace(&mut raises, post.ledger.raises()) != raises && pace.given_up() {
+        let raised = std::mem::replace(&mut raises, post.ledger.raises()) != raises;
+        if pace.given_up() && (raised || post.has_enough()) {
             pace.reset();
             post.roster.set_failure(None);
         }
@@ -93,7 +105,8 @@ pub(crate) async fn keep(post: Arc<Post>, done: watch::Sender<bool>) {
                 Err(panic) => {
                     tracing::error!(error = %panic, "the task of a machine panicked");
                     let round = pace.round();
-                    pace.failed(round, post.roster.started_total(), Instant::now());
+                    let (started, now) = (post.roster.started_total(), Instant::now());
+                    pace.failed(round, started, post.has_enough(), now);
                 }
             },
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
@@ -104,6 +117,7 @@ pub(crate) async fn keep(post: Arc<Post>, done: watch::Sender<bool>) {
         }
     }
     while lives.join_next().await.is_some() {}
+    post.end_session().await;
     let at = Arc::clone(&post);
     let removed = tokio::task::spawn_blocking(move || at.folder.remove()).await;
     if let Ok(Err(err)) = removed {
@@ -116,6 +130,28 @@ impl Post {
     /// How many machines there are to be now.
     pub(crate) fn target(&self) -> usize {
         self.sizing.target(self.ledger.machines(self.sizing.slots_per_machine()))
+    }
+
+    /// Whether so many run that it is gone on with those.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.enough.is_some_and(|enough| self.roster.running_total() >= enough)
+    }
+
+    /// Has the system remove what its machines could not, unless there is no time.
+    async fn end_session(&self) {
+        let ending = self.system.end_session(self.enroler.authority.session());
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(END_GRACE, ending) => ended,
+            () = self.abandon.cancelled() => return,
+        };
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(err)) => self.log.tell(format!("something is left: {}", chain(&err))),
+            Err(_) => self.log.tell(format!(
+                "something may be left: removing it took longer than {} s",
+                END_GRACE.as_secs()
+            )),
+        }
     }
 
     /// Starts and releases machines. Returns when to look again if nothing happens before.
@@ -139,7 +175,8 @@ impl Post {
         let mut text = format!("could not start: {}", failure.reason);
         let said = self.roster.failure().is_some_and(|before| before.reason == failure.reason);
         // Writing to a string does not fail.
-        let _ = match pace.failed(round, self.roster.started_total(), Instant::now()) {
+        let (started, enough) = (self.roster.started_total(), self.has_enough());
+        let _ = match pace.failed(round, started, enough, Instant::now()) {
             Setback::Same => {
                 tracing::debug!(machine = %failure.machine, text, "like others of its batch");
                 return;
@@ -148,6 +185,12 @@ impl Post {
                 tracing::debug!(machine = %failure.machine, text, ?pause, "trying again");
                 return;
             }
+            Setback::Retry(_) if enough => write!(
+                text,
+                "; going on with {} of {}, trying again now and then",
+                self.roster.running_total(),
+                self.target()
+            ),
             Setback::Retry(_) => {
                 write!(text, "; trying again, at most {START_FAILURES_MAX} times in a row")
             }
@@ -217,12 +260,17 @@ impl Post {
                 return End::Stopped;
             }
             reason = self.keep_lease(&machine, &url) => reason,
+            reason = self.see_off(&machine, &*instance) => reason,
         };
         // First it dies, then it is known to be lost: nobody who hears of it is contradicted by an
         // answer that comes from it later.
         instance.kill();
         let wanted = self.roster.counts(0).alive <= self.target();
-        let then = if wanted { "; starting another" } else { "" };
+        let then = if wanted && machine.leaving().is_none() { "; starting another" } else { "" };
+        let reason = match machine.leaving() {
+            Some(why) if why != reason => format!("{reason}; {why}"),
+            _ => reason,
+        };
         self.log.say(machine.name(), format!("lost: {reason}{then}"));
         let loss = Loss { machine: machine.name().clone(), reason: reason.clone() };
         self.roster.lose(ordinal, loss);
@@ -230,6 +278,19 @@ impl Post {
         self.bury(&machine, &*instance).await;
         self.remove_folder(&machine).await;
         End::Lost
+    }
+
+    /// Waits for word that the machine will be taken away, then for a while for that to happen; the
+    /// reason.
+    async fn see_off(&self, machine: &Machine, instance: &dyn Instance) -> String {
+        let reason = instance.leaving().await;
+        let counts = self.roster.counts(0);
+        let then = if counts.alive <= self.target() { "; starting another" } else { "" };
+        self.log.say(machine.name(), format!("gets no new work: {reason}{then}"));
+        machine.leave(reason.clone());
+        self.roster.changed();
+        tokio::time::sleep(LEAVE_GRACE).await;
+        reason
     }
 
     async fn start(&self, machine: &Machine) -> Result<(Arc<dyn Instance>, Url)> {

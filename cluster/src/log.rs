@@ -77,10 +77,20 @@ impl Log {
         Ok(Self { queue })
     }
 
-    /// A line of the fleet's own. Left out if the user does not read, rather than to wait.
+    /// A line of the fleet's own about a machine. Left out if the user does not read, rather than to
+    /// wait.
     pub(crate) fn say(&self, machine: &MachineName, text: String) {
         tracing::info!(%machine, text);
-        let line = LogLine { machine: Some(machine.clone()), source: LogSource::Fleet, text };
+        self.send(LogLine { machine: Some(machine.clone()), source: LogSource::Fleet, text });
+    }
+
+    /// The same about all of them.
+    pub(crate) fn tell(&self, text: String) {
+        tracing::info!(text);
+        self.send(LogLine { machine: None, source: LogSource::Fleet, text });
+    }
+
+    fn send(&self, line: LogLine) {
         if self.queue.try_send(Message::Line(line)).is_err() {
             tracing::debug!("the sink does not take lines");
         }

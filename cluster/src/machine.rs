@@ -66,6 +66,8 @@ struct Inner {
     doubts: Notify,
     usage: Mutex<Usage>,
     released: watch::Sender<bool>,
+    /// Why it will be taken away soon.
+    leaving: OnceLock<String>,
     /// Wakes the keeper.
     wake: Arc<Notify>,
 }
@@ -93,6 +95,7 @@ impl Machine {
             doubts: Notify::new(),
             usage: Mutex::default(),
             released: watch::Sender::new(false),
+            leaving: OnceLock::new(),
             wake,
         };
         Self { inner: Arc::new(inner) }
@@ -169,9 +172,21 @@ impl Machine {
     }
 
     /// Whether it is to be given work: not while it is on probation after [`Machine::suspect`], nor
-    /// while it does not answer the driver.
+    /// while it does not answer the driver, nor once it is [leaving](Machine::leaving).
     pub fn is_trusted(&self) -> bool {
-        self.inner.standing.lock().is_trusted()
+        self.leaving().is_none() && self.inner.standing.lock().is_trusted()
+    }
+
+    /// Why it will be taken away within minutes, if it will: a notice of a spot market, say. What is
+    /// on it can still be read; another machine takes its place already.
+    pub fn leaving(&self) -> Option<&str> {
+        self.inner.leaving.get().map(String::as_str)
+    }
+
+    /// It will be taken away soon.
+    pub(crate) fn leave(&self, reason: String) {
+        self.inner.leaving.get_or_init(|| reason);
+        self.inner.wake.notify_one();
     }
 
     /// The driver's connection to it, if there is one.

@@ -11,6 +11,9 @@ pub(crate) const START_FAILURES_MAX: u32 = 5;
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause between two tries.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The same where work goes on meanwhile: what was not to be had for a while, a cloud's capacity or
+/// a quota, is not to be had from one second to the next.
+const PATIENT_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// What a failed start means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,7 @@ pub(crate) enum Setback {
 pub(crate) struct Pace {
     /// Failed rounds in a row.
     failures: u32,
+    given_up: bool,
     /// Numbers the rounds. All starts between two failures are one.
     round: u64,
     /// How many machines had been started when it failed last.
@@ -41,7 +45,7 @@ impl Pace {
     }
 
     pub(crate) fn given_up(&self) -> bool {
-        self.failures >= START_FAILURES_MAX
+        self.given_up
     }
 
     pub(crate) fn may_start(&self, now: Instant) -> bool {
@@ -56,11 +60,19 @@ impl Pace {
     /// Forgets the failures.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
+        self.given_up = false;
         self.not_before = None;
     }
 
-    /// A start of `round` has failed; `started` machines have ever come up.
-    pub(crate) fn failed(&mut self, round: u64, started: u64, now: Instant) -> Setback {
+    /// A start of `round` has failed; `started` machines have ever come up. It is never given up if
+    /// those that run are `enough` to go on with.
+    pub(crate) fn failed(
+        &mut self,
+        round: u64,
+        started: u64,
+        enough: bool,
+        now: Instant,
+    ) -> Setback {
         if round != self.round {
             return Setback::Same;
         }
@@ -69,10 +81,12 @@ impl Pace {
             self.started = started;
             self.failures = 0;
         }
-        let pause = RETRY_PAUSE_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_PAUSE_MAX);
+        let longest = if enough { PATIENT_PAUSE_MAX } else { RETRY_PAUSE_MAX };
+        let pause = RETRY_PAUSE_MIN.saturating_mul(1 << self.failures.min(16)).min(longest);
         self.failures += 1;
+        self.given_up = !enough && self.failures >= START_FAILURES_MAX;
         self.not_before = Some(now + pause);
-        if self.given_up() { Setback::GivenUp } else { Setback::Retry(pause) }
+        if self.given_up { Setback::GivenUp } else { Setback::Retry(pause) }
     }
 }
 
@@ -84,9 +98,9 @@ mod tests {
     fn what_is_started_together_fails_once() {
         let now = Instant::now();
         let mut pace = Pace::default();
-        let first = pace.failed(0, 0, now);
+        let first = pace.failed(0, 0, false, now);
         assert_eq!(first, Setback::Retry(RETRY_PAUSE_MIN));
-        assert_eq!([1, 2, 3].map(|_| pace.failed(0, 0, now)), [Setback::Same; 3]);
+        assert_eq!([1, 2, 3].map(|_| pace.failed(0, 0, false, now)), [Setback::Same; 3]);
         assert!(!pace.may_start(now) && pace.may_start(now + RETRY_PAUSE_MIN));
     }
 
@@ -95,7 +109,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::default();
         let mut pauses = Vec::new();
-        while let Setback::Retry(pause) = pace.failed(pace.round(), 0, now) {
+        while let Setback::Retry(pause) = pace.failed(pace.round(), 0, false, now) {
             pauses.push(pause.as_millis());
         }
         assert_eq!(pauses, [100, 200, 400, 800]);
@@ -106,11 +120,30 @@ mod tests {
     }
 
     #[test]
+    fn while_enough_run_it_is_never_given_up_but_tried_seldom() {
+        let now = Instant::now();
+        let mut pace = Pace::default();
+        let pauses: Vec<Setback> =
+            (0..20).map(|_| pace.failed(pace.round(), 1, true, now)).collect();
+        assert_eq!(
+            pauses[9..12],
+            [
+                Setback::Retry(Duration::from_millis(51200)),
+                Setback::Retry(PATIENT_PAUSE_MAX),
+                Setback::Retry(PATIENT_PAUSE_MAX)
+            ]
+        );
+        assert!(!pace.given_up());
+        // They are lost too: now it matters.
+        assert_eq!(pace.failed(pace.round(), 1, false, now), Setback::GivenUp);
+    }
+
+    #[test]
     fn a_start_that_succeeds_ends_the_row() {
         let now = Instant::now();
         let mut pace = Pace::default();
         for started in 0..100 {
-            let setback = pace.failed(pace.round(), started, now);
+            let setback = pace.failed(pace.round(), started, false, now);
             assert_eq!(setback, Setback::Retry(RETRY_PAUSE_MIN), "{started}");
         }
     }

@@ -63,6 +63,8 @@ pub struct Census {
     pub starting: usize,
     /// How many run, those on probation included.
     pub running: usize,
+    /// How many run besides and will be taken away soon.
+    pub leaving: usize,
     /// How many of those that run are on probation.
     pub on_probation: usize,
     /// How many have come up so far.
@@ -155,10 +157,18 @@ impl Roster {
         book.machines.values().filter(|m| is_running(m)).cloned().collect()
     }
 
-    /// How many machines run.
+    /// How many machines run and stay.
     pub(crate) fn running_total(&self) -> usize {
         let book = self.book.lock();
-        book.machines.values().filter(|m| is_running(m)).count()
+        book.machines.values().filter(|m| is_running(m) && m.leaving().is_none()).count()
+    }
+
+    /// Whether each of the first `n` machines has come up or could not.
+    pub(crate) fn first_settled(&self, n: usize) -> bool {
+        let book = self.book.lock();
+        let first = u64::try_from(n).unwrap_or(u64::MAX);
+        let started = |machine: &Machine| machine.state() >= State::Running;
+        book.named >= first && book.machines.range(..first).all(|(_, machine)| started(machine))
     }
 
     /// Those that run and are not on probation.
@@ -172,24 +182,31 @@ impl Roster {
         self.book.lock().started_total
     }
 
-    /// Of how many machines something is left, the keeper knows.
+    /// Of how many machines something is left, the keeper knows. Those that are leaving are not
+    /// counted: another may take their place before they are gone.
     pub(crate) fn counts(&self, lives: usize) -> Counts {
         let book = self.book.lock();
-        let alive = book.machines.values().filter(|m| !m.is_released());
+        let leaving = book.machines.values().filter(|m| m.leaving().is_some()).count();
         let (running, starting): (Vec<&Machine>, Vec<&Machine>) =
-            alive.partition(|m| m.state() >= State::Running);
-        Counts { alive: running.len() + starting.len(), starting: starting.len(), lives }
+            book.machines.values().filter(stays).partition(|m| m.state() >= State::Running);
+        Counts {
+            alive: running.len() + starting.len(),
+            starting: starting.len(),
+            lives: lives.saturating_sub(leaving),
+        }
     }
 
     pub(crate) fn census(&self, wanted: usize) -> Census {
         let Counts { alive, starting, .. } = self.counts(0);
         let book = self.book.lock();
-        let doubted = book.machines.values().filter(|m| is_running(m) && !m.is_trusted());
+        let (leaving, stay): (Vec<&Machine>, Vec<&Machine>) =
+            book.machines.values().filter(|m| is_running(m)).partition(|m| m.leaving().is_some());
         Census {
             wanted,
             starting,
             running: alive - starting,
-            on_probation: doubted.count(),
+            leaving: leaving.len(),
+            on_probation: stay.iter().filter(|m| !m.is_trusted()).count(),
             started_total: book.started_total,
             released_total: book.released_total,
             lost_total: book.lost_total,
@@ -197,12 +214,15 @@ impl Roster {
     }
 
     /// Releases machines that nobody holds, those that are free for longest first, as long as there
-    /// are more than were wanted within `idle`. Returns when to look again.
+    /// are more than were wanted within `idle`; those that are leaving at once. Returns when to look
+    /// again.
     pub(crate) fn release(&self, target: usize, idle: Duration, now: Instant) -> Option<Instant> {
         let mut book = self.book.lock();
+        let leaving = book.machines.values().filter(|m| m.leaving().is_some());
+        book.released_total += leaving.filter(|m| m.release()).count() as u64;
         book.peak.want(target, now);
         let (wanted, falls) = book.peak.within(idle, now);
-        let alive = || book.machines.iter().filter(|(_, m)| !m.is_released());
+        let alive = || book.machines.iter().filter(|(_, m)| stays(m));
         let surplus = alive().count().saturating_sub(wanted);
         if surplus == 0 {
             return falls;
@@ -245,6 +265,11 @@ impl Roster {
     pub(crate) fn losses(&self) -> watch::Receiver<u64> {
         self.losses.subscribe()
     }
+}
+
+/// Whether a machine is there or will be, and will not be taken away soon.
+fn stays(machine: &&Machine) -> bool {
+    !machine.is_released() && machine.leaving().is_none()
 }
 
 /// Whether a machine runs, and is to go on.

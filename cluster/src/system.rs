@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::enrolment::{Enroler, Enrolled};
 use crate::error::Result;
 use crate::faults::Faults;
-use crate::identity::MachineName;
+use crate::identity::{MachineName, SessionId};
 use crate::log::MachineLog;
 
 /// A place where machines can be started: this process, this host, a cloud.
@@ -26,6 +26,13 @@ pub trait System: Send + Sync + fmt::Debug {
     /// itself how long that may take. Called on the I/O runtime, for several machines at once. If
     /// the future is dropped, no machine may be left.
     async fn launch(&self, launch: Launch) -> Result<Launched>;
+
+    /// Called once, when a session is over and all its machines are closed: removes what no machine
+    /// can. It is given two and a half minutes, or less if the user does not want to wait; what is
+    /// left then must be found by others.
+    async fn end_session(&self, _session: &SessionId) -> Result<()> {
+        Ok(())
+    }
 
     /// The faults that the driver's connections to its machines are to have: none, but in tests.
     fn faults(&self) -> Option<Faults> {
@@ -42,6 +49,12 @@ pub trait Instance: Send + Sync + fmt::Debug {
     /// Returns when it has ended, with the reason, such as "killed by signal 9". May be awaited
     /// several times, also later. A system that cannot notice never returns: the lease will tell.
     async fn ended(&self) -> String;
+
+    /// Returns when it is known that the machine will be taken away soon, with the reason. It is
+    /// given no new work from then on, another takes its place, and two minutes later it is ended.
+    async fn leaving(&self) -> String {
+        std::future::pending().await
+    }
 
     /// Kills it if it still runs, and returns when nothing of it is left and its last output is
     /// forwarded.

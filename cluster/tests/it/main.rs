@@ -17,6 +17,7 @@ mod life;
 mod mtls;
 mod network;
 mod output;
+mod scarce;
 mod service;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         faults::TESTS,
         network::TESTS,
         elastic::TESTS,
+        scarce::TESTS,
         driver::TESTS,
         output::TESTS,
         folders::TESTS,

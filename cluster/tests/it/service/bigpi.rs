@@ -67,7 +67,10 @@ fn estimates_pi() {
 fn says_what_it_cannot_do() {
     let rows: [(&[&str], &str); 4] = [
         (&["--samples", "0"], "\"0\" is not a number above 0"),
-        (&["--system", "cloud:3"], "\"cloud:3\" is not \"in-process:N\" or \"local:N\""),
+        (
+            &["--system", "cloud:3"],
+            "\"cloud:3\" is not \"in-process:N\" or \"local:N\", nor \"ec2:OPTIONS\"",
+        ),
         (&["--darts", "3"], "\"--darts\" is not one of"),
         (&["--samples"], "\"--samples\" needs a value"),
     ];
