@@ -2,26 +2,33 @@
 //! in it. After the walkthrough of Go's Bigmachine.
 //!
 //! ```text
-//! bigpi [--samples N] [--workers M | --system in-process:M | --system local:M]
+//! bigpi [--samples N] [--workers M | --system in-process:M | --system local:M | --system ec2:OPTIONS]
 //! ```
 //!
+//! With the feature `ec2`, `--system ec2:instance=m7g.large,n=5,spot` says on standard error what it will
+//! start in the account of the environment's credentials, starts it, and leaves nothing behind.
 //! The estimate is the last line. Each machine's darts come from a seed of its own, so that the same
-//! numbers of samples and machines always give the same estimate.
+//! numbers of samples and machines always give the same estimate, also if machines are lost: another
+//! throws the same darts.
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bigslice_cluster::{
-    BoxError, CallError, Fleet, FleetConfig, InProcess, LocalProcesses, LogSource, Services,
-    System, WorkerMain, is_worker, run_worker, service,
+    BoxError, CallError, Fleet, FleetConfig, InProcess, LocalProcesses, LogSource, Machine,
+    Services, System, WorkerMain, is_worker, run_worker, service,
 };
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 /// Samples between two looks at whether anybody still waits for them: some milliseconds of work.
 const BATCH: u64 = 1 << 20;
+/// One share of the work is given to so many machines, one after the other.
+const TRIES_MAX: u32 = 5;
+/// How long a machine that takes the place of another may take to come up.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// A circle in a square.
 #[derive(Serialize, Deserialize)]
@@ -81,13 +88,20 @@ impl Darts {
 /// What the command line says.
 struct Arguments {
     samples: u64,
-    machines: usize,
-    in_process: bool,
+    place: Place,
+}
+
+/// Where the machines are.
+enum Place {
+    InProcess(usize),
+    Local(usize),
+    #[cfg(feature = "ec2")]
+    Ec2(Box<bigslice_cluster::ec2::Ec2Spec>),
 }
 
 impl Arguments {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut arguments = Self { samples: 100_000_000, machines: 2, in_process: false };
+        let mut arguments = Self { samples: 100_000_000, place: Place::Local(2) };
         while let Some(word) = words.next() {
             let (flag, value) = match word.split_once('=') {
                 Some((flag, value)) => (flag.to_owned(), Some(value.to_owned())),
@@ -104,13 +118,21 @@ impl Arguments {
             };
             match (flag.as_str(), value.split_once(':')) {
                 ("--samples", _) => arguments.samples = number(&value)?,
-                ("--workers", _) => arguments.machines = machines(&value)?,
-                ("--system", Some((system @ ("in-process" | "local"), n))) => {
-                    arguments.machines = machines(n)?;
-                    arguments.in_process = system == "in-process";
+                ("--workers", _) => arguments.place = Place::Local(machines(&value)?),
+                ("--system", Some(("in-process", n))) => {
+                    arguments.place = Place::InProcess(machines(n)?);
+                }
+                ("--system", Some(("local", n))) => arguments.place = Place::Local(machines(n)?),
+                #[cfg(feature = "ec2")]
+                ("--system", Some(("ec2", _))) => {
+                    let spec = value.parse().map_err(|e: bigslice_cluster::Error| e.to_string())?;
+                    arguments.place = Place::Ec2(Box::new(spec));
                 }
                 ("--system", _) => {
-                    return Err(format!("\"{value}\" is not \"in-process:N\" or \"local:N\""));
+                    return Err(format!(
+                        "\"{value}\" is not \"in-process:N\" or \"local:N\", nor \"ec2:OPTIONS\" of a \
+                         program that was built with --features ec2"
+                    ));
                 }
                 (other, _) => {
                     return Err(format!(
@@ -121,13 +143,22 @@ impl Arguments {
         }
         Ok(arguments)
     }
+}
 
-    fn system(&self) -> Arc<dyn System> {
-        if self.in_process {
-            Arc::new(InProcess::default())
-        } else {
-            Arc::new(LocalProcesses::new(None))
-        }
+impl Place {
+    /// The system, and how many machines with what patience it is to have. Says first what will cost.
+    async fn open(&self) -> Result<(Arc<dyn System>, FleetConfig), BoxError> {
+        let fixed = |machines| FleetConfig { machines, ..FleetConfig::default() };
+        Ok(match self {
+            Self::InProcess(n) => (Arc::new(InProcess::default()), fixed(*n)),
+            Self::Local(n) => (Arc::new(LocalProcesses::new(None)), fixed(*n)),
+            #[cfg(feature = "ec2")]
+            Self::Ec2(spec) => {
+                let ec2 = bigslice_cluster::ec2::Ec2::new((**spec).clone()).await?;
+                drop(writeln!(std::io::stderr(), "{}", ec2.plan().await?));
+                (Arc::new(ec2), spec.fleet())
+            }
+        })
     }
 }
 
@@ -159,29 +190,59 @@ fn main() -> ExitCode {
 
 async fn estimate(arguments: &Arguments) -> Result<f64, BoxError> {
     let began = Instant::now();
+    let (system, fixed) = arguments.place.open().await?;
     let config = FleetConfig {
-        machines: arguments.machines,
         services: Services::new().with(&Circle { seed: 1 })?,
         log: Arc::new(|line| {
             let machine = line.machine.as_ref().map_or("fleet", |machine| machine.as_str());
             let mark = if line.source == LogSource::Fleet { "! " } else { "" };
             drop(writeln!(std::io::stderr(), "{mark}{machine}: {}", line.text));
         }),
-        ..FleetConfig::default()
+        ..fixed
     };
-    let fleet = Fleet::start(arguments.system(), config).await?;
+    let fleet = Fleet::start(system, config).await?;
     let machines = fleet.machines();
     drop(writeln!(std::io::stderr(), "{} machines after {:.1?}", machines.len(), began.elapsed()));
 
     let n = machines.len() as u64;
-    let calls = machines.iter().zip(0..).map(|(machine, stream)| async move {
+    let calls = machines.iter().zip(0..).map(|(machine, stream)| {
         // The first machines take one more each of what does not divide.
         let samples = arguments.samples / n + u64::from(stream < arguments.samples % n);
-        let hits = machine.call(Circle::sample, (stream, samples)).await?;
-        drop(writeln!(std::io::stderr(), "{}: {hits} of {samples}", machine.name()));
-        Ok::<u64, CallError>(hits)
+        share(&fleet, machine.clone(), stream, samples)
     });
     let hits: u64 = try_join_all(calls).await?.into_iter().sum();
     fleet.shutdown().await;
     Ok(4.0 * hits as f64 / arguments.samples as f64)
+}
+
+/// One share of the darts, thrown by `machine`, or by others if that one is lost.
+async fn share(
+    fleet: &Fleet,
+    mut machine: Machine,
+    stream: u64,
+    samples: u64,
+) -> Result<u64, BoxError> {
+    let mut tries = 1;
+    loop {
+        match machine.call(Circle::sample, (stream, samples)).await {
+            Ok(hits) => {
+                let name = machine.name();
+                drop(writeln!(std::io::stderr(), "{name}: {hits} of {samples}"));
+                return Ok(hits);
+            }
+            Err(CallError::Transport(lost)) if tries < TRIES_MAX => {
+                drop(writeln!(std::io::stderr(), "{lost}; its share goes to another"));
+                tries += 1;
+                fleet.verify().await;
+                let whole = fleet.wait_for(fleet.size(), PATIENCE).await;
+                // The newest has nothing to do yet. If there is none, any that runs will do.
+                machine = match (fleet.ready().pop(), whole) {
+                    (Some(newest), _) => newest,
+                    (None, Ok(())) => machine,
+                    (None, Err(err)) => return Err(err.into()),
+                };
+            }
+            Err(err) => return Err(err.into()),
+        }
+    }
 }

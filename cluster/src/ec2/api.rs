@@ -133,3 +133,8 @@ pub(super) fn elsewhere(err: &Error) -> bool {
             | "MaxSpotInstanceCountExceeded"
     )
 }
+
+/// Whether the security group is gone.
+pub(super) fn groupless(err: &Error) -> bool {
+    matches!(err, Error::Cloud { code, .. } if code == "InvalidGroup.NotFound")
+}

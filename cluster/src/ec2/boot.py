@@ -63,20 +63,44 @@ def receive(driver, size):
         yield data
 
 
-def take_program(driver):
+def take(driver, what, path, size, sha256, mode):
     import hashlib
 
+    digest = hashlib.sha256()
+    os.umask(0o022)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        for data in receive(driver, size):
+            digest.update(data)
+            file.write(data)
+    os.umask(0o077)
+    if digest.hexdigest() != sha256:
+        raise ValueError(what + " that arrived is not the one that was announced")
+    os.chmod(path, mode)
+    return path
+
+
+def start_unit(path):
+    unit = os.path.basename(path)
+    for command in ["systemctl", "link", path], ["systemctl", "start", unit]:
+        ran = subprocess.run(command, capture_output=True, text=True)
+        if ran.returncode:
+            raise RuntimeError("could not start %s: %s" % (unit, ran.stderr.strip()))
+
+
+def take_all(driver):
     driver.settimeout(PROGRAM_WAIT)
     (length,) = struct.unpack(">I", b"".join(receive(driver, 4)))
-    order = json.loads(b"".join(receive(driver, length)))
-    digest, path = hashlib.sha256(), os.path.join(HOME, "program")
-    with open(path, "wb") as program:
-        for data in receive(driver, order["size"]):
-            digest.update(data)
-            program.write(data)
-    if digest.hexdigest() != CONFIG["sha256"]:
-        raise ValueError("the program that arrived is not the one that was announced")
-    os.chmod(path, 0o700)
+    order, units = json.loads(b"".join(receive(driver, length))), []
+    for file in order["files"]:
+        path = os.path.join(HOME, "units" if file["unit"] else "", file["name"])
+        take(driver, file["name"], path, file["size"], file["sha256"], file["mode"])
+        if file["unit"]:
+            units.append(path)
+    path = os.path.join(HOME, "program")
+    take(driver, "the program", path, order["size"], CONFIG["sha256"], 0o700)
+    for unit in units:
+        start_unit(unit)
     return path, order["env"]
 
 
@@ -106,13 +130,14 @@ def sound(child, kills):
     return "killed by signal %d" % -code if code < 0 else "ended with status %d" % code
 
 
-def relay(driver, near, child, kills):
-    def send(kind, data):
-        # For ever: a driver whose user reads a pager takes no output, and lives.
-        driver.settimeout(None)
-        driver.sendall(struct.pack(">BI", kind, len(data)) + data)
-        driver.settimeout(0)
+def send(driver, kind, data):
+    # For ever: a driver whose user reads a pager takes no output, and lives.
+    driver.settimeout(None)
+    driver.sendall(struct.pack(">BI", kind, len(data)) + data)
+    driver.settimeout(0)
 
+
+def relay(driver, near, child, kills):
     def take(frames):
         """Frames that are whole go where they belong; the rest is returned."""
         while len(frames) >= 5:
@@ -151,18 +176,22 @@ def relay(driver, near, child, kills):
             except ConnectionError:
                 data = b""
             if data:
-                send(key.data, data)
+                send(driver, key.data, data)
             else:
                 ready.unregister(key.fileobj)
                 outputs -= 1
         if dead_at is None and child.poll() is not None:
             dead_at = time.monotonic()
-    send(END, sound(child, kills).encode())
+    send(driver, END, sound(child, kills).encode())
 
 
 def main():
     driver = await_driver()
-    path, env = take_program(driver)
+    try:
+        path, env = take_all(driver)
+    except Exception as why:
+        send(driver, END, str(why).encode())
+        raise
     near, far = socket.socketpair()
     scratch = os.path.join(HOME, CONFIG["machine"])
     os.mkdir(scratch, 0o700)

@@ -7,9 +7,10 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{IpPermission, IpRange, ResourceType, Tag, UserIdGroupPair};
 
 use super::api::failed;
+use super::cidr::Cidr;
 use super::plan::Plan;
 use super::request::tagged;
-use super::spec::{Cidr, Ec2Spec};
+use super::spec::Ec2Spec;
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
 

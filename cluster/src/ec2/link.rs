@@ -4,6 +4,7 @@
 //! other end is boot.py; [`boot`](super::boot) draws the conversation.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +27,9 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::boot::Secret;
+use super::freight::Freight;
 use super::program::Program;
+use super::spec::{Ec2Spec, Rebalance};
 use crate::credentials::Credentials;
 use crate::error::{Error, Result, chain};
 use crate::log::{LogSource, MachineLog};
@@ -44,6 +47,9 @@ const FRAME_HEAD_SIZE: usize = 5;
 /// The last output of a machine that has ended is waited for.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
+/// What EC2's hint means.
+const HINT: &str = "AWS is more likely than before to take this machine back";
+
 const CHANNEL: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
@@ -54,23 +60,25 @@ const ENROLLED: u8 = 5;
 /// How a link ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The instance said how its worker ended, or that it will be taken away.
+    /// The instance said how its worker ended, or why it never had one.
     Told(String),
     /// The connection broke; what that means is for others to say.
     Broken(String),
 }
 
-/// Sent before the program.
+/// Sent before the files and the program.
 #[derive(Serialize)]
 struct Order<'a> {
     size: u64,
     env: &'a BTreeMap<String, String>,
+    files: &'a [Freight],
 }
 
 /// The connection to one instance. Dropping it ends the instance's worker.
 #[derive(Debug)]
 pub(super) struct Link {
     end: watch::Receiver<Option<End>>,
+    notice: watch::Receiver<Option<String>>,
     _pump: AbortOnDropHandle<()>,
 }
 
@@ -80,21 +88,25 @@ impl Link {
     pub(super) fn start(
         stream: TlsStream<TcpStream>,
         log: &MachineLog,
+        rebalance: Rebalance,
     ) -> (Self, DuplexStream, oneshot::Sender<()>) {
         let (near, far) = tokio::io::duplex(BUFFER_SIZE);
         let (enrolled, told) = oneshot::channel();
         let (sender, end) = watch::channel(None);
+        let (noticed, notice) = watch::channel(None);
         let log = log.clone();
         let pump = Handle::current().spawn(async move {
             let (from, to) = split(stream);
             let (worker_reads, worker_writes) = split(far);
             let ended = tokio::select! {
-                end = inward(from, worker_writes, &log) => end,
+                end = inward(from, worker_writes, &log, rebalance, &noticed) => end,
                 end = outward(worker_reads, to, told) => end,
             };
             sender.send_replace(Some(ended));
+            // Whoever waits for a notice waits for as long as for the end, no longer.
+            drop(noticed);
         });
-        (Self { end, _pump: AbortOnDropHandle::new(pump) }, near, enrolled)
+        (Self { end, notice, _pump: AbortOnDropHandle::new(pump) }, near, enrolled)
     }
 
     /// Returns when it has ended.
@@ -103,6 +115,17 @@ impl Link {
         match end.wait_for(Option::is_some).await {
             Ok(end) => end.clone().unwrap_or_else(|| End::Broken(String::new())),
             Err(_) => End::Broken("nobody holds the connection any more".to_owned()),
+        }
+    }
+
+    /// Returns when the instance has said that it will be taken away, with the reason.
+    pub(super) async fn noticed(&self) -> String {
+        let mut notice = self.notice.clone();
+        let told = notice.wait_for(Option::is_some).await.ok().and_then(|notice| notice.clone());
+        match told {
+            Some(reason) => reason,
+            // It has ended instead.
+            None => std::future::pending().await,
         }
     }
 }
@@ -142,25 +165,37 @@ fn foreign(err: &std::io::Error) -> bool {
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
-/// Sends the program with what it needs to run.
+/// Sends files and program with what it needs to run.
 pub(super) async fn push(
     stream: &mut TlsStream<TcpStream>,
+    spec: &Ec2Spec,
+    files: &[Freight],
     program: &Program,
-    env: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let order = serde_json::to_vec(&Order { size: program.size, env })
+    let order = serde_json::to_vec(&Order { size: program.size, env: &spec.env, files })
         .map_err(|e| Error::Enrolment(format!("could not encode the environment: {e}")))?;
     let length = u32::try_from(order.len())
         .map_err(|_| Error::Options("the environment of the machines is too large".to_owned()))?;
-    let sending = || format!("send \"{}\" to a machine", program.path.display());
     let sent = async {
-        let file = File::open(&program.path).await?;
         stream.write_all(&length.to_be_bytes()).await?;
-        stream.write_all(&order).await?;
-        tokio::io::copy(&mut file.take(program.size), stream).await?;
-        stream.flush().await
+        stream.write_all(&order).await
     };
-    sent.await.map_err(Error::io(sending()))
+    sent.await.map_err(Error::io("send its order to a machine"))?;
+    for file in files {
+        send_file(stream, &file.path, file.size).await?;
+    }
+    send_file(stream, &program.path, program.size).await
+}
+
+/// Sends as many bytes as were announced.
+async fn send_file(stream: &mut TlsStream<TcpStream>, path: &Path, size: u64) -> Result<()> {
+    let sent = async {
+        let file = File::open(path).await?;
+        let sent = tokio::io::copy(&mut file.take(size), stream).await?;
+        stream.flush().await?;
+        if sent == size { Ok(()) } else { Err(std::io::Error::other("it has become shorter")) }
+    };
+    sent.await.map_err(Error::io(format!("send \"{}\" to a machine", path.display())))
 }
 
 /// What comes from the instance, until its end.
@@ -168,6 +203,8 @@ async fn inward(
     mut from: ReadHalf<TlsStream<TcpStream>>,
     mut worker: WriteHalf<DuplexStream>,
     log: &MachineLog,
+    rebalance: Rebalance,
+    noticed: &watch::Sender<Option<String>>,
 ) -> End {
     let mut outputs = JoinSet::new();
     let mut output = |source| {
@@ -186,9 +223,17 @@ async fn inward(
             STDOUT => stdout.write_all(&data).await,
             STDERR => stderr.write_all(&data).await,
             END => break End::Told(String::from_utf8_lossy(&data).into_owned()),
-            NOTICE => match String::from_utf8_lossy(&data).strip_prefix("spot/") {
-                Some(notice) => break End::Told(format!("AWS takes it back: {notice}")),
-                None => stderr.write_all(b"AWS expects to take this machine back soon\n").await,
+            NOTICE => match &data[..] {
+                hint if !hint.starts_with(b"spot/") => {
+                    if rebalance == Rebalance::Replace {
+                        noticed.send_replace(Some(HINT.to_owned()));
+                    }
+                    stderr.write_all(format!("{HINT}\n").as_bytes()).await
+                }
+                notice => {
+                    noticed.send_replace(Some(taken_back(notice)));
+                    Ok(())
+                }
             },
             kind => break End::Broken(format!("it sends what it should not: {kind}")),
         };
@@ -203,6 +248,16 @@ async fn inward(
         tracing::debug!("the last output of a machine is not taken");
     }
     end
+}
+
+/// What a notice says: `spot/instance-action {"action":"terminate","time":"2030-01-01T00:00:00Z"}`.
+fn taken_back(notice: &[u8]) -> String {
+    let json = notice.iter().position(|byte| *byte == b'{').map_or(&[][..], |at| &notice[at..]);
+    let told: Option<serde_json::Value> = serde_json::from_slice(json).ok();
+    match told.as_ref().and_then(|told| told["time"].as_str()) {
+        Some(time) => format!("AWS takes the spot instance back at {time}"),
+        None => "AWS takes the spot instance back".to_owned(),
+    }
 }
 
 async fn frame(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(u8, Vec<u8>)> {

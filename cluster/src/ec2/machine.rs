@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::Inner;
 use super::boot::Secret;
 use super::link::{self, End, Link};
-use super::program::Program;
+use super::plan::Plan;
 use super::spec::Reach;
 use crate::authority::Validity;
 use crate::credentials::Credentials;
@@ -56,7 +56,8 @@ impl Ec2Machine {
         &self,
         launch: &Launch,
         secret: &Secret,
-        program: &Program,
+        plan: &Plan,
+        arch: &'static str,
     ) -> Result<Enrolled> {
         let over = |reason: String| Error::Start { machine: launch.machine.clone(), reason };
         let reach = self.inner.spec.reach;
@@ -80,8 +81,10 @@ impl Ec2Machine {
             stream = link::dial(&address, secret, &credentials) => stream?,
             reason = self.over() => return Err(over(reason)),
         };
-        link::push(&mut stream, program, &self.inner.spec.env).await?;
-        let (link, mut channel, admitted) = Link::start(stream, &launch.log);
+        let program = &plan.boots[arch].program;
+        link::push(&mut stream, &self.inner.spec, &plan.freight, program).await?;
+        let rebalance = self.inner.spec.rebalance;
+        let (link, mut channel, admitted) = Link::start(stream, &launch.log, rebalance);
         let link = Arc::new(link);
         *self.link.lock() = Some(Arc::clone(&link));
         let bind = SocketAddrV4::new(private, port);
@@ -145,6 +148,14 @@ impl Instance for Ec2Machine {
             reason = told => reason,
             reason = self.over() => reason,
             _ = terminated.wait_for(|terminated| *terminated) => "terminated".to_owned(),
+        }
+    }
+
+    async fn leaving(&self) -> String {
+        let link = self.link.lock().clone();
+        match link {
+            Some(link) => link.noticed().await,
+            None => std::future::pending().await,
         }
     }
 

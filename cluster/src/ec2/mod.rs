@@ -18,14 +18,18 @@
 
 mod api;
 mod boot;
+mod cidr;
 mod clusters;
+mod freight;
 mod group;
+mod kinds;
 mod link;
 mod machine;
 mod plan;
 mod program;
 mod request;
 mod spec;
+mod value;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -41,7 +45,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use self::api::{elsewhere, failed};
+use self::api::{elsewhere, failed, groupless};
 use self::boot::Secret;
 use self::machine::Ec2Machine;
 use self::request::Choice;
@@ -50,12 +54,15 @@ use crate::error::{Error, Result, chain};
 use crate::identity::{Peer, SessionId};
 use crate::system::{Launch, Launched, System};
 
+pub use self::cidr::Cidr;
 pub use self::clusters::{Cleared, Cluster, Clusters};
 pub use self::plan::Plan;
-pub use self::spec::{Cidr, Ec2Spec, Market, Reach};
+pub use self::spec::{Ec2Spec, Market, Reach, Rebalance};
 
 /// A machine that is not ready by then is given up, a minute before it gives itself up.
 const START_TIMEOUT: Duration = Duration::from_secs(14 * 60);
+/// How long a fleet's end waits for its instances to end, so that their security group can be removed.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 /// Launches under way at once. EC2 lets an account make a handful of these calls, and two more with
 /// each second.
 const LAUNCHES_MAX: usize = 4;
@@ -79,7 +86,7 @@ struct Inner {
     ec2: aws_sdk_ec2::Client,
     ssm: aws_sdk_ssm::Client,
     plan: OnceCell<Plan>,
-    group: OnceCell<Group>,
+    group: AsyncMutex<Option<Group>>,
     watcher: Watcher,
     errands: Errands,
     /// Held by the launch that decides on the zone.
@@ -156,7 +163,7 @@ impl Ec2 {
             spec,
             region,
             plan: OnceCell::new(),
-            group: OnceCell::new(),
+            group: AsyncMutex::default(),
             errands: Errands::default(),
             deciding: AsyncMutex::new(()),
             launches: Semaphore::new(LAUNCHES_MAX),
@@ -173,14 +180,18 @@ impl Ec2 {
 
     /// Clusters of this account and region, this one and others.
     pub fn clusters(&self) -> Clusters {
-        Clusters::new(self.inner.ec2.clone())
+        self.inner.clusters()
     }
 
     /// Removes what a fleet leaves that has been shut down: instances that could not be told, and
-    /// the security group, once no instance is in it, which EC2 needs up to a minute or two for.
+    /// the security group, once no instance is in it, which EC2 needs up to a minute or two for. The
+    /// fleet does that itself when it is shut down, unless it is only dropped.
     pub async fn finish(&self, patience: Duration) -> Result<()> {
-        let Some(group) = self.inner.group.get() else { return Ok(()) };
-        self.clusters().stop_session(&group.session, patience).await.map(drop)
+        let session = self.inner.group.lock().await.as_ref().map(|group| group.session.clone());
+        match session {
+            Some(session) => self.clusters().stop_session(&session, patience).await.map(drop),
+            None => Ok(()),
+        }
     }
 }
 
@@ -205,8 +216,8 @@ impl System for Ec2 {
     async fn launch(&self, launch: Launch) -> Result<Launched> {
         let secret = Secret::new(&launch.machine)?;
         let (machine, arch) = self.inner.order(&launch, &secret).await?;
-        let boot = &self.inner.plan().await?.boots[arch];
-        let enrolled = machine.enrol(&launch, &secret, &boot.program);
+        let plan = self.inner.plan().await?;
+        let enrolled = machine.enrol(&launch, &secret, plan, arch);
         let refused = match tokio::time::timeout(START_TIMEOUT, enrolled).await {
             Ok(Ok(enrolled)) => return Ok(Launched { enrolled, instance: Arc::new(machine) }),
             Ok(Err(Error::Start { reason, .. })) => reason,
@@ -217,27 +228,51 @@ impl System for Ec2 {
         let reason = format!("instance {}: {refused}{words}", machine.id());
         Err(Error::Start { machine: launch.machine, reason })
     }
+
+    async fn end_session(&self, _session: &SessionId) -> Result<()> {
+        self.finish(FINISH_TIMEOUT).await
+    }
 }
 
 impl Inner {
+    fn clusters(&self) -> Clusters {
+        Clusters::new(self.ec2.clone())
+    }
+
     async fn plan(&self) -> Result<&Plan> {
         self.plan
             .get_or_try_init(|| plan::resolve(&self.spec, &self.ec2, &self.ssm, &self.region))
             .await
     }
 
-    async fn group(&self, session: &SessionId) -> Result<&Group> {
-        let make = async || {
-            let id = match &self.spec.security_group {
-                Some(group) => group::check(&self.ec2, group).await?,
-                None => {
-                    let tags = request::tags(&self.spec, session, None);
-                    group::create(&self.ec2, &self.spec, self.plan().await?, session, &tags).await?
-                }
-            };
-            Ok(Group { id, session: session.clone() })
+    /// The security group of the session, made for the first machine, and made again if it is `gone`:
+    /// while there are no machines, anybody who tidies up may take it for a leftover.
+    async fn group(self: &Arc<Self>, session: &SessionId, gone: Option<&str>) -> Result<String> {
+        let mut group = self.group.lock().await;
+        if let Some(group) = group.as_ref().filter(|group| gone != Some(&group.id)) {
+            return Ok(group.id.clone());
+        }
+        let id = match &self.spec.security_group {
+            Some(group) => group::check(&self.ec2, group).await?,
+            None => {
+                self.sweep();
+                let tags = request::tags(&self.spec, session, None);
+                group::create(&self.ec2, &self.spec, self.plan().await?, session, &tags).await?
+            }
         };
-        self.group.get_or_try_init(make).await
+        *group = Some(Group { id: id.clone(), session: session.clone() });
+        Ok(id)
+    }
+
+    /// Removes meanwhile what drivers have left that were killed: no machine has the means to.
+    fn sweep(&self) {
+        let clusters = self.clusters();
+        self.errands.run(&Handle::current(), async move {
+            match clusters.gc().await {
+                Ok(cleared) => tracing::info!(?cleared, "what other drivers have left"),
+                Err(err) => tracing::info!(error = %chain(&err), "nothing is tidied up"),
+            }
+        });
     }
 
     /// Launches an instance where one is to be had; with it, its architecture. The call is made by
@@ -249,7 +284,8 @@ impl Inner {
     ) -> Result<(Ec2Machine, &'static str)> {
         let session = launch.enroler.authority.session();
         let plan = self.plan().await?;
-        let group = self.group(session).await?.id.clone();
+        let group = self.group(session, None).await?;
+        let session = session.clone();
         let root = launch.enroler.authority.root();
         let driver = Peer::driver(session.clone());
         let mut data = BTreeMap::new();
@@ -258,12 +294,19 @@ impl Inner {
             let text = boot::user_data(spec, program, secret, &launch.machine, &driver, root)?;
             data.insert(*arch, text);
         }
-        let tags = request::tags(&self.spec, session, Some(&launch.machine));
+        let tags = request::tags(&self.spec, &session, Some(&launch.machine));
         let (answer, answered) = oneshot::channel();
         let inner = Arc::clone(self);
         let errand = async move {
+            let mut placed = inner.place(&group, &tags, &data).await;
+            if placed.as_ref().err().is_some_and(groupless) && inner.spec.security_group.is_none() {
+                placed = match inner.group(&session, Some(&group)).await {
+                    Ok(group) => inner.place(&group, &tags, &data).await,
+                    Err(err) => Err(err),
+                };
+            }
             // If nobody wants the machine any more it is dropped, and so terminated.
-            drop(answer.send(inner.place(&group, &tags, &data).await));
+            drop(answer.send(placed));
         };
         self.errands.run(&Handle::current(), errand);
         answered.await.unwrap_or(Err(Error::Closed))

@@ -3,32 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::SystemTime;
 
-use aws_sdk_ec2::types::{Filter, InstanceType};
+use aws_sdk_ec2::types::{Filter, Image};
 
 use super::api::failed;
-use super::program::Program;
+use super::freight::{self, Freight};
+use super::kinds::{self, Kind, Kinds};
+use super::program::{self, Program};
 use super::spec::{Ec2Spec, Market};
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
 
 /// Where AWS says which image of Amazon Linux is the newest.
 const IMAGE_PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
-/// What EC2 and ELF know; a type with others besides is asked for one of these.
-const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
-const MIB_PER_GIB: i64 = 1024;
-
-/// An instance type of the plan.
-#[derive(Clone, Debug)]
-pub(super) struct Kind {
-    pub(super) name: String,
-    pub(super) arch: &'static str,
-    cores: i32,
-    memory_gib: i64,
-    /// The lowest spot price in the plan's zones, in USD per hour, if it is asked for and known.
-    spot_usd: Option<f64>,
-}
-
 /// A subnet of the plan.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -49,13 +35,17 @@ pub(super) struct Boot {
 /// What will be started.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// In the order of the specification.
+    /// In the order in which they are tried.
     pub(super) kinds: Vec<Kind>,
     /// By architecture.
     pub(super) boots: BTreeMap<&'static str, Boot>,
     /// In the order in which they are tried.
     pub(super) places: Vec<Place>,
     pub(super) vpc: String,
+    /// What each machine gets besides.
+    pub(super) freight: Vec<Freight>,
+    /// How the kinds were chosen, if they were.
+    why: Option<String>,
     market: Market,
     n: usize,
     region: String,
@@ -69,12 +59,10 @@ impl fmt::Display for Plan {
         write!(f, "{} machine{s} in {}: ", self.n, self.region)?;
         for (i, kind) in self.kinds.iter().enumerate() {
             let or = if i == 0 { "" } else { " or " };
-            let Kind { name, arch, cores, memory_gib, spot_usd } = kind;
-            write!(f, "{or}{name} ({arch}, {cores} cores, {memory_gib} GiB")?;
-            match spot_usd {
-                Some(usd) => write!(f, ", now from {usd:.4} USD per hour as spot)")?,
-                None => f.write_str(")")?,
-            }
+            write!(f, "{or}{kind}")?;
+        }
+        if let Some(why) = &self.why {
+            write!(f, ", chosen as {why}")?;
         }
         let market = match self.market {
             Market::OnDemand => "on demand",
@@ -88,7 +76,13 @@ impl fmt::Display for Plan {
             zones.join(" "),
             self.volume_gib,
             self.lifetime_hours
-        )
+        )?;
+        match self.kinds.first().and_then(|kind| kind.spot_usd) {
+            Some(usd) if self.n > 1 => {
+                write!(f, ", all together from {:.2} USD per hour", usd * self.n as f64)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -99,80 +93,36 @@ pub(super) async fn resolve(
     ssm: &aws_sdk_ssm::Client,
     region: &str,
 ) -> Result<Plan> {
-    let mut kinds = kinds(spec, ec2).await?;
+    let reading = spec.clone();
+    let freight = tokio::task::spawn_blocking(move || freight::pack(&reading)).await;
+    let freight = freight.map_err(|e| Error::Options(format!("could not read files: {e}")))??;
+    let mut archs = program::architectures(spec);
+    if let (Some(image), true) = (&spec.ami, spec.instance.is_empty()) {
+        let only = describe_image(ec2, image).await?.architecture().cloned();
+        archs.retain(|arch| only.as_ref().is_none_or(|only| only.as_str() == *arch));
+    }
+    let (vpc, places) = places(spec, ec2).await?;
+    let zones: Vec<&str> = places.iter().map(|place| place.zone.as_str()).collect();
+    let Kinds { kinds, why } = kinds::resolve(spec, &zones, &archs, ec2).await?;
     let mut boots = BTreeMap::new();
     for kind in &kinds {
         if !boots.contains_key(kind.arch) {
             boots.insert(kind.arch, boot(spec, ec2, ssm, kind.arch).await?);
         }
     }
-    let (vpc, places) = places(spec, ec2).await?;
-    if spec.market != Market::OnDemand {
-        price(&mut kinds, &places, ec2).await;
-    }
     Ok(Plan {
         kinds,
         boots,
         places,
         vpc,
+        freight,
+        why,
         market: spec.market,
         n: spec.n,
         region: region.to_owned(),
         volume_gib: spec.root_gib + spec.data_gib.unwrap_or(0),
         lifetime_hours: spec.lifetime.as_secs() / (60 * 60),
     })
-}
-
-async fn kinds(spec: &Ec2Spec, ec2: &aws_sdk_ec2::Client) -> Result<Vec<Kind>> {
-    let attempt = format!("look up the instance type {}", spec.instance.join(", "));
-    let types = spec.instance.iter().map(|name| InstanceType::from(name.as_str())).collect();
-    let found = ec2.describe_instance_types().set_instance_types(Some(types)).send().await;
-    let found = found.map_err(failed(attempt.clone()))?;
-    let known = |name: &String| {
-        let info = found
-            .instance_types()
-            .iter()
-            .find(|info| info.instance_type().is_some_and(|t| t.as_str() == name))?;
-        let processor = info.processor_info()?;
-        let arch = ARCHITECTURES
-            .into_iter()
-            .find(|arch| processor.supported_architectures().iter().any(|a| a.as_str() == *arch))?;
-        let memory = info.memory_info().and_then(|m| m.size_in_mib()).unwrap_or(0);
-        Some(Kind {
-            name: name.clone(),
-            arch,
-            cores: info.v_cpu_info().and_then(|v| v.default_v_cpus()).unwrap_or(0),
-            memory_gib: memory / MIB_PER_GIB,
-            spot_usd: None,
-        })
-    };
-    let kind = |name| {
-        known(name).ok_or_else(|| Error::Cloud {
-            attempt: attempt.clone(),
-            code: String::new(),
-            reason: format!("there is no {name} with x86_64 or arm64 in this region"),
-        })
-    };
-    spec.instance.iter().map(kind).collect()
-}
-
-/// Enters what spot machines cost now. Goes on without if that is not to be had: it is for show.
-async fn price(kinds: &mut [Kind], places: &[Place], ec2: &aws_sdk_ec2::Client) {
-    let types = kinds.iter().map(|kind| InstanceType::from(kind.name.as_str())).collect();
-    let call = ec2.describe_spot_price_history().set_instance_types(Some(types));
-    let call = call.product_descriptions("Linux/UNIX").start_time(SystemTime::now().into());
-    let prices = match call.send().await.map_err(failed("look up the spot prices")) {
-        Ok(prices) => prices,
-        Err(err) => return tracing::info!(error = %chain(&err), "prices are not known"),
-    };
-    for kind in kinds {
-        let own = prices.spot_price_history().iter().filter(|price| {
-            price.instance_type().is_some_and(|t| t.as_str() == kind.name)
-                && places.iter().any(|place| price.availability_zone() == Some(&place.zone))
-        });
-        let usd = own.filter_map(|price| price.spot_price()?.parse::<f64>().ok());
-        kind.spot_usd = usd.min_by(f64::total_cmp);
-    }
 }
 
 async fn boot(
@@ -197,21 +147,26 @@ async fn boot(
                 .ok_or_else(|| nothing(attempt, "AWS names no image: give one with ami="))?
         }
     };
-    let attempt = format!("look up the image {image}");
-    let found = ec2.describe_images().image_ids(&image).send().await;
-    let found = found.map_err(failed(attempt.clone()))?;
-    let found = found
-        .images()
-        .first()
-        .ok_or_else(|| nothing(&attempt, "there is no such image in this region"))?;
+    let found = describe_image(ec2, &image).await?;
     if let Some(other) = found.architecture().filter(|a| a.as_str() != arch) {
         return Err(nothing(
-            &attempt,
+            &look_up(&image),
             &format!("it is for {}, the instance type for {arch}", other.as_str()),
         ));
     }
     let root_device = found.root_device_name().unwrap_or(super::request::ROOT_DEVICE).to_owned();
     Ok(Boot { image, root_device, program })
+}
+
+fn look_up(image: &str) -> String {
+    format!("look up the image {image}")
+}
+
+async fn describe_image(ec2: &aws_sdk_ec2::Client, image: &str) -> Result<Image> {
+    let found = ec2.describe_images().image_ids(image).send().await;
+    let found = found.map_err(failed(look_up(image)))?;
+    let missing = || nothing(&look_up(image), "there is no such image in this region");
+    found.images().first().cloned().ok_or_else(missing)
 }
 
 async fn places(spec: &Ec2Spec, ec2: &aws_sdk_ec2::Client) -> Result<(String, Vec<Place>)> {

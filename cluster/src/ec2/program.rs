@@ -1,23 +1,26 @@
 //! The program that machines run: this very one where they have the architecture of this host, and
 //! otherwise one that the user has built for them. Looked at before anything is started that costs.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ring::digest::{Context, SHA256};
-
+use super::freight::measure;
+use super::kinds;
 use super::spec::Ec2Spec;
 use crate::error::{Error, Result};
 use crate::local::own_program;
 
-/// Read from the file at once.
-const CHUNK_SIZE: usize = 256 << 10;
 /// Where an ELF file says for which machine it is, and what it says: the header's first 20 bytes.
 const ELF_HEADER_SIZE: usize = 20;
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 /// The machines of EC2, as EC2 names them and as ELF does.
 const ARCHITECTURES: [(&str, u16); 2] = [("x86_64", 62), ("arm64", 183)];
+
+/// The architectures for which there is a program: this host's and those that the user gives.
+pub(super) fn architectures(spec: &Ec2Spec) -> Vec<&'static str> {
+    let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    let given = |arch: &&str| *arch == own || spec.worker_binaries.contains_key(*arch);
+    kinds::ARCHITECTURES.into_iter().filter(given).collect()
+}
 
 /// A program that is fit for machines of one architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,24 +44,7 @@ impl Program {
     }
 
     fn read(path: &Path, arch: &str) -> Result<Self> {
-        let reading = || format!("read \"{}\"", path.display());
-        let mut file = File::open(path).map_err(Error::io(reading()))?;
-        let mut digest = Context::new(&SHA256);
-        let mut chunk = vec![0; CHUNK_SIZE];
-        let mut size = 0;
-        loop {
-            let read = file.read(&mut chunk).map_err(Error::io(reading()))?;
-            if size == 0 {
-                fits(path, &chunk[..read], arch)?;
-            }
-            if read == 0 {
-                break;
-            }
-            digest.update(&chunk[..read]);
-            size += read as u64;
-        }
-        let digest = digest.finish();
-        let sha256 = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (size, sha256, _) = measure(path, |head| fits(path, head, arch))?;
         Ok(Self { path: path.to_owned(), size, sha256 })
     }
 }

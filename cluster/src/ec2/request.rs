@@ -13,7 +13,8 @@ use aws_sdk_ec2::types::{
     SpotInstanceType, SpotMarketOptions, Tag, TagSpecification, VolumeType,
 };
 
-use super::plan::{Boot, Kind, Place};
+use super::kinds::Kind;
+use super::plan::{Boot, Place};
 use super::spec::Ec2Spec;
 use crate::identity::{MachineName, SessionId};
 

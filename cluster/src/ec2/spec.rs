@@ -4,42 +4,33 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::cidr::Cidr;
+use super::value;
 use crate::error::{Error, Result};
+use crate::fleet::FleetConfig;
 
-/// The options, for messages and for guessing what a misspelt one was to be.
-const OPTIONS: &[&str] = &[
-    "address",
-    "allow",
-    "ami",
-    "data",
-    "env.NAME",
-    "iam-profile",
-    "instance",
-    "lifetime",
-    "n",
-    "name",
-    "owner",
-    "port",
-    "profile",
-    "region",
-    "root",
-    "security-group",
-    "spot",
-    "subnet",
-    "tag.NAME",
-    "worker-binary.ARCH",
-];
 /// An account's quota is far below this; more is a slip of the finger that would be dear.
 const MACHINES_MAX: usize = 2000;
 /// EC2 takes 50 tags for a resource; some are ours.
 const TAGS_MAX: usize = 40;
 /// What EC2 takes as the value of a tag.
 const TAG_VALUE_MAX: usize = 256;
+/// More cores and memory than any machine has.
+const CORES_MAX: u32 = 1024;
+const MEMORY_GIB_MAX: u32 = 32 << 10;
+/// More is a folder, which goes into an archive or a bucket.
+const FILES_MAX: usize = 100;
+/// What systemd starts.
+const UNIT_SUFFIXES: [&str; 7] =
+    [".service", ".timer", ".mount", ".socket", ".path", ".swap", ".target"];
+/// A machine of another network may be out of reach for longer than one of this host.
+const LEASE: Duration = Duration::from_secs(60);
+/// The same for a question whether it lives.
+const SILENCE: Duration = Duration::from_secs(10);
 /// Leaves room for the rest of the tag `Name`.
 const NAME_MAX: usize = 128;
 /// Amazon Linux 2023 needs 2 GiB, the program and a little spilling more.
@@ -50,11 +41,6 @@ const VOLUME_GIB_MAX: u32 = 16 << 10;
 const LIFETIME_MIN: Duration = Duration::from_secs(10 * 60);
 /// The longest sensible life of a machine that is meant for one session.
 const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// A network of callers wider than this is as good as everybody.
-const PREFIX_MIN: u8 = 8;
-/// Names that guessing considers alike differ in at most a part of their letters.
-const ALIKE_MIN: f64 = 0.7;
-
 /// How machines are paid for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Market {
@@ -67,6 +53,16 @@ pub enum Market {
     SpotOrOnDemand,
 }
 
+/// What is done about EC2's hint that a spot machine will more likely than others be taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rebalance {
+    /// It is written to the log.
+    #[default]
+    Log,
+    /// The machine is replaced as if AWS had given notice.
+    Replace,
+}
+
 /// The address under which machines are reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
@@ -77,51 +73,24 @@ pub enum Reach {
     Public,
 }
 
-/// A range of IPv4 addresses, as in `203.0.113.7/32`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    /// The first address, or any of them.
-    pub address: Ipv4Addr,
-    /// How many leading bits they share.
-    pub prefix: u8,
-}
-
-impl FromStr for Cidr {
-    type Err = Error;
-
-    /// Refuses ranges so wide that they are no restriction.
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = || {
-            Error::Options(format!("\"{text}\" is not a range of addresses such as 203.0.113.7/32"))
-        };
-        let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
-        let address = address.parse().map_err(|_| wrong())?;
-        let prefix = prefix.parse().ok().filter(|p| *p <= 32).ok_or_else(wrong)?;
-        if prefix < PREFIX_MIN {
-            return Err(Error::Options(format!(
-                "\"{text}\" would open the machines to nearly everybody: allow the driver's own \
-                 address, such as 203.0.113.7/32"
-            )));
-        }
-        Ok(Self { address, prefix })
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
 /// Machines on EC2, as a user wants them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ec2Spec {
     /// Instance types, the most wanted first; each is tried when those before it are not to be had.
+    /// Without any, they are chosen by [`cores`](Self::cores) and [`memory_gib`](Self::memory_gib).
     pub instance: Vec<String>,
+    /// How many cores (EC2's vCPUs) a machine must have, if its type is to be chosen.
+    pub cores: Option<u32>,
+    /// How much memory in GiB a machine must have, if its type is to be chosen.
+    pub memory_gib: Option<u32>,
     /// How many machines the session is to have.
     pub n: usize,
+    /// With so many the session begins if others are not to be had; without it, it takes all.
+    pub n_min: Option<usize>,
     /// How they are paid for.
     pub market: Market,
+    /// What is done about EC2's hints.
+    pub rebalance: Rebalance,
     /// The AWS region; without one, that of the environment or profile.
     pub region: Option<String>,
     /// The profile of the AWS configuration files whose credentials are used.
@@ -150,6 +119,13 @@ pub struct Ec2Spec {
     pub tags: BTreeMap<String, String>,
     /// Environment of the workers. Sent over the verified connection, never in user data.
     pub env: BTreeMap<String, String>,
+    /// Files that machines get before their worker starts: where they are to be there, and where they
+    /// are here. Paths there that are not absolute are below the worker's working directory. Sent over
+    /// the verified connection, never in user data.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Files of systemd units, which are started in this order before the worker; one that fails
+    /// keeps the machine from coming up. Sent like files.
+    pub units: Vec<PathBuf>,
     /// The program for machines of an architecture (`x86_64`, `arm64`) other than this host's.
     pub worker_binaries: BTreeMap<String, PathBuf>,
     /// A machine switches itself off after this, whatever happens.
@@ -165,8 +141,12 @@ impl Default for Ec2Spec {
     fn default() -> Self {
         Self {
             instance: Vec::new(),
+            cores: None,
+            memory_gib: None,
             n: 1,
+            n_min: None,
             market: Market::default(),
+            rebalance: Rebalance::default(),
             region: None,
             profile: None,
             ami: None,
@@ -180,6 +160,8 @@ impl Default for Ec2Spec {
             port: 9470,
             tags: BTreeMap::new(),
             env: BTreeMap::new(),
+            files: BTreeMap::new(),
+            units: Vec::new(),
             worker_binaries: BTreeMap::new(),
             lifetime: Duration::from_secs(24 * 60 * 60),
             name: None,
@@ -193,6 +175,8 @@ impl fmt::Debug for Ec2Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ec2Spec")
             .field("instance", &self.instance)
+            .field("cores", &self.cores)
+            .field("memory_gib", &self.memory_gib)
             .field("n", &self.n)
             .field("market", &self.market)
             .field("region", &self.region)
@@ -212,7 +196,7 @@ impl FromStr for Ec2Spec {
             match option.split_once('=') {
                 Some((key, value)) => spec.set(key.trim(), value.trim())?,
                 None if option == "spot" => spec.set("spot", "true")?,
-                None => return Err(unknown_or_bare(option)),
+                None => return Err(value::unknown_or_bare(option)),
             }
         }
         spec.check()?;
@@ -221,7 +205,20 @@ impl FromStr for Ec2Spec {
 }
 
 impl Ec2Spec {
-    /// Sets one option to what a user wrote. `instance` and `subnet` add to their lists.
+    /// A fleet of these machines: how many, and what patience suits machines that are not of this
+    /// host. Services, output and the rest are the caller's.
+    pub fn fleet(&self) -> FleetConfig {
+        FleetConfig {
+            machines: self.n,
+            enough: self.n_min,
+            lease: LEASE,
+            silence: SILENCE,
+            ..FleetConfig::default()
+        }
+    }
+
+    /// Sets one option to what a user wrote. `instance`, `subnet`, `file` and `unit` add to their
+    /// lists.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         if value.is_empty() {
             return Err(Error::Options(format!("the option \"{key}\" of ec2 has no value")));
@@ -235,23 +232,29 @@ impl Ec2Spec {
             }
             _ => match key {
                 "instance" => self.instance.push(value.to_owned()),
-                "n" => self.n = number(key, value)?,
-                "spot" => self.market = market(value)?,
+                "cores" => self.cores = Some(value::number(key, value)?),
+                "memory" => self.memory_gib = Some(value::gib(key, value)?),
+                "n" => self.n = value::number(key, value)?,
+                "min" => self.n_min = Some(value::number(key, value)?),
+                "spot" => self.market = value::market(value)?,
+                "rebalance" => self.rebalance = value::rebalance(value)?,
                 "region" => self.region = text(),
                 "profile" => self.profile = text(),
                 "ami" => self.ami = text(),
                 "subnet" => self.subnets.push(value.to_owned()),
                 "security-group" => self.security_group = text(),
                 "iam-profile" => self.iam_profile = text(),
-                "root" => self.root_gib = gib(key, value)?,
-                "data" => self.data_gib = Some(gib(key, value)?),
-                "address" => self.reach = reach(value)?,
+                "root" => self.root_gib = value::gib(key, value)?,
+                "data" => self.data_gib = Some(value::gib(key, value)?),
+                "address" => self.reach = value::reach(value)?,
                 "allow" => self.allow = Some(value.parse()?),
-                "port" => self.port = number(key, value)?,
-                "lifetime" => self.lifetime = duration(key, value)?,
+                "port" => self.port = value::number(key, value)?,
+                "lifetime" => self.lifetime = value::duration(key, value)?,
+                "file" => self.files.extend([value::file(value)?]),
+                "unit" => self.units.push(PathBuf::from(value)),
                 "name" => self.name = text(),
                 "owner" => value.clone_into(&mut self.owner),
-                _ => return Err(unknown(key)),
+                _ => return Err(value::unknown(key)),
             },
         }
         Ok(())
@@ -260,9 +263,7 @@ impl Ec2Spec {
     /// Refuses what cannot work, before anything is asked of AWS.
     pub fn check(&self) -> Result<()> {
         let refuse = |reason: String| Err(Error::Options(reason));
-        if self.instance.is_empty() {
-            return refuse("ec2 needs an instance type, such as instance=m7g.2xlarge".to_owned());
-        }
+        self.check_size()?;
         for kind in &self.instance {
             let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
             if !kind.contains('.') || !kind.chars().all(label) {
@@ -271,6 +272,9 @@ impl Ec2Spec {
         }
         if !(1..=MACHINES_MAX).contains(&self.n) {
             return refuse(format!("n={} is not between 1 and {MACHINES_MAX} machines", self.n));
+        }
+        if let Some(min) = self.n_min.filter(|min| !(1..=self.n).contains(min)) {
+            return refuse(format!("min={min} is not between 1 and n={}", self.n));
         }
         let volumes = [("root", Some(self.root_gib), ROOT_GIB_MIN), ("data", self.data_gib, 1)];
         for (what, size, min) in volumes {
@@ -291,7 +295,65 @@ impl Ec2Spec {
                     .to_owned(),
             );
         }
+        self.check_files()?;
         self.check_words()
+    }
+
+    fn check_size(&self) -> Result<()> {
+        let refuse = |reason: String| Err(Error::Options(reason));
+        let sizes = [("cores", self.cores, CORES_MAX), ("memory", self.memory_gib, MEMORY_GIB_MAX)];
+        for (what, size, max) in sizes {
+            let unit = if what == "memory" { "G" } else { "" };
+            match size {
+                Some(_) if !self.instance.is_empty() => {
+                    return refuse(format!(
+                        "instance says the type, and {what} chooses one: say one"
+                    ));
+                }
+                Some(size) if !(1..=max).contains(&size) => {
+                    return refuse(format!(
+                        "{what}={size}{unit} is not between 1{unit} and {max}{unit}"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        if self.instance.is_empty() && self.cores.is_none() && self.memory_gib.is_none() {
+            return refuse(
+                "ec2 needs an instance type, such as instance=m7g.2xlarge, or what a machine must \
+                 have, such as cores=8,memory=32G"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_files(&self) -> Result<()> {
+        if self.files.len() + self.units.len() > FILES_MAX {
+            return Err(Error::Options(format!("more than {FILES_MAX} files and units")));
+        }
+        for remote in self.files.keys() {
+            let parts = std::path::Path::new(remote).components();
+            let up = parts.clone().any(|part| part == std::path::Component::ParentDir);
+            if remote.ends_with('/') || remote.contains('\0') || up || parts.count() == 0 {
+                return Err(Error::Options(format!("\"{remote}\" is not the name of a file")));
+            }
+        }
+        for unit in &self.units {
+            let named = unit.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+                let plain = |c: char| c.is_ascii_alphanumeric() || ":_.@-".contains(c);
+                !name.starts_with('-')
+                    && name.chars().all(plain)
+                    && UNIT_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+            });
+            if !named {
+                return Err(Error::Options(format!(
+                    "\"{}\" is not called like a unit of systemd, such as setup.service",
+                    unit.display()
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn check_words(&self) -> Result<()> {
@@ -312,8 +374,10 @@ impl Ec2Spec {
             }
         }
         for key in self.env.keys() {
-            if key.is_empty() || key.contains('\0') {
-                return Err(Error::Options("a variable of the environment has no name".to_owned()));
+            if key.is_empty() || key.contains(['\0', '=']) {
+                return Err(Error::Options(format!(
+                    "\"{key}\" is not the name of a variable of the environment"
+                )));
             }
         }
         for arch in self.worker_binaries.keys() {
@@ -326,71 +390,4 @@ impl Ec2Spec {
         }
         Ok(())
     }
-}
-
-fn unknown(key: &str) -> Error {
-    let alike = OPTIONS
-        .iter()
-        .map(|option| (strsim::jaro_winkler(key, option), option))
-        .filter(|(alike, _)| *alike >= ALIKE_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    Error::Options(match alike {
-        Some((_, option)) => format!("ec2 has no option \"{key}\"; did you mean \"{option}\"?"),
-        None => format!("ec2 has no option \"{key}\", only {}", OPTIONS.join(", ")),
-    })
-}
-
-/// An option without a value: perhaps it needs one, perhaps there is no such option.
-fn unknown_or_bare(option: &str) -> Error {
-    if OPTIONS.contains(&option) {
-        Error::Options(format!("the option \"{option}\" of ec2 has no value: {option}=..."))
-    } else {
-        unknown(option)
-    }
-}
-
-fn number<N: FromStr>(key: &str, value: &str) -> Result<N> {
-    value
-        .parse()
-        .map_err(|_| Error::Options(format!("{key}={value}: \"{value}\" is not a whole number")))
-}
-
-fn market(value: &str) -> Result<Market> {
-    match value {
-        "true" | "only" => Ok(Market::Spot),
-        "fallback" => Ok(Market::SpotOrOnDemand),
-        "false" | "no" => Ok(Market::OnDemand),
-        _ => Err(Error::Options(format!("spot={value}: say spot, spot=fallback or spot=no"))),
-    }
-}
-
-fn reach(value: &str) -> Result<Reach> {
-    match value {
-        "private" => Ok(Reach::Private),
-        "public" => Ok(Reach::Public),
-        _ => Err(Error::Options(format!("address={value}: say private or public"))),
-    }
-}
-
-/// A size in GiB: `100G`, `1T`; EC2 knows no smaller unit, and a number alone could be anything.
-fn gib(key: &str, value: &str) -> Result<u32> {
-    let units = [("GiB", 1), ("GB", 1), ("G", 1), ("TiB", 1024), ("TB", 1024), ("T", 1024)];
-    units
-        .iter()
-        .find_map(|(unit, factor)| {
-            value.strip_suffix(unit)?.trim().parse::<u32>().ok()?.checked_mul(*factor)
-        })
-        .ok_or_else(|| Error::Options(format!("{key}={value}: say a size such as 100G or 1T")))
-}
-
-/// A length of time: `30m`, `12h`, `2d`.
-fn duration(key: &str, value: &str) -> Result<Duration> {
-    let units = [("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60)];
-    units
-        .iter()
-        .find_map(|(unit, factor)| {
-            value.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*factor)
-        })
-        .map(Duration::from_secs)
-        .ok_or_else(|| Error::Options(format!("{key}={value}: say a time such as 90m, 12h or 2d")))
 }

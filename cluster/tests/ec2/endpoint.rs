@@ -39,13 +39,22 @@ pub(crate) struct Script {
     pub(crate) arch: &'static str,
     /// The ranges that the user's security group lets in.
     pub(crate) open_to: &'static str,
+    /// The types that there are: name, architecture, cores, MiB of memory, whether they have disks or
+    /// a GPU. Those that a request names are there besides.
+    pub(crate) types: &'static [(&'static str, &'static str, u32, u32, bool, bool)],
     /// How long a launch takes.
     pub(crate) delay: Duration,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { refusals: Vec::new(), arch: ARCH, open_to: "10.0.0.0/16", delay: Duration::ZERO }
+        Self {
+            refusals: Vec::new(),
+            arch: ARCH,
+            open_to: "10.0.0.0/16",
+            types: &[],
+            delay: Duration::ZERO,
+        }
     }
 }
 
@@ -130,12 +139,14 @@ async fn serve(
         let parameter = header("x-amz-target").is_some();
         let action = parameters.get("Action").cloned().unwrap_or_default();
         let launches = calls.lock().iter().filter(|c| c.action == "RunInstances").count();
-        calls.lock().push(Call { action: action.clone(), parameters });
+        let call = Call { action: action.clone(), parameters };
+        let text = answer(&call, script);
+        calls.lock().push(call);
         let refusal = script.refusals.get(launches).filter(|_| action == "RunInstances");
         let (status, body) = match refusal {
             Some(code) => refuse(code),
             None if parameter => (200, r#"{"Parameter":{"Value":"ami-newest"}}"#.to_owned()),
-            None => (200, answer(&action, script)),
+            None => (200, text),
         };
         if action == "RunInstances" {
             tokio::time::sleep(script.delay).await;
@@ -152,19 +163,26 @@ fn refuse(code: &str) -> (u16, String) {
     (status, format!("<Response><Errors><Error>{error}</Error></Errors></Response>"))
 }
 
-fn answer(action: &str, script: &Script) -> String {
-    let arch = script.arch;
+fn types(call: &Call, script: &Script) -> String {
+    let named = ["c5.large", "m5.large"].map(|name| (name, script.arch, 2, 4096, false, false));
+    let named = if call.get("InstanceType.1").is_empty() { &[][..] } else { &named };
+    let item = |&(name, arch, cores, memory, disk, gpu): &(&str, &str, u32, u32, bool, bool)| {
+        let gpu = if gpu { "<gpuInfo><gpus/></gpuInfo>" } else { "" };
+        format!(
+            "<item><instanceType>{name}</instanceType><processorInfo>\
+             <supportedArchitectures><item>{arch}</item></supportedArchitectures>\
+             </processorInfo><vCpuInfo><defaultVCpus>{cores}</defaultVCpus></vCpuInfo>\
+             <memoryInfo><sizeInMiB>{memory}</sizeInMiB></memoryInfo>\
+             <instanceStorageSupported>{disk}</instanceStorageSupported>{gpu}</item>"
+        )
+    };
+    script.types.iter().chain(named).map(item).collect()
+}
+
+fn answer(call: &Call, script: &Script) -> String {
+    let (action, arch) = (&*call.action, script.arch);
     let inner = match action {
-        "DescribeInstanceTypes" => ["c5.large", "m5.large"]
-            .map(|name| {
-                format!(
-                    "<item><instanceType>{name}</instanceType><processorInfo>\
-                     <supportedArchitectures><item>{arch}</item></supportedArchitectures>\
-                     </processorInfo><vCpuInfo><defaultVCpus>2</defaultVCpus></vCpuInfo>\
-                     <memoryInfo><sizeInMiB>4096</sizeInMiB></memoryInfo></item>"
-                )
-            })
-            .concat(),
+        "DescribeInstanceTypes" => types(call, script),
         "DescribeImages" => format!(
             "<item><imageId>ami-newest</imageId><architecture>{arch}</architecture>\
              <rootDeviceName>/dev/root-of-it</rootDeviceName></item>"
@@ -178,14 +196,20 @@ fn answer(action: &str, script: &Script) -> String {
                 )
             })
             .concat(),
-        "DescribeSpotPriceHistory" => [("a", "0.0500"), ("b", "0.0421"), ("z", "0.0001")]
-            .map(|(zone, price)| {
-                format!(
-                    "<item><instanceType>c5.large</instanceType><spotPrice>{price}</spotPrice>\
+        "DescribeSpotPriceHistory" => [
+            ("c5.large", "a", "0.0500"),
+            ("c5.large", "b", "0.0421"),
+            ("c5.large", "z", "0.0001"),
+            ("r9.big", "a", "0.2000"),
+            ("m8.big", "b", "0.3000"),
+        ]
+        .map(|(name, zone, price)| {
+            format!(
+                "<item><instanceType>{name}</instanceType><spotPrice>{price}</spotPrice>\
                      <availabilityZone>eu-west-1{zone}</availabilityZone></item>"
-                )
-            })
-            .concat(),
+            )
+        })
+        .concat(),
         "DescribeSecurityGroups" => format!(
             "<item><groupId>sg-users</groupId><ipPermissions><item><ipProtocol>tcp</ipProtocol>\
              <ipRanges><item><cidrIp>{}</cidrIp></item></ipRanges></item></ipPermissions></item>",

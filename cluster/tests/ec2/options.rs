@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bigslice_cluster::ec2::{Ec2Spec, Market, Reach};
+use bigslice_cluster::ec2::{Ec2Spec, Market, Reach, Rebalance};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("options_are_read", options_are_read),
@@ -22,13 +22,37 @@ fn options_are_read() {
     assert_eq!(spec.tags["team"], "genomes");
     let shown = format!("{spec:?}");
     assert!(shown.contains("MODE") && !shown.contains("fast"), "{shown}");
+    let text = "cores=64,memory=256G,n=9,min=6,spot,rebalance=replace,unit=/etc/a.service,\
+                file=/tmp/a:b:/data/c";
+    let spec: Ec2Spec = text.parse().expect("good options");
+    assert_eq!((spec.cores, spec.memory_gib, spec.n_min), (Some(64), Some(256), Some(6)));
+    assert_eq!(spec.rebalance, Rebalance::Replace);
+    assert_eq!(spec.files["/data/c"].to_str(), Some("/tmp/a:b"));
+    assert_eq!(spec.units, [std::path::PathBuf::from("/etc/a.service")]);
+    let fleet = spec.fleet();
+    assert_eq!((fleet.machines, fleet.enough, fleet.lease.as_secs()), (9, Some(6), 60));
     let spec: Ec2Spec = "instance=c5.large,spot".parse().expect("good options");
     assert_eq!((spec.n, spec.market), (1, Market::Spot));
 }
 
 fn bad_options_are_refused() {
     let rows = [
-        ("ec2:n=8", "needs an instance type"),
+        (
+            "ec2:n=8",
+            "needs an instance type, such as instance=m7g.2xlarge, or what a machine must have",
+        ),
+        ("ec2:instance=m7g.large,cores=8", "instance says the type, and cores chooses one"),
+        ("ec2:core=8", "did you mean \"cores\"?"),
+        ("ec2:cores=8,memroy=8G", "did you mean \"memory\"?"),
+        ("ec2:memory=8", "say a size such as 100G"),
+        ("ec2:cores=0", "cores=0 is not between 1 and"),
+        ("ec2:memory=100T", "memory=102400G is not between 1G and"),
+        ("ec2:cores=2,n=3,min=4", "min=4 is not between 1 and n=3"),
+        ("ec2:cores=2,rebalance=yes", "say log or replace"),
+        ("ec2:cores=2,file=/tmp/a", "as in file=genes.fa:/data/genes.fa"),
+        ("ec2:cores=2,file=/tmp/a:/data/", "\"/data/\" is not the name of a file"),
+        ("ec2:cores=2,file=/tmp/a:../a", "\"../a\" is not the name of a file"),
+        ("ec2:cores=2,unit=/tmp/a.sh", "not called like a unit of systemd"),
         ("ec2:instnce=m7g.large", "did you mean \"instance\"?"),
         ("ec2:instance=m7g.large,regoin=x", "did you mean \"region\"?"),
         ("ec2:instance=m7g.large,spott", "did you mean \"spot\"?"),

@@ -19,6 +19,8 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_group_that_is_open_to_everybody_is_refused", an_open_group_is_refused),
     ("types_places_and_prices_are_tried_in_turn", all_are_tried_in_turn),
     ("the_plan_tells_what_will_be_started", the_plan_tells_what_will_be_started),
+    ("types_are_chosen_by_what_a_machine_must_have", the_smallest_or_cheapest_is_chosen),
+    ("a_group_that_is_gone_is_made_again", a_group_that_is_gone_is_made_again),
     ("the_policy_allows_what_is_asked_and_no_more", the_policy_allows_what_is_asked),
     ("a_throttled_launch_is_tried_again_as_the_same", a_throttled_launch_is_repeated),
     ("refusals_say_what_to_do", refusals_say_what_to_do),
@@ -225,10 +227,90 @@ fn the_plan_tells_what_will_be_started() {
             "8 machines in eu-west-1: \
              c5.large ({ARCH}, 2 cores, 4 GiB, now from 0.0421 USD per hour as spot) or \
              m5.large ({ARCH}, 2 cores, 4 GiB), spot, \
-             one zone of eu-west-1a eu-west-1b, 130 GiB of volumes each, for at most 24 hours"
+             one zone of eu-west-1a eu-west-1b, 130 GiB of volumes each, for at most 24 hours, \
+             all together from 0.34 USD per hour"
         );
         assert_eq!(plan, expected);
         assert!(endpoint.calls("RunInstances").is_empty());
+    });
+}
+
+/// Types of two architectures and generations, some of which are too small or dear for nothing.
+const TYPES: &[(&str, &str, u32, u32, bool, bool)] = &[
+    ("c8.small", ARCH, 8, 65536, false, false),
+    ("m8d.big", ARCH, 16, 65536, true, false),
+    ("m8.big", ARCH, 16, 65536, false, false),
+    ("m7.big", ARCH, 16, 65536, false, false),
+    ("m8n.big", ARCH, 16, 65536, false, false),
+    ("g8.big", ARCH, 16, 65536, false, true),
+    ("c8.big", ARCH, 16, 32768, false, false),
+    ("r9.big", ARCH, 16, 131072, false, false),
+    ("a9.big", OTHER_ARCH, 16, 65536, false, false),
+];
+const OTHER_ARCH: &str = if cfg!(target_arch = "aarch64") { "x86_64" } else { "arm64" };
+
+/// The types of a plan and how they were chosen.
+async fn choice(options: &str) -> (Endpoint, Result<(Vec<String>, String), String>) {
+    let endpoint = Endpoint::start(Script { types: TYPES, ..Script::default() }).await;
+    let spec: Ec2Spec = options.parse().expect("good options");
+    let ec2 = Ec2::with_config(spec, &endpoint.config()).expect("good options");
+    let plan = ec2.plan().await.map(ToString::to_string).map_err(|err| err.to_string());
+    let plan = plan.map(|plan| {
+        let (names, rest) = plan.split_once(", chosen as ").expect("a choice");
+        let names = names.split(": ").nth(1).expect("names").split(" or ");
+        let names = names.map(|kind| kind.split(' ').next().expect("a name").to_owned());
+        (names.collect(), rest.split(", ").next().expect("a reason").to_owned())
+    });
+    (endpoint, plan)
+}
+
+fn the_smallest_or_cheapest_is_chosen() {
+    run(async {
+        let (endpoint, plan) = choice("cores=16,memory=64G").await;
+        let (names, why) = plan.expect("a plan");
+        // New before old, plain before special, small before large.
+        assert_eq!(names, ["m8.big", "m7.big", "m8n.big", "m8d.big", "r9.big"]);
+        assert_eq!(why, "the smallest of 5 types with 16 cores and 64 GiB or more");
+        let asked = &endpoint.calls("DescribeInstanceTypes")[0];
+        let filter = |name: &str| {
+            (1..9)
+                .find(|i| asked.get(&format!("Filter.{i}.Name")) == name)
+                .map(|i| asked.get(&format!("Filter.{i}.Value.1")))
+        };
+        assert_eq!(filter("processor-info.supported-architecture"), Some(ARCH));
+        assert_eq!(filter("current-generation"), Some("true"));
+        assert_eq!(filter("burstable-performance-supported"), Some("false"));
+        assert_eq!(filter("bare-metal"), Some("false"));
+        assert_eq!(filter("supported-usage-class"), Some("on-demand"));
+        assert!(endpoint.calls("DescribeSpotPriceHistory").is_empty());
+
+        let (endpoint, plan) = choice("cores=16,memory=64G,spot").await;
+        let (names, why) = plan.expect("a plan");
+        assert_eq!(names, ["r9.big", "m8.big", "m7.big", "m8n.big", "m8d.big"]);
+        assert_eq!(why, "the cheapest as spot of 5 types with 16 cores and 64 GiB or more");
+        assert!(endpoint.calls("RunInstances").is_empty());
+
+        let (_endpoint, plan) = choice("cores=17").await;
+        let refused = plan.expect_err("there is none");
+        let advice = format!("give a program for others as worker-binary.{OTHER_ARCH}=PATH");
+        assert!(refused.contains("has 17 cores and 1 GiB of memory: ask for less"), "{refused}");
+        assert!(refused.contains(&advice), "{refused}");
+    });
+}
+
+fn a_group_that_is_gone_is_made_again() {
+    run(async {
+        let refusals = vec!["InvalidGroup.NotFound"];
+        let endpoint = Endpoint::start(Script { refusals, ..Script::default() }).await;
+        let reason = launch(&endpoint, "").await;
+        assert!(reason.contains("i-1"), "{reason}");
+        assert_eq!(endpoint.calls("RunInstances").len(), 2);
+        assert_eq!(endpoint.calls("CreateSecurityGroup").len(), 2);
+        // A user's own is not.
+        let refusals = vec!["InvalidGroup.NotFound"];
+        let endpoint = Endpoint::start(Script { refusals, ..Script::default() }).await;
+        let reason = launch(&endpoint, "security-group=sg-users").await;
+        assert!(reason.contains("no such security group in this region"), "{reason}");
     });
 }
 

@@ -42,6 +42,7 @@ const COMMANDS: [(&str, &str); 5] = [
         "systemctl",
         r#"echo "systemctl $*" >>"$HARDWARE/asked"
 [ "$1" = poweroff ] && touch "$HARDWARE/off"
+[ "$1 $2" = "start bad.service" ] && { echo it is bad >&2; exit 1; }
 [ "$1" = stop ] && kill "$(cat "$HARDWARE/${2%.timer}")"
 true"#,
     ),
@@ -77,9 +78,12 @@ impl Drop for Moto {
     }
 }
 
+/// The secret half of the account's key, which nobody may see either.
+pub(crate) const AWS_SECRET: &str = "canary-aws-9d0b3";
+
 /// A configuration that leads to `endpoint`.
 pub(crate) fn config(endpoint: &str) -> SdkConfig {
-    let credentials = Credentials::new("test", "test", None, None, "test");
+    let credentials = Credentials::new("test", AWS_SECRET, None, None, "test");
     let http = aws_smithy_http_client::Builder::new().build_http();
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -156,11 +160,17 @@ impl Cloud {
 
     /// The groups with our tag.
     pub(crate) async fn groups(&self) -> usize {
+        self.group_ids().await.len()
+    }
+
+    /// The same, by id.
+    pub(crate) async fn group_ids(&self) -> Vec<String> {
         let found = self.client.describe_security_groups().send().await.expect("the groups");
         let ours = |tags: &[aws_sdk_ec2::types::Tag]| {
             tags.iter().any(|tag| tag.key() == Some("bigslice:cluster"))
         };
-        found.security_groups().iter().filter(|group| ours(group.tags())).count()
+        let ours = found.security_groups().iter().filter(|group| ours(group.tags()));
+        ours.filter_map(|group| group.group_id().map(str::to_owned)).collect()
     }
 
     /// Nothing is left that costs or runs.
@@ -168,6 +178,8 @@ impl Cloud {
         assert_eq!(self.instances().await.len(), 0, "instances are left");
         let volumes = self.client.describe_volumes().send().await.expect("the volumes");
         assert_eq!(volumes.volumes().len(), 0, "volumes are left");
+        let keys = self.client.describe_key_pairs().send().await.expect("the keys");
+        assert_eq!(keys.key_pairs().len(), 0, "keys are left");
         eventually("the hardware to be empty", async || {
             self.hardware.bodies.lock().is_empty().then_some(())
         })
@@ -175,12 +187,13 @@ impl Cloud {
     }
 }
 
-async fn instances(client: &Client) -> Vec<Instance> {
+/// All instances, those that are over included.
+pub(crate) async fn instances(client: &Client) -> Vec<Instance> {
     let found = client.describe_instances().send().await.expect("the instances");
     found.reservations().iter().flat_map(|r| r.instances()).cloned().collect()
 }
 
-fn state(instance: &Instance) -> Option<InstanceStateName> {
+pub(crate) fn state(instance: &Instance) -> Option<InstanceStateName> {
     instance.state()?.name().cloned()
 }
 
@@ -204,6 +217,37 @@ impl Body {
     /// What was asked of the host.
     pub(crate) fn asked(&self) -> String {
         std::fs::read_to_string(self.disk.join("asked")).unwrap_or_default()
+    }
+
+    /// What its user data printed.
+    pub(crate) fn console(&self) -> String {
+        std::fs::read_to_string(self.disk.join("console")).unwrap_or_default()
+    }
+
+    /// The files on its disk, but what the driver has sent it.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.disk.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                    Ok(kind) if kind.is_file() && entry.file_name() != "program" => {
+                        found.push(entry.path());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// How much of its program it has.
+    pub(crate) fn program_size(&self) -> u64 {
+        let homes = std::fs::read_dir(&self.disk).into_iter().flatten().flatten();
+        let sizes =
+            homes.filter_map(|home| Some(home.path().join("program").metadata().ok()?.len()));
+        sizes.max().unwrap_or(0)
     }
 
     /// The process ids of its workers.

@@ -1,9 +1,7 @@
 //! Instances come up, are used, are lost in each way that there is, and leave nothing behind.
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use bigslice_cluster::ec2::{Cleared, Ec2, Ec2Spec};
@@ -21,15 +19,14 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("machines_come_up_are_replaced_and_leave_nothing", machines_come_up_and_leave_nothing),
     ("a_worker_that_is_killed_is_replaced_and_its_instance_ends", a_killed_worker_is_replaced),
     ("a_spot_notice_replaces_the_machine", a_spot_notice_replaces_the_machine),
-    ("a_driver_that_is_killed_at_any_point_leaves_no_instance", a_killed_driver_leaves_no_instance),
+    ("a_hint_replaces_the_machine_if_it_is_to", a_hint_replaces_the_machine_if_it_is_to),
+    ("files_and_units_come_before_the_worker", files_and_units_come_before_the_worker),
     ("what_is_past_its_time_is_removed_and_nothing_else", what_is_past_its_time_is_removed),
     ("a_machine_that_does_not_come_up_is_ended", a_failed_start_is_ended),
 ];
 
 /// A secret that may be nowhere but in the worker.
-const CANARY: &str = "canary-5f1c0de";
-/// How long ending may take in a cloud that ends at once.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const CANARY: &str = "canary-5f1c0de";
 
 /// Services that print what they were given, or refuse.
 pub(crate) fn worker_services() -> ServiceFactory {
@@ -37,6 +34,9 @@ pub(crate) fn worker_services() -> ServiceFactory {
         Box::pin(async move {
             if context.settings == b"refuse".as_slice() {
                 return Err("there is no table here".into());
+            }
+            if let Ok(words) = std::fs::metadata("data/words") {
+                println!("{} has {} bytes of words", context.machine, words.len());
             }
             let secret = std::env::vars().any(|(_, value)| value == CANARY);
             println!("{} is at {} with secret {secret}", context.machine, context.url.authority());
@@ -61,45 +61,53 @@ pub(crate) fn spec(subnet: &str) -> Ec2Spec {
     spec
 }
 
-struct Place {
+pub(crate) struct Place {
     root: PathBuf,
-    lines: Arc<Mutex<Vec<LogLine>>>,
+    pub(crate) lines: Arc<Mutex<Vec<LogLine>>>,
     /// Removed at the end, unless the folder is another's.
     _own: Option<TempDir>,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let own = tempfile::tempdir().expect("a folder");
         Self { root: own.path().to_owned(), lines: Arc::default(), _own: Some(own) }
     }
 
-    async fn start(
-        &self,
-        ec2: &Ec2,
-        machines: usize,
-        settings: &'static str,
-    ) -> bigslice_cluster::Result<Fleet> {
+    /// A place in a folder of another's.
+    pub(crate) fn at(root: &str) -> Self {
+        Self { root: root.into(), lines: Arc::default(), _own: None }
+    }
+
+    pub(crate) fn config(&self, machines: usize, settings: &'static str) -> FleetConfig {
         let lines = Arc::clone(&self.lines);
-        let config = FleetConfig {
+        FleetConfig {
             machines,
             settings: settings.into(),
             temp_root: self.root.clone(),
             log: Arc::new(move |line| lines.lock().push(line)),
             ..FleetConfig::default()
-        };
-        let system: Arc<dyn System> = Arc::new(ec2.clone());
-        Fleet::start(system, config).await
+        }
     }
 
-    fn text(&self) -> String {
+    pub(crate) async fn start(
+        &self,
+        ec2: &Ec2,
+        machines: usize,
+        settings: &'static str,
+    ) -> bigslice_cluster::Result<Fleet> {
+        let system: Arc<dyn System> = Arc::new(ec2.clone());
+        Fleet::start(system, self.config(machines, settings)).await
+    }
+
+    pub(crate) fn text(&self) -> String {
         let lines = self.lines.lock();
         lines.iter().map(|line| format!("{:?} {}\n", line.source, line.text)).collect()
     }
 }
 
 /// The instance of a machine.
-async fn instance(cloud: &Cloud, machine: &Machine) -> String {
+pub(crate) async fn instance(cloud: &Cloud, machine: &Machine) -> String {
     let instances = cloud.instances().await;
     let named = instances.iter().find(|i| {
         i.tags().iter().any(|tag| {
@@ -150,7 +158,6 @@ fn machines_come_up_and_leave_nothing() {
 
         assert_eq!(cloud.groups().await, 1);
         fleet.shutdown().await;
-        ec2.finish(PATIENCE).await.expect("all is removed");
         cloud.assert_empty().await;
         assert_eq!(cloud.groups().await, 0);
         assert_eq!(ec2.clusters().gc().await.expect("nothing"), Cleared::default());
@@ -176,8 +183,8 @@ fn a_killed_worker_is_replaced() {
         })
         .await;
         fleet.shutdown().await;
-        ec2.finish(PATIENCE).await.expect("all is removed");
         cloud.assert_empty().await;
+        assert_eq!(cloud.groups().await, 0);
     });
 }
 
@@ -188,82 +195,104 @@ fn a_spot_notice_replaces_the_machine() {
         spec.set("spot", "true").expect("an option");
         let ec2 = Ec2::with_config(spec, &config(&cloud.endpoint)).expect("good");
         let fleet = place.start(&ec2, 1, "").await.expect("the fleet starts");
-        let id = instance(&cloud, &fleet.machines()[0]).await;
+        let machine = fleet.machines()[0].clone();
+        let id = instance(&cloud, &machine).await;
         let lifecycle = cloud.instances().await[0].instance_lifecycle().cloned();
         assert_eq!(lifecycle.expect("a market").as_str(), "spot");
+        cloud.hardware.bodies.lock()[&id].metadata.give_hint();
+        let hint = "AWS is more likely than before to take this machine back";
+        eventually("the hint", async || place.text().contains(hint).then_some(())).await;
+        assert!(machine.is_trusted(), "a hint is only told");
+
         cloud.hardware.bodies.lock()[&id].metadata.give_notice();
+        eventually("the notice", async || machine.leaving().map(drop)).await;
+        assert!(fleet.ready().is_empty());
+        fleet.info(&machine).await.expect("what is on it can still be read");
+        fleet.wait_for(1, DEADLINE).await.expect("another comes before it goes");
+        assert_eq!(fleet.ready()[0].name().as_str(), "m1");
+        assert_eq!((fleet.machines().len(), fleet.lost_total()), (2, 0));
+        cloud.terminate(&id).await;
         eventually("the loss", async || (fleet.lost_total() == 1).then_some(())).await;
         let reason = &fleet.lost()[0].reason;
-        assert!(reason.starts_with("AWS takes it back: instance-action"), "{reason}");
-        fleet.wait_for(1, DEADLINE).await.expect("it is replaced");
+        assert!(
+            reason.ends_with("; AWS takes the spot instance back at 2030-01-01T00:00:00Z"),
+            "{reason}"
+        );
         fleet.shutdown().await;
-        ec2.finish(PATIENCE).await.expect("all is removed");
         cloud.assert_empty().await;
+        assert_eq!(cloud.groups().await, 0);
     });
 }
 
-/// A driver of its own, which is killed: starts two machines and says so.
-pub(crate) fn drive(arguments: &str) -> ExitCode {
-    let arguments: Vec<&str> = arguments.split(',').collect();
-    let [endpoint, subnet, name, root] = arguments[..] else { panic!("{arguments:?}") };
-    let mut spec = spec(subnet);
-    spec.name = Some(name.to_owned());
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let ec2 = Ec2::with_config(spec, &config(endpoint)).expect("good");
-        let place = Place { root: root.into(), lines: Arc::default(), _own: None };
-        let _fleet = place.start(&ec2, 2, "").await.expect("the fleet starts");
-        println!("up");
-        std::future::pending::<ExitCode>().await
-    })
-}
-
-/// Starts a driver and kills it: when it has its machines, or before, after some time.
-async fn kill_driver(cloud: &Cloud, name: &str, after: Option<Duration>) {
-    // A driver that is killed leaves its folder, for the next in the same place to remove.
-    let root = tempfile::tempdir().expect("a folder");
-    let (endpoint, subnet, root) = (&cloud.endpoint, &cloud.subnet, root.path().display());
-    #[expect(clippy::disallowed_methods, reason = "a driver that is killed")]
-    let mut driver = Command::new(std::env::current_exe().expect("this program"))
-        .arg(format!("drive={endpoint},{subnet},{name},{root}"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut output = std::io::BufReader::new(driver.stdout.take().expect("its output"));
-    let said = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut output, &mut line).map(|_| line)
-    });
-    let said = tokio::time::timeout(after.unwrap_or(DEADLINE), said).await;
-    driver.kill().expect("killed");
-    driver.wait().expect("its end");
-    if after.is_none() {
-        assert_eq!(said.expect("in time").expect("joined").expect("a line"), "up\n");
-    }
-}
-
-fn a_killed_driver_leaves_no_instance() {
+fn a_hint_replaces_the_machine_if_it_is_to() {
     run(async {
-        let cloud = Cloud::start().await;
-        let ec2 = Ec2::with_config(spec(&cloud.subnet), &config(&cloud.endpoint)).expect("good");
-        let step = Duration::from_millis(350);
-        let mut launched = 0;
-        for i in 1..=10 {
-            kill_driver(&cloud, &format!("d{i}"), (i < 10).then_some(step * i)).await;
-            launched += cloud.instances().await.len();
-        }
-        assert!(launched > 0, "no driver had launched anything");
-        eventually("the instances to end themselves", async || {
-            cloud.instances().await.is_empty().then_some(())
+        let (cloud, place) = (Cloud::start().await, Place::new());
+        let mut spec = spec(&cloud.subnet);
+        spec.set("spot", "true").expect("an option");
+        spec.set("rebalance", "replace").expect("an option");
+        let ec2 = Ec2::with_config(spec, &config(&cloud.endpoint)).expect("good");
+        let fleet = place.start(&ec2, 1, "").await.expect("the fleet starts");
+        let machine = fleet.machines()[0].clone();
+        let id = instance(&cloud, &machine).await;
+        cloud.hardware.bodies.lock()[&id].metadata.give_hint();
+        fleet.wait_for(1, DEADLINE).await.expect("it runs");
+        eventually("another", async || {
+            fleet.ready().first().filter(|m| m.name().as_str() == "m1").map(drop)
         })
         .await;
+        assert!(machine.leaving().is_some());
+        fleet.shutdown().await;
         cloud.assert_empty().await;
-        assert_eq!(ec2.clusters().list().await.expect("the list"), []);
-        // What is left costs nothing, and goes by name.
-        assert!(cloud.groups().await > 0);
-        for i in 1..=10 {
-            ec2.clusters().stop(&format!("d{i}"), PATIENCE).await.expect("its group is removed");
-        }
+    });
+}
+
+fn files_and_units_come_before_the_worker() {
+    run(async {
+        let (cloud, place) = (Cloud::start().await, Place::new());
+        let here = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = here.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path
+        };
+        let elsewhere = here.path().join("there/deep/tool");
+        let mut spec = spec(&cloud.subnet);
+        // Far more than user data could hold.
+        let words = "genome ".repeat(1 << 16);
+        spec.files.insert("data/words".to_owned(), write("words", &words));
+        let tool = write("tool", "#!/bin/sh\n");
+        std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("a mode");
+        spec.files.insert(elsewhere.to_str().expect("text").to_owned(), tool.clone());
+        spec.units.push(write("setup.service", "[Service]\nExecStart=/bin/true\n"));
+        let ec2 = Ec2::with_config(spec.clone(), &config(&cloud.endpoint)).expect("good");
+        let fleet = place.start(&ec2, 1, "").await.expect("the fleet starts");
+        let has = format!("has {} bytes of words", words.len());
+        eventually("the worker to see its file", async || {
+            place.text().contains(&has).then_some(())
+        })
+        .await;
+        let mode = std::fs::metadata(&elsewhere).expect("it is there").permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o755);
+        let id = instance(&cloud, &fleet.machines()[0]).await;
+        let asked = cloud.hardware.bodies.lock()[&id].asked();
+        let at = |what: &str| asked.find(what).unwrap_or_else(|| panic!("{what}: {asked}"));
+        assert!(at("/units/setup.service") < at("systemctl start setup.service"));
+        fleet.shutdown().await;
+        cloud.assert_empty().await;
+
+        // One that fails keeps the machine from coming up, and says why.
+        spec.units.push(write("bad.service", "[Service]\nExecStart=/bin/false\n"));
+        let ec2 = Ec2::with_config(spec.clone(), &config(&cloud.endpoint)).expect("good");
+        let failed = place.start(&ec2, 1, "").await.expect_err("it cannot start").to_string();
+        assert!(failed.contains("could not start bad.service: it is bad"), "{failed}");
+        cloud.assert_empty().await;
+
+        // One that is not there is missed before anything is launched.
+        std::fs::remove_file(&tool).expect("removed");
+        let ec2 = Ec2::with_config(spec, &config(&cloud.endpoint)).expect("good");
+        let failed = place.start(&ec2, 1, "").await.expect_err("it cannot start").to_string();
+        assert!(failed.contains("could not read"), "{failed}");
         assert_eq!(cloud.groups().await, 0);
     });
 }
@@ -323,7 +352,6 @@ fn a_failed_start_is_ended() {
         let failed = place.start(&ec2, 1, "refuse").await.expect_err("it cannot start").to_string();
         assert!(failed.contains("instance i-"), "{failed}");
         assert!(failed.contains("there is no table here"), "{failed}");
-        ec2.finish(PATIENCE).await.expect("all is removed");
         cloud.assert_empty().await;
         assert_eq!(cloud.groups().await, 0);
         assert!(place.lines.lock().iter().all(|line| line.source != LogSource::Stdout));

@@ -8,10 +8,13 @@
     reason = "all of it is test code, which clippy cannot tell in a test with a main of its own"
 )]
 
+mod bigpi;
 mod cloud;
 mod intruders;
+mod killed;
 mod life;
 mod metadata;
+mod secrets;
 
 use std::process::ExitCode;
 
@@ -25,9 +28,10 @@ fn main() -> ExitCode {
     if let Some(endpoint) =
         std::env::args().nth(1).and_then(|a| a.strip_prefix("drive=").map(str::to_owned))
     {
-        return life::drive(&endpoint);
+        return killed::drive(&endpoint);
     }
-    let tests: Vec<(&'static str, fn())> = [life::TESTS, intruders::TESTS].concat();
+    let tests: Vec<(&'static str, fn())> =
+        [life::TESTS, intruders::TESTS, secrets::TESTS, killed::TESTS, bigpi::TESTS].concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {

@@ -10,10 +10,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 const TOKEN: &str = "a-token-of-this-instance";
 
+/// What is told by path.
+type Notices = std::collections::BTreeMap<&'static str, String>;
+
 /// A metadata service on a loopback port.
 pub(crate) struct Metadata {
     pub(crate) endpoint: String,
-    notice: Arc<Mutex<Option<String>>>,
+    notices: Arc<Mutex<Notices>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -21,30 +24,33 @@ impl Metadata {
     pub(crate) async fn start(address: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        let notice = Arc::new(Mutex::new(None));
-        let told = Arc::clone(&notice);
+        let notices = Arc::new(Mutex::new(Notices::new()));
+        let told = Arc::clone(&notices);
         let task = tokio::runtime::Handle::current().spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let notice = told.lock().clone();
+                let notices = told.lock().clone();
                 // A caller that goes away is its own affair.
-                let _ = answer(stream, &address, notice).await;
+                let _ = answer(stream, &address, &notices).await;
             }
         });
-        Self { endpoint, notice, _task: AbortOnDropHandle::new(task) }
+        Self { endpoint, notices, _task: AbortOnDropHandle::new(task) }
     }
 
     /// AWS wants the instance back.
     pub(crate) fn give_notice(&self) {
         let text = r#"{"action":"terminate","time":"2030-01-01T00:00:00Z"}"#;
-        *self.notice.lock() = Some(text.to_owned());
+        self.notices.lock().insert("/latest/meta-data/spot/instance-action", text.to_owned());
+    }
+
+    /// AWS may want the instance back.
+    pub(crate) fn give_hint(&self) {
+        let text = r#"{"noticeTime":"2030-01-01T00:00:00Z"}"#;
+        let path = "/latest/meta-data/events/recommendations/rebalance";
+        self.notices.lock().insert(path, text.to_owned());
     }
 }
 
-async fn answer(
-    mut stream: TcpStream,
-    address: &str,
-    notice: Option<String>,
-) -> std::io::Result<()> {
+async fn answer(mut stream: TcpStream, address: &str, notices: &Notices) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") && request.len() < 4096 {
         request.push(stream.read_u8().await?);
@@ -57,11 +63,10 @@ async fn answer(
         "/latest/api/token" if line.starts_with("put") => ("200 OK", TOKEN.to_owned()),
         _ if !trusted => ("401 Unauthorized", String::new()),
         "/latest/meta-data/local-ipv4" => ("200 OK", address.to_owned()),
-        "/latest/meta-data/spot/instance-action" => match notice {
-            Some(notice) => ("200 OK", notice),
+        path => match notices.get(path) {
+            Some(notice) => ("200 OK", notice.clone()),
             None => ("404 Not Found", String::new()),
         },
-        _ => ("404 Not Found", String::new()),
     };
     let length = body.len();
     let head =

@@ -1,0 +1,220 @@
+//! A driver that is killed while it provisions, while its machines run, while one is replaced and
+//! while it ends leaves nothing that costs; what is left without cost goes with `gc`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::sync::Arc;
+
+use aws_sdk_ec2::types::{Instance, InstanceStateName, Tag};
+use bigslice_cluster::ec2::{Cleared, Ec2, Ec2Spec};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::cloud::{Cloud, config, eventually, instances, state};
+use super::life::{Place, run, spec};
+
+pub(crate) const TESTS: &[(&str, fn())] =
+    &[("a_driver_that_is_killed_at_any_point_leaves_nothing", a_killed_driver_leaves_nothing)];
+
+/// Where a driver is killed, in the order of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Point {
+    GroupMade,
+    FirstOrdered,
+    AllOrdered,
+    Boots,
+    AwaitsDriver,
+    ProgramArrives,
+    WorkerRuns,
+    OneEnrolled,
+    AllRun,
+    OneReplaced,
+    Ends,
+}
+
+const POINTS: [Point; 11] = [
+    Point::GroupMade,
+    Point::FirstOrdered,
+    Point::AllOrdered,
+    Point::Boots,
+    Point::AwaitsDriver,
+    Point::ProgramArrives,
+    Point::WorkerRuns,
+    Point::OneEnrolled,
+    Point::AllRun,
+    Point::OneReplaced,
+    Point::Ends,
+];
+const MACHINES: usize = 2;
+
+/// A driver of its own, which is killed: starts machines and says so, and ends when it is told to.
+pub(crate) fn drive(arguments: &str) -> ExitCode {
+    let arguments: Vec<&str> = arguments.split(',').collect();
+    let [endpoint, subnet, name, root] = arguments[..] else { panic!("{arguments:?}") };
+    let mut spec = spec(subnet);
+    spec.name = Some(name.to_owned());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let ec2 = Ec2::with_config(spec, &config(endpoint)).expect("good");
+        let fleet = Place::at(root).start(&ec2, MACHINES, "").await.expect("the fleet starts");
+        println!("up");
+        let told = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+        told.await.expect("joined").expect("a line");
+        fleet.shutdown().await;
+        ExitCode::SUCCESS
+    })
+}
+
+/// A driver with what it has said.
+struct Driver {
+    process: Child,
+    input: ChildStdin,
+    said: Arc<Mutex<Vec<String>>>,
+    name: String,
+    /// A driver that is killed leaves its folder, for the next in the same place to remove.
+    _root: TempDir,
+}
+
+impl Driver {
+    fn start(cloud: &Cloud, name: String) -> Self {
+        let root = tempfile::tempdir().expect("a folder");
+        let (endpoint, subnet, at) = (&cloud.endpoint, &cloud.subnet, root.path().display());
+        #[expect(clippy::disallowed_methods, reason = "a driver that is killed")]
+        let mut process = Command::new(std::env::current_exe().expect("this program"))
+            .arg(format!("drive={endpoint},{subnet},{name},{at}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let output = BufReader::new(process.stdout.take().expect("its output"));
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&said);
+        // Ends with the driver.
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                heard.lock().push(line);
+            }
+        });
+        let input = process.stdin.take().expect("its input");
+        Self { process, input, said, name, _root: root }
+    }
+
+    /// Its instances, those that are over included.
+    async fn instances(&self, cloud: &Cloud) -> Vec<Instance> {
+        let own = |instance: &Instance| {
+            let mut tags = instance.tags().iter();
+            tags.any(|t| t.key() == Some("bigslice:cluster") && t.value() == Some(&self.name))
+        };
+        instances(&cloud.client).await.into_iter().filter(own).collect()
+    }
+
+    async fn up(&self) {
+        eventually("the driver to be up", async || {
+            self.said.lock().iter().any(|line| line == "up").then_some(())
+        })
+        .await;
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Whether somebody listens there, without calling.
+fn listens(address: &str) -> bool {
+    let address: Ipv4Addr = address.parse().expect("an address");
+    let port = Ec2Spec::default().port;
+    let local = format!("{:08X}:{port:04X}", u32::from_le_bytes(address.octets()));
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the sockets");
+    sockets.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        // 0A is LISTEN.
+        words.next() == Some(&local) && words.nth(1) == Some("0A")
+    })
+}
+
+/// Whether the driver has come to a point that shows in the cloud.
+async fn reached(cloud: &Cloud, driver: &Driver, point: Point) -> bool {
+    let own = driver.instances(cloud).await;
+    let any_body = |is: &dyn Fn(&super::cloud::Body) -> bool| {
+        let bodies = cloud.hardware.bodies.lock();
+        own.iter().filter_map(|i| bodies.get(i.instance_id()?)).any(is)
+    };
+    match point {
+        Point::GroupMade => cloud.groups().await > 0,
+        Point::FirstOrdered => !own.is_empty(),
+        Point::AllOrdered => own.len() == MACHINES,
+        Point::Boots => any_body(&|body| body.asked().contains("bigslice-life")),
+        Point::AwaitsDriver => own.iter().filter_map(Instance::private_ip_address).any(listens),
+        Point::ProgramArrives => any_body(&|body| body.program_size() > 0),
+        Point::WorkerRuns => any_body(&|body| !body.workers().is_empty()),
+        Point::OneEnrolled => any_body(&|body| body.asked().contains("stop bigslice-boot.timer")),
+        Point::AllRun => driver.said.lock().iter().any(|line| line == "up"),
+        Point::OneReplaced => own.len() > MACHINES,
+        Point::Ends => own.iter().any(|i| state(i) != Some(InstanceStateName::Running)),
+    }
+}
+
+/// Starts a driver and kills it there. How many instances it leaves for the moment.
+async fn kill_driver(cloud: &Cloud, point: Point) -> usize {
+    let mut driver = Driver::start(cloud, format!("{point:?}"));
+    match point {
+        Point::OneReplaced => {
+            driver.up().await;
+            let first = driver.instances(cloud).await[0].instance_id().expect("its id").to_owned();
+            cloud.terminate(&first).await;
+        }
+        Point::Ends => {
+            driver.up().await;
+            driver.input.write_all(b"end\n").expect("told");
+        }
+        _ => {}
+    }
+    let what = format!("{point:?}");
+    eventually(&what, async || reached(cloud, &driver, point).await.then_some(())).await;
+    driver.process.kill().expect("killed");
+    driver.process.wait().expect("its end");
+    let own = driver.instances(cloud).await;
+    own.iter().filter(|i| state(i) == Some(InstanceStateName::Running)).count()
+}
+
+fn a_killed_driver_leaves_nothing() {
+    run(async {
+        let cloud = Cloud::start().await;
+        let ec2 = Ec2::with_config(spec(&cloud.subnet), &config(&cloud.endpoint)).expect("good");
+        for point in POINTS {
+            let left = kill_driver(&cloud, point).await;
+            let expected = match point {
+                // The group alone, or an order that was on its way.
+                Point::GroupMade => 0..=MACHINES,
+                Point::Ends => 0..=MACHINES - 1,
+                _ => 1..=MACHINES,
+            };
+            assert!(expected.contains(&left), "{point:?}: {left} instances");
+        }
+        eventually("the instances to end themselves", async || {
+            cloud.instances().await.is_empty().then_some(())
+        })
+        .await;
+        cloud.assert_empty().await;
+        assert_eq!(ec2.clusters().list().await.expect("the list"), []);
+
+        // The groups cost nothing. Nobody removes one that may be waiting for its first instance...
+        let groups = cloud.group_ids().await;
+        assert_eq!(groups.len(), POINTS.len());
+        assert_eq!(ec2.clusters().gc().await.expect("it is cleared"), Cleared::default());
+        // ...as they would be after half an hour.
+        let then = Tag::builder().key("bigslice:created").value("2020-01-01T00:00:00Z").build();
+        let call = cloud.client.create_tags().set_resources(Some(groups)).tags(then);
+        call.send().await.expect("an hour passes");
+        let cleared = ec2.clusters().gc().await.expect("it is cleared");
+        assert_eq!((cleared.instances.len(), cleared.groups.len()), (0, POINTS.len()));
+        assert_eq!(cloud.groups().await, 0);
+        assert_eq!(ec2.clusters().gc().await.expect("nothing"), Cleared::default());
+    });
+}
