@@ -18,9 +18,11 @@ use tokio::time::Instant;
 use crate::cpu::catching_panics;
 use crate::error::{Error, Result};
 use crate::head::Head;
+use crate::job::{Located, Missing};
 use crate::planning::{self, Logical};
 use crate::session::Inner;
 use crate::sink::Transaction;
+use crate::task::Refusal;
 use crate::thrift::Thrift;
 
 /// How long an attempt waits for a machine to be there at all. Starting one takes a fraction of a
@@ -114,21 +116,30 @@ pub(crate) async fn attempt(
 /// Plans and runs to the end of the rows.
 async fn execute(
     run: &Run,
-    state: SessionState,
+    mut state: SessionState,
     plan: (Arc<LogicalPlan>, Logical),
     watch: &mut Watch,
     head: &mut Head,
     out: &mpsc::Sender<RecordBatch>,
     thrift: Thrift,
 ) -> Result<(), Failure> {
+    let missing = match *plan.0 {
+        LogicalPlan::Explain(_) => Missing::Leave,
+        _ => Missing::Compute,
+    };
+    let planned = async {
+        Located::tell(&run.session, &mut state, &plan.0, missing).await?;
+        planning::physical(&run.session, state, plan, Arc::clone(&run.text)).await
+    };
     let planned = tokio::select! {
-        planned = planning::physical(&run.session, state, plan, Arc::clone(&run.text)) => planned?,
+        planned = planned => planned?,
         () = out.closed() => return Err(Failure::Cancelled),
     };
     // A plan for machines that are gone by now could be one for none: all work in this process.
     watch.nothing_lost()?;
     let (plan, mut state) = planned;
     planning::tell_workers(&run.session, &mut state).await?;
+    let located = state.config().get_extension::<Located>();
     let context = state.task_ctx();
     let start = async { execute_stream(Arc::clone(&plan), context) };
     let mut stream = match catching_panics(start).await {
@@ -142,6 +153,13 @@ async fn execute(
             Err(e) => {
                 // The rest of the query stops before anyone asks the machines what happened.
                 drop(stream);
+                if let Some(located) = &located
+                    && let Some(Refusal::ShardLost { at, reason }) = Refusal::of(&e)
+                {
+                    located.shard_lost(&at).await;
+                    let why = format!("a stored shard could not be read: {reason}");
+                    return Err(Failure::Lost(why));
+                }
                 return Err(watch.judge(&e, &plan, &run.text, thrift).await);
             }
         }

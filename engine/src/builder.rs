@@ -17,7 +17,7 @@ use crate::config::{Config, Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpe
 use crate::cpu::Cpu;
 use crate::cut::{Checked, Uncut};
 use crate::error::{Error, Result};
-use crate::job::Runs;
+use crate::job::{self, Runs};
 use crate::memory::Budget;
 use crate::session::{Inner, QUERIES_RUNNING_MAX, Session};
 use crate::source::{self, Stores};
@@ -260,9 +260,12 @@ fn distributed(
     let builder = builder
         .with_query_planner(Arc::new(Uncut))
         .with_analyzer_rule(Arc::new(bigslice_planner::OneRowSubqueries))
-        .with_distributed_user_codec_arc(Arc::new(PlanCodec))
+        .with_distributed_user_codec_arc(Arc::new(PlanCodec::default()))
         .with_distributed_desired_task_count_handler(tpch::desired_task_count)
         .with_distributed_scale_up_leaf_node_handler(tpch::scale_up_leaf)
+        .with_distributed_desired_task_count_handler(job::run_scan_tasks)
+        .with_distributed_scale_up_leaf_node_handler(job::run_scan_scale_up)
+        .with_distributed_route_tasks_handler(job::run_scan_route(fleet.clone()))
         .with_distributed_desired_task_count_handler(source::sealed_scan_tasks)
         .with_distributed_scale_up_leaf_node_handler(source::sealed_scan_scale_up)
         .with_distributed_scale_up_leaf_node_handler(bigslice_planner::spread_files);

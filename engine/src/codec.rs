@@ -8,7 +8,9 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
+use crate::job::RunScan;
 use crate::source::SealedScan;
+use crate::task::Host;
 use crate::tpch;
 
 /// The first byte of a node. A tag is never used again for another node: driver and worker are
@@ -18,11 +20,22 @@ use crate::tpch;
 enum Tag {
     TpchScan = 1,
     SealedScan = 2,
+    RunScan = 3,
 }
 
 /// Encodes and decodes our nodes. It refuses all others, which lets the next codec try.
 #[derive(Debug, Default)]
-pub(crate) struct PlanCodec;
+pub(crate) struct PlanCodec {
+    /// Who reads the shards of runs, in a process that runs what it decodes.
+    host: Option<Arc<Host>>,
+}
+
+impl PlanCodec {
+    /// The codec of a process where `host` reads the shards of runs.
+    pub(crate) fn reading_by(host: Arc<Host>) -> Self {
+        Self { host: Some(host) }
+    }
+}
 
 impl PhysicalExtensionCodec for PlanCodec {
     fn try_encode(
@@ -39,6 +52,10 @@ impl PhysicalExtensionCodec for PlanCodec {
         if let Some(scan) = node.downcast_ref::<SealedScan>() {
             buffer.push(Tag::SealedScan as u8);
             return scan.encode(buffer, self, converter);
+        }
+        if let Some(scan) = node.downcast_ref::<RunScan>() {
+            buffer.push(Tag::RunScan as u8);
+            return scan.encode(buffer);
         }
         not_impl_err!("{} cannot be sent to another machine", node.name())
     }
@@ -57,6 +74,9 @@ impl PhysicalExtensionCodec for PlanCodec {
             tag if tag == Tag::TpchScan as u8 => Ok(Arc::new(tpch::Scan::decode(bytes)?)),
             tag if tag == Tag::SealedScan as u8 => {
                 Ok(Arc::new(SealedScan::decode(bytes, ctx, self, converter)?))
+            }
+            tag if tag == Tag::RunScan as u8 => {
+                Ok(Arc::new(RunScan::decode(bytes, self.host.as_ref())?))
             }
             tag => internal_err!("a plan node of the unknown kind {tag}"),
         }

@@ -32,6 +32,7 @@ use crate::cpu::on_large_stack;
 use crate::error::{Error, Result};
 use crate::explain;
 use crate::head::Head;
+use crate::job::{Located, Missing};
 use crate::planning::{self, Logical};
 use crate::query::{Query, Work};
 use crate::session::Inner;
@@ -171,8 +172,9 @@ async fn stages(
     plan: Arc<LogicalPlan>,
     text: Arc<str>,
 ) -> Result<SendableRecordBatchStream> {
-    let (plan, _) =
-        planning::physical(session, session.state(), (plan, Logical::Optimized), text).await?;
+    let mut state = session.state();
+    Located::tell(session, &mut state, &plan, Missing::Leave).await?;
+    let (plan, _) = planning::physical(session, state, (plan, Logical::Optimized), text).await?;
     let batch = explain::stages(&plan, &session.machine_names())?;
     let stream = futures::stream::iter([Ok(batch)]);
     Ok(Box::pin(RecordBatchStreamAdapter::new(explain::stages_schema(), stream)))

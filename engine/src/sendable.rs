@@ -48,6 +48,7 @@ fn obstacle_of_leaf(leaf: &Arc<dyn ExecutionPlan>) -> Option<String> {
             format!("a table of {} MiB is in the memory of this process alone", bytes >> 20)
         });
     }
-    let encoded = physical_plan_to_bytes_with_extension_codec(Arc::clone(leaf), &PlanCodec);
+    let encoded =
+        physical_plan_to_bytes_with_extension_codec(Arc::clone(leaf), &PlanCodec::default());
     encoded.err().map(|_| format!("\"{}\" is known to this process alone", leaf.name()))
 }

@@ -241,12 +241,13 @@ impl Session {
     }
 
     /// Makes the result of a run a table that statements can name, instead of the one that may have
-    /// had this name. It holds the result for as long as it is there.
+    /// had this name. It holds the result for as long as it is there. Machines read it from where it is stored,
+    /// most of it each from its own disk; what of it was lost is computed again before a statement reads it.
     ///
     /// # Errors
     /// When the name is not one.
     pub fn register<T: Row>(&self, name: &str, run: &Run<T>) -> Result<()> {
-        let table = job::table(run.held(), &run.schema())?;
+        let table = job::table(run.held(), &run.schema());
         let of = |e: DataFusionError| Error::of(&e, "");
         self.inner.context.deregister_table(name).map_err(of)?;
         self.inner.context.register_table(name, table).map_err(of)?;

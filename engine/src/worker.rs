@@ -95,7 +95,8 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
         }),
     });
     // The threads live as long as the service that runs on them.
-    let sessions = TaskSessions { channels, stores, _cpu: cpu };
+    let codec = Arc::new(PlanCodec::reading_by(Arc::clone(&host)));
+    let sessions = TaskSessions { channels, stores, codec, _cpu: cpu };
     Ok(worker_routes(WorkerService {
         session_builder: Arc::new(sessions),
         runtime,
@@ -109,6 +110,7 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
 struct TaskSessions {
     channels: Channels,
     stores: Arc<Stores>,
+    codec: Arc<PlanCodec>,
     _cpu: Cpu,
 }
 
@@ -122,7 +124,8 @@ impl WorkerSessionBuilder for TaskSessions {
         self.stores.apply(settings::read_stores(&headers)?);
         settings::apply_headers(builder.config().get_or_insert_default(), &headers)?;
         builder.aggregate_functions().get_or_insert_default().push(bigslice_planner::one_row());
-        let builder = udf::register(builder).with_distributed_user_codec_arc(Arc::new(PlanCodec));
+        let codec = Arc::clone(&self.codec);
+        let builder = udf::register(builder).with_distributed_user_codec_arc(codec);
         Ok(distributed_worker(builder, &self.channels).build())
     }
 }

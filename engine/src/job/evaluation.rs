@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bigslice_cluster::{LogLine, LogSource};
+use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -19,7 +20,9 @@ use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
 use crate::metrics::Metrics;
 use crate::session::Inner;
 use crate::settings;
-use crate::task::{Inputs, Plan, RunId, Spec, StageId, StoredAt, TaskReply, TaskRequest};
+use crate::task::{
+    Host, Inputs, Plan, Refusal, RunId, Spec, StageId, StoredAt, StoredSize, TaskReply, TaskRequest,
+};
 
 /// What of a run is done, and stored. Dropping it forgets what it has stored; a [`Recipe`] can make another.
 pub(crate) struct Job {
@@ -41,6 +44,8 @@ pub(crate) struct Job {
 pub(crate) struct Outcome {
     /// Where each shard is.
     pub(crate) stored: Vec<StoredAt>,
+    /// How much there is of each.
+    pub(crate) sizes: Vec<StoredSize>,
     /// Another number when shards that were there before do not belong to these.
     pub(crate) generation: u64,
 }
@@ -124,6 +129,14 @@ impl Job {
         self.session.upgrade().ok_or(Error::Closed)
     }
 
+    /// What the run is called in plans: its number, and the func that it is of.
+    pub(crate) fn title(&self) -> String {
+        match &self.recipe.brief.call {
+            Some(call) => format!("{:?} of {}", self.id(), call.name),
+            None => format!("{:?}", self.id()),
+        }
+    }
+
     /// How many shards the result has.
     pub(crate) fn shards(&self) -> usize {
         let plan = &self.recipe.plan;
@@ -170,12 +183,24 @@ impl Job {
                 }
             }
         }
-        let stored = schedule.stored(self.recipe.plan.root());
-        let stored = stored.ok_or_else(|| Error::internal("a run without a result"))?;
+        self.outcome(&schedule).ok_or_else(|| Error::internal("a run without a result"))
+    }
+
+    /// The result, if it is there and nobody is computing it.
+    pub(super) fn there(&self, session: &Inner) -> Option<Outcome> {
+        let mut schedule = self.progress.try_lock().ok()?;
+        forget_lost_machines(session, &mut schedule);
+        self.outcome(&schedule)
+    }
+
+    fn outcome(&self, schedule: &Schedule) -> Option<Outcome> {
+        let root = self.recipe.plan.root();
+        let stored = schedule.stored(root)?;
         // A job that takes the place of one that was dropped may come to another result.
         let differs = self.recipe.differs() || self.lineage.differs();
         let first = if differs { self.id.0 << 32 } else { 0 };
-        Ok(Outcome { stored, generation: first + schedule.generation() })
+        let generation = first + schedule.generation();
+        Some(Outcome { stored, sizes: schedule.sizes(root), generation })
     }
 
     /// One shard of the result could not be read: it is made again by the next
@@ -183,6 +208,17 @@ impl Job {
     pub(crate) async fn shard_lost(&self, shard: usize, at: &StoredAt) {
         let mut schedule = self.progress.lock().await;
         schedule.output_lost(TaskId { stage: self.recipe.plan.root(), task: shard }, at.attempt);
+    }
+
+    /// Whether the rows of a shard are still to be had, as far as its first block tells; yes if the
+    /// machine does not answer, for then it is asked about the machine.
+    pub(super) async fn can_begin(&self, at: &StoredAt, host: &Arc<Host>) -> bool {
+        let schema = &self.recipe.plan.stages[self.recipe.plan.root().0].schema;
+        let mut rows = host.read(vec![at.clone()], 0, schema);
+        match rows.next().await {
+            Some(Err(error)) => !matches!(Refusal::of(&error), Some(Refusal::ShardLost { .. })),
+            Some(Ok(_)) | None => true,
+        }
     }
 
     async fn evaluate(&self, session: &Arc<Inner>, schedule: &mut Schedule) -> Result<()> {
@@ -350,7 +386,7 @@ impl Job {
             Ok(reply) => {
                 self.recipe.writes.take(reply.written);
                 let at = StoredAt { run: self.id, stage, task, attempt, machine: place.machine() };
-                schedule.finished(id, at, reply.metrics);
+                schedule.finished(id, at, reply.size, reply.metrics);
                 Ok(None)
             }
             Err(Trouble::Lost(why)) => {

@@ -56,7 +56,7 @@ impl Given {
                 Entry::Occupied(held) => held.into_mut(),
                 Entry::Vacant(place) => place.insert(job.earlier(session, run)?),
             };
-            let Outcome { stored, generation } = computed_apart(read, session).await?;
+            let Outcome { stored, generation, .. } = computed_apart(read, session).await?;
             self.stored.insert(*source, stored);
             asked = true;
             let before = job.generations.lock().insert(*source, generation);

@@ -25,4 +25,6 @@ pub(crate) use map::map;
 pub use run::{Run, Runnable};
 pub(crate) use run::{Work, holding};
 pub(crate) use runs::Runs;
-pub(crate) use table::table;
+pub(crate) use table::{
+    Located, Missing, RunScan, run_scan_route, run_scan_scale_up, run_scan_tasks, table,
+};

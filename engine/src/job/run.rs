@@ -196,7 +196,7 @@ impl<T: Row> Run<T> {
         let job = self.held();
         let mut losses = 0;
         loop {
-            let Outcome { stored, generation: now } = job.ensure().await?;
+            let Outcome { stored, generation: now, .. } = job.ensure().await?;
             let Some(at) = stored.get(shard).cloned() else {
                 let shards = stored.len();
                 return Err(Error::query(format!("there is no shard {shard} among {shards}")));
@@ -261,7 +261,7 @@ impl<T: Row> Run<T> {
     /// On a machine, within a func: there a run is only a source.
     pub fn to_dataframe(&self) -> Result<DataFrame> {
         let job = self.held();
-        let table = table(job, &self.schema())?;
+        let table = table(job, &self.schema());
         job.session()?.context.read_table(table).map_err(|e| Error::of(&e, ""))
     }
 
@@ -310,14 +310,8 @@ pub(super) async fn begun(
 ) -> Result<SendableRecordBatchStream> {
     let mut losses = 0;
     loop {
-        let Outcome { stored, generation: now } = job.ensure().await?;
-        if *generation.get_or_init(|| now) != now {
-            let message = "what was lost of a result had to be computed again, and came out as another \
-                           result than the one that was being read";
-            let hint = "read it again, from its first shard on; a table is to be registered again";
-            let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
-            return Err(Error::Lost { message, hint });
-        }
+        let Outcome { stored, generation: now, .. } = job.ensure().await?;
+        same_result(generation, now)?;
         let at = stored.get(shard).cloned();
         let at = at.ok_or_else(|| Error::internal(format!("a run without its shard {shard}")))?;
         let mut rows = job.session()?.host.read(vec![at.clone()], 0, &schema);
@@ -350,6 +344,18 @@ pub(super) async fn begun(
         let all = futures::stream::iter([Ok(first)]).chain(rest);
         return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, all)));
     }
+}
+
+/// Fails if this is another result than the one that those who share `generation` have read of.
+pub(super) fn same_result(generation: &OnceLock<u64>, now: u64) -> Result<()> {
+    if *generation.get_or_init(|| now) == now {
+        return Ok(());
+    }
+    let message = "what was lost of a result had to be computed again, and came out as another result \
+                   than the one that was being read";
+    let hint = "read it again, from its first shard on; a table is to be registered again";
+    let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
+    Err(Error::Lost { message, hint })
 }
 
 /// The error, if it says that a stored shard is gone.

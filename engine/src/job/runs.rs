@@ -33,6 +33,11 @@ impl Runs {
         jobs.insert(job.id(), Arc::downgrade(job));
     }
 
+    /// Whether nobody holds any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.lock().values().all(|job| job.strong_count() == 0)
+    }
+
     /// The run with this number.
     pub(crate) fn find(&self, id: RunId) -> Result<Arc<Job>> {
         let found = self.jobs.lock().get(&id).and_then(Weak::upgrade);

@@ -13,7 +13,7 @@ mod settle;
 mod tests;
 
 use crate::metrics::Metrics;
-use crate::task::{RunId, StageId, StoredAt};
+use crate::task::{RunId, StageId, StoredAt, StoredSize};
 pub(crate) use settle::Repeats;
 
 /// How often in a row a task may be lost: whatever kills it five times kills it again.
@@ -47,6 +47,8 @@ struct Task {
     given_out: bool,
     /// What the attempt that was done last has counted.
     metrics: Metrics,
+    /// How much it has stored.
+    size: StoredSize,
 }
 
 /// A task of this job or of another.
@@ -87,6 +89,7 @@ impl Schedule {
             unreadable: Vec::new(),
             given_out: false,
             metrics,
+            size: StoredSize::default(),
         };
         let stages = stages.into_iter().map(|(inputs, tasks, repeats)| {
             let tasks = vec![waiting.clone(); tasks];
@@ -152,11 +155,18 @@ impl Schedule {
         task.attempts
     }
 
-    /// A task has stored its rows. What it has counted takes the place of what an attempt before it has.
-    pub(crate) fn finished(&mut self, id: TaskId, at: StoredAt, metrics: Metrics) {
+    /// A task has stored so many rows. What it has counted takes the place of what an attempt before it has.
+    pub(crate) fn finished(
+        &mut self,
+        id: TaskId,
+        at: StoredAt,
+        size: StoredSize,
+        metrics: Metrics,
+    ) {
         let task = self.task(id);
         task.state = State::Done(at);
         task.given_out = true;
+        task.size = size;
         task.metrics = metrics;
         task.losses = 0;
         task.unreadable.clear();
@@ -216,6 +226,12 @@ impl Schedule {
                 State::Waiting | State::Running => None,
             })
             .collect()
+    }
+
+    /// How much each task of a stage has stored, of those that are done.
+    pub(crate) fn sizes(&self, stage: StageId) -> Vec<StoredSize> {
+        let tasks = self.stages.get(stage.0).map_or(&[][..], |stage| &stage.tasks);
+        tasks.iter().map(|task| task.size).collect()
     }
 
     /// Another number whenever something that was done became undone: until then what a complete stage has

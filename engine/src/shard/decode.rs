@@ -19,7 +19,7 @@ use arrow::ipc::convert::try_schema_from_ipc_buffer;
 use arrow::ipc::reader::{read_dictionary, read_record_batch};
 use bytes::Bytes;
 
-use super::encode::Encoder;
+use super::encode::schema_to_bytes;
 use super::{Block, Error, Result};
 
 /// What each message begins with, before its length.
@@ -48,19 +48,39 @@ pub(crate) fn read_block(file: &File, block: &Block) -> io::Result<Bytes> {
     Ok(bytes.into())
 }
 
+/// The schema in what [`schema_to_bytes`] gave.
+pub(crate) fn schema_from_bytes(bytes: &[u8]) -> Result<SchemaRef> {
+    Ok(try_schema_from_ipc_buffer(bytes)?.into())
+}
+
 /// Decodes blocks of files with one schema.
 #[derive(Debug)]
 pub(crate) struct Decoder {
+    /// Of what is decoded.
     schema: SchemaRef,
-    /// The same, as the file has it: with the numbers of the dictionaries.
+    /// That of whole rows, as the file has it: with the numbers of the dictionaries.
     numbered: SchemaRef,
+    /// The columns to decode, unless it is all of them.
+    columns: Option<Vec<usize>>,
 }
 
 impl Decoder {
     /// A decoder of the blocks of files that were written with `schema`.
     pub(crate) fn new(schema: &SchemaRef) -> Result<Self> {
-        let numbered = try_schema_from_ipc_buffer(Encoder::new(0)?.schema(schema)?)?;
-        Ok(Self { schema: SchemaRef::clone(schema), numbered: numbered.into() })
+        let numbered = schema_from_bytes(&schema_to_bytes(schema)?)?;
+        Ok(Self { schema: SchemaRef::clone(schema), numbered, columns: None })
+    }
+
+    /// A decoder of these columns only, by their numbers in `schema`: the others are not decompressed.
+    pub(crate) fn of_columns(schema: &SchemaRef, columns: &[usize]) -> Result<Self> {
+        let all = Self::new(schema)?;
+        let schema = schema.project(columns)?.into();
+        Ok(Self { schema, columns: Some(columns.to_vec()), ..all })
+    }
+
+    /// The columns of what is decoded.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// The rows of a block whose bytes summed to `crc` when they were written.
@@ -91,7 +111,9 @@ impl Decoder {
             } else if let Some(batch) = message.header_as_record_batch() {
                 check(batch, &body)?;
                 let schema = SchemaRef::clone(&self.numbered);
-                let batch = read_record_batch(&body, batch, schema, &dictionaries, None, &version)?;
+                let columns = self.columns.as_deref();
+                let batch =
+                    read_record_batch(&body, batch, schema, &dictionaries, columns, &version)?;
                 if !block.is_empty() {
                     return Err(malformed(format!("{} bytes after its rows", block.len())));
                 }

@@ -18,6 +18,11 @@ pub(super) const BLOCK_BYTES_MAX: usize = u32::MAX as usize;
 /// Room for a block that stays reserved for the next: larger ones are rare.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// A schema in the bytes that [`schema_from_bytes`](super::schema_from_bytes) reads.
+pub(crate) fn schema_to_bytes(schema: &Schema) -> Result<Vec<u8>> {
+    Ok(Encoder::new(0)?.schema(schema)?.to_vec())
+}
+
 /// Makes blocks, each of which can be decoded without the others.
 #[derive(Debug)]
 pub(super) struct Encoder {

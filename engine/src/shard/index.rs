@@ -40,6 +40,11 @@ impl Index {
         self.blocks(partition).iter().map(|block| u64::from(block.rows)).sum()
     }
 
+    /// How many blocks there are.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.partitions.iter().map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
     /// The bytes of all blocks: the file but for its schema and end mark.
     pub(crate) fn bytes(&self) -> u64 {
         self.partitions.iter().flatten().map(|block| u64::from(block.bytes)).sum()

@@ -35,7 +35,8 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decode::{Decoder, read_block};
+pub(crate) use decode::{Decoder, read_block, schema_from_bytes};
+pub(crate) use encode::schema_to_bytes;
 pub(crate) use error::Error as ShardError;
 use error::{Error, Result};
 use index::Block;

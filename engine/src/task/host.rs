@@ -23,7 +23,9 @@ use crate::task::known::{Known, Told};
 use crate::task::pipe::Pipe;
 use crate::task::plan::Stage;
 use crate::task::refusal::Refusal;
-use crate::task::request::{Asked, RunId, StoredAt, TaskReply, TaskRequest, decode, encode};
+use crate::task::request::{
+    Asked, RunId, ShardTicket, StoredAt, StoredSize, TaskReply, TaskRequest, decode, encode,
+};
 use crate::task::store::Store;
 
 /// Makes the context that a task computes in, with these settings.
@@ -123,8 +125,11 @@ impl Host {
         pipe.finish_sinks().await?;
         let index = output.writer.finish().map_err(|e| cannot_store(&e))?;
         let reply = TaskReply {
-            rows: (0..splits).map(|partition| index.rows(partition)).collect(),
-            bytes: index.bytes(),
+            size: StoredSize {
+                rows: (0..splits).map(|partition| index.rows(partition)).sum(),
+                bytes: index.bytes(),
+                blocks: index.len(),
+            },
             metrics: Metrics::default(),
             written: std::mem::take(&mut *written.lock()),
         };
@@ -193,9 +198,8 @@ impl TaskHost for Shared {
     }
 
     fn read(&self, ticket: Bytes) -> PlanResult<BoxStream<'static, PlanResult<Block>>> {
-        let (at, partition): (StoredAt, u64) = decode(&ticket)?;
-        let partition = usize::try_from(partition).unwrap_or(usize::MAX);
-        let stored = self.0.store.get(&at).and_then(|stored| stored.blocks(&at, partition));
+        let ticket: ShardTicket = decode(&ticket)?;
+        let stored = self.0.store.get(&ticket.at).and_then(|stored| stored.blocks(&ticket));
         let blocks = stored.map_err(|e| Refusal::travelling(e.into()))?;
         let blocks = blocks.map(|block| match block {
             Ok((bytes, crc)) => Ok(Block { bytes, crc }),

@@ -24,6 +24,7 @@ pub(crate) use plan::{Asks, Plan, StageId};
 pub(crate) use refusal::Refusal;
 pub use request::RunId;
 pub(crate) use request::{
-    Asked, Brief, Inputs, Spec, StoredAt, TaskReply, TaskRequest, decode, encode,
+    Asked, Brief, Inputs, ShardTicket, Spec, StoredAt, StoredSize, TaskReply, TaskRequest, decode,
+    encode,
 };
 pub(crate) use store::Store;

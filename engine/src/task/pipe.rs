@@ -21,7 +21,7 @@ use crate::slice::{Node, Op, Split, TaskCx};
 use crate::task::host::Host;
 use crate::task::known::Told;
 use crate::task::plan::{Stage, StageId};
-use crate::task::request::{Spec, StoredAt, TaskRequest};
+use crate::task::request::{ShardTicket, Spec, StoredAt, TaskRequest};
 use crate::task::store::missing;
 
 /// Shards that a reader has open at a time: while it decodes one, the next is on its way.
@@ -178,33 +178,54 @@ impl Host {
         partition: usize,
         schema: &SchemaRef,
     ) -> SendableRecordBatchStream {
-        let (host, of) = (Arc::clone(self), Arc::clone(schema));
-        let rows = futures::stream::iter(stored)
-            .map(move |at| {
-                let (host, schema) = (Arc::clone(&host), Arc::clone(&of));
-                async move { host.shard(at, partition, &schema).await }
-            })
+        // A number of a partition: none comes near the limit.
+        let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+        let tickets = stored.into_iter().map(move |at| ShardTicket { at, partition, blocks: None });
+        self.read_tickets(tickets.collect(), schema, None)
+    }
+
+    /// The rows that these tickets are for, one after the other, with only so many of the columns of
+    /// `schema` if they are named by their numbers.
+    pub(crate) fn read_tickets(
+        self: &Arc<Self>,
+        tickets: Vec<ShardTicket>,
+        schema: &SchemaRef,
+        columns: Option<&[usize]>,
+    ) -> SendableRecordBatchStream {
+        let decoder = match columns {
+            None => Decoder::new(schema),
+            Some(columns) => Decoder::of_columns(schema, columns),
+        };
+        let decoder = match decoder {
+            Ok(decoder) => Arc::new(decoder),
+            Err(e) => {
+                let error = Err(internal_datafusion_err!("{e}"));
+                return with_schema(schema, futures::stream::iter([error]));
+            }
+        };
+        let (host, of) = (Arc::clone(self), Arc::clone(&decoder));
+        let rows = futures::stream::iter(tickets)
+            .map(move |ticket| Arc::clone(&host).shard(ticket, Arc::clone(&of)))
             .buffered(SHARDS_OPEN_MAX)
             .try_flatten();
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), rows))
+        with_schema(decoder.schema(), rows)
     }
 
     async fn shard(
         self: Arc<Self>,
-        at: StoredAt,
-        partition: usize,
-        schema: &SchemaRef,
+        ticket: ShardTicket,
+        decoder: Arc<Decoder>,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let decoder = Decoder::new(schema).map_err(|e| internal_datafusion_err!("{e}"))?;
+        let at = ticket.at.clone();
         let away = at.machine.as_deref().filter(|machine| !self.is(machine));
         let Some(machine) = away else {
-            let blocks = self.store.get(&at)?.blocks(&at, partition)?;
+            let blocks = self.store.get(&at)?.blocks(&ticket)?;
             let blocks = futures::stream::iter(blocks).map_err(DataFusionError::from);
             return Ok(decoded(blocks, decoder, at).boxed());
         };
         let url = Url::parse(machine)
             .map_err(|e| internal_datafusion_err!("the address of a machine: {e}"))?;
-        let ticket = crate::task::request::encode(&(&at, partition as u64))?;
+        let ticket = crate::task::request::encode(&ticket)?;
         let channels = self.channels.as_ref();
         let channels =
             channels.ok_or_else(|| internal_datafusion_err!("a shard of a machine in no fleet"))?;
@@ -216,7 +237,7 @@ impl Host {
 
 fn decoded(
     blocks: impl Stream<Item = Result<(Bytes, u32)>> + Send + 'static,
-    decoder: Decoder,
+    decoder: Arc<Decoder>,
     at: StoredAt,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
     blocks.map(move |block| {

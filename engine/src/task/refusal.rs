@@ -40,7 +40,7 @@ impl Refusal {
     }
 
     /// An error in the form that keeps its kind on the way.
-    pub(super) fn travelling(error: DataFusionError) -> DataFusionError {
+    pub(crate) fn travelling(error: DataFusionError) -> DataFusionError {
         let own = words::find::<Self>(&error).cloned();
         let refusal = own.or_else(|| words::find::<Error>(&error).cloned().map(Self::Failed));
         let Some(refusal) = refusal else { return error };

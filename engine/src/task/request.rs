@@ -2,6 +2,7 @@
 //! binary, so the encoding has no versions.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -100,13 +101,29 @@ pub(crate) struct Inputs {
     pub(crate) stores: WorkerStores,
 }
 
+/// How much one attempt of one task has stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredSize {
+    pub(crate) rows: u64,
+    /// Of all blocks, as they lie in the file.
+    pub(crate) bytes: u64,
+    pub(crate) blocks: u32,
+}
+
+/// What is asked of whoever has stored a shard.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ShardTicket {
+    pub(crate) at: StoredAt,
+    /// The shard of the next stage that the rows are for.
+    pub(crate) partition: u32,
+    /// Of its blocks; all of them if none are named.
+    pub(crate) blocks: Option<Range<u32>>,
+}
+
 /// What a task has stored.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct TaskReply {
-    /// Rows for each shard of the next stage.
-    pub(crate) rows: Vec<u64>,
-    /// Bytes of the file.
-    pub(crate) bytes: u64,
+    pub(crate) size: StoredSize,
     /// What its closures have counted.
     pub(crate) metrics: Metrics,
     /// What was written for sinks.

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::error::{Error, Result};
 use crate::shard::{self, Index};
 use crate::task::refusal::Refusal;
-use crate::task::request::{RunId, StoredAt};
+use crate::task::request::{RunId, ShardTicket, StoredAt};
 
 /// The output of one attempt of one task, by run, stage, task and attempt.
 type Key = (RunId, u32, u32, u32);
@@ -124,15 +124,19 @@ impl Folder {
 }
 
 impl Stored {
-    /// The blocks of one partition as they lie in the file, each with its checksum.
+    /// The blocks that are asked for as they lie in the file, each with its checksum.
     pub(crate) fn blocks(
         self: Arc<Self>,
-        at: &StoredAt,
-        partition: usize,
+        ticket: &ShardTicket,
     ) -> Result<impl Iterator<Item = Result<(Bytes, u32), Refusal>> + Send + use<>, Refusal> {
-        let file = File::open(&self.path).map_err(|e| missing(at, &e.to_string()))?;
-        let blocks = self.index.blocks(partition).to_vec();
-        let at = at.clone();
+        let at = ticket.at.clone();
+        let file = File::open(&self.path).map_err(|e| missing(&at, &e.to_string()))?;
+        let blocks = self.index.blocks(ticket.partition as usize);
+        let blocks = match &ticket.blocks {
+            None => Some(blocks),
+            Some(range) => blocks.get(range.start as usize..range.end as usize),
+        };
+        let blocks = blocks.ok_or_else(|| missing(&at, "it does not have the blocks"))?.to_vec();
         Ok(blocks.into_iter().map(move |block| {
             // Held until the last block is read.
             let _stored = &self;

@@ -11,7 +11,7 @@ use bigslice::prelude::*;
 use crate::world::remove_shards;
 
 /// A case of its own session.
-type Case = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
+pub(crate) type Case = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
 pub(crate) const CASES: &[Case] = &[
     ("a_killed_worker_costs_only_its_own_tasks", || {
@@ -46,7 +46,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-const SHARDS: usize = 12;
+pub(crate) const SHARDS: usize = 12;
 
 /// Tasks below this end at once, so that a kill finds what they have stored; the others wait for a file, so
 /// that it finds them running.
@@ -55,9 +55,8 @@ const WAITING_FROM: usize = 6;
 static READS: Counter = Counter::new("reads");
 static ROWS: Counter = Counter::new("rows");
 
-/// Each task of the first stage leaves a file.
-#[bigslice::func]
-fn slow(folder: String) -> Slice<(u64, u64)> {
+/// Each task leaves a file.
+pub(crate) fn slow_rows(folder: String) -> Slice<(u64, u64)> {
     Slice::reader(SHARDS, move |shard| {
         let n = std::fs::read_dir(&folder).unwrap().count();
         std::fs::write(format!("{folder}/{shard}-{n}-{}", std::process::id()), "").unwrap();
@@ -67,21 +66,25 @@ fn slow(folder: String) -> Slice<(u64, u64)> {
         READS.add(1);
         (0..1000u64).map(move |n| Ok::<_, String>((n % 10, n + shard as u64)))
     })
-    .map(|row| {
-        ROWS.add(1);
-        row
-    })
-    .reduce(|a, b| a + b)
 }
 
-fn right() -> Vec<(u64, u64)> {
+#[bigslice::func]
+fn slow(folder: String) -> Slice<(u64, u64)> {
+    let rows = slow_rows(folder).map(|row| {
+        ROWS.add(1);
+        row
+    });
+    rows.reduce(|a, b| a + b)
+}
+
+pub(crate) fn right() -> Vec<(u64, u64)> {
     let rows = (0..SHARDS as u64).flat_map(|shard| (0..1000).map(move |n| (n % 10, n + shard)));
     let mut sums = vec![0; 10];
     rows.for_each(|(k, n)| sums[k as usize] += n);
     sums.into_iter().enumerate().map(|(k, sum)| (k as u64, sum)).collect()
 }
 
-async fn session(machines: usize) -> (Session, tempfile::TempDir) {
+pub(crate) async fn session(machines: usize) -> (Session, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("seen")).unwrap();
     let temp_root = folder.path().join("temp");
@@ -89,16 +92,16 @@ async fn session(machines: usize) -> (Session, tempfile::TempDir) {
     (builder.build().await.unwrap(), folder)
 }
 
-fn seen(folder: &tempfile::TempDir) -> String {
+pub(crate) fn seen(folder: &tempfile::TempDir) -> String {
     folder.path().join("seen").to_str().unwrap().to_owned()
 }
 
-fn tasks_seen(folder: &tempfile::TempDir) -> usize {
+pub(crate) fn tasks_seen(folder: &tempfile::TempDir) -> usize {
     std::fs::read_dir(folder.path().join("seen")).unwrap().count()
 }
 
 /// Whether a task waits on the machine with this process.
-fn waits_on(folder: &tempfile::TempDir, pid: u32) -> bool {
+pub(crate) fn waits_on(folder: &tempfile::TempDir, pid: u32) -> bool {
     let names = std::fs::read_dir(folder.path().join("seen")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.ends_with(&format!("-{pid}"))).any(|name| {
@@ -107,7 +110,7 @@ fn waits_on(folder: &tempfile::TempDir, pid: u32) -> bool {
     })
 }
 
-fn go(folder: &tempfile::TempDir) {
+pub(crate) fn go(folder: &tempfile::TempDir) {
     std::fs::write(folder.path().join("go"), "").unwrap();
 }
 
@@ -118,7 +121,7 @@ async fn assert_counted_once(run: &Run<(u64, u64)>) {
     assert!(counters.iter().map(|(name, n)| (name.as_str(), *n)).eq(right), "{counters:?}");
 }
 
-fn kill_one(session: &Session) -> u32 {
+pub(crate) fn kill_one(session: &Session) -> u32 {
     let pid = session.machines()[0].pid.unwrap();
     let pid_of = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid_of, rustix::process::Signal::KILL).unwrap();

@@ -14,6 +14,7 @@ mod keyed;
 mod keys;
 mod large;
 mod loss;
+mod loss_sql;
 mod mapping;
 mod metrics;
 mod narrow;
@@ -26,6 +27,7 @@ mod sinks;
 mod sources;
 mod sources_lines;
 mod sources_tar;
+mod tables;
 mod world;
 
 use std::process::ExitCode;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         sources_lines::CASES,
         sources_tar::CASES,
         expr::CASES,
+        tables::CASES,
     ]
     .concat();
     let everywhere: Vec<Trial> = SYSTEMS
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
             })
         })
         .collect();
-    let losses = loss::CASES.iter().map(|(name, case)| {
+    let losses = loss::CASES.iter().chain(loss_sql::CASES).map(|(name, case)| {
         Trial::test(*name, move || {
             world::block_on(case());
             Ok(())

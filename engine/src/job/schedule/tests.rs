@@ -1,7 +1,7 @@
 //! The schedule by itself: what may start, and what a loss undoes.
 
 use super::*;
-use crate::task::RunId;
+use crate::task::{RunId, StoredSize};
 
 fn at(id: TaskId, attempt: u32, machine: &str) -> StoredAt {
     StoredAt {
@@ -27,7 +27,12 @@ fn run_ready(schedule: &mut Schedule, machine: &str) -> Vec<TaskId> {
     let ready = schedule.ready();
     for id in &ready {
         let attempt = schedule.started(*id);
-        schedule.finished(*id, at(*id, attempt, machine), Metrics::default());
+        schedule.finished(
+            *id,
+            at(*id, attempt, machine),
+            StoredSize::default(),
+            Metrics::default(),
+        );
     }
     ready
 }
@@ -48,7 +53,7 @@ fn only_what_is_needed_is_computed_again() {
     for id in schedule.ready() {
         let attempt = schedule.started(id);
         let machine = if id.task == 0 { "a" } else { "b" };
-        schedule.finished(id, at(id, attempt, machine), Metrics::default());
+        schedule.finished(id, at(id, attempt, machine), StoredSize::default(), Metrics::default());
     }
     schedule.keep_only(&["b".to_owned()]);
     let again = run_ready(&mut schedule, "b");
@@ -97,7 +102,7 @@ fn a_task_counts_once_however_often_it_was_done() {
         schedule.started(id);
         schedule.lost(id);
         let attempt = schedule.started(id);
-        schedule.finished(id, at(id, attempt, "a"), counted(1));
+        schedule.finished(id, at(id, attempt, "a"), StoredSize::default(), counted(1));
     }
     assert_eq!(schedule.metrics().counter("n"), 4);
     schedule.keep_only(&[]);
@@ -105,7 +110,7 @@ fn a_task_counts_once_however_often_it_was_done() {
     assert_eq!(schedule.metrics().counter("n"), 4);
     for id in schedule.ready() {
         let attempt = schedule.started(id);
-        schedule.finished(id, at(id, attempt, "b"), counted(10));
+        schedule.finished(id, at(id, attempt, "b"), StoredSize::default(), counted(10));
     }
     assert_eq!(schedule.metrics().counter("n"), 40);
 }
@@ -121,7 +126,12 @@ fn half_way(repeats: [Repeats; 3]) -> Schedule {
     let mut schedule = diamond_of(repeats);
     run_ready(&mut schedule, "a");
     let attempt = schedule.started(last(0));
-    schedule.finished(last(0), at(last(0), attempt, "a"), Metrics::default());
+    schedule.finished(
+        last(0),
+        at(last(0), attempt, "a"),
+        StoredSize::default(),
+        Metrics::default(),
+    );
     schedule.started(last(1));
     assert!(schedule.settle(&[]).is_empty());
     schedule

@@ -95,7 +95,7 @@ pub(super) fn spec(plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<Ar
 
 /// A partition of a plan that a task runs as it is.
 pub(super) fn encoded(plan: Arc<dyn ExecutionPlan>, partition: usize) -> Result<Arc<[u8]>> {
-    let bytes = physical_plan_to_bytes_with_extension_codec(plan, &PlanCodec);
+    let bytes = physical_plan_to_bytes_with_extension_codec(plan, &PlanCodec::default());
     let bytes = bytes.map_err(|e| Error::of(&e, ""))?;
     if bytes.len() > SPEC_BYTES_MAX {
         let (mib, most) = (bytes.len() >> 20, SPEC_BYTES_MAX >> 20);
@@ -117,7 +117,8 @@ pub(super) fn open(
     let Some((partition, plan)) = spec.split_first_chunk::<4>() else {
         return Err(internal_datafusion_err!("the scan of a shard is malformed"));
     };
-    let plan = physical_plan_from_bytes_with_extension_codec(plan, &cx.context, &PlanCodec)?;
+    let plan =
+        physical_plan_from_bytes_with_extension_codec(plan, &cx.context, &PlanCodec::default())?;
     let partition = u32::from_le_bytes(*partition) as usize;
     let scanned = plan.execute(partition, Arc::clone(&cx.context))?;
     Ok(rows(scanned, schema))
