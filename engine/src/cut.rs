@@ -40,16 +40,23 @@ impl QueryPlanner for Uncut {
     }
 }
 
+/// Set in the state of whoever asks for machines before a plan is run. A plan that is made with the session's
+/// own context runs here when machines come and go: nobody would start any for it.
+#[derive(Debug)]
+pub(crate) struct AsksForMachines;
+
 /// The planner above the cut.
 #[derive(Debug)]
 pub(crate) struct Checked {
     cut: Arc<dyn QueryPlanner + Send + Sync>,
+    /// Whether machines are there for a query that has asked for them, and for no other.
+    on_demand: bool,
 }
 
 impl Checked {
-    /// Guards what `cut` makes.
-    pub(crate) fn above(cut: Arc<dyn QueryPlanner + Send + Sync>) -> Self {
-        Self { cut }
+    /// Guards what `cut` makes, if there are machines to run it on.
+    pub(crate) fn above(cut: Arc<dyn QueryPlanner + Send + Sync>, on_demand: bool) -> Self {
+        Self { cut, on_demand }
     }
 
     async fn planned(
@@ -81,6 +88,10 @@ impl Checked {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let asks = session.config().get_extension::<AsksForMachines>().is_some();
+        if self.on_demand && !asks {
+            return Uncut.create_physical_plan(plan, session).await;
+        }
         let cut = self.cut.create_physical_plan(plan, session).await?;
         if let Some(obstacle) = sendable::obstacle(&cut) {
             tracing::info!("the query runs in this process: {obstacle}");

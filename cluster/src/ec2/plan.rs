@@ -13,7 +13,8 @@ use super::spec::{Ec2Spec, Market};
 use crate::error::{Error, Result, chain};
 
 /// Where AWS says which image of Amazon Linux is the newest.
-const IMAGE_PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
+pub(super) const IMAGE_PARAMETER: &str =
+    "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 /// What EC2 and ELF know; a type with others besides is asked for one of these.
 const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
 const MIB_PER_GIB: i64 = 1024;
@@ -61,6 +62,14 @@ pub struct Plan {
     region: String,
     volume_gib: u32,
     lifetime_hours: u64,
+}
+
+impl Plan {
+    /// The cores of a machine: of the type that has fewest, as any of them may come.
+    pub fn cores(&self) -> usize {
+        let cores = self.kinds.iter().filter_map(|kind| usize::try_from(kind.cores).ok()).min();
+        cores.unwrap_or(1).max(1)
+    }
 }
 
 impl fmt::Display for Plan {

@@ -12,6 +12,7 @@ mod cloud;
 mod intruders;
 mod life;
 mod metadata;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
         std::env::args().nth(1).and_then(|a| a.strip_prefix("drive=").map(str::to_owned))
     {
         return life::drive(&endpoint);
+    }
+    if std::env::args().nth(1).is_some_and(|argument| argument == "cloud") {
+        return serve::serve();
     }
     let tests: Vec<(&'static str, fn())> = [life::TESTS, intruders::TESTS].concat();
     let trials = tests

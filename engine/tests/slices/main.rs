@@ -6,6 +6,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
+mod elastic;
 mod errors;
 mod expr;
 mod files;
@@ -64,13 +65,13 @@ fn main() -> ExitCode {
         .flat_map(|system| {
             cases.iter().copied().map(move |(name, case)| {
                 Trial::test(format!("{name} [{system}]"), move || {
-                    World::run(*system, case);
+                    World::run(system.clone(), case);
                     Ok(())
                 })
             })
         })
         .collect();
-    let losses = loss::CASES.iter().map(|(name, case)| {
+    let losses = loss::CASES.iter().chain(elastic::CASES).map(|(name, case)| {
         Trial::test(*name, move || {
             world::block_on(case());
             Ok(())
