@@ -290,7 +290,7 @@ async fn large_results_are_written_in_parts_and_read_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_write_leaves_nothing_there() {
     let server = Server::start();
-    let world = server.world(SystemSpec::InProcess { machines: 2 }, SECRET).await;
+    let world = server.world(&SystemSpec::InProcess { machines: 2 }, SECRET).await;
     world.register(testdata().to_str().expect("a path in UTF-8")).await;
     let sql = format!(
         "COPY (SELECT id, 1 / (id - 19999) FROM skew) TO 's3://{BUCKET}/broken/all.parquet'"
