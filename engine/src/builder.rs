@@ -284,6 +284,6 @@ fn distributed(
         .query_planner()
         .take()
         .ok_or_else(|| Error::internal("the exchange has brought no planner"))?;
-    let checked = Checked::above(cut, config.is_elastic());
+    let checked = Checked::above(cut, config);
     Ok(builder.with_query_planner(Arc::new(checked)))
 }

@@ -21,8 +21,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion_distributed::{DistributedConfig, DistributedExec};
 
+use crate::config::Config;
 use crate::error::Error;
-use crate::{explain, sendable};
+use crate::{explain, sendable, source};
 
 /// The planner below the cut.
 #[derive(Debug, Default)]
@@ -51,12 +52,14 @@ pub(crate) struct Checked {
     cut: Arc<dyn QueryPlanner + Send + Sync>,
     /// Whether machines are there for a query that has asked for them, and for no other.
     on_demand: bool,
+    /// Whether machines are other computers, with other disks.
+    remote: bool,
 }
 
 impl Checked {
-    /// Guards what `cut` makes, if there are machines to run it on.
-    pub(crate) fn above(cut: Arc<dyn QueryPlanner + Send + Sync>, on_demand: bool) -> Self {
-        Self { cut, on_demand }
+    /// Guards what `cut` makes for machines such as `config` has.
+    pub(crate) fn above(cut: Arc<dyn QueryPlanner + Send + Sync>, config: &Config) -> Self {
+        Self { cut, on_demand: config.is_elastic(), remote: config.system.is_remote() }
     }
 
     async fn planned(
@@ -90,6 +93,10 @@ impl Checked {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let asks = session.config().get_extension::<AsksForMachines>().is_some();
         if self.on_demand && !asks {
+            return Uncut.create_physical_plan(plan, session).await;
+        }
+        if self.remote && source::reads_files_here(plan)? {
+            tracing::info!("the query runs in this process: it reads files of this computer");
             return Uncut.create_physical_plan(plan, session).await;
         }
         let cut = self.cut.create_physical_plan(plan, session).await?;

@@ -12,15 +12,9 @@ use crate::memory::Budget;
 use crate::system::SystemSpec;
 use crate::worker::{self, WorkerSettings};
 
-/// How long a machine on this computer lives without its driver.
-const LEASE: Duration = Duration::from_secs(10);
-
-/// The same for a machine elsewhere: networks have longer pauses than processes have.
+/// How long a machine elsewhere lives without its driver: networks have longer pauses than processes have.
 #[cfg(feature = "ec2")]
 const LEASE_REMOTE: Duration = Duration::from_secs(60);
-
-/// How long a certificate is good for; it is renewed at half of that.
-const CERTIFICATE_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How long a machine on this computer is kept that nobody wants: it is there again in an instant.
 const IDLE: Duration = Duration::from_secs(60);
@@ -31,13 +25,14 @@ const IDLE_REMOTE: Duration = Duration::from_secs(10 * 60);
 /// Where the machines of a session come from.
 pub(crate) struct Site {
     system: Arc<dyn System>,
-    lease: Duration,
+    /// What suits its machines; the session adds its own.
+    fleet: FleetConfig,
 }
 
 /// Prepares for starting machines, if there are to be any: what can be wrong with what the user wants is found
 /// here. What a machine has becomes known to `config`, and what will be started to the user.
 pub(crate) async fn survey(config: &mut Config) -> Result<Option<Site>> {
-    let (system, lease): (Arc<dyn System>, Duration) = match &config.system {
+    let (system, fleet): (Arc<dyn System>, FleetConfig) = match &config.system {
         system if system.machines() == 0 => return Ok(None),
         SystemSpec::InProcess { .. } => {
             let system = InProcess::new(worker::services());
@@ -45,10 +40,10 @@ pub(crate) async fn survey(config: &mut Config) -> Result<Option<Site>> {
                 Some(faults) => system.with_faults(faults.clone()),
                 None => system,
             };
-            (Arc::new(system), LEASE)
+            (Arc::new(system), FleetConfig::default())
         }
         SystemSpec::Here | SystemSpec::Local { .. } => {
-            (Arc::new(LocalProcesses::new(config.program.clone())), LEASE)
+            (Arc::new(LocalProcesses::new(config.program.clone())), FleetConfig::default())
         }
         #[cfg(feature = "ec2")]
         SystemSpec::Ec2(spec) => {
@@ -67,10 +62,10 @@ pub(crate) async fn survey(config: &mut Config) -> Result<Option<Site>> {
                 },
             );
             config.machine_cores = Some(plan.cores());
-            (Arc::new(ec2), LEASE_REMOTE)
+            (Arc::new(ec2), FleetConfig { lease: LEASE_REMOTE, ..FleetConfig::default() })
         }
     };
-    Ok(Some(Site { system, lease }))
+    Ok(Some(Site { system, fleet }))
 }
 
 /// Starts the machines; returns when they run, or at once if they come and go with the work.
@@ -85,10 +80,9 @@ pub(crate) async fn start(config: &Config, site: Site, budget: Budget) -> Result
         machines: config.system.machines(),
         settings: settings.encode()?,
         services: config.services.clone().unwrap_or_default(),
-        lease: site.lease,
         temp_root: config.temp_root.clone(),
         log: Arc::clone(&config.log),
-        certificate_life: CERTIFICATE_LIFE,
+        ..site.fleet
     };
     if !config.is_elastic() {
         return Ok(Fleet::start(site.system, fleet).await?);

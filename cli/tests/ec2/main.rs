@@ -6,6 +6,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -27,10 +28,15 @@ struct Cloud {
     endpoint: String,
     subnet: String,
     folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// Clouds take a computer each.
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Cloud {
     fn start() -> Self {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let program = std::env::var_os("BIGSLICE_CLOUD")
             .expect("BIGSLICE_CLOUD is the harness, cluster's test ec2_moto: see .ci/ec2");
         let mut process = Command::new(program)
@@ -43,7 +49,7 @@ impl Cloud {
         let answers = BufReader::new(process.stdout.take().unwrap());
         let folder = TempDir::new().unwrap();
         let (endpoint, subnet) = (String::new(), String::new());
-        let mut cloud = Self { process, asked, answers, endpoint, subnet, folder };
+        let mut cloud = Self { process, asked, answers, endpoint, subnet, folder, _alone };
         let line = cloud.answer();
         let (endpoint, subnet) = line.split_once(' ').expect("where it is");
         cloud.endpoint = endpoint.to_owned();
@@ -185,6 +191,13 @@ fn instances_come_when_the_work_asks_for_them() {
     );
     assert_eq!((code, rows.as_str()), (Some(0), "answer\n42\n"), "{said}");
     assert!(said.contains("will start, as the work asks for them, at most 2 machines"), "{said}");
+    // Files of this computer are nowhere else.
+    let file = cloud.folder.path().join("few.csv");
+    std::fs::write(&file, "n\n1\n2\n").unwrap();
+    let sum = format!("select sum(n) as s from '{}'", file.display());
+    let (code, rows, said) =
+        told(cloud.bigsql(&[&flags[..], &["-c", &sum]].concat()).output().unwrap());
+    assert_eq!((code, rows.as_str()), (Some(0), "s\n3\n"), "{said}");
     assert_eq!(cloud.ask("count"), "0");
     let small = ["--set", "distributed.file_scan_config_bytes_per_partition=1", "-c", &sql];
     let (code, rows, said) = told(cloud.bigsql(&[&flags[..], &small].concat()).output().unwrap());

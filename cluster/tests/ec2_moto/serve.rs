@@ -2,14 +2,18 @@
 //! printed says where the cloud is, each line read asks something of it. It ends with its input.
 
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::cloud::{Cloud, eventually};
+use super::cloud::{Cloud, NETWORKS, eventually};
 
 pub(crate) fn serve() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
+        // Clouds of other processes are not in the same network.
+        NETWORKS
+            .store(128 + u8::try_from(std::process::id() % 100).unwrap_or(0), Ordering::Relaxed);
         let cloud = Cloud::start().await;
         println!("{} {}", cloud.endpoint, cloud.subnet);
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
