@@ -75,7 +75,7 @@ impl Args {
 
     /// The systems to run on, one or, to compare, two: this process is first.
     pub(crate) fn systems(&self) -> Result<Vec<SystemSpec>> {
-        let system = match (self.system, self.workers) {
+        let system = match (self.system.clone(), self.workers) {
             (Some(system), _) => system,
             (None, 0) => SystemSpec::Here,
             (None, machines) => SystemSpec::Local { machines },

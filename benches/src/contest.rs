@@ -36,7 +36,7 @@ impl Contest {
         let queries = args.queries()?;
         let mut contestants = vec![];
         for system in args.systems()? {
-            let session = session(args, system).await?;
+            let session = session(args, &system).await?;
             let runs = vec![Runs::default(); queries.len()];
             contestants.push(Contestant { system, session, runs });
         }
@@ -52,9 +52,9 @@ impl Contest {
                     let first = iteration % self.contestants.len();
                     let who = (first + turn) % self.contestants.len();
                     let contestant = &mut self.contestants[who];
-                    let system = contestant.system;
                     let run = contestant.time(n).await;
-                    let (time, rows) = run.with_context(|| format!("query {n} on {system}"))?;
+                    let (time, rows) =
+                        run.with_context(|| format!("query {n} on {}", contestant.system))?;
                     contestant.runs[i].rows = rows;
                     if iteration > 0 {
                         contestant.runs[i].times.push(time);
@@ -78,7 +78,7 @@ impl Contest {
                 let batches = contestant.session.sql(&sql).await?.collect().await?;
                 text += &format!("{}\n", pretty_format_batches(&batches)?);
             }
-            plans.push((contestant.system, text));
+            plans.push((contestant.system.clone(), text));
         }
         Ok(plans)
     }
@@ -109,8 +109,8 @@ fn text_of(n: usize) -> Result<&'static str> {
     tpch::query(n).with_context(|| format!("there is no query {n}"))
 }
 
-async fn session(args: &Args, system: SystemSpec) -> Result<Session> {
-    let mut builder = Session::builder().system(system);
+async fn session(args: &Args, system: &SystemSpec) -> Result<Session> {
+    let mut builder = Session::builder().system(system.clone());
     if let Some(partitions) = args.partitions {
         builder = builder.partitions(partitions);
     }

@@ -14,6 +14,7 @@ Examples:
   bigsql                                                 a prompt; .help there says more
   bigsql -c \"select count(*) from 'flights/*.parquet'\"   one statement
   bigsql --workers 4 --format csv -f report.sql          a script, on four processes
+  bigsql --system ec2:instance=m7g.2xlarge,spot --max 8  up to eight machines of AWS, as the work asks for them
   bigsql --tpch 1 -c 'select count(*) from lineitem'     TPC-H tables, made on the fly
   echo 'select 1;' | bigsql --format json                a script from standard input
 
@@ -48,6 +49,48 @@ pub(crate) enum Command {
     /// The TPC-H benchmark: its data and its queries.
     #[command(subcommand)]
     Tpch(Tpch),
+    /// Machines on EC2: those of every session of the account, also of one that is gone.
+    Cluster(Cluster),
+}
+
+/// Something about clusters, and where.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cluster {
+    #[command(subcommand)]
+    pub(crate) task: ClusterTask,
+    /// The AWS region [default: that of the file of settings, or of the environment]
+    #[arg(long, value_name = "REGION", global = true)]
+    pub(crate) region: Option<String>,
+    /// The profile of the AWS configuration files whose credentials are used
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) profile: Option<String>,
+}
+
+/// What can be done about clusters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterTask {
+    /// Looks whether the account has what starting machines takes; makes nothing, for nothing has to be made.
+    Setup {
+        /// Print the IAM policy that whoever starts machines needs, for the account's owner to attach.
+        #[arg(long)]
+        print_policy: bool,
+    },
+    /// Lists the clusters that run.
+    Ls,
+    /// Ends all machines of a cluster, and waits until they are gone.
+    Stop {
+        /// Its name, as `ls` shows it.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Ends machines past their deadline, and removes security groups that nobody uses.
+    Gc,
+    /// Prints what the consoles of a cluster's machines show.
+    Logs {
+        /// Its name, as `ls` shows it.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 /// What can be asked about TPC-H.
@@ -219,6 +262,10 @@ mod tests {
         assert!(format!("{:?}", args.run.session).contains("memory_limit: Some(1610612736)"));
         let (args, _) = read(&["tpch", "query", "22"]).unwrap();
         assert!(matches!(args.command, Some(Command::Tpch(Tpch::Query { number: 22 }))));
+        let (args, _) = read(&["cluster", "stop", "nightly", "--region", "eu-west-1"]).unwrap();
+        let Some(Command::Cluster(cluster)) = args.command else { panic!("{args:?}") };
+        assert!(matches!(cluster.task, ClusterTask::Stop { name } if name == "nightly"));
+        assert_eq!(cluster.region.as_deref(), Some("eu-west-1"));
     }
 
     #[test]
@@ -232,7 +279,11 @@ mod tests {
             &["--set", "novalue"],
             &["--format", "xml"],
             &["--partitions", "0"],
+            &["--max", "0"],
+            &["--max", "2", "--workers", "2"],
+            &["--idle", "5"],
             &["tpch", "query", "23"],
+            &["cluster", "stop"],
             &["-c"],
             &["extra"],
         ] {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bigslice::SessionArgs;
 
-use crate::args::{Args, Command, Input, Run, Switch, Tpch};
+use crate::args::{Args, Cluster, Command, Input, Run, Switch, Tpch};
 use crate::environment::Surroundings;
 use crate::shell::Options;
 
@@ -35,6 +35,8 @@ pub(crate) enum Task {
     Inputs(Vec<Input>),
     /// Something about TPC-H, for which there is no session.
     Tpch(Tpch),
+    /// Something about machines on EC2, for which there is none either.
+    Cluster(Cluster),
 }
 
 impl Config {
@@ -48,6 +50,7 @@ impl Config {
         let Args { command, run } = args;
         let task = match command {
             Some(Command::Tpch(task)) => Task::Tpch(task),
+            Some(Command::Cluster(cluster)) => Task::Cluster(cluster),
             None if !inputs.is_empty() => Task::Inputs(inputs),
             None if std::io::stdin().is_terminal() => Task::Prompt,
             None => Task::StandardInput,

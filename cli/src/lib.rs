@@ -24,6 +24,7 @@
 //!    the machines, progress, times. [`signals`] stop what runs.
 
 mod args;
+mod cluster;
 mod command;
 mod complete;
 mod config;

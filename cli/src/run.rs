@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array, RecordBatch, UInt64Array};
-use bigslice::{Query, Statement};
+use bigslice::{Query, Session, Statement};
 use futures::StreamExt;
 use tokio::time::MissedTickBehavior;
 
@@ -50,6 +50,7 @@ impl Shell {
         let started = Instant::now();
         let signal = self.signals.as_ref().map(|signals| signals.next());
         let console = self.console.clone();
+        let session = self.session.clone();
         let result = {
             let progress = Progress::default();
             let mut execution = pin!(self.execute(statement, &progress));
@@ -62,7 +63,7 @@ impl Shell {
                     biased;
                     signal = &mut signal => break Err(Error::Interrupted(signal)),
                     result = &mut execution => break result,
-                    _ = tick.tick() => show_progress(&console, started, &progress),
+                    _ = tick.tick() => show_progress(&console, &session, started, &progress),
                 }
             }
             // Here the execution is dropped, and with it the query is cancelled.
@@ -196,13 +197,21 @@ fn timing(outcome: &Outcome, elapsed: Duration) -> String {
     format!("{} in {:.3} s", words(outcome), elapsed.as_secs_f64())
 }
 
-fn show_progress(console: &Console, started: Instant, progress: &Progress) {
+fn show_progress(console: &Console, session: &Session, started: Instant, progress: &Progress) {
     if progress.on_screen.load(Ordering::Relaxed) {
         return;
     }
     let seconds = started.elapsed().as_secs_f64();
-    console.progress(&match progress.rows.load(Ordering::Relaxed) {
-        0 => format!("{seconds:.1} s"),
-        rows => format!("{seconds:.1} s, {}", cell::counted(rows, "row")),
+    console.progress(&match (progress.rows.load(Ordering::Relaxed), waiting(session)) {
+        (0, None) => format!("{seconds:.1} s"),
+        (0, Some(waiting)) => format!("{waiting} ({seconds:.1} s)"),
+        (rows, _) => format!("{seconds:.1} s, {}", cell::counted(rows, "row")),
     });
+}
+
+/// What is waited for, if machines are wanted and none runs.
+fn waiting(session: &Session) -> Option<String> {
+    let census = session.fleet()?.census();
+    let waits = census.running == 0 && census.wanted > 0;
+    waits.then(|| format!("waiting for machines 0/{}", census.wanted))
 }

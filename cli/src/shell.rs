@@ -358,7 +358,15 @@ impl Shell {
     fn show_workers(&mut self) -> Result<()> {
         let machines = self.session.machines();
         if machines.is_empty() {
-            self.note("no machines: queries run in this process");
+            self.note(&match self.session.fleet() {
+                None => "no machines: queries run in this process".to_owned(),
+                Some(fleet) => {
+                    let max = fleet.size_max();
+                    format!(
+                        "no machine runs now: at most {max} are started as the work asks for them"
+                    )
+                }
+            });
             return Ok(());
         }
         let pid = |pid: Option<u32>| pid.map(|pid| pid.to_string()).unwrap_or_default();

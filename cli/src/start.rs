@@ -19,7 +19,7 @@ use crate::output::Appear;
 use crate::report::{Origin, report};
 use crate::shell::{Flow, Shell, Status};
 use crate::signals::{Presence, Signals};
-use crate::tpch;
+use crate::{cluster, tpch};
 
 /// Threads for I/O and for waiting. The engine has threads of its own to compute on.
 const THREADS: usize = 2;
@@ -88,12 +88,16 @@ async fn run(
         Err(e) => return failed(&Error::io("cannot listen for signals", e), &console),
     };
     let Config { task, session, tpch: scale, options, output, .. } = config;
-    if let Task::Tpch(task) = task {
-        return match tpch::run(task, &console, &signals).await {
-            Ok(()) => 0,
-            Err(e) => failed(&e, &console),
-        };
-    }
+    let done = match task {
+        Task::Tpch(task) => Err(tpch::run(task, &console, &signals).await),
+        Task::Cluster(cluster) => Err(cluster::run(cluster, &console, &signals).await),
+        task => Ok(task),
+    };
+    let task = match done {
+        Ok(task) => task,
+        Err(Ok(())) => return 0,
+        Err(Err(e)) => return failed(&e, &console),
+    };
     let session = match open(&session, &console, &signals).await {
         Ok(session) => session,
         Err(e) => return failed(&e, &console),
@@ -123,7 +127,7 @@ async fn work(shell: &mut Shell, task: Task, output: Option<&std::path::Path>) -
         Task::Prompt => return shell.prompt().await,
         Task::StandardInput => return shell.standard_input().await,
         Task::Inputs(inputs) => inputs,
-        Task::Tpch(_) => return Ok(Status::Done),
+        Task::Tpch(_) | Task::Cluster(_) => return Ok(Status::Done),
     };
     let mut result = Ok(Flow::Continue);
     for input in inputs {

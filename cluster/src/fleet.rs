@@ -223,6 +223,12 @@ impl Fleet {
         self.machines().iter().filter_map(|m| m.url().cloned()).collect()
     }
 
+    /// Counts whatever happens to the machines: one has come up, ended, is trusted or wanted no more, or
+    /// could not start. For whoever has work that waits for one.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.owner.post.roster.changes()
+    }
+
     /// Counts the machines lost so far.
     pub fn losses(&self) -> watch::Receiver<u64> {
         self.owner.post.roster.losses()

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigslice_cluster::{Fleet, Loss};
+use bigslice_cluster::Fleet;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
@@ -19,15 +19,12 @@ use crate::cpu::catching_panics;
 use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::job::{Located, Missing};
+use crate::muster::{self, Company, tell};
 use crate::planning::{self, Logical};
 use crate::session::Inner;
 use crate::sink::Transaction;
 use crate::task::Refusal;
 use crate::thrift::Thrift;
-
-/// How long an attempt waits for a machine to be there at all. Starting one takes a fraction of a
-/// second; an error is promised within 30 s.
-const MACHINE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How long a run that lost a machine waits for the replacement before it goes on with what is left:
 /// several times what a local process takes. What runs on fewer machines has less memory.
@@ -37,9 +34,6 @@ const REPLACEMENT_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Broken connections make themselves known at once; this is for whoever waits for one that does
 /// not.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
-
-/// Losses that a message names.
-const LOSSES_NAMED_MAX: usize = 4;
 
 /// What is attempted.
 pub(crate) struct Run {
@@ -127,17 +121,18 @@ async fn execute(
         LogicalPlan::Explain(_) => Missing::Leave,
         _ => Missing::Compute,
     };
-    let planned = async {
+    let placed = async {
         Located::tell(&run.session, &mut state, &plan.0, missing).await?;
-        planning::physical(&run.session, state, plan, Arc::clone(&run.text)).await
+        place(run, state, plan, watch).await
     };
-    let planned = tokio::select! {
-        planned = planned => planned?,
+    let placed = tokio::select! {
+        placed = placed => placed?,
         () = out.closed() => return Err(Failure::Cancelled),
     };
     // A plan for machines that are gone by now could be one for none: all work in this process.
     watch.nothing_lost()?;
-    let (plan, mut state) = planned;
+    // Its machines are held to the end of the rows.
+    let Placed { plan, mut state, _company } = placed;
     planning::tell_workers(&run.session, &mut state).await?;
     let located = state.config().get_extension::<Located>();
     let context = state.task_ctx();
@@ -165,6 +160,50 @@ async fn execute(
         }
     }
     Ok(())
+}
+
+/// A plan, with the machines that it is for.
+struct Placed {
+    plan: Arc<dyn ExecutionPlan>,
+    state: SessionState,
+    _company: Option<Company>,
+}
+
+/// Plans for the machines that there are, or that come when they are asked for.
+async fn place(
+    run: &Run,
+    mut state: SessionState,
+    plan: (Arc<LogicalPlan>, Logical),
+    watch: &mut Watch,
+) -> Result<Placed, Failure> {
+    let session = &run.session;
+    let physical = |state, plan| planning::physical(session, state, plan, Arc::clone(&run.text));
+    let Some(fleet) = &session.fleet else {
+        let (plan, state) = physical(state, plan).await?;
+        return Ok(Placed { plan, state, _company: None });
+    };
+    let (mut demand, mut made) = (None, None);
+    if session.config.is_elastic() {
+        // As if all machines were there that there may be: how many of them it can use.
+        let (whole, same) = physical(state, (Arc::clone(&plan.0), plan.1)).await?;
+        let machines = muster::usable(&whole);
+        if machines == 0 {
+            return Ok(Placed { plan: whole, state: same, _company: None });
+        }
+        state = same;
+        demand = Some(Company::call(session, fleet, machines).await?);
+        made = Some((whole, machines));
+    }
+    watch.restart();
+    let company = Company::hold(session, fleet, demand).await?;
+    company.confine(&mut state);
+    if let Some((plan, machines)) = made
+        && machines <= company.size()
+    {
+        return Ok(Placed { plan, state, _company: Some(company) });
+    }
+    let (plan, state) = physical(state, plan).await?;
+    Ok(Placed { plan, state, _company: Some(company) })
 }
 
 async fn give(out: &mpsc::Sender<RecordBatch>, batches: Vec<RecordBatch>) -> Result<(), Failure> {
@@ -197,15 +236,21 @@ impl Watch {
         if losses > 0 && fleet.wait_for(fleet.size(), REPLACEMENT_WAIT_MAX).await.is_err() {
             tracing::info!("running again on {} of {}", fleet.machines().len(), fleet.size());
         }
-        let mut losses = fleet.losses();
-        losses.mark_unchanged();
-        let before = fleet.lost_total();
-        if fleet.wait_for(1, MACHINE_WAIT_MAX).await.is_err() {
-            let lost = tell(&fleet.lost());
-            let message = format!("no machine is left to run on: {lost}");
-            return Err(Failure::Stop(Error::Lost { message, hint: None }));
+        let (losses, before) = (fleet.losses(), fleet.lost_total());
+        let mut watch = Self { fleet: Some((fleet.clone(), losses)), before, silent_until: None };
+        watch.restart();
+        if !session.config.is_elastic() {
+            muster::wait(session).await?;
         }
-        Ok(Self { fleet: Some((fleet.clone(), losses)), before, silent_until: None })
+        Ok(watch)
+    }
+
+    /// Only what is lost from now on matters.
+    fn restart(&mut self) {
+        if let Some((fleet, losses)) = &mut self.fleet {
+            losses.mark_unchanged();
+            self.before = fleet.lost_total();
+        }
     }
 
     /// The next item of the stream, unless a machine is lost and the stream has fallen silent.
@@ -247,10 +292,11 @@ impl Watch {
                 return lost;
             }
             if bigslice_flight::is_transport_error(error) {
-                return Failure::Lost(format!(
-                    "a connection between machines broke: {}",
-                    crate::words::describe(error).0
-                ));
+                let why = crate::words::describe(error).0;
+                if let Some(name) = bigslice_flight::lost_machine(error) {
+                    muster::suspect(fleet, name, &why);
+                }
+                return Failure::Lost(format!("a connection between machines broke: {why}",));
             }
         }
         match Error::of(error, text) {
@@ -294,15 +340,4 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-fn tell(losses: &[Loss]) -> String {
-    let named = losses.iter().take(LOSSES_NAMED_MAX);
-    let mut named: Vec<String> = named
-        .map(|loss| format!("machine \"{}\" was lost ({})", loss.machine, loss.reason))
-        .collect();
-    if losses.len() > LOSSES_NAMED_MAX {
-        named.push(format!("and {} more", losses.len() - LOSSES_NAMED_MAX));
-    }
-    if named.is_empty() { "a machine was lost".to_owned() } else { named.join(", ") }
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigslice_cluster::{Fleet, FleetConfig, InProcess, LocalProcesses, LogLine, LogSink, System};
+use bigslice_cluster::faults::Faults;
+use bigslice_cluster::{Fleet, LogLine, LogSink, Services};
 use bigslice_flight::{Channels, ExchangeOptions};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
@@ -13,27 +14,20 @@ use datafusion_distributed::DistributedExt;
 use tokio::sync::Semaphore;
 
 use crate::codec::PlanCodec;
-use crate::config::{Config, Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
+use crate::config::{Config, Environment};
 use crate::cpu::Cpu;
 use crate::cut::{Checked, Uncut};
 use crate::error::{Error, Result};
 use crate::job::{self, Runs};
-use crate::memory::Budget;
 use crate::session::{Inner, QUERIES_RUNNING_MAX, Session};
 use crate::source::{self, Stores};
+use crate::system::SystemSpec;
 use crate::task::{Host, HostParts, Store};
-use crate::worker::{self, WorkerSettings};
-use crate::{settings, tpch, udf};
+use crate::{launch, settings, tpch, udf};
 
 /// Bytes of a result that are held back until it is certain: a machine that is lost before then
 /// costs time, not the result.
 pub const HEAD_BYTES: usize = 64 * 1024 * 1024;
-
-/// How long a machine on this computer lives without its driver.
-const LEASE: Duration = Duration::from_secs(10);
-
-/// How long a certificate is good for; it is renewed at half of that.
-const CERTIFICATE_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// What a session is built from. Nothing is required.
 #[derive(Debug, Clone)]
@@ -46,6 +40,11 @@ impl Default for SessionBuilder {
         Self {
             config: Config {
                 system: SystemSpec::Here,
+                machines_max: None,
+                idle: None,
+                machine_cores: None,
+                services: None,
+                faults: None,
                 program: None,
                 memory_limit: None,
                 partitions: None,
@@ -83,9 +82,52 @@ impl SessionBuilder {
         })
     }
 
-    /// How many machines the session will have.
+    /// Starts machines as the work asks for them, up to `max`, and releases those that were not wanted for a
+    /// [while](Self::idle), down to none. They are those of [`Self::system`], whatever number that names;
+    /// processes of this computer if it is not called.
+    ///
+    /// A query asks for as many machines as its plan has tasks for, waits for one of them and for those that
+    /// come with it, and has them to its end. A run asks for slots for the tasks that can start, and uses
+    /// machines as they come. A machine on which the result of a [`Run`](crate::Run) lies stays for as long
+    /// as the `Run` is held.
+    #[must_use]
+    pub fn elastic(mut self, max: usize) -> Self {
+        self.config.machines_max = Some(max);
+        self
+    }
+
+    /// How long an [elastic](Self::elastic) session keeps a machine that nobody wants: a minute if this is
+    /// not called, ten if it is an instance elsewhere.
+    #[must_use]
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.config.idle = Some(idle);
+        self
+    }
+
+    /// How many machines the session will have, at most.
     pub fn machines(&self) -> usize {
-        self.config.system.machines()
+        self.config.machines_max.unwrap_or_else(|| self.config.system.machines())
+    }
+
+    /// Whether machines come and go with the work.
+    pub fn is_elastic(&self) -> bool {
+        self.config.is_elastic()
+    }
+
+    /// Services that each machine sets up before it is given work: see [`service`](macro@crate::service).
+    /// Their methods are called on the machines of [`Session::fleet`].
+    #[must_use]
+    pub fn services(mut self, services: Services) -> Self {
+        self.config.services = Some(services);
+        self
+    }
+
+    /// What is to befall the machines, which must be tasks of this process ([`SystemSpec::InProcess`]): for
+    /// tests of what is built on sessions. See [`faults`](crate::cluster::faults).
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.config.faults = Some(faults);
+        self
     }
 
     /// The program that local machines run, which must call [`worker_main`](crate::worker_main)
@@ -156,11 +198,11 @@ impl SessionBuilder {
     /// # Errors
     /// When a setting is wrong or a machine does not start.
     pub async fn build(self) -> Result<Session> {
-        let config = self.config;
-        check(&config)?;
+        let mut config = self.config;
+        config.settle()?;
         udf::check(&SessionStateBuilder::new().with_default_features().build())?;
-        let machines = config.system.machines();
-        let budget = Budget::split(config.memory_limit, machines + 1)?;
+        let site = launch::survey(&mut config).await?;
+        let budget = launch::budget(&config)?;
         let cpu = Cpu::new(crate::config::cores())?;
         let stores = Stores::new(&config.environment);
         let runtime = budget.runtime(config.temp_root.clone(), &stores)?;
@@ -170,9 +212,9 @@ impl SessionBuilder {
             .with_config(session)
             .with_runtime_env(runtime);
         let builder = udf::register(builder);
-        let fleet = match machines {
-            0 => None,
-            _ => Some(start(&config, budget).await?),
+        let fleet = match site {
+            None => None,
+            Some(site) => Some(launch::start(&config, site, budget).await?),
         };
         let mut builder = match &fleet {
             None => builder,
@@ -213,44 +255,6 @@ fn host(
     })
 }
 
-fn check(config: &Config) -> Result<()> {
-    let machines = config.system.machines();
-    if machines > MACHINES_MAX {
-        return Err(Error::config(format!(
-            "{machines} machines are more than the {MACHINES_MAX} that a session may have"
-        )));
-    }
-    if let Some(partitions) = config.partitions
-        && !(1..=PARTITIONS_MAX).contains(&partitions)
-    {
-        return Err(Error::config(format!(
-            "{partitions} partitions are not from 1 to {PARTITIONS_MAX}"
-        )));
-    }
-    Ok(())
-}
-
-/// Starts the machines.
-async fn start(config: &Config, budget: Budget) -> Result<Fleet> {
-    let system: Arc<dyn System> = match config.system {
-        SystemSpec::InProcess { .. } => Arc::new(InProcess::new(worker::services())),
-        SystemSpec::Here | SystemSpec::Local { .. } => {
-            Arc::new(LocalProcesses::new(config.program.clone()))
-        }
-    };
-    let settings = WorkerSettings { cores: config.cores_per_process(), budget };
-    let fleet = FleetConfig {
-        machines: config.system.machines(),
-        settings: settings.encode()?,
-        lease: LEASE,
-        temp_root: config.temp_root.clone(),
-        log: Arc::clone(&config.log),
-        certificate_life: CERTIFICATE_LIFE,
-        ..FleetConfig::default()
-    };
-    Ok(Fleet::start(system, fleet).await?)
-}
-
 /// The makings of a session that plans for the machines of `fleet`.
 fn distributed(
     config: &Config,
@@ -271,8 +275,9 @@ fn distributed(
         .with_distributed_scale_up_leaf_node_handler(bigslice_planner::spread_files);
     let options = ExchangeOptions {
         bytes_per_partition: settings::BYTES_PER_PARTITION,
-        // As many as there are machines: see what is enforced on each query.
-        tasks_per_stage_max: 0,
+        // As many as there are machines: see what is enforced on each query. Of machines that come and go
+        // there may be none when somebody else plans.
+        tasks_per_stage_max: if config.is_elastic() { fleet.size_max() } else { 0 },
         stream_buffer_bytes: settings::stream_buffer_bytes(config),
         ..ExchangeOptions::default()
     };
@@ -282,5 +287,6 @@ fn distributed(
         .query_planner()
         .take()
         .ok_or_else(|| Error::internal("the exchange has brought no planner"))?;
-    Ok(builder.with_query_planner(Arc::new(Checked::above(cut))))
+    let checked = Checked::above(cut, config);
+    Ok(builder.with_query_planner(Arc::new(checked)))
 }

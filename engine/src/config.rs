@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
+use std::time::Duration;
 
-use bigslice_cluster::LogSink;
+use bigslice_cluster::faults::Faults;
+use bigslice_cluster::{LogSink, Services};
 
 use crate::error::{Error, Result};
+use crate::system::SystemSpec;
 
 /// Machines of one session, at most: past this the fan-out of partitions times consumers needs
 /// more memory than the exchange is worth.
@@ -17,72 +19,6 @@ pub const MACHINES_MAX: usize = 64;
 
 /// Partitions of one task, at most, for the same reason.
 pub const PARTITIONS_MAX: usize = 256;
-
-/// Where the work of a session is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SystemSpec {
-    /// In this process alone, on all its cores: nothing is started, nothing is sent.
-    #[default]
-    Here,
-    /// On machines that are tasks of this process: the same exchange, TLS and limits as between
-    /// processes, for tests.
-    InProcess {
-        /// How many.
-        machines: usize,
-    },
-    /// On processes of this computer that the session starts.
-    Local {
-        /// How many.
-        machines: usize,
-    },
-}
-
-impl SystemSpec {
-    /// The number of machines asked for.
-    pub fn machines(self) -> usize {
-        match self {
-            Self::Here => 0,
-            Self::InProcess { machines } | Self::Local { machines } => machines,
-        }
-    }
-}
-
-impl fmt::Display for SystemSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Here => f.write_str("here"),
-            Self::InProcess { machines } => write!(f, "in-process:{machines}"),
-            Self::Local { machines } => write!(f, "local:{machines}"),
-        }
-    }
-}
-
-impl FromStr for SystemSpec {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        if text == "here" {
-            return Ok(Self::Here);
-        }
-        let wrong = || {
-            Error::config(format!(
-                "\"{text}\" is no system: write \"in-process:N\" or \"local:N\" with N from 0 to \
-                 {MACHINES_MAX}"
-            ))
-        };
-        let (kind, machines) = text.split_once(':').ok_or_else(wrong)?;
-        let machines: usize = machines.parse().map_err(|_| wrong())?;
-        if machines > MACHINES_MAX {
-            return Err(wrong());
-        }
-        match (kind, machines) {
-            ("in-process" | "local", 0) => Ok(Self::Here),
-            ("in-process", machines) => Ok(Self::InProcess { machines }),
-            ("local", machines) => Ok(Self::Local { machines }),
-            _ => Err(wrong()),
-        }
-    }
-}
 
 /// What the program's surroundings say about access to stores, such as the `AWS_*` variables. The engine itself
 /// never reads the environment: [`SessionArgs`](crate::SessionArgs) does, and others may.
@@ -125,6 +61,16 @@ impl fmt::Debug for Environment {
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) system: SystemSpec,
+    /// Set if machines come and go with the work: the most there may be.
+    pub(crate) machines_max: Option<usize>,
+    /// How long a machine that nobody wants is kept.
+    pub(crate) idle: Option<Duration>,
+    /// The cores of a machine that is another computer, once they are known.
+    pub(crate) machine_cores: Option<usize>,
+    /// What machines are to offer besides.
+    pub(crate) services: Option<Services>,
+    /// What befalls machines, in tests.
+    pub(crate) faults: Option<Faults>,
     /// The program that local machines run; this program when there is none.
     pub(crate) program: Option<PathBuf>,
     /// Bytes that all processes of the session may use together.
@@ -144,6 +90,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("system", &self.system)
+            .field("machines_max", &self.machines_max)
             .field("memory_limit", &self.memory_limit)
             .field("partitions", &self.partitions)
             .finish_non_exhaustive()
@@ -151,12 +98,56 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// The cores that one process of the session computes with.
+    /// Gives the system the size that was asked for apart from it, and refuses what cannot be.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if let Some(max) = self.machines_max {
+            if max == 0 {
+                return Err(Error::config("at most 0 machines is none: leave out the limit"));
+            }
+            self.system = self.system.clone().of_size(max);
+        }
+        let machines = self.system.machines();
+        if machines > MACHINES_MAX {
+            return Err(Error::config(format!(
+                "{machines} machines are more than the {MACHINES_MAX} that a session may have"
+            )));
+        }
+        if let Some(partitions) = self.partitions
+            && !(1..=PARTITIONS_MAX).contains(&partitions)
+        {
+            return Err(Error::config(format!(
+                "{partitions} partitions are not from 1 to {PARTITIONS_MAX}"
+            )));
+        }
+        if self.services.is_some() && machines == 0 {
+            return Err(Error::Config {
+                message: "services are called on machines, and this session has none".to_owned(),
+                hint: Some("give it some: workers(n), system(..), elastic(max)".to_owned()),
+            });
+        }
+        if self.faults.is_some() && !matches!(self.system, SystemSpec::InProcess { .. }) {
+            return Err(Error::Config {
+                message: "faults befall machines that are tasks of this process, and no others"
+                    .to_owned(),
+                hint: Some("system(SystemSpec::InProcess { machines: n })".to_owned()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether machines come and go with the work.
+    pub(crate) fn is_elastic(&self) -> bool {
+        self.machines_max.is_some()
+    }
+
+    /// The cores that one process of the session computes with, and so the tasks that a machine is given
+    /// at a time.
     pub(crate) fn cores_per_process(&self) -> usize {
         let cores = cores();
-        match self.system.machines() {
-            0 => cores,
-            machines => (cores / machines).max(1),
+        match (self.machine_cores, self.system.machines()) {
+            (Some(cores), _) => cores,
+            (None, 0) => cores,
+            (None, machines) => (cores / machines).max(1),
         }
     }
 
@@ -178,21 +169,6 @@ pub(crate) fn cores() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn systems_are_read_and_shown() {
-        for (text, spec) in [
-            ("here", SystemSpec::Here),
-            ("in-process:3", SystemSpec::InProcess { machines: 3 }),
-            ("local:4", SystemSpec::Local { machines: 4 }),
-        ] {
-            assert_eq!(text.parse::<SystemSpec>().unwrap(), spec);
-            assert_eq!(spec.to_string(), text);
-        }
-        for text in ["", "local", "local:", "local:x", "local:-1", "local:1000", "ec2:3"] {
-            assert!(text.parse::<SystemSpec>().is_err(), "{text} was accepted");
-        }
-    }
 
     #[test]
     fn an_environment_shows_names_only() {

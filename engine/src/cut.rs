@@ -21,8 +21,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion_distributed::{DistributedConfig, DistributedExec};
 
+use crate::config::Config;
 use crate::error::Error;
-use crate::{explain, sendable};
+use crate::{explain, sendable, source};
 
 /// The planner below the cut.
 #[derive(Debug, Default)]
@@ -40,16 +41,25 @@ impl QueryPlanner for Uncut {
     }
 }
 
+/// Set in the state of whoever asks for machines before a plan is run. A plan that is made with the session's
+/// own context runs here when machines come and go: nobody would start any for it.
+#[derive(Debug)]
+pub(crate) struct AsksForMachines;
+
 /// The planner above the cut.
 #[derive(Debug)]
 pub(crate) struct Checked {
     cut: Arc<dyn QueryPlanner + Send + Sync>,
+    /// Whether machines are there for a query that has asked for them, and for no other.
+    on_demand: bool,
+    /// Whether machines are other computers, with other disks.
+    remote: bool,
 }
 
 impl Checked {
-    /// Guards what `cut` makes.
-    pub(crate) fn above(cut: Arc<dyn QueryPlanner + Send + Sync>) -> Self {
-        Self { cut }
+    /// Guards what `cut` makes for machines such as `config` has.
+    pub(crate) fn above(cut: Arc<dyn QueryPlanner + Send + Sync>, config: &Config) -> Self {
+        Self { cut, on_demand: config.is_elastic(), remote: config.system.is_remote() }
     }
 
     async fn planned(
@@ -81,6 +91,14 @@ impl Checked {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let asks = session.config().get_extension::<AsksForMachines>().is_some();
+        if self.on_demand && !asks {
+            return Uncut.create_physical_plan(plan, session).await;
+        }
+        if self.remote && source::reads_files_here(plan)? {
+            tracing::info!("the query runs in this process: it reads files of this computer");
+            return Uncut.create_physical_plan(plan, session).await;
+        }
         let cut = self.cut.create_physical_plan(plan, session).await?;
         if let Some(obstacle) = sendable::obstacle(&cut) {
             tracing::info!("the query runs in this process: {obstacle}");

@@ -253,7 +253,10 @@ impl From<DataFusionError> for Error {
 
 impl From<bigslice_cluster::Error> for Error {
     fn from(error: bigslice_cluster::Error) -> Self {
-        Self::Machines { message: words::chain(&error) }
+        match error {
+            bigslice_cluster::Error::Options(message) => Self::config(message),
+            error => Self::Machines { message: words::chain(&error) },
+        }
     }
 }
 

@@ -27,5 +27,8 @@ mod map {}
 #[doc = include_str!("../../docs/sessions.md")]
 mod sessions {}
 
+#[doc = include_str!("../../docs/machines.md")]
+mod machines {}
+
 #[doc = include_str!("../../docs/testing.md")]
 mod testing {}

@@ -95,9 +95,11 @@ mod func;
 mod guide;
 mod head;
 mod job;
+mod launch;
 mod map;
 mod memory;
 pub mod metrics;
+mod muster;
 mod planning;
 mod pool;
 mod program;
@@ -114,6 +116,7 @@ mod sink;
 mod slice;
 mod source;
 mod spill;
+mod system;
 pub mod table;
 mod task;
 #[cfg(test)]
@@ -125,9 +128,12 @@ mod words;
 mod worker;
 
 pub use args::{SessionArgs, parse_size};
+/// The crate that machines are made with, for whoever calls methods of services on a session's machines
+/// ([`Session::fleet`]), asks for machines, or has faults befall them in tests.
+pub use bigslice_cluster as cluster;
 pub use bigslice_cluster::{LogLine, LogSink, LogSource, State};
 pub use builder::{HEAD_BYTES, SessionBuilder};
-pub use config::{Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
+pub use config::{Environment, MACHINES_MAX, PARTITIONS_MAX};
 pub use error::{Error, Place, Result};
 pub use func::Invocation;
 pub use job::{Run, RunId, Runnable};
@@ -142,6 +148,7 @@ pub use slice::{
     Batch, BatchWriter, Emitter, LinesOptions, Paths, Prefix, Rows, Sink, Slice, Stopped, Table,
     TarEntry, TarEntryView,
 };
+pub use system::SystemSpec;
 pub use worker::worker_main;
 
 /// Makes a function that builds a slice one that every machine of a session can call.
@@ -176,6 +183,11 @@ pub use bigslice_macros::func;
 /// with what may help if that is known, and the exit code 1, or 2 when a flag or a setting was wrong. Any type of error will
 /// do: [`Error`], one of your own, `Box<dyn std::error::Error>`, `anyhow::Error`, a `String`.
 pub use bigslice_macros::main;
+/// Makes the async methods of an impl block callable on the machines of a session.
+///
+/// Their values go there with [`SessionBuilder::services`]; [`Session::fleet`] has the machines, and shows how a
+/// method is called. What a service can be is told by [`cluster::service`](macro@cluster::service), which this is.
+pub use bigslice_macros::service;
 pub use map::map;
 pub use udf::udf;
 

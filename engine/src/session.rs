@@ -25,6 +25,7 @@ use url::Url;
 use crate::builder::SessionBuilder;
 use crate::config::Config;
 use crate::cpu::{Cpu, on_large_stack};
+use crate::cut::AsksForMachines;
 use crate::error::{Error, Result};
 use crate::func::registry;
 use crate::job::{self, Job, Run, Runnable, Runs, Work};
@@ -296,6 +297,44 @@ impl Session {
         machines.iter().map(MachineInfo::of).collect()
     }
 
+    /// The machines themselves, to call methods of [services](SessionBuilder::services) on, to ask for more of
+    /// them, or to see how many run; none when this process does all by itself.
+    ///
+    /// ```
+    /// use bigslice::cluster::{BoxError, Services};
+    /// use bigslice::prelude::*;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Greeter(String);
+    ///
+    /// #[bigslice::service]
+    /// impl Greeter {
+    ///     async fn greet(&self, name: String) -> String {
+    ///         format!("{}, {name}", self.0)
+    ///     }
+    /// }
+    ///
+    /// #[bigslice::main]
+    /// async fn main() -> Result<(), BoxError> {
+    ///     let session = Session::builder()
+    ///         .system(SystemSpec::InProcess { machines: 2 })
+    ///         .services(Services::new().with(&Greeter("hello".to_owned()))?)
+    ///         .build()
+    ///         .await?;
+    ///     for machine in session.fleet().unwrap().machines() {
+    ///         assert_eq!(machine.call(Greeter::greet, "you".to_owned()).await?, "hello, you");
+    ///     }
+    ///     session.shutdown().await;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// The session ends it: shut down the session, not the fleet.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.inner.fleet.as_ref()
+    }
+
     /// Registers the eight TPC-H tables at `scale`, generated while they are read.
     ///
     /// # Errors
@@ -343,15 +382,26 @@ impl Inner {
     /// what must hold enforced.
     pub(crate) fn state(&self) -> SessionState {
         let mut state = self.context.state();
-        let machines = self.fleet.as_ref().map_or(0, |fleet| fleet.urls().len().max(1));
+        // Where machines come and go, an attempt narrows that down to those that it gets.
+        let machines = self.fleet.as_ref().map_or(0, |fleet| match self.config.is_elastic() {
+            true => fleet.size_max(),
+            false => fleet.urls().len().max(1),
+        });
         settings::enforce(state.config_mut(), machines);
+        state.config_mut().set_extension(Arc::new(AsksForMachines));
         state
     }
 
-    /// The names of the machines that run now.
+    /// The names of the machines that run now, and a word for those that may come.
     pub(crate) fn machine_names(&self) -> Vec<String> {
-        let machines = self.fleet.as_ref().map(Fleet::machines).unwrap_or_default();
-        machines.iter().map(|machine| machine.name().to_string()).collect()
+        let Some(fleet) = &self.fleet else { return Vec::new() };
+        let machines = fleet.machines();
+        let mut names: Vec<_> = machines.iter().map(|machine| machine.name().to_string()).collect();
+        let more = fleet.size_max().saturating_sub(names.len());
+        if self.config.is_elastic() && more > 0 {
+            names.push(format!("{more} to be started"));
+        }
+        names
     }
 
     /// If `error` says that a table is missing: our words for it, with its place in `text`.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
 
 use crate::codec::PlanCodec;
+use crate::config::cores;
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::memory::Budget;
@@ -29,10 +30,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What the driver tells a worker when it starts it. What changes later travels with each query.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WorkerSettings {
-    /// Threads that compute.
-    pub(crate) cores: usize,
-    /// Memory.
-    pub(crate) budget: Budget,
+    /// Threads that compute; all cores of a machine that is not told.
+    pub(crate) cores: Option<usize>,
+    /// Memory; that of the machine if it is not told.
+    pub(crate) budget: Option<Budget>,
 }
 
 impl WorkerSettings {
@@ -75,9 +76,10 @@ pub(crate) fn services() -> ServiceFactory {
 
 fn serve(context: &WorkerContext) -> Result<Routes> {
     let settings = WorkerSettings::decode(&context.settings)?;
-    let cpu = Cpu::new(settings.cores)?;
+    let cpu = Cpu::new(settings.cores.unwrap_or_else(cores))?;
     let stores = Stores::on_worker();
-    let runtime = settings.budget.runtime(context.scratch.clone(), &stores)?;
+    let budget = settings.budget.map_or_else(|| Budget::split(None, 1), Ok)?;
+    let runtime = budget.runtime(context.scratch.clone(), &stores)?;
     let handle = cpu.handle().clone();
     let channels = Channels::new(context.connector.clone());
     let state =

@@ -1,4 +1,6 @@
-//! The machines that a query may use: those of the fleet that run at this moment.
+//! The machines that a query may use.
+
+use std::sync::Arc;
 
 use bigslice_cluster::Fleet;
 use datafusion::common::Result;
@@ -7,22 +9,42 @@ use url::Url;
 
 use crate::Error;
 
-/// The live list of a fleet. Asked when a query is planned, and again when its tasks are placed.
+/// Asked when the tasks of a query are placed.
 #[derive(Clone, Debug)]
 pub struct Members {
-    fleet: Fleet,
+    of: Of,
+}
+
+#[derive(Clone, Debug)]
+enum Of {
+    /// Those that run at this moment.
+    Fleet(Fleet),
+    /// Those that a query was planned for.
+    Query(Arc<[Url]>),
 }
 
 impl Members {
-    /// The machines of `fleet`.
+    /// The machines of `fleet` that are to be given work; all that run, if there are none of these.
     pub fn new(fleet: Fleet) -> Self {
-        Self { fleet }
+        Self { of: Of::Fleet(fleet) }
+    }
+
+    /// The machines at these addresses, whatever becomes of them.
+    pub fn at(urls: impl IntoIterator<Item = Url>) -> Self {
+        Self { of: Of::Query(urls.into_iter().collect()) }
     }
 }
 
 impl WorkerResolver for Members {
     fn get_urls(&self) -> Result<Vec<Url>> {
-        let urls = self.fleet.urls();
+        let urls = match &self.of {
+            Of::Fleet(fleet) => {
+                let ready = fleet.ready();
+                let machines = if ready.is_empty() { fleet.machines() } else { ready };
+                machines.iter().filter_map(|machine| machine.url().cloned()).collect()
+            }
+            Of::Query(urls) => urls.to_vec(),
+        };
         // A replacement may be starting: to be tried again, like any loss.
         if urls.is_empty() { Err(Error::NoMachines.into()) } else { Ok(urls) }
     }

@@ -425,3 +425,51 @@ fn a_script_of_forty_thousand_rows_is_complete_in_a_pipe() {
     assert_eq!(out.lines().filter(|line| line.contains("row ")).count(), 40_000);
     assert!(!out.contains('…') && !out.contains('\u{1b}'));
 }
+
+#[test]
+fn machines_come_when_a_statement_needs_them() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let flights = testdata().join("flights");
+    let sql = format!("select count(distinct origin) as n from '{}/flights/'", flights.display());
+    let small = "distributed.file_scan_config_bytes_per_partition=1";
+    let script = format!(".workers\nselect 6 * 7 as answer;\n.workers\n{sql};\n.workers\n");
+    let flags = ["--max", "2", "--idle", "1h", "--format", "csv", "--set", small];
+    let outcome = run_in(folder.path(), &flags, &script);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let (before, after) = outcome.out.split_once("n\n3\n").expect("the result");
+    assert_eq!(before, "answer\n42\n", "{outcome:?}");
+    assert_eq!(outcome.err.matches("no machine runs now: at most 2").count(), 2, "{outcome:?}");
+    assert!(after.starts_with("machine,state,pid,address\nm0,running,"), "{outcome:?}");
+    assert_eq!(left_in(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn wrong_systems_are_refused_with_what_may_be_meant() {
+    for (flags, said) in [
+        (&["--system", "locl:2"][..], "did you mean \"local\"?"),
+        (&["--system", "local:m=2"], "there is no option \"m\" but n"),
+        (&["--max", "2", "--workers", "2"], "cannot be used with"),
+        (&["--idle", "5"], "no time such as 30s, 10m or 2h"),
+    ] {
+        let outcome = run(&[flags, &["-c", "select 1"]].concat());
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        assert!(outcome.err.contains(said), "{outcome:?}");
+    }
+}
+
+#[cfg(not(feature = "ec2"))]
+#[test]
+fn a_program_without_ec2_says_how_to_get_it() {
+    let tasks = [&["ls"][..], &["gc"], &["stop", "x"], &["logs", "x"], &["setup"]];
+    let tasks = tasks.map(|task| [&["cluster"], task].concat());
+    let system = ["--system", "ec2:instance=m7g.2xlarge", "-c", "select 1"].to_vec();
+    for arguments in tasks.into_iter().chain([system]) {
+        let outcome = run(&arguments);
+        assert_eq!((outcome.code, outcome.out.as_str()), (Some(2), ""), "{outcome:?}");
+        assert!(outcome.err.contains("built without EC2"), "{outcome:?}");
+        assert!(
+            outcome.err.contains("cargo build --release -p bigsql --features ec2"),
+            "{outcome:?}"
+        );
+    }
+}

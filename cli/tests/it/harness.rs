@@ -43,7 +43,7 @@ pub(crate) fn tables() -> Vec<(String, String)> {
 
 /// Lets tasks be so small that the tables of the cases are shared out: as it is, one task would
 /// read all of one.
-pub(crate) fn small_tasks(builder: SessionBuilder, system: SystemSpec) -> SessionBuilder {
+pub(crate) fn small_tasks(builder: SessionBuilder, system: &SystemSpec) -> SessionBuilder {
     match system {
         SystemSpec::Here => builder,
         _ => builder.set("distributed.file_scan_config_bytes_per_partition", "1"),

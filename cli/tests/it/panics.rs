@@ -32,7 +32,8 @@ async fn a_file_that_makes_its_reader_panic_fails_the_query_and_no_worker() {
     for system in
         [SystemSpec::Here, SystemSpec::InProcess { machines: 2 }, SystemSpec::Local { machines: 2 }]
     {
-        let world = World::with_tables(system, |builder| small_tasks(builder, system)).await;
+        let world =
+            World::with_tables(system.clone(), |builder| small_tasks(builder, &system)).await;
         let workers = world.processes();
         for sql in [
             "SELECT s, count(*), sum(n) FROM bad GROUP BY s",

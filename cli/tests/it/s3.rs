@@ -178,8 +178,8 @@ impl Server {
         files_below(&folder).iter().map(|path| path.display().to_string()).collect()
     }
 
-    async fn world(&self, system: SystemSpec, secret: &str) -> World {
-        World::new(system, |builder: SessionBuilder| {
+    async fn world(&self, system: &SystemSpec, secret: &str) -> World {
+        World::new(system.clone(), |builder: SessionBuilder| {
             small_tasks(builder, system).partitions(2).environment(self.environment(secret))
         })
         .await
@@ -205,7 +205,7 @@ fn files_below(path: &Path) -> Vec<std::path::PathBuf> {
 async fn cases_over_s3(system: SystemSpec) {
     let server = Server::start();
     server.upload_tables().await;
-    let world = server.world(system, SECRET).await;
+    let world = server.world(&system, SECRET).await;
     world.register(&format!("s3://{BUCKET}")).await;
     let (failures, spread) = run_cases(&world.session, CASES).await;
     assert!(failures.is_empty(), "{}\n{}", failures.join("\n\n"), world.log().join("\n"));
@@ -231,7 +231,7 @@ async fn a_folder_a_glob_and_hive_partitions() {
     let server = Server::start();
     server.upload_tables().await;
     for system in [SystemSpec::Here, SystemSpec::InProcess { machines: 2 }] {
-        let world = server.world(system, SECRET).await;
+        let world = server.world(&system, SECRET).await;
         let count = |from: String| {
             let world = &world;
             async move { world.run(&format!("SELECT count(*) FROM {from}")).await[0][0].clone() }
@@ -270,7 +270,7 @@ async fn a_folder_a_glob_and_hive_partitions() {
 async fn large_results_are_written_in_parts_and_read_back() {
     let server = Server::start();
     for system in [SystemSpec::Here, SystemSpec::Local { machines: 2 }] {
-        let world = server.world(system, SECRET).await;
+        let world = server.world(&system, SECRET).await;
         world.register(testdata().to_str().expect("a path in UTF-8")).await;
         let before = server.seen.parts.load(Ordering::Relaxed);
         let to = format!("s3://{BUCKET}/out-{}/flights.csv", system.machines());
@@ -290,7 +290,7 @@ async fn large_results_are_written_in_parts_and_read_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_write_leaves_nothing_there() {
     let server = Server::start();
-    let world = server.world(SystemSpec::InProcess { machines: 2 }, SECRET).await;
+    let world = server.world(&SystemSpec::InProcess { machines: 2 }, SECRET).await;
     world.register(testdata().to_str().expect("a path in UTF-8")).await;
     let sql = format!(
         "COPY (SELECT id, 1 / (id - 19999) FROM skew) TO 's3://{BUCKET}/broken/all.parquet'"
@@ -317,14 +317,14 @@ async fn a_refusal_says_what_is_missing() {
     server.upload_tables().await;
     let good = format!("s3://{BUCKET}/flights/airlines.parquet");
     for system in [SystemSpec::Here, SystemSpec::InProcess { machines: 2 }] {
-        let world = server.world(system, SECRET).await;
+        let world = server.world(&system, SECRET).await;
         check_refusal(&world, "s3://no-such-bucket/a.parquet", &["bucket", "no-such-bucket"]).await;
         let missing = format!("s3://{BUCKET}/flights/nothing.parquet");
         check_refusal(&world, &missing, &["nothing.parquet"]).await;
         assert_eq!(world.run(&format!("SELECT count(*) FROM '{good}'")).await[0][0], "16");
         world.close().await;
 
-        let world = server.world(system, "canary-that-is-wrong").await;
+        let world = server.world(&system, "canary-that-is-wrong").await;
         check_refusal(&world, &good, &["secret key", "wrong"]).await;
         world.close().await;
     }
@@ -335,7 +335,7 @@ async fn settings_may_be_given_with_the_table_and_are_never_shown() {
     let server = Server::start();
     server.upload_tables().await;
     for system in [SystemSpec::Here, SystemSpec::Local { machines: 2 }] {
-        let world = World::new(system, |builder| small_tasks(builder, system)).await;
+        let world = World::new(system.clone(), |builder| small_tasks(builder, &system)).await;
         let create = format!(
             "CREATE EXTERNAL TABLE flown STORED AS PARQUET \
              LOCATION 's3://{BUCKET}/flights/flights/' OPTIONS (\

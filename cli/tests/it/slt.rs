@@ -13,7 +13,7 @@ const SHARED_OUT_PERCENT_MIN: usize = 80;
 
 /// Runs all cases; on machines most of them must really have been shared out.
 async fn check(system: SystemSpec, change: impl FnOnce(SessionBuilder) -> SessionBuilder) {
-    let world = World::with_tables(system, |builder| small_tasks(change(builder), system)).await;
+    let world = World::with_tables(system.clone(), |b| small_tasks(change(b), &system)).await;
     let (failures, spread) = run_cases(&world.session, &[]).await;
     let log = world.log().join("\n");
     world.close().await;
@@ -66,7 +66,7 @@ async fn every_case_on_two_processes() {
 async fn explain_stages_shows_how_a_query_is_shared_out() {
     let sql = "EXPLAIN STAGES SELECT l.s, count(*) FROM l JOIN r ON l.k = r.k GROUP BY l.s";
     let system = SystemSpec::InProcess { machines: 3 };
-    let world = World::with_tables(system, |b| small_tasks(shuffles(b), system)).await;
+    let world = World::with_tables(system.clone(), |b| small_tasks(shuffles(b), &system)).await;
     let stages = world.run(sql).await;
     world.close().await;
     // Columns: stage, tasks, partitions, inputs, exchange, machines, operators.

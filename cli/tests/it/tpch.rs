@@ -90,13 +90,13 @@ async fn check_files(scale: f64, system: SystemSpec) {
     let options = GenerateOptions { scale, out: out.clone(), parts };
     tokio::task::spawn_blocking(move || generate(&options)).await.unwrap().unwrap();
     for partitions in PARTITIONS {
-        check(scale, system, partitions, Tables::Parquet(&out)).await;
+        check(scale, system.clone(), partitions, Tables::Parquet(&out)).await;
     }
 }
 
 /// Runs the 22 and compares.
 async fn check(scale: f64, system: SystemSpec, partitions: usize, tables: Tables<'_>) {
-    let world = World::new(system, |builder| {
+    let world = World::new(system.clone(), |builder| {
         let builder = builder.partitions(partitions);
         let builder = builder.set("datafusion.optimizer.repartition_file_min_size", "1");
         match system.machines() {

@@ -2,6 +2,7 @@
 //! documents it and whose paths the generated code names.
 
 mod method;
+mod reached;
 mod reply;
 mod service;
 

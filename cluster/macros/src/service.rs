@@ -15,13 +15,12 @@ use syn::{
 };
 
 use crate::method::{Method, is_context};
+use crate::reached;
 use crate::reply::result_of;
 
 /// The service that `block` is.
 pub(crate) fn expand(arguments: &TokenStream, block: &ItemImpl) -> Result<TokenStream> {
-    if !arguments.is_empty() {
-        return Err(Error::new_spanned(arguments, "service takes no arguments"));
-    }
+    let reached = reached::path(arguments)?;
     if let Some((_, name, _)) = &block.trait_ {
         let message = "write #[service] on an impl block of the type itself, not of a trait";
         return Err(Error::new_spanned(name, message));
@@ -72,7 +71,7 @@ pub(crate) fn expand(arguments: &TokenStream, block: &ItemImpl) -> Result<TokenS
     let answers = methods.iter().map(|method| method.answer(&trait_name));
     let entries = methods.iter().map(Method::entry);
     let init = init.as_ref().map(Init::call);
-    Ok(quote! {
+    let code = quote! {
         #(#attrs)*
         impl #of {
             #(#constants)*
@@ -123,6 +122,10 @@ pub(crate) fn expand(arguments: &TokenStream, block: &ItemImpl) -> Result<TokenS
                 }
             }
         };
+    };
+    Ok(match reached {
+        Some(path) => reached::by(&path, code),
+        None => code,
     })
 }
 

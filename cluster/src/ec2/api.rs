@@ -10,7 +10,7 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use super::spec::Ec2Spec;
-use crate::error::{Error, chain};
+use crate::error::{Error, Result, chain};
 
 /// A request that is throttled is tried this often, with pauses that double. A fleet that starts
 /// in full asks for more than an account's bucket holds, which refills with two requests a second.
@@ -34,6 +34,30 @@ pub(super) async fn load(spec: &Ec2Spec) -> SdkConfig {
         loader = loader.profile_name(profile);
     }
     loader.load().await
+}
+
+/// The region of `spec`, else that of the configuration.
+pub(super) fn region(spec: &Ec2Spec, config: &SdkConfig) -> Result<String> {
+    let region = spec.region.clone().or_else(|| config.region().map(ToString::to_string));
+    region.ok_or_else(|| {
+        Error::Options("no AWS region: say region=eu-west-1, or set AWS_REGION".to_owned())
+    })
+}
+
+/// What the console of an instance shows, as far as AWS has it.
+pub(super) async fn console(ec2: &aws_sdk_ec2::Client, id: &str) -> Result<String> {
+    let call = ec2.get_console_output().instance_id(id).latest(true);
+    let latest = call.send().await.map_err(failed(format!("read the console of {id}")));
+    let console = match latest {
+        // Older types keep only what they showed after booting.
+        Err(Error::Cloud { code, .. }) if code == "UnsupportedOperation" => {
+            let call = ec2.get_console_output().instance_id(id);
+            call.send().await.map_err(failed(format!("read the console of {id}")))?
+        }
+        latest => latest?,
+    };
+    let text = console.output().and_then(|text| aws_smithy_types::base64::decode(text).ok());
+    Ok(String::from_utf8_lossy(&text.unwrap_or_default()).into_owned())
 }
 
 /// The same with our bounds: what to try again, how often and for how long.

@@ -9,9 +9,10 @@ use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_ec2::types::{Filter, Instance, Tag};
 use tokio::time::Instant;
 
-use super::api::failed;
+use super::api::{self, failed};
 use super::group;
 use super::request::{CLUSTER_TAG, CREATED_TAG, DEADLINE_TAG, MACHINE_TAG, OWNER_TAG, SESSION_TAG};
+use super::spec::Ec2Spec;
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
 
@@ -50,9 +51,29 @@ pub struct Clusters {
     ec2: Client,
 }
 
+/// What the console of an instance shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Console {
+    /// The machine's name in its session.
+    pub machine: String,
+    /// The instance's id.
+    pub instance: String,
+    /// Its output since it was switched on, as far as AWS has it by now: some seconds late, and of many types
+    /// only what it was after booting. Up to 64 KiB.
+    pub text: String,
+}
+
 impl Clusters {
     pub(super) fn new(ec2: Client) -> Self {
         Self { ec2 }
+    }
+
+    /// The clusters of the account and the region that AWS tools would use here, unless others are named.
+    pub async fn open(region: Option<String>, profile: Option<String>) -> Result<Self> {
+        let spec = Ec2Spec { region, profile, ..Ec2Spec::default() };
+        let config = api::bounded(&api::load(&spec).await);
+        api::region(&spec, &config)?;
+        Ok(Self::new(Client::new(&config)))
     }
 
     /// What runs, by name.
@@ -117,6 +138,19 @@ impl Clusters {
             groups.push(group);
         }
         Ok(Cleared { instances, groups })
+    }
+
+    /// What the consoles of a cluster's machines show, by machine.
+    pub async fn logs(&self, name: &str) -> Result<Vec<Console>> {
+        let mut consoles = Vec::new();
+        for instance in self.instances(Some((CLUSTER_TAG, name))).await? {
+            let id = instance.instance_id().unwrap_or_default().to_owned();
+            let machine = tag(instance.tags(), MACHINE_TAG).unwrap_or_default().to_owned();
+            let text = api::console(&self.ec2, &id).await?;
+            consoles.push(Console { machine, instance: id, text });
+        }
+        consoles.sort_by(|a, b| (&a.machine, &a.instance).cmp(&(&b.machine, &b.instance)));
+        Ok(consoles)
     }
 
     /// Removes what nobody will: instances past their deadline, and security groups without

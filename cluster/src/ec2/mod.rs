@@ -28,6 +28,7 @@ mod machine;
 mod plan;
 mod program;
 mod request;
+mod setup;
 mod spec;
 mod value;
 mod watch;
@@ -55,8 +56,9 @@ use crate::identity::{Peer, SessionId};
 use crate::system::{Launch, Launched, System};
 
 pub use self::cidr::Cidr;
-pub use self::clusters::{Cleared, Cluster, Clusters};
+pub use self::clusters::{Cleared, Cluster, Clusters, Console};
 pub use self::plan::Plan;
+pub use self::setup::{Check, setup};
 pub use self::spec::{Ec2Spec, Market, Reach, Rebalance};
 
 /// A machine that is not ready by then is given up, a minute before it gives itself up.
@@ -150,10 +152,7 @@ impl Ec2 {
     pub fn with_config(spec: Ec2Spec, config: &SdkConfig) -> Result<Self> {
         spec.check()?;
         let config = api::bounded(config);
-        let region = spec.region.clone().or_else(|| config.region().map(ToString::to_string));
-        let region = region.ok_or_else(|| {
-            Error::Options("no AWS region: say region=eu-west-1, or set AWS_REGION".to_owned())
-        })?;
+        let region = api::region(&spec, &config)?;
         let config = config.to_builder().region(aws_config::Region::new(region.clone())).build();
         let ec2 = aws_sdk_ec2::Client::new(&config);
         let inner = Inner {
@@ -364,10 +363,7 @@ impl Inner {
         const CONSOLE_LINES: usize = 20;
         let mut words = launch.log.tail();
         if words.is_empty() {
-            let console = self.ec2.get_console_output().instance_id(id).latest(true).send().await;
-            let text = console.ok().and_then(|console| console.output().map(str::to_owned));
-            let text = text.and_then(|text| aws_smithy_types::base64::decode(text).ok());
-            let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+            let text = api::console(&self.ec2, id).await.unwrap_or_default();
             let skipped = text.lines().count().saturating_sub(CONSOLE_LINES);
             words = text.lines().skip(skipped).map(str::to_owned).collect();
         }

@@ -14,7 +14,9 @@ use super::spec::{Ec2Spec, Market};
 use crate::error::{Error, Result};
 
 /// Where AWS says which image of Amazon Linux is the newest.
-const IMAGE_PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
+pub(super) const IMAGE_PARAMETER: &str =
+    "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
+
 /// A subnet of the plan.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -51,6 +53,14 @@ pub struct Plan {
     region: String,
     volume_gib: u32,
     lifetime_hours: u64,
+}
+
+impl Plan {
+    /// The cores of a machine: of the type that has fewest, as any of them may come.
+    pub fn cores(&self) -> usize {
+        let cores = self.kinds.iter().filter_map(|kind| usize::try_from(kind.cores).ok()).min();
+        cores.unwrap_or(1).max(1)
+    }
 }
 
 impl fmt::Display for Plan {

@@ -191,14 +191,7 @@ impl FromStr for Ec2Spec {
     /// Reads `ec2:instance=m7g.2xlarge,n=8,spot,region=eu-west-1`; the `ec2:` may be missing.
     fn from_str(text: &str) -> Result<Self> {
         let mut spec = Self::default();
-        let options = text.strip_prefix("ec2").map_or(text, |t| t.strip_prefix(':').unwrap_or(t));
-        for option in options.split(',').map(str::trim).filter(|o| !o.is_empty()) {
-            match option.split_once('=') {
-                Some((key, value)) => spec.set(key.trim(), value.trim())?,
-                None if option == "spot" => spec.set("spot", "true")?,
-                None => return Err(value::unknown_or_bare(option)),
-            }
-        }
+        spec.set_all(text)?;
         spec.check()?;
         Ok(spec)
     }
@@ -215,6 +208,28 @@ impl Ec2Spec {
             silence: SILENCE,
             ..FleetConfig::default()
         }
+    }
+
+    /// Sets all options of a text such as `ec2:n=8,spot`, on top of those that are set. Instance types and
+    /// subnets take the place of those that there are.
+    pub fn set_all(&mut self, text: &str) -> Result<()> {
+        let options = text.strip_prefix("ec2").map_or(text, |t| t.strip_prefix(':').unwrap_or(t));
+        let (instance, subnets) =
+            (std::mem::take(&mut self.instance), std::mem::take(&mut self.subnets));
+        for option in options.split(',').map(str::trim).filter(|o| !o.is_empty()) {
+            match option.split_once('=') {
+                Some((key, value)) => self.set(key.trim(), value.trim())?,
+                None if option == "spot" => self.set("spot", "true")?,
+                None => return Err(value::unknown_or_bare(option)),
+            }
+        }
+        if self.instance.is_empty() {
+            self.instance = instance;
+        }
+        if self.subnets.is_empty() {
+            self.subnets = subnets;
+        }
+        Ok(())
     }
 
     /// Sets one option to what a user wrote. `instance`, `subnet`, `file` and `unit` add to their

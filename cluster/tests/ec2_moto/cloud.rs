@@ -33,7 +33,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 /// Between two looks at what moto has.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Each cloud has a network of its own among the loopback addresses: 127.<this>.0.0/16.
-static NETWORKS: AtomicU8 = AtomicU8::new(8);
+pub(crate) static NETWORKS: AtomicU8 = AtomicU8::new(8);
 
 /// Replaces commands that would change the host. `poweroff` leaves word for the hardware; timers run
 /// thirty times as fast, so that the one for a boot that gets nowhere takes half a minute.

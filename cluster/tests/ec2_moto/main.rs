@@ -15,6 +15,7 @@ mod killed;
 mod life;
 mod metadata;
 mod secrets;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
         std::env::args().nth(1).and_then(|a| a.strip_prefix("drive=").map(str::to_owned))
     {
         return killed::drive(&endpoint);
+    }
+    if std::env::args().nth(1).is_some_and(|argument| argument == "cloud") {
+        return serve::serve();
     }
     let tests: Vec<(&'static str, fn())> =
         [life::TESTS, intruders::TESTS, secrets::TESTS, killed::TESTS, bigpi::TESTS].concat();

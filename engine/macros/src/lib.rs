@@ -1,4 +1,4 @@
-//! The macros of Bigslice: `#[derive(Row)]`, `#[func]`, `#[udf]`, `#[map]`,
+//! The macros of Bigslice: `#[derive(Row)]`, `#[func]`, `#[udf]`, `#[map]`, `#[service]`,
 //! `#[main]`. Users reach them through the crate
 //! `bigslice`, which documents them and whose paths the generated code names.
 
@@ -15,6 +15,7 @@ mod structs;
 mod udf;
 
 use proc_macro::TokenStream;
+use proc_macro2::TokenStream as TokenStream2;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Item, ItemFn, parse_macro_input};
 
@@ -37,6 +38,21 @@ pub fn map(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn udf(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as Item);
     done(udf::expand(arguments.into(), &item))
+}
+
+/// Makes the async methods of an impl block callable on any machine; see `bigslice::service`.
+#[proc_macro_attribute]
+pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let (arguments, item) = (TokenStream2::from(arguments), TokenStream2::from(item));
+    if !arguments.is_empty() {
+        return done(Err(Error::new_spanned(arguments, "service takes no arguments")));
+    }
+    // The macro of the crate that machines are made with, by the way that is known to be there.
+    quote::quote! {
+        #[::bigslice::cluster::service(crate = ::bigslice::cluster)]
+        #item
+    }
+    .into()
 }
 
 /// Makes an async `main` one that is also a worker's; see `bigslice::main`.

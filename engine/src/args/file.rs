@@ -15,6 +15,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::ec2::PREFIX;
 use super::keys::Setting;
 use crate::error::{Error, Result};
 
@@ -81,6 +82,11 @@ fn flatten<'t, 'i>(
         let name = format!("{prefix}{}", key.get_ref());
         match Spanned::get_ref(value) {
             DeValue::Table(inner) => flatten(inner, &format!("{name}."), found),
+            // Some options of EC2 may be given several times.
+            DeValue::Array(list) if name.starts_with(PREFIX) => {
+                let each = list.iter().map(Spanned::get_ref);
+                found.extend(each.map(|value| (key.span().start, name.clone(), value)));
+            }
             scalar => found.push((key.span().start, name, scalar)),
         }
     }
@@ -103,10 +109,11 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 /// In a file, the order of two settings is no way to say which prevails.
 fn one_system(settings: &[Setting]) -> Result<()> {
     let of = |key: &str| settings.iter().find(|setting| setting.key == key);
-    match (of("workers"), of("system")) {
-        (Some(_), Some(system)) => {
-            Err(system.refused("\"workers\" says where the work is done already: keep one of them"))
+    let other = of("workers").and_then(|_| of("system").or_else(|| of("max")));
+    match other {
+        Some(other) => {
+            Err(other.refused("\"workers\" says where the work is done already: keep one of them"))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }

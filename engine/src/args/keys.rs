@@ -2,23 +2,26 @@
 //! of DataFusion and of the exchange between machines.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::execution::config::SessionConfig;
 use datafusion_distributed::{DistributedConfig, DistributedExt};
 
+use super::ec2::{self, Instances};
 use super::size::parse_size;
 use crate::builder::SessionBuilder;
-use crate::config::{MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
+use crate::config::{MACHINES_MAX, PARTITIONS_MAX};
 use crate::error::{Error, Result};
 use crate::settings::EXCHANGE;
+use crate::system::SystemSpec;
 
 /// Names that an error proposes instead of a wrong one, at most.
 const NEAR_MAX: usize = 3;
 
 /// The settings of the session itself.
 pub(super) const OWN: &[&str] =
-    &["head-bytes", "memory-limit", "partitions", "system", "temp-root", "workers"];
+    &["head-bytes", "idle", "max", "memory-limit", "partitions", "system", "temp-root", "workers"];
 
 /// A setting as a user gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +55,39 @@ impl Setting {
     }
 }
 
-/// `builder` with one more setting.
-pub(super) fn apply(builder: SessionBuilder, setting: &Setting) -> Result<SessionBuilder> {
+/// `builder` with one more setting; what concerns EC2 is collected in `instances`.
+pub(super) fn apply(
+    mut builder: SessionBuilder,
+    instances: &mut Instances,
+    setting: &Setting,
+) -> Result<SessionBuilder> {
     let Setting { key, value, .. } = setting;
     let refused = |why: String| setting.refused(&why);
     Ok(match key.as_str() {
-        "workers" => builder.workers(workers(value).map_err(refused)?),
-        "system" => builder.system(system(value).map_err(refused)?),
+        "workers" => {
+            // A number of machines that is said later takes the place of a limit.
+            builder.config.machines_max = None;
+            instances.leave();
+            builder.workers(workers(value).map_err(refused)?)
+        }
+        "system" if Instances::are(value) => {
+            instances.choose(setting)?;
+            builder
+        }
+        "system" => {
+            let system = value.parse::<SystemSpec>().map_err(|e| refused(e.to_string()))?;
+            if system == SystemSpec::Here {
+                builder.config.machines_max = None;
+            }
+            instances.leave();
+            builder.system(system)
+        }
+        "max" => builder.elastic(machines_max(value).map_err(refused)?),
+        "idle" => builder.idle(time(value).map_err(refused)?),
+        _ if key.starts_with(ec2::PREFIX) => {
+            instances.set(setting);
+            builder
+        }
         "memory-limit" => builder.memory_limit(parse_size(value).map_err(refused)?),
         "partitions" => builder.partitions(partitions(value).map_err(refused)?),
         "temp-root" => builder.temp_root(folder(value).map_err(refused)?),
@@ -124,8 +153,27 @@ pub(super) fn partitions(text: &str) -> Result<usize, String> {
     number(text, 1, PARTITIONS_MAX)
 }
 
-pub(super) fn system(text: &str) -> Result<SystemSpec, String> {
-    text.parse::<SystemSpec>().map_err(|e| e.to_string())
+pub(super) fn machines_max(text: &str) -> Result<usize, String> {
+    number(text, 1, MACHINES_MAX)
+}
+
+/// A system, as it was written: options of EC2 may be said elsewhere too.
+pub(super) fn system(text: &str) -> Result<String, String> {
+    match Instances::are(text) {
+        true => ec2::check(text)?,
+        false => drop(text.parse::<SystemSpec>().map_err(|e| e.to_string())?),
+    }
+    Ok(text.to_owned())
+}
+
+/// A length of time: `30s`, `10m`, `2h`.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 60 * 60)];
+    let seconds = units.iter().find_map(|(unit, seconds)| {
+        text.strip_suffix(unit)?.trim().parse::<u64>().ok()?.checked_mul(*seconds)
+    });
+    let seconds = seconds.ok_or_else(|| format!("\"{text}\" is no time such as 30s, 10m or 2h"))?;
+    Ok(Duration::from_secs(seconds))
 }
 
 fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {

@@ -4,8 +4,10 @@
 //! Later ones prevail: what a session is without a word ([`SessionBuilder`]), the file
 //! ([`mod@file`]), the flags, `--set`. Every one of them names settings of [`keys`].
 
+mod ec2;
 mod file;
 mod keys;
+mod lines;
 mod size;
 mod surroundings;
 #[cfg(test)]
@@ -13,16 +15,17 @@ mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser};
 
 pub use size::parse_size;
 
+use self::ec2::Instances;
 use self::keys::Setting;
 use self::surroundings::Surroundings;
 use crate::builder::SessionBuilder;
-use crate::config::SystemSpec;
 use crate::error::{Error, Result};
 use crate::session::Session;
 
@@ -31,7 +34,9 @@ use crate::session::Session;
 /// | flag | |
 /// |---|---|
 /// | `--workers N` | work on `N` processes of this computer; 0 works in this process |
-/// | `--system SPEC` | `here`, `in-process:N` or `local:N` |
+/// | `--system SPEC` | `here`, `in-process:N`, `local:N` or `ec2:instance=TYPE,n=N` |
+/// | `--max N` | start machines as the work asks for them, at most `N`, and release them when idle |
+/// | `--idle TIME` | how long these are kept without work, such as `30s` or `10m` |
 /// | `--memory-limit SIZE` | the memory for all of it, such as `4G` |
 /// | `--partitions N` | how many partitions a machine works on at the same time |
 /// | `--set KEY=VALUE`, `-set KEY=VALUE` | any setting by its key; may be given several times |
@@ -73,7 +78,7 @@ pub struct SessionArgs {
     /// Work on N processes of this computer; 0 works in this process, on all cores
     #[arg(long, value_name = "N", value_parser = keys::workers, help_heading = "Session")]
     workers: Option<usize>,
-    /// The machines to work on: here, in-process:N or local:N
+    /// The machines to work on: here, in-process:N, local:N or ec2:instance=TYPE,n=N,spot,region=...
     #[arg(
         long,
         value_name = "SPEC",
@@ -81,7 +86,19 @@ pub struct SessionArgs {
         conflicts_with = "workers",
         help_heading = "Session"
     )]
-    system: Option<SystemSpec>,
+    system: Option<String>,
+    /// Start machines as the work asks for them, at most N, and release them when they are idle
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = keys::machines_max,
+        conflicts_with = "workers",
+        help_heading = "Session"
+    )]
+    max: Option<usize>,
+    /// How long such machines are kept without work: 30s, 10m [default: 1m, or 10m on EC2]
+    #[arg(long, value_name = "TIME", value_parser = keys::time, help_heading = "Session")]
+    idle: Option<Duration>,
     /// The memory for all of it, such as 4G or 512M; what needs more spills to disk
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Session")]
     memory_limit: Option<u64>,
@@ -173,12 +190,24 @@ impl SessionArgs {
     }
 
     /// What such a session is built from, with the file of settings and with what the environment says about access
-    /// to stores.
+    /// to stores. What machines print goes to standard error, until [`SessionBuilder::log`] says otherwise.
     ///
     /// # Errors
     /// When the file cannot be read, or a setting is none or has a wrong value.
     pub fn builder(&self) -> Result<SessionBuilder> {
         self.builder_in(Surroundings::read())
+    }
+
+    /// What the file of settings and the flags say of machines on EC2, whether or not a session would have them: for
+    /// programs that look after such machines.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or an option is none or has a wrong value.
+    #[cfg(feature = "ec2")]
+    pub fn instances(&self) -> Result<bigslice_cluster::ec2::Ec2Spec> {
+        let surroundings = Surroundings::read();
+        let (_, instances) = self.said(&surroundings)?;
+        instances.spec(surroundings.user.as_deref())
     }
 
     /// Builds such a session, and starts its machines if it has any.
@@ -190,20 +219,39 @@ impl SessionArgs {
     }
 
     fn builder_in(&self, surroundings: Surroundings) -> Result<SessionBuilder> {
+        let (builder, instances) = self.said(&surroundings)?;
+        let builder = builder.environment(surroundings.engine);
+        Ok(match instances.system(surroundings.user.as_deref())? {
+            Some(system) => builder.system(system),
+            None => builder,
+        })
+    }
+
+    /// All that the file and the flags say.
+    fn said(&self, surroundings: &Surroundings) -> Result<(SessionBuilder, Instances)> {
         let from_file = match (&self.config, &surroundings.config_file) {
             (Some(path), _) => file::read(path)?,
             (None, Some(path)) => file::read_if_there(path)?,
             (None, None) => Vec::new(),
         };
-        let mut builder = Session::builder().environment(surroundings.engine);
-        for setting in from_file {
-            builder = keys::apply(builder, &setting)?;
+        let mut builder = Session::builder().log(lines::to_stderr());
+        let mut instances = Instances::default();
+        let flag = |name: &str, value: String| Setting {
+            key: name.to_owned(),
+            value,
+            place: format!("--{name}"),
+        };
+        let mut settings = from_file;
+        settings.extend(self.workers.map(|workers| flag("workers", workers.to_string())));
+        settings.extend(self.system.clone().map(|system| flag("system", system)));
+        for setting in settings {
+            builder = keys::apply(builder, &mut instances, &setting)?;
         }
-        if let Some(workers) = self.workers {
-            builder = builder.workers(workers);
+        if let Some(max) = self.max {
+            builder = builder.elastic(max);
         }
-        if let Some(system) = self.system {
-            builder = builder.system(system);
+        if let Some(idle) = self.idle {
+            builder = builder.idle(idle);
         }
         if let Some(bytes) = self.memory_limit {
             builder = builder.memory_limit(bytes);
@@ -213,10 +261,10 @@ impl SessionArgs {
         }
         for (key, value) in &self.settings {
             let place = "--set".to_owned();
-            builder =
-                keys::apply(builder, &Setting { key: key.clone(), value: value.clone(), place })?;
+            let setting = Setting { key: key.clone(), value: value.clone(), place };
+            builder = keys::apply(builder, &mut instances, &setting)?;
         }
-        Ok(builder)
+        Ok((builder, instances))
     }
 }
 
@@ -285,6 +333,6 @@ fn refused(error: &clap::Error) -> Error {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let message = text.split("\n\n").next().unwrap_or(text).trim_end();
     let hint = (error.kind() == ErrorKind::ArgumentConflict)
-        .then(|| "both say where the work is done: give one of them".to_owned());
+        .then(|| "both say on which machines the work is done: give one of them".to_owned());
     Error::Config { message: message.to_owned(), hint }
 }

@@ -18,6 +18,8 @@ pub(super) struct Surroundings {
     pub(super) engine: Environment,
     /// Where the file of settings is, if there is one.
     pub(super) config_file: Option<PathBuf>,
+    /// Who runs the program, for whoever asks what a machine is for.
+    pub(super) user: Option<String>,
 }
 
 impl Surroundings {
@@ -30,10 +32,11 @@ impl Surroundings {
 
     pub(super) fn of(variables: impl Iterator<Item = (String, String)>) -> Self {
         let mut engine = Vec::new();
-        let (mut home, mut config_home) = (None, None);
+        let (mut home, mut config_home, mut user) = (None, None, None);
         for (name, value) in variables.filter(|(_, value)| !value.is_empty()) {
             match name.as_str() {
                 "HOME" => home = Some(PathBuf::from(&value)),
+                "USER" => user = Some(value.clone()),
                 // The specification says to ignore paths that are not absolute.
                 "XDG_CONFIG_HOME" => {
                     config_home = Some(PathBuf::from(&value)).filter(|path| path.is_absolute());
@@ -48,6 +51,7 @@ impl Surroundings {
         Self {
             engine: engine.into_iter().collect(),
             config_file: config_home.map(|folder| folder.join("bigslice/config.toml")),
+            user,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a user gives, and the session that comes of it.
 
 use super::*;
+use crate::SystemSpec;
 
 /// The flags `arguments` beside a file of settings that holds `file`.
 fn builder(file: &str, arguments: &[&str]) -> Result<SessionBuilder> {
@@ -38,6 +39,73 @@ fn later_words_prevail() {
 }
 
 #[test]
+fn machines_come_and_go_if_a_limit_is_said_last() {
+    let found = |file: &str, arguments: &[&str]| {
+        let mut config = builder(file, arguments).unwrap().config;
+        config.settle().unwrap();
+        (config.system, config.is_elastic(), config.idle.map(|idle| idle.as_secs()))
+    };
+    let local = |machines| SystemSpec::Local { machines };
+    assert_eq!(found("", &["--max", "3"]), (local(3), true, None));
+    let tasks = SystemSpec::InProcess { machines: 4 };
+    let flags = ["--system", "in-process", "--max=4", "--idle", "90s"];
+    assert_eq!(found("", &flags), (tasks, true, Some(90)));
+    assert_eq!(found("max = 5\nidle = \"2m\"", &[]), (local(5), true, Some(120)));
+    assert_eq!(found("max = 5", &["--workers=2"]), (local(2), false, None));
+    assert_eq!(found("max = 5", &["--system=here"]), (SystemSpec::Here, false, None));
+    assert_eq!(found("workers = 2", &["--max=5"]), (local(5), true, None));
+    for (file, flags, said) in [
+        ("", &["--max", "0"][..], "\"0\" is no number from 1 to 64"),
+        ("", &["--idle", "5"], "\"5\" is no time such as 30s, 10m or 2h"),
+        ("workers = 1\nmax = 2", &[], "keep one of them"),
+        ("", &["--workers=1", "--max=2"], "cannot be used with"),
+    ] {
+        let (text, _) = refusal(file, flags);
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+#[cfg(not(feature = "ec2"))]
+#[test]
+fn a_program_without_ec2_says_how_to_get_it_and_minds_no_table_of_it() {
+    let (text, _) = refusal("", &["--system", "ec2:instance=m7g.2xlarge"]);
+    assert!(text.contains("--features ec2"), "{text}");
+    let (text, _) = refusal("system = \"ec2\"", &[]);
+    assert!(text.contains("built without EC2"), "{text}");
+    let file = "[ec2]\ninstance = [\"m7g.2xlarge\", \"m6g.2xlarge\"]";
+    assert_eq!(builder(file, &[]).unwrap().config.system, SystemSpec::Here);
+}
+
+#[cfg(feature = "ec2")]
+#[test]
+fn what_is_said_of_ec2_comes_together() {
+    let file = "[ec2]\ninstance = [\"m7g.2xlarge\", \"m6g.2xlarge\"]\nspot = true\nn = 2\n\
+                [ec2.tag]\nteam = \"genes\"";
+    let found = |arguments: &[&str]| match builder(file, arguments).unwrap().config.system {
+        SystemSpec::Ec2(spec) => *spec,
+        other => panic!("{other}"),
+    };
+    assert_eq!(builder(file, &[]).unwrap().config.system, SystemSpec::Here);
+    let spec = found(&["--system", "ec2"]);
+    assert_eq!(spec.instance, ["m7g.2xlarge", "m6g.2xlarge"]);
+    assert_eq!((spec.n, spec.tags["team"].as_str()), (2, "genes"));
+    let flags = ["--system=ec2:instance=c7g.large,n=8", "--set", "ec2.region=eu-west-1"];
+    let spec = found(&flags);
+    assert_eq!((spec.instance, spec.n), (vec!["c7g.large".to_owned()], 8));
+    assert_eq!(spec.region.as_deref(), Some("eu-west-1"));
+    let spec = found(&["--system=ec2:n=8", "--set=ec2.instance=c7g.large", "--set=ec2.n=3"]);
+    assert_eq!((spec.instance, spec.n), (vec!["c7g.large".to_owned()], 3));
+    let (text, _) = refusal(file, &["--system=ec2", "--set=ec2.regoin=x"]);
+    assert!(text.contains("did you mean \"region\"?"), "{text}");
+    let (text, _) = refusal("", &["--system=ec2:n=3"]);
+    assert!(text.contains("ec2 needs an instance type"), "{text}");
+    let args = SessionArgs::take(["program", "--system=ec2:instance=c7g.large"]).unwrap().0;
+    let user = Surroundings { user: Some("ada".to_owned()), ..Surroundings::default() };
+    let SystemSpec::Ec2(spec) = args.builder_in(user).unwrap().config.system else { panic!() };
+    assert_eq!(spec.owner, "ada");
+}
+
+#[test]
 fn what_is_not_of_the_session_is_left() {
     let given =
         ["program", "--top", "3", "--workers", "2", "a", "--worker=4", "-x", "--", "--set", "b"];
@@ -59,7 +127,7 @@ fn a_wrong_flag_is_named() {
         (
             &["--workers=1", "--system=local:2"],
             "the argument '--workers <N>' cannot be used with '--system <SPEC>'",
-            Some("both say where the work is done: give one of them"),
+            Some("both say on which machines the work is done: give one of them"),
         ),
         (
             &["--set", "x"],

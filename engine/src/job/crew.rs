@@ -3,20 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use bigslice_cluster::Fleet;
+use bigslice_cluster::{Hold, Machine};
 use bigslice_flight::{Channels, TaskHost};
 use bytes::Bytes;
 use datafusion::error::DataFusionError;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::muster;
 use crate::session::Inner;
 use crate::task::{Asked, Asks, Refusal, Shared, StoredAt, TaskReply, TaskRequest, decode, encode};
-
-/// How long a run waits for a machine to be there at all.
-const MACHINE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How often a machine is told what it does not know for one task: once, and again when it has forgotten
 /// meanwhile, because tasks of many other runs came.
@@ -62,7 +59,7 @@ pub(super) struct Crew {
 
 impl Crew {
     /// Tasks that may run at a time in one place.
-    fn slots_each(session: &Inner) -> usize {
+    pub(super) fn slots_each(session: &Inner) -> usize {
         session.config.cores_per_process()
     }
 
@@ -73,12 +70,22 @@ impl Crew {
 
     /// The places that there are now, and what each may have.
     pub(super) fn room(&self, session: &Inner) -> Room {
-        let places = match &session.fleet {
-            None => vec![Place::Here],
-            Some(fleet) => places(fleet),
+        let ready = session.fleet.as_ref().map(|fleet| fleet.ready());
+        let places: Vec<_> = match ready {
+            None => vec![(Place::Here, None)],
+            Some(machines) => machines
+                .into_iter()
+                .filter_map(|machine| {
+                    let name = machine.name().to_string();
+                    Some((Place::Machine(name, machine.url()?.clone()), Some(machine)))
+                })
+                .collect(),
         };
-        let load = |place| (self.busy.get(&place).copied().unwrap_or(0), place);
-        Room { places: places.into_iter().map(load).collect(), most: Self::slots_each(session) }
+        let places = places.into_iter().map(|(place, machine)| {
+            let load = self.busy.get(&place).copied().unwrap_or(0);
+            Free { load, place, machine }
+        });
+        Room { places: places.collect(), most: Self::slots_each(session) }
     }
 
     pub(super) fn begin(&mut self, seat: &Seat) {
@@ -92,10 +99,16 @@ impl Crew {
     }
 }
 
+/// A place, and how many of its slots are taken.
+struct Free {
+    load: usize,
+    place: Place,
+    machine: Option<Machine>,
+}
+
 /// Where there is room at a moment.
 pub(super) struct Room {
-    /// How many slots are taken, and where.
-    places: Vec<(usize, Place)>,
+    places: Vec<Free>,
     /// The slots of each.
     most: usize,
 }
@@ -115,39 +128,33 @@ impl Room {
     /// and takes no others after it: else one that needs many would wait for as long as there are some
     /// that need few.
     pub(super) fn take(&mut self, slots: usize) -> Option<Seat> {
-        let best = (0..self.places.len()).min_by_key(|n| self.places[*n].0)?;
-        let (load, place) = &mut self.places[best];
-        if *load + slots <= self.most {
+        loop {
+            let best = (0..self.places.len()).min_by_key(|n| self.places[*n].load)?;
+            let Free { load, place, machine } = &mut self.places[best];
+            if *load + slots > self.most {
+                self.places.swap_remove(best);
+                return None;
+            }
+            let hold = machine.as_ref().map(Machine::hold);
+            if let Some(None) = hold {
+                // It is over, or being released.
+                self.places.swap_remove(best);
+                continue;
+            }
             *load += slots;
-            return Some(Seat { place: place.clone(), slots });
+            let hold = hold.flatten().map(Arc::new);
+            return Some(Seat { place: place.clone(), slots, hold });
         }
-        self.places.swap_remove(best);
-        None
     }
 }
 
 /// Slots of one place, taken by one task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Seat {
     pub(super) place: Place,
     pub(super) slots: usize,
-}
-
-fn places(fleet: &Fleet) -> Vec<Place> {
-    let machines = fleet.machines();
-    machines
-        .iter()
-        .filter_map(|m| Some(Place::Machine(m.name().to_string(), m.url()?.clone())))
-        .collect()
-}
-
-/// Waits until there is a machine, if there are to be any.
-pub(super) async fn wait_for_machines(session: &Inner) -> Result<()> {
-    let Some(fleet) = &session.fleet else { return Ok(()) };
-    fleet.wait_for(1, MACHINE_WAIT_MAX).await.map_err(|e| {
-        let message = format!("no machine is left to run on: {}", crate::words::chain(&e));
-        Error::Lost { message, hint: None }
-    })
+    /// Keeps the machine from being released.
+    pub(super) hold: Option<Arc<Hold>>,
 }
 
 /// Runs one task in one place. It does not hold the session meanwhile: one that is dropped ends at
@@ -234,6 +241,7 @@ async fn judge(session: &Inner, place: &Place, error: &DataFusionError) -> Troub
         }
         if transport {
             let (text, _) = crate::words::describe(error);
+            muster::suspect(fleet, bigslice_flight::lost_machine(error).unwrap_or(name), &text);
             return Trouble::Lost(format!("a connection between machines broke: {text}"));
         }
     }
@@ -253,7 +261,8 @@ mod tests {
     }
 
     fn room(a: usize, b: usize) -> Room {
-        Room { places: vec![(a, place("a")), (b, place("b"))], most: 4 }
+        let free = |load, name| Free { load, place: place(name), machine: None };
+        Room { places: vec![free(a, "a"), free(b, "b")], most: 4 }
     }
 
     /// Where tasks of so many slots get room.

@@ -1,11 +1,11 @@
 //! Evaluates a job: starts what its [`Schedule`] says may start, where the [`Crew`] has room, and tells it
 //! what happened, until the result is there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use bigslice_cluster::{LogLine, LogSource};
+use bigslice_cluster::{Demand, Fleet, Hold, LogLine, LogSource};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
@@ -19,10 +19,10 @@ use crate::job::recipe::{Lineage, Recipe, SourceShards};
 use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
 use crate::metrics::Metrics;
 use crate::session::Inner;
-use crate::settings;
 use crate::task::{
     Host, Inputs, Plan, Refusal, RunId, Spec, StageId, StoredAt, StoredSize, TaskReply, TaskRequest,
 };
+use crate::{muster, settings};
 
 /// What of a run is done, and stored. Dropping it forgets what it has stored; a [`Recipe`] can make another.
 pub(crate) struct Job {
@@ -37,6 +37,8 @@ pub(crate) struct Job {
     /// The last version of what tasks of a stage are told.
     version: AtomicU64,
     progress: tokio::sync::Mutex<Schedule>,
+    /// Keep the machines on which something of it is stored, by their addresses.
+    holds: Mutex<BTreeMap<String, Arc<Hold>>>,
 }
 
 /// The result of a run, as it is now.
@@ -102,6 +104,7 @@ impl Job {
                 generations: Mutex::default(),
                 version: AtomicU64::new(0),
                 progress: tokio::sync::Mutex::new(recipe.schedule()),
+                holds: Mutex::default(),
             })
         })
     }
@@ -183,7 +186,13 @@ impl Job {
                 }
             }
         }
-        self.outcome(&schedule).ok_or_else(|| Error::internal("a run without a result"))
+        let outcome = self.outcome(&schedule);
+        let outcome = outcome.ok_or_else(|| Error::internal("a run without a result"))?;
+        // What lies elsewhere is needed again only if something of the result is lost.
+        let has_result =
+            |url: &String| outcome.stored.iter().any(|at| at.machine.as_ref() == Some(url));
+        self.holds.lock().retain(|url, _| has_result(url));
+        Ok(outcome)
     }
 
     /// The result, if it is there and nobody is computing it.
@@ -225,10 +234,13 @@ impl Job {
         // Whoever evaluated before and was dropped has left tasks that nobody waits for.
         schedule.restart();
         let mut running = Running::default();
-        let mut losses = session.fleet.as_ref().map(bigslice_cluster::Fleet::losses);
+        let mut losses = session.fleet.as_ref().map(Fleet::losses);
+        let mut changes = session.fleet.as_ref().map(Fleet::changes);
+        let mut demand = muster::demand(session, 0);
         let mut given = Given::new(session).await?;
         loop {
-            crew::wait_for_machines(session).await?;
+            self.ask(session, schedule, &running, demand.as_mut());
+            muster::wait(session).await?;
             running.stop(&schedule.settle(&[]));
             while let Some(changed) = given.find(session, self, schedule).await? {
                 running.stop(&schedule.settle(&changed));
@@ -244,12 +256,17 @@ impl Job {
                     given.ask_again();
                     continue;
                 }
+                // There may be one more to run tasks on.
+                () = changed(&mut changes) => continue,
             };
             match ended {
                 Some(Ok((id, attempt, place, outcome))) => {
                     // Of one that was stopped when it had just ended nothing is wanted.
                     let Some((_, seat)) = running.handles.remove(&(id, attempt)) else { continue };
                     running.crew.end(&seat);
+                    if let (Some(url), Some(hold)) = (seat.place.machine(), seat.hold) {
+                        self.holds.lock().entry(url).or_insert(hold);
+                    }
                     if let Some(lost) =
                         self.ended(session, schedule, id, attempt, &place, outcome)?
                     {
@@ -264,6 +281,24 @@ impl Job {
                 // Everything waits for a machine.
                 None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
             }
+        }
+    }
+
+    /// Asks for as many slots as the tasks take that run or could.
+    fn ask(
+        &self,
+        session: &Inner,
+        schedule: &Schedule,
+        running: &Running,
+        demand: Option<&mut Demand>,
+    ) {
+        let Some(demand) = demand else { return };
+        let most = Crew::slots_each(session);
+        let ready = schedule.ready();
+        let ready = ready.iter().map(|id| self.recipe.plan.stages[id.stage.0].asks.slots(most));
+        let slots = running.handles.values().map(|(_, seat)| seat.slots).chain(ready).sum();
+        if slots != demand.slots() {
+            demand.set(slots);
         }
     }
 

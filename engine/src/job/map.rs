@@ -11,9 +11,10 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bigslice_cluster::{LogLine, LogSource};
+use bigslice_cluster::{Demand, Fleet, LogLine, LogSource};
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
@@ -21,6 +22,7 @@ use crate::job::crew::{self, Crew, Place, Seat, Trouble};
 use crate::job::evaluation::changed;
 use crate::job::schedule::LOSSES_MAX;
 use crate::map::{self, MapFunction, Mapped, Mapping};
+use crate::muster;
 use crate::session::Inner;
 
 /// Results between the task that gets them and whoever reads them. More would only be held: while
@@ -47,11 +49,12 @@ pub(crate) fn map<F: MapFunction>(
         mapping: F::MAPPING,
         requests: Some(Box::new(requests)),
         taken: 0,
-        again: VecDeque::new(),
+        waiting: VecDeque::new(),
         tasks: JoinSet::new(),
         running: HashMap::new(),
         crew: Crew::default(),
         bytes: 0,
+        demand: muster::demand(session, 0),
         results,
     };
     let mut work = JoinSet::new();
@@ -74,13 +77,15 @@ struct Map {
     /// None when all items are taken.
     requests: Option<Requests>,
     taken: usize,
-    /// Items whose machine was lost.
-    again: VecDeque<Open>,
+    /// Items whose machine was lost, or that wait for one.
+    waiting: VecDeque<Open>,
     tasks: JoinSet<(usize, Result<Bytes, Trouble>)>,
     running: HashMap<usize, (AbortHandle, Seat, Open)>,
     crew: Crew,
     /// Bytes of the items that have no result yet.
     bytes: usize,
+    /// Slots for these items, if machines come and go.
+    demand: Option<Demand>,
     results: mpsc::Sender<(usize, Result<Bytes>)>,
 }
 
@@ -89,22 +94,28 @@ struct Over;
 
 impl Map {
     async fn work(mut self) {
-        let mut losses = self.session.fleet.as_ref().map(bigslice_cluster::Fleet::losses);
-        while self.step(&mut losses).await.is_ok() {}
+        let mut losses = self.session.fleet.as_ref().map(Fleet::losses);
+        let mut changes = self.session.fleet.as_ref().map(Fleet::changes);
+        while self.step(&mut losses, &mut changes).await.is_ok() {}
     }
 
     async fn step(
         &mut self,
-        losses: &mut Option<tokio::sync::watch::Receiver<u64>>,
+        losses: &mut Option<watch::Receiver<u64>>,
+        changes: &mut Option<watch::Receiver<u64>>,
     ) -> Result<(), Over> {
         if self.session.queries.is_closed() {
             return self.end(Error::Closed).await;
         }
-        if let Err(error) = crew::wait_for_machines(&self.session).await {
+        self.ask().await?;
+        if self.is_over() {
+            return Err(Over);
+        }
+        if let Err(error) = muster::wait(&self.session).await {
             return self.end(error).await;
         }
         self.start().await?;
-        if self.running.is_empty() && self.again.is_empty() && self.requests.is_none() {
+        if self.is_over() {
             return Err(Over);
         }
         tokio::select! {
@@ -122,7 +133,31 @@ impl Map {
                 }
             },
             () = changed(losses) => self.drop_lost_machines().await,
+            // There may be one more to call it on.
+            () = changed(changes) => Ok(()),
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty() && self.requests.is_none()
+    }
+
+    /// Where machines come and go: takes as many items as all that there may be have slots for, and asks for
+    /// slots for them.
+    async fn ask(&mut self) -> Result<(), Over> {
+        if self.demand.is_none() {
+            return Ok(());
+        }
+        let most = Crew::slots(&self.session);
+        while self.running.len() + self.waiting.len() < most {
+            let Some(open) = self.take().await? else { break };
+            self.waiting.push_back(open);
+        }
+        let slots = self.running.len() + self.waiting.len();
+        if let Some(demand) = self.demand.as_mut().filter(|demand| demand.slots() != slots) {
+            demand.set(slots);
+        }
+        Ok(())
     }
 
     /// Begins as many items as there is room for.
@@ -143,11 +178,16 @@ impl Map {
         Ok(())
     }
 
-    /// The next item to begin: one that was lost, or a new one.
+    /// The next item to begin: one that waits, or a new one.
     async fn next(&mut self) -> Result<Option<Open>, Over> {
-        if let Some(open) = self.again.pop_front() {
-            return Ok(Some(open));
+        match self.waiting.pop_front() {
+            Some(open) => Ok(Some(open)),
+            None => self.take().await,
         }
+    }
+
+    /// A new item, if there is one that may be taken now.
+    async fn take(&mut self) -> Result<Option<Open>, Over> {
         while self.bytes < IN_FLIGHT_BYTES_MAX {
             let Some(requests) = &mut self.requests else { return Ok(None) };
             let taken = catch_unwind(AssertUnwindSafe(|| requests.next()));
@@ -208,7 +248,7 @@ impl Map {
         let text = format!("{why}; calling {name} for item {index} again");
         (self.session.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
         self.bytes += open.request.len();
-        self.again.push_back(open);
+        self.waiting.push_back(open);
         Ok(())
     }
 
@@ -231,7 +271,7 @@ impl Map {
     /// There is no going on: every item that was begun is told why, or the next one if there is none.
     async fn end(&mut self, error: Error) -> Result<(), Over> {
         let running = self.running.keys().copied();
-        let mut open: Vec<usize> = running.chain(self.again.iter().map(|o| o.index)).collect();
+        let mut open: Vec<usize> = running.chain(self.waiting.iter().map(|o| o.index)).collect();
         if open.is_empty() && self.requests.is_some() {
             open.push(self.taken);
         }

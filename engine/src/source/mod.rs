@@ -51,3 +51,4 @@ pub(crate) use settings::WorkerStores;
 pub(crate) use statement::prepare;
 pub(crate) use stored::{Content, StoredFile};
 pub(crate) use stores::Stores;
+pub(crate) use table::reads_files_here;

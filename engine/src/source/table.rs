@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{
     Constraints, DFSchema, SchemaExt, Statistics, ToDFSchema, project_schema,
 };
@@ -16,11 +17,14 @@ use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
 use datafusion::datasource::physical_plan::{
     FileGroup, FileOutputMode, FileScanConfigBuilder, FileSinkConfig,
 };
+use datafusion::datasource::source_as_provider;
 use datafusion::datasource::table_schema::TableSchemaBuilder;
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{Expr, SortExpr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, SortExpr, TableProviderFilterPushDown, TableType,
+};
 use datafusion::physical_expr::{LexOrdering, create_lex_ordering};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -65,6 +69,20 @@ pub(crate) struct FileTable {
     parts: FileTableParts,
     store: ObjectStoreUrl,
     schema: SchemaRef,
+}
+
+/// Whether a plan reads files of this computer, which machines elsewhere do not see.
+pub(crate) fn reads_files_here(plan: &LogicalPlan) -> Result<bool> {
+    let mut here = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let provider = source_as_provider(&scan.source)?;
+            let files = provider.downcast_ref::<FileTable>();
+            here |= files.is_some_and(|table| table.parts.locations[0].is_local());
+        }
+        Ok(if here { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(here)
 }
 
 impl FileTable {

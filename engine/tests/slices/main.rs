@@ -6,6 +6,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
+mod elastic;
 mod errors;
 mod expr;
 mod files;
@@ -67,13 +68,14 @@ fn main() -> ExitCode {
         .flat_map(|system| {
             cases.iter().copied().map(move |(name, case)| {
                 Trial::test(format!("{name} [{system}]"), move || {
-                    World::run(*system, case);
+                    World::run(system.clone(), case);
                     Ok(())
                 })
             })
         })
         .collect();
-    let losses = loss::CASES.iter().chain(loss_sql::CASES).map(|(name, case)| {
+    let losses = loss::CASES.iter().chain(loss_sql::CASES).chain(elastic::CASES);
+    let losses = losses.map(|(name, case)| {
         Trial::test(*name, move || {
             world::block_on(case());
             Ok(())

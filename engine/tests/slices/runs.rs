@@ -101,7 +101,7 @@ async fn runs_at_once(world: &World) {
 /// end of the other.
 async fn sessions_at_once(world: &World) {
     let other_folder = tempfile::tempdir().unwrap();
-    let other = Session::builder().system(world.system).temp_root(other_folder.path());
+    let other = Session::builder().system(world.system.clone()).temp_root(other_folder.path());
     let other = other.build().await.unwrap();
     let ours = world.session.run(numbers(3, 3000));
     let theirs = other.run(numbers(2, 20));

@@ -40,8 +40,12 @@ impl World {
         block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let temp_root = folder.path().join("temp");
-            let session =
-                Session::builder().system(system).temp_root(&temp_root).build().await.unwrap();
+            let session = Session::builder()
+                .system(system.clone())
+                .temp_root(&temp_root)
+                .build()
+                .await
+                .unwrap();
             let world = Self { session, system, folder };
             case(&world).await;
             world.session.shutdown().await;

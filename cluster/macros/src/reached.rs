@@ -1,0 +1,54 @@
+//! By which path the generated code reaches the crate `bigslice-cluster`: its own name, unless
+//! `#[service(crate = PATH)]` says another, as a crate does that passes the macro on.
+
+use proc_macro2::{Group, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::{Path, Result, Token};
+
+/// What the generated code calls it.
+const NAME: &str = "bigslice_cluster";
+
+/// The path that the arguments of the macro give, if they give one.
+pub(crate) fn path(arguments: &TokenStream) -> Result<Option<Path>> {
+    if arguments.is_empty() {
+        return Ok(None);
+    }
+    let read = |input: ParseStream<'_>| {
+        if !input.peek(Token![crate]) {
+            return Err(input.error("service takes no arguments"));
+        }
+        input.parse::<Token![crate]>()?;
+        input.parse::<Token![=]>()?;
+        Path::parse(input)
+    };
+    read.parse2(arguments.clone()).map(Some)
+}
+
+/// The same code with `path` wherever it says `::bigslice_cluster`.
+pub(crate) fn by(path: &Path, code: TokenStream) -> TokenStream {
+    let code = code.into_iter();
+    let mut reached = Vec::new();
+    for token in code {
+        match token {
+            TokenTree::Group(group) => {
+                let mut inner = Group::new(group.delimiter(), by(path, group.stream()));
+                inner.set_span(group.span());
+                reached.push(TokenTree::Group(inner));
+            }
+            TokenTree::Ident(ident) if ident == NAME && ends_in_colons(&reached) => {
+                reached.truncate(reached.len() - 2);
+                reached.extend(path.to_token_stream());
+            }
+            other => reached.push(other),
+        }
+    }
+    reached.into_iter().collect()
+}
+
+/// Whether the path that begins now begins with `::`, after nothing that it could belong to.
+fn ends_in_colons(tokens: &[TokenTree]) -> bool {
+    let colon = |token: &TokenTree| matches!(token, TokenTree::Punct(p) if p.as_char() == ':');
+    let [.., first, second] = tokens else { return false };
+    colon(first) && colon(second)
+}

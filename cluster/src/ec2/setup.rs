@@ -1,0 +1,171 @@
+//! What an account needs before machines can be started in it. Nothing is made beforehand: a security group comes
+//! with each session and goes with it, and the policy is the owner's to attach. So setting up is looking: whether
+//! each thing that a launch does would be allowed and would find what it needs, asked of AWS by calls that
+//! change nothing.
+
+use std::collections::BTreeSet;
+
+use aws_config::SdkConfig;
+use aws_sdk_ec2::types::{Filter, InstanceType, ResourceType, Subnet, Tag, TagSpecification};
+use aws_sdk_ec2::{Client, error::ProvideErrorMetadata};
+
+use super::api::{self, failed};
+use super::plan::IMAGE_PARAMETER;
+use super::request::CLUSTER_TAG;
+use super::spec::Ec2Spec;
+use crate::error::{Error, Result, chain};
+
+/// The code of AWS's answer that a call which changes nothing would be allowed.
+const ALLOWED: &str = "DryRunOperation";
+/// What the launch that is only asked about would be of.
+const TYPE_ASKED_ABOUT: &str = "t3.micro";
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What.
+    pub what: &'static str,
+    /// What was found; or what is wrong, and what may help.
+    pub found: Result<String, String>,
+}
+
+/// Looks at everything that a launch needs, in the region and with the credentials of `spec` or, where it names
+/// none, of the environment. Instance types need not be named.
+pub async fn setup(spec: &Ec2Spec) -> Result<Vec<Check>> {
+    let config = api::bounded(&api::load(spec).await);
+    let region = api::region(spec, &config)?;
+    Ok(look(spec, &config, &region).await)
+}
+
+async fn look(spec: &Ec2Spec, config: &SdkConfig, region: &str) -> Vec<Check> {
+    let ec2 = Client::new(config);
+    let check = |what, found: Result<String>| Check { what, found: found.map_err(|e| chain(&e)) };
+    let known = credentials(&ec2).await;
+    let reached = known.is_ok();
+    let mut checks = vec![check("region", Ok(region.to_owned())), check("credentials", known)];
+    if !reached {
+        // All else would fail for the same reason.
+        return checks;
+    }
+    let subnets = subnets(spec, &ec2).await;
+    let image = image(spec, &aws_sdk_ssm::Client::new(config)).await;
+    let network = subnets.as_ref().map_or_else(|e| Err(again(e)), |found| Ok(named(found)));
+    checks.push(check("network", network));
+    checks.push(check("image", image.as_ref().map_err(again).cloned()));
+    let group = match &spec.security_group {
+        Some(group) => super::group::check(&ec2, group).await,
+        None => may_make_group(&ec2, subnets.as_deref().unwrap_or_default()).await,
+    };
+    checks.push(check("security group", group));
+    if let (Ok(image), Some(subnet)) = (&image, subnets.ok().as_deref().and_then(<[_]>::first)) {
+        checks.push(check("launch", may_launch(spec, &ec2, image, subnet).await));
+    }
+    checks
+}
+
+/// Whether AWS knows who asks, and lets them look.
+async fn credentials(ec2: &Client) -> Result<String> {
+    let attempt = "look at the instances of the account";
+    let asked = ec2.describe_instances().max_results(5).send().await;
+    asked.map_err(failed(attempt))?;
+    Ok("known to AWS, may look at instances".to_owned())
+}
+
+async fn subnets(spec: &Ec2Spec, ec2: &Client) -> Result<Vec<Subnet>> {
+    let attempt = "look up the subnets";
+    let call = match spec.subnets.is_empty() {
+        true => {
+            let default = Filter::builder().name("default-for-az").values("true").build();
+            ec2.describe_subnets().filters(default)
+        }
+        false => ec2.describe_subnets().set_subnet_ids(Some(spec.subnets.clone())),
+    };
+    let found = call.send().await.map_err(failed(attempt))?.subnets().to_vec();
+    if found.is_empty() {
+        return Err(Error::Cloud {
+            attempt: attempt.to_owned(),
+            code: String::new(),
+            reason: "the region has no default network: name one of your own with subnet="
+                .to_owned(),
+        });
+    }
+    Ok(found)
+}
+
+fn named(subnets: &[Subnet]) -> String {
+    let networks: BTreeSet<&str> = subnets.iter().filter_map(Subnet::vpc_id).collect();
+    let zones: BTreeSet<&str> = subnets.iter().filter_map(Subnet::availability_zone).collect();
+    let list = |set: BTreeSet<&str>| set.into_iter().collect::<Vec<_>>().join(", ");
+    format!("{} in {}", list(networks), list(zones))
+}
+
+async fn image(spec: &Ec2Spec, ssm: &aws_sdk_ssm::Client) -> Result<String> {
+    if let Some(image) = &spec.ami {
+        return Ok(image.clone());
+    }
+    let attempt = "look up the newest Amazon Linux";
+    let call = ssm.get_parameter().name(format!("{IMAGE_PARAMETER}x86_64"));
+    let found = call.send().await.map_err(failed(attempt))?;
+    let image = found.parameter().and_then(|parameter| parameter.value()).map(str::to_owned);
+    image.ok_or_else(|| Error::Cloud {
+        attempt: attempt.to_owned(),
+        code: String::new(),
+        reason: "AWS names no image: give one with ami=".to_owned(),
+    })
+}
+
+/// Asks whether a group could be made, without making one.
+async fn may_make_group(ec2: &Client, subnets: &[Subnet]) -> Result<String> {
+    let call = ec2
+        .create_security_group()
+        .group_name("bigslice-setup")
+        .description("asks whether it could be made")
+        .set_vpc_id(subnets.first().and_then(|subnet| subnet.vpc_id().map(str::to_owned)))
+        .tag_specifications(tagged(ResourceType::SecurityGroup))
+        .dry_run(true);
+    let asked = call.send().await;
+    allowed("make a security group", asked, "one is made with each session and removed with it")
+}
+
+/// Asks whether an instance could be launched, without launching one.
+async fn may_launch(spec: &Ec2Spec, ec2: &Client, image: &str, subnet: &Subnet) -> Result<String> {
+    let kind = spec.instance.first().map_or(TYPE_ASKED_ABOUT, String::as_str);
+    let call = ec2
+        .run_instances()
+        .image_id(image)
+        .instance_type(InstanceType::from(kind))
+        .min_count(1)
+        .max_count(1)
+        .set_subnet_id(subnet.subnet_id().map(str::to_owned))
+        .tag_specifications(tagged(ResourceType::Instance))
+        .tag_specifications(tagged(ResourceType::Volume))
+        .dry_run(true);
+    allowed("launch an instance", call.send().await, "allowed")
+}
+
+/// With the tag without which the policy allows nothing.
+fn tagged(what: ResourceType) -> TagSpecification {
+    let tag = Tag::builder().key(CLUSTER_TAG).value("setup").build();
+    TagSpecification::builder().resource_type(what).tags(tag).build()
+}
+
+fn allowed<T, E, R>(
+    attempt: &str,
+    asked: std::result::Result<T, aws_sdk_ec2::error::SdkError<E, R>>,
+    words: &str,
+) -> Result<String>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    match asked.map_err(failed(attempt)) {
+        Err(Error::Cloud { code, .. }) if code == ALLOWED => Ok(words.to_owned()),
+        Ok(_) => Ok(words.to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same error, for another line.
+fn again(error: &Error) -> Error {
+    Error::Options(chain(error))
+}

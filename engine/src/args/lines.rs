@@ -1,0 +1,30 @@
+//! What machines print, and what a session says of them, on standard error: for programs that take their session
+//! from the arguments, and say nothing else about it.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use bigslice_cluster::{LogLine, LogSink, LogSource};
+
+use crate::table::cell;
+
+/// Writes each line with the name of its machine before it.
+pub(super) fn to_stderr() -> LogSink {
+    let terminal = io::stderr().is_terminal();
+    Arc::new(move |line: LogLine| {
+        let mut text = told(&line);
+        if terminal {
+            text = cell::escape_line(&text).into_owned();
+        }
+        // If standard error is closed there is no place left to say so.
+        let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
+    })
+}
+
+fn told(line: &LogLine) -> String {
+    match (&line.source, &line.machine) {
+        (LogSource::Fleet, Some(machine)) => format!("machine {machine} {}", line.text),
+        (_, Some(machine)) => format!("{machine}: {}", line.text),
+        (_, None) => line.text.clone(),
+    }
+}
