@@ -269,7 +269,7 @@ fn distributed(
         .with_distributed_scale_up_leaf_node_handler(tpch::scale_up_leaf)
         .with_distributed_desired_task_count_handler(job::run_scan_tasks)
         .with_distributed_scale_up_leaf_node_handler(job::run_scan_scale_up)
-        .with_distributed_route_tasks_handler(job::run_scan_route(fleet.clone()))
+        .with_distributed_route_tasks_handler(job::run_scan_route)
         .with_distributed_desired_task_count_handler(source::sealed_scan_tasks)
         .with_distributed_scale_up_leaf_node_handler(source::sealed_scan_scale_up)
         .with_distributed_scale_up_leaf_node_handler(bigslice_planner::spread_files);

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use bigslice_cluster::Fleet;
 use datafusion::common::{Result, internal_err};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_distributed::{
     DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedConfig, DistributedLeafExec,
     NetworkBoundaryExt, RouteTasksEvent, RouteTasksEventResponse, ScaleUpLeafNodeEvent,
-    ScaleUpLeafNodeEventResponse,
+    ScaleUpLeafNodeEventResponse, get_distributed_worker_resolver,
 };
 use url::Url;
 
@@ -55,14 +54,16 @@ fn split(
     Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
 }
 
-/// Sends the tasks of a stage that reads a run to the machines where its shards are. Nothing about any
-/// other stage.
+/// Sends the tasks of a stage that reads a run to the machines where its shards are, as far as the query works on
+/// them. Nothing about any other stage.
 pub(crate) fn run_scan_route(
-    fleet: Fleet,
-) -> impl for<'a> Fn(RouteTasksEvent<'a>) -> Option<Result<RouteTasksEventResponse>> + Send + Sync {
-    move |event| {
-        let homes = homes(event.plan, event.task_count)?;
-        Some(Ok(RouteTasksEventResponse::new(placed(&homes, fleet.urls())?)))
+    event: RouteTasksEvent<'_>,
+) -> Option<Result<RouteTasksEventResponse>> {
+    let homes = homes(event.plan, event.task_count)?;
+    let machines = get_distributed_worker_resolver(event.task_ctx.session_config());
+    match machines.and_then(|machines| machines.get_urls()) {
+        Ok(machines) => Some(Ok(RouteTasksEventResponse::new(placed(&homes, machines)?))),
+        Err(error) => Some(Err(error)),
     }
 }
 
