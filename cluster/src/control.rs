@@ -15,7 +15,7 @@ use http::uri::PathAndQuery;
 use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::{NamedService, UnaryService};
@@ -37,6 +37,7 @@ const RENEW: &str = "/bigslice.Control/Renew";
 const INFO: &str = "/bigslice.Control/Info";
 const METRICS: &str = "/bigslice.Control/Metrics";
 const PROFILE: &str = "/bigslice.Control/Profile";
+const PROFILE_BEGUN: &str = "/bigslice.Control/ProfileBegun";
 const PROFILE_END: &str = "/bigslice.Control/ProfileEnd";
 const SHUTDOWN: &str = "/bigslice.Control/Shutdown";
 /// Most messages are small; a certificate is below 2 KiB.
@@ -49,7 +50,7 @@ const PROFILE_SIZE_MAX: usize = 128 << 20;
 const PROFILE_GRACE: Duration = Duration::from_secs(60);
 
 /// All methods.
-const METHODS: [&str; 6] = [RENEW, INFO, METRICS, PROFILE, PROFILE_END, SHUTDOWN];
+const METHODS: [&str; 7] = [RENEW, INFO, METRICS, PROFILE, PROFILE_BEGUN, PROFILE_END, SHUTDOWN];
 
 /// Renews the lease, and brings the answer to the request of the reply before.
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,6 +114,11 @@ impl Control {
         self.call_with(PROFILE, request, at_most + PROFILE_GRACE, PROFILE_SIZE_MAX).await
     }
 
+    /// Returns when the machine takes samples, or could not.
+    pub(crate) async fn profile_begun(&self, timeout: Duration) -> Result<()> {
+        self.call(PROFILE_BEGUN, (), timeout).await
+    }
+
     /// Ends the machine's profile, which is then answered.
     pub(crate) async fn end_profile(&self, timeout: Duration) -> Result<()> {
         self.call(PROFILE_END, (), timeout).await
@@ -165,6 +171,23 @@ impl Control {
     }
 }
 
+/// How far the profile of a worker is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Idle,
+    Begun,
+    Failed,
+}
+
+/// What the calls about the profile of a worker tell each other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProfilingHere {
+    phase: Arc<watch::Sender<Phase>>,
+    /// Notified when it is to end.
+    end: Arc<Notify>,
+}
+
 /// The worker's half.
 #[derive(Clone, Debug)]
 pub(crate) struct ControlService {
@@ -175,8 +198,7 @@ pub(crate) struct ControlService {
     /// Whether it is part of the driver's process, which then says what that uses.
     pub(crate) within_driver: bool,
     pub(crate) tally: Tally,
-    /// Notified when a profile is to end.
-    pub(crate) profile_end: Arc<Notify>,
+    pub(crate) profiling: ProfilingHere,
     /// Cancelled when the driver asks the worker to end.
     pub(crate) stop: CancellationToken,
 }
@@ -195,12 +217,25 @@ impl ControlService {
         &self,
         request: ProfileRequest,
     ) -> impl Future<Output = Result<Stacks>> + Send + use<> {
-        let end = Arc::clone(&self.profile_end);
+        let ProfilingHere { phase, end } = self.profiling.clone();
         async move {
-            let sampler = Sampler::begin(request.hertz)?;
+            phase.send_replace(Phase::Idle);
+            let begun = Sampler::begin(request.hertz).await;
+            phase.send_replace(if begun.is_ok() { Phase::Begun } else { Phase::Failed });
+            let sampler = begun?;
             // Whether it is told or its time is over is the same.
             drop(tokio::time::timeout(request.at_most, end.notified()).await);
+            phase.send_replace(Phase::Idle);
             sampler.finish().await
+        }
+    }
+
+    fn profile_begun(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let mut phase = self.profiling.phase.subscribe();
+        async move {
+            // Never an error: the sender is held by this service.
+            drop(phase.wait_for(|phase| *phase != Phase::Idle).await);
+            Ok(())
         }
     }
 }
@@ -249,9 +284,10 @@ impl Service<http::Request<Body>> for ControlService {
                     let profile = move |m: ProfileRequest| service.profile(m);
                     answer(request, profile).await
                 }
+                PROFILE_BEGUN => answer(request, move |()| service.profile_begun()).await,
                 PROFILE_END => {
                     let end = move |()| {
-                        service.profile_end.notify_waiters();
+                        service.profiling.end.notify_waiters();
                         Ok(())
                     };
                     answer(request, at_once(end)).await

@@ -261,19 +261,19 @@ impl Inspector {
     /// # Errors
     /// If a profile is being taken already, or the program was built without the feature `profile`.
     pub async fn profile(&self, lasting: Duration) -> Result<Profile> {
-        let profiling = self.start_profile(Hertz::default())?;
+        let profiling = self.start_profile(Hertz::default()).await?;
         tokio::time::sleep(lasting).await;
         profiling.finish().await
     }
 
     /// Begins to take a CPU profile of the driver and all machines, those included that come later,
-    /// until it is [finished](Profiling::finish): for whoever has something that begins and ends. Call
-    /// it within a runtime.
+    /// until it is [finished](Profiling::finish): for whoever has something that begins and ends.
+    /// Returns when all machines that run take samples, the first time after a second or so.
     ///
     /// # Errors
     /// If a profile is being taken already, or the program was built without the feature `profile`.
-    pub fn start_profile(&self, hertz: Hertz) -> Result<Profiling> {
-        profile::begin(self.post().cloned(), hertz, &self.inner.last_profile)
+    pub async fn start_profile(&self, hertz: Hertz) -> Result<Profiling> {
+        profile::begin(self.post().cloned(), hertz, &self.inner.last_profile).await
     }
 
     /// Serves all that as web pages below `/debug`, until the server is dropped. Only this computer

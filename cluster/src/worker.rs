@@ -18,7 +18,7 @@ use tonic::service::Routes;
 use url::Url;
 
 use crate::connector::Connector;
-use crate::control::ControlService;
+use crate::control::{ControlService, ProfilingHere};
 use crate::credentials::{self, Credentials};
 use crate::enrolment::{self, Admission, Application};
 use crate::error::{BoxError, Error, Result, chain};
@@ -153,7 +153,7 @@ impl Entrant {
             scratch,
             within_driver: self.within_driver,
             tally: self.tally.clone(),
-            profile_end: Arc::default(),
+            profiling: ProfilingHere::default(),
             stop: stop.clone(),
         };
         let mut routes = routes.add_service(control);

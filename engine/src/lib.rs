@@ -95,6 +95,7 @@ mod func;
 mod guide;
 mod head;
 mod job;
+mod journal;
 mod map;
 mod memory;
 pub mod metrics;
@@ -102,6 +103,7 @@ mod planning;
 mod pool;
 mod program;
 mod query;
+mod redact;
 pub mod row;
 mod run;
 mod script;
@@ -125,7 +127,10 @@ mod words;
 mod worker;
 
 pub use args::{SessionArgs, parse_size};
-pub use bigslice_cluster::{LogLine, LogSink, LogSource, State};
+pub use bigslice_cluster::{
+    Grouping, Hertz, Inspector, LogLine, LogSink, LogSource, MachineReport, Page, PageKind,
+    Profile, Profiling, State,
+};
 pub use builder::{HEAD_BYTES, SessionBuilder};
 pub use config::{Environment, MACHINES_MAX, PARTITIONS_MAX, SystemSpec};
 pub use error::{Error, Place, Result};
@@ -133,6 +138,7 @@ pub use func::Invocation;
 pub use job::{Run, RunId, Runnable};
 pub use map::{MapFunction, Mapped};
 pub use query::Query;
+pub use redact::redact;
 pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,11 @@ pub const PROFILE_MAX: Duration = Duration::from_secs(60 * 60);
 const ANSWER_GRACE: Duration = Duration::from_secs(60);
 /// Between two times that machines are told.
 const END_PAUSE: Duration = Duration::from_millis(500);
+/// The reason why a connection broke is known within this.
+const REASON_GRACE: Duration = Duration::from_millis(200);
+/// How long machines are waited for until they take samples: each reads first what is known of the
+/// program's functions.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a machine may take to hear that the profile is over.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,15 +69,19 @@ impl Profiling {
 
 /// Begins to take a profile of this process and of the machines of `post`, by tasks of the caller's
 /// runtime.
-pub(crate) fn begin(
+pub(crate) async fn begin(
     post: Option<Arc<Post>>,
     hertz: Hertz,
     last: &LastProfile,
 ) -> Result<Profiling> {
-    let sampler = Sampler::begin(hertz)?;
+    let sampler = Sampler::begin(hertz).await?;
     let end = CancellationToken::new();
-    let task = Handle::current().spawn(collect(post, sampler, hertz, end.clone()));
-    Ok(Profiling { end, task: AbortOnDropHandle::new(task), last: Arc::clone(last) })
+    let (begun, all_begun) = oneshot::channel();
+    let task = Handle::current().spawn(collect(post, sampler, hertz, begun, end.clone()));
+    let task = AbortOnDropHandle::new(task);
+    // An error means that the task is gone, which whoever finishes the profile learns.
+    all_begun.await.unwrap_or_default();
+    Ok(Profiling { end, task, last: Arc::clone(last) })
 }
 
 type Answer = (MachineName, Result<Stacks>);
@@ -80,25 +90,32 @@ async fn collect(
     post: Option<Arc<Post>>,
     sampler: Sampler,
     hertz: Hertz,
+    begun: oneshot::Sender<()>,
     end: CancellationToken,
 ) -> Result<Profile> {
-    let (began, began_ms) = (Instant::now(), now_ms());
     // Machines within the driver are in its own share.
     let post = post.filter(|post| !post.system.is_within_driver());
     let mut answers: JoinSet<Answer> = JoinSet::new();
     let mut asked: BTreeMap<MachineName, Machine> = BTreeMap::new();
     let mut changes = post.as_ref().map(|post| post.roster.changes());
+    let mut ask_all = |asked: &mut BTreeMap<MachineName, Machine>| {
+        let Some(post) = &post else { return };
+        for machine in post.roster.running() {
+            if !asked.contains_key(machine.name()) {
+                asked.insert(machine.name().clone(), machine.clone());
+                answers.spawn(ask(Arc::clone(post), machine, hertz));
+            }
+        }
+    };
+    ask_all(&mut asked);
+    tell_all(post.as_ref(), asked.values(), Word::Begun).await;
+    // Nobody listens any more if it was given up.
+    let _ = begun.send(());
+    let (began, began_ms) = (Instant::now(), now_ms());
     let over = tokio::time::sleep(PROFILE_MAX);
     tokio::pin!(over);
     loop {
-        if let Some(post) = &post {
-            for machine in post.roster.running() {
-                if !asked.contains_key(machine.name()) {
-                    asked.insert(machine.name().clone(), machine.clone());
-                    answers.spawn(ask(Arc::clone(post), machine, hertz));
-                }
-            }
-        }
+        ask_all(&mut asked);
         let changed = async {
             match &mut changes {
                 // Never an error: the roster lives in the fleet.
@@ -117,7 +134,7 @@ async fn collect(
         // A machine may hear of the end before the beginning, so that it is told until it answers.
         let telling = async {
             loop {
-                tell_all(post.as_ref(), asked.values()).await;
+                tell_all(post.as_ref(), asked.values(), Word::End).await;
                 tokio::time::sleep(END_PAUSE).await;
             }
         };
@@ -151,31 +168,50 @@ async fn ask(post: Arc<Post>, machine: Machine, hertz: Hertz) -> Answer {
     let stopped = async {
         machine.wait(State::Stopped).await;
         let reason = machine.err().unwrap_or_else(|| "it was stopped".to_owned());
-        Err(Error::Profile(format!("the machine is gone: {reason}")))
+        Error::Profile(format!("the machine is gone: {reason}"))
     };
+    tokio::pin!(stopped);
     let answer = tokio::select! {
         biased;
-        answer = answer => answer,
-        stopped = stopped => stopped,
+        answer = answer => match answer {
+            Ok(stacks) => Ok(stacks),
+            // A connection that breaks is most often a machine that ends, which says it better.
+            Err(err) => {
+                Err(tokio::time::timeout(REASON_GRACE, &mut stopped).await.unwrap_or(err))
+            }
+        },
+        stopped = &mut stopped => Err(stopped),
     };
     (machine.name().clone(), answer)
 }
 
-/// Tells all machines that the profile is over.
-async fn tell_all(post: Option<&Arc<Post>>, machines: impl Iterator<Item = &Machine>) {
+/// What a machine is told, or asked, about its profile.
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    /// Whether it has begun; answered when it has.
+    Begun,
+    /// That it is over.
+    End,
+}
+
+/// Says something to all machines, and waits until each has heard it.
+async fn tell_all(post: Option<&Arc<Post>>, machines: impl Iterator<Item = &Machine>, word: Word) {
     let Some(post) = post else { return };
     let mut telling = JoinSet::new();
     for machine in machines {
         let (post, machine) = (Arc::clone(post), machine.clone());
         telling.spawn(async move {
             let Some(url) = machine.url() else { return };
-            let told = match post.control(&machine, url).await {
-                Ok(control) => control.end_profile(END_TIMEOUT).await,
-                Err(err) => Err(err),
+            let told = async {
+                let control = post.control(&machine, url).await?;
+                match word {
+                    Word::Begun => control.profile_begun(BEGIN_TIMEOUT).await,
+                    Word::End => control.end_profile(END_TIMEOUT).await,
+                }
             };
-            if let Err(err) = told {
+            if let Err(err) = told.await {
                 let error = chain(&err);
-                tracing::debug!(machine = %machine.name(), error, "a profile goes on");
+                tracing::debug!(machine = %machine.name(), ?word, error, "no answer");
             }
         });
     }

@@ -10,19 +10,23 @@
 use self::live as implementation;
 #[cfg(not(feature = "profile"))]
 use self::none as implementation;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::profile::stacks::{Hertz, Stacks};
 
 /// A profile of this process that is being taken; dropping it ends it.
 pub(crate) struct Sampler(implementation::Sampler);
 
 impl Sampler {
-    /// Begins to take samples.
+    /// Begins to take samples. The first time reads what is known of the program's functions, which takes
+    /// a second or so, on a thread that may block.
     ///
     /// # Errors
     /// If there is a profile of this process already, or the program cannot take any.
-    pub(crate) fn begin(hertz: Hertz) -> Result<Self> {
-        implementation::begin(hertz).map(Self)
+    pub(crate) async fn begin(hertz: Hertz) -> Result<Self> {
+        match tokio::task::spawn_blocking(move || implementation::begin(hertz).map(Self)).await {
+            Ok(begun) => begun,
+            Err(err) => Err(Error::Profile(format!("it could not begin: {err}"))),
+        }
     }
 
     /// Ends it. Finding the functions' names takes a second or so, on a thread that may block.

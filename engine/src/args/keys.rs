@@ -1,6 +1,7 @@
 //! The settings by their keys, as `--set` and the file of settings name them: a few of the session itself, and all
 //! of DataFusion and of the exchange between machines.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use datafusion::common::utils::datafusion_strsim::levenshtein;
@@ -18,7 +19,7 @@ const NEAR_MAX: usize = 3;
 
 /// The settings of the session itself.
 pub(super) const OWN: &[&str] =
-    &["head-bytes", "memory-limit", "partitions", "system", "temp-root", "workers"];
+    &["debug", "head-bytes", "memory-limit", "partitions", "system", "temp-root", "workers"];
 
 /// A setting as a user gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,7 @@ pub(super) fn apply(builder: SessionBuilder, setting: &Setting) -> Result<Sessio
         "system" => builder.system(system(value).map_err(refused)?),
         "memory-limit" => builder.memory_limit(parse_size(value).map_err(refused)?),
         "partitions" => builder.partitions(partitions(value).map_err(refused)?),
+        "debug" => builder.debug(debug(value).map_err(refused)?),
         "temp-root" => builder.temp_root(folder(value).map_err(refused)?),
         "head-bytes" => {
             let bytes = parse_size(value).map_err(refused)?;
@@ -126,6 +128,14 @@ pub(super) fn partitions(text: &str) -> Result<usize, String> {
 
 pub(super) fn system(text: &str) -> Result<SystemSpec, String> {
     text.parse::<SystemSpec>().map_err(|e| e.to_string())
+}
+
+/// A port of this computer, where only its users reach it.
+pub(super) fn debug(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => Err(format!("\"{text}\" is no port, a number from 0 to {}", u16::MAX)),
+    }
 }
 
 fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
