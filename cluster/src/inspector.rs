@@ -19,7 +19,7 @@ use crate::keeper::Post;
 use crate::logbook::{LogBook, LoggedLine};
 use crate::machine::{Machine, State};
 use crate::metrics::{self, Family, Gathered};
-use crate::profile::{self, Hertz, LastProfile, Profile, Profiling};
+use crate::profile::{self, Hertz, LastProfile, PROFILE_MAX, Profile, Profiling};
 use crate::vitals::{Annals, Series, Usage};
 
 /// Machines that are asked at a time. Each may take a handshake, and an answer takes memory.
@@ -255,14 +255,14 @@ impl Inspector {
         families
     }
 
-    /// Takes a CPU profile of the driver and all machines for so long, at 99 samples a second of each
+    /// Takes a CPU profile of the driver and all machines for so long, at most an hour, at 99 samples a second of each
     /// core.
     ///
     /// # Errors
     /// If a profile is being taken already, or the program was built without the feature `profile`.
     pub async fn profile(&self, lasting: Duration) -> Result<Profile> {
         let profiling = self.start_profile(Hertz::default()).await?;
-        tokio::time::sleep(lasting).await;
+        tokio::time::sleep(lasting.min(PROFILE_MAX)).await;
         profiling.finish().await
     }
 

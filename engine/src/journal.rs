@@ -132,7 +132,8 @@ impl Journal {
                 None => (entry.began.elapsed(), "running"),
                 Some((lasted, how)) => (*lasted, how.as_str()),
             };
-            let (kind, what) = (entry.kind.name(), entry.text.replace('\n', " "));
+            let (kind, state) = (entry.kind.name(), state.replace('\n', " "));
+            let what = entry.text.replace('\n', " ");
             let seconds = lasted.as_secs_f64();
             // Writing to a string does not fail.
             let _ = writeln!(text, "{number:6} {kind:5} {seconds:10.3} s  {state}: {what}");

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, chain};
 use crate::identity::MachineName;
 use crate::keeper::Post;
 use crate::machine::{Machine, State};
-use crate::profile::profile::Profile;
+use crate::profile::merged::Profile;
 use crate::profile::sampler::Sampler;
 use crate::profile::stacks::{Hertz, Stacks};
 use crate::vitals::now_ms;

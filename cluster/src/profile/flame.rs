@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::debug::escape;
-use crate::profile::profile::{Grouping, Profile};
+use crate::profile::merged::{Grouping, Profile};
 
 const WIDTH: f64 = 1200.0;
 const ROW: f64 = 16.0;
@@ -21,7 +21,7 @@ const DEPTH_MAX: usize = 256;
 #[derive(Debug, Default)]
 struct Node<'a> {
     samples: u64,
-    children: BTreeMap<&'a str, Node<'a>>,
+    children: BTreeMap<&'a str, Self>,
 }
 
 impl<'a> Node<'a> {

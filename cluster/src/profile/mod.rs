@@ -13,13 +13,13 @@
 
 mod collect;
 mod flame;
+mod merged;
 mod pprof;
-mod profile;
 mod sampler;
 mod stacks;
 
 pub use collect::{PROFILE_MAX, Profiling};
-pub use profile::{Grouping, Profile};
+pub use merged::{Grouping, Profile};
 pub use stacks::Hertz;
 
 pub(crate) use collect::{LastProfile, begin};

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 
-use crate::profile::profile::Profile;
+use crate::profile::merged::Profile;
 use crate::profile::stacks::Function as Place;
 
 #[derive(Clone, PartialEq, Message)]

@@ -117,7 +117,7 @@ mod live {
         let mut names = Names::default();
         let mut seen: HashMap<(String, Vec<u32>), u64> = HashMap::new();
         for (stack, samples) in &report.data {
-            let mut frames: Vec<u32> = Vec::new();
+            let (mut frames, mut all): (Vec<u32>, Vec<u32>) = Default::default();
             let mut interrupted = None;
             for frame in &stack.frames {
                 let (functions, is_handler) = names.at(frame.ip());
@@ -125,11 +125,16 @@ mod live {
                     // The next frame is what returns from it.
                     interrupted = Some(2);
                 }
+                all.extend_from_slice(functions);
                 match &mut interrupted {
                     None => {}
                     Some(0) => frames.extend_from_slice(functions),
                     Some(skipped) => *skipped -= 1,
                 }
+            }
+            if interrupted.is_none() {
+                // The program has no names; where its functions are is better than nothing.
+                frames = all;
             }
             if frames.is_empty() {
                 continue;

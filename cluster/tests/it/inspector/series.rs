@@ -1,5 +1,7 @@
 //! What machines use is known for as long as the session lives, also of machines that are gone.
 
+use tokio::task::JoinSet;
+
 use super::super::harness::{Place, eventually, in_process, local, run};
 use super::work::{Work, start};
 
@@ -14,10 +16,9 @@ fn grow_while_a_machine_works() {
         let fleet = start(&place, local(), 2).await;
         let inspector = fleet.inspector().clone();
         let machine = fleet.machines().remove(0);
-        let working = tokio::spawn({
-            let machine = machine.clone();
-            async move { machine.call(Work::compute, 3000).await }
-        });
+        let mut working = JoinSet::new();
+        let busy = machine.clone();
+        working.spawn(async move { busy.call(Work::compute, 3000).await });
         let of = |name: &str| {
             let all = inspector.series();
             all.into_iter().find(|series| series.machine().as_str() == name)
@@ -32,7 +33,8 @@ fn grow_while_a_machine_works() {
         assert!(!seen.is_ended());
         let point = seen.points().last().expect("a point");
         assert!(point.usage.resident_bytes < point.usage.memory_bytes);
-        working.await.expect("it ends").expect("it works");
+        let worked = working.join_next().await.expect("a call").expect("it ends");
+        worked.expect("it works");
 
         machine.kill();
         let mut losses = fleet.losses();
