@@ -26,6 +26,10 @@ pub(crate) enum Command {
     Output(Option<PathBuf>),
     Read(PathBuf),
     Workers,
+    /// All that is known of the session, into an archive.
+    Dump(PathBuf),
+    /// A CPU profile of a statement, into a file.
+    Profile(PathBuf, String),
     Quit,
 }
 
@@ -89,6 +93,18 @@ pub(crate) const COMMANDS: &[Spec] = &[
         argument: "",
         help: "the machines of this session",
         parse: |rest| none(rest, Command::Workers),
+    },
+    Spec {
+        names: &[".dump"],
+        argument: "FILE",
+        help: "write logs, metrics and state of all machines to a zip archive",
+        parse: dump,
+    },
+    Spec {
+        names: &[".profile"],
+        argument: "FILE STATEMENT",
+        help: "profile a statement on all machines; FILE.svg is a flame graph, else for pprof",
+        parse: profile,
     },
     Spec {
         names: &[".quit", ".exit", "\\q"],
@@ -186,6 +202,27 @@ fn read(rest: &str) -> Result<Command> {
     }
 }
 
+fn dump(rest: &str) -> Result<Command> {
+    match unquoted(rest) {
+        "" => Err(Error::command("which file? write \".dump FILE.zip\"")),
+        path => Ok(Command::Dump(path.into())),
+    }
+}
+
+fn profile(rest: &str) -> Result<Command> {
+    let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"'));
+    let parts = match quote {
+        Some(quote) => rest[1..].split_once(quote),
+        None => rest.split_once(char::is_whitespace),
+    };
+    match parts.map(|(path, statement)| (path, statement.trim())) {
+        Some((path, statement)) if !path.is_empty() && !statement.is_empty() => {
+            Ok(Command::Profile(path.into(), statement.to_owned()))
+        }
+        _ => Err(Error::command("what of? write \".profile FILE.svg select ...\"")),
+    }
+}
+
 fn unquoted(text: &str) -> &str {
     ['\'', '"']
         .iter()
@@ -237,6 +274,9 @@ mod tests {
             ("\\o", Command::Output(None)),
             ("\\i x.sql", Command::Read("x.sql".into())),
             (".workers", Command::Workers),
+            (".dump 'a b.zip'", Command::Dump("a b.zip".into())),
+            (".profile p.svg  select 1;", Command::Profile("p.svg".into(), "select 1;".into())),
+            (".profile 'a b' select 1", Command::Profile("a b".into(), "select 1".into())),
             ("\\q", Command::Quit),
             (".exit", Command::Quit),
         ] {
@@ -259,7 +299,15 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_refused() {
-        for wrong in [".timer maybe", ".mode xml", ".maxrows many", ".read", ".quit now"] {
+        for wrong in [
+            ".timer maybe",
+            ".mode xml",
+            ".maxrows many",
+            ".read",
+            ".quit now",
+            ".dump",
+            ".profile x",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

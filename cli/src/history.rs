@@ -4,21 +4,13 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use bigslice::redact;
 use reedline::{
     FileBackedHistory, History, HistoryItem, HistoryItemId, HistorySessionId, Result, SearchQuery,
 };
 
 /// How many statements are remembered.
 const STATEMENTS_MAX: usize = 10_000;
-
-/// What stands where a secret was.
-const REDACTED: &str = "***";
-
-/// Parts of the names of options whose values are secrets.
-const SECRET_NAMES: [&str; 6] =
-    ["secret", "password", "token", "credential", "access_key", "passphrase"];
 
 /// A history that forgets secrets.
 pub(crate) struct Remembered(FileBackedHistory);
@@ -80,56 +72,11 @@ impl History for Remembered {
     }
 }
 
-/// The text with the value of every option that has the name of a secret taken out. A statement
-/// that cannot be read and speaks of secrets is not remembered at all.
-fn redact(text: &str) -> String {
-    if !names_secret(text) {
-        return text.to_owned();
-    }
-    let tokens = Tokenizer::new(&GenericDialect {}, text).with_unescape(false).tokenize();
-    let Ok(tokens) = tokens else { return String::new() };
-    let mut redacted = String::with_capacity(text.len());
-    // Blanks, `=` and the like may stand between a name and its value.
-    let mut value_follows = false;
-    for token in tokens {
-        match &token {
-            Token::SingleQuotedString(value) if value_follows => {
-                redacted.push_str(&format!("'{}'", if value.is_empty() { "" } else { REDACTED }));
-                value_follows = false;
-                continue;
-            }
-            Token::SingleQuotedString(name) => value_follows = names_secret(name),
-            Token::Word(name) => value_follows = value_follows || names_secret(&name.value),
-            Token::Comma | Token::SemiColon | Token::RParen => value_follows = false,
-            _ => {}
-        }
-        redacted.push_str(&token.to_string());
-    }
-    redacted
-}
-
-fn names_secret(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    SECRET_NAMES.iter().any(|name| text.contains(name))
-}
-
 #[cfg(test)]
 mod tests {
     use reedline::SearchDirection;
 
     use super::*;
-
-    #[test]
-    fn secrets_are_not_remembered() {
-        let text = "create external table t stored as csv location 's3://b/k'\n  options \
-                    ('aws.access_key_id' 'AKIA', 'aws.secret_access_key' 'canary', 'a' 'b')";
-        let kept = redact(text);
-        assert!(!kept.contains("canary") && !kept.contains("AKIA"), "{kept}");
-        assert!(kept.contains("'s3://b/k'\n") && kept.contains("'a' 'b'"), "{kept}");
-        assert_eq!(redact("set aws.session_token = 'canary';"), "set aws.session_token = '***';");
-        assert_eq!(redact("options ('password' 'cana"), "");
-        assert_eq!(redact("select 'it''s' from t"), "select 'it''s' from t");
-    }
 
     #[test]
     fn statements_of_several_lines_are_one_entry() {

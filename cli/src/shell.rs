@@ -277,6 +277,10 @@ impl Shell {
         let result = match command {
             Command::Quit => return Ok(Flow::Quit),
             Command::Read(path) => return self.read(&path, origin).await,
+            Command::Profile(path, statement) => {
+                return self.profile(&path, statement, origin).await;
+            }
+            Command::Dump(path) => self.dump(&path).await,
             Command::Help => self.output.write(command::help_text().as_bytes()),
             Command::Tables => self.show_tables(),
             Command::Schema(table) => self.show_schema(&table).await,

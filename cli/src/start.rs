@@ -6,13 +6,15 @@
 
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use bigslice::{Error as EngineError, Session, SessionArgs};
+use bigslice::{Error as EngineError, Inspector, Session, SessionArgs};
 
 use crate::args::{Args, Input};
 use crate::config::{Config, Task};
 use crate::console::Console;
+use crate::crash;
 use crate::environment::Surroundings;
 use crate::error::{Error, Result};
 use crate::output::Appear;
@@ -69,7 +71,9 @@ pub fn embed(
         Ok(runtime) => runtime,
         Err(e) => return failed(&Error::io("cannot start threads", e), &console).into(),
     };
-    let code = runtime.block_on(run(config, console, prepare));
+    let seen = OnceLock::new();
+    let work = run(config, console.clone(), &seen, prepare);
+    let code = crash::guarded(&runtime, work, &seen, &std::env::temp_dir(), &console);
     runtime.shutdown_background();
     code.into()
 }
@@ -77,6 +81,7 @@ pub fn embed(
 async fn run(
     config: Config,
     console: Console,
+    seen: &OnceLock<Inspector>,
     prepare: impl AsyncFnOnce(&Session) -> bigslice::Result<()>,
 ) -> u8 {
     let presence = match config.task {
@@ -102,6 +107,8 @@ async fn run(
         Ok(session) => session,
         Err(e) => return failed(&e, &console),
     };
+    // Set once, for there is one session.
+    seen.get_or_init(|| session.inspector().clone());
     if let Err(e) = prepared(&session, scale, prepare).await {
         session.shutdown().await;
         return failed(&e.into(), &console);

@@ -1,5 +1,6 @@
 //! How much of the driver a machine costs: starts many, calls each, leaves them alone for a while,
-//! asks all at once whether they live, stops them.
+//! asks all at once whether they live, gathers their metrics on one page, takes a profile of all of
+//! them (with the feature `profile`), stops them.
 //!
 //! ```text
 //! cargo run --release -p bigslice-cluster --example many -- in-process 50 100 200
@@ -56,7 +57,8 @@ fn run() -> Result<(), BoxError> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     println!(
-        "machines   start ms  each ms   KiB each   calls ms   verify ms   idle cpu %   stop ms"
+        "machines   start ms  each ms   KiB each   calls ms   verify ms   idle cpu %   metrics ms   \
+         KiB page   profile ms   stop ms"
     );
     for size in sizes {
         let system: Arc<dyn System> = match place.as_str() {
@@ -98,21 +100,49 @@ async fn measure(system: Arc<dyn System>, size: usize) -> Result<(), BoxError> {
     let verified = began.elapsed();
 
     let began = Instant::now();
+    let page = fleet.inspector().metrics().await?;
+    let gathered = began.elapsed();
+    let answers =
+        page.lines().filter(|line| line.starts_with("bigslice_up{") && line.ends_with(" 1"));
+    if answers.count() != size + 1 {
+        return Err("machines are missing on the page of metrics".into());
+    }
+    let profiled = profile(&fleet).await?;
+
+    let began = Instant::now();
     fleet.shutdown().await;
     let stopped = began.elapsed();
     println!(
-        "{size:8} {:10} {:8.2} {each:10} {:10} {:11} {:12.1} {:9}",
+        "{size:8} {:10} {:8.2} {each:10} {:10} {:11} {:12.1} {:12} {:10} {:>12} {:9}",
         started.as_millis(),
         started.as_secs_f64() * 1000.0 / size.max(1) as f64,
         called.as_millis(),
         verified.as_millis(),
         idle * 100.0,
+        gathered.as_millis(),
+        page.len() >> 10,
+        profiled,
         stopped.as_millis(),
     );
     if lost > 0 {
         return Err(format!("{lost} machines were lost: {:?}", fleet.lost()).into());
     }
     Ok(())
+}
+
+/// Takes a profile of all machines for a second; what it takes besides, and until it is one file.
+async fn profile(fleet: &Fleet) -> Result<String, BoxError> {
+    if !cfg!(feature = "profile") {
+        return Ok("-".to_owned());
+    }
+    const LASTING: Duration = Duration::from_secs(1);
+    let began = Instant::now();
+    let profile = fleet.inspector().profile(LASTING).await?;
+    let file = profile.to_pprof();
+    if !profile.missing().is_empty() || file.is_empty() {
+        return Err(format!("the profile is not whole: {}", profile.summary()).into());
+    }
+    Ok((began.elapsed() - LASTING).as_millis().to_string())
 }
 
 /// The main memory of this process.

@@ -98,6 +98,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What machines count could not be put on a page.
+    #[error("could not write the metrics: {0}")]
+    Metrics(String),
+    /// No CPU profile can be taken of this process, or of a machine.
+    #[error("could not take a CPU profile: {0}")]
+    Profile(String),
     /// The fleet was shut down.
     #[error("the fleet is shut down")]
     Closed,

@@ -28,6 +28,7 @@ use crate::error::{Error, Result, chain};
 use crate::folder::SessionFolder;
 use crate::identity::{Peer, SessionId};
 use crate::info::MachineInfo;
+use crate::inspector::Inspector;
 use crate::keeper::{self, Post};
 use crate::log::{Log, LogSink};
 use crate::machine::{Machine, State};
@@ -35,6 +36,7 @@ use crate::roster::{Census, Loss, Roster, StartFailure};
 use crate::service::Services;
 use crate::sizing::{Elastic, Sizing};
 use crate::system::System;
+use crate::vitals::Annals;
 
 /// Sockets, TLS and leases of the driver; rows are computed elsewhere.
 const IO_THREADS: usize = 2;
@@ -124,6 +126,7 @@ pub struct Fleet {
 }
 
 struct Owner {
+    inspector: Inspector,
     post: Arc<Post>,
     runtime: Option<Runtime>,
     done: watch::Receiver<bool>,
@@ -337,6 +340,11 @@ impl Fleet {
         }
     }
 
+    /// Looks at all machines as at one process: logs, metrics, profiles, and what they use over time.
+    pub fn inspector(&self) -> &Inspector {
+        &self.owner.inspector
+    }
+
     /// Dials the machines with the driver's credentials.
     pub fn connector(&self) -> Connector {
         self.owner.post.connector.clone()
@@ -398,6 +406,7 @@ impl Owner {
             folder,
             log: Log::new(config.log)?,
             roster: Roster::new(Arc::clone(&wake)),
+            annals: Annals::default(),
             closing: CancellationToken::new(),
             abandon: CancellationToken::new(),
             wake,
@@ -405,7 +414,8 @@ impl Owner {
         let (finished, done) = watch::channel(false);
         let keeper = runtime.spawn(keeper::keep(Arc::clone(&post), finished));
         let keeper = AbortOnDropHandle::new(keeper);
-        Ok(Self { post, runtime: Some(runtime), done, _keeper: keeper })
+        let inspector = Inspector::of(Arc::clone(&post));
+        Ok(Self { inspector, post, runtime: Some(runtime), done, _keeper: keeper })
     }
 }
 

@@ -105,6 +105,11 @@ impl MachineName {
     pub fn worker(ordinal: u64) -> Self {
         Self(format!("m{ordinal}"))
     }
+
+    /// Sorts the driver first, then machines in the order in which they were named.
+    pub(crate) fn rank(&self) -> (bool, usize, &str) {
+        (*self != Self::driver(), self.0.len(), &self.0)
+    }
 }
 
 /// What a process may do in a session.

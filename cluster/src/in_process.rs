@@ -75,6 +75,10 @@ impl System for InProcess {
         self.faults.clone()
     }
 
+    fn is_within_driver(&self) -> bool {
+        true
+    }
+
     async fn launch(&self, launch: Launch) -> Result<Launched> {
         let (mut near, far) = tokio::io::duplex(CHANNEL_SIZE);
         let crash = CancellationToken::new();
@@ -136,7 +140,7 @@ async fn live(
     faults: Option<Faults>,
 ) -> String {
     let entrant = match Entrant::enrol(&mut channel, scratch).await {
-        Ok(entrant) => entrant.with_faults(faults),
+        Ok(entrant) => entrant.with_faults(faults).within_driver(),
         Err(err) => return chain(&err),
     };
     // The driver says nothing more on this channel: any event on it is its end.

@@ -48,7 +48,7 @@ impl MachineInfo {
 
 /// Memory and load.
 #[cfg(target_os = "linux")]
-fn system() -> (u64, [f32; 3]) {
+pub(crate) fn system() -> (u64, [f32; 3]) {
     /// The kernel counts loads in units of this.
     const LOAD_UNIT: f32 = 65_536.0;
     let info = rustix::system::sysinfo();
@@ -57,12 +57,12 @@ fn system() -> (u64, [f32; 3]) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn system() -> (u64, [f32; 3]) {
+pub(crate) fn system() -> (u64, [f32; 3]) {
     (0, [0.0; 3])
 }
 
 /// The kernel's own estimate, which counts caches that it would give up.
-fn memory_available() -> u64 {
+pub(crate) fn memory_available() -> u64 {
     let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return 0 };
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
@@ -70,7 +70,7 @@ fn memory_available() -> u64 {
 }
 
 /// Size and free space of the file system of `path`.
-fn disk(path: &Path) -> (u64, u64) {
+pub(crate) fn disk(path: &Path) -> (u64, u64) {
     match rustix::fs::statvfs(path) {
         Ok(stat) => (stat.f_frsize * stat.f_blocks, stat.f_frsize * stat.f_bavail),
         Err(err) => {

@@ -26,13 +26,14 @@ use crate::demand::Ledger;
 use crate::enrolment::Enroler;
 use crate::error::{Error, Result, chain};
 use crate::folder::{self, SessionFolder};
-use crate::identity::Peer;
+use crate::identity::{MachineName, Peer};
 use crate::log::Log;
 use crate::machine::Machine;
 use crate::pace::{Pace, START_FAILURES_MAX, Setback};
 use crate::roster::{Loss, Roster, StartFailure};
 use crate::sizing::Sizing;
 use crate::system::{Instance, Launch, System};
+use crate::vitals::{Annals, Usage};
 
 /// A lease is renewed this many times in its length, so that single failures do not matter.
 const RENEWALS_PER_LEASE: u32 = 4;
@@ -65,6 +66,8 @@ pub(crate) struct Post {
     pub(crate) folder: SessionFolder,
     pub(crate) log: Log,
     pub(crate) roster: Roster,
+    /// What machines use, over time.
+    pub(crate) annals: Annals,
     /// The fleet is being shut down.
     pub(crate) closing: CancellationToken,
     /// There is no time to ask: kill.
@@ -111,9 +114,13 @@ pub(crate) async fn keep(post: Arc<Post>, done: watch::Sender<bool>) {
             },
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             () = post.wake.notified() => {}
-            _ = renewal.tick() => if let Err(err) = post.renew_own() {
-                tracing::error!(error = %chain(&err), "could not renew the driver's certificate");
-            },
+            _ = renewal.tick() => {
+                if let Err(err) = post.renew_own() {
+                    let error = chain(&err);
+                    tracing::error!(error, "could not renew the driver's certificate");
+                }
+                post.sample();
+            }
         }
     }
     while lives.join_next().await.is_some() {}
@@ -209,6 +216,12 @@ impl Post {
         self.roster.set_failure(Some(failure));
     }
 
+    /// Writes down what the driver uses.
+    pub(crate) fn sample(&self) {
+        let usage = Usage::gather(&self.folder.driver());
+        self.annals.record(&MachineName::driver(), usage);
+    }
+
     fn renew_own(&self) -> Result<()> {
         match self.credentials.renewal()? {
             Some(request) => self.credentials.renew(self.sign(&request, self.credentials.peer())?),
@@ -274,6 +287,7 @@ impl Post {
         self.log.say(machine.name(), format!("lost: {reason}{then}"));
         let loss = Loss { machine: machine.name().clone(), reason: reason.clone() };
         self.roster.lose(ordinal, loss);
+        self.annals.end(machine.name());
         machine.stopped(Some(reason));
         self.bury(&machine, &*instance).await;
         self.remove_folder(&machine).await;
@@ -354,6 +368,10 @@ impl Post {
         if let Some(trouble) = trouble {
             let _ = write!(reason, " ({trouble})");
         }
+        let memory = self.annals.last(machine.name()).and_then(|usage| usage.memory_words());
+        if let Some(memory) = memory {
+            let _ = write!(reason, "; {memory}");
+        }
         reason
     }
 
@@ -365,7 +383,11 @@ impl Post {
         bound: Duration,
     ) -> Result<()> {
         let control = self.control(machine, url).await?;
-        if let Some(request) = control.renew(None, bound).await? {
+        let renewal = control.renew(None, bound).await?;
+        if let Some(usage) = renewal.usage {
+            self.annals.record(machine.name(), usage);
+        }
+        if let Some(request) = renewal.certificate_request {
             let certificate = self.sign(&request, peer)?;
             control.renew(Some(&certificate), bound).await?;
         }
@@ -373,7 +395,7 @@ impl Post {
     }
 
     /// The way to ask a machine something, over the connection that there is.
-    async fn control(&self, machine: &Machine, url: &Url) -> Result<Control> {
+    pub(crate) async fn control(&self, machine: &Machine, url: &Url) -> Result<Control> {
         let channel = match machine.channel() {
             Some(channel) => channel,
             None => {
@@ -421,6 +443,7 @@ impl Post {
     async fn over(&self, ordinal: u64, machine: &Machine, err: Option<String>) {
         machine.stopped(err);
         self.roster.strike(ordinal);
+        self.annals.end(machine.name());
         self.remove_folder(machine).await;
     }
 

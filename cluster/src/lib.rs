@@ -25,6 +25,9 @@
 //! ends, or does not answer for as long as a lease, is lost: [`Fleet::losses`] counts it and another
 //! takes its place, under another name.
 //!
+//! The machines are one process to their owner: [`Fleet::inspector`] has the logs, the metrics, the CPU
+//! profile of all of them and what they use over time, and serves that as web pages.
+//!
 //! What all that is worth when the network fails, tests find out with [`faults`].
 
 mod authority;
@@ -32,6 +35,7 @@ mod codec;
 mod connector;
 mod control;
 mod credentials;
+mod debug;
 mod demand;
 #[cfg(feature = "ec2")]
 pub mod ec2;
@@ -46,13 +50,17 @@ mod guide;
 mod identity;
 mod in_process;
 mod info;
+mod inspector;
 mod janitor;
 mod keeper;
 mod lease;
 mod local;
 mod log;
+mod logbook;
 mod machine;
+mod metrics;
 mod pace;
+mod profile;
 mod roster;
 mod server;
 mod service;
@@ -60,13 +68,15 @@ mod sizing;
 mod standing;
 mod system;
 mod tls;
+mod vitals;
 mod wire;
 mod worker;
 
 pub use authority::{Authority, Validity};
 pub use connector::Connector;
-pub use control::Control;
+pub use control::{Control, Renewal};
 pub use credentials::{Application, Credentials};
+pub use debug::{DebugServer, Page, PageKind};
 pub use demand::Demand;
 pub use enrolment::{Enroler, Enrolled};
 pub use entry::{WorkerMain, is_worker, run_worker};
@@ -76,9 +86,12 @@ pub use folder::SessionFolder;
 pub use identity::{MachineName, Peer, Role, SessionId};
 pub use in_process::InProcess;
 pub use info::MachineInfo;
+pub use inspector::{Inspector, MachineReport};
 pub use local::LocalProcesses;
 pub use log::{LogLine, LogSink, LogSource, MachineLog};
+pub use logbook::LoggedLine;
 pub use machine::{Hold, Machine, State};
+pub use profile::{Grouping, Hertz, PROFILE_MAX, Profile, Profiling};
 pub use roster::{Census, Loss};
 pub use service::{
     Address, Blob, Call, CallError, Cause, Failed, Failure, Input, InputError, MESSAGE_SIZE_MAX,
@@ -87,7 +100,11 @@ pub use service::{
 };
 pub use sizing::Elastic;
 pub use system::{Instance, Launch, Launched, System};
+pub use vitals::{POINTS_MAX, Point, Series, Usage};
 pub use worker::{ServiceFactory, WorkerContext};
+
+/// The library of counters that [`ServiceContext::metrics`] takes.
+pub use prometheus;
 
 /// Makes the async methods of an impl block callable on any machine of a session.
 ///

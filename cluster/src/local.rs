@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,11 +32,14 @@ use crate::entry::WORKER_MARKER;
 use crate::error::{Error, Result, chain};
 use crate::log::{LogSource, MachineLog};
 use crate::system::{Instance, Launch, Launched, System};
+use crate::vitals::OomWatch;
 
 /// A worker is ready in a fraction of a second; on a host that swaps it may take longer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// When enrolment breaks off, the exit that caused it is noticed within this.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
+/// The signal that cannot be caught, which is what the kernel sends when memory runs out.
+const KILL: i32 = 9;
 /// The last output of a child that has ended is read for at most this long: a grandchild may hold
 /// the pipe open.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -100,13 +104,14 @@ impl System for LocalProcesses {
         near.set_nonblocking(true).map_err(Error::io(make()))?;
         let mut channel = UnixStream::from_std(near).map_err(Error::io(make()))?;
         let mut command = self.command(&launch, far)?;
+        let memory = OomWatch::begin();
         let child = command
             .spawn()
             .map_err(Error::io(format!("start \"{}\"", self.program()?.display())))?;
         // The command holds the child's end of the channel; while it does, a dead child would not
         // show as the channel's end.
         drop(command);
-        let process = Process::watch(child, &launch.log);
+        let process = Process::watch(child, memory, &launch.log);
         let refused = match tokio::time::timeout(START_TIMEOUT, launch.enrol(&mut channel)).await {
             Ok(Ok(enrolled)) => {
                 let instance = Arc::new(Enduring { process, _channel: channel });
@@ -123,13 +128,16 @@ impl System for LocalProcesses {
 #[derive(Debug)]
 struct Process {
     child: Arc<Mutex<Child>>,
-    exited: watch::Receiver<Option<ExitStatus>>,
+    /// Whether this process has killed it.
+    killed: Arc<AtomicBool>,
+    /// How it ended.
+    exited: watch::Receiver<Option<String>>,
     drained: watch::Receiver<bool>,
     _watch: AbortOnDropHandle<()>,
 }
 
 impl Process {
-    fn watch(mut child: Child, log: &MachineLog) -> Self {
+    fn watch(mut child: Child, memory: OomWatch, log: &MachineLog) -> Self {
         let mut output = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
             output.spawn(log.clone().forward(LogSource::Stdout, stdout));
@@ -141,6 +149,8 @@ impl Process {
         let (exit, exited) = watch::channel(None);
         let (drain, drained) = watch::channel(false);
         let waiting = Arc::clone(&child);
+        let killed = Arc::new(AtomicBool::new(false));
+        let by_us = Arc::clone(&killed);
         let task = Handle::current().spawn(async move {
             // The lock is held for each poll only, so that a kill can come between, and never
             // after the process id is free for others.
@@ -150,7 +160,13 @@ impl Process {
             })
             .await;
             match status {
-                Ok(status) => exit.send_replace(Some(status)),
+                Ok(status) => {
+                    let mut ended = describe(status);
+                    if status.signal() == Some(KILL) && !by_us.load(Ordering::SeqCst) {
+                        ended += &memory.words();
+                    }
+                    exit.send_replace(Some(ended))
+                }
                 Err(err) => {
                     tracing::error!(error = %err, "could not wait for a worker process");
                     None
@@ -163,10 +179,11 @@ impl Process {
             }
             drain.send_replace(true);
         });
-        Self { child, exited, drained, _watch: AbortOnDropHandle::new(task) }
+        Self { child, killed, exited, drained, _watch: AbortOnDropHandle::new(task) }
     }
 
     fn kill(&self) {
+        self.killed.store(true, Ordering::SeqCst);
         if let Err(err) = self.child.lock().start_kill() {
             tracing::debug!(error = %err, "the worker process has ended before");
         }
@@ -175,7 +192,7 @@ impl Process {
     async fn ended(&self) -> String {
         let mut exited = self.exited.clone();
         match exited.wait_for(Option::is_some).await {
-            Ok(status) => status.map_or_else(String::new, describe),
+            Ok(ended) => ended.clone().unwrap_or_default(),
             Err(_) => "lost from sight".to_owned(),
         }
     }

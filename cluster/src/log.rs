@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::thread;
 
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
 use crate::identity::MachineName;
+use crate::logbook::LogBook;
 
 /// Longer lines are broken up, so that a machine that never ends a line needs no memory here.
 const LINE_SIZE_MAX: usize = 64 << 10;
@@ -27,7 +29,8 @@ const TAIL_LINES_MAX: usize = 20;
 pub type LogSink = Arc<dyn Fn(LogLine) + Send + Sync>;
 
 /// Where a line comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogSource {
     /// A machine's standard output.
     Stdout,
@@ -35,6 +38,16 @@ pub enum LogSource {
     Stderr,
     /// The fleet itself: machines lost, replaced, not to be had.
     Fleet,
+}
+
+impl fmt::Display for LogSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Fleet => "fleet",
+        })
+    }
 }
 
 /// One line.
@@ -57,6 +70,7 @@ enum Message {
 #[derive(Clone)]
 pub(crate) struct Log {
     queue: mpsc::Sender<Message>,
+    book: Arc<LogBook>,
 }
 
 impl Log {
@@ -74,7 +88,12 @@ impl Log {
                 }
             })
             .map_err(Error::io("start the thread that prints the machines' output"))?;
-        Ok(Self { queue })
+        Ok(Self { queue, book: Arc::default() })
+    }
+
+    /// The last lines of each machine.
+    pub(crate) fn book(&self) -> &Arc<LogBook> {
+        &self.book
     }
 
     /// A line of the fleet's own about a machine. Left out if the user does not read, rather than to
@@ -91,6 +110,7 @@ impl Log {
     }
 
     fn send(&self, line: LogLine) {
+        self.book.write(&line);
         if self.queue.try_send(Message::Line(line)).is_err() {
             tracing::debug!("the sink does not take lines");
         }
@@ -172,6 +192,7 @@ impl MachineLog {
             tail.push_back(text.clone());
         }
         let line = LogLine { machine: Some(self.machine.clone()), source, text };
+        self.log.book.write(&line);
         if self.log.queue.send(Message::Line(line)).await.is_err() {
             tracing::debug!(machine = %self.machine, "nobody takes lines any more");
         }

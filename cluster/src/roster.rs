@@ -157,6 +157,11 @@ impl Roster {
         book.machines.values().filter(|m| is_running(m)).cloned().collect()
     }
 
+    /// The machines that are not over, in the order in which they were named.
+    pub(crate) fn all(&self) -> Vec<Machine> {
+        self.book.lock().machines.values().cloned().collect()
+    }
+
     /// How many machines run and stay.
     pub(crate) fn running_total(&self) -> usize {
         let book = self.book.lock();

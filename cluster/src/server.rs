@@ -28,6 +28,7 @@ use crate::connector::{CONNECTION_WINDOW, FRAME_SIZE, HEADERS_SIZE_MAX, STREAM_W
 use crate::credentials::Credentials;
 use crate::error::{BoxError, Error, Result};
 use crate::identity::Peer;
+use crate::metrics::{Metered, Tally};
 use crate::tls;
 
 /// Callers of one worker: the driver and every other worker with a few channels each.
@@ -74,6 +75,7 @@ impl Server {
         self,
         credentials: &Credentials,
         routes: Routes,
+        tally: &Tally,
         stop: CancellationToken,
     ) -> Result<()> {
         let acceptor = TlsAcceptor::from(tls::server_config(credentials)?);
@@ -102,6 +104,7 @@ impl Server {
                     Ok(Ok((stream, peer))) => match Arc::clone(&places).try_acquire_owned() {
                         Ok(place) => {
                             let routes = routes.clone();
+                            let stream = Metered::new(stream, tally.clone());
                             connections.spawn(serve(stream, peer, routes, place, stop.clone()));
                         }
                         Err(_) => tracing::warn!(%peer, "refused a connection: too many are open"),
@@ -137,7 +140,7 @@ async fn handshake(
 }
 
 async fn serve(
-    stream: TlsStream<TcpStream>,
+    stream: Metered<TlsStream<TcpStream>>,
     peer: Peer,
     routes: Routes,
     _place: OwnedSemaphorePermit,

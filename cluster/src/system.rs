@@ -34,6 +34,12 @@ pub trait System: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Whether its machines are part of the driver's process, so that what that uses and computes is
+    /// theirs.
+    fn is_within_driver(&self) -> bool {
+        false
+    }
+
     /// The faults that the driver's connections to its machines are to have: none, but in tests.
     fn faults(&self) -> Option<Faults> {
         None

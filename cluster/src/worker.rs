@@ -18,13 +18,14 @@ use tonic::service::Routes;
 use url::Url;
 
 use crate::connector::Connector;
-use crate::control::ControlService;
+use crate::control::{ControlService, ProfilingHere};
 use crate::credentials::{self, Credentials};
 use crate::enrolment::{self, Admission, Application};
 use crate::error::{BoxError, Error, Result, chain};
 use crate::faults::Faults;
 use crate::identity::{MachineName, Peer, SessionId};
 use crate::lease::Lease;
+use crate::metrics::Tally;
 use crate::server::Server;
 use crate::service::{Cpu, Host, Requirements};
 
@@ -54,6 +55,9 @@ pub struct WorkerContext {
     pub scratch: PathBuf,
     /// Dials other workers of the session.
     pub connector: Connector,
+    /// What it counts: whatever is registered here stands on the driver's page of metrics
+    /// ([`Inspector::metrics`](crate::Inspector::metrics)), with this machine's name.
+    pub metrics: prometheus::Registry,
 }
 
 /// A worker that is admitted to a session but has no services yet.
@@ -63,6 +67,8 @@ pub(crate) struct Entrant {
     context: WorkerContext,
     requirements: Requirements,
     lease: Duration,
+    tally: Tally,
+    within_driver: bool,
 }
 
 impl Entrant {
@@ -87,6 +93,7 @@ impl Entrant {
             &key,
             CertificateDer::from(admission.certificate),
         )?;
+        let tally = Tally::new().map_err(|err| Error::Metrics(err.to_string()))?;
         let context = WorkerContext {
             session: offer.session,
             url: enrolment::machine_url(server.address(), &offer.machine)?,
@@ -94,6 +101,7 @@ impl Entrant {
             settings: Bytes::from(offer.settings),
             scratch,
             connector: Connector::new(credentials.clone(), Handle::current())?,
+            metrics: tally.registry.clone(),
         };
         Ok(Self {
             server,
@@ -101,7 +109,14 @@ impl Entrant {
             context,
             requirements: offer.requirements,
             lease: offer.lease,
+            tally,
+            within_driver: false,
         })
+    }
+
+    /// The same, for a worker that is tasks of its driver's process.
+    pub(crate) fn within_driver(self) -> Self {
+        Self { within_driver: true, ..self }
     }
 
     /// The same, with faults below the connections that it makes.
@@ -119,7 +134,7 @@ impl Entrant {
         let machine = self.context.machine.clone();
         let scratch = self.context.scratch.clone();
         let failed = |reason: String| Error::Start { machine, reason };
-        let hosted = Host::set_up(&self.requirements, self.context.clone(), cpu).await;
+        let hosted = Host::set_up(&self.requirements, self.context.clone(), &self.tally, cpu).await;
         let (host, calls) = match hosted {
             Ok(hosted) => hosted.unzip(),
             Err(reason) => return Err(failed(reason)),
@@ -136,14 +151,17 @@ impl Entrant {
             lease: lease.clone(),
             credentials: self.credentials.clone(),
             scratch,
+            within_driver: self.within_driver,
+            tally: self.tally.clone(),
+            profiling: ProfilingHere::default(),
             stop: stop.clone(),
         };
         let mut routes = routes.add_service(control);
         if let Some(host) = host {
             routes = routes.add_service(host);
         }
-        let Self { server, credentials, .. } = self;
-        Ok(Worker { server, routes, credentials, lease, stop, _calls: calls })
+        let Self { server, credentials, tally, .. } = self;
+        Ok(Worker { server, routes, credentials, lease, tally, stop, _calls: calls })
     }
 }
 
@@ -153,6 +171,7 @@ pub(crate) struct Worker {
     routes: Routes,
     credentials: Credentials,
     pub(crate) lease: Lease,
+    tally: Tally,
     stop: CancellationToken,
     /// Ends the calls of its services when it is dropped.
     _calls: Option<DropGuard>,
@@ -161,6 +180,6 @@ pub(crate) struct Worker {
 impl Worker {
     /// Serves until the driver asks the worker to stop.
     pub(crate) async fn serve(self) -> Result<()> {
-        self.server.run(&self.credentials, self.routes, self.stop).await
+        self.server.run(&self.credentials, self.routes, &self.tally, self.stop).await
     }
 }

@@ -1,12 +1,13 @@
 //! Builds a [`Session`]: its memory, its threads, its machines, and the DataFusion context that
 //! plans for them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bigslice_cluster::faults::Faults;
-use bigslice_cluster::{Fleet, LogLine, LogSink, Services};
+use bigslice_cluster::{Fleet, Inspector, LogLine, LogSink, LogSource, Services};
 use bigslice_flight::{Channels, ExchangeOptions};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
@@ -19,6 +20,7 @@ use crate::cpu::Cpu;
 use crate::cut::{Checked, Uncut};
 use crate::error::{Error, Result};
 use crate::job::{self, Runs};
+use crate::journal::Journal;
 use crate::session::{Inner, QUERIES_RUNNING_MAX, Session};
 use crate::source::{self, Stores};
 use crate::system::SystemSpec;
@@ -53,6 +55,7 @@ impl Default for SessionBuilder {
                 temp_root: std::env::temp_dir(),
                 environment: Environment::default(),
                 log: Arc::new(log_to_tracing),
+                debug: None,
             },
         }
     }
@@ -171,6 +174,15 @@ impl SessionBuilder {
         self
     }
 
+    /// Serves pages about the session and its machines at `address`, which must be a loopback one, for as long
+    /// as the session lives; its port 0 is any that is free. The log says where: `http://127.0.0.1:PORT/debug`.
+    /// See [`Session::inspector`].
+    #[must_use]
+    pub fn debug(mut self, address: SocketAddr) -> Self {
+        self.config.debug = Some(address);
+        self
+    }
+
     /// A setting of DataFusion, as `SET key = value` would. Those of the exchange, `distributed.`, are for sessions
     /// with machines, and have no effect in others.
     #[must_use]
@@ -228,7 +240,30 @@ impl SessionBuilder {
         let channels = fleet.as_ref().map(|fleet| Channels::new(fleet.connector()));
         let host = host(&config, &context, &stores, channels.clone(), fleet.as_ref());
         let runs = Runs::default();
-        let inner = Inner { context, stores, host, channels, runs, fleet, queries, config, cpu };
+        let inspector = match &fleet {
+            Some(fleet) => fleet.inspector().clone(),
+            None => Inspector::alone(config.temp_root.clone()),
+        };
+        let journal = Journal::new(&inspector, &config)?;
+        let debug = config.debug.map(|address| inspector.serve(address)).transpose()?;
+        if let Some(debug) = &debug {
+            let text = format!("debug pages: {}", debug.url());
+            (config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+        }
+        let inner = Inner {
+            _debug: debug,
+            context,
+            stores,
+            host,
+            channels,
+            runs,
+            inspector,
+            journal,
+            fleet,
+            queries,
+            config,
+            cpu,
+        };
         Ok(Session { inner: Arc::new(inner) })
     }
 }

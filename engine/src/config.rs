@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -84,6 +85,8 @@ pub(crate) struct Config {
     pub(crate) temp_root: PathBuf,
     pub(crate) environment: Environment,
     pub(crate) log: LogSink,
+    /// Where the pages about the session are served, if they are.
+    pub(crate) debug: Option<SocketAddr>,
 }
 
 impl fmt::Debug for Config {

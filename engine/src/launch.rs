@@ -12,10 +12,6 @@ use crate::memory::Budget;
 use crate::system::SystemSpec;
 use crate::worker::{self, WorkerSettings};
 
-/// How long a machine elsewhere lives without its driver: networks have longer pauses than processes have.
-#[cfg(feature = "ec2")]
-const LEASE_REMOTE: Duration = Duration::from_secs(60);
-
 /// How long a machine on this computer is kept that nobody wants: it is there again in an instant.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -52,6 +48,7 @@ pub(crate) async fn survey(config: &mut Config) -> Result<Option<Site>> {
                 let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
                 spec.worker_binaries.entry(arch.to_owned()).or_insert_with(|| program.clone());
             }
+            let fleet = spec.fleet();
             let ec2 = bigslice_cluster::ec2::Ec2::new(spec).await?;
             let plan = ec2.plan().await?;
             say(
@@ -62,7 +59,7 @@ pub(crate) async fn survey(config: &mut Config) -> Result<Option<Site>> {
                 },
             );
             config.machine_cores = Some(plan.cores());
-            (Arc::new(ec2), FleetConfig { lease: LEASE_REMOTE, ..FleetConfig::default() })
+            (Arc::new(ec2), fleet)
         }
     };
     Ok(Some(Site { system, fleet }))

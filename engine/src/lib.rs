@@ -95,6 +95,7 @@ mod func;
 mod guide;
 mod head;
 mod job;
+mod journal;
 mod launch;
 mod map;
 mod memory;
@@ -104,6 +105,7 @@ mod planning;
 mod pool;
 mod program;
 mod query;
+mod redact;
 pub mod row;
 mod run;
 mod script;
@@ -131,7 +133,10 @@ pub use args::{SessionArgs, parse_size};
 /// The crate that machines are made with, for whoever calls methods of services on a session's machines
 /// ([`Session::fleet`]), asks for machines, or has faults befall them in tests.
 pub use bigslice_cluster as cluster;
-pub use bigslice_cluster::{LogLine, LogSink, LogSource, State};
+pub use bigslice_cluster::{
+    Grouping, Hertz, Inspector, LogLine, LogSink, LogSource, MachineReport, Page, PageKind,
+    Profile, Profiling, State,
+};
 pub use builder::{HEAD_BYTES, SessionBuilder};
 pub use config::{Environment, MACHINES_MAX, PARTITIONS_MAX};
 pub use error::{Error, Place, Result};
@@ -139,6 +144,7 @@ pub use func::Invocation;
 pub use job::{Run, RunId, Runnable};
 pub use map::{MapFunction, Mapped};
 pub use query::Query;
+pub use redact::redact;
 pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;

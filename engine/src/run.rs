@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::explain;
 use crate::head::Head;
 use crate::job::{Located, Missing};
+use crate::journal::Kind;
 use crate::planning::{self, Logical};
 use crate::query::{Query, Work};
 use crate::session::Inner;
@@ -67,7 +68,13 @@ fn rows(run: Run, schema: SchemaRef) -> SendableRecordBatchStream {
     let (sender, receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
     let mut task = JoinSet::new();
     let handle = run.session.cpu.handle().clone();
-    task.spawn_on(async move { to_the_end(&run, &sender).await }, &handle);
+    let running = run.session.journal.begin(Kind::Query, &run.text);
+    let work = async move {
+        let done = to_the_end(&run, &sender).await;
+        running.end(&done);
+        done
+    };
+    task.spawn_on(work, &handle);
     Box::pin(Rows { schema, receiver, task })
 }
 

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bigslice_cluster::Fleet;
+use bigslice_cluster::{DebugServer, Fleet, Inspector};
 use bigslice_flight::Channels;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
@@ -29,6 +29,7 @@ use crate::cut::AsksForMachines;
 use crate::error::{Error, Result};
 use crate::func::registry;
 use crate::job::{self, Job, Run, Runnable, Runs, Work};
+use crate::journal::{Journal, Kind};
 use crate::map::{MapFunction, Mapped};
 use crate::planning;
 use crate::query::Query;
@@ -54,12 +55,15 @@ pub struct Session {
 
 /// What the clones of a session share. The order of the fields is the order they are dropped in.
 pub(crate) struct Inner {
+    pub(crate) _debug: Option<DebugServer>,
     pub(crate) context: SessionContext,
     pub(crate) stores: Arc<Stores>,
     /// Runs tasks here, and reads shards wherever they are.
     pub(crate) host: Arc<Host>,
     pub(crate) channels: Option<Channels>,
     pub(crate) runs: Runs,
+    pub(crate) inspector: Inspector,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) fleet: Option<Fleet>,
     pub(crate) queries: Arc<Semaphore>,
     pub(crate) config: Config,
@@ -151,8 +155,15 @@ impl Session {
     pub async fn run<R: Runnable>(&self, work: R) -> Result<Run<R::Row>> {
         // What it reads is held until it has been read: from then on it knows how to compute it again.
         let (job, _sources) = self.job(work).await?;
-        let _place = self.inner.queries.acquire().await.map_err(|_| Error::Closed)?;
-        job.ensure().await?;
+        let running = self.inner.journal.begin(Kind::Run, job.name());
+        let done = async {
+            let _place = self.inner.queries.acquire().await.map_err(|_| Error::Closed)?;
+            job.ensure().await
+        };
+        let done = done.await;
+        running.end(&done);
+        done?;
+        self.inner.journal.count(&job.metrics().await);
         Ok(Run::new(job))
     }
 
@@ -347,6 +358,14 @@ impl Session {
             replaced.map_err(|e| Error::of(&e, ""))?;
         }
         Ok(())
+    }
+
+    /// Looks at this process and all machines of the session as at one: what they print, count, use and
+    /// compute, and what the session runs. It takes CPU profiles ([`Inspector::start_profile`]), writes
+    /// everything into one archive ([`Inspector::dump`]) and serves it as pages ([`Inspector::serve`],
+    /// or [`SessionBuilder::debug`] from the beginning).
+    pub fn inspector(&self) -> &Inspector {
+        &self.inner.inspector
     }
 
     /// DataFusion's context of this session: to register tables and functions of one's own.

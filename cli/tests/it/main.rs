@@ -12,6 +12,7 @@ mod cleanup;
 mod command;
 mod embed;
 mod harness;
+mod inspect;
 mod loss;
 mod panics;
 mod process;

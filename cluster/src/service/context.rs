@@ -82,6 +82,41 @@ impl ServiceContext {
         &self.here.worker.settings
     }
 
+    /// What this machine counts. A metric that a service registers here, most often in `init`, stands on
+    /// the driver's page of all machines ([`Inspector::metrics`](crate::Inspector::metrics)) with this machine's
+    /// name.
+    ///
+    /// ```
+    /// use bigslice_cluster::{ServiceContext, prometheus, service};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Words {
+    ///     #[serde(skip)]
+    ///     read: Option<prometheus::IntCounter>,
+    /// }
+    ///
+    /// #[service]
+    /// impl Words {
+    ///     async fn init(&mut self, context: &ServiceContext) -> Result<(), prometheus::Error> {
+    ///         let read = prometheus::IntCounter::new("words_read_total", "Words that were read.")?;
+    ///         context.metrics().register(Box::new(read.clone()))?;
+    ///         self.read = Some(read);
+    ///         Ok(())
+    ///     }
+    ///
+    ///     async fn count(&self, text: String) -> usize {
+    ///         let words = text.split_whitespace().count();
+    ///         self.read.iter().for_each(|read| read.inc_by(words as u64));
+    ///         words
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn metrics(&self) -> &prometheus::Registry {
+        &self.here.worker.metrics
+    }
+
     /// This machine's folder for temporary files, which goes when it does.
     pub fn scratch(&self) -> &Path {
         &self.here.worker.scratch

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::Stream;
 use futures::future::{BoxFuture, Ready};
+use prometheus::IntGauge;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinError;
@@ -27,6 +28,7 @@ use tower::Service;
 
 use crate::error::{Result, chain};
 use crate::identity::Peer;
+use crate::metrics::Tally;
 use crate::service::context::Here;
 use crate::service::cpu::Cpu;
 use crate::service::frame::{PlainFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};
@@ -53,6 +55,7 @@ struct House {
     services: BTreeMap<&'static str, Furnished>,
     cpu: Handle,
     places: Arc<Semaphore>,
+    tally: Tally,
     /// Cancelled when the worker is gone: the tasks of in-process machines would outlive it.
     over: CancellationToken,
 }
@@ -68,6 +71,7 @@ impl Host {
     pub(crate) async fn set_up(
         requirements: &Requirements,
         worker: WorkerContext,
+        tally: &Tally,
         cpu: &Cpu,
     ) -> Result<Option<(Self, DropGuard)>, String> {
         requirements.compare()?;
@@ -94,7 +98,8 @@ impl Host {
         }
         let over = CancellationToken::new();
         let places = Arc::new(Semaphore::new(CALLS_MAX));
-        let house = House { here, services, cpu, places, over: over.clone() };
+        let tally = tally.clone();
+        let house = House { here, services, cpu, places, tally, over: over.clone() };
         Ok(Some((Self { house: Arc::new(house) }, over.drop_guard())))
     }
 
@@ -137,6 +142,9 @@ impl Host {
         let place = Arc::clone(&self.house.places).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{CALLS_MAX} calls are open on this machine"))
         })?;
+        let Tally { service_calls, calls_open, .. } = &self.house.tally;
+        service_calls.with_label_values(&[furnished.registered.name, entry.name]).inc();
+        let open = Open::new(calls_open);
         let (sender, frames) = mpsc::channel(FRAMES_AHEAD);
         let answering = (entry.answer)(Incoming {
             service: Arc::clone(&furnished.value),
@@ -152,7 +160,7 @@ impl Host {
                 () = answering => {}
             }
         });
-        Ok(Frames::Open { frames, task: AbortOnDropHandle::new(task), _place: place })
+        Ok(Frames::Open { frames, task: AbortOnDropHandle::new(task), _place: place, _open: open })
     }
 }
 
@@ -202,12 +210,29 @@ impl StreamingService<Bytes> for Call {
     }
 }
 
+/// Counts a call as open until it is dropped.
+struct Open(IntGauge);
+
+impl Open {
+    fn new(open: &IntGauge) -> Self {
+        open.inc();
+        Self(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The frames of one reply. Dropping it ends the call.
 enum Frames {
     Open {
         frames: mpsc::Receiver<Bytes>,
         task: AbortOnDropHandle<()>,
         _place: OwnedSemaphorePermit,
+        _open: Open,
     },
     /// One more, and that is all.
     Last(Option<Bytes>),

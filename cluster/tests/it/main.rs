@@ -13,6 +13,7 @@ mod elastic;
 mod faults;
 mod folders;
 mod harness;
+mod inspector;
 mod life;
 mod mtls;
 mod network;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     ]
     .concat();
     tests.extend(service::tests());
+    tests.extend(inspector::tests());
     let trials = tests
         .into_iter()
         .map(|(name, test)| {

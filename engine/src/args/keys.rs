@@ -1,6 +1,7 @@
 //! The settings by their keys, as `--set` and the file of settings name them: a few of the session itself, and all
 //! of DataFusion and of the exchange between machines.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ const NEAR_MAX: usize = 3;
 
 /// The settings of the session itself.
 pub(super) const OWN: &[&str] =
-    &["head-bytes", "idle", "max", "memory-limit", "partitions", "system", "temp-root", "workers"];
+    &["debug", "head-bytes", "idle", "max", "memory-limit", "partitions", "system", "temp-root", "workers"];
 
 /// A setting as a user gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +91,7 @@ pub(super) fn apply(
         }
         "memory-limit" => builder.memory_limit(parse_size(value).map_err(refused)?),
         "partitions" => builder.partitions(partitions(value).map_err(refused)?),
+        "debug" => builder.debug(debug(value).map_err(refused)?),
         "temp-root" => builder.temp_root(folder(value).map_err(refused)?),
         "head-bytes" => {
             let bytes = parse_size(value).map_err(refused)?;
@@ -174,6 +176,14 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     });
     let seconds = seconds.ok_or_else(|| format!("\"{text}\" is no time such as 30s, 10m or 2h"))?;
     Ok(Duration::from_secs(seconds))
+}
+
+/// A port of this computer, where only its users reach it.
+pub(super) fn debug(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => Err(format!("\"{text}\" is no port, a number from 0 to {}", u16::MAX)),
+    }
 }
 
 fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {

@@ -14,6 +14,7 @@ mod surroundings;
 mod tests;
 
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ use crate::session::Session;
 /// | `--idle TIME` | how long these are kept without work, such as `30s` or `10m` |
 /// | `--memory-limit SIZE` | the memory for all of it, such as `4G` |
 /// | `--partitions N` | how many partitions a machine works on at the same time |
+/// | `--debug`, `--debug=PORT` | serve pages about it all on this computer; without a port, on any that is free |
 /// | `--set KEY=VALUE`, `-set KEY=VALUE` | any setting by its key; may be given several times |
 /// | `--config FILE` | the file of settings, instead of `~/.config/bigslice/config.toml` |
 ///
@@ -105,6 +107,17 @@ pub struct SessionArgs {
     /// How many partitions a machine works on at the same time [default: its cores]
     #[arg(long, value_name = "N", value_parser = keys::partitions, help_heading = "Session")]
     partitions: Option<usize>,
+    /// Serve pages about the session and its machines at http://127.0.0.1:PORT/debug [default: a free port]
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_parser = keys::debug,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "0",
+        help_heading = "Session"
+    )]
+    debug: Option<SocketAddr>,
     /// Change a setting by its key, such as datafusion.execution.batch_size=4096
     #[arg(
         long = "set",
@@ -259,6 +272,9 @@ impl SessionArgs {
         if let Some(partitions) = self.partitions {
             builder = builder.partitions(partitions);
         }
+        if let Some(address) = self.debug {
+            builder = builder.debug(address);
+        }
         for (key, value) in &self.settings {
             let place = "--set".to_owned();
             let setting = Setting { key: key.clone(), value: value.clone(), place };
@@ -310,14 +326,16 @@ enum Value {
     Next,
 }
 
-/// Whether an argument is one of the flags of `command`, which all have a value.
+/// Whether an argument is one of the flags of `command`, and where its value is.
 fn flag(command: &Command, argument: &OsStr) -> Option<Value> {
     let name = argument.to_str()?.strip_prefix("--")?;
-    let (name, value) = match name.split_once('=') {
-        Some((name, _)) => (name, Value::Inside),
-        None => (name, Value::Next),
+    let (name, inside) = match name.split_once('=') {
+        Some((name, _)) => (name, true),
+        None => (name, false),
     };
-    command.get_arguments().any(|flag| flag.get_long() == Some(name)).then_some(value)
+    let flag = command.get_arguments().find(|flag| flag.get_long() == Some(name))?;
+    // One that may do without a value has it after its `=`.
+    Some(if inside || flag.is_require_equals_set() { Value::Inside } else { Value::Next })
 }
 
 fn spelt_out(argument: OsString) -> OsString {

@@ -114,6 +114,11 @@ impl Job {
         self.recipe.id()
     }
 
+    /// The name of the func that has made its slice, if one has.
+    pub(crate) fn name(&self) -> &str {
+        self.recipe.brief.call.as_ref().map_or("a slice", |call| &call.name)
+    }
+
     /// What its files are named by.
     pub(super) fn files(&self) -> RunId {
         self.id

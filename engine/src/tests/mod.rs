@@ -2,6 +2,7 @@
 //! beside the crate because a fault is injected through the fleet, which users do not hold.
 
 mod faults;
+mod journal;
 mod machines;
 mod statements;
 

@@ -1,0 +1,108 @@
+//! A page that somebody else adds.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What a page is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageKind {
+    /// Plain text.
+    Text,
+    /// JSON.
+    Json,
+}
+
+impl PageKind {
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Json => "application/json",
+        }
+    }
+
+    /// How the names of such files end.
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// A page below `/debug`, which is also a file of the dump.
+#[derive(Clone)]
+pub struct Page {
+    name: String,
+    title: String,
+    kind: PageKind,
+    content: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl Page {
+    /// The page `/debug/NAME`, whose content is made anew each time. Of the name, what is neither a
+    /// letter nor a digit of ASCII becomes `-`. What it says must hold no secret: it is written into
+    /// dumps.
+    pub fn new(
+        name: &str,
+        title: impl Into<String>,
+        kind: PageKind,
+        content: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let name = name.chars().map(plain).collect();
+        Self { name, title: title.into(), kind, content: Arc::new(content) }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn title(&self) -> &str {
+        &self.title
+    }
+
+    pub(crate) fn kind(&self) -> PageKind {
+        self.kind
+    }
+
+    pub(crate) fn content(&self) -> String {
+        (self.content)()
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Text as it stands in HTML, SVG and their attributes.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // XML has no way to write other control characters.
+            c if c.is_control() && !matches!(c, '\n' | '\t') => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn markup_becomes_text() {
+        assert_eq!(
+            escape("<b a='\"x\"'>&\u{1}ü"),
+            "&lt;b a=&#39;&quot;x&quot;&#39;&gt;&amp;\u{fffd}ü"
+        );
+    }
+}

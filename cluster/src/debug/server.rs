@@ -1,0 +1,152 @@
+//! Serves the pages, on a thread of its own: they are wanted most when everything else is busy or stuck.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::debug::door;
+use crate::debug::routes::{self, Content};
+use crate::error::{Error, Result};
+use crate::inspector::Inspector;
+
+/// Connections at a time: a browser opens a few, a scraper one.
+const CONNECTIONS_MAX: usize = 32;
+/// Whoever has not sent a request by then is let go.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a failed accept (no file descriptors left, say) the next is tried after this.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Between two samples of what a driver without machines uses.
+const SAMPLE_PAUSE: Duration = Duration::from_secs(2);
+/// A page is made of what is there; nothing of it comes from elsewhere, no script runs in it.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// Serves the pages until it is dropped.
+#[derive(Debug)]
+pub struct DebugServer {
+    address: SocketAddr,
+    _stop: DropGuard,
+}
+
+impl DebugServer {
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the pages begin.
+    pub fn url(&self) -> String {
+        format!("http://{}/debug", self.address)
+    }
+}
+
+/// Begins to serve at `address`.
+pub(crate) fn serve(inspector: Inspector, address: SocketAddr) -> Result<DebugServer> {
+    if !address.ip().is_loopback() {
+        return Err(Error::Options(format!(
+            "the debug pages cannot be served at {address}: they show what the program does to whoever \
+             asks, so that they must have a loopback address, such as 127.0.0.1; from another computer \
+             they are reached through ssh -L"
+        )));
+    }
+    let attempt = || format!("serve the debug pages at {address}");
+    let listener = std::net::TcpListener::bind(address).map_err(Error::io(attempt()))?;
+    listener.set_nonblocking(true).map_err(Error::io(attempt()))?;
+    let address = listener.local_addr().map_err(Error::io(attempt()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::io(attempt()))?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    thread::Builder::new()
+        .name("bigslice-debug".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                match TcpListener::from_std(listener) {
+                    Ok(listener) => accept(&listener, &inspector, &stopped).await,
+                    Err(err) => tracing::error!(error = %err, "the debug pages are not served"),
+                }
+            });
+            runtime.shutdown_background();
+        })
+        .map_err(Error::io(attempt()))?;
+    Ok(DebugServer { address, _stop: stop.drop_guard() })
+}
+
+async fn accept(listener: &TcpListener, inspector: &Inspector, stop: &CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    let mut samples = tokio::time::interval(SAMPLE_PAUSE);
+    samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, _)) => {
+                    // Who finds no place is let go.
+                    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                        let inspector = inspector.clone();
+                        connections.spawn(async move {
+                            converse(tcp, inspector).await;
+                            drop(place);
+                        });
+                    }
+                }
+                Err(err) => {
+                    tracing::warn!(error = %err, "could not accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            // With machines their leases do that.
+            _ = samples.tick(), if inspector.post().is_none() => inspector.sample(),
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn converse(tcp: TcpStream, inspector: Inspector) {
+    let service = tower::service_fn(move |request: Request<_>| {
+        let inspector = inspector.clone();
+        async move { Ok::<_, std::convert::Infallible>(answer(&inspector, &request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
+    let connection = builder.serve_connection(TokioIo::new(tcp), TowerToHyperService::new(service));
+    if let Err(err) = connection.await {
+        tracing::debug!(error = %err, "a reader of the debug pages is gone");
+    }
+}
+
+async fn answer<B>(inspector: &Inspector, request: &Request<B>) -> Response<Full<Bytes>> {
+    let content = match door::admit(request.method(), request.uri(), request.headers()) {
+        Ok(()) => routes::content(inspector, request.uri()).await,
+        Err((status, text)) => Content::refusal(status, text),
+    };
+    let mut response = Response::builder()
+        .status(content.status)
+        .header(header::CONTENT_TYPE, content.content_type)
+        .header(header::CACHE_CONTROL, "no-store")
+        .header(header::CONTENT_SECURITY_POLICY, POLICY)
+        .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .header(header::REFERRER_POLICY, "no-referrer");
+    if let Some(file) = content.file {
+        let attached = format!("attachment; filename=\"{file}\"");
+        response = response.header(header::CONTENT_DISPOSITION, attached);
+    }
+    // Never an error: all of these are headers.
+    response.body(Full::new(content.body)).unwrap_or_default()
+}
