@@ -91,6 +91,16 @@ fn value(ident: &Ident, variants: &[&Ident], names: &[String]) -> TokenStream {
                 *self
             }
 
+            #[inline]
+            fn hash_key<__State: ::core::hash::Hasher>(view: Self, state: &mut __State) {
+                ::core::hash::Hash::hash(&::core::mem::discriminant(&view), state);
+            }
+
+            #[inline]
+            fn same_key(a: Self, b: Self) -> bool {
+                ::core::mem::discriminant(&a) == ::core::mem::discriminant(&b)
+            }
+
             fn builder(capacity: usize) -> #derive::VariantKeys {
                 #derive::VariantKeys::with_capacity(capacity)
             }

@@ -66,6 +66,16 @@ pub(crate) fn expand(input: &DeriveInput, field: &Field<'_>) -> TokenStream {
             }
 
             #[inline]
+            fn hash_key<__State: ::core::hash::Hasher>(view: #view_type, state: &mut __State) {
+                #value::hash_key(view.0, state);
+            }
+
+            #[inline]
+            fn same_key(a: #view_type, b: #view_type) -> bool {
+                #value::same_key(a.0, b.0)
+            }
+
+            #[inline]
             fn heap_bytes(view: #view_type) -> usize {
                 #value::heap_bytes(view.0)
             }

@@ -211,6 +211,16 @@ impl<'a> Parts<'a> {
                 }
 
                 #[inline]
+                fn hash_key<__State: ::core::hash::Hasher>(view: #view_type, state: &mut __State) {
+                    #(#values::hash_key(view.#members, state);)*
+                }
+
+                #[inline]
+                fn same_key(a: #view_type, b: #view_type) -> bool {
+                    #(#values::same_key(a.#members, b.#members))&&*
+                }
+
+                #[inline]
                 fn heap_bytes(view: #view_type) -> usize {
                     0 #(+ #values::heap_bytes(view.#members))*
                 }

@@ -1,6 +1,7 @@
 //! Arrays, stored as lists of a fixed size.
 
 use std::array;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray};
@@ -76,6 +77,16 @@ impl<T: Value, const N: usize> Value for [T; N] {
     #[inline]
     fn view(&self) -> Self::View<'_> {
         self.each_ref().map(T::view)
+    }
+
+    #[inline]
+    fn hash_key<State: Hasher>(view: Self::View<'_>, state: &mut State) {
+        view.into_iter().for_each(|item| T::hash_key(item, state));
+    }
+
+    #[inline]
+    fn same_key(a: Self::View<'_>, b: Self::View<'_>) -> bool {
+        a.into_iter().zip(b).all(|(a, b)| T::same_key(a, b))
     }
 
     #[inline]

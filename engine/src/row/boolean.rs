@@ -1,5 +1,6 @@
 //! Booleans, which Arrow stores as bits.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder};
@@ -55,6 +56,16 @@ impl Value for bool {
     #[inline]
     fn view(&self) -> Self {
         *self
+    }
+
+    #[inline]
+    fn hash_key<State: Hasher>(view: Self, state: &mut State) {
+        view.hash(state);
+    }
+
+    #[inline]
+    fn same_key(a: Self, b: Self) -> bool {
+        a == b
     }
 
     fn builder(capacity: usize) -> Self::Builder {

@@ -4,6 +4,7 @@
 //! the compiler does not know to be all that it does: it would be made also for a column that
 //! nobody looks at. A load from a table is faster, and gone when it is not needed.
 
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::ArrayRef;
@@ -138,6 +139,16 @@ macro_rules! calendar {
             #[inline]
             fn view(&self) -> Self {
                 *self
+            }
+
+            #[inline]
+            fn hash_key<State: Hasher>(view: Self, state: &mut State) {
+                view.hash(state);
+            }
+
+            #[inline]
+            fn same_key(a: Self, b: Self) -> bool {
+                a == b
             }
 
             fn builder(capacity: usize) -> Self::Builder {

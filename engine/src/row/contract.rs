@@ -2,6 +2,7 @@
 //! rows call `Value` for each of their columns.
 
 use std::fmt::Debug;
+use std::hash::Hasher;
 
 use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
@@ -65,6 +66,13 @@ pub trait Value: Sized + Send + Sync + 'static {
 
     /// The view of a value.
     fn view(&self) -> Self::View<'_>;
+
+    /// Feeds a hash with what tells a value from others as a key: values for which
+    /// [`same_key`](Self::same_key) is true feed it the same.
+    fn hash_key<State: Hasher>(view: Self::View<'_>, state: &mut State);
+
+    /// Whether two values are one key: as they are equal, but every NaN is the same, and so are the two zeros.
+    fn same_key(a: Self::View<'_>, b: Self::View<'_>) -> bool;
 
     /// The bytes of what a value refers to: what an owned value takes besides its own size, and about what it
     /// adds to a column besides a fixed width. None where [`HAS_HEAP`](Self::HAS_HEAP) is false.

@@ -1,6 +1,7 @@
 //! Decimal numbers, which neither Rust nor a small dependency has.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -171,6 +172,16 @@ impl<const P: u8, const S: i8> Value for Decimal<P, S> {
     #[inline]
     fn view(&self) -> Self {
         *self
+    }
+
+    #[inline]
+    fn hash_key<State: Hasher>(view: Self, state: &mut State) {
+        view.hash(state);
+    }
+
+    #[inline]
+    fn same_key(a: Self, b: Self) -> bool {
+        a == b
     }
 
     fn builder(capacity: usize) -> Self::Builder {

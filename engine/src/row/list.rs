@@ -1,6 +1,7 @@
 //! Vectors, stored as lists, and the view of them.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::iter::FusedIterator;
 use std::sync::Arc;
 
@@ -257,6 +258,17 @@ impl<T: Value> Value for Vec<T> {
     #[inline]
     fn view(&self) -> Self::View<'_> {
         List::from(self.as_slice())
+    }
+
+    #[inline]
+    fn hash_key<State: Hasher>(view: Self::View<'_>, state: &mut State) {
+        view.len().hash(state);
+        view.iter().for_each(|item| T::hash_key(item, state));
+    }
+
+    #[inline]
+    fn same_key(a: Self::View<'_>, b: Self::View<'_>) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| T::same_key(a, b))
     }
 
     #[inline]

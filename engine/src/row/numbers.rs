@@ -1,6 +1,8 @@
 //! Integers and floats, and the column and builder of everything that Arrow stores as numbers of
 //! a fixed width: dates, times, decimals and the keys of enums use them too.
 
+use std::convert::identity;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
@@ -68,7 +70,7 @@ impl<N: ArrowNativeType> Numbers<N> {
 }
 
 macro_rules! numbers {
-    ($($number:ty => $arrow:ident,)*) => {$(
+    ($($number:ty => $arrow:ident, $bits:expr;)*) => {$(
         impl Value for $number {
             type View<'a> = Self;
             type Column = ScalarBuffer<Self>;
@@ -107,6 +109,16 @@ macro_rules! numbers {
                 *self
             }
 
+            #[inline]
+            fn hash_key<State: Hasher>(view: Self, state: &mut State) {
+                $bits(view).hash(state);
+            }
+
+            #[inline]
+            fn same_key(a: Self, b: Self) -> bool {
+                $bits(a) == $bits(b)
+            }
+
             fn builder(capacity: usize) -> Self::Builder {
                 Numbers::with_capacity(capacity)
             }
@@ -137,15 +149,23 @@ macro_rules! numbers {
     )*};
 }
 
+/// The bits by which floats are told apart as keys.
+macro_rules! float_bits {
+    ($float:ty) => {
+        // A zero that is added makes the negative zero the other.
+        |x: $float| if x.is_nan() { <$float>::NAN.to_bits() } else { (x + 0.0).to_bits() }
+    };
+}
+
 numbers! {
-    i8 => Int8Type,
-    i16 => Int16Type,
-    i32 => Int32Type,
-    i64 => Int64Type,
-    u8 => UInt8Type,
-    u16 => UInt16Type,
-    u32 => UInt32Type,
-    u64 => UInt64Type,
-    f32 => Float32Type,
-    f64 => Float64Type,
+    i8 => Int8Type, identity;
+    i16 => Int16Type, identity;
+    i32 => Int32Type, identity;
+    i64 => Int64Type, identity;
+    u8 => UInt8Type, identity;
+    u16 => UInt16Type, identity;
+    u32 => UInt32Type, identity;
+    u64 => UInt64Type, identity;
+    f32 => Float32Type, float_bits!(f32);
+    f64 => Float64Type, float_bits!(f64);
 }

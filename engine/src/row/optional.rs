@@ -1,5 +1,7 @@
 //! Values that may be null.
 
+use std::hash::{Hash, Hasher};
+
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
@@ -58,6 +60,22 @@ impl<T: Value> Value for Option<T> {
     #[inline]
     fn view(&self) -> Self::View<'_> {
         self.as_ref().map(T::view)
+    }
+
+    #[inline]
+    fn hash_key<State: Hasher>(view: Self::View<'_>, state: &mut State) {
+        view.is_some().hash(state);
+        if let Some(view) = view {
+            T::hash_key(view, state);
+        }
+    }
+
+    #[inline]
+    fn same_key(a: Self::View<'_>, b: Self::View<'_>) -> bool {
+        match (a, b) {
+            (Some(a), Some(b)) => T::same_key(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        }
     }
 
     #[inline]

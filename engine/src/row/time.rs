@@ -2,6 +2,7 @@
 //! finer is cut off when a value is stored. A leap second becomes the last microsecond before it
 //! ([`NaiveTime`]) or part of the next second (moments).
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -91,6 +92,16 @@ macro_rules! time {
             #[inline]
             fn view(&self) -> Self {
                 *self
+            }
+
+            #[inline]
+            fn hash_key<State: Hasher>(view: Self, state: &mut State) {
+                view.hash(state);
+            }
+
+            #[inline]
+            fn same_key(a: Self, b: Self) -> bool {
+                a == b
             }
 
             fn builder(capacity: usize) -> Self::Builder {

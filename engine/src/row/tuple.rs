@@ -1,6 +1,8 @@
 //! Tuples: as a row one column for each element, as a value a struct; the names are `_0`, `_1`
 //! and so on.
 
+use std::hash::Hasher;
+
 use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Fields};
@@ -49,6 +51,16 @@ macro_rules! tuple {
             #[inline]
             fn view(&self) -> <Self as Value>::View<'_> {
                 ($(self.$position.view(),)+)
+            }
+
+            #[inline]
+            fn hash_key<State: Hasher>(view: <Self as Value>::View<'_>, state: &mut State) {
+                $($element::hash_key(view.$position, state);)+
+            }
+
+            #[inline]
+            fn same_key(a: <Self as Value>::View<'_>, b: <Self as Value>::View<'_>) -> bool {
+                $($element::same_key(a.$position, b.$position))&&+
             }
 
             #[inline]

@@ -16,6 +16,7 @@ use futures::StreamExt;
 use crate::row::{Row, Value};
 use crate::slice::building::{BATCH_BYTES, BATCH_ROWS, part_of_column};
 use crate::slice::keys::{leaves, with_canonical};
+use crate::slice::making::Makes;
 use crate::slice::node::{Exchange, Narrow, Op, Shards, Split, TaskCx, Wide};
 use crate::slice::reducing::Reducing;
 use crate::slice::{Slice, UserCode, cogroup, sorting, streams, typed};
@@ -109,11 +110,7 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         let reducing = Reducing::new(f, Arc::clone(&pairs));
         let schema = reducing.partial_schema();
         let total = reducing.clone();
-        let before = move |input: SendableRecordBatchStream, cx: &TaskCx| {
-            let code = UserCode { verb, place, shard: cx.shard };
-            let input = streams::each(input, &pairs, |batch| with_canonical(&batch, 1));
-            reducing.partial(input, code, cx)
-        };
+        let before = Before { makes: self.makes.clone(), reducing, pairs, verb, place };
         let after = move |mut inputs: Vec<SendableRecordBatchStream>, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
             total.total(only(&mut inputs)?, code, cx)
@@ -213,6 +210,41 @@ impl<T: Row> Slice<T> {
         work: impl Wide + 'static,
     ) -> Self {
         Self::new(verb, place, Op::Wide { inputs, shards, work: Arc::new(work) })
+    }
+}
+
+/// Combines values before rows move.
+struct Before<K: Value, V: Value, F> {
+    /// What makes the pairs, if they are taken as they are made.
+    makes: Option<Arc<dyn Makes<(K, V)>>>,
+    reducing: Reducing<V, F>,
+    pairs: SchemaRef,
+    verb: &'static str,
+    place: &'static Location<'static>,
+}
+
+impl<K, V, F> Narrow for Before<K, V, F>
+where
+    K: Value,
+    V: Value,
+    F: Fn(V, V) -> V + Send + Sync + 'static,
+{
+    fn run(
+        &self,
+        input: SendableRecordBatchStream,
+        cx: &TaskCx,
+    ) -> PlanResult<SendableRecordBatchStream> {
+        let code = UserCode { verb: self.verb, place: self.place, shard: cx.shard };
+        let pairs = match &self.makes {
+            Some(makes) => makes.make(input, Box::new(self.reducing.combining::<K>(code)), cx),
+            None => input,
+        };
+        let pairs = streams::each(pairs, &self.pairs, |batch| with_canonical(&batch, 1));
+        self.reducing.partial(pairs, code, cx)
+    }
+
+    fn spans(&self) -> bool {
+        self.makes.is_some()
     }
 }
 

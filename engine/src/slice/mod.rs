@@ -14,18 +14,21 @@
 //! * [`expr`]: verbs that the optimizer sees through, SQL among them;
 //! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
 //!   key; [`prefixed`] makes keys of columns;
-//! * [`building`]: what batches they make;
+//! * [`making`], [`building`]: who takes the rows that closures make, and what batches they become;
+//! * [`combining`], [`reducing`]: how `reduce` combines them, before they are columns and after;
 //! * [`pragma`]: what a slice asks of the tasks that compute it;
 //! * [`mod@write`], [`tee`]: rows go out, to files or to the user's code;
 //! * [`node`]: the tree itself, and the five things that a node can be; [`explain`]: the tree as text.
 
 mod building;
 mod cogroup;
+mod combining;
 mod explain;
 mod expr;
 mod join;
 mod keyed;
 mod keys;
+mod making;
 mod narrow;
 mod node;
 mod ordered;
@@ -51,10 +54,11 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlan;
 
 use crate::row::Row;
+use crate::slice::making::Makes;
 
 pub use expr::Table;
 pub(crate) use keys::shard_ids;
-pub use narrow::Emitter;
+pub use making::Emitter;
 pub(crate) use node::{
     Narrow, Node, Op, Resolving, Select, Shards, Source, Split, SplitCx, TaskCx,
 };
@@ -75,12 +79,15 @@ pub(crate) use user::UserCode;
 /// names the verb, the place of the call, and the shard; it is not tried again.
 pub struct Slice<T> {
     node: Arc<Node>,
+    /// Set if the node makes its rows one by one, and does nothing else: a verb that wants them before they
+    /// are columns can do its work with its own.
+    makes: Option<Arc<dyn Makes<T>>>,
     row: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Slice<T> {
     fn clone(&self) -> Self {
-        Self { node: Arc::clone(&self.node), row: PhantomData }
+        Self { node: Arc::clone(&self.node), makes: self.makes.clone(), row: PhantomData }
     }
 }
 
@@ -127,7 +134,7 @@ impl<T: Row> Slice<T> {
     ) -> Self {
         let schema = typed::schema::<T>();
         let node = Node { verb, place, schema, op, select, relation, pragma: None };
-        Self { node: Arc::new(node), row: PhantomData }
+        Self { node: Arc::new(node), makes: None, row: PhantomData }
     }
 
     /// The tree.

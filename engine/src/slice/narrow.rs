@@ -16,6 +16,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::row::Row;
 use crate::slice::building::{BATCH_ROWS, Building, Reading};
+use crate::slice::making::{Emit, Emitter};
 use crate::slice::node::{Narrow, Node, Op, Select, TaskCx};
 use crate::slice::{Slice, UserCode, streams, typed};
 
@@ -66,6 +67,17 @@ impl<T: Row> Slice<T> {
         let f = Arc::new(f);
         let schema = typed::schema::<U>();
         let Unchosen { input, before } = self.unchosen();
+        let one = Arc::clone(&f);
+        let makes = Emit::<T, U, _> {
+            f: Arc::new(move |row: T::View<'_>, out: &mut Emitter<U>, code: &UserCode| {
+                out.push(one(row, code)?.view());
+                Ok(())
+            }),
+            before: before.clone(),
+            verb,
+            place,
+            kind: PhantomData,
+        };
         let work = move |input: SendableRecordBatchStream, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
             let (f, made, before) = (Arc::clone(&f), Arc::clone(&schema), before.clone());
@@ -85,7 +97,10 @@ impl<T: Row> Slice<T> {
                 out.take(&made)
             }))
         };
-        Slice::new(verb, place, Op::Narrow { input, work: Arc::new(work) })
+        // Rows of columns have as many rows as before, which a batch need not count; who takes them one by one has
+        // them made one by one.
+        let op = Op::Narrow { input, work: Arc::new(work) };
+        Slice { makes: Some(Arc::new(makes)), ..Slice::new(verb, place, op) }
     }
 
     /// Keeps the rows for which `f` is true.
@@ -220,27 +235,11 @@ impl<T: Row> Slice<T> {
             + Sync
             + 'static,
     {
-        let f = Arc::new(f);
-        let schema = typed::schema::<U>();
         let Unchosen { input, before } = self.unchosen();
-        let work = move |input: SendableRecordBatchStream, cx: &TaskCx| {
-            let code = UserCode { verb, place, shard: cx.shard };
-            let (f, made, before) = (Arc::clone(&f), Arc::clone(&schema), before.clone());
-            let open = move |batch: RecordBatch| {
-                let reading = Reading::<T>::new(&batch, before.as_deref(), &code)?;
-                let mut out = Building::<U>::new(batch.num_rows(), BATCH_ROWS);
-                out.lend(batch.columns());
-                Ok((reading, Emitter::<U> { out }))
-            };
-            Ok(streams::each_in_parts(input, &schema, open, move |(reading, emitter)| {
-                reading.read(usize::MAX, &code, |row| {
-                    f(row, emitter, &code)?;
-                    Ok(pause_if(emitter.out.is_full()))
-                })?;
-                emitter.out.take(&made)
-            }))
-        };
-        Slice::new(verb, place, Op::Narrow { input, work: Arc::new(work) })
+        let emit =
+            Arc::new(Emit::<T, U, F> { f: Arc::new(f), before, verb, place, kind: PhantomData });
+        let op = Op::Narrow { input, work: Arc::clone(&emit) as Arc<dyn Narrow> };
+        Slice { makes: Some(emit), ..Slice::new(verb, place, op) }
     }
 
     /// Shows each row to `f` on its way.
@@ -378,17 +377,4 @@ pub(super) fn first(
         Ok(Some((batch.slice(0, taken), (input, left - taken))))
     })
     .try_filter(|batch| std::future::ready(batch.num_rows() > 0))
-}
-
-/// Takes the rows that a closure makes of one row.
-#[derive(Debug)]
-pub struct Emitter<U: Row> {
-    out: Building<U>,
-}
-
-impl<U: Row> Emitter<U> {
-    /// One more row.
-    pub fn push(&mut self, row: U::View<'_>) {
-        self.out.push(row);
-    }
 }

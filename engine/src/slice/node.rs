@@ -169,6 +169,12 @@ pub(crate) trait Narrow: Send + Sync {
         cx: &TaskCx,
     ) -> PlanResult<SendableRecordBatchStream>;
 
+    /// Whether this, done before rows are split, does the work of the last verb as well, a narrow one: then it is
+    /// given the input of that verb.
+    fn spans(&self) -> bool {
+        false
+    }
+
     /// The operators that do it, a line for each, if it is done by operators.
     fn describe(&self) -> Option<String> {
         None

@@ -1,5 +1,6 @@
 //! What a slice asks of those who compute it. None of it changes its rows.
 
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -104,9 +105,10 @@ impl<T: Row> Slice<T> {
     ) -> Self {
         let pass = |input: SendableRecordBatchStream, _: &TaskCx| Ok(input);
         let op = Op::Narrow { input: self.into_node(), work: Arc::new(pass) };
-        let Self { node, row } = Self::new(verb, place, op);
+        let Self { node, .. } = Self::new(verb, place, op);
         // Nobody else has the node yet.
         let node = Arc::into_inner(node).map(|node| Node { pragma: Some(pragma), ..node });
-        Self { node: Arc::new(node.expect("a node that was just made")), row }
+        let node = Arc::new(node.expect("a node that was just made"));
+        Self { node, makes: None, row: PhantomData }
     }
 }

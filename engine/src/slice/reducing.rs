@@ -21,6 +21,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 
 use crate::row::Value;
+use crate::slice::combining::Combining;
 use crate::slice::node::TaskCx;
 use crate::slice::{UserCode, streams};
 
@@ -61,6 +62,11 @@ where
         Arc::new(Schema::new(
             fields.map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
         ))
+    }
+
+    /// A table for pairs that are being made.
+    pub(super) fn combining<K: Value>(&self, code: UserCode) -> Combining<K, V, F> {
+        Combining::new(Arc::clone(&self.combine), Arc::clone(&self.pairs), code)
     }
 
     /// One pair for each key that is in memory at a time; equal keys may come again.
@@ -278,7 +284,7 @@ where
 
 /// What a value refers to, and what it takes to allocate that; nothing for values of a fixed size.
 #[inline]
-fn taken<V: Value>(value: &V) -> usize {
+pub(super) fn taken<V: Value>(value: &V) -> usize {
     if V::HAS_HEAP { V::heap_bytes(value.view()) + ALLOCATION_BYTES } else { 0 }
 }
 

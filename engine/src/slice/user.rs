@@ -44,6 +44,20 @@ impl UserCode {
         self.error(mismatch.to_string())
     }
 
+    /// An error that another closure was taken for the cause of.
+    pub(crate) fn of(&self, error: DataFusionError) -> DataFusionError {
+        match error {
+            DataFusionError::External(error) => match error.downcast() {
+                Ok(error) => match *error {
+                    Error::Function { message, .. } => self.error(message),
+                    other => other.into(),
+                },
+                Err(other) => DataFusionError::External(other),
+            },
+            other => other,
+        }
+    }
+
     fn error(&self, message: String) -> DataFusionError {
         let Self { verb, place, shard } = self;
         Error::Function {

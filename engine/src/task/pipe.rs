@@ -41,10 +41,12 @@ impl Pipe<'_> {
     /// The rows that the task stores.
     pub(super) fn rows(&self, stage: &Stage) -> Result<SendableRecordBatchStream> {
         let task = self.request.task as usize;
-        let rows = self.node(&stage.node, task)?;
-        match &stage.before {
-            Some(before) => before.run(rows, &self.cx(task)),
-            None => Ok(rows),
+        match (&stage.before, &stage.node.op) {
+            (Some(before), Op::Narrow { input, .. }) if before.spans() => {
+                before.run(self.node(input, task)?, &self.cx(task))
+            }
+            (Some(before), _) => before.run(self.node(&stage.node, task)?, &self.cx(task)),
+            (None, _) => self.node(&stage.node, task),
         }
     }
 

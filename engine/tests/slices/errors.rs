@@ -80,6 +80,20 @@ fn fails_in(verb: String) -> Slice<(i64, i64)> {
             bad(b);
             a.max(b)
         }),
+        // Pairs are combined within the closure that makes them.
+        "reduce of what map made" => rows.map(|pair| pair).reduce(move |a, b| {
+            bad(b);
+            a.max(b)
+        }),
+        "map for reduce" => rows
+            .map(move |(k, n)| {
+                bad(n);
+                (k, n)
+            })
+            .reduce(i64::max),
+        "try_map for reduce" => rows
+            .try_map(|(k, n)| if n == 17 { Err("seventeen") } else { Ok((k, n)) })
+            .reduce(i64::max),
         "fold" => rows.fold(0, move |a, b| {
             bad(b);
             a + b
@@ -103,6 +117,9 @@ async fn every_verb_catches(world: &World) {
         "inspect",
         "key_by",
         "reduce",
+        "reduce of what map made",
+        "map for reduce",
+        "try_map for reduce",
         "fold",
         "repartition",
         "reader",
@@ -110,6 +127,7 @@ async fn every_verb_catches(world: &World) {
     for verb in verbs {
         let error = world.error(fails_in(verb.to_owned())).await;
         let text = error.to_string();
+        let verb = verb.split(' ').next().unwrap_or(verb);
         assert!(text.starts_with(&format!("{verb} at engine/tests/slices/errors.rs:")), "{text}");
         assert!(text.contains("seventeen") && error.is_user_error(), "{text}");
     }

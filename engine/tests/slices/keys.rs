@@ -25,6 +25,10 @@ fn counts<K: Value>(verb: &str, key: fn(u64) -> K) -> Slice<u64> {
     let each = || Slice::const_(2, (2..5u64).map(move |n| (key(n), 1u64)));
     match verb {
         "reduce" => keys().reduce(|a, b| a + b).map(|(_, n)| n),
+        "map and reduce" => {
+            let made = Slice::const_(3, 0..100u64).map(move |n| (key(n), 1u64));
+            made.reduce(|a, b| a + b).map(|(_, n)| n)
+        }
         "count" => keys().count_by_key().map(|(_, n)| n),
         "fold" => keys().fold(0u64, |sum, n| sum + n).map(|(_, n)| n),
         "group" => keys().group().map(|(_, ones)| ones.len() as u64),
@@ -51,6 +55,7 @@ async fn zeros_and_nans_are_one_key_each_for_every_verb(world: &World) {
     let each_key = &[20, 40, 40][..];
     let right = [
         ("reduce", each_key),
+        ("map and reduce", each_key),
         ("count", each_key),
         ("fold", each_key),
         ("group", each_key),
@@ -81,7 +86,9 @@ async fn a_join_finds_what_a_reduce_has_made(world: &World) {
 }
 
 /// Rows of one key each, in turn of one of few keys, of one of many, and of one of its own.
-const ROWS: u64 = 60_000;
+///
+/// Enough that the table that combines pairs as they are made is full, and then given up.
+const ROWS: u64 = 180_000;
 
 fn key(n: u64) -> u64 {
     match n % 3 {

@@ -9,6 +9,7 @@ mod scalars;
 mod slices;
 
 use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hasher};
 
 use arrow::array::ArrayRef;
 
@@ -36,10 +37,25 @@ fn message<T: Row>(array: ArrayRef) -> String {
 /// every slice of their arrays, and from a builder that is used twice.
 fn round_trip<T: Row + Value + Clone + Debug + PartialEq>(values: &[T]) {
     straight(values);
+    keys(values);
     straight(&values.iter().cloned().map(|value| (1_u8, value)).collect::<Vec<_>>());
     straight(&values.iter().cloned().map(|value| ((value, true),)).collect::<Vec<_>>());
     straight(&[values.to_vec(), vec![], values.to_vec()]);
     straight(&values.iter().cloned().map(|value| [value.clone(), value]).collect::<Vec<_>>());
+}
+
+/// Checks that values are one key if, and only if, they are equal, and then hash to the same; a NaN equals none.
+fn keys<T: Value + Debug + PartialEq>(values: &[T]) {
+    let hash = |value: &T| {
+        let mut state = DefaultHasher::new();
+        T::hash_key(value.view(), &mut state);
+        state.finish()
+    };
+    for (a, b) in values.iter().flat_map(|a| values.iter().map(move |b| (a, b))) {
+        let (same, equal) = (T::same_key(a.view(), b.view()), a == b);
+        assert!(same == equal || (same && a != a && b != b), "{a:?} and {b:?}");
+        assert!(!same || hash(a) == hash(b), "{a:?} and {b:?}");
+    }
 }
 
 /// As [`round_trip`], for types that are not null by themselves.
