@@ -21,8 +21,17 @@ use crate::system::SystemSpec;
 const NEAR_MAX: usize = 3;
 
 /// The settings of the session itself.
-pub(super) const OWN: &[&str] =
-    &["debug", "head-bytes", "idle", "max", "memory-limit", "partitions", "system", "temp-root", "workers"];
+pub(super) const OWN: &[&str] = &[
+    "debug",
+    "head-bytes",
+    "idle",
+    "max",
+    "memory-limit",
+    "partitions",
+    "system",
+    "temp-root",
+    "workers",
+];
 
 /// A setting as a user gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
