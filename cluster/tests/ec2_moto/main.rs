@@ -10,6 +10,7 @@
 
 mod bigpi;
 mod cloud;
+mod hand_on;
 mod intruders;
 mod killed;
 mod life;
@@ -30,8 +31,15 @@ fn main() -> ExitCode {
     {
         return killed::drive(&endpoint);
     }
-    let tests: Vec<(&'static str, fn())> =
-        [life::TESTS, intruders::TESTS, secrets::TESTS, killed::TESTS, bigpi::TESTS].concat();
+    let tests: Vec<(&'static str, fn())> = [
+        life::TESTS,
+        intruders::TESTS,
+        secrets::TESTS,
+        hand_on::TESTS,
+        killed::TESTS,
+        bigpi::TESTS,
+    ]
+    .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {
