@@ -3,3 +3,7 @@
 
 #[doc = include_str!("../../docs/services.md")]
 mod services {}
+
+#[cfg(feature = "ec2")]
+#[doc = include_str!("../../docs/ec2.md")]
+mod ec2 {}

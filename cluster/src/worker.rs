@@ -157,6 +157,11 @@ impl Entrant {
             stop: stop.clone(),
         };
         let mut routes = routes.add_service(control);
+        #[cfg(feature = "ec2")]
+        {
+            routes =
+                routes.add_service(crate::ec2::HandOn { credentials: self.credentials.clone() });
+        }
         if let Some(host) = host {
             routes = routes.add_service(host);
         }

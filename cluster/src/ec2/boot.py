@@ -5,8 +5,8 @@ HOME = os.environ["HOME"]
 with open(os.path.join(HOME, "config.json")) as config:
     CONFIG = json.load(config)
 os.remove(config.name)
-CHANNEL, STDOUT, STDERR, END, NOTICE, ENROLLED = range(6)
-DRIVER_WAIT, HANDSHAKE_WAIT, PROGRAM_WAIT, LAST_WORDS_WAIT = 300, 5, 60, 2
+CHANNEL, STDOUT, STDERR, END, NOTICE, ENROLLED, PROGRAM = range(7)
+DRIVER_WAIT, PEER_WAIT, HANDSHAKE_WAIT, PROGRAM_WAIT, LAST_WORDS_WAIT = 300, 20, 5, 60, 2
 IMDS = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -34,9 +34,9 @@ def context():
     return tls
 
 
-def await_driver():
-    """The first caller that shows the driver's certificate; the port is closed behind it."""
-    tls, until = context(), time.monotonic() + DRIVER_WAIT
+def await_caller(tls, name, wait):
+    """The first caller that shows the certificate of that name; the port is closed behind it."""
+    until = time.monotonic() + wait
     with socket.create_server((imds("local-ipv4"), CONFIG["port"])) as listener:
         while True:
             listener.settimeout(max(until - time.monotonic(), 0.001))
@@ -44,10 +44,10 @@ def await_driver():
             tcp.settimeout(HANDSHAKE_WAIT)
             try:
                 peer = tls.wrap_socket(tcp, server_side=True)
-                if ("URI", CONFIG["driver"]) in peer.getpeercert().get("subjectAltName", ()):
+                if ("URI", name) in peer.getpeercert().get("subjectAltName", ()):
                     return peer
                 peer.close()
-                why = "it is not the driver"
+                why = "it is not " + name
             except OSError as refusal:
                 tcp.close()
                 why = refusal
@@ -88,17 +88,36 @@ def start_unit(path):
             raise RuntimeError("could not start %s: %s" % (unit, ran.stderr.strip()))
 
 
-def take_all(driver):
-    driver.settimeout(PROGRAM_WAIT)
+def take_program(tls, driver, order, path):
+    def arrive(source, wait):
+        source.settimeout(wait)
+        take(source, "the program", path, order["size"], CONFIG["sha256"], 0o700)
+
+    if order["from"]:
+        try:
+            with await_caller(tls, order["from"], PEER_WAIT) as peer:
+                arrive(peer, PEER_WAIT)
+            print("the program came from", order["from"], flush=True)
+            return send(driver, PROGRAM, b"")
+        except Exception as why:
+            send(driver, PROGRAM, repr(why).encode())
+    arrive(driver, PROGRAM_WAIT)
+    print("the program came from the driver", flush=True)
+
+
+def take_all(tls, driver):
+    # Others may come first; the boot timer knows when that takes too long.
+    driver.settimeout(None)
     (length,) = struct.unpack(">I", b"".join(receive(driver, 4)))
+    driver.settimeout(PROGRAM_WAIT)
     order, units = json.loads(b"".join(receive(driver, length))), []
     for file in order["files"]:
-        path = os.path.join(HOME, "units" if file["unit"] else "", file["name"])
+        path = os.path.join(HOME, "units" if file["unit"] else "work", file["name"])
         take(driver, file["name"], path, file["size"], file["sha256"], file["mode"])
         if file["unit"]:
             units.append(path)
     path = os.path.join(HOME, "program")
-    take(driver, "the program", path, order["size"], CONFIG["sha256"], 0o700)
+    take_program(tls, driver, order, path)
     for unit in units:
         start_unit(unit)
     return path, order["env"]
@@ -186,19 +205,22 @@ def relay(driver, near, child, kills):
 
 
 def main():
-    driver = await_driver()
+    tls = context()
+    driver = await_caller(tls, CONFIG["driver"], DRIVER_WAIT)
     try:
-        path, env = take_all(driver)
+        path, env = take_all(tls, driver)
     except Exception as why:
         send(driver, END, str(why).encode())
         raise
     near, far = socket.socketpair()
     scratch = os.path.join(HOME, CONFIG["machine"])
     os.mkdir(scratch, 0o700)
+    work = os.path.join(HOME, "work")
+    os.makedirs(work, exist_ok=True)
     kills = oom_kills()
     child = subprocess.Popen(
         [path, "--bigslice-worker", CONFIG["machine"], scratch], stdin=far, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": HOME, **env}, cwd=HOME,
+        stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": HOME, **env}, cwd=work,
     )
     far.close()
     try:

@@ -6,7 +6,8 @@
 //!     |                                                  |  timers that switch it off; port open
 //!     | -- TLS 1.3: the session's driver certificate ->  |  checked against the session's root
 //!     | <- the one-time certificate of this launch ----  |  port closed: nobody comes second
-//!     | -- order (size, environment), program -------->  |  checked against the SHA-256 below
+//!     | -- order (size, environment), files ---------->  |  units are started
+//!     | -- program, or another machine brings it ----->  |  checked against the SHA-256 below
 //!     | <= frames: enrolment, stdout, stderr, end =====> |  the worker, its standard input a socket
 //! ```
 //!
@@ -25,6 +26,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::dial::Pinned;
 use super::program::Program;
 use super::spec::{Ec2Spec, Market};
 use crate::error::{Error, Result};
@@ -64,6 +66,13 @@ impl Secret {
         let pem = Zeroizing::new(key.serialize_pem() + &certificate.pem());
         key.zeroize();
         Ok(Self { certificate: certificate.der().clone(), until, pem })
+    }
+}
+
+impl Secret {
+    /// By what its instance is known.
+    pub(super) fn pinned(&self) -> Pinned {
+        Pinned { certificate: self.certificate.clone(), until: self.until }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -12,15 +13,20 @@ use tokio::sync::watch;
 
 use super::Inner;
 use super::boot::Secret;
-use super::link::{self, End, Link};
+use super::dial;
+use super::link::{End, Link};
 use super::plan::Plan;
 use super::spec::Reach;
+use super::supply::Supply;
 use crate::authority::Validity;
 use crate::credentials::Credentials;
 use crate::enrolment::Enrolled;
 use crate::error::{Error, Result, chain};
 use crate::identity::Peer;
 use crate::system::{Instance, Launch};
+
+/// What ends an enrolment is known within this: the last output goes first.
+const END_GRACE: Duration = Duration::from_secs(2);
 
 /// An instance; dropping it terminates it.
 #[derive(Debug)]
@@ -77,23 +83,42 @@ impl Ec2Machine {
         let driver = Peer::driver(authority.session().clone());
         let credentials = Credentials::issue(authority, driver, validity)?;
         let address = format!("{host}:{port}");
+        let pinned = secret.pinned();
         let mut stream = tokio::select! {
-            stream = link::dial(&address, secret, &credentials) => stream?,
+            stream = dial::dial(&address, &pinned, &credentials) => stream?,
             reason = self.over() => return Err(over(reason)),
         };
-        let program = &plan.boots[arch].program;
-        link::push(&mut stream, &self.inner.spec, &plan.freight, program).await?;
+        let source = self.inner.peers.source(arch).await;
+        let supply = Supply {
+            stream: &mut stream,
+            address: &address,
+            pinned,
+            env: &self.inner.spec.env,
+            files: &plan.freight,
+            program: &plan.boots[arch].program,
+        };
+        if !supply.give(source.peer(), &credentials).await? {
+            source.failed();
+        }
+        drop(source);
         let rebalance = self.inner.spec.rebalance;
         let (link, mut channel, admitted) = Link::start(stream, &launch.log, rebalance);
         let link = Arc::new(link);
         *self.link.lock() = Some(Arc::clone(&link));
         let bind = SocketAddrV4::new(private, port);
-        let mut enrolled = tokio::select! {
-            enrolled = launch.enroler.enrol_at(&mut channel, &launch.machine, bind) => enrolled?,
-            end = link.ended() => return Err(over(match end {
-                End::Told(reason) => reason,
-                End::Broken(reason) => format!("the connection to it broke: {reason}"),
-            })),
+        let enrolling = launch.enroler.enrol_at(&mut channel, &launch.machine, bind).await;
+        let mut enrolled = match enrolling {
+            // The conversation broke off: the link knows why, in a moment.
+            Err(err @ Error::Enrolment(_)) => {
+                return match tokio::time::timeout(END_GRACE, link.ended()).await {
+                    Ok(End::Told(reason)) => Err(over(reason)),
+                    Ok(End::Broken(reason)) => {
+                        Err(over(format!("the connection to it broke: {reason}")))
+                    }
+                    Err(_) => Err(err),
+                };
+            }
+            enrolling => enrolling?,
         };
         drop(channel);
         // Fails only if the link has ended, which shows at once.
@@ -103,6 +128,7 @@ impl Ec2Machine {
         if enrolled.url.set_host(Some(&host)).is_err() {
             return Err(Error::Identity(format!("\"{host}\" is not the address of a machine")));
         }
+        self.inner.peers.enter(&self.id, arch, enrolled.url.clone());
         Ok(enrolled)
     }
 
@@ -115,6 +141,7 @@ impl Ec2Machine {
 impl Instance for Ec2Machine {
     fn kill(&self) {
         self.link.lock().take();
+        self.inner.peers.leave(&self.id);
         if self.killed.swap(true, Ordering::Relaxed) {
             return;
         }

@@ -20,16 +20,20 @@ mod api;
 mod boot;
 mod cidr;
 mod clusters;
+mod dial;
 mod freight;
 mod group;
+mod hand_on;
 mod kinds;
 mod link;
 mod machine;
+mod peers;
 mod plan;
 mod program;
 mod request;
 mod setup;
 mod spec;
+mod supply;
 mod value;
 mod watch;
 
@@ -49,11 +53,14 @@ use tokio::task::JoinSet;
 use self::api::{elsewhere, failed, groupless};
 use self::boot::Secret;
 use self::machine::Ec2Machine;
+use self::peers::Peers;
 use self::request::Choice;
 use self::watch::Watcher;
 use crate::error::{Error, Result, chain};
 use crate::identity::{Peer, SessionId};
 use crate::system::{Launch, Launched, System};
+
+pub(crate) use self::hand_on::HandOn;
 
 pub use self::cidr::Cidr;
 pub use self::clusters::{Cleared, Cluster, Clusters, Console};
@@ -90,6 +97,7 @@ struct Inner {
     plan: OnceCell<Plan>,
     group: AsyncMutex<Option<Group>>,
     watcher: Watcher,
+    peers: Arc<Peers>,
     errands: Errands,
     /// Held by the launch that decides on the zone.
     deciding: AsyncMutex<()>,
@@ -163,6 +171,7 @@ impl Ec2 {
             region,
             plan: OnceCell::new(),
             group: AsyncMutex::default(),
+            peers: Arc::default(),
             errands: Errands::default(),
             deciding: AsyncMutex::new(()),
             launches: Semaphore::new(LAUNCHES_MAX),
@@ -186,11 +195,12 @@ impl Ec2 {
     /// the security group, once no instance is in it, which EC2 needs up to a minute or two for. The
     /// fleet does that itself when it is shut down, unless it is only dropped.
     pub async fn finish(&self, patience: Duration) -> Result<()> {
-        let session = self.inner.group.lock().await.as_ref().map(|group| group.session.clone());
-        match session {
-            Some(session) => self.clusters().stop_session(&session, patience).await.map(drop),
-            None => Ok(()),
+        let mut group = self.inner.group.lock().await;
+        if let Some(Group { session, .. }) = group.as_ref() {
+            self.clusters().stop_session(session, patience).await?;
+            *group = None;
         }
+        Ok(())
     }
 }
 

@@ -199,11 +199,12 @@ impl FromStr for Ec2Spec {
 
 impl Ec2Spec {
     /// A fleet of these machines: how many, and what patience suits machines that are not of this
-    /// host. Services, output and the rest are the caller's.
+    /// host. One that does not come up is tried again a few times before the start fails for it; with
+    /// [`n_min`](Self::n_min) the start then goes on. Services, output and the rest are the caller's.
     pub fn fleet(&self) -> FleetConfig {
         FleetConfig {
             machines: self.n,
-            enough: self.n_min,
+            enough: Some(self.n_min.unwrap_or(self.n)),
             lease: LEASE,
             silence: SILENCE,
             ..FleetConfig::default()

@@ -33,6 +33,8 @@ fn options_are_read() {
     assert_eq!((fleet.machines, fleet.enough, fleet.lease.as_secs()), (9, Some(6), 60));
     let spec: Ec2Spec = "instance=c5.large,spot".parse().expect("good options");
     assert_eq!((spec.n, spec.market), (1, Market::Spot));
+    // All are wanted, and each is tried more than once.
+    assert_eq!(spec.fleet().enough, Some(1));
 }
 
 fn bad_options_are_refused() {

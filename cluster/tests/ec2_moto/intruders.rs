@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::cloud::{Cloud, DEADLINE, config, eventually};
@@ -25,6 +26,7 @@ use super::life::{run, spec};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("an_instance_takes_nothing_but_from_its_driver", an_instance_takes_only_its_driver),
+    ("an_instance_takes_its_program_from_nobody_else", an_instance_takes_its_program_from_one),
     ("a_driver_takes_nobody_but_its_instance", a_driver_takes_only_its_instance),
 ];
 
@@ -99,12 +101,12 @@ fn issue(authority: &Authority, peer: Peer) -> Arc<dyn ResolvesClientCert> {
     Arc::new(Credentials::issue(authority, peer, Validity::lasting(LIFE)).expect("credentials"))
 }
 
-/// Whether the instance takes an order from this caller.
-async fn takes(
+/// A connection to the instance, which may be refused yet.
+async fn call(
     address: &str,
     shows: Option<Arc<dyn ResolvesClientCert>>,
     version: &'static SupportedProtocolVersion,
-) -> bool {
+) -> std::io::Result<TlsStream<TcpStream>> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[version])
         .expect("a version")
@@ -116,11 +118,18 @@ async fn takes(
     };
     let name = ServerName::try_from("enrolment").expect("a name");
     let tcp = TcpStream::connect(address).await.expect("the port is open");
-    let Ok(mut stream) = TlsConnector::from(Arc::new(config)).connect(name, tcp).await else {
-        return false;
-    };
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+}
+
+/// Whether the instance takes an order from this caller.
+async fn takes(
+    address: &str,
+    shows: Option<Arc<dyn ResolvesClientCert>>,
+    version: &'static SupportedProtocolVersion,
+) -> bool {
+    let Ok(mut stream) = call(address, shows, version).await else { return false };
     // The order for a program that does not follow: the instance waits for it.
-    let order = br#"{"size":1000000,"env":{},"files":[]}"#;
+    let order = br#"{"size":1000000,"env":{},"files":[],"from":null}"#;
     let length = u32::try_from(order.len()).expect("short").to_be_bytes();
     if stream.write_all(&length).await.is_err() || stream.write_all(order).await.is_err() {
         return false;
@@ -162,6 +171,55 @@ fn an_instance_takes_only_its_driver() {
         // After all of them the driver itself is still taken, and then the port is closed.
         assert!(takes(&address, Some(issue(own, driver())), tls13).await, "the driver");
         assert!(TcpStream::connect(&address).await.is_err(), "nobody comes second");
+        drop(body);
+        scene.end().await;
+    });
+}
+
+fn an_instance_takes_its_program_from_one() {
+    run(async {
+        let scene = Scene::set().await;
+        let elsewhere = scene.address.rsplit_once('.').expect("an address").0.to_owned() + ".200";
+        let body = scene.cloud.hardware.boot("stolen", &elsewhere, &scene.user_data).await;
+        let address = format!("{elsewhere}:{}", Ec2Spec::default().port);
+        eventually("its port", async || TcpStream::connect(&address).await.ok().map(drop)).await;
+        let session: SessionId = "s1".parse().expect("an id");
+        let worker = |name: &str| Peer::worker(session.clone(), name.parse().expect("a name"));
+        let (own, tls13) = (&scene.authority, &rustls::version::TLS13);
+        let driver = issue(own, Peer::driver(session.clone()));
+        let mut driver = call(&address, Some(driver), tls13).await.expect("the driver");
+        // It is to come from m5.
+        let order = br#"{"size":4,"env":{},"files":[],"from":"bigslice://s1/worker/m5"}"#;
+        driver.write_u32(order.len() as u32).await.expect("sent");
+        driver.write_all(order).await.expect("sent");
+        driver.flush().await.expect("sent");
+        eventually("its port again", async || TcpStream::connect(&address).await.ok().map(drop))
+            .await;
+        let foreign = Authority::new(session.clone()).expect("an authority");
+        let rows = [
+            ("nobody", None),
+            ("another machine", Some(issue(own, worker("m6")))),
+            ("a foreign m5", Some(issue(&foreign, worker("m5")))),
+        ];
+        for (who, shows) in rows {
+            if let Ok(mut stream) = call(&address, shows, tls13).await {
+                // It is hung up on, whatever it sends.
+                let _ = stream.write_all(b"evil").await;
+                let hung_up = tokio::time::timeout(REFUSAL, stream.read_u8()).await;
+                assert!(matches!(hung_up, Ok(Err(_))), "{who}");
+            }
+        }
+        // And even m5 cannot bring another program than the one in the user data.
+        let m5 = issue(own, worker("m5"));
+        let mut m5 = call(&address, Some(m5), tls13).await.expect("m5");
+        m5.write_all(b"evil").await.expect("sent");
+        m5.flush().await.expect("sent");
+        assert_eq!(driver.read_u8().await.expect("a frame"), 6);
+        let length = driver.read_u32().await.expect("its length");
+        let mut reason = vec![0; length as usize];
+        driver.read_exact(&mut reason).await.expect("a reason");
+        let reason = String::from_utf8_lossy(&reason).into_owned();
+        assert!(reason.contains("is not the one that was announced"), "{reason}");
         drop(body);
         scene.end().await;
     });

@@ -10,6 +10,7 @@
 
 mod bigpi;
 mod cloud;
+mod hand_on;
 mod intruders;
 mod killed;
 mod life;
@@ -34,8 +35,15 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|argument| argument == "cloud") {
         return serve::serve();
     }
-    let tests: Vec<(&'static str, fn())> =
-        [life::TESTS, intruders::TESTS, secrets::TESTS, killed::TESTS, bigpi::TESTS].concat();
+    let tests: Vec<(&'static str, fn())> = [
+        life::TESTS,
+        intruders::TESTS,
+        secrets::TESTS,
+        hand_on::TESTS,
+        killed::TESTS,
+        bigpi::TESTS,
+    ]
+    .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {

@@ -17,6 +17,7 @@ use super::harness::{DEADLINE, Place, eventually, in_process, local, run, stop};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("scarce::a_fleet_goes_on_with_those_that_came", a_fleet_goes_on_with_those_that_came),
+    ("scarce::one_failure_of_many_is_tried_again", one_failure_of_many_is_tried_again),
     ("scarce::too_few_are_no_fleet", too_few_are_no_fleet),
     ("scarce::a_machine_that_leaves_is_replaced_before_it_goes", a_leaving_machine_is_replaced),
     ("scarce::a_free_machine_that_leaves_is_released", a_free_leaving_machine_is_released),
@@ -128,6 +129,23 @@ fn a_fleet_goes_on_with_those_that_came() {
         // It may fail before the first has come up, and is said again then.
         assert!(said.iter().all(|line| line.starts_with("could not start: there")), "{said:?}");
         assert!(said.len() <= 2 && said.iter().any(|line| line == expected) || said.len() == 1);
+    });
+}
+
+fn one_failure_of_many_is_tried_again() {
+    run(async {
+        let (place, system) = (Place::new(), Scarce::with(2));
+        let config = FleetConfig { enough: Some(3), ..place.config(3, "") };
+        let mended = Arc::clone(&system);
+        let mending = async move {
+            eventually("a failure", || (mended.refused.load(Ordering::SeqCst) > 0).then_some(()))
+                .await;
+            mended.left.store(9, Ordering::SeqCst);
+        };
+        let (fleet, ()) = tokio::join!(Fleet::start(Arc::clone(&system) as _, config), mending);
+        let fleet = fleet.expect("the third comes with the next try");
+        assert_eq!(fleet.machines().len(), 3);
+        fleet.shutdown().await;
     });
 }
 
