@@ -14,5 +14,12 @@ use syn::{Error, ItemImpl, parse_macro_input};
 #[proc_macro_attribute]
 pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let block = parse_macro_input!(item as ItemImpl);
-    service::expand(&arguments.into(), &block).unwrap_or_else(Error::into_compile_error).into()
+    let expanded = reached::path(&arguments.into()).and_then(|path| {
+        let code = service::expand(&block)?;
+        Ok(match path {
+            Some(path) => reached::by(&path, code),
+            None => code,
+        })
+    });
+    expanded.unwrap_or_else(Error::into_compile_error).into()
 }

@@ -52,3 +52,29 @@ fn ends_in_colons(tokens: &[TokenTree]) -> bool {
     let [.., first, second] = tokens else { return false };
     colon(first) && colon(second)
 }
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+
+    #[test]
+    fn another_path_takes_the_place_of_the_crates_name() {
+        let path = path(&quote!(crate = ::other::cluster)).expect("a path").expect("one");
+        let code = quote!(impl ::bigslice_cluster::Service for S { fn f() -> (::bigslice_cluster::X,) {} });
+        let expected =
+            quote!(impl ::other::cluster::Service for S { fn f() -> (::other::cluster::X,) {} });
+        assert_eq!(by(&path, code).to_string(), expected.to_string());
+        // Something else that has this name stays.
+        let other = quote!(let bigslice_cluster = 1;);
+        assert_eq!(by(&path, other.clone()).to_string(), other.to_string());
+    }
+
+    #[test]
+    fn other_arguments_are_refused() {
+        assert!(super::path(&quote!()).expect("none").is_none());
+        assert!(super::path(&quote!(fast)).is_err());
+        assert!(super::path(&quote!(crate = a::b, fast)).is_err());
+    }
+}

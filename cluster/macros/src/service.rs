@@ -15,12 +15,10 @@ use syn::{
 };
 
 use crate::method::{Method, is_context};
-use crate::reached;
 use crate::reply::result_of;
 
 /// The service that `block` is.
-pub(crate) fn expand(arguments: &TokenStream, block: &ItemImpl) -> Result<TokenStream> {
-    let reached = reached::path(arguments)?;
+pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
     if let Some((_, name, _)) = &block.trait_ {
         let message = "write #[service] on an impl block of the type itself, not of a trait";
         return Err(Error::new_spanned(name, message));
@@ -71,7 +69,7 @@ pub(crate) fn expand(arguments: &TokenStream, block: &ItemImpl) -> Result<TokenS
     let answers = methods.iter().map(|method| method.answer(&trait_name));
     let entries = methods.iter().map(Method::entry);
     let init = init.as_ref().map(Init::call);
-    let code = quote! {
+    Ok(quote! {
         #(#attrs)*
         impl #of {
             #(#constants)*
@@ -122,10 +120,6 @@ pub(crate) fn expand(arguments: &TokenStream, block: &ItemImpl) -> Result<TokenS
                 }
             }
         };
-    };
-    Ok(match reached {
-        Some(path) => reached::by(&path, code),
-        None => code,
     })
 }
 
@@ -184,7 +178,7 @@ mod tests {
     use super::*;
 
     fn refusal(block: &ItemImpl) -> String {
-        expand(&TokenStream::new(), block).expect_err("it is refused").to_string()
+        expand(block).expect_err("it is refused").to_string()
     }
 
     #[test]
@@ -236,7 +230,7 @@ mod tests {
                 ) -> Result<impl Stream<Item = Result<u8, E>> + Send, E> {}
             }
         };
-        let expanded = expand(&TokenStream::new(), &block).expect("it is a service").to_string();
+        let expanded = expand(&block).expect("it is a service").to_string();
         let signature = "(Vec<u8>, (u8, String), Input<a::T>) -> Result<impl Stream<Item = \
                          Result<u8, E>> + Send, E>";
         assert!(expanded.contains(signature), "{expanded}");

@@ -170,9 +170,10 @@ pub(super) fn machines_max(text: &str) -> Result<usize, String> {
 
 /// A system, as it was written: options of EC2 may be said elsewhere too.
 pub(super) fn system(text: &str) -> Result<String, String> {
-    match Instances::are(text) {
-        true => ec2::check(text)?,
-        false => drop(text.parse::<SystemSpec>().map_err(|e| e.to_string())?),
+    if Instances::are(text) {
+        ec2::check(text)?;
+    } else {
+        text.parse::<SystemSpec>().map_err(|e| e.to_string())?;
     }
     Ok(text.to_owned())
 }

@@ -43,7 +43,8 @@ fn machines_come_and_go_if_a_limit_is_said_last() {
     let found = |file: &str, arguments: &[&str]| {
         let mut config = builder(file, arguments).unwrap().config;
         config.settle().unwrap();
-        (config.system, config.is_elastic(), config.idle.map(|idle| idle.as_secs()))
+        let idle = config.idle.map(|idle| idle.as_secs());
+        (config.system.clone(), config.is_elastic(), idle)
     };
     let local = |machines| SystemSpec::Local { machines };
     assert_eq!(found("", &["--max", "3"]), (local(3), true, None));
