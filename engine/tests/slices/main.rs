@@ -10,6 +10,7 @@ mod errors;
 mod expr;
 mod files;
 mod functions;
+mod joins;
 mod keyed;
 mod keys;
 mod large;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     }
     let cases: Vec<Case> = [
         narrow::CASES,
+        joins::CASES,
         keyed::CASES,
         keys::CASES,
         ordered::CASES,
