@@ -18,9 +18,9 @@ use crate::tpch;
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 enum Tag {
-    TpchScan = 1,
-    SealedScan = 2,
-    RunScan = 3,
+    Tpch = 1,
+    Sealed = 2,
+    Run = 3,
 }
 
 /// Encodes and decodes our nodes. It refuses all others, which lets the next codec try.
@@ -45,16 +45,16 @@ impl PhysicalExtensionCodec for PlanCodec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
         if let Some(scan) = node.downcast_ref::<tpch::Scan>() {
-            buffer.push(Tag::TpchScan as u8);
+            buffer.push(Tag::Tpch as u8);
             scan.encode(buffer);
             return Ok(());
         }
         if let Some(scan) = node.downcast_ref::<SealedScan>() {
-            buffer.push(Tag::SealedScan as u8);
+            buffer.push(Tag::Sealed as u8);
             return scan.encode(buffer, self, converter);
         }
         if let Some(scan) = node.downcast_ref::<RunScan>() {
-            buffer.push(Tag::RunScan as u8);
+            buffer.push(Tag::Run as u8);
             return scan.encode(buffer);
         }
         not_impl_err!("{} cannot be sent to another machine", node.name())
@@ -71,11 +71,11 @@ impl PhysicalExtensionCodec for PlanCodec {
             return internal_err!("a plan node without a tag");
         };
         match tag {
-            tag if tag == Tag::TpchScan as u8 => Ok(Arc::new(tpch::Scan::decode(bytes)?)),
-            tag if tag == Tag::SealedScan as u8 => {
+            tag if tag == Tag::Tpch as u8 => Ok(Arc::new(tpch::Scan::decode(bytes)?)),
+            tag if tag == Tag::Sealed as u8 => {
                 Ok(Arc::new(SealedScan::decode(bytes, ctx, self, converter)?))
             }
-            tag if tag == Tag::RunScan as u8 => {
+            tag if tag == Tag::Run as u8 => {
                 Ok(Arc::new(RunScan::decode(bytes, self.host.as_ref())?))
             }
             tag => internal_err!("a plan node of the unknown kind {tag}"),

@@ -1,65 +1,23 @@
 //! Evaluates a job: starts what its [`Schedule`] says may start, where the [`Crew`] has room, and tells it
 //! what happened, until the result is there.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use bigslice_cluster::{Demand, Fleet, Hold, LogLine, LogSource};
-use futures::StreamExt;
-use parking_lot::Mutex;
+use bigslice_cluster::{Demand, Fleet, LogLine, LogSource};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
-use crate::func::{Call, registry};
-use crate::job::Runs;
+use crate::func::registry;
 use crate::job::crew::{self, Crew, Place, Seat, Trouble};
 use crate::job::given::Given;
-use crate::job::recipe::{Lineage, Recipe, SourceShards};
+use crate::job::recipe::{Recipe, SourceShards};
+use crate::job::result::Job;
 use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
-use crate::metrics::Metrics;
 use crate::session::Inner;
-use crate::task::{
-    Host, Inputs, Plan, Refusal, RunId, Spec, StageId, StoredAt, StoredSize, TaskReply, TaskRequest,
-};
+use crate::task::{Inputs, Spec, StageId, StoredAt, TaskReply, TaskRequest};
 use crate::{muster, settings};
-
-/// What of a run is done, and stored. Dropping it forgets what it has stored; a [`Recipe`] can make another.
-pub(crate) struct Job {
-    /// Names its files: another than that of its recipe when this is not the first job of that.
-    id: RunId,
-    /// Not held: a table of the session may hold its run.
-    session: Weak<Inner>,
-    recipe: Arc<Recipe>,
-    lineage: Arc<Lineage>,
-    /// Of each source that is another run, which of its results was read last.
-    pub(super) generations: Mutex<HashMap<usize, u64>>,
-    /// The last version of what tasks of a stage are told.
-    version: AtomicU64,
-    progress: tokio::sync::Mutex<Schedule>,
-    /// Keep the machines on which something of it is stored, by their addresses.
-    holds: Mutex<BTreeMap<String, Arc<Hold>>>,
-}
-
-/// The result of a run, as it is now.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    /// Where each shard is.
-    pub(crate) stored: Vec<StoredAt>,
-    /// How much there is of each.
-    pub(crate) sizes: Vec<StoredSize>,
-    /// Another number when shards that were there before do not belong to these.
-    pub(crate) generation: u64,
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job")
-            .field("id", &self.id)
-            .field("call", &self.recipe.brief.call)
-            .finish_non_exhaustive()
-    }
-}
 
 type Ended = (TaskId, u32, Place, Result<TaskReply, Trouble>);
 
@@ -73,169 +31,12 @@ struct Running {
 }
 
 impl Job {
-    /// Finds the shards of the sources; nothing runs yet. Also the runs that it reads, for the caller to hold
-    /// until it is computed: otherwise they are computed again for that.
-    pub(crate) async fn new(
+    /// Computes what is missing.
+    pub(super) async fn evaluate(
+        &self,
         session: &Arc<Inner>,
-        plan: Plan,
-        call: Option<Call>,
-    ) -> Result<(Arc<Self>, Vec<Arc<Self>>)> {
-        let id = Runs::number();
-        let (recipe, sources) = Recipe::new(session, id, plan, call).await?;
-        let lineage = Arc::new(Lineage::of(&sources));
-        let job = Self::of(session, &Arc::new(recipe), &lineage, || id);
-        session.runs.enter(&job);
-        Ok((job, sources))
-    }
-
-    /// The job of a recipe: the one that there is, or one that has nothing yet.
-    pub(super) fn of(
-        session: &Arc<Inner>,
-        recipe: &Arc<Recipe>,
-        lineage: &Arc<Lineage>,
-        id: impl FnOnce() -> RunId,
-    ) -> Arc<Self> {
-        recipe.job(|| {
-            Arc::new(Self {
-                id: id(),
-                session: Arc::downgrade(session),
-                recipe: Arc::clone(recipe),
-                lineage: Arc::clone(lineage),
-                generations: Mutex::default(),
-                version: AtomicU64::new(0),
-                progress: tokio::sync::Mutex::new(recipe.schedule()),
-                holds: Mutex::default(),
-            })
-        })
-    }
-
-    /// The number of the run.
-    pub(crate) fn id(&self) -> RunId {
-        self.recipe.id()
-    }
-
-    /// The name of the func that has made its slice, if one has.
-    pub(crate) fn name(&self) -> &str {
-        self.recipe.brief.call.as_ref().map_or("a slice", |call| &call.name)
-    }
-
-    /// What its files are named by.
-    pub(super) fn files(&self) -> RunId {
-        self.id
-    }
-
-    pub(super) fn recipe(&self) -> &Arc<Recipe> {
-        &self.recipe
-    }
-
-    pub(super) fn lineage(&self) -> &Arc<Lineage> {
-        &self.lineage
-    }
-
-    /// The session, unless it is gone.
-    pub(crate) fn session(&self) -> Result<Arc<Inner>> {
-        self.session.upgrade().ok_or(Error::Closed)
-    }
-
-    /// What the run is called in plans: its number, and the func that it is of.
-    pub(crate) fn title(&self) -> String {
-        match &self.recipe.brief.call {
-            Some(call) => format!("{:?} of {}", self.id(), call.name),
-            None => format!("{:?}", self.id()),
-        }
-    }
-
-    /// How many shards the result has.
-    pub(crate) fn shards(&self) -> usize {
-        let plan = &self.recipe.plan;
-        plan.tasks(plan.root(), self.recipe.source_shards())
-    }
-
-    /// How many tasks were begun so far, those that were lost included.
-    pub(crate) async fn attempts(&self) -> u64 {
-        self.progress.lock().await.attempts()
-    }
-
-    /// What its tasks have counted.
-    pub(crate) async fn metrics(&self) -> Metrics {
-        self.progress.lock().await.metrics()
-    }
-
-    /// Has computed whatever of the result is not there; says where each shard is.
-    ///
-    /// Takes no place among the session's queries: one of them may be what asks for the result.
-    pub(crate) async fn ensure(&self) -> Result<Outcome> {
-        let session = self.session()?;
-        let stored = self.computed(&session).await;
-        if session.queries.is_closed() { Err(Error::Closed) } else { stored }
-    }
-
-    /// [`ensure`](Self::ensure), in a session that is there.
-    pub(super) async fn computed(&self, session: &Arc<Inner>) -> Result<Outcome> {
-        let mut schedule = self.progress.lock().await;
-        forget_lost_machines(session, &mut schedule);
-        if !schedule.is_done() {
-            let done = match self.recipe.writes.begin(&session.stores).await {
-                Ok(()) => self.evaluate(session, &mut schedule).await,
-                Err(error) => Err(error),
-            };
-            let done = done.and_then(|()| match session.queries.is_closed() {
-                true => Err(Error::Closed),
-                false => Ok(()),
-            });
-            match done {
-                Ok(()) => self.recipe.writes.commit().await?,
-                Err(error) => {
-                    self.recipe.writes.rollback().await;
-                    return Err(error);
-                }
-            }
-        }
-        let outcome = self.outcome(&schedule);
-        let outcome = outcome.ok_or_else(|| Error::internal("a run without a result"))?;
-        // What lies elsewhere is needed again only if something of the result is lost.
-        let has_result =
-            |url: &String| outcome.stored.iter().any(|at| at.machine.as_ref() == Some(url));
-        self.holds.lock().retain(|url, _| has_result(url));
-        Ok(outcome)
-    }
-
-    /// The result, if it is there and nobody is computing it.
-    pub(super) fn there(&self, session: &Inner) -> Option<Outcome> {
-        let mut schedule = self.progress.try_lock().ok()?;
-        forget_lost_machines(session, &mut schedule);
-        self.outcome(&schedule)
-    }
-
-    fn outcome(&self, schedule: &Schedule) -> Option<Outcome> {
-        let root = self.recipe.plan.root();
-        let stored = schedule.stored(root)?;
-        // A job that takes the place of one that was dropped may come to another result.
-        let differs = self.recipe.differs() || self.lineage.differs();
-        let first = if differs { self.id.0 << 32 } else { 0 };
-        let generation = first + schedule.generation();
-        Some(Outcome { stored, sizes: schedule.sizes(root), generation })
-    }
-
-    /// One shard of the result could not be read: it is made again by the next
-    /// [`ensure`](Self::ensure).
-    pub(crate) async fn shard_lost(&self, shard: usize, at: &StoredAt) {
-        let mut schedule = self.progress.lock().await;
-        schedule.output_lost(TaskId { stage: self.recipe.plan.root(), task: shard }, at.attempt);
-    }
-
-    /// Whether the rows of a shard are still to be had, as far as its first block tells; yes if the
-    /// machine does not answer, for then it is asked about the machine.
-    pub(super) async fn can_begin(&self, at: &StoredAt, host: &Arc<Host>) -> bool {
-        let schema = &self.recipe.plan.stages[self.recipe.plan.root().0].schema;
-        let mut rows = host.read(vec![at.clone()], 0, schema);
-        match rows.next().await {
-            Some(Err(error)) => !matches!(Refusal::of(&error), Some(Refusal::ShardLost { .. })),
-            Some(Ok(_)) | None => true,
-        }
-    }
-
-    async fn evaluate(&self, session: &Arc<Inner>, schedule: &mut Schedule) -> Result<()> {
+        schedule: &mut Schedule,
+    ) -> Result<()> {
         // Whoever evaluated before and was dropped has left tasks that nobody waits for.
         schedule.restart();
         let mut running = Running::default();
@@ -515,7 +316,7 @@ impl Running {
 }
 
 /// What was stored on machines that are gone is not there.
-fn forget_lost_machines(session: &Inner, schedule: &mut Schedule) {
+pub(super) fn forget_lost_machines(session: &Inner, schedule: &mut Schedule) {
     let Some(fleet) = &session.fleet else { return };
     let alive: Vec<String> = fleet.urls().iter().map(ToString::to_string).collect();
     schedule.keep_only(&alive);
@@ -535,25 +336,4 @@ pub(super) async fn changed(losses: &mut Option<tokio::sync::watch::Receiver<u64
 /// A number of a stage, task or source: none comes near the limit.
 fn number(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-impl Drop for Job {
-    /// Nobody can ask for the result any more.
-    fn drop(&mut self) {
-        // Tasks that were not heard of yet hold the sinks for a moment longer.
-        self.recipe.writes.give_up();
-        let Some(session) = self.session.upgrade() else { return };
-        session.host.forget(self.id);
-        let (Some(channels), Some(fleet)) = (&session.channels, &session.fleet) else { return };
-        let Ok(request) = crate::task::encode(&self.id) else { return };
-        let (channels, urls) = (channels.clone(), fleet.urls());
-        // It outlives nobody: it ends with the session's threads, and the shards with the machines.
-        drop(session.cpu.handle().spawn(async move {
-            for url in urls {
-                if let Err(error) = channels.discard_shards(&url, request.clone()).await {
-                    tracing::debug!(%error, %url, "could not discard a run's shards");
-                }
-            }
-        }));
-    }
 }

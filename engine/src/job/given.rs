@@ -10,8 +10,8 @@ use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
 use crate::job::Runs;
-use crate::job::evaluation::{Job, Outcome};
 use crate::job::recipe::SourceShards;
+use crate::job::result::{Job, Outcome};
 use crate::job::schedule::Schedule;
 use crate::session::Inner;
 use crate::source::WorkerStores;

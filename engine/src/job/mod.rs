@@ -14,14 +14,15 @@ mod evaluation;
 mod given;
 mod map;
 mod recipe;
+mod result;
 mod run;
 mod runs;
 mod schedule;
 mod table;
 
 pub use crate::task::RunId;
-pub(crate) use evaluation::Job;
 pub(crate) use map::map;
+pub(crate) use result::Job;
 pub use run::{Run, Runnable};
 pub(crate) use run::{Work, holding};
 pub(crate) use runs::Runs;

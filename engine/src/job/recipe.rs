@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::func::{Call, registry};
 use crate::job::crew::Crew;
-use crate::job::evaluation::Job;
+use crate::job::result::Job;
 use crate::job::schedule::{Repeats, Schedule};
 use crate::session::Inner;
 use crate::sink::Writes;

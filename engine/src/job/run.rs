@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::func::{Built, Call, Invocation};
-use crate::job::evaluation::{Job, Outcome};
+use crate::job::result::{Job, Outcome};
 use crate::job::schedule::LOSSES_MAX;
 use crate::job::table::table;
 use crate::metrics::Metrics;

@@ -29,6 +29,8 @@ pub(crate) struct Writes {
     /// What is set once they are begun.
     sinks: Mutex<Vec<Sink>>,
     phase: Mutex<Phase>,
+    /// Held by a commit until it is over, also when nobody waits for it any more.
+    committing: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,7 @@ enum Phase {
     Begun,
     /// The files are there: nothing is written any more.
     Committed,
+    /// They were taken back, or it is not known yet that they are there.
     Gone,
 }
 
@@ -44,16 +47,41 @@ impl Writes {
     /// Sinks that were described; nothing is there yet.
     pub(crate) fn new(specs: Vec<(Arc<SinkSpec>, usize)>) -> Arc<Self> {
         let (sinks, phase) = (Mutex::default(), Mutex::new(Phase::Waiting));
-        Arc::new(Self { specs, sinks, phase })
+        Arc::new(Self { specs, sinks, phase, committing: Arc::default() })
     }
 
-    /// Looks at the targets, and makes what is needed to write there. Only the first call does.
+    /// Looks at the targets, and makes what is needed to write there, once. After the files were taken back it is
+    /// an error, for rows about them may be there.
     pub(crate) async fn begin(&self, stores: &Arc<Stores>) -> Result<()> {
-        if *self.phase.lock() != Phase::Waiting {
+        if self.specs.is_empty() {
             return Ok(());
         }
-        *self.phase.lock() = Phase::Begun;
-        for (spec, shards) in &self.specs {
+        drop(self.committing.lock().await);
+        {
+            let mut phase = self.phase.lock();
+            match *phase {
+                Phase::Waiting | Phase::Begun => *phase = Phase::Begun,
+                Phase::Committed => return Ok(()),
+                Phase::Gone => {
+                    let message = "the files of this run were taken back when it failed";
+                    let hint = Some("run it again from its beginning".to_owned());
+                    return Err(Error::Query { message: message.to_owned(), hint });
+                }
+            }
+        }
+        let begun = self.begin_all(stores).await;
+        if begun.is_err() {
+            // Nothing was written yet: whoever asks again begins again.
+            self.rollback().await;
+            *self.phase.lock() = Phase::Waiting;
+        }
+        begun
+    }
+
+    /// Begins those sinks that are not begun: all, unless a call before was dropped.
+    async fn begin_all(&self, stores: &Arc<Stores>) -> Result<()> {
+        let begun = self.sinks.lock().len();
+        for (spec, shards) in self.specs.iter().skip(begun) {
             let sink = Sink::begin(spec, *shards, stores).await;
             let sink = sink.map_err(|e| e.within(&format!("{} at {}", spec.verb, spec.place)))?;
             let mut sinks = self.sinks.lock();
@@ -144,14 +172,16 @@ impl Writes {
             }
         }
         let this = Arc::clone(self);
+        let committing = Arc::clone(&self.committing).lock_owned().await;
         let committed = Handle::current().spawn(async move {
+            let _until_it_is_over = committing;
             let sinks = std::mem::take(&mut *this.sinks.lock());
             let (sinks, outcome) = commit(sinks).await;
-            // What was written is known to whoever computes a part of the result again.
-            *this.sinks.lock() = sinks;
-            if outcome.is_ok() {
+            if !sinks.is_empty() {
                 *this.phase.lock() = Phase::Committed;
             }
+            // What was written is known to whoever computes a part of the result again.
+            *this.sinks.lock() = sinks;
             outcome
         });
         committed.await.map_err(|e| Error::internal(format!("the commit of files: {e}")))?

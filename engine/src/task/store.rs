@@ -1,7 +1,7 @@
 //! The shards that one process has stored, and where their blocks are. The files lie in the process's
 //! own temporary folder, which goes with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use crate::shard::{self, Index};
 use crate::task::refusal::Refusal;
 use crate::task::request::{RunId, ShardTicket, StoredAt};
 
+/// Runs that are known to be forgotten. Their tasks were told to end before, and are heard of within moments.
+const FORGOTTEN_MAX: usize = 256;
+
 /// The output of one attempt of one task, by run, stage, task and attempt.
 type Key = (RunId, u32, u32, u32);
 
@@ -22,7 +25,15 @@ type Key = (RunId, u32, u32, u32);
 #[derive(Debug)]
 pub(crate) struct Store {
     folder: Folder,
-    stored: RwLock<HashMap<Key, Arc<Stored>>>,
+    shards: RwLock<Shards>,
+}
+
+#[derive(Debug, Default)]
+struct Shards {
+    stored: HashMap<Key, Arc<Stored>>,
+    /// The runs that were forgotten last: a task of one may be about to end, and nobody would ever remove what
+    /// it has stored.
+    forgotten: VecDeque<RunId>,
 }
 
 /// One file. It is removed when the last who reads it is done.
@@ -61,13 +72,13 @@ enum Made {
 impl Store {
     /// Files in `folder`, which goes with its process.
     pub(crate) fn within(folder: PathBuf) -> Self {
-        Self { folder: Folder::Given(folder), stored: RwLock::default() }
+        Self { folder: Folder::Given(folder), shards: RwLock::default() }
     }
 
     /// Files in a folder of their own, below `temp_root`.
     pub(crate) fn below(temp_root: PathBuf) -> Self {
         let folder = Folder::Own { temp_root, made: Mutex::new(Made::NotYet) };
-        Self { folder, stored: RwLock::default() }
+        Self { folder, shards: RwLock::default() }
     }
 
     /// Where an attempt writes; the name is made of numbers only.
@@ -76,14 +87,19 @@ impl Store {
         Ok(self.folder.path()?.join(format!("run-{}-{stage}-{task}-{attempt}.arrows", run.0)))
     }
 
-    /// Takes note of what an attempt has written to `path`.
+    /// Takes note of what an attempt has written to `path`; the file goes again if its run does not count any
+    /// more.
     pub(crate) fn put(&self, at: &StoredAt, path: PathBuf, index: Index) {
-        self.stored.write().insert(key(at), Arc::new(Stored { path, index }));
+        let stored = Arc::new(Stored { path, index });
+        let mut shards = self.shards.write();
+        if !shards.forgotten.contains(&at.run) {
+            shards.stored.insert(key(at), stored);
+        }
     }
 
     /// What an attempt has written.
     pub(crate) fn get(&self, at: &StoredAt) -> Result<Arc<Stored>, Refusal> {
-        let found = self.stored.read().get(&key(at)).cloned();
+        let found = self.shards.read().stored.get(&key(at)).cloned();
         found.ok_or_else(|| missing(at, "it is not there"))
     }
 
@@ -96,9 +112,14 @@ impl Store {
         }
     }
 
-    /// Forgets a run.
+    /// Forgets a run. Numbers of runs are not used again.
     pub(crate) fn discard(&self, run: RunId) {
-        self.stored.write().retain(|(of, ..), _| *of != run);
+        let mut shards = self.shards.write();
+        shards.stored.retain(|(of, ..), _| *of != run);
+        if shards.forgotten.len() == FORGOTTEN_MAX {
+            shards.forgotten.pop_front();
+        }
+        shards.forgotten.push_back(run);
     }
 }
 
@@ -153,4 +174,35 @@ fn key(at: &StoredAt) -> Key {
 /// A shard that cannot be read: whoever made it makes it again.
 pub(super) fn missing(at: &StoredAt, why: &str) -> Refusal {
     Refusal::ShardLost { at: at.clone(), reason: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_forgotten_run_stores_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::within(folder.path().to_owned());
+        let put = |run, task| {
+            let at = StoredAt { run: RunId(run), stage: 0, task, attempt: 1, machine: None };
+            let path = store.path(&at).unwrap();
+            std::fs::write(&path, "").unwrap();
+            store.put(&at, path.clone(), Index::default());
+            (at, path)
+        };
+        let (first, first_path) = put(1, 0);
+        let (other, other_path) = put(2, 0);
+        assert!(store.get(&first).is_ok());
+        store.discard(RunId(1));
+        assert!(store.get(&first).is_err() && !first_path.exists());
+        // A task that has just ended.
+        let (late, late_path) = put(1, 1);
+        assert!(store.get(&late).is_err() && !late_path.exists());
+        assert!(store.get(&other).is_ok() && other_path.exists());
+        for run in 3..1000 {
+            store.discard(RunId(run));
+        }
+        assert_eq!(store.shards.read().forgotten.len(), FORGOTTEN_MAX);
+    }
 }

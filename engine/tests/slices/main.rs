@@ -11,6 +11,7 @@ mod errors;
 mod expr;
 mod files;
 mod functions;
+mod joins;
 mod keyed;
 mod keys;
 mod large;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     }
     let cases: Vec<Case> = [
         narrow::CASES,
+        joins::CASES,
         keyed::CASES,
         keys::CASES,
         ordered::CASES,

@@ -20,6 +20,7 @@ cases![
     two_sinks_of_one_run,
     files_nobody_asks_about_are_written_too,
     a_run_that_is_given_up_leaves_nothing,
+    rows_about_files_that_could_not_be_written_are_not_given,
     leftovers_of_the_dead_are_removed_by_the_next,
     a_writer_sees_every_row_and_the_end,
     a_writers_error_is_the_users_and_is_not_tried_again,
@@ -244,6 +245,30 @@ async fn files_nobody_asks_about_are_written_too(world: &World) {
     let rows = world.rows(about_files(world.path("more"))).await;
     assert_eq!(rows, [("all".to_owned(), SALES as u64)]);
     assert_eq!(names(world.path("more")).len(), 4);
+}
+
+/// While it is written, somebody else makes the folder.
+#[bigslice::func]
+fn overtaken(to: String) -> Slice<WrittenFile> {
+    let other = to.clone();
+    let rows = Slice::reader(2, move |shard| {
+        if shard == 0 && !Path::new(&other).exists() {
+            fs::create_dir(&other).unwrap();
+        }
+        (0..10i64).map(Ok::<_, String>)
+    });
+    rows.write_csv(to)
+}
+
+async fn rows_about_files_that_could_not_be_written_are_not_given(world: &World) {
+    let to = world.path("out");
+    let frame = world.session.to_dataframe(overtaken(to.clone())).await.unwrap();
+    let first = frame.clone().collect().await.unwrap_err().to_string();
+    assert!(first.contains("out"), "{first}");
+    // All of its tasks are done, and yet there are no files.
+    let again = frame.collect().await.unwrap_err().to_string();
+    assert!(again.contains("were taken back when it failed"), "{again}");
+    assert_eq!(names(&to), [""; 0]);
 }
 
 #[bigslice::func]

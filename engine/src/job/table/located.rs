@@ -14,7 +14,7 @@ use futures::StreamExt;
 
 use crate::cpu::on_large_stack;
 use crate::error::{Error, Result};
-use crate::job::evaluation::{Job, Outcome};
+use crate::job::result::{Job, Outcome};
 use crate::job::run::same_result;
 use crate::job::table::RunTable;
 use crate::job::table::pieces::{Piece, dealt};

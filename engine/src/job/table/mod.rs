@@ -28,7 +28,7 @@ use datafusion::common::Result as PlanResult;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::job::evaluation::Job;
+use crate::job::result::Job;
 pub(crate) use deal::{run_scan_route, run_scan_scale_up, run_scan_tasks};
 pub(crate) use located::{Located, Missing};
 pub(crate) use scan::RunScan;

@@ -156,8 +156,9 @@ mod tests {
             assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 148, "{tasks} tasks");
             assert_eq!(all(&shares).map(|piece| piece.rows).sum::<u64>(), 1480);
             assert_eq!(all(&shares).map(|piece| piece.bytes).sum::<u64>(), 148_000);
-            let most =
-                shares.iter().map(|share| all(&[share.clone()]).map(|p| p.bytes).sum::<u64>());
+            let most = shares
+                .iter()
+                .map(|share| all(std::slice::from_ref(share)).map(|p| p.bytes).sum::<u64>());
             let even = 148_000 / tasks as u64;
             assert!(most.max().unwrap() <= even + even / 5 + 1000, "{tasks} tasks");
         }
@@ -171,7 +172,9 @@ mod tests {
         let shares = dealt(&pieces, 3, 2);
         for share in &shares {
             let home = share.home.as_ref();
-            assert!(all(&[share.clone()]).all(|piece| piece.at.machine.as_ref() == home));
+            assert!(
+                all(std::slice::from_ref(share)).all(|piece| piece.at.machine.as_ref() == home)
+            );
         }
         let homes: BTreeSet<_> = shares.iter().map(|share| share.home.clone()).collect();
         assert_eq!(homes.len(), 3);

@@ -21,7 +21,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::job::evaluation::Job;
+use crate::job::result::Job;
 use crate::job::run::begun;
 use crate::job::table::pieces::{Piece, Share, dealt};
 use crate::task::{Host, Refusal, ShardTicket};
