@@ -25,7 +25,7 @@ const CHOSEN_MAX: usize = 8;
 pub(super) struct Kind {
     pub(super) name: String,
     pub(super) arch: &'static str,
-    cores: i32,
+    pub(super) cores: i32,
     memory_mib: i64,
     has_disk: bool,
     /// The lowest spot price in the plan's zones, in USD per hour, if it is asked for and known.

@@ -211,12 +211,13 @@ impl Ec2Spec {
         }
     }
 
-    /// Sets all options of a text such as `ec2:n=8,spot`, on top of those that are set. Instance types and
-    /// subnets take the place of those that there are.
+    /// Sets all options of a text such as `ec2:n=8,spot`, on top of those that are set. Instance types, or
+    /// what a machine must have, take the place of whichever of the two there is; subnets that of subnets.
     pub fn set_all(&mut self, text: &str) -> Result<()> {
         let options = text.strip_prefix("ec2").map_or(text, |t| t.strip_prefix(':').unwrap_or(t));
         let (instance, subnets) =
             (std::mem::take(&mut self.instance), std::mem::take(&mut self.subnets));
+        let size = (self.cores.take(), self.memory_gib.take());
         for option in options.split(',').map(str::trim).filter(|o| !o.is_empty()) {
             match option.split_once('=') {
                 Some((key, value)) => self.set(key.trim(), value.trim())?,
@@ -224,8 +225,13 @@ impl Ec2Spec {
                 None => return Err(value::unknown_or_bare(option)),
             }
         }
+        let sized = self.cores.is_some() || self.memory_gib.is_some();
         if self.instance.is_empty() {
-            self.instance = instance;
+            self.cores = self.cores.or(size.0);
+            self.memory_gib = self.memory_gib.or(size.1);
+            if !sized {
+                self.instance = instance;
+            }
         }
         if self.subnets.is_empty() {
             self.subnets = subnets;

@@ -82,7 +82,11 @@ impl Instances {
                     // A list of one place takes the place of another's.
                     if last.is_some_and(|last: &Setting| last.key != setting.key) {
                         match key {
-                            "instance" => spec.instance.clear(),
+                            "instance" => {
+                                spec.instance.clear();
+                                (spec.cores, spec.memory_gib) = (None, None);
+                            }
+                            "cores" | "memory" => spec.instance.clear(),
                             "subnet" => spec.subnets.clear(),
                             _ => {}
                         }

@@ -96,6 +96,10 @@ fn what_is_said_of_ec2_comes_together() {
     assert_eq!(spec.region.as_deref(), Some("eu-west-1"));
     let spec = found(&["--system=ec2:n=8", "--set=ec2.instance=c7g.large", "--set=ec2.n=3"]);
     assert_eq!((spec.instance, spec.n), (vec!["c7g.large".to_owned()], 3));
+    let spec = found(&["--system=ec2:cores=8", "--set=ec2.memory=32G"]);
+    assert_eq!((spec.instance.len(), spec.cores, spec.memory_gib), (0, Some(8), Some(32)));
+    let spec = found(&["--system=ec2:cores=8", "--set=ec2.instance=c7g.large"]);
+    assert_eq!((spec.instance.len(), spec.cores), (1, None));
     let (text, _) = refusal(file, &["--system=ec2", "--set=ec2.regoin=x"]);
     assert!(text.contains("did you mean \"region\"?"), "{text}");
     let (text, _) = refusal("", &["--system=ec2:n=3"]);
