@@ -119,3 +119,30 @@ fn color(name: &str) -> String {
         .fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
     format!("hsl({},{}%,{}%)", 10 + hash % 45, 75 + (hash >> 8) % 20, 60 + (hash >> 16) % 12)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::graph;
+    use crate::profile::merged::Grouping;
+    use crate::profile::merged::tests::profile;
+
+    #[test]
+    fn boxes_are_as_wide_as_their_share() {
+        let svg = graph(&profile(), Grouping::Together);
+        for (name, samples, share, width) in
+            [("all", 4, 100, 1200), ("main", 4, 100, 1200), ("work&lt;T&gt;", 3, 75, 900)]
+        {
+            let title = format!("<title>{name} ({samples} samples, {share}.00 %)</title>");
+            let (_, after) = svg.split_once(&title).expect(&title);
+            assert!(after.starts_with(&format!(
+                "<rect x=\"0.00\" y=\"{}\" width=\"{}.80\"",
+                after.split('"').nth(3).expect("a place"),
+                width - 1
+            )));
+        }
+        assert!(svg.contains("without m2: it is &quot;gone&quot;"));
+        let apart = graph(&profile(), Grouping::ByMachine);
+        assert!(apart.contains("<title>m0 (3 samples") && apart.contains("<title>m1 (1 samples"));
+        assert!(apart.contains("x=\"900.00\""), "the second stands beside the first");
+    }
+}

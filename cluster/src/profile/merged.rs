@@ -83,3 +83,51 @@ impl Profile {
         text
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::Profile;
+    use crate::identity::MachineName;
+    use crate::profile::stacks::{Function, Hertz, Stack, Stacks};
+
+    /// One machine was three times in `main -> work<T>`, another once in `main`; a third is missing.
+    pub(in crate::profile) fn profile() -> Profile {
+        let function =
+            |name: &str| Function { name: name.to_owned(), file: "a.rs".to_owned(), line: 7 };
+        let stacks = |names: &[&str], samples| Stacks {
+            hertz: Hertz::new(100).expect("a frequency"),
+            functions: names.iter().map(|name| function(name)).collect(),
+            stacks: vec![Stack {
+                thread: "t".to_owned(),
+                // What no function has is left out.
+                frames: (0..=u32::try_from(names.len()).expect("few")).collect(),
+                samples,
+            }],
+            omitted: 0,
+        };
+        let parts = [
+            (MachineName::worker(0), stacks(&["work<T>", "main"], 3)),
+            (MachineName::worker(1), stacks(&["main"], 1)),
+        ];
+        Profile {
+            hertz: Hertz::new(100).expect("a frequency"),
+            began_ms: 5,
+            lasted: Duration::from_secs(2),
+            parts: BTreeMap::from(parts),
+            missing: BTreeMap::from([(MachineName::worker(2), "it is \"gone\"".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn a_profile_says_what_it_is() {
+        let profile = profile();
+        assert_eq!(
+            profile.summary(),
+            "4 samples, 0.0 s of processor time in 2.0 s on 2 processes; without m2: it is \"gone\""
+        );
+        assert_eq!(profile.cpu_time(), Duration::from_millis(40));
+    }
+}

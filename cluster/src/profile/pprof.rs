@@ -198,3 +198,36 @@ fn compress(message: &[u8]) -> io::Result<Vec<u8>> {
     encoder.write_all(message)?;
     encoder.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+    use prost::Message;
+
+    use super::{Proto, encode};
+    use crate::profile::merged::tests::profile;
+
+    #[test]
+    fn machines_share_the_tables_of_functions() {
+        let mut bytes = Vec::new();
+        GzDecoder::new(&*encode(&profile())).read_to_end(&mut bytes).expect("it is compressed");
+        let proto = Proto::decode(&*bytes).expect("a message");
+        let text = |n: i64| proto.string_table[usize::try_from(n).expect("an index")].as_str();
+        assert_eq!(text(0), "");
+        let names: Vec<&str> = proto.function.iter().map(|f| text(f.name)).collect();
+        assert_eq!(names, ["work<T>", "main"]);
+        let samples: Vec<_> = proto
+            .sample
+            .iter()
+            .map(|s| (text(s.label[0].text), s.location_id.clone(), s.value.clone()))
+            .collect();
+        assert_eq!(
+            samples,
+            [("m0", vec![1, 2], vec![3, 30_000_000]), ("m1", vec![2], vec![1, 10_000_000])]
+        );
+        assert_eq!(text(proto.comment[0]), "without m2: it is \"gone\"");
+        assert_eq!((proto.period, proto.time_nanos), (10_000_000, 5_000_000));
+    }
+}

@@ -12,6 +12,9 @@ use crate::vitals::usage::Usage;
 /// Series that are kept; beyond that, those of machines that are gone for longest are forgotten.
 const SERIES_MAX: usize = 4096;
 
+/// Samples closer together than this say nothing: processor time is counted in hundredths of a second.
+const SAMPLE_PAUSE_MS: u64 = 250;
+
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -25,7 +28,7 @@ pub(crate) struct Annals {
 }
 
 impl Annals {
-    /// Writes down what `machine` uses now.
+    /// Writes down what `machine` uses now, unless it has just been.
     pub(crate) fn record(&self, machine: &MachineName, usage: Usage) {
         let mut all = self.series.lock();
         if !all.contains_key(machine) {
@@ -34,8 +37,11 @@ impl Annals {
             }
             all.insert(machine.clone(), Series::new(machine.clone()));
         }
-        if let Some(series) = all.get_mut(machine) {
-            series.push(Point { at_ms: now_ms(), usage });
+        let Some(series) = all.get_mut(machine) else { return };
+        let at_ms = now_ms();
+        let last = series.points().last().map(|point| point.at_ms);
+        if last.is_none_or(|last| at_ms >= last.saturating_add(SAMPLE_PAUSE_MS) || at_ms < last) {
+            series.push(Point { at_ms, usage });
         }
     }
 
