@@ -24,6 +24,7 @@ mod cogroup;
 mod explain;
 mod expr;
 mod join;
+mod joining;
 mod keyed;
 mod keys;
 mod narrow;
