@@ -12,7 +12,7 @@
 //! * [`source`]: where rows come from;
 //! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
 //! * [`expr`]: verbs that the optimizer sees through, SQL among them;
-//! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
+//! * [`keyed`], [`cogroup`], [`join`], [`joining`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
 //!   key; [`prefixed`] makes keys of columns;
 //! * [`building`]: what batches they make;
 //! * [`pragma`]: what a slice asks of the tasks that compute it;
