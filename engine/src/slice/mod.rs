@@ -12,7 +12,7 @@
 //! * [`source`]: where rows come from;
 //! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
 //! * [`expr`]: verbs that the optimizer sees through, SQL among them;
-//! * [`keyed`], [`cogroup`], [`join`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
+//! * [`keyed`], [`cogroup`], [`join`], [`joining`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
 //!   key; [`prefixed`] makes keys of columns;
 //! * [`making`], [`building`]: who takes the rows that closures make, and what batches they become;
 //! * [`combining`], [`reducing`]: how `reduce` combines them, before they are columns and after;
@@ -26,6 +26,7 @@ mod combining;
 mod explain;
 mod expr;
 mod join;
+mod joining;
 mod keyed;
 mod keys;
 mod making;

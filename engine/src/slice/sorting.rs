@@ -96,7 +96,7 @@ fn sort(
     let sorted = async move {
         let first = input.next().await.transpose()?;
         let context = match &first {
-            Some(batch) => with_batches_for(batch, context),
+            Some(batch) => with_batches_for(bytes_of(batch) / batch.num_rows().max(1), context),
             None => context,
         };
         let all = futures::stream::iter(first.map(Ok)).chain(input);
@@ -106,10 +106,9 @@ fn sort(
     Ok(streams::with_schema(schema, futures::stream::once(sorted).try_flatten()))
 }
 
-/// The context with smaller batches if rows are as large as those of `batch`: a merge counts rows only, and
-/// holds two batches of each run that it merges.
-fn with_batches_for(batch: &RecordBatch, context: Arc<TaskContext>) -> Arc<TaskContext> {
-    let row_bytes = bytes_of(batch) / batch.num_rows().max(1);
+/// The context with smaller batches if rows are of so many bytes that the usual ones would be large: a merge
+/// counts rows only, and holds two batches of each run that it merges; a join makes batches of rows, too.
+pub(super) fn with_batches_for(row_bytes: usize, context: Arc<TaskContext>) -> Arc<TaskContext> {
     let rows = (BATCH_BYTES / row_bytes.max(1)).max(1);
     let config = context.session_config();
     if rows >= config.batch_size() {
