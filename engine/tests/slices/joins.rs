@@ -163,7 +163,7 @@ async fn joins_of_sides_that_do_not_fit(world: &World) {
     const N: u64 = 200_000;
     let folder = tempfile::tempdir().unwrap();
     let processes = world.session.machines().len() as u64 + 1;
-    let session = Session::builder().system(world.system).temp_root(folder.path());
+    let session = Session::builder().system(world.system.clone()).temp_root(folder.path());
     let session = session.memory_limit(processes * (48 << 20)).build().await.unwrap();
     let full = [(false, true, N), (true, false, N), (true, true, N)];
     for (kind, right) in [("inner", &full[2..]), ("full", &full[..])] {
