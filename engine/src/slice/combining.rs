@@ -117,7 +117,7 @@ where
 
     fn give(&mut self) -> Result<Option<RecordBatch>> {
         if self.given.is_none() {
-            self.gives_up = self.is_full() && self.pairs < PAIRS_PER_KEY_MIN * self.table.len();
+            self.gives_up |= self.is_full() && self.pairs < PAIRS_PER_KEY_MIN * self.table.len();
             (self.pairs, self.heap) = (0, 0);
         }
         let given = self.given.get_or_insert_with(|| std::mem::take(&mut self.table).into_iter());

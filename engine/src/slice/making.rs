@@ -38,7 +38,7 @@ pub(super) trait Take<U: Row>: Send {
     /// The next batch of what it has taken, until there is none.
     fn give(&mut self) -> Result<Option<RecordBatch>>;
 
-    /// Whether rows had better be made batches of as they come. Asked when it has given all that it had.
+    /// Whether rows had better be made batches of as they come: then it is left, when it has given all that it has.
     fn gives_up(&self) -> bool;
 
     /// The closure that it is within, when it ends by a panic.
@@ -94,7 +94,10 @@ impl<U: Row> Emitter<U> {
     ) -> Result<Option<RecordBatch>> {
         match &mut self.to {
             To::Batch(batch) if of_batch || batch.is_full() => batch.take(schema),
-            To::Taker { taker, is_full } if of_all || *is_full => {
+            // One that gives up gives what is left before it goes.
+            To::Taker { taker, is_full }
+                if of_all || *is_full || (of_batch && taker.gives_up()) =>
+            {
                 let given = taker.give()?;
                 *is_full = given.is_some();
                 Ok(given)
