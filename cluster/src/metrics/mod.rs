@@ -1,6 +1,6 @@
 //! What machines count. Each has a [`Registry`](prometheus::Registry) of its own, with what this crate
 //! counts ([`Tally`]) and whatever its services add ([`ServiceContext::metrics`]); the driver asks all
-//! machines and makes one page of it ([`page`]).
+//! machines and makes one page of it ([`page()`]).
 //!
 //! [`ServiceContext::metrics`]: crate::ServiceContext::metrics
 
