@@ -59,8 +59,9 @@ fn split(
 pub(crate) fn run_scan_route(
     event: RouteTasksEvent<'_>,
 ) -> Option<Result<RouteTasksEventResponse>> {
-    let homes = homes(event.plan, event.task_count)?;
-    let machines = get_distributed_worker_resolver(event.task_ctx.session_config());
+    let RouteTasksEvent { task_ctx, plan, task_count, .. } = event;
+    let homes = homes(plan, task_count)?;
+    let machines = get_distributed_worker_resolver(task_ctx.session_config());
     match machines.and_then(|machines| machines.get_urls()) {
         Ok(machines) => Some(Ok(RouteTasksEventResponse::new(placed(&homes, machines)?))),
         Err(error) => Some(Err(error)),
