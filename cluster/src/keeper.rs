@@ -286,8 +286,8 @@ impl Post {
         };
         self.log.say(machine.name(), format!("lost: {reason}{then}"));
         let loss = Loss { machine: machine.name().clone(), reason: reason.clone() };
-        self.roster.lose(ordinal, loss);
         self.annals.end(machine.name());
+        self.roster.lose(ordinal, loss);
         machine.stopped(Some(reason));
         self.bury(&machine, &*instance).await;
         self.remove_folder(&machine).await;
@@ -442,8 +442,8 @@ impl Post {
 
     async fn over(&self, ordinal: u64, machine: &Machine, err: Option<String>) {
         machine.stopped(err);
-        self.roster.strike(ordinal);
         self.annals.end(machine.name());
+        self.roster.strike(ordinal);
         self.remove_folder(machine).await;
     }
 
