@@ -193,8 +193,10 @@ async fn place(
         state = same;
         demand = Some(Company::call(session, fleet, machines).await?);
         made = Some((whole, machines));
+        // What was lost while it waited it does not miss. Of machines that are always there it does miss one:
+        // a plan for those that are left could be one for this process.
+        watch.restart();
     }
-    watch.restart();
     let company = Company::hold(session, fleet, demand).await?;
     company.confine(&mut state);
     if let Some((plan, machines)) = made

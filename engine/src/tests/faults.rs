@@ -83,11 +83,16 @@ async fn a_result_that_ends_within_the_head_is_released_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn machines_that_keep_dying_are_an_error_that_names_them() {
-    let (session, _) = logged(2, crate::HEAD_BYTES).await;
+    let (session, log) = logged(2, crate::HEAD_BYTES).await;
     let query = session.sql(HEAVY).await.unwrap();
     let fleet = session.inner.fleet.clone().unwrap();
-    // Both at once, when both are there: on what one leaves the query could end well.
+    // Both at once, when both are there: on what one leaves the query could end well. And first when the query has
+    // begun, with both.
+    let queries = &session.inner.queries;
     let killer = async {
+        while queries.available_permits() == crate::QUERIES_RUNNING_MAX {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         loop {
             let machines = fleet.machines();
             if machines.len() == fleet.size() {
@@ -100,7 +105,7 @@ async fn machines_that_keep_dying_are_an_error_that_names_them() {
         outcome = query.collect() => outcome,
         () = killer => unreachable!("the killer does not end"),
     };
-    let error = outcome.unwrap_err();
+    let Err(error) = outcome else { panic!("it ended well: {:?}", log.lock().last_chunk::<4>()) };
     assert!(!error.is_user_error(), "{error:?}");
     assert!(error.to_string().contains("machine \"m"), "{error}");
     session.shutdown().await;
