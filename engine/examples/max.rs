@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p bigslice --example max -- --workers 2 pear=5 apple=3 apple=7
-//! cargo test --release -p bigslice --example max
+//! cargo test --release -p bigslice --test max
 //! ```
 
 #![expect(clippy::print_stdout, reason = "a program that prints what it found")]
