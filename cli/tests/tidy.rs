@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["bigslice-cluster", "bigslice-flight", "bigslice-macros", "bigslice-planner"]),
     ("cli", &["bigslice", "bigslice-features"]),
     ("benches", &["bigslice", "bigslice-features", "bigsql"]),
+    ("tests", &["bigslice", "bigslice-features"]),
     ("features", &[]),
 ];
 

@@ -1,6 +1,6 @@
 //! How much of the driver a machine costs: starts many, calls each, leaves them alone for a while,
 //! asks all at once whether they live, gathers their metrics on one page, takes a profile of all of
-//! them (with the feature `profile`), stops them.
+//! them, stops them.
 //!
 //! ```text
 //! cargo run --release -p bigslice-cluster --example many -- in-process 50 100 200
@@ -132,9 +132,6 @@ async fn measure(system: Arc<dyn System>, size: usize) -> Result<(), BoxError> {
 
 /// Takes a profile of all machines for a second; what it takes besides, and until it is one file.
 async fn profile(fleet: &Fleet) -> Result<String, BoxError> {
-    if !cfg!(feature = "profile") {
-        return Ok("-".to_owned());
-    }
     const LASTING: Duration = Duration::from_secs(1);
     let began = Instant::now();
     let profile = fleet.inspector().profile(LASTING).await?;

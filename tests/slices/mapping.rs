@@ -68,7 +68,7 @@ async fn each_item_has_its_own_error(world: &World) {
         };
         let text = error.to_string();
         let (place, said) = text.rsplit_once(": ").unwrap();
-        assert!(place.contains("mapping::checked at engine/tests/slices/mapping.rs:"), "{text}");
+        assert!(place.contains("mapping::checked at tests/slices/mapping.rs:"), "{text}");
         match n {
             13 => assert!(text.ends_with(": panicked: thirteen of all"), "{text}"),
             n => assert_eq!(said, format!("{n} ends in seven")),

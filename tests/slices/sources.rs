@@ -86,7 +86,7 @@ async fn what_goes_wrong_while_pushing_is_the_users(world: &World) {
     for (panics, words) in [(false, "no more"), (true, "panicked: it cannot go on")] {
         let error = world.error(pushes_badly(panics)).await;
         let text = error.to_string();
-        assert!(text.starts_with("push_reader at engine/tests/slices/sources.rs:"), "{text}");
+        assert!(text.starts_with("push_reader at tests/slices/sources.rs:"), "{text}");
         assert!(text.ends_with(&format!("shard 1: {words}")), "{text}");
         assert!(error.is_user_error() && !error.is_retryable(), "{error:?}");
     }
@@ -151,7 +151,7 @@ fn misspelt() -> Slice<Misspelt> {
 
 async fn what_a_table_lacks_is_named(world: &World) {
     let error = world.error(narrow()).await.to_string();
-    assert!(error.starts_with("read_table at engine/tests/slices/sources.rs:"), "{error}");
+    assert!(error.starts_with("read_table at tests/slices/sources.rs:"), "{error}");
     let words = "the column \"n\" of the table is Int32, but the row has Int16";
     assert!(error.ends_with(words), "{error}");
     let error = world.error(misspelt()).await;
@@ -173,7 +173,7 @@ async fn a_table_that_differs_between_processes_is_an_error(world: &World) {
     }
     let error = world.error(growing(std::process::id())).await;
     let text = error.to_string();
-    assert!(text.starts_with("read_table at engine/tests/slices/sources.rs:"), "{text}");
+    assert!(text.starts_with("read_table at tests/slices/sources.rs:"), "{text}");
     assert!(text.ends_with("every process must see the same table"), "{text}");
     assert!(text.contains(" partitions on this machine, and ") && error.is_user_error(), "{text}");
 }

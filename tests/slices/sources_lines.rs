@@ -133,9 +133,7 @@ async fn what_is_wrong_with_a_line_is_named(world: &World) {
         let error = world.error(lines(vec![path.clone()], shard_bytes)).await;
         let words = format!("the line at byte 120 of \"{path}\" is not in UTF-8");
         assert!(error.to_string().ends_with(&words), "{error}");
-        assert!(
-            error.to_string().starts_with("lines_with at engine/tests/slices/sources_lines.rs:")
-        );
+        assert!(error.to_string().starts_with("lines_with at tests/slices/sources_lines.rs:"));
         assert!(error.hint().unwrap().contains("lines_bytes") && error.is_user_error());
     }
     let found = world.rows(raw(path.clone(), 4)).await;

@@ -137,7 +137,7 @@ async fn a_folder_that_is_not_empty_is_refused(world: &World) {
     let before = names(&to);
     let error = world.error(write("csv".to_owned(), to.clone(), 3)).await;
     let text = error.to_string();
-    for part in ["write_csv at engine/tests/slices/sinks.rs:", "\"", "is not empty", "part-0000"] {
+    for part in ["write_csv at tests/slices/sinks.rs:", "\"", "is not empty", "part-0000"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(error.is_user_error() && error.hint().unwrap().contains("Append"), "{error:?}");
@@ -409,7 +409,7 @@ async fn a_writers_error_is_the_users_and_is_not_tried_again(world: &World) {
         let error = world.error(kept(folder.clone(), 3000, fail_after, -1, usize::MAX)).await;
         assert!(error.is_user_error() && !error.is_retryable(), "{error:?}");
         let text = error.to_string();
-        assert!(text.starts_with("writer at engine/tests/slices/sinks.rs:"), "{text}");
+        assert!(text.starts_with("writer at tests/slices/sinks.rs:"), "{text}");
         assert!(text.contains(words) || text.contains("No such file"), "{text}");
         let (files, opened) = left_by_writers(&folder);
         // Opened once at most for each shard. None is finished; the others hear that they are not wanted any

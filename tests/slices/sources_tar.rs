@@ -99,7 +99,7 @@ async fn an_archive_that_is_cut_short_is_named(world: &World) {
         let path = world.put("cut.tar", &bytes[..cut]);
         let error = world.error(entries(vec![path.clone()])).await;
         let text = error.to_string();
-        assert!(text.starts_with("tar at engine/tests/slices/sources_tar.rs:"), "{cut}: {text}");
+        assert!(text.starts_with("tar at tests/slices/sources_tar.rs:"), "{cut}: {text}");
         assert!(text.contains(&format!("the archive \"{path}\" cannot be read")), "{cut}: {text}");
         assert!(error.is_user_error() && error.hint().is_some(), "{cut}: {error:?}");
     }

@@ -30,7 +30,7 @@ async fn a_panic_names_verb_place_and_shard(world: &World) {
     assert!(error.is_user_error() && !error.is_retryable(), "{error:?}");
     let text = error.to_string();
     let (place, rest) = text.split_once(", shard 3: ").expect(&text);
-    assert!(place.starts_with("map at engine/tests/slices/errors.rs:"), "{text}");
+    assert!(place.starts_with("map at tests/slices/errors.rs:"), "{text}");
     assert_eq!(rest, "panicked: 77 is bad");
     assert_eq!(world.rows(panics_at(-1)).await.len(), 100);
 }
@@ -128,7 +128,7 @@ async fn every_verb_catches(world: &World) {
         let error = world.error(fails_in(verb.to_owned())).await;
         let text = error.to_string();
         let verb = verb.split(' ').next().unwrap_or(verb);
-        assert!(text.starts_with(&format!("{verb} at engine/tests/slices/errors.rs:")), "{text}");
+        assert!(text.starts_with(&format!("{verb} at tests/slices/errors.rs:")), "{text}");
         assert!(text.contains("seventeen") && error.is_user_error(), "{text}");
     }
     let error = world.error(fails_in("none".to_owned())).await;
@@ -215,8 +215,7 @@ async fn a_func_that_builds_something_else_elsewhere(world: &World) {
     let text = error.to_string();
     let (begin, rest) = text.split_once(": step 3: ").expect(&text);
     assert!(begin.starts_with("the func \"") && begin.contains("errors::only_in"), "{text}");
-    let right =
-        "the driver built nothing more, the machine built \"filter\" at engine/tests/slices/";
+    let right = "the driver built nothing more, the machine built \"filter\" at tests/slices/";
     assert!(rest.starts_with(right), "{text}");
 }
 
