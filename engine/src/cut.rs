@@ -9,9 +9,11 @@
 //!                 plan, then prepare                             refused: one task per stage
 //! ```
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bigslice_cluster::{LogLine, LogSink, LogSource};
 use datafusion::catalog::Session;
 use datafusion::common::Result;
 use datafusion::execution::SessionState;
@@ -47,19 +49,28 @@ impl QueryPlanner for Uncut {
 pub(crate) struct AsksForMachines;
 
 /// The planner above the cut.
-#[derive(Debug)]
 pub(crate) struct Checked {
     cut: Arc<dyn QueryPlanner + Send + Sync>,
     /// Whether machines are there for a query that has asked for them, and for no other.
     on_demand: bool,
     /// Whether machines are other computers, with other disks.
     remote: bool,
+    log: LogSink,
+}
+
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { on_demand, remote, .. } = self;
+        let mut checked = f.debug_struct("Checked");
+        checked.field("on_demand", on_demand).field("remote", remote).finish_non_exhaustive()
+    }
 }
 
 impl Checked {
     /// Guards what `cut` makes for machines such as `config` has.
     pub(crate) fn above(cut: Arc<dyn QueryPlanner + Send + Sync>, config: &Config) -> Self {
-        Self { cut, on_demand: config.is_elastic(), remote: config.system.is_remote() }
+        let (on_demand, remote) = (config.is_elastic(), config.system.is_remote());
+        Self { cut, on_demand, remote, log: Arc::clone(&config.log) }
     }
 
     async fn planned(
@@ -96,7 +107,9 @@ impl Checked {
             return Uncut.create_physical_plan(plan, session).await;
         }
         if self.remote && source::reads_files_here(plan)? {
-            tracing::info!("the query runs in this process: it reads files of this computer");
+            let text = "the query runs in this process, not on the machines: it reads files of this \
+                        computer, which they do not see (those of a bucket they do)";
+            (self.log)(LogLine { machine: None, source: LogSource::Fleet, text: text.to_owned() });
             return Uncut.create_physical_plan(plan, session).await;
         }
         let cut = self.cut.create_physical_plan(plan, session).await?;

@@ -1,6 +1,7 @@
 //! What slices ask of those who compute them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bigslice::prelude::*;
@@ -15,6 +16,7 @@ cases![
     what_differs_is_not_mixed,
     a_result_that_became_another_is_not_read_on,
     what_was_computed_from_another_result_is_computed_again,
+    what_goes_by_an_order_that_is_not_fixed_is_not_mixed,
 ];
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -143,4 +145,55 @@ async fn what_was_computed_from_another_result_is_computed_again(world: &World) 
     let after = draws(&copy.collect().await.unwrap());
     assert_ne!(after[&2], before[&2], "the fault did not fire");
     assert_eq!(after, draws(&run.collect().await.unwrap()));
+}
+
+/// Rows whose order is not fixed, some of them or all of them with their places, by a verb that goes by their order.
+/// Each row has what the attempt has drawn that made it, so that attempts can be told apart.
+#[bigslice::func]
+fn picked(verb: String) -> Result<Slice<(u64, u64)>> {
+    let rows = Slice::reader(3, |shard| {
+        let draw = draw();
+        (0..60u64).map(move |n| Ok::<_, String>((3 * n + shard as u64, draw)))
+    });
+    let rows = rows.reduce(|draw: u64, _| draw);
+    let picked = match verb.as_str() {
+        "head" => rows.head(20),
+        "limit" => rows.limit(90),
+        "sample" => rows.sample(0.5, 7),
+        "top_k" => rows.top_k(90, |_| 0u64),
+        "sort_by" => rows.sort_by(|(n, _)| n),
+        "zip_with_index" => rows.zip_with_index().map(|(at, (_, draw))| (at, draw)),
+        "map_partitions" => rows.map_partitions(|_, rows| rows.take(20)),
+        "sql" => rows.sql("select * from self limit 90")?,
+        other => panic!("no verb {other}"),
+    };
+    Ok(picked.reshard(3))
+}
+
+async fn what_goes_by_an_order_that_is_not_fixed_is_not_mixed(world: &World) {
+    let verbs =
+        ["head", "limit", "sample", "top_k", "sort_by", "zip_with_index", "map_partitions", "sql"];
+    for verb in verbs {
+        let run = world.done(picked(verb.to_owned())).await;
+        let drawn = |rows: Vec<(u64, u64)>| -> HashSet<u64> {
+            rows.into_iter().map(|(_, draw)| draw).collect()
+        };
+        let before = run.collect().await.unwrap();
+        assert!(!run.shard(1).await.unwrap().is_empty(), "{verb}: nothing to be mixed with");
+        // All but one shard of the result, which nobody need compute again, were it not for the others.
+        let files = world.files_of(&run, "");
+        let last = files.iter().filter_map(|file| stage_of(file)).max().unwrap();
+        let kept = world.files_of(&run, &format!("{last}-1-"));
+        assert_eq!(kept.len(), 1, "{verb}");
+        let lost = files.iter().filter(|file| !kept.contains(file));
+        lost.for_each(|file| std::fs::remove_file(file).unwrap());
+        let after = run.collect().await.unwrap();
+        assert_eq!(after.len(), before.len(), "{verb}");
+        assert!(drawn(before).is_disjoint(&drawn(after)), "{verb}: attempts are mixed");
+    }
+}
+
+/// The stage that a stored shard is of: `run-RUN-STAGE-TASK-`.
+fn stage_of(file: &Path) -> Option<usize> {
+    file.file_name()?.to_str()?.rsplit('-').nth(2)?.parse().ok()
 }

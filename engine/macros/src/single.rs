@@ -29,6 +29,11 @@ pub(crate) fn row(ident: &Ident, generics: &Generics, column: &str) -> TokenStre
                 #derive::open::<Self>(&arrays[0], ::core::option::Option::None, #column)
             }
 
+            #[inline]
+            fn has_rows(columns: &Self::Columns, rows: usize) -> bool {
+                #value::rows(columns) >= rows
+            }
+
             #[inline(always)]
             fn get(columns: &Self::Columns, row: usize) -> #value::View<'_> {
                 #derive::in_batch::<Self>(columns, row);

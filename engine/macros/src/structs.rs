@@ -281,6 +281,11 @@ impl<'a> Parts<'a> {
                     #columns::open(arrays, ::core::option::Option::None)
                 }
 
+                #[inline]
+                fn has_rows(columns: &Self::Columns, rows: usize) -> bool {
+                    #(#values::rows(&columns.#children) >= rows)&&*
+                }
+
                 #[inline(always)]
                 fn get(columns: &Self::Columns, row: usize) -> #value::View<'_> {
                     #derive::in_batch::<Self>(columns, row);

@@ -133,6 +133,10 @@ pub trait Row: Sized + Send + Sync + 'static {
     /// column cannot express, such as null.
     fn columns(arrays: &[ArrayRef]) -> Result<Self::Columns, Mismatch>;
 
+    /// Whether every column has so many rows. Who asserts that before a loop spares [`get`](Self::get) its checks
+    /// there.
+    fn has_rows(columns: &Self::Columns, rows: usize) -> bool;
+
     /// A row of the batch.
     ///
     /// # Panics

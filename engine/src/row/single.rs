@@ -20,6 +20,11 @@ macro_rules! row {
                 super::derive::open::<Self>(&arrays[0], None, "value")
             }
 
+            #[inline]
+            fn has_rows(columns: &Self::Columns, rows: usize) -> bool {
+                <Self as Value>::rows(columns) >= rows
+            }
+
             #[inline(always)]
             fn get(columns: &Self::Columns, row: usize) -> <Self as Row>::View<'_> {
                 super::derive::in_batch::<Self>(columns, row);

@@ -109,6 +109,11 @@ macro_rules! tuple {
                 Ok(($(derive::open::<$element>(&arrays[$position], None, $name)?,)+))
             }
 
+            #[inline]
+            fn has_rows(columns: &Self::Columns, rows: usize) -> bool {
+                $($element::rows(&columns.$position) >= rows)&&+
+            }
+
             #[inline(always)]
             fn get(columns: &Self::Columns, row: usize) -> <Self as Row>::View<'_> {
                 derive::in_batch::<Self>(columns, row);

@@ -4,12 +4,12 @@
 use std::ops::{ControlFlow, Range};
 
 use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 
 use crate::row::{Row, Value};
+use crate::slice::choosing::{Chosen, Stop, visit};
 use crate::slice::node::Select;
 use crate::slice::{UserCode, typed};
 
@@ -84,7 +84,7 @@ impl<T: Row> Building<T> {
 pub(super) struct Reading<T: Row> {
     columns: T::Columns,
     /// The rows that are read; without it all are.
-    chosen: Option<BooleanBuffer>,
+    chosen: Option<Chosen>,
     next: usize,
     rows: usize,
 }
@@ -106,36 +106,22 @@ impl<T: Row> Reading<T> {
         self.next == self.rows
     }
 
-    /// Gives `each` row of the next `most` ones, until it says that it has enough.
+    /// Gives `each` row of the next `most` ones, until it says why not.
     pub(super) fn read(
         &mut self,
         most: usize,
         code: &UserCode,
-        mut each: impl FnMut(T::View<'_>) -> Result<ControlFlow<()>>,
+        each: impl FnMut(T::View<'_>) -> ControlFlow<Stop>,
     ) -> Result<()> {
-        let (begin, end) = (self.next, self.rows.min(self.next.saturating_add(most)));
-        self.next = end;
-        let stopped = code.call(|| {
-            match &self.chosen {
-                None => {
-                    for row in begin..end {
-                        if each(T::get(&self.columns, row))?.is_break() {
-                            return Ok(Some(row));
-                        }
-                    }
-                }
-                Some(chosen) => {
-                    for row in chosen.slice(begin, end - begin).set_indices() {
-                        if each(T::get(&self.columns, begin + row))?.is_break() {
-                            return Ok(Some(begin + row));
-                        }
-                    }
-                }
-            }
-            Ok(None)
-        })?;
-        if let Some(row) = stopped {
+        let rows = self.next..self.rows.min(self.next.saturating_add(most));
+        self.next = rows.end;
+        let stopped =
+            code.call(|| Ok(visit::<T>(&self.columns, self.chosen.as_ref(), rows, each)))?;
+        if let Some((row, stop)) = stopped {
             self.next = row + 1;
+            if let Stop::Failed(error) = stop {
+                return Err(*error);
+            }
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use futures::StreamExt;
 
 use crate::row::Row;
 use crate::slice::building::{BATCH_ROWS, Building, Reading};
+use crate::slice::choosing::Stop;
 use crate::slice::node::{Narrow, Select, TaskCx};
 use crate::slice::{UserCode, streams, typed};
 
@@ -229,9 +229,9 @@ where
     /// Makes rows until all of the batch is read, or they have to be given first.
     fn read(&mut self) -> Result<()> {
         let Self { reading: Some(reading), emitter, f, code, .. } = self else { return Ok(()) };
-        let read = reading.read(usize::MAX, code, |row| {
-            f(row, emitter, code)?;
-            Ok(if emitter.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        let read = reading.read(usize::MAX, code, |row| match f(row, emitter, code) {
+            Ok(()) => Stop::when(emitter.is_full()),
+            Err(error) => Stop::failed(error),
         });
         read.map_err(|error| match &emitter.to {
             To::Taker { taker, .. } => match taker.within() {

@@ -10,17 +10,18 @@
 //!
 //! One file per group of verbs; a file has the verb, what its node does on a task, and why:
 //! * [`source`]: where rows come from;
-//! * [`narrow`], [`partitions`]: row by row, or a shard at a time; nothing moves;
+//! * [`narrow`], [`choosing`], [`partitions`]: row by row, or a shard at a time; nothing moves;
 //! * [`expr`]: verbs that the optimizer sees through, SQL among them;
 //! * [`keyed`], [`cogroup`], [`join`], [`joining`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
 //!   key; [`prefixed`] makes keys of columns;
 //! * [`making`], [`building`]: who takes the rows that closures make, and what batches they become;
 //! * [`combining`], [`reducing`]: how `reduce` combines them, before they are columns and after;
-//! * [`pragma`]: what a slice asks of the tasks that compute it;
+//! * [`pragma`]: what a slice asks of the tasks that compute it; [`order`]: which verbs go by the order of rows;
 //! * [`mod@write`], [`tee`]: rows go out, to files or to the user's code;
 //! * [`node`]: the tree itself, and the five things that a node can be; [`explain`]: the tree as text.
 
 mod building;
+mod choosing;
 mod cogroup;
 mod combining;
 mod explain;
@@ -32,6 +33,7 @@ mod keys;
 mod making;
 mod narrow;
 mod node;
+mod order;
 mod ordered;
 mod partitions;
 mod pragma;
@@ -134,7 +136,7 @@ impl<T: Row> Slice<T> {
         relation: Option<Arc<LogicalPlan>>,
     ) -> Self {
         let schema = typed::schema::<T>();
-        let node = Node { verb, place, schema, op, select, relation, pragma: None };
+        let node = Node { select, relation, ..Node::new(verb, place, schema, op) };
         Self { node: Arc::new(node), makes: None, row: PhantomData }
     }
 

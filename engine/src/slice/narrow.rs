@@ -2,12 +2,9 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{BooleanArray, BooleanBufferBuilder};
-use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result as PlanResult;
@@ -16,8 +13,10 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::row::Row;
 use crate::slice::building::{BATCH_ROWS, Building, Reading};
+use crate::slice::choosing::{Filter, Stop};
 use crate::slice::making::{Emit, Emitter};
 use crate::slice::node::{Narrow, Node, Op, Select, TaskCx};
+use crate::slice::order::Counting;
 use crate::slice::{Slice, UserCode, streams, typed};
 
 impl<T: Row> Slice<T> {
@@ -89,9 +88,12 @@ impl<T: Row> Slice<T> {
             Ok(streams::each_in_parts(input, &schema, open, move |(reading, out)| {
                 while !reading.is_done() && !out.is_full() {
                     // As many as there is room for: none is made of two, so that only bytes are counted.
-                    reading.read(out.room(), &code, |row| {
-                        out.push(f(row, &code)?.view());
-                        Ok(pause_if(out.is_heavy()))
+                    reading.read(out.room(), &code, |row| match f(row, &code) {
+                        Ok(made) => {
+                            out.push(made.view());
+                            Stop::when(out.is_heavy())
+                        }
+                        Err(error) => Stop::failed(error),
                     })?;
                 }
                 out.take(&made)
@@ -141,7 +143,7 @@ impl<T: Row> Slice<T> {
             let (select, shard) = (Arc::clone(&of), cx.shard);
             Ok(streams::each(input, &schema, move |batch| {
                 let kept = select.select(&batch, shard)?;
-                Ok(filter_record_batch(&batch, &BooleanArray::new(kept, None))?)
+                Ok(filter_record_batch(&batch, &kept.into_mask())?)
             }))
         };
         let op = Op::Narrow { input, work: Arc::new(work) };
@@ -299,9 +301,9 @@ impl<T: Row> Slice<T> {
         self.narrow(
             "head",
             Location::caller(),
-            move |input: SendableRecordBatchStream, _: &TaskCx| {
+            Counting(move |input: SendableRecordBatchStream, _: &TaskCx| {
                 Ok(streams::with_schema(Arc::clone(&schema), first(input, n)))
-            },
+            }),
         )
     }
 }
@@ -310,57 +312,6 @@ impl<T: Row> Slice<T> {
 pub(super) struct Unchosen {
     pub(super) input: Arc<Node>,
     before: Option<Arc<dyn Select>>,
-}
-
-fn pause_if(enough: bool) -> ControlFlow<()> {
-    if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-}
-
-/// Chooses by a closure, among what was chosen before.
-struct Filter<T, F> {
-    before: Option<Arc<dyn Select>>,
-    f: F,
-    verb: &'static str,
-    place: &'static Location<'static>,
-    kind: PhantomData<fn() -> T>,
-}
-
-impl<T, F> Select for Filter<T, F>
-where
-    T: Row,
-    F: for<'a> Fn(T::View<'a>, &UserCode) -> PlanResult<bool> + Send + Sync,
-{
-    fn select(&self, batch: &RecordBatch, shard: usize) -> PlanResult<BooleanBuffer> {
-        let code = UserCode { verb: self.verb, place: self.place, shard };
-        let columns = typed::columns::<T>(batch, &code)?;
-        let before = self.before.as_ref().map(|select| select.select(batch, shard)).transpose()?;
-        let mut failed = None;
-        let mut keep = |row: usize| {
-            (self.f)(T::get(&columns, row), &code).unwrap_or_else(|e| {
-                failed.get_or_insert(e);
-                false
-            })
-        };
-        let chosen = code.call(|| {
-            Ok(match &before {
-                None => BooleanBuffer::collect_bool(batch.num_rows(), keep),
-                Some(before) => {
-                    let mut chosen = BooleanBufferBuilder::new(batch.num_rows());
-                    chosen.append_n(batch.num_rows(), false);
-                    for row in before.set_indices() {
-                        if keep(row) {
-                            chosen.set_bit(row, true);
-                        }
-                    }
-                    chosen.finish()
-                }
-            })
-        })?;
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(chosen),
-        }
-    }
 }
 
 /// The first `n` rows of `input`, which is not read further.

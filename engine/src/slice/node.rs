@@ -13,7 +13,6 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result as PlanResult;
@@ -24,6 +23,8 @@ use crate::error::Result;
 use crate::session::Inner;
 use crate::sink::SinkSpec;
 use crate::slice::Pragma;
+use crate::slice::choosing::Chosen;
+use crate::slice::order::Order;
 
 /// One verb of a slice.
 pub(crate) struct Node {
@@ -41,6 +42,46 @@ pub(crate) struct Node {
     pub(crate) pragma: Option<Pragma>,
     /// Set if its rows are those of a plan: what a verb with expressions goes on from.
     pub(crate) relation: Option<Arc<LogicalPlan>>,
+    /// Whether its rows may come in another order when they are computed again.
+    pub(crate) order_varies: bool,
+}
+
+impl Node {
+    /// A node that says nothing but what it does.
+    pub(crate) fn new(
+        verb: &'static str,
+        place: &'static Location<'static>,
+        schema: SchemaRef,
+        op: Op,
+    ) -> Self {
+        let order_varies = op.order_varies();
+        Self { verb, place, schema, op, select: None, pragma: None, relation: None, order_varies }
+    }
+
+    /// The node with a pragma.
+    pub(crate) fn asking(self, pragma: Pragma) -> Self {
+        let order_varies = match pragma {
+            Pragma::Deterministic(said) => !said,
+            Pragma::Procs(_) | Pragma::Exclusive => self.order_varies,
+        };
+        Self { pragma: Some(pragma), order_varies, ..self }
+    }
+
+    /// Whether its rows may be others when they are computed again, since it goes by an order that may be another.
+    pub(crate) fn rows_vary(&self) -> bool {
+        let goes_by = |order: Order, input: &Self| match order {
+            Order::Kept | Order::Free => false,
+            Order::Counted => input.order_varies,
+            Order::Drawn => true,
+        };
+        match &self.op {
+            Op::Narrow { input, work } => goes_by(work.order(), input),
+            Op::Wide { inputs, work, .. } => {
+                inputs.iter().any(|exchange| goes_by(work.order(), &exchange.input))
+            }
+            Op::Source(_) | Op::Union(_) | Op::Sink { .. } => false,
+        }
+    }
 }
 
 /// What a node does.
@@ -50,6 +91,21 @@ pub(crate) enum Op {
     Wide { inputs: Vec<Exchange>, shards: Shards, work: Arc<dyn Wide> },
     Union(Vec<Arc<Node>>),
     Sink { input: Arc<Node>, spec: Arc<SinkSpec> },
+}
+
+impl Op {
+    fn order_varies(&self) -> bool {
+        match self {
+            // What is stored is computed again when it is lost.
+            Self::Source(source) => source.run().is_some(),
+            Self::Narrow { input, work } => work.order().varies() || input.order_varies,
+            Self::Sink { input, .. } => input.order_varies,
+            Self::Union(inputs) => inputs.iter().any(|input| input.order_varies),
+            Self::Wide { inputs, work, .. } => {
+                work.order().varies() || inputs.iter().any(Exchange::order_varies)
+            }
+        }
+    }
 }
 
 /// How many shards a wide node has.
@@ -71,6 +127,23 @@ pub(crate) struct Exchange {
     /// Of the rows that are stored.
     pub(crate) schema: SchemaRef,
     pub(crate) split: Split,
+}
+
+impl Exchange {
+    fn order_varies(&self) -> bool {
+        let before = self.before.as_ref().is_some_and(|before| before.order().varies());
+        before || self.input.order_varies
+    }
+
+    /// Whether the rows that are stored may be others when they are computed again, since what is done before they
+    /// are split goes by an order that may be another.
+    pub(crate) fn rows_vary(&self) -> bool {
+        match self.before.as_ref().map(|before| before.order()) {
+            None | Some(Order::Kept | Order::Free) => false,
+            Some(Order::Counted) => self.input.order_varies,
+            Some(Order::Drawn) => true,
+        }
+    }
 }
 
 /// Which shard of the next stage a row goes to.
@@ -157,7 +230,7 @@ pub(crate) trait Source: Send + Sync {
 /// Chooses among the rows of a batch.
 pub(crate) trait Select: Send + Sync {
     /// The rows that are kept.
-    fn select(&self, batch: &RecordBatch, shard: usize) -> PlanResult<BooleanBuffer>;
+    fn select(&self, batch: &RecordBatch, shard: usize) -> PlanResult<Chosen>;
 }
 
 /// Changes the rows of a shard.
@@ -175,6 +248,11 @@ pub(crate) trait Narrow: Send + Sync {
         false
     }
 
+    /// What the order of the rows is to it.
+    fn order(&self) -> Order {
+        Order::Kept
+    }
+
     /// The operators that do it, a line for each, if it is done by operators.
     fn describe(&self) -> Option<String> {
         None
@@ -189,6 +267,11 @@ pub(crate) trait Wide: Send + Sync {
         inputs: Vec<SendableRecordBatchStream>,
         cx: &TaskCx,
     ) -> PlanResult<SendableRecordBatchStream>;
+
+    /// What the order of the rows is to it.
+    fn order(&self) -> Order {
+        Order::Free
+    }
 
     /// The operators that do it, a line for each, if it is done by operators.
     fn describe(&self) -> Option<String> {

@@ -26,7 +26,8 @@ use crate::row::{Row, Value};
 use crate::slice::keyed::only;
 use crate::slice::keys::{self, ORDER, with_canonical};
 use crate::slice::node::{Exchange, Narrow, Node, Op, Partition, Shards, Split, SplitCx, TaskCx};
-use crate::slice::shuffle::pass;
+use crate::slice::order::{Counting, Order};
+use crate::slice::shuffle::Pass;
 use crate::slice::whole::mixed;
 use crate::slice::{Slice, sorting, streams, typed};
 
@@ -59,8 +60,9 @@ impl<T: Row + Value> Slice<T> {
             sorting::by_columns(only(&mut inputs)?, 1, LARGEST_FIRST, Some(n), cx)
                 .map(without_key::<T>)
         };
-        let exchange = Exchange { before: Some(Arc::new(before)), ..pairs.moved(Split::One) };
-        Self::wide(verb, place, vec![exchange], Shards::Exactly(1), after)
+        let before = Arc::new(Counting(before));
+        let exchange = Exchange { before: Some(before), ..pairs.moved(Split::One) };
+        Self::wide(verb, place, vec![exchange], Shards::Exactly(1), Counting(after))
     }
 
     /// All rows in order of a key, smallest first, null before all and NaN after all.
@@ -153,7 +155,7 @@ impl<T: Row> Slice<T> {
     ) -> Exchange {
         let rows = typed::schema::<T>();
         let stored = Exchange { before, ..self.moved(Split::Keep) };
-        let stored = Self::wide(verb, place, vec![stored], Shards::Most, pass);
+        let stored = Self::wide(verb, place, vec![stored], Shards::Most, Pass);
         let keys: SchemaRef = Arc::new(Schema::new(rows.fields()[..columns].to_vec()));
         let sampled = Exchange {
             before: Some(Arc::new(Sampling { keys: Arc::clone(&keys) })),
@@ -181,15 +183,7 @@ impl<T: Row> Slice<T> {
         };
         let inputs = vec![stored.moved(Split::Keep), sampled];
         let op = Op::Wide { inputs, shards: Shards::Most, work: Arc::new(work) };
-        let placed = Node {
-            verb,
-            place,
-            schema: Arc::clone(&schema),
-            op,
-            select: None,
-            relation: None,
-            pragma: None,
-        };
+        let placed = Node::new(verb, place, Arc::clone(&schema), op);
         let split = Split::By(Arc::new(ByPosition));
         Exchange { input: Arc::new(placed), before: None, schema, split }
     }
@@ -240,6 +234,10 @@ impl Narrow for Sampling {
             Ok::<_, DataFusionError>(concat_batches(&keys, &kept)?)
         };
         Ok(streams::with_schema(schema, futures::stream::once(sampled)))
+    }
+
+    fn order(&self) -> Order {
+        Order::Counted
     }
 }
 

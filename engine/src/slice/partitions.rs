@@ -17,6 +17,7 @@ use crate::metrics::{carried, carried_future};
 use crate::row::Row;
 use crate::slice::building::Building;
 use crate::slice::node::TaskCx;
+use crate::slice::order::Counting;
 use crate::slice::{Slice, UserCode, typed};
 
 /// Batches between the task and the user's thread, in either direction.
@@ -113,7 +114,7 @@ impl<T: Row> Slice<T> {
             + 'static,
     {
         let (f, schema) = (Arc::new(f), typed::schema::<U>());
-        self.narrow(verb, place, move |mut input: SendableRecordBatchStream, cx: &TaskCx| {
+        let work = move |mut input: SendableRecordBatchStream, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
             let batch_rows = cx.context.session_config().batch_size().max(1);
             let (f, schema) = (Arc::clone(&f), Arc::clone(&schema));
@@ -164,6 +165,8 @@ impl<T: Row> Slice<T> {
                 Ok(())
             }));
             Ok(made.build())
-        })
+        };
+        // What the closure gives may depend on which rows come first.
+        self.narrow(verb, place, Counting(work))
     }
 }

@@ -8,7 +8,7 @@ use datafusion::execution::SendableRecordBatchStream;
 
 use crate::row::Row;
 use crate::slice::Slice;
-use crate::slice::node::{Node, Op, TaskCx};
+use crate::slice::node::{Op, TaskCx};
 
 /// What one verb asks of the tasks of its stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,9 @@ impl<T: Row> Slice<T> {
     }
 
     /// Says whether each shard of this slice has the same rows whenever it is computed. A slice that says
-    /// nothing has if what it is computed from has.
+    /// nothing has if what it is computed from has; one of which `head`, `limit`, `top_k`, `sample`, `zip_with_index`,
+    /// `sort_by`, `map_partitions` or a limit in SQL has taken some rows, or numbered them, in an order that is not
+    /// fixed (after `reduce`, say) has not.
     ///
     /// With `false` (a closure draws random numbers, a service answers as it likes) nothing that is read
     /// together mixes what was computed at different times: when a shard is lost after others have read it
@@ -107,8 +109,8 @@ impl<T: Row> Slice<T> {
         let op = Op::Narrow { input: self.into_node(), work: Arc::new(pass) };
         let Self { node, .. } = Self::new(verb, place, op);
         // Nobody else has the node yet.
-        let node = Arc::into_inner(node).map(|node| Node { pragma: Some(pragma), ..node });
-        let node = Arc::new(node.expect("a node that was just made"));
+        let node = Arc::into_inner(node).expect("a node that was just made").asking(pragma);
+        let node = Arc::new(node);
         Self { node, makes: None, row: PhantomData }
     }
 }

@@ -9,7 +9,8 @@ use datafusion::execution::SendableRecordBatchStream;
 
 use crate::row::{Row, Value};
 use crate::slice::keyed::only;
-use crate::slice::node::{Exchange, Partition, Shards, Split, SplitCx, TaskCx};
+use crate::slice::node::{Exchange, Partition, Shards, Split, SplitCx, TaskCx, Wide};
+use crate::slice::order::Order;
 use crate::slice::{Slice, UserCode, sorting, typed};
 
 impl<T: Row> Slice<T> {
@@ -27,7 +28,7 @@ impl<T: Row> Slice<T> {
     pub fn materialize(self) -> Self {
         let place = Location::caller();
         let exchange = self.moved(Split::Keep);
-        Self::wide("materialize", place, vec![exchange], Shards::Most, pass)
+        Self::wide("materialize", place, vec![exchange], Shards::Most, Pass)
     }
 
     /// Moves each row to the shard that `f` says: it is given the number of shards and the row, and
@@ -42,7 +43,7 @@ impl<T: Row> Slice<T> {
         let place = Location::caller();
         let by = ByFunction::<T, F> { f, place, kind: std::marker::PhantomData };
         let exchange = self.moved(Split::By(Arc::new(by)));
-        Self::wide("repartition", place, vec![exchange], Shards::Most, pass)
+        Self::wide("repartition", place, vec![exchange], Shards::Most, Pass)
     }
 }
 
@@ -54,7 +55,7 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     pub fn reshuffle(self) -> Self {
         let place = Location::caller();
         let exchange = self.by_key();
-        Self::wide("reshuffle", place, vec![exchange], Shards::Most, pass)
+        Self::wide("reshuffle", place, vec![exchange], Shards::Most, Pass)
     }
 
     /// [`reshuffle`](Self::reshuffle), and each shard sorted by key, null first.
@@ -79,16 +80,25 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         assert!(n > 0, "a slice has at least one shard");
         let place = Location::caller();
         let exchange = self.by_key();
-        Self::wide("reshard", place, vec![exchange], Shards::Exactly(n), pass)
+        Self::wide("reshard", place, vec![exchange], Shards::Exactly(n), Pass)
     }
 }
 
-/// The rows of the one exchange as they are.
-pub(super) fn pass(
-    mut inputs: Vec<SendableRecordBatchStream>,
-    _: &TaskCx,
-) -> PlanResult<SendableRecordBatchStream> {
-    only(&mut inputs)
+/// The rows of the one exchange as they are, those of the first shard first.
+pub(super) struct Pass;
+
+impl Wide for Pass {
+    fn run(
+        &self,
+        mut inputs: Vec<SendableRecordBatchStream>,
+        _: &TaskCx,
+    ) -> PlanResult<SendableRecordBatchStream> {
+        only(&mut inputs)
+    }
+
+    fn order(&self) -> Order {
+        Order::Kept
+    }
 }
 
 struct ByFunction<T, F> {

@@ -21,7 +21,8 @@ use crate::slice::keyed::only;
 use crate::slice::keys::with_canonical;
 use crate::slice::narrow::first;
 use crate::slice::node::{Exchange, Op, Shards, Split, TaskCx};
-use crate::slice::shuffle::pass;
+use crate::slice::order::Counting;
+use crate::slice::shuffle::Pass;
 use crate::slice::{Slice, streams, typed};
 
 impl<T: Row> Slice<T> {
@@ -51,11 +52,11 @@ impl<T: Row> Slice<T> {
         };
         let exchange = Exchange {
             input: self.into_node(),
-            before: Some(Arc::new(before)),
+            before: Some(Arc::new(Counting(before))),
             schema,
             split: Split::One,
         };
-        Self::wide("limit", place, vec![exchange], Shards::Exactly(1), after)
+        Self::wide("limit", place, vec![exchange], Shards::Exactly(1), Counting(after))
     }
 
     /// Each row once, however often it is there. Every NaN is the same, and so are the two zeros.
@@ -114,7 +115,7 @@ impl<T: Row> Slice<T> {
         self.narrow(
             "sample",
             Location::caller(),
-            move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            Counting(move |input: SendableRecordBatchStream, cx: &TaskCx| {
                 let mut state = seed ^ mixed(cx.shard as u64);
                 Ok(streams::each(input, &schema, move |batch| {
                     let kept = BooleanBuffer::collect_bool(batch.num_rows(), |_| {
@@ -123,7 +124,7 @@ impl<T: Row> Slice<T> {
                     });
                     Ok(filter_record_batch(&batch, &BooleanArray::new(kept, None))?)
                 }))
-            },
+            }),
         )
     }
 }
@@ -155,7 +156,7 @@ impl<T: Row + Value> Slice<T> {
     pub fn zip_with_index(self) -> Slice<(u64, T)> {
         let (verb, place) = ("zip_with_index", Location::caller());
         let stored = self.moved(Split::Keep);
-        let stored = Self::wide(verb, place, vec![stored], Shards::Most, pass);
+        let stored = Self::wide(verb, place, vec![stored], Shards::Most, Pass);
         let counts = typed::schema::<(u64, u64)>();
         let counted = Exchange {
             before: Some(Arc::new(count)),
@@ -182,7 +183,7 @@ impl<T: Row + Value> Slice<T> {
             Ok(streams::with_schema(Arc::clone(&schema), numbered))
         };
         let inputs = vec![stored.moved(Split::Keep), counted];
-        Slice::wide(verb, place, inputs, Shards::Most, work)
+        Slice::wide(verb, place, inputs, Shards::Most, Counting(work))
     }
 }
 

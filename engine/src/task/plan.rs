@@ -55,15 +55,44 @@ impl Asks {
         if self.exclusive { most } else { self.procs.clamp(1, most.max(1)) }
     }
 
+    /// What the verbs ask that one task pipes its rows through, the last of which is `node`; `rows_vary` says whether
+    /// what is done after them goes by an order that may be another.
+    fn of(node: &Arc<Node>, rows_vary: bool) -> Self {
+        let mut asks = Self { deterministic: rows_vary.then_some(false), ..Self::default() };
+        let mut node = node;
+        loop {
+            asks.note(node);
+            node = match &node.op {
+                Op::Narrow { input, .. } | Op::Sink { input, .. } => input,
+                Op::Source(_) | Op::Wide { .. } => return asks,
+                Op::Union(inputs) => {
+                    let branches = inputs.iter().map(|input| Self::of(input, false));
+                    let below = branches.reduce(|mut all, other| {
+                        all.join(other);
+                        all
+                    });
+                    let below = below.unwrap_or_default();
+                    asks.procs = asks.procs.max(below.procs);
+                    asks.exclusive |= below.exclusive;
+                    asks.deterministic = asks.deterministic.or(below.deterministic);
+                    return asks;
+                }
+            };
+        }
+    }
+
     /// Takes note of what a verb below those seen so far asks, if it asks something.
-    fn note(&mut self, pragma: Option<Pragma>) {
-        match pragma {
+    fn note(&mut self, node: &Node) {
+        match node.pragma {
             Some(Pragma::Procs(n)) => self.procs = self.procs.max(n),
             Some(Pragma::Exclusive) => self.exclusive = true,
             Some(Pragma::Deterministic(said)) => {
                 self.deterministic.get_or_insert(said);
             }
             None => {}
+        }
+        if node.rows_vary() {
+            self.deterministic.get_or_insert(false);
         }
     }
 
@@ -111,7 +140,7 @@ impl Plan {
         plan.visit(&root, &mut reads);
         let schema = Arc::clone(&root.schema);
         let Reads { inputs, sources } = reads;
-        let asks = asks_of(&root);
+        let asks = Asks::of(&root, false);
         plan.stages.push(Stage {
             node: root,
             before: None,
@@ -304,7 +333,7 @@ impl Plan {
                                 reader: Some(Arc::clone(node)),
                                 inputs: reads.inputs,
                                 sources: reads.sources,
-                                asks: asks_of(&exchange.input),
+                                asks: Asks::of(&exchange.input, exchange.rows_vary()),
                             });
                             StageId(self.stages.len() - 1)
                         });
@@ -316,31 +345,6 @@ impl Plan {
                 stages.into_iter().for_each(|stage| push_new(&mut reads.inputs, stage));
             }
         }
-    }
-}
-
-/// What the verbs ask that one task pipes its rows through, the last of them first.
-fn asks_of(node: &Arc<Node>) -> Asks {
-    let mut asks = Asks::default();
-    let mut node = node;
-    loop {
-        asks.note(node.pragma);
-        node = match &node.op {
-            Op::Narrow { input, .. } | Op::Sink { input, .. } => input,
-            Op::Source(_) | Op::Wide { .. } => return asks,
-            Op::Union(inputs) => {
-                let branches = inputs.iter().map(asks_of);
-                let below = branches.reduce(|mut all, other| {
-                    all.join(other);
-                    all
-                });
-                let below = below.unwrap_or_default();
-                asks.procs = asks.procs.max(below.procs);
-                asks.exclusive |= below.exclusive;
-                asks.deterministic = asks.deterministic.or(below.deterministic);
-                return asks;
-            }
-        };
     }
 }
 

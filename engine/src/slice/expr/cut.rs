@@ -219,7 +219,7 @@ impl Cut {
     /// A node within the plan of the verb.
     fn node(&self, schema: &SchemaRef, op: Op) -> Arc<Node> {
         let (Call { verb, place }, schema) = (self.call, Arc::clone(schema));
-        Arc::new(Node { verb, place, schema, op, select: None, pragma: None, relation: None })
+        Arc::new(Node::new(verb, place, schema, op))
     }
 
     /// The piece as a node whose rows have the columns `schema`.

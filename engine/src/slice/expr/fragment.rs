@@ -17,6 +17,10 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
     displayable,
@@ -27,6 +31,7 @@ use super::Call;
 use crate::error::{Error, Result};
 use crate::slice::keys::{canonical, ids_of};
 use crate::slice::node::{Narrow, Partition, Resolving, Source, SplitCx, TaskCx, Wide};
+use crate::slice::order::Order;
 use crate::slice::{UserCode, streams};
 
 /// Looks at each batch of a slice's rows before somebody takes them for rows of a type.
@@ -131,6 +136,25 @@ fn whole(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     }
 }
 
+/// What the order of its inputs is to a plan. Of an operator that nothing is known of here rows may come in any order.
+fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
+    let (mut counts, mut varies) = (false, false);
+    let _ = plan.apply(|node| {
+        let is_limit = node.is::<GlobalLimitExec>() || node.is::<LocalLimitExec>();
+        let is_window = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
+        counts |= is_limit || is_window || node.fetch().is_some();
+        let by_row = node.is::<Slot>() || node.is::<ProjectionExec>() || node.is::<FilterExec>();
+        varies |= !(is_limit || by_row);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    match (counts, varies) {
+        (false, false) => Order::Kept,
+        (true, false) => Order::Counted,
+        (false, true) => Order::Free,
+        (true, true) => Order::Drawn,
+    }
+}
+
 /// A plan as text, a line for each operator.
 pub(super) fn text(plan: &Arc<dyn ExecutionPlan>) -> String {
     displayable(plan.as_ref()).indent(false).to_string()
@@ -145,6 +169,10 @@ impl Narrow for Fragment {
         self.rows(vec![input], cx)
     }
 
+    fn order(&self) -> Order {
+        order_of(&self.plan)
+    }
+
     fn describe(&self) -> Option<String> {
         (!self.plan.is::<Slot>()).then(|| text(&self.plan))
     }
@@ -157,6 +185,10 @@ impl Wide for Fragment {
         cx: &TaskCx,
     ) -> PlanResult<SendableRecordBatchStream> {
         self.rows(inputs, cx)
+    }
+
+    fn order(&self) -> Order {
+        order_of(&self.plan)
     }
 
     fn describe(&self) -> Option<String> {

@@ -84,7 +84,7 @@ impl TableProvider for Leaf {
             let schema = Arc::new(self.node.schema.project(read)?);
             let Node { verb, place, .. } = *self.node;
             let op = Op::Source(pruned);
-            let node = Node { verb, place, schema, op, select: None, pragma: None, relation: None };
+            let node = Node::new(verb, place, schema, op);
             let scan = SliceScan::new(Arc::new(node), partitions);
             let kept: Vec<usize> = (0..columns.len()).collect();
             return projected(scan, &kept);
