@@ -17,8 +17,10 @@ const MIB_PER_GIB: i64 = 1024;
 /// Of those that fit, the prices of so many are looked at, the smallest first: a larger one may be
 /// cheaper as spot, one that is far larger is not.
 const CANDIDATES_MAX: usize = 30;
-/// So many are tried in turn: in each zone, each takes a call.
+/// So many are tried in turn on demand: in each zone, each takes a call.
 const CHOSEN_MAX: usize = 8;
+/// Among so many EC2 chooses for spot, in one call. It advises to leave it ten or more.
+const SPOT_CHOSEN_MAX: usize = 12;
 
 /// An instance type of the plan.
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The types to try, in that order.
+/// The types to try, on demand in that order.
 #[derive(Debug)]
 pub(super) struct Kinds {
     pub(super) kinds: Vec<Kind>,
@@ -138,8 +140,10 @@ async fn choose(
         )));
     }
     kinds.truncate(CANDIDATES_MAX);
+    let mut chosen_max = CHOSEN_MAX;
     let mut order = "the smallest";
     if spec.market != Market::OnDemand {
+        chosen_max = SPOT_CHOSEN_MAX;
         price(&mut kinds, zones, ec2).await;
         if kinds.iter().any(|kind| kind.spot_usd.is_some()) {
             order = "the cheapest as spot";
@@ -150,7 +154,7 @@ async fn choose(
             usd(a).total_cmp(&usd(b))
         });
     }
-    kinds.truncate(CHOSEN_MAX);
+    kinds.truncate(chosen_max);
     let why = format!("{order} of {total} types with {cores} cores and {memory} GiB or more");
     Ok(Kinds { kinds, why: Some(why) })
 }
