@@ -2,6 +2,7 @@
 //! EC2 says of its types at this moment. There is no list here that would grow old.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -97,7 +98,10 @@ pub(super) async fn resolve(
 
 async fn named(spec: &Ec2Spec, ec2: &aws_sdk_ec2::Client) -> Result<Vec<Kind>> {
     let attempt = format!("look up the instance type {}", spec.instance.join(", "));
-    let types = spec.instance.iter().map(|name| InstanceType::from(name.as_str())).collect();
+    // A fleet refuses to have the same pool twice.
+    let mut seen = BTreeSet::new();
+    let names: Vec<&String> = spec.instance.iter().filter(|name| seen.insert(*name)).collect();
+    let types = names.iter().map(|name| InstanceType::from(name.as_str())).collect();
     let found = ec2.describe_instance_types().set_instance_types(Some(types)).send().await;
     let found = found.map_err(failed(attempt.clone()))?;
     let kind = |name: &String| {
@@ -109,7 +113,7 @@ async fn named(spec: &Ec2Spec, ec2: &aws_sdk_ec2::Client) -> Result<Vec<Kind>> {
             reason: format!("there is no {name} with x86_64 or arm64 in this region"),
         })
     };
-    spec.instance.iter().map(kind).collect()
+    names.into_iter().map(kind).collect()
 }
 
 async fn choose(

@@ -98,6 +98,9 @@ struct Inner {
     ec2: aws_sdk_ec2::Client,
     ssm: aws_sdk_ssm::Client,
     plan: OnceCell<Plan>,
+    /// The session for which something may have been made, whether or not it is known here: who made it
+    /// may have been dropped before AWS answered.
+    session: Mutex<Option<SessionId>>,
     resources: AsyncMutex<Option<Resources>>,
     watcher: Watcher,
     peers: Arc<Peers>,
@@ -166,6 +169,7 @@ impl Ec2 {
             spec,
             region,
             plan: OnceCell::new(),
+            session: Mutex::default(),
             resources: AsyncMutex::default(),
             peers: Arc::default(),
             errands: Errands::default(),
@@ -192,9 +196,11 @@ impl Ec2 {
     /// launch templates. The fleet does that itself when it is shut down, unless it is only dropped.
     pub async fn finish(&self, patience: Duration) -> Result<()> {
         let mut resources = self.inner.resources.lock().await;
-        if let Some(Resources { session, .. }) = resources.as_ref() {
-            self.clusters().stop_session(session, patience).await?;
+        let session = self.inner.session.lock().clone();
+        if let Some(session) = session {
+            self.clusters().stop_session(&session, patience).await?;
             *resources = None;
+            *self.inner.session.lock() = None;
         }
         Ok(())
     }

@@ -23,7 +23,6 @@ use crate::system::Launch;
 /// What the machines of a session share in the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resources {
-    pub(super) session: SessionId,
     /// The security group.
     group: String,
     /// The launch templates by architecture, for spot machines.
@@ -56,18 +55,11 @@ impl Inner {
             data.insert(*arch, text);
         }
         let own = Own { tags: request::tags(&self.spec, &session, Some(&launch.machine)), data };
+        *self.session.lock() = Some(session.clone());
         let (answer, answered) = oneshot::channel();
         let inner = Arc::clone(self);
         let errand = async move {
-            // What is shared is there for the next; nothing is launched in vain.
-            let resources = inner.resources(&session, None).await;
-            if answer.is_closed() {
-                return;
-            }
-            let placed = match resources {
-                Ok(resources) => inner.place_again(&resources, &own).await,
-                Err(err) => Err(err),
-            };
+            let placed = inner.provide(&session, &own, &|| !answer.is_closed()).await;
             // If nobody wants the machine any more it is dropped, and so terminated.
             drop(answer.send(placed));
         };
@@ -75,14 +67,38 @@ impl Inner {
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
-    /// The resources of the session, made for the first machine. While there are no machines, anybody
-    /// who tidies up may take them for leftovers: what is gone of `lost` is made again.
+    /// Gets a machine and, before, what it needs; both again if that turns out to be gone. While there are
+    /// no machines, anybody who tidies up may take it for a leftover.
+    async fn provide(
+        self: &Arc<Self>,
+        session: &SessionId,
+        own: &Own,
+        wanted: &(impl Fn() -> bool + Sync),
+    ) -> Result<(Ec2Machine, &'static str)> {
+        let resources = self.resources(session, None, wanted).await?;
+        let placed = self.place(&resources, own, wanted).await;
+        let ours = self.spec.security_group.is_none();
+        match &placed {
+            Err(err) if templateless(err) || groupless(err) && ours => {
+                let resources = self.resources(session, Some((&resources, err)), wanted).await?;
+                self.place(&resources, own, wanted).await
+            }
+            _ => placed,
+        }
+    }
+
+    /// The resources of the session, made for the first machine. What is gone of `lost` is made again.
     async fn resources(
         self: &Arc<Self>,
         session: &SessionId,
         lost: Option<(&Resources, &Error)>,
+        wanted: &(impl Fn() -> bool + Sync),
     ) -> Result<Resources> {
         let mut kept = self.resources.lock().await;
+        // The session may have ended meanwhile, and nobody would remove them.
+        if !wanted() {
+            return Err(Error::Closed);
+        }
         let lost = lost.filter(|(lost, _)| kept.as_ref() == Some(*lost)).map(|(_, why)| why);
         let group = match kept.as_ref().filter(|_| !lost.is_some_and(groupless)) {
             Some(kept) => kept.group.clone(),
@@ -91,7 +107,7 @@ impl Inner {
         // A template names the group.
         let templates = kept.take().filter(|_| lost.is_none()).map(|kept| kept.templates);
         let templates = templates.unwrap_or_default();
-        let made = kept.insert(Resources { session: session.clone(), group, templates });
+        let made = kept.insert(Resources { group, templates });
         if self.spec.market != Market::OnDemand {
             let tags = request::tags(&self.spec, session, None);
             for (arch, boot) in &self.plan().await?.boots {
@@ -125,34 +141,21 @@ impl Inner {
         });
     }
 
-    /// Places it; once more if what it needs turns out to be gone and can be made again.
-    async fn place_again(
-        self: &Arc<Self>,
-        resources: &Resources,
-        own: &Own,
-    ) -> Result<(Ec2Machine, &'static str)> {
-        let placed = self.place(resources, own).await;
-        let ours = self.spec.security_group.is_none();
-        match &placed {
-            Err(err) if templateless(err) || groupless(err) && ours => {
-                let again = self.resources(&resources.session, Some((resources, err))).await?;
-                self.place(&again, own).await
-            }
-            _ => placed,
-        }
-    }
-
     /// As spot wherever there is any, then on demand, as far as either is wanted.
     async fn place(
         self: &Arc<Self>,
         resources: &Resources,
         own: &Own,
+        wanted: &(impl Fn() -> bool + Sync),
     ) -> Result<(Ec2Machine, &'static str)> {
         let deciding = self.deciding.lock().await;
         let zone = self.zone.lock().taken();
         // The first decides for all; those after it need not wait for one another.
         let _deciding = if zone.is_none() { Some(deciding) } else { None };
         let _launching = self.launches.acquire().await.map_err(|_| Error::Closed)?;
+        if !wanted() {
+            return Err(Error::Closed);
+        }
         let plan = self.plan().await?;
         let places = plan.places.iter().filter(|p| zone.as_ref().is_none_or(|z| p.zone == *z));
         let places: Vec<&Place> = places.collect();

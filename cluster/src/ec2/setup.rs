@@ -148,10 +148,12 @@ async fn may_launch(spec: &Ec2Spec, ec2: &Client, image: &str, subnet: &Subnet) 
 
 /// Asks what spot machines need besides. A fleet is not asked for: that takes a template that is there.
 async fn may_launch_spot(ec2: &Client) -> Result<String> {
+    // It must say something.
+    let data = RequestLaunchTemplateData::builder().instance_type(TYPE_ASKED_ABOUT.into()).build();
     let call = ec2
         .create_launch_template()
         .launch_template_name("bigslice-setup")
-        .launch_template_data(RequestLaunchTemplateData::builder().build())
+        .launch_template_data(data)
         .tag_specifications(tagged(ResourceType::LaunchTemplate))
         .dry_run(true);
     let words = "may make launch templates";

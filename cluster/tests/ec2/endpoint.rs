@@ -16,6 +16,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The architecture of this host, and of the instances unless a test says otherwise.
 pub(crate) const ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+/// The other one that there is, with its image.
+pub(crate) const OTHER_ARCH: &str = if cfg!(target_arch = "aarch64") { "x86_64" } else { "arm64" };
+const OTHER_IMAGE: &str = "ami-of-the-other";
 const REQUEST_SIZE_MAX: usize = 1 << 20;
 
 /// One request of the EC2 API.
@@ -180,7 +183,11 @@ async fn serve(
             None if !action.is_empty() && action == script.denied => {
                 refuse("UnauthorizedOperation")
             }
-            None if parameter => (200, r#"{"Parameter":{"Value":"ami-newest"}}"#.to_owned()),
+            None if parameter => {
+                let other = String::from_utf8_lossy(&body).contains(OTHER_ARCH);
+                let image = if other { OTHER_IMAGE } else { "ami-newest" };
+                (200, format!(r#"{{"Parameter":{{"Value":"{image}"}}}}"#))
+            }
             None => (200, text),
         };
         if ["RunInstances", "CreateFleet", "CreateLaunchTemplate"].contains(&&*action) {
@@ -257,10 +264,14 @@ fn answer(call: &Call, script: &Script) -> String {
     let (action, arch) = (&*call.action, script.arch);
     let inner = match action {
         "DescribeInstanceTypes" => types(call, script),
-        "DescribeImages" => format!(
-            "<item><imageId>ami-newest</imageId><architecture>{arch}</architecture>\
-             <rootDeviceName>/dev/root-of-it</rootDeviceName></item>"
-        ),
+        "DescribeImages" => {
+            let image = call.get("ImageId.1");
+            let arch = if image == OTHER_IMAGE { OTHER_ARCH } else { arch };
+            format!(
+                "<item><imageId>{image}</imageId><architecture>{arch}</architecture>\
+                 <rootDeviceName>/dev/root-of-it</rootDeviceName></item>"
+            )
+        }
         "DescribeSubnets" => {
             let item = |(subnet, zone): &(&str, &str)| {
                 format!(

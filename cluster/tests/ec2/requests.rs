@@ -10,7 +10,7 @@ use bigslice_cluster::ec2::{Ec2, Ec2Spec};
 use bigslice_cluster::{Authority, Enroler, Launch, MachineLog, Services, SessionId, System};
 use bytes::Bytes;
 
-use super::endpoint::{ARCH, Call, Endpoint, Fleet, Script};
+use super::endpoint::{ARCH, Call, Endpoint, Fleet, OTHER_ARCH, Script};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("the_launch_says_everything_at_once", the_launch_says_everything_at_once),
@@ -227,7 +227,7 @@ fn the_plan_tells_what_will_be_started() {
 }
 
 /// Types of two architectures and generations, some of which are too small or dear for nothing.
-const TYPES: &[(&str, &str, u32, u32, bool, bool)] = &[
+pub(crate) const TYPES: &[(&str, &str, u32, u32, bool, bool)] = &[
     ("c8.small", ARCH, 8, 65536, false, false),
     ("m8d.big", ARCH, 16, 65536, true, false),
     ("m8.big", ARCH, 16, 65536, false, false),
@@ -238,7 +238,6 @@ const TYPES: &[(&str, &str, u32, u32, bool, bool)] = &[
     ("r9.big", ARCH, 16, 131072, false, false),
     ("a9.big", OTHER_ARCH, 16, 65536, false, false),
 ];
-const OTHER_ARCH: &str = if cfg!(target_arch = "aarch64") { "x86_64" } else { "arm64" };
 
 /// The types of a plan and how they were chosen.
 async fn choice(options: &str) -> (Endpoint, Result<(Vec<String>, String), String>) {

@@ -7,13 +7,14 @@ use aws_smithy_types::base64;
 use bigslice_cluster::System;
 use bigslice_cluster::ec2::{Ec2, Ec2Spec};
 
-use super::endpoint::{Call, Endpoint, Fleet, Script};
-use super::requests::{eventually, launch, order, run, tags};
+use super::endpoint::{ARCH, Call, Endpoint, Fleet, OTHER_ARCH, Script};
+use super::requests::{TYPES, eventually, launch, order, run, tags};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_template_says_what_spot_machines_have_in_common", a_template_says_what_is_common),
     ("a_fleet_asks_for_one_machine_from_any_pool", a_fleet_asks_for_one_machine),
     ("the_pools_of_later_machines_are_of_the_first_ones_zone", later_pools_are_of_one_zone),
+    ("each_architecture_has_its_template_and_its_user_data", each_architecture_has_its_own),
     ("subnets_of_one_zone_are_not_asked_for_together", subnets_of_a_zone_come_in_turn),
     ("what_a_fleet_says_of_its_pools_is_told", what_a_fleet_says_is_told),
     ("on_demand_comes_after_spot_and_only_if_wanted", on_demand_comes_after_spot),
@@ -87,7 +88,9 @@ fn a_template_says_what_is_common() {
 fn a_fleet_asks_for_one_machine() {
     run(async {
         let endpoint = Endpoint::start(Script::default()).await;
-        let reason = launch(&endpoint, "instance=m5.large,spot,name=night,env.TOKEN=canary").await;
+        // A type that is named twice is one.
+        let options = "instance=m5.large,instance=c5.large,spot,name=night,env.TOKEN=canary";
+        let reason = launch(&endpoint, options).await;
         assert!(reason.contains("i-1: the instance is terminated (Server.Spot"), "{reason}");
         let calls = endpoint.calls("CreateFleet");
         let [call] = &calls[..] else { panic!("{calls:?}") };
@@ -151,6 +154,46 @@ fn later_pools_are_of_one_zone() {
         for name in [&format!("{CONFIG}.{data}"), "ClientToken"] {
             assert_ne!(calls[0].get(name), calls[1].get(name), "{name}");
         }
+    });
+}
+
+fn each_architecture_has_its_own() {
+    run(async {
+        // As much of a program for the other architecture as is looked at.
+        let mut program = vec![0; 64];
+        let machine = if ARCH == "arm64" { 62 } else { 183 };
+        program[..4].copy_from_slice(b"\x7fELF");
+        program[18] = machine;
+        let other = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(other.path(), &program).expect("written");
+        let endpoint = Endpoint::start(Script { types: TYPES, ..Script::default() }).await;
+        let options = "cores=16,memory=64G,spot,name=both";
+        let options = format!("{options},worker-binary.{OTHER_ARCH}={}", other.path().display());
+        let spec: Ec2Spec = options.parse().expect("good options");
+        let ec2 = Ec2::with_config(spec, &endpoint.config()).expect("good options");
+        assert!(ec2.launch(order()).await.is_err(), "no instance comes up");
+        let templates = endpoint.calls("CreateLaunchTemplate");
+        let images: Vec<_> =
+            templates.iter().map(|t| t.get("LaunchTemplateData.ImageId")).collect();
+        assert_eq!(images.len(), 2);
+        let calls = endpoint.calls("CreateFleet");
+        let [call] = &calls[..] else { panic!("{calls:?}") };
+        let mut hashes = Vec::new();
+        for i in 1..=2 {
+            let part = |part: &str| call.get(&format!("LaunchTemplateConfigs.{i}.{part}"));
+            let template = part("LaunchTemplateSpecification.LaunchTemplateId");
+            let nth: usize = template.trim_start_matches("lt-").parse().expect("its number");
+            let is_other = images[nth - 1] != "ami-newest";
+            for n in (1..20).take_while(|n| !part(&format!("Overrides.{n}.SubnetId")).is_empty()) {
+                let kind = part(&format!("Overrides.{n}.InstanceType"));
+                assert_eq!(kind == "a9.big", is_other, "{kind} of {template}");
+            }
+            let data = part("LaunchTemplateSpecification.LaunchTemplateSpecificationUserData");
+            let text = String::from_utf8(base64::decode(data).expect("base64")).expect("text");
+            let (_, rest) = text.split_once("\"sha256\":\"").expect("the program");
+            hashes.push(rest[..64].to_owned());
+        }
+        assert_ne!(hashes[0], hashes[1], "each its own program");
     });
 }
 

@@ -12,8 +12,10 @@ use bigslice_cluster::ec2::Ec2;
 use super::cloud::{Cloud, DEADLINE, config, eventually};
 use super::life::{Place, instance, run, spec};
 
-pub(crate) const TESTS: &[(&str, fn())] =
-    &[("spot_machines_come_from_fleets_and_leave_no_template", spot_machines_come_and_go)];
+pub(crate) const TESTS: &[(&str, fn())] = &[
+    ("spot_machines_come_from_fleets_and_leave_no_template", spot_machines_come_and_go),
+    ("a_start_that_is_given_up_leaves_nothing", a_start_that_is_given_up_leaves_nothing),
+];
 
 /// The launch templates of one session, or all of ours.
 pub(crate) async fn templates(client: &Client, session: Option<&str>) -> Vec<LaunchTemplate> {
@@ -87,11 +89,10 @@ fn spot_machines_come_and_go() {
             let groups: Vec<_> = own.security_groups().iter().map(|g| g.group_id()).collect();
             assert_eq!(groups, [cloud.group_ids().await.first().map(String::as_str)]);
         }
-        let said = eventually("each to have printed", async || {
-            let text = place.text();
-            (text.matches("with secret true").count() == 3).then_some(text)
-        });
-        said.await;
+        eventually("each to have printed", async || {
+            (place.text().matches("with secret true").count() == 3).then_some(())
+        })
+        .await;
         // One that AWS takes back is replaced from the same template.
         let first = instance(&cloud, &fleet.machines()[0]).await;
         cloud.terminate(&first).await;
@@ -102,5 +103,27 @@ fn spot_machines_come_and_go() {
         cloud.assert_empty().await;
         assert_eq!(cloud.groups().await, 0);
         assert!(templates(&cloud.client, None).await.is_empty());
+    });
+}
+
+fn a_start_that_is_given_up_leaves_nothing() {
+    run(async {
+        let (cloud, place) = (Cloud::start().await, Place::new());
+        let mut spec = spec(&cloud.subnet);
+        spec.set("spot", "true").expect("an option");
+        let ec2 = Ec2::with_config(spec, &config(&cloud.endpoint)).expect("good");
+        // The group is there, the template is being made, and other machines wait for both.
+        tokio::select! {
+            _ = place.start(&ec2, 3, "") => panic!("that was too fast"),
+            () = eventually("the group", async || {
+                (cloud.groups().await > 0).then_some(())
+            }) => {}
+        }
+        ec2.finish(DEADLINE).await.expect("all is removed");
+        cloud.assert_empty().await;
+        assert_eq!(cloud.groups().await, 0);
+        assert!(templates(&cloud.client, None).await.is_empty());
+        let listed = ec2.clusters().list().await.expect("the list");
+        assert_eq!(listed, []);
     });
 }
