@@ -151,7 +151,7 @@ mod with_ec2 {
             (cleared.templates.len(), "launch template"),
         ];
         let removed = removed.into_iter().filter(|(n, _)| *n > 0);
-        let removed: Vec<_> = removed.map(|(n, what)| cell::counted(n, what).to_string()).collect();
+        let removed: Vec<_> = removed.map(|(n, what)| cell::counted(n, what)).collect();
         match removed.is_empty() {
             true => instances,
             false => format!("{instances}, removed {}", removed.join(" and ")),

@@ -325,22 +325,24 @@ fn a_dropped_fleet_is_ended() {
         let delay = Duration::from_millis(500);
         let endpoint = Endpoint::start(Script { delay, ..Script::default() }).await;
         let ec2 = ec2(&endpoint, "spot");
-        // Dropped while its template is made, nothing is launched.
+        // Dropped while its template is made, nothing is launched; the next takes that template.
         tokio::select! {
             _ = ec2.launch(order()) => panic!("it cannot be up"),
             () = eventually("the template", || {
                 !endpoint.calls("CreateLaunchTemplate").is_empty()
             }) => {}
         }
+        assert!(ec2.launch(order()).await.is_err(), "no instance comes up");
+        assert_eq!(endpoint.calls("CreateFleet").len(), 1);
+        assert_eq!(endpoint.calls("CreateLaunchTemplate").len(), 1);
+        let ended = |n: usize| endpoint.calls("TerminateInstances").len() == n;
+        eventually("its end", || ended(1)).await;
         tokio::select! {
             _ = ec2.launch(order()) => panic!("it cannot be up"),
-            () = eventually("the fleet", || !endpoint.calls("CreateFleet").is_empty()) => {}
+            () = eventually("the fleet", || endpoint.calls("CreateFleet").len() == 2) => {}
         }
-        eventually("its end", || !endpoint.calls("TerminateInstances").is_empty()).await;
-        assert_eq!(endpoint.calls("TerminateInstances")[0].get("InstanceId.1"), "i-1");
-        assert_eq!(endpoint.calls("CreateFleet").len(), 1);
-        // The next takes the template that there is.
-        assert_eq!(endpoint.calls("CreateLaunchTemplate").len(), 1);
+        eventually("its end", || ended(2)).await;
+        assert_eq!(endpoint.calls("TerminateInstances")[1].get("InstanceId.1"), "i-1");
     });
 }
 
