@@ -100,8 +100,8 @@ impl<'a> Wanted<'a> {
                 if let Err(err) = ended.map_err(failed(format!("terminate {id}"))) {
                     tracing::error!(instance = id, error = %chain(&err), "an instance is left");
                 }
-                let said = format!("it has launched {id} and does not say as what and where");
-                Err(refused(attempt, String::new(), &said))
+                let reason = format!("EC2 has launched {id} and does not say as what and where");
+                Err(Error::Cloud { attempt, code: String::new(), reason })
             }
         }
     }

@@ -235,7 +235,7 @@ fn what_a_fleet_says_is_told() {
             ),
             (Fleet::Empty(&["SpotMaxPriceTooLow"]), "AWS says so"),
             (Fleet::Empty(&[]), "EC2 launches nothing and does not say why: give more"),
-            (Fleet::Unnamed, "it has launched i-1 and does not say as what and where"),
+            (Fleet::Unnamed, "EC2 has launched i-1 and does not say as what and where"),
         ];
         for (fleet, said) in rows {
             let endpoint =
