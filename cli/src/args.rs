@@ -83,7 +83,7 @@ pub(crate) enum ClusterTask {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Ends machines past their deadline, and removes security groups that nobody uses.
+    /// Ends machines past their deadline, and removes security groups and launch templates that nobody uses.
     Gc,
     /// Prints what the consoles of a cluster's machines show.
     Logs {

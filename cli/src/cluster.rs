@@ -146,9 +146,15 @@ mod with_ec2 {
 
     fn told(cleared: &Cleared) -> String {
         let instances = cell::counted(cleared.instances.len(), "instance");
-        match cleared.groups.len() {
-            0 => instances,
-            groups => format!("{instances}, removed {}", cell::counted(groups, "security group")),
+        let removed = [
+            (cleared.groups.len(), "security group"),
+            (cleared.templates.len(), "launch template"),
+        ];
+        let removed = removed.into_iter().filter(|(n, _)| *n > 0);
+        let removed: Vec<_> = removed.map(|(n, what)| cell::counted(n, what)).collect();
+        match removed.is_empty() {
+            true => instances,
+            false => format!("{instances}, removed {}", removed.join(" and ")),
         }
     }
 

@@ -213,7 +213,15 @@ fn an_account_is_looked_at_before_anything_is_started() {
     let mut cloud = Cloud::start();
     let (code, checks, said) = cloud.cluster(&["setup"]);
     assert_eq!(code, Some(0), "{checks}{said}");
-    for what in ["region: eu-west-1", "credentials: ", "network: vpc-", "image: ami-", "launch: "] {
+    let looked_at = [
+        "region: eu-west-1",
+        "credentials: ",
+        "network: vpc-",
+        "image: ami-",
+        "launch: ",
+        "spot: ",
+    ];
+    for what in looked_at {
         assert!(checks.contains(&format!("ok      {what}")), "{checks}");
     }
     let (code, policy, _) = cloud.cluster(&["setup", "--print-policy"]);

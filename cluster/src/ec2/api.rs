@@ -86,13 +86,18 @@ where
             (SdkError::ServiceError(_), None) => format!("AWS answers \"{code}\""),
             _ => chain(&err),
         };
-        let said = said.trim_end_matches('.');
-        let reason = match advice(&code, said) {
-            Some(advice) => format!("{said}: {advice}"),
-            None => said.to_owned(),
-        };
-        Error::Cloud { attempt, code, reason }
+        refused(attempt, code, &said)
     }
+}
+
+/// Our error for what AWS says under that code.
+pub(super) fn refused(attempt: String, code: String, said: &str) -> Error {
+    let said = said.trim_end_matches('.');
+    let reason = match advice(&code, said) {
+        Some(advice) => format!("{said}: {advice}"),
+        None => said.to_owned(),
+    };
+    Error::Cloud { attempt, code, reason }
 }
 
 /// What may help.
@@ -111,7 +116,14 @@ fn advice(code: &str, said: &str) -> Option<&'static str> {
         }
         "VolumeLimitExceeded" => "ask for smaller volumes (root=, data=) or a higher quota",
         "UnauthorizedOperation" | "AccessDeniedException" | "AccessDenied" => {
-            "these AWS credentials may not do that: the policy of who runs the driver must allow it"
+            "these AWS credentials may not do that: the policy of who runs the driver must allow it \
+             (\"cluster setup --print-policy\" prints one that does)"
+        }
+        "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => {
+            "the account has never had spot machines, and EC2 makes itself a role for the first: \
+             allow iam:CreateServiceLinkedRole for it (\"cluster setup --print-policy\"), or have \
+             the account's owner make it once: aws iam create-service-linked-role \
+             --aws-service-name spot.amazonaws.com"
         }
         "AuthFailure"
         | "InvalidClientTokenId"
@@ -146,16 +158,23 @@ fn advice(code: &str, said: &str) -> Option<&'static str> {
 
 /// Whether the same machine may be had in another zone, as another type or on demand.
 pub(super) fn elsewhere(err: &Error) -> bool {
-    let Error::Cloud { code, .. } = err else { return false };
-    matches!(
-        code.as_str(),
+    let Error::Cloud { code, reason, .. } = err else { return false };
+    match code.as_str() {
         "InsufficientInstanceCapacity"
-            | "Unsupported"
-            | "UnfulfillableCapacity"
-            | "InsufficientFreeAddressesInSubnet"
-            | "SpotMaxPriceTooLow"
-            | "MaxSpotInstanceCountExceeded"
-    )
+        | "Unsupported"
+        | "UnfulfillableCapacity"
+        | "InsufficientFreeAddressesInSubnet"
+        | "SpotMaxPriceTooLow"
+        | "MaxSpotInstanceCountExceeded" => true,
+        // What a single launch calls unsupported.
+        "InvalidFleetConfiguration" => reason.contains("not supported in your requested"),
+        _ => false,
+    }
+}
+
+/// Whether the launch template is gone.
+pub(super) fn templateless(err: &Error) -> bool {
+    matches!(err, Error::Cloud { code, .. } if code == "InvalidLaunchTemplateId.NotFound")
 }
 
 /// Whether the security group is gone.

@@ -10,9 +10,9 @@ use aws_sdk_ec2::types::{Filter, Instance, Tag};
 use tokio::time::Instant;
 
 use super::api::{self, failed};
-use super::group;
 use super::request::{CLUSTER_TAG, CREATED_TAG, DEADLINE_TAG, MACHINE_TAG, OWNER_TAG, SESSION_TAG};
 use super::spec::Ec2Spec;
+use super::{group, template};
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
 
@@ -20,8 +20,8 @@ use crate::identity::SessionId;
 const PAUSE: Duration = Duration::from_secs(2);
 /// EC2 takes up to a thousand ids in a call and advises a hundred.
 const IDS_MAX: usize = 100;
-/// A group is made before the first instance is in it; younger ones may still be waited for.
-const GROUP_AGE_MIN: Duration = Duration::from_secs(30 * 60);
+/// Groups and templates are made before the first instance; younger ones may still be waited for.
+const UNUSED_AGE_MIN: Duration = Duration::from_secs(30 * 60);
 
 /// The machines of one driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Cleared {
     pub instances: Vec<String>,
     /// Security groups, by id.
     pub groups: Vec<String>,
+    /// Launch templates, by id.
+    pub templates: Vec<String>,
 }
 
 /// All clusters of an account in one region.
@@ -104,7 +106,7 @@ impl Clusters {
     }
 
     /// Ends all machines of the clusters with that name, waits until they are gone and removes
-    /// their security groups.
+    /// their security groups and launch templates.
     pub async fn stop(&self, name: &str, patience: Duration) -> Result<Cleared> {
         self.stop_tagged((CLUSTER_TAG, name), patience).await
     }
@@ -137,7 +139,12 @@ impl Clusters {
             group::delete(&self.ec2, &group).await?;
             groups.push(group);
         }
-        Ok(Cleared { instances, groups })
+        let mut templates = Vec::new();
+        for (template, _) in self.templates(Some(tag)).await? {
+            template::delete(&self.ec2, &template).await?;
+            templates.push(template);
+        }
+        Ok(Cleared { instances, groups, templates })
     }
 
     /// What the consoles of a cluster's machines show, by machine.
@@ -153,25 +160,36 @@ impl Clusters {
         Ok(consoles)
     }
 
-    /// Removes what nobody will: instances past their deadline, and security groups without
-    /// instances that are older than half an hour.
+    /// Removes what nobody will: instances past their deadline; security groups without instances, and
+    /// launch templates of sessions without instances, that are older than half an hour.
     pub async fn gc(&self) -> Result<Cleared> {
         let now = SystemTime::now();
         let all = self.instances(None).await?;
         let late = |i: &Instance| time(i.tags(), DEADLINE_TAG).is_some_and(|at| at < now);
         let late: Vec<Instance> = all.iter().filter(|i| late(i)).cloned().collect();
         let instances = self.terminate(&late).await?;
+        let old =
+            |tags: &[Tag]| time(tags, CREATED_TAG).is_some_and(|at| at + UNUSED_AGE_MIN < now);
         let mut groups = Vec::new();
         for (group, tags) in self.groups(None).await? {
             let used = all.iter().flat_map(Instance::security_groups);
             let used = used.filter_map(|g| g.group_id()).any(|id| id == group);
-            let old = time(&tags, CREATED_TAG).is_some_and(|at| at + GROUP_AGE_MIN < now);
-            if old && !used {
+            if old(&tags) && !used {
                 group::delete(&self.ec2, &group).await?;
                 groups.push(group);
             }
         }
-        Ok(Cleared { instances, groups })
+        let mut templates = Vec::new();
+        for (template, tags) in self.templates(None).await? {
+            let session = tag(&tags, SESSION_TAG);
+            let used =
+                all.iter().any(|i| session.is_some() && tag(i.tags(), SESSION_TAG) == session);
+            if old(&tags) && !used {
+                template::delete(&self.ec2, &template).await?;
+                templates.push(template);
+            }
+        }
+        Ok(Cleared { instances, groups, templates })
     }
 
     /// The instances with a tag, or all of ours, that are not terminated.
@@ -198,6 +216,20 @@ impl Clusters {
             for group in page.security_groups() {
                 let id = group.group_id().unwrap_or_default().to_owned();
                 found.push((id, group.tags().to_vec()));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn templates(&self, tag: Option<(&str, &str)>) -> Result<Vec<(String, Vec<Tag>)>> {
+        let call = self.ec2.describe_launch_templates().filters(ours(tag));
+        let mut pages = call.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("list the launch templates"))?;
+            for template in page.launch_templates() {
+                let id = template.launch_template_id().unwrap_or_default().to_owned();
+                found.push((id, template.tags().to_vec()));
             }
         }
         Ok(found)

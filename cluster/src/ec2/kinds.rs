@@ -2,6 +2,7 @@
 //! EC2 says of its types at this moment. There is no list here that would grow old.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -17,8 +18,10 @@ const MIB_PER_GIB: i64 = 1024;
 /// Of those that fit, the prices of so many are looked at, the smallest first: a larger one may be
 /// cheaper as spot, one that is far larger is not.
 const CANDIDATES_MAX: usize = 30;
-/// So many are tried in turn: in each zone, each takes a call.
+/// So many are tried in turn on demand: in each zone, each takes a call.
 const CHOSEN_MAX: usize = 8;
+/// Among so many EC2 chooses for spot, in one call. It advises to leave it ten or more.
+const SPOT_CHOSEN_MAX: usize = 12;
 
 /// An instance type of the plan.
 #[derive(Clone, Debug)]
@@ -68,7 +71,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The types to try, in that order.
+/// The types to try, on demand in that order.
 #[derive(Debug)]
 pub(super) struct Kinds {
     pub(super) kinds: Vec<Kind>,
@@ -95,7 +98,10 @@ pub(super) async fn resolve(
 
 async fn named(spec: &Ec2Spec, ec2: &aws_sdk_ec2::Client) -> Result<Vec<Kind>> {
     let attempt = format!("look up the instance type {}", spec.instance.join(", "));
-    let types = spec.instance.iter().map(|name| InstanceType::from(name.as_str())).collect();
+    // A fleet refuses to have the same pool twice.
+    let mut seen = BTreeSet::new();
+    let names: Vec<&String> = spec.instance.iter().filter(|name| seen.insert(*name)).collect();
+    let types = names.iter().map(|name| InstanceType::from(name.as_str())).collect();
     let found = ec2.describe_instance_types().set_instance_types(Some(types)).send().await;
     let found = found.map_err(failed(attempt.clone()))?;
     let kind = |name: &String| {
@@ -107,7 +113,7 @@ async fn named(spec: &Ec2Spec, ec2: &aws_sdk_ec2::Client) -> Result<Vec<Kind>> {
             reason: format!("there is no {name} with x86_64 or arm64 in this region"),
         })
     };
-    spec.instance.iter().map(kind).collect()
+    names.into_iter().map(kind).collect()
 }
 
 async fn choose(
@@ -138,8 +144,10 @@ async fn choose(
         )));
     }
     kinds.truncate(CANDIDATES_MAX);
+    let mut chosen_max = CHOSEN_MAX;
     let mut order = "the smallest";
     if spec.market != Market::OnDemand {
+        chosen_max = SPOT_CHOSEN_MAX;
         price(&mut kinds, zones, ec2).await;
         if kinds.iter().any(|kind| kind.spot_usd.is_some()) {
             order = "the cheapest as spot";
@@ -150,7 +158,7 @@ async fn choose(
             usd(a).total_cmp(&usd(b))
         });
     }
-    kinds.truncate(CHOSEN_MAX);
+    kinds.truncate(chosen_max);
     let why = format!("{order} of {total} types with {cores} cores and {memory} GiB or more");
     Ok(Kinds { kinds, why: Some(why) })
 }

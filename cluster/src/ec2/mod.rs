@@ -3,7 +3,9 @@
 //! and is a worker like any other.
 //!
 //! ```text
-//!   Ec2Spec -> plan (types, image, subnets) -> RunInstances, one call per machine    request
+//!   Ec2Spec -> plan (types, image, subnets) -> one call per machine                  order
+//!                                                   |  on demand: RunInstances       request
+//!                                                   |  spot: CreateFleet             spot
 //!                                                   |  user data                     boot
 //!   DescribeInstances, for all together  <- watch   |
 //!                                                   v
@@ -13,8 +15,8 @@
 //! What ends an instance, each without the help of the others: the fleet (TerminateInstances); the
 //! end of the link or the lease, whichever the worker notices first; the end of the worker; a timer
 //! for a boot that gets nowhere; a timer for its whole life. Switching off is terminating, and takes
-//! the volumes along. What is left without cost, a security group, [`Ec2::finish`] removes, or
-//! [`Clusters::gc`] from any other process.
+//! the volumes along. What is left without cost, a security group and launch templates,
+//! [`Ec2::finish`] removes, or [`Clusters::gc`] from any other process.
 
 mod api;
 mod boot;
@@ -27,17 +29,19 @@ mod hand_on;
 mod kinds;
 mod link;
 mod machine;
+mod order;
 mod peers;
 mod plan;
 mod program;
 mod request;
 mod setup;
 mod spec;
+mod spot;
 mod supply;
+mod template;
 mod value;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -47,17 +51,16 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex as AsyncMutex, OnceCell, Semaphore, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
-use self::api::{elsewhere, failed, groupless};
+use self::api::failed;
 use self::boot::Secret;
-use self::machine::Ec2Machine;
+use self::order::Resources;
 use self::peers::Peers;
-use self::request::Choice;
 use self::watch::Watcher;
 use crate::error::{Error, Result, chain};
-use crate::identity::{Peer, SessionId};
+use crate::identity::SessionId;
 use crate::system::{Launch, Launched, System};
 
 pub(crate) use self::hand_on::HandOn;
@@ -95,7 +98,10 @@ struct Inner {
     ec2: aws_sdk_ec2::Client,
     ssm: aws_sdk_ssm::Client,
     plan: OnceCell<Plan>,
-    group: AsyncMutex<Option<Group>>,
+    /// The session for which something may have been made, whether or not it is known here: who made it
+    /// may have been dropped before AWS answered.
+    session: Mutex<Option<SessionId>>,
+    resources: AsyncMutex<Option<Resources>>,
     watcher: Watcher,
     peers: Arc<Peers>,
     errands: Errands,
@@ -103,13 +109,6 @@ struct Inner {
     deciding: AsyncMutex<()>,
     launches: Semaphore,
     zone: Mutex<Zone>,
-}
-
-#[derive(Debug)]
-struct Group {
-    id: String,
-    /// The session whose machines are in it.
-    session: SessionId,
 }
 
 /// The one zone of all machines; free to change when there are none.
@@ -170,7 +169,8 @@ impl Ec2 {
             spec,
             region,
             plan: OnceCell::new(),
-            group: AsyncMutex::default(),
+            session: Mutex::default(),
+            resources: AsyncMutex::default(),
             peers: Arc::default(),
             errands: Errands::default(),
             deciding: AsyncMutex::new(()),
@@ -191,14 +191,16 @@ impl Ec2 {
         self.inner.clusters()
     }
 
-    /// Removes what a fleet leaves that has been shut down: instances that could not be told, and
-    /// the security group, once no instance is in it, which EC2 needs up to a minute or two for. The
-    /// fleet does that itself when it is shut down, unless it is only dropped.
+    /// Removes what a fleet leaves that has been shut down: instances that could not be told, the
+    /// security group, once no instance is in it, which EC2 needs up to a minute or two for, and
+    /// launch templates. The fleet does that itself when it is shut down, unless it is only dropped.
     pub async fn finish(&self, patience: Duration) -> Result<()> {
-        let mut group = self.inner.group.lock().await;
-        if let Some(Group { session, .. }) = group.as_ref() {
-            self.clusters().stop_session(session, patience).await?;
-            *group = None;
+        let mut resources = self.inner.resources.lock().await;
+        let session = self.inner.session.lock().clone();
+        if let Some(session) = session {
+            self.clusters().stop_session(&session, patience).await?;
+            *resources = None;
+            *self.inner.session.lock() = None;
         }
         Ok(())
     }
@@ -254,111 +256,6 @@ impl Inner {
             .await
     }
 
-    /// The security group of the session, made for the first machine, and made again if it is `gone`:
-    /// while there are no machines, anybody who tidies up may take it for a leftover.
-    async fn group(self: &Arc<Self>, session: &SessionId, gone: Option<&str>) -> Result<String> {
-        let mut group = self.group.lock().await;
-        if let Some(group) = group.as_ref().filter(|group| gone != Some(&group.id)) {
-            return Ok(group.id.clone());
-        }
-        let id = match &self.spec.security_group {
-            Some(group) => group::check(&self.ec2, group).await?,
-            None => {
-                self.sweep();
-                let tags = request::tags(&self.spec, session, None);
-                group::create(&self.ec2, &self.spec, self.plan().await?, session, &tags).await?
-            }
-        };
-        *group = Some(Group { id: id.clone(), session: session.clone() });
-        Ok(id)
-    }
-
-    /// Removes meanwhile what drivers have left that were killed: no machine has the means to.
-    fn sweep(&self) {
-        let clusters = self.clusters();
-        self.errands.run(&Handle::current(), async move {
-            match clusters.gc().await {
-                Ok(cleared) => tracing::info!(?cleared, "what other drivers have left"),
-                Err(err) => tracing::info!(error = %chain(&err), "nothing is tidied up"),
-            }
-        });
-    }
-
-    /// Launches an instance where one is to be had; with it, its architecture. The call is made by
-    /// a task of its own: if the caller goes away meanwhile, the instance is ended again.
-    async fn order(
-        self: &Arc<Self>,
-        launch: &Launch,
-        secret: &Secret,
-    ) -> Result<(Ec2Machine, &'static str)> {
-        let session = launch.enroler.authority.session();
-        let plan = self.plan().await?;
-        let group = self.group(session, None).await?;
-        let session = session.clone();
-        let root = launch.enroler.authority.root();
-        let driver = Peer::driver(session.clone());
-        let mut data = BTreeMap::new();
-        for (arch, boot) in &plan.boots {
-            let (spec, program) = (&self.spec, &boot.program);
-            let text = boot::user_data(spec, program, secret, &launch.machine, &driver, root)?;
-            data.insert(*arch, text);
-        }
-        let tags = request::tags(&self.spec, &session, Some(&launch.machine));
-        let (answer, answered) = oneshot::channel();
-        let inner = Arc::clone(self);
-        let errand = async move {
-            let mut placed = inner.place(&group, &tags, &data).await;
-            if placed.as_ref().err().is_some_and(groupless) && inner.spec.security_group.is_none() {
-                placed = match inner.group(&session, Some(&group)).await {
-                    Ok(group) => inner.place(&group, &tags, &data).await,
-                    Err(err) => Err(err),
-                };
-            }
-            // If nobody wants the machine any more it is dropped, and so terminated.
-            drop(answer.send(placed));
-        };
-        self.errands.run(&Handle::current(), errand);
-        answered.await.unwrap_or(Err(Error::Closed))
-    }
-
-    /// Tries every place, type and price in turn.
-    async fn place(
-        self: &Arc<Self>,
-        group: &str,
-        tags: &[aws_sdk_ec2::types::Tag],
-        data: &BTreeMap<&'static str, String>,
-    ) -> Result<(Ec2Machine, &'static str)> {
-        let deciding = self.deciding.lock().await;
-        let zone = self.zone.lock().taken();
-        // The first decides for all; those after it need not wait for one another.
-        let _deciding = if zone.is_none() { Some(deciding) } else { None };
-        let _launching = self.launches.acquire().await.map_err(|_| Error::Closed)?;
-        let plan = self.plan().await?;
-        let mut refused = None;
-        for choice in choices(&self.spec, plan, zone.as_deref()) {
-            let token = uuid::Uuid::new_v4().simple().to_string();
-            let call = self.ec2.run_instances();
-            let call = request::run(call, &self.spec, choice, group, tags, &token);
-            let Choice { kind, place, .. } = choice;
-            let attempt = format!("launch a {} in {}", kind.name, place.zone);
-            let launched = call.user_data(&data[kind.arch]).send().await;
-            match launched.map_err(failed(attempt)) {
-                Ok(launched) => {
-                    let id = launched.instances().first().and_then(|i| i.instance_id());
-                    let id = id.ok_or(Error::Closed)?.to_owned();
-                    self.zone.lock().join(&place.zone);
-                    return Ok((Ec2Machine::new(Arc::clone(self), id), kind.arch));
-                }
-                Err(err) if elsewhere(&err) => {
-                    tracing::info!(error = %chain(&err), "trying the next");
-                    refused = Some(err);
-                }
-                Err(err) => return Err(err),
-            }
-        }
-        Err(refused.unwrap_or(Error::Closed))
-    }
-
     async fn terminate(&self, id: &str) -> Result<()> {
         let attempt = format!("terminate {id}");
         let ended = self.ec2.terminate_instances().instance_ids(id).send().await;
@@ -383,23 +280,4 @@ impl Inner {
             format!("; its last words:\n{}", words.join("\n"))
         }
     }
-}
-
-/// What is tried, in order: all types in all places, and for a fallback the same again on demand.
-fn choices<'a>(
-    spec: &Ec2Spec,
-    plan: &'a Plan,
-    zone: Option<&'a str>,
-) -> impl Iterator<Item = Choice<'a>> {
-    let markets: &[bool] = match spec.market {
-        Market::OnDemand => &[false],
-        Market::Spot => &[true],
-        Market::SpotOrOnDemand => &[true, false],
-    };
-    markets.iter().flat_map(move |&spot| {
-        plan.kinds.iter().flat_map(move |kind| {
-            let places = plan.places.iter().filter(move |p| zone.is_none_or(|z| p.zone == z));
-            places.map(move |place| Choice { kind, boot: &plan.boots[kind.arch], place, spot })
-        })
-    })
 }

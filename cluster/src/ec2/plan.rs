@@ -37,7 +37,7 @@ pub(super) struct Boot {
 /// What will be started.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// In the order in which they are tried.
+    /// In the order in which they are tried on demand; for spot, EC2 chooses among them.
     pub(super) kinds: Vec<Kind>,
     /// By architecture.
     pub(super) boots: BTreeMap<&'static str, Boot>,
@@ -87,7 +87,8 @@ impl fmt::Display for Plan {
             self.volume_gib,
             self.lifetime_hours
         )?;
-        match self.kinds.first().and_then(|kind| kind.spot_usd) {
+        let prices = self.kinds.iter().filter_map(|kind| kind.spot_usd);
+        match prices.min_by(f64::total_cmp) {
             Some(usd) if self.n > 1 => {
                 write!(f, ", all together from {:.2} USD per hour", usd * self.n as f64)
             }

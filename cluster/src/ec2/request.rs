@@ -1,5 +1,6 @@
-//! The call that launches an instance, with everything in it that the instance and its volumes are
-//! ever told: tags come with it, not after it, and there is no moment at which it could be forgotten.
+//! What an instance and its volumes are ever told, in the call that launches it: tags come with it, not
+//! after it, and there is no moment at which it could be forgotten. It is said in two ways, of which
+//! neither may say less: to RunInstances, and in the launch template that CreateFleet wants.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +9,12 @@ use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::primitives::DateTimeFormat;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification,
-    InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceType, MarketType, ResourceType, ShutdownBehavior,
-    SpotInstanceType, SpotMarketOptions, Tag, TagSpecification, VolumeType,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceType,
+    LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
+    LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
+    LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateInstanceMetadataOptionsRequest,
+    LaunchTemplateTagSpecificationRequest, RequestLaunchTemplateData, ResourceType,
+    ShutdownBehavior, Tag, TagSpecification, VolumeType,
 };
 
 use super::kinds::Kind;
@@ -35,13 +39,12 @@ pub(super) const CREATED_TAG: &str = "bigslice:created";
 pub(super) const SESSION_TAG: &str = "bigslice:session";
 pub(super) const MACHINE_TAG: &str = "bigslice:machine";
 
-/// One machine at one place for one price.
+/// One machine at one place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice<'a> {
     pub(super) kind: &'a Kind,
     pub(super) boot: &'a Boot,
     pub(super) place: &'a Place,
-    pub(super) spot: bool,
 }
 
 /// What all things of a cluster are tagged with.
@@ -92,7 +95,7 @@ pub(super) fn run(
     tags: &[Tag],
     token: &str,
 ) -> RunInstancesFluentBuilder {
-    let Choice { kind, boot, place, spot } = choice;
+    let Choice { kind, boot, place } = choice;
     let metadata = InstanceMetadataOptionsRequest::builder()
         .http_endpoint(InstanceMetadataEndpointState::Enabled)
         .http_tokens(HttpTokensState::Required)
@@ -100,11 +103,16 @@ pub(super) fn run(
         .build();
     let profile = spec.iam_profile.as_ref().map(|profile| {
         let builder = IamInstanceProfileSpecification::builder();
-        if profile.starts_with("arn:") { builder.arn(profile) } else { builder.name(profile) }
-            .build()
+        if is_arn(profile) { builder.arn(profile) } else { builder.name(profile) }.build()
     });
-    let mut call = call
-        .min_count(1)
+    let volume = |(device, gib)| {
+        let ebs = EbsBlockDevice::builder()
+            .volume_size(gib)
+            .volume_type(VolumeType::Gp3)
+            .delete_on_termination(true);
+        BlockDeviceMapping::builder().device_name(device).ebs(ebs.build()).build()
+    };
+    call.min_count(1)
         .max_count(1)
         .client_token(token)
         .image_id(&boot.image)
@@ -114,34 +122,57 @@ pub(super) fn run(
         .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
         .metadata_options(metadata)
         .set_iam_instance_profile(profile)
-        .block_device_mappings(volume(&boot.root_device, spec.root_gib))
+        .set_block_device_mappings(Some(volumes(spec, boot).map(volume).collect()))
         .tag_specifications(tagged(ResourceType::Instance, tags))
-        .tag_specifications(tagged(ResourceType::Volume, tags));
-    if let Some(gib) = spec.data_gib {
-        call = call.block_device_mappings(volume(DATA_DEVICE, gib));
-    }
-    if spot {
-        // No highest price: it would only get the machine taken away more often.
-        let options = SpotMarketOptions::builder()
-            .spot_instance_type(SpotInstanceType::OneTime)
-            .instance_interruption_behavior(InstanceInterruptionBehavior::Terminate)
-            .build();
-        let market = InstanceMarketOptionsRequest::builder()
-            .market_type(MarketType::Spot)
-            .spot_options(options)
-            .build();
-        call = call
-            .instance_market_options(market)
-            .tag_specifications(tagged(ResourceType::SpotInstancesRequest, tags));
-    }
-    call
+        .tag_specifications(tagged(ResourceType::Volume, tags))
 }
 
-fn volume(device: &str, gib: u32) -> BlockDeviceMapping {
-    let ebs = EbsBlockDevice::builder()
-        .volume_size(i32::try_from(gib).unwrap_or(i32::MAX))
-        .volume_type(VolumeType::Gp3)
-        .delete_on_termination(true)
+/// The same for instances that a fleet launches, but for what is known only then: type, subnet, user
+/// data, and the tags of the instance. `tags` are those of the spot requests, which come from here alone.
+pub(super) fn template(
+    spec: &Ec2Spec,
+    boot: &Boot,
+    group: &str,
+    tags: &[Tag],
+) -> RequestLaunchTemplateData {
+    let metadata = LaunchTemplateInstanceMetadataOptionsRequest::builder()
+        .http_endpoint(LaunchTemplateInstanceMetadataEndpointState::Enabled)
+        .http_tokens(LaunchTemplateHttpTokensState::Required)
+        .http_put_response_hop_limit(METADATA_HOPS)
         .build();
-    BlockDeviceMapping::builder().device_name(device).ebs(ebs).build()
+    let profile = spec.iam_profile.as_ref().map(|profile| {
+        let builder = LaunchTemplateIamInstanceProfileSpecificationRequest::builder();
+        if is_arn(profile) { builder.arn(profile) } else { builder.name(profile) }.build()
+    });
+    let volume = |(device, gib)| {
+        let ebs = LaunchTemplateEbsBlockDeviceRequest::builder()
+            .volume_size(gib)
+            .volume_type(VolumeType::Gp3)
+            .delete_on_termination(true);
+        let mapping = LaunchTemplateBlockDeviceMappingRequest::builder().device_name(device);
+        mapping.ebs(ebs.build()).build()
+    };
+    let spot_requests = LaunchTemplateTagSpecificationRequest::builder()
+        .resource_type(ResourceType::SpotInstancesRequest)
+        .set_tags(Some(tags.to_vec()));
+    RequestLaunchTemplateData::builder()
+        .image_id(&boot.image)
+        .security_group_ids(group)
+        .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
+        .metadata_options(metadata)
+        .set_iam_instance_profile(profile)
+        .set_block_device_mappings(Some(volumes(spec, boot).map(volume).collect()))
+        .tag_specifications(spot_requests.build())
+        .build()
+}
+
+fn is_arn(profile: &str) -> bool {
+    profile.starts_with("arn:")
+}
+
+/// The device and the size in GiB of each volume.
+fn volumes<'a>(spec: &Ec2Spec, boot: &'a Boot) -> impl Iterator<Item = (&'a str, i32)> + use<'a> {
+    let root = (&*boot.root_device, spec.root_gib);
+    let all = std::iter::once(root).chain(spec.data_gib.map(|gib| (DATA_DEVICE, gib)));
+    all.map(|(device, gib)| (device, i32::try_from(gib).unwrap_or(i32::MAX)))
 }

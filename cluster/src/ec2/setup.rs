@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use aws_config::SdkConfig;
-use aws_sdk_ec2::types::{Filter, InstanceType, ResourceType, Subnet, Tag, TagSpecification};
+use aws_sdk_ec2::types::{
+    Filter, InstanceType, RequestLaunchTemplateData, ResourceType, Subnet, Tag, TagSpecification,
+};
 use aws_sdk_ec2::{Client, error::ProvideErrorMetadata};
 
 use super::api::{self, failed};
@@ -59,6 +61,7 @@ async fn look(spec: &Ec2Spec, config: &SdkConfig, region: &str) -> Vec<Check> {
     checks.push(check("security group", group));
     if let (Ok(image), Some(subnet)) = (&image, subnets.ok().as_deref().and_then(<[_]>::first)) {
         checks.push(check("launch", may_launch(spec, &ec2, image, subnet).await));
+        checks.push(check("spot", may_launch_spot(&ec2).await));
     }
     checks
 }
@@ -141,6 +144,20 @@ async fn may_launch(spec: &Ec2Spec, ec2: &Client, image: &str, subnet: &Subnet) 
         .tag_specifications(tagged(ResourceType::Volume))
         .dry_run(true);
     allowed("launch an instance", call.send().await, "allowed")
+}
+
+/// Asks what spot machines need besides. A fleet is not asked for: that takes a template that is there.
+async fn may_launch_spot(ec2: &Client) -> Result<String> {
+    // It must say something.
+    let data = RequestLaunchTemplateData::builder().instance_type(TYPE_ASKED_ABOUT.into()).build();
+    let call = ec2
+        .create_launch_template()
+        .launch_template_name("bigslice-setup")
+        .launch_template_data(data)
+        .tag_specifications(tagged(ResourceType::LaunchTemplate))
+        .dry_run(true);
+    let words = "may make launch templates";
+    allowed("make the launch template of spot machines", call.send().await, words)
 }
 
 /// With the tag without which the policy allows nothing.

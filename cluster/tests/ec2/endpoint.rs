@@ -16,6 +16,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The architecture of this host, and of the instances unless a test says otherwise.
 pub(crate) const ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+/// The other one that there is, with its image.
+pub(crate) const OTHER_ARCH: &str = if cfg!(target_arch = "aarch64") { "x86_64" } else { "arm64" };
+const OTHER_IMAGE: &str = "ami-of-the-other";
 const REQUEST_SIZE_MAX: usize = 1 << 20;
 
 /// One request of the EC2 API.
@@ -35,6 +38,10 @@ impl Call {
 pub(crate) struct Script {
     /// The codes with which the first launches are refused.
     pub(crate) refusals: Vec<&'static str>,
+    /// What the first fleets come to; those after it get what they ask for.
+    pub(crate) fleets: Vec<Fleet>,
+    /// An action that these credentials may not take.
+    pub(crate) denied: &'static str,
     /// What the instance type is said to be.
     pub(crate) arch: &'static str,
     /// The ranges that the user's security group lets in.
@@ -44,16 +51,36 @@ pub(crate) struct Script {
     pub(crate) types: &'static [(&'static str, &'static str, u32, u32, bool, bool)],
     /// How long a launch takes.
     pub(crate) delay: Duration,
+    /// The subnets with the letters of their zones.
+    pub(crate) subnets: &'static [(&'static str, &'static str)],
+    /// Whether instances are on their way. Otherwise they are over as soon as they are looked at: most of
+    /// these tests are about the requests.
+    pub(crate) pending: bool,
+}
+
+/// What comes of a fleet.
+#[derive(Clone, Copy)]
+pub(crate) enum Fleet {
+    /// The call is refused with this code.
+    Refused(&'static str),
+    /// The call is answered, and nothing is launched: the codes of its pools, with `: ` and what AWS says.
+    Empty(&'static [&'static str]),
+    /// An instance of which it is not said what and where it is.
+    Unnamed,
 }
 
 impl Default for Script {
     fn default() -> Self {
         Self {
             refusals: Vec::new(),
+            fleets: Vec::new(),
+            denied: "",
             arch: ARCH,
             open_to: "10.0.0.0/16",
             types: &[],
             delay: Duration::ZERO,
+            subnets: &[("subnet-a", "a"), ("subnet-b", "b")],
+            pending: false,
         }
     }
 }
@@ -138,17 +165,32 @@ async fn serve(
             url::form_urlencoded::parse(&body).into_owned().collect();
         let parameter = header("x-amz-target").is_some();
         let action = parameters.get("Action").cloned().unwrap_or_default();
-        let launches = calls.lock().iter().filter(|c| c.action == "RunInstances").count();
+        let nth = calls.lock().iter().filter(|c| c.action == action).count();
         let call = Call { action: action.clone(), parameters };
-        let text = answer(&call, script);
+        let fleet = script.fleets.get(nth).filter(|_| action == "CreateFleet");
+        let refusal = match fleet {
+            Some(Fleet::Refused(code)) => Some(code),
+            _ => script.refusals.get(nth).filter(|_| action == "RunInstances"),
+        };
+        let text = match action.as_str() {
+            "CreateFleet" => fleet_of(&call, fleet),
+            "CreateLaunchTemplate" => template_of(nth + 1),
+            _ => answer(&call, script),
+        };
         calls.lock().push(call);
-        let refusal = script.refusals.get(launches).filter(|_| action == "RunInstances");
         let (status, body) = match refusal {
             Some(code) => refuse(code),
-            None if parameter => (200, r#"{"Parameter":{"Value":"ami-newest"}}"#.to_owned()),
+            None if !action.is_empty() && action == script.denied => {
+                refuse("UnauthorizedOperation")
+            }
+            None if parameter => {
+                let other = String::from_utf8_lossy(&body).contains(OTHER_ARCH);
+                let image = if other { OTHER_IMAGE } else { "ami-newest" };
+                (200, format!(r#"{{"Parameter":{{"Value":"{image}"}}}}"#))
+            }
             None => (200, text),
         };
-        if action == "RunInstances" {
+        if ["RunInstances", "CreateFleet", "CreateLaunchTemplate"].contains(&&*action) {
             tokio::time::sleep(script.delay).await;
         }
         let length = body.len();
@@ -161,6 +203,45 @@ fn refuse(code: &str) -> (u16, String) {
     let status = if code == "RequestLimitExceeded" { 503 } else { 400 };
     let error = format!("<Code>{code}</Code><Message>AWS says {code}.</Message>");
     (status, format!("<Response><Errors><Error>{error}</Error></Errors></Response>"))
+}
+
+fn template_of(n: usize) -> String {
+    let id =
+        format!("<launchTemplate><launchTemplateId>lt-{n}</launchTemplateId></launchTemplate>");
+    format!("<CreateLaunchTemplateResponse>{id}</CreateLaunchTemplateResponse>")
+}
+
+/// The last pool that was asked for, unless it is to be otherwise.
+fn fleet_of(call: &Call, fleet: Option<&Fleet>) -> String {
+    let id = "<instanceIds><item>i-1</item></instanceIds>";
+    let inner = match fleet {
+        Some(Fleet::Empty(codes)) => {
+            let error = |error: &&str| {
+                let (code, said) = error.split_once(": ").unwrap_or((error, "AWS says so."));
+                format!(
+                    "<item><errorCode>{code}</errorCode><errorMessage>{said}</errorMessage></item>"
+                )
+            };
+            format!("<errorSet>{}</errorSet>", codes.iter().map(error).collect::<String>())
+        }
+        Some(Fleet::Unnamed) => {
+            format!("<fleetInstanceSet><item>{id}</item></fleetInstanceSet>")
+        }
+        _ => {
+            let last = |end: &str| {
+                let mut found = call.parameters.iter().filter(|(name, _)| name.ends_with(end));
+                found.next_back().map_or("", |(_, value)| value)
+            };
+            format!(
+                "<fleetInstanceSet><item><instanceType>{}</instanceType>{id}\
+                 <launchTemplateAndOverrides><overrides><subnetId>{}</subnetId></overrides>\
+                 </launchTemplateAndOverrides></item></fleetInstanceSet>",
+                last(".InstanceType"),
+                last(".SubnetId")
+            )
+        }
+    };
+    format!("<CreateFleetResponse><fleetId>fleet-1</fleetId>{inner}</CreateFleetResponse>")
 }
 
 fn types(call: &Call, script: &Script) -> String {
@@ -183,19 +264,24 @@ fn answer(call: &Call, script: &Script) -> String {
     let (action, arch) = (&*call.action, script.arch);
     let inner = match action {
         "DescribeInstanceTypes" => types(call, script),
-        "DescribeImages" => format!(
-            "<item><imageId>ami-newest</imageId><architecture>{arch}</architecture>\
-             <rootDeviceName>/dev/root-of-it</rootDeviceName></item>"
-        ),
-        "DescribeSubnets" => ["a", "b"]
-            .map(|zone| {
+        "DescribeImages" => {
+            let image = call.get("ImageId.1");
+            let arch = if image == OTHER_IMAGE { OTHER_ARCH } else { arch };
+            format!(
+                "<item><imageId>{image}</imageId><architecture>{arch}</architecture>\
+                 <rootDeviceName>/dev/root-of-it</rootDeviceName></item>"
+            )
+        }
+        "DescribeSubnets" => {
+            let item = |(subnet, zone): &(&str, &str)| {
                 format!(
-                    "<item><subnetId>subnet-{zone}</subnetId><vpcId>vpc-1</vpcId>\
+                    "<item><subnetId>{subnet}</subnetId><vpcId>vpc-1</vpcId>\
                      <availabilityZone>eu-west-1{zone}</availabilityZone>\
                      <cidrBlock>127.9.0.0/16</cidrBlock></item>"
                 )
-            })
-            .concat(),
+            };
+            script.subnets.iter().map(item).collect()
+        }
         "DescribeSpotPriceHistory" => [
             ("c5.large", "a", "0.0500"),
             ("c5.large", "b", "0.0421"),
@@ -216,8 +302,16 @@ fn answer(call: &Call, script: &Script) -> String {
             script.open_to
         ),
         "CreateSecurityGroup" => "<groupId>sg-made</groupId>".to_owned(),
+        // One that a driver of long ago has left.
+        "DescribeLaunchTemplates" => "<item><launchTemplateId>lt-old</launchTemplateId><tagSet>\
+             <item><key>bigslice:created</key><value>2020-01-01T00:00:00Z</value></item></tagSet>\
+             </item>"
+            .to_owned(),
         "RunInstances" => "<item><instanceId>i-1</instanceId></item>".to_owned(),
-        // It is over as soon as it is looked at: these tests are about the requests.
+        "DescribeInstances" if script.pending => "<item><instancesSet><item>\
+             <instanceId>i-1</instanceId><instanceState><name>pending</name></instanceState>\
+             </item></instancesSet></item>"
+            .to_owned(),
         "DescribeInstances" => "<item><instancesSet><item><instanceId>i-1</instanceId>\
              <instanceState><name>terminated</name></instanceState><stateReason><message>\
              Server.SpotInstanceTermination</message></stateReason></item></instancesSet></item>"
@@ -232,6 +326,7 @@ fn answer(call: &Call, script: &Script) -> String {
         "DescribeSpotPriceHistory" => "spotPriceHistorySet",
         "RunInstances" => "instancesSet",
         "DescribeInstances" => "reservationSet",
+        "DescribeLaunchTemplates" => "launchTemplates",
         _ => return format!("<{action}Response>{inner}</{action}Response>"),
     };
     format!("<{action}Response><{set}>{inner}</{set}></{action}Response>")

@@ -6,11 +6,12 @@
 mod endpoint;
 mod options;
 mod requests;
+mod spot;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> std::process::ExitCode {
-    let tests: Vec<(&'static str, fn())> = [options::TESTS, requests::TESTS].concat();
+    let tests: Vec<(&'static str, fn())> = [options::TESTS, requests::TESTS, spot::TESTS].concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {

@@ -10,14 +10,14 @@ use bigslice_cluster::ec2::{Ec2, Ec2Spec};
 use bigslice_cluster::{Authority, Enroler, Launch, MachineLog, Services, SessionId, System};
 use bytes::Bytes;
 
-use super::endpoint::{ARCH, Call, Endpoint, Script};
+use super::endpoint::{ARCH, Call, Endpoint, Fleet, OTHER_ARCH, Script};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("the_launch_says_everything_at_once", the_launch_says_everything_at_once),
     ("user_data_is_small_and_holds_one_key", user_data_is_small_and_holds_one_key),
     ("the_group_is_open_to_the_driver_and_itself", the_group_is_open_to_few),
     ("a_group_that_is_open_to_everybody_is_refused", an_open_group_is_refused),
-    ("types_places_and_prices_are_tried_in_turn", all_are_tried_in_turn),
+    ("types_and_places_are_tried_in_turn", all_are_tried_in_turn),
     ("the_plan_tells_what_will_be_started", the_plan_tells_what_will_be_started),
     ("types_are_chosen_by_what_a_machine_must_have", the_smallest_or_cheapest_is_chosen),
     ("a_group_that_is_gone_is_made_again", a_group_that_is_gone_is_made_again),
@@ -31,14 +31,14 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 /// Far above what anything takes; reaching it is a failure.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         tokio::time::timeout(DEADLINE, test).await.expect("the test does not hang");
     });
 }
 
-fn order() -> Launch {
+pub(crate) fn order() -> Launch {
     let machine: bigslice_cluster::MachineName = "m7".parse().expect("a name");
     let session: SessionId = "s1".parse().expect("an id");
     Launch {
@@ -56,7 +56,7 @@ fn order() -> Launch {
 }
 
 /// Launches a machine, which does not come up, and gives the reason.
-async fn launch(endpoint: &Endpoint, options: &str) -> String {
+pub(crate) async fn launch(endpoint: &Endpoint, options: &str) -> String {
     let spec: Ec2Spec = format!("ec2:instance=c5.large,{options}").parse().expect("good options");
     let ec2 = Ec2::with_config(spec, &endpoint.config()).expect("good options");
     let err = ec2.launch(order()).await.expect_err("no instance comes up");
@@ -66,7 +66,7 @@ async fn launch(endpoint: &Endpoint, options: &str) -> String {
 }
 
 /// The tags of a call for a kind of resource.
-fn tags(call: &Call, resource: &str) -> BTreeMap<String, String> {
+pub(crate) fn tags(call: &Call, resource: &str) -> BTreeMap<String, String> {
     let prefix = (1..9)
         .map(|i| format!("TagSpecification.{i}."))
         .find(|prefix| call.get(&format!("{prefix}ResourceType")) == resource)
@@ -75,7 +75,7 @@ fn tags(call: &Call, resource: &str) -> BTreeMap<String, String> {
     (1..20).map(|i| (tag(i, "Key"), tag(i, "Value"))).filter(|(key, _)| !key.is_empty()).collect()
 }
 
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < DEADLINE, "still waiting for {what}");
@@ -187,32 +187,23 @@ fn an_open_group_is_refused() {
 
 fn all_are_tried_in_turn() {
     run(async {
-        let full = "InsufficientInstanceCapacity";
-        let refusals = vec![full, full, full, "MaxSpotInstanceCountExceeded"];
+        let refusals = vec!["InsufficientInstanceCapacity"; 3];
         let endpoint = Endpoint::start(Script { refusals, ..Script::default() }).await;
-        launch(&endpoint, "instance=m5.large,spot=fallback").await;
-        let tried: Vec<[String; 3]> = endpoint
+        launch(&endpoint, "instance=m5.large").await;
+        let tried: Vec<[String; 2]> = endpoint
             .calls("RunInstances")
             .iter()
-            .map(|call| {
-                ["InstanceType", "SubnetId", "InstanceMarketOptions.MarketType"]
-                    .map(|name| call.get(name).to_owned())
-            })
+            .map(|call| ["InstanceType", "SubnetId"].map(|name| call.get(name).to_owned()))
             .collect();
         let expected = [
-            ["c5.large", "subnet-a", "spot"],
-            ["c5.large", "subnet-b", "spot"],
-            ["m5.large", "subnet-a", "spot"],
-            ["m5.large", "subnet-b", "spot"],
-            ["c5.large", "subnet-a", ""],
+            ["c5.large", "subnet-a"],
+            ["c5.large", "subnet-b"],
+            ["m5.large", "subnet-a"],
+            ["m5.large", "subnet-b"],
         ];
         assert_eq!(tried, expected.map(|row| row.map(str::to_owned)));
-        let spot = &endpoint.calls("RunInstances")[0];
-        let option = |name: &str| spot.get(&format!("InstanceMarketOptions.SpotOptions.{name}"));
-        assert_eq!(option("SpotInstanceType"), "one-time");
-        assert_eq!(option("InstanceInterruptionBehavior"), "terminate");
-        assert_eq!(option("MaxPrice"), "");
-        assert_eq!(tags(spot, "spot-instances-request")["bigslice:cluster"], "s1");
+        assert!(endpoint.calls("CreateLaunchTemplate").is_empty());
+        assert!(endpoint.calls("CreateFleet").is_empty());
     });
 }
 
@@ -236,7 +227,7 @@ fn the_plan_tells_what_will_be_started() {
 }
 
 /// Types of two architectures and generations, some of which are too small or dear for nothing.
-const TYPES: &[(&str, &str, u32, u32, bool, bool)] = &[
+pub(crate) const TYPES: &[(&str, &str, u32, u32, bool, bool)] = &[
     ("c8.small", ARCH, 8, 65536, false, false),
     ("m8d.big", ARCH, 16, 65536, true, false),
     ("m8.big", ARCH, 16, 65536, false, false),
@@ -247,7 +238,6 @@ const TYPES: &[(&str, &str, u32, u32, bool, bool)] = &[
     ("r9.big", ARCH, 16, 131072, false, false),
     ("a9.big", OTHER_ARCH, 16, 65536, false, false),
 ];
-const OTHER_ARCH: &str = if cfg!(target_arch = "aarch64") { "x86_64" } else { "arm64" };
 
 /// The types of a plan and how they were chosen.
 async fn choice(options: &str) -> (Endpoint, Result<(Vec<String>, String), String>) {
@@ -316,8 +306,9 @@ fn a_group_that_is_gone_is_made_again() {
 
 fn the_policy_allows_what_is_asked() {
     run(async {
-        let endpoint = Endpoint::start(Script::default()).await;
-        launch(&endpoint, "spot").await;
+        let fleets = vec![Fleet::Empty(&["UnfulfillableCapacity"])];
+        let endpoint = Endpoint::start(Script { fleets, ..Script::default() }).await;
+        launch(&endpoint, "spot=fallback").await;
         let spec: Ec2Spec = "instance=c5.large".parse().expect("good options");
         let ec2 = Ec2::with_config(spec, &endpoint.config()).expect("good options");
         // Its answers make sense to launches only; what counts is what it is asked.

@@ -300,6 +300,7 @@ impl Hardware {
                     Some(InstanceStateName::Running) if !known => {
                         let address = instance.private_ip_address().expect("an address");
                         let data = self.user_data(&id).await;
+                        super::spot::complete(&self.client, &instance).await;
                         let body = self.boot(&id, address, &data).await;
                         self.bodies.lock().insert(id, body);
                     }

@@ -6,13 +6,14 @@ use std::net::Ipv4Addr;
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::Arc;
 
-use aws_sdk_ec2::types::{Instance, InstanceStateName, Tag};
+use aws_sdk_ec2::types::{Instance, InstanceStateName, LaunchTemplate, Tag};
 use bigslice_cluster::ec2::{Cleared, Ec2, Ec2Spec};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::cloud::{Cloud, config, eventually, instances, state};
 use super::life::{Place, run, spec};
+use super::spot::{template, templates};
 
 pub(crate) const TESTS: &[(&str, fn())] =
     &[("a_driver_that_is_killed_at_any_point_leaves_nothing", a_killed_driver_leaves_nothing)];
@@ -21,6 +22,7 @@ pub(crate) const TESTS: &[(&str, fn())] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Point {
     GroupMade,
+    TemplateMade,
     FirstOrdered,
     AllOrdered,
     Boots,
@@ -33,8 +35,16 @@ enum Point {
     Ends,
 }
 
-const POINTS: [Point; 11] = [
+impl Point {
+    /// Some are killed with spot machines: where their launch is another, and once further on.
+    fn spot(self) -> bool {
+        matches!(self, Self::TemplateMade | Self::FirstOrdered | Self::OneReplaced)
+    }
+}
+
+const POINTS: [Point; 12] = [
     Point::GroupMade,
+    Point::TemplateMade,
     Point::FirstOrdered,
     Point::AllOrdered,
     Point::Boots,
@@ -51,8 +61,9 @@ const MACHINES: usize = 2;
 /// A driver of its own, which is killed: starts machines and says so, and ends when it is told to.
 pub(crate) fn drive(arguments: &str) -> ExitCode {
     let arguments: Vec<&str> = arguments.split(',').collect();
-    let [endpoint, subnet, name, root] = arguments[..] else { panic!("{arguments:?}") };
+    let [endpoint, subnet, spot, name, root] = arguments[..] else { panic!("{arguments:?}") };
     let mut spec = spec(subnet);
+    spec.set("spot", spot).expect("an option");
     spec.name = Some(name.to_owned());
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
@@ -77,12 +88,13 @@ struct Driver {
 }
 
 impl Driver {
-    fn start(cloud: &Cloud, name: String) -> Self {
+    fn start(cloud: &Cloud, point: Point) -> Self {
+        let (name, spot) = (format!("{point:?}"), point.spot());
         let root = tempfile::tempdir().expect("a folder");
         let (endpoint, subnet, at) = (&cloud.endpoint, &cloud.subnet, root.path().display());
         #[expect(clippy::disallowed_methods, reason = "a driver that is killed")]
         let mut process = Command::new(std::env::current_exe().expect("this program"))
-            .arg(format!("drive={endpoint},{subnet},{name},{at}"))
+            .arg(format!("drive={endpoint},{subnet},{spot},{name},{at}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -147,6 +159,7 @@ async fn reached(cloud: &Cloud, driver: &Driver, point: Point) -> bool {
     };
     match point {
         Point::GroupMade => cloud.groups().await > 0,
+        Point::TemplateMade => !templates(&cloud.client, None).await.is_empty(),
         Point::FirstOrdered => !own.is_empty(),
         Point::AllOrdered => own.len() == MACHINES,
         Point::Boots => any_body(&|body| body.asked().contains("bigslice-life")),
@@ -162,7 +175,7 @@ async fn reached(cloud: &Cloud, driver: &Driver, point: Point) -> bool {
 
 /// Starts a driver and kills it there. How many instances it leaves for the moment.
 async fn kill_driver(cloud: &Cloud, point: Point) -> usize {
-    let mut driver = Driver::start(cloud, format!("{point:?}"));
+    let mut driver = Driver::start(cloud, point);
     match point {
         Point::OneReplaced => {
             driver.up().await;
@@ -183,6 +196,20 @@ async fn kill_driver(cloud: &Cloud, point: Point) -> usize {
     own.iter().filter(|i| state(i) == Some(InstanceStateName::Running)).count()
 }
 
+/// Makes the same templates again, with the same tags but that of long ago: moto keeps the tags that a
+/// template was made with.
+async fn age(cloud: &Cloud, left: &[LaunchTemplate]) {
+    for old in left {
+        let (id, name) = (old.launch_template_id(), old.launch_template_name());
+        let call = cloud.client.delete_launch_template().set_launch_template_id(id.map(Into::into));
+        call.send().await.expect("it is there");
+        let then = Tag::builder().key("bigslice:created").value("2020-01-01T00:00:00Z").build();
+        let others = old.tags().iter().filter(|tag| tag.key() != then.key()).cloned();
+        let tags = others.chain([then.clone()]).collect();
+        template(&cloud.client, name.expect("a name"), tags).await;
+    }
+}
+
 fn a_killed_driver_leaves_nothing() {
     run(async {
         let cloud = Cloud::start().await;
@@ -190,8 +217,8 @@ fn a_killed_driver_leaves_nothing() {
         for point in POINTS {
             let left = kill_driver(&cloud, point).await;
             let expected = match point {
-                // The group alone, or an order that was on its way.
-                Point::GroupMade => 0..=MACHINES,
+                // The group alone, or with the template, or an order that was on its way.
+                Point::GroupMade | Point::TemplateMade => 0..=MACHINES,
                 Point::Ends => 0..=MACHINES - 1,
                 _ => 1..=MACHINES,
             };
@@ -204,17 +231,23 @@ fn a_killed_driver_leaves_nothing() {
         cloud.assert_empty().await;
         assert_eq!(ec2.clusters().list().await.expect("the list"), []);
 
-        // The groups cost nothing. Nobody removes one that may be waiting for its first instance...
+        // Groups and templates cost nothing. Nobody removes one that may be waiting for its first
+        // instance...
         let groups = cloud.group_ids().await;
         assert_eq!(groups.len(), POINTS.len());
+        let left = templates(&cloud.client, None).await;
+        assert_eq!(left.len(), POINTS.iter().filter(|point| point.spot()).count());
         assert_eq!(ec2.clusters().gc().await.expect("it is cleared"), Cleared::default());
         // ...as they would be after half an hour.
         let then = Tag::builder().key("bigslice:created").value("2020-01-01T00:00:00Z").build();
         let call = cloud.client.create_tags().set_resources(Some(groups)).tags(then);
         call.send().await.expect("an hour passes");
+        age(&cloud, &left).await;
         let cleared = ec2.clusters().gc().await.expect("it is cleared");
         assert_eq!((cleared.instances.len(), cleared.groups.len()), (0, POINTS.len()));
+        assert_eq!(cleared.templates.len(), left.len());
         assert_eq!(cloud.groups().await, 0);
+        assert!(templates(&cloud.client, None).await.is_empty());
         assert_eq!(ec2.clusters().gc().await.expect("nothing"), Cleared::default());
     });
 }

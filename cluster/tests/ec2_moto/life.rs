@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tonic::service::Routes;
 
 use super::cloud::{Cloud, DEADLINE, config, eventually};
+use super::spot::{template, templates};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("machines_come_up_are_replaced_and_leave_nothing", machines_come_up_and_leave_nothing),
@@ -302,15 +303,17 @@ fn what_is_past_its_time_is_removed() {
     run(async {
         let cloud = Cloud::start().await;
         cloud.hardware.hold();
-        let tags = |created: &str, deadline: &str| {
+        let tagged = |session: &str, created: &str, deadline: &str| {
             [
                 ("bigslice:cluster", "c"),
+                ("bigslice:session", session),
                 ("bigslice:created", created),
                 ("bigslice:deadline", deadline),
             ]
             .map(|(key, value)| Tag::builder().key(key).value(value).build())
             .to_vec()
         };
+        let tags = |created: &str, deadline: &str| tagged("s", created, deadline);
         let (past, future) = ("2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z");
         let launch = async |tags: Option<Vec<Tag>>| {
             let tagged = TagSpecification::builder().resource_type(ResourceType::Instance);
@@ -334,13 +337,23 @@ fn what_is_past_its_time_is_removed() {
         };
         let old = group("old", past).await;
         group("new", future).await;
+        // Of a session that has no instances; of one that has; and one whose first is on its way.
+        let unused = template(&cloud.client, "unused", tagged("t", past, future)).await;
+        let used = template(&cloud.client, "used", tagged("s", past, future)).await;
+        let new = template(&cloud.client, "new", tagged("u", future, future)).await;
         let ec2 = Ec2::with_config(spec(&cloud.subnet), &config(&cloud.endpoint)).expect("good");
         let cleared = ec2.clusters().gc().await.expect("it is cleared");
-        assert_eq!(cleared, Cleared { instances: vec![late], groups: vec![old] });
+        assert_eq!(
+            cleared,
+            Cleared { instances: vec![late], groups: vec![old], templates: vec![unused] }
+        );
         let left = cloud.instances().await;
         let left: Vec<&str> = left.iter().filter_map(|i| i.instance_id()).collect();
         assert!(left.len() == 2 && left.contains(&&*young) && left.contains(&&*other), "{left:?}");
         assert_eq!(cloud.groups().await, 1);
+        let left = templates(&cloud.client, None).await;
+        let left: Vec<&str> = left.iter().filter_map(|t| t.launch_template_id()).collect();
+        assert_eq!(left, [&used, &new]);
         assert_eq!(ec2.clusters().gc().await.expect("nothing"), Cleared::default());
     });
 }

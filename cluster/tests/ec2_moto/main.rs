@@ -17,6 +17,7 @@ mod life;
 mod metadata;
 mod secrets;
 mod serve;
+mod spot;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         intruders::TESTS,
         secrets::TESTS,
         hand_on::TESTS,
+        spot::TESTS,
         killed::TESTS,
         bigpi::TESTS,
     ]
