@@ -79,14 +79,14 @@ struct Line {
     line: i64,
 }
 
+/// Without the name that linkers know: where it is the same, `go tool pprof` takes both for C++ and leaves out what is
+/// between angle brackets, which in Rust is the type that a method is of.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Function {
     #[prost(uint64, tag = "1")]
     id: u64,
     #[prost(int64, tag = "2")]
     name: i64,
-    #[prost(int64, tag = "3")]
-    system_name: i64,
     #[prost(int64, tag = "4")]
     filename: i64,
 }
@@ -144,7 +144,7 @@ impl<'a> Tables<'a> {
         }
         let (name, filename) = (self.string(&place.name), self.string(&place.file));
         let id = self.proto.function.len() as u64 + 1;
-        self.proto.function.push(Function { id, name, system_name: name, filename });
+        self.proto.function.push(Function { id, name, filename });
         self.functions.insert(key, id);
         id
     }
