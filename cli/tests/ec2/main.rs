@@ -136,6 +136,11 @@ fn a_query_on_instances_survives_the_loss_of_one() {
     // Their tables are small: without this one task would make all rows of one.
     arguments.extend(["--set", "distributed.file_scan_config_bytes_per_partition=1"]);
     (0..QUERIES).for_each(|_| arguments.extend(["-c", &sql]));
+    // Files of this computer are nowhere else.
+    let file = cloud.folder.path().join("few.csv");
+    std::fs::write(&file, "n\n1\n2\n").unwrap();
+    let sum = format!("select sum(n) as s from '{}'", file.display());
+    arguments.extend(["-c", &sum]);
     let mut driver = cloud.bigsql(&arguments).spawn().unwrap();
     let mut stderr = driver.stderr.take().unwrap();
     let errors = std::thread::spawn(move || {
@@ -172,11 +177,15 @@ fn a_query_on_instances_survives_the_loss_of_one() {
     for n in 1..QUERIES {
         assert_eq!(next(), right, "query {n}");
     }
+    let mut sum = String::new();
+    results.read_to_string(&mut sum).unwrap();
+    assert_eq!(sum, "s\n3\n");
     let code = driver.wait().unwrap().code();
     let said = errors.join().unwrap().unwrap();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("starting 3 machines in eu-west-1: "), "{said}");
     assert!(said.contains("lost: "), "the fault did not fire: {said}");
+    assert_eq!(said.matches("it reads files of this computer").count(), 1, "{said}");
     assert!(!said.contains("canary"), "{said}");
     cloud.until_empty();
     assert_eq!(cloud.cluster(&["ls"]).1, "");

@@ -234,17 +234,18 @@ fn a_killed_driver_leaves_nothing() {
         // Groups and templates cost nothing. Nobody removes one that may be waiting for its first
         // instance...
         let groups = cloud.group_ids().await;
-        assert_eq!(groups.len(), POINTS.len());
+        // A driver that ends may have come as far as to remove its own.
+        assert!([POINTS.len(), POINTS.len() - 1].contains(&groups.len()), "{groups:?}");
         let left = templates(&cloud.client, None).await;
         assert_eq!(left.len(), POINTS.iter().filter(|point| point.spot()).count());
         assert_eq!(ec2.clusters().gc().await.expect("it is cleared"), Cleared::default());
         // ...as they would be after half an hour.
         let then = Tag::builder().key("bigslice:created").value("2020-01-01T00:00:00Z").build();
-        let call = cloud.client.create_tags().set_resources(Some(groups)).tags(then);
+        let call = cloud.client.create_tags().set_resources(Some(groups.clone())).tags(then);
         call.send().await.expect("an hour passes");
         age(&cloud, &left).await;
         let cleared = ec2.clusters().gc().await.expect("it is cleared");
-        assert_eq!((cleared.instances.len(), cleared.groups.len()), (0, POINTS.len()));
+        assert_eq!((cleared.instances.len(), cleared.groups.len()), (0, groups.len()));
         assert_eq!(cleared.templates.len(), left.len());
         assert_eq!(cloud.groups().await, 0);
         assert!(templates(&cloud.client, None).await.is_empty());
