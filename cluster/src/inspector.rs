@@ -259,7 +259,7 @@ impl Inspector {
     /// core.
     ///
     /// # Errors
-    /// If a profile is being taken already, or the program was built without the feature `profile`.
+    /// If a profile is being taken already.
     pub async fn profile(&self, lasting: Duration) -> Result<Profile> {
         let profiling = self.start_profile(Hertz::default()).await?;
         tokio::time::sleep(lasting.min(PROFILE_MAX)).await;
@@ -271,7 +271,7 @@ impl Inspector {
     /// Returns when all machines that run take samples, the first time after a second or so.
     ///
     /// # Errors
-    /// If a profile is being taken already, or the program was built without the feature `profile`.
+    /// If a profile is being taken already.
     pub async fn start_profile(&self, hertz: Hertz) -> Result<Profiling> {
         profile::begin(self.post().cloned(), hertz, &self.inner.last_profile).await
     }

@@ -1,6 +1,6 @@
 //! Counts the domains of web addresses: the last column of files of tab-separated lines, such as the
-//! event files of [GDELT](https://www.gdeltproject.org/data.html). Writes one file per shard of the
-//! result, and prints the domains that are there most often.
+//! event files of [GDELT](https://www.gdeltproject.org/data.html), here or in a bucket. Writes one file per
+//! shard of the result, and prints the domains that are there most often.
 //!
 //! It shows a result that stays where it was computed: it is the argument of two other funcs, one of
 //! which writes the files, so that the domains are counted once.
@@ -9,26 +9,22 @@
 //! curl -O http://data.gdeltproject.org/gdeltv2/20260101000000.export.CSV.zip
 //! unzip 20260101000000.export.CSV.zip -d events
 //! cargo run --release -p bigslice --example urls -- --workers 2 --out domains events
+//! cargo run --release -p bigslice --example urls -- --out s3://mine/domains 's3://mine/events/*.CSV.gz'
 //! ```
 
 #![expect(clippy::print_stdout, reason = "a program that prints what it found")]
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result, bail};
-use bigslice::{Run, Session, SessionArgs, Slice, WriteOptions, WrittenFile};
+use bigslice::prelude::*;
+use bigslice::{SessionArgs, WriteOptions, WrittenFile};
 use clap::Parser;
-
-/// Shards that the files are read in, at most.
-const SHARDS_MAX: usize = 256;
 
 /// Counts the domains of the web addresses in the last column of tab-separated files.
 #[derive(Debug, Parser)]
 struct Args {
-    /// A file, or a folder with files that end in .tsv or .csv, in capitals or not.
-    path: PathBuf,
+    /// Files, folders or patterns, here, at s3://bucket/... or https://...; those that end in .gz, .zst, .bz2 or .xz
+    /// are decompressed.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<String>,
 
     /// A folder for one file per shard, here or at s3://bucket/folder: part-00000-of-00008.tsv and so
     /// on. All of them appear, or none.
@@ -45,18 +41,15 @@ struct Args {
 
 /// How often each domain is there.
 #[bigslice::func]
-fn domains(files: Vec<String>) -> Slice<(String, u64)> {
-    let shards = files.len().clamp(1, SHARDS_MAX);
-    Slice::reader(shards, move |shard| {
-        let own: Vec<String> = files.iter().skip(shard).step_by(shards).cloned().collect();
-        own.into_iter().flat_map(urls)
-    })
-    .emit::<(String, u64), _>(|url, out| {
-        if let Some(domain) = domain(url) {
+fn domains(paths: Vec<String>) -> Result<Slice<(String, u64)>> {
+    // As bytes: other columns may be in any encoding.
+    let counted = Slice::lines_bytes(paths)?.emit::<(String, u64), _>(|line, out| {
+        let last = line.rsplit(|byte| *byte == b'\t').next().unwrap_or_default();
+        if let Some(domain) = domain(&String::from_utf8_lossy(last.trim_ascii())) {
             out.push((domain, 1));
         }
-    })
-    .reduce(|a, b| a + b)
+    });
+    Ok(counted.reduce(|a, b| a + b))
 }
 
 /// One file for each shard of them.
@@ -72,21 +65,6 @@ fn most(domains: Run<(String, u64)>, top: usize) -> Slice<(String, u64)> {
     domains.slice().top_k(top, |(_, times)| times)
 }
 
-/// The last column of each line of a file, or why it cannot be read.
-fn urls(path: String) -> Box<dyn Iterator<Item = Result<String, String>>> {
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) => return Box::new(std::iter::once(Err(format!("{path}: {error}")))),
-    };
-    // Other columns may be in any encoding.
-    let lines = BufReader::new(file).split(b'\n');
-    Box::new(lines.map(move |line| {
-        let line = line.map_err(|error| format!("{path}: {error}"))?;
-        let last = line.rsplit(|byte| *byte == b'\t').next().unwrap_or_default();
-        Ok(String::from_utf8_lossy(last.trim_ascii()).into_owned())
-    }))
-}
-
 /// The host that an address names, without `www.` and a port.
 fn domain(url: &str) -> Option<&str> {
     let (_scheme, rest) = url.split_once("://")?;
@@ -100,43 +78,13 @@ fn domain(url: &str) -> Option<&str> {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let session = args.session.open().await?;
-    let counted = session.run(domains(files(&args.path)?)).await?;
+    let counted = session.run(domains(args.paths)).await?;
     if let Some(folder) = args.out {
         session.run(save(counted.clone(), folder)).await?;
     }
     print(&session, counted, args.top).await?;
     session.shutdown().await;
     Ok(())
-}
-
-/// The files at a path, in order.
-fn files(path: &Path) -> Result<Vec<String>> {
-    let what = || format!("cannot list {}", path.display());
-    if !path.is_dir() {
-        return Ok(vec![text(path)?]);
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(what)? {
-        let file = entry.with_context(what)?.path();
-        let ending = file.extension().map(|ending| ending.to_ascii_lowercase());
-        if ending.is_some_and(|ending| ending == "tsv" || ending == "csv") {
-            found.push(text(&file)?);
-        }
-    }
-    if found.is_empty() {
-        bail!("there is no file that ends in .tsv or .csv in {}", path.display());
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// A path as machines are told it: they may work in another folder.
-fn text(path: &Path) -> Result<String> {
-    let whole = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
-    whole
-        .into_os_string()
-        .into_string()
-        .map_err(|name| anyhow::anyhow!("the name {} is not in UTF-8", name.display()))
 }
 
 async fn print(session: &Session, counted: Run<(String, u64)>, top: usize) -> Result<()> {

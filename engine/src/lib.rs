@@ -171,6 +171,56 @@ pub use worker::worker_main;
 /// Calling it then gives an [`Invocation`] for [`Session::run`]. The function is called by every process
 /// that takes part, so it may depend on nothing but its arguments; these can be encoded by serde.
 /// It returns a [`Slice`], or a `Result` of one.
+///
+/// # What is refused
+///
+/// Arguments that cannot be encoded, or that borrow:
+///
+/// ```compile_fail
+/// # use bigslice::prelude::*;
+/// #[bigslice::func]
+/// fn read(file: std::fs::File) -> Slice<i64> {
+///     Slice::const_(1, 0..1)
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use bigslice::prelude::*;
+/// #[bigslice::func]
+/// fn named<'a>(name: &'a str) -> Slice<i64> {
+///     Slice::const_(1, 0..1)
+/// }
+/// ```
+///
+/// Functions that are generic, async or methods, since they are called by their names:
+///
+/// ```compile_fail
+/// # use bigslice::prelude::*;
+/// #[bigslice::func]
+/// fn of<T: Into<i64>>(n: i64) -> Slice<i64> {
+///     Slice::const_(1, 0..n)
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use bigslice::prelude::*;
+/// #[bigslice::func]
+/// async fn later(n: i64) -> Slice<i64> {
+///     Slice::const_(1, 0..n)
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use bigslice::prelude::*;
+/// struct Limits(i64);
+///
+/// impl Limits {
+///     #[bigslice::func]
+///     fn below(&self) -> Slice<i64> {
+///         Slice::const_(1, 0..1)
+///     }
+/// }
+/// ```
 pub use bigslice_macros::func;
 /// Makes an async `main` one that is also a worker's: a worker never gets past it.
 ///

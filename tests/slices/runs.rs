@@ -18,6 +18,8 @@ cases![
     a_chain_of_runs_stores_only_its_last_result,
     what_a_result_was_made_from_is_computed_again_when_it_is_lost,
     a_run_is_cancelled_by_dropping_it,
+    a_discarded_result_is_computed_again_when_it_is_wanted,
+    discards_at_any_moment_change_no_result,
 ];
 
 #[bigslice::func]
@@ -221,4 +223,51 @@ async fn a_run_is_cancelled_by_dropping_it(world: &World) {
     }
     // What was dropped has left its place to others, and no file.
     assert_eq!(world.rows(numbers(2, 10)).await.len(), 10);
+}
+
+async fn a_discarded_result_is_computed_again_when_it_is_wanted(world: &World) {
+    let before = world.done(numbers(3, 1000)).await;
+    let run = world.done(summed(before.clone())).await;
+    world.session.register("discarded", &run).unwrap();
+    let right = sorted(run.collect().await.unwrap());
+    let begun = run.tasks_begun().await;
+    run.discard().await.unwrap();
+    assert_eq!(world.files("").len(), 3, "what is left are the files of the run that it reads");
+    before.discard().await.unwrap();
+    assert_eq!(world.files(""), [] as [std::path::PathBuf; 0]);
+    let clone = run.clone();
+    assert_eq!(sorted(clone.collect().await.unwrap()), right);
+    assert_eq!(run.tasks_begun().await, 2 * begun);
+    clone.discard().await.unwrap();
+    assert!(world.sql("select count(*) as n from discarded").await.contains("| 10 |"));
+    assert_eq!(before.rows().await.unwrap(), 1000);
+}
+
+async fn discards_at_any_moment_change_no_result(world: &World) {
+    let run = world.done(summed(world.done(numbers(3, 1000)).await)).await;
+    let right = sorted(run.collect().await.unwrap());
+    let begun = run.tasks_begun().await;
+    let discards = async {
+        for _ in 0..20 {
+            run.discard().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let reads = async {
+        for _ in 0..20 {
+            match run.collect().await {
+                Ok(rows) => assert_eq!(sorted(rows), right),
+                // It may lose it every time that it has it.
+                Err(error) => assert!(matches!(error, Error::Lost { .. }), "{error:?}"),
+            }
+        }
+    };
+    futures::join!(discards, reads);
+    assert_eq!(sorted(run.collect().await.unwrap()), right);
+    assert!(run.tasks_begun().await > begun, "nothing was discarded");
+}
+
+fn sorted(mut rows: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    rows.sort_unstable();
+    rows
 }

@@ -10,6 +10,7 @@ mod floats;
 mod formats;
 mod lines;
 mod partitions;
+mod programs;
 mod results;
 mod words;
 mod world;

@@ -20,7 +20,8 @@ const MIB_PER_GIB: i64 = 1024;
 const CANDIDATES_MAX: usize = 30;
 /// So many are tried in turn on demand: in each zone, each takes a call.
 const CHOSEN_MAX: usize = 8;
-/// Among so many EC2 chooses for spot, in one call. It advises to leave it ten or more.
+/// Among so many EC2 chooses for spot, in one call; it advises to leave it ten or more. Where there is no spot and there
+/// may be others, these are tried in turn.
 const SPOT_CHOSEN_MAX: usize = 12;
 
 /// An instance type of the plan.

@@ -20,6 +20,9 @@ use crate::error::{Error, Result, chain};
 use crate::identity::{Peer, SessionId};
 use crate::system::Launch;
 
+/// How often what the machines share is made again for one of them: a template and a group may both be gone.
+const REMADE_MAX: usize = 2;
+
 /// What the machines of a session share in the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resources {
@@ -75,15 +78,20 @@ impl Inner {
         own: &Own,
         wanted: &(impl Fn() -> bool + Sync),
     ) -> Result<(Ec2Machine, &'static str)> {
-        let resources = self.resources(session, None, wanted).await?;
-        let placed = self.place(&resources, own, wanted).await;
         let ours = self.spec.security_group.is_none();
-        match &placed {
-            Err(err) if templateless(err) || groupless(err) && ours => {
-                let resources = self.resources(session, Some((&resources, err)), wanted).await?;
-                self.place(&resources, own, wanted).await
+        let mut resources = self.resources(session, None, wanted).await?;
+        let mut remade = 0;
+        loop {
+            match self.place(&resources, own, wanted).await {
+                // They are missed one after the other.
+                Err(err)
+                    if remade < REMADE_MAX && (templateless(&err) || groupless(&err) && ours) =>
+                {
+                    resources = self.resources(session, Some((&resources, &err)), wanted).await?;
+                    remade += 1;
+                }
+                placed => return placed,
             }
-            _ => placed,
         }
     }
 

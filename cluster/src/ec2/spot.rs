@@ -37,8 +37,7 @@ pub(super) struct Given<'a> {
     pub(super) place: &'a Place,
 }
 
-/// What is asked for, by architecture where that makes a difference.
-#[derive(Debug)]
+/// What is asked for, by architecture where that makes a difference. It holds the secret of a machine.
 pub(super) struct Wanted<'a> {
     pub(super) plan: &'a Plan,
     /// One in each zone at most.

@@ -217,6 +217,12 @@ fn two_hundred_machines() {
         assert_eq!(answers.count(), 200);
         let folders = std::fs::read_dir(&place.sessions()[0]).expect("a folder").count();
         assert_eq!(folders, 201, "of the driver and of each machine");
+        let inspector = fleet.inspector();
+        let page = inspector.metrics().await.expect("the metrics of all");
+        let ups = page.lines().filter(|l| l.starts_with("bigslice_up{") && l.ends_with(" 1"));
+        assert_eq!(ups.count(), 201, "of the driver and of each machine");
+        let profile = inspector.profile(Duration::from_millis(200)).await.expect("a profile");
+        assert!(profile.missing().is_empty(), "{}", profile.summary());
 
         fleet.shutdown().await;
         assert!(fleet.lost().is_empty(), "{:?}", fleet.lost());

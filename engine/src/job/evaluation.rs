@@ -171,7 +171,7 @@ impl Job {
         }
         let (version, inputs) = self.inputs(session, schedule, id.stage, given)?;
         Ok(TaskRequest {
-            run: self.id,
+            run: self.files(),
             stage: number(id.stage.0),
             task: number(id.task),
             attempt,
@@ -226,7 +226,8 @@ impl Job {
         match outcome {
             Ok(reply) => {
                 self.recipe.writes.take(reply.written);
-                let at = StoredAt { run: self.id, stage, task, attempt, machine: place.machine() };
+                let (run, machine) = (self.files(), place.machine());
+                let at = StoredAt { run, stage, task, attempt, machine };
                 schedule.finished(id, at, reply.size, reply.metrics);
                 Ok(None)
             }
@@ -238,7 +239,7 @@ impl Job {
             Err(Trouble::ShardLost(at, reason)) => {
                 let losses = schedule.input_lost(id, &at);
                 let why = format!("a stored shard could not be read: {reason}");
-                if at.run != self.id {
+                if at.run != self.files() {
                     self.again(session, losses, id, &why)?;
                     return Ok(Some(at));
                 }

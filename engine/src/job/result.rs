@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
-use bigslice_cluster::Hold;
+use bigslice_cluster::{Fleet, Hold};
 use futures::StreamExt;
 use parking_lot::Mutex;
 
@@ -21,8 +21,9 @@ use crate::task::{Host, Plan, Refusal, RunId, StoredAt, StoredSize};
 
 /// What of a run is done, and stored. Dropping it forgets what it has stored; a [`Recipe`] can make another.
 pub(crate) struct Job {
-    /// Names its files: another than that of its recipe when this is not the first job of that.
-    pub(super) id: RunId,
+    /// Names its files: another than that of its recipe when this is not the first job of that, or when the first ones
+    /// were discarded. Changes only while `progress` is locked.
+    files: Mutex<RunId>,
     /// Not held: a table of the session may hold its run.
     session: Weak<Inner>,
     pub(super) recipe: Arc<Recipe>,
@@ -50,7 +51,7 @@ pub(crate) struct Outcome {
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")
-            .field("id", &self.id)
+            .field("files", &self.files())
             .field("call", &self.recipe.brief.call)
             .finish_non_exhaustive()
     }
@@ -81,7 +82,7 @@ impl Job {
     ) -> Arc<Self> {
         recipe.job(|| {
             Arc::new(Self {
-                id: id(),
+                files: Mutex::new(id()),
                 session: Arc::downgrade(session),
                 recipe: Arc::clone(recipe),
                 lineage: Arc::clone(lineage),
@@ -105,7 +106,7 @@ impl Job {
 
     /// What its files are named by.
     pub(super) fn files(&self) -> RunId {
-        self.id
+        *self.files.lock()
     }
 
     pub(super) fn recipe(&self) -> &Arc<Recipe> {
@@ -195,9 +196,22 @@ impl Job {
         let stored = schedule.stored(root)?;
         // A job that takes the place of one that was dropped may come to another result.
         let differs = self.recipe.differs() || self.lineage.differs();
-        let first = if differs { self.id.0 << 32 } else { 0 };
+        let first = if differs { self.files().0 << 32 } else { 0 };
         let generation = first + schedule.generation();
         Some(Outcome { stored, sizes: schedule.sizes(root), generation })
+    }
+
+    /// Removes all that it has stored, and returns when the machines have. Whoever asks for the result has it computed
+    /// again.
+    pub(crate) async fn discard(&self) -> Result<()> {
+        let session = self.session()?;
+        let mut schedule = self.progress.lock().await;
+        // Nothing more is stored under a number that was given up.
+        let given_up = std::mem::replace(&mut *self.files.lock(), Runs::number());
+        schedule.discard();
+        self.holds.lock().clear();
+        give_up(&session, given_up).await;
+        Ok(())
     }
 
     /// One shard of the result could not be read: it is made again by the next
@@ -225,17 +239,22 @@ impl Drop for Job {
         // Tasks that were not heard of yet hold the sinks for a moment longer.
         self.recipe.writes.give_up();
         let Some(session) = self.session.upgrade() else { return };
-        session.host.forget(self.id);
-        let (Some(channels), Some(fleet)) = (&session.channels, &session.fleet) else { return };
-        let Ok(request) = crate::task::encode(&self.id) else { return };
-        let (channels, urls) = (channels.clone(), fleet.urls());
         // It outlives nobody: it ends with the session's threads, and the shards with the machines.
-        drop(session.cpu.handle().spawn(async move {
-            for url in urls {
-                if let Err(error) = channels.discard_shards(&url, request.clone()).await {
-                    tracing::debug!(%error, %url, "could not discard a run's shards");
-                }
+        drop(session.cpu.handle().spawn(give_up(&session, self.files())));
+    }
+}
+
+/// Has this process forget what a run has stored, at once, and then the machines.
+fn give_up(session: &Inner, run: RunId) -> impl Future<Output = ()> + Send + use<> {
+    session.host.forget(run);
+    let channels = session.channels.clone();
+    let urls = session.fleet.as_ref().map(Fleet::urls).unwrap_or_default();
+    async move {
+        let (Some(channels), Ok(request)) = (channels, crate::task::encode(&run)) else { return };
+        for url in urls {
+            if let Err(error) = channels.discard_shards(&url, request.clone()).await {
+                tracing::debug!(%error, %url, "could not discard a run's shards");
             }
-        }));
+        }
     }
 }

@@ -265,6 +265,34 @@ impl<T: Row> Run<T> {
         job.session()?.context.read_table(table).map_err(|e| Error::of(&e, ""))
     }
 
+    /// Removes what is stored of the result, and returns when the machines have removed it: for results that may be
+    /// wanted again but not soon. Dropping the last clone does it too, without anybody waiting for it.
+    ///
+    /// Whoever reads it afterwards, through a clone, a table or a run that was made from it, has it computed again; whoever
+    /// is reading it may get an error, as after the loss of a machine. Files that a sink has written stay. Waits for what
+    /// is being computed of it.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let squares = session.run(Slice::const_(2, 0..4u64).map(|n| n * n)).await?;
+    /// squares.discard().await?;
+    /// assert_eq!(squares.collect().await?, [0, 1, 4, 9]);
+    /// assert_eq!(squares.tasks_begun().await, 4);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// When the session is gone.
+    ///
+    /// # Panics
+    /// On a machine, within a func: there a run is only a source.
+    pub async fn discard(&self) -> Result<()> {
+        self.held().discard().await
+    }
+
     /// How many tasks were begun to compute it so far, those that were lost included.
     pub async fn tasks_begun(&self) -> u64 {
         self.held().attempts().await

@@ -217,6 +217,16 @@ impl Schedule {
         }
     }
 
+    /// Nothing of what was stored is there any more.
+    pub(crate) fn discard(&mut self) {
+        for task in self.stages.iter_mut().flat_map(|stage| &mut stage.tasks) {
+            if matches!(task.state, State::Done(_)) {
+                task.state = State::Waiting;
+                self.changes += 1;
+            }
+        }
+    }
+
     /// Where the output of each task of a stage is, once all are done.
     pub(crate) fn stored(&self, stage: StageId) -> Option<Vec<StoredAt>> {
         let tasks = self.stages.get(stage.0)?.tasks.iter();

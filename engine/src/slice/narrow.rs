@@ -16,7 +16,7 @@ use crate::slice::building::{BATCH_ROWS, Building, Reading};
 use crate::slice::choosing::{Filter, Stop};
 use crate::slice::making::{Emit, Emitter};
 use crate::slice::node::{Narrow, Node, Op, Select, TaskCx};
-use crate::slice::order::Counting;
+use crate::slice::order::counting;
 use crate::slice::{Slice, UserCode, streams, typed};
 
 impl<T: Row> Slice<T> {
@@ -301,7 +301,7 @@ impl<T: Row> Slice<T> {
         self.narrow(
             "head",
             Location::caller(),
-            Counting(move |input: SendableRecordBatchStream, _: &TaskCx| {
+            counting(move |input: SendableRecordBatchStream, _: &TaskCx| {
                 Ok(streams::with_schema(Arc::clone(&schema), first(input, n)))
             }),
         )

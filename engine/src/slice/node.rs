@@ -60,26 +60,20 @@ impl Node {
 
     /// The node with a pragma.
     pub(crate) fn asking(self, pragma: Pragma) -> Self {
-        let order_varies = match pragma {
-            Pragma::Deterministic(said) => !said,
-            Pragma::Procs(_) | Pragma::Exclusive => self.order_varies,
-        };
+        // Of rows that are the same nothing is said of their order.
+        let order_varies = self.order_varies || pragma == Pragma::Deterministic(false);
         Self { pragma: Some(pragma), order_varies, ..self }
     }
 
     /// Whether its rows may be others when they are computed again, since it goes by an order that may be another.
     pub(crate) fn rows_vary(&self) -> bool {
-        let goes_by = |order: Order, input: &Self| match order {
-            Order::Kept | Order::Free => false,
-            Order::Counted => input.order_varies,
-            Order::Drawn => true,
-        };
         match &self.op {
-            Op::Narrow { input, work } => goes_by(work.order(), input),
+            Op::Source(source) => source.order().rows_vary(false),
+            Op::Narrow { input, work } => work.order().rows_vary(input.order_varies),
             Op::Wide { inputs, work, .. } => {
-                inputs.iter().any(|exchange| goes_by(work.order(), &exchange.input))
+                work.order().rows_vary(inputs.iter().any(Exchange::order_varies))
             }
-            Op::Source(_) | Op::Union(_) | Op::Sink { .. } => false,
+            Op::Union(_) | Op::Sink { .. } => false,
         }
     }
 }
@@ -97,7 +91,7 @@ impl Op {
     fn order_varies(&self) -> bool {
         match self {
             // What is stored is computed again when it is lost.
-            Self::Source(source) => source.run().is_some(),
+            Self::Source(source) => source.order().varies() || source.run().is_some(),
             Self::Narrow { input, work } => work.order().varies() || input.order_varies,
             Self::Sink { input, .. } => input.order_varies,
             Self::Union(inputs) => inputs.iter().any(|input| input.order_varies),
@@ -138,11 +132,8 @@ impl Exchange {
     /// Whether the rows that are stored may be others when they are computed again, since what is done before they
     /// are split goes by an order that may be another.
     pub(crate) fn rows_vary(&self) -> bool {
-        match self.before.as_ref().map(|before| before.order()) {
-            None | Some(Order::Kept | Order::Free) => false,
-            Some(Order::Counted) => self.input.order_varies,
-            Some(Order::Drawn) => true,
-        }
+        let before = self.before.as_ref();
+        before.is_some_and(|before| before.order().rows_vary(self.input.order_varies))
     }
 }
 
@@ -208,6 +199,11 @@ pub(crate) trait Source: Send + Sync {
     /// The run whose result this is, if it is one.
     fn run(&self) -> Option<crate::job::RunId> {
         None
+    }
+
+    /// In what order rows come whenever a shard is opened.
+    fn order(&self) -> Order {
+        Order::Kept
     }
 
     /// Whether the source can leave out by itself exactly the rows for which this is not true.

@@ -26,47 +26,58 @@ impl Order {
     pub(crate) fn varies(self) -> bool {
         matches!(self, Self::Free | Self::Drawn)
     }
+
+    /// Whether other rows may come out, if those of the input are the same but for their order, which may or may not be
+    /// another.
+    pub(crate) fn rows_vary(self, input_varies: bool) -> bool {
+        match self {
+            Self::Kept | Self::Free => false,
+            Self::Counted => input_varies,
+            Self::Drawn => true,
+        }
+    }
+}
+
+/// Work of which that is said.
+pub(super) struct Ordered<W> {
+    work: W,
+    order: Order,
+}
+
+/// Work that keeps the order of its input.
+pub(super) fn keeping<W>(work: W) -> Ordered<W> {
+    Ordered { work, order: Order::Kept }
 }
 
 /// Work that goes by the order of its input, and keeps it.
-pub(super) struct Counting<W>(pub(super) W);
+pub(super) fn counting<W>(work: W) -> Ordered<W> {
+    Ordered { work, order: Order::Counted }
+}
 
-impl<W: Narrow> Narrow for Counting<W> {
+impl<W: Narrow> Narrow for Ordered<W> {
     fn run(
         &self,
         input: SendableRecordBatchStream,
         cx: &TaskCx,
     ) -> Result<SendableRecordBatchStream> {
-        self.0.run(input, cx)
-    }
-
-    fn spans(&self) -> bool {
-        self.0.spans()
+        self.work.run(input, cx)
     }
 
     fn order(&self) -> Order {
-        Order::Counted
-    }
-
-    fn describe(&self) -> Option<String> {
-        self.0.describe()
+        self.order
     }
 }
 
-impl<W: Wide> Wide for Counting<W> {
+impl<W: Wide> Wide for Ordered<W> {
     fn run(
         &self,
         inputs: Vec<SendableRecordBatchStream>,
         cx: &TaskCx,
     ) -> Result<SendableRecordBatchStream> {
-        self.0.run(inputs, cx)
+        self.work.run(inputs, cx)
     }
 
     fn order(&self) -> Order {
-        Order::Counted
-    }
-
-    fn describe(&self) -> Option<String> {
-        self.0.describe()
+        self.order
     }
 }

@@ -26,7 +26,7 @@ use crate::row::{Row, Value};
 use crate::slice::keyed::only;
 use crate::slice::keys::{self, ORDER, with_canonical};
 use crate::slice::node::{Exchange, Narrow, Node, Op, Partition, Shards, Split, SplitCx, TaskCx};
-use crate::slice::order::{Counting, Order};
+use crate::slice::order::{Order, counting, keeping};
 use crate::slice::shuffle::Pass;
 use crate::slice::whole::mixed;
 use crate::slice::{Slice, sorting, streams, typed};
@@ -60,9 +60,9 @@ impl<T: Row + Value> Slice<T> {
             sorting::by_columns(only(&mut inputs)?, 1, LARGEST_FIRST, Some(n), cx)
                 .map(without_key::<T>)
         };
-        let before = Arc::new(Counting(before));
+        let before = Arc::new(counting(before));
         let exchange = Exchange { before: Some(before), ..pairs.moved(Split::One) };
-        Self::wide(verb, place, vec![exchange], Shards::Exactly(1), Counting(after))
+        Self::wide(verb, place, vec![exchange], Shards::Exactly(1), counting(after))
     }
 
     /// All rows in order of a key, smallest first, null before all and NaN after all.
@@ -141,7 +141,8 @@ impl<T: Row> Slice<T> {
             let rows = without_position::<T>(only(&mut inputs)?);
             sorting::by_columns(rows, columns, ORDER, None, cx)
         };
-        Self::wide(verb, place, vec![ranges], Shards::Most, after)
+        // Equal rows are the same in any order; the ranges are as fixed as the order in which rows were sampled.
+        Self::wide(verb, place, vec![ranges], Shards::Most, keeping(after))
     }
 
     /// This slice, after `before`, on its way to shards by ranges of its first `columns` columns. A column
@@ -182,7 +183,7 @@ impl<T: Row> Slice<T> {
             ))
         };
         let inputs = vec![stored.moved(Split::Keep), sampled];
-        let op = Op::Wide { inputs, shards: Shards::Most, work: Arc::new(work) };
+        let op = Op::Wide { inputs, shards: Shards::Most, work: Arc::new(keeping(work)) };
         let placed = Node::new(verb, place, Arc::clone(&schema), op);
         let split = Split::By(Arc::new(ByPosition));
         Exchange { input: Arc::new(placed), before: None, schema, split }

@@ -17,7 +17,7 @@ use crate::metrics::{carried, carried_future};
 use crate::row::Row;
 use crate::slice::building::Building;
 use crate::slice::node::TaskCx;
-use crate::slice::order::Counting;
+use crate::slice::order::counting;
 use crate::slice::{Slice, UserCode, typed};
 
 /// Batches between the task and the user's thread, in either direction.
@@ -167,6 +167,6 @@ impl<T: Row> Slice<T> {
             Ok(made.build())
         };
         // What the closure gives may depend on which rows come first.
-        self.narrow(verb, place, Counting(work))
+        self.narrow(verb, place, counting(work))
     }
 }

@@ -67,16 +67,15 @@ impl<T: Row> Slice<T> {
     }
 
     /// Says whether each shard of this slice has the same rows whenever it is computed. A slice that says
-    /// nothing has if what it is computed from has; one of which `head`, `limit`, `top_k`, `sample`, `zip_with_index`,
-    /// `sort_by`, `map_partitions` or a limit in SQL has taken some rows, or numbered them, in an order that is not
-    /// fixed (after `reduce`, say) has not.
+    /// nothing has if what it is computed from has, and if it does not go by an order that is not fixed, as
+    /// [`head`](Self::head) after [`reduce`](Self::reduce) does.
     ///
     /// With `false` (a closure draws random numbers, a service answers as it likes) nothing that is read
     /// together mixes what was computed at different times: when a shard is lost after others have read it
     /// and has to be computed again, all that was computed from it is computed again too. Where rows of
     /// the result were read already, [`Run::stream`](crate::Run::stream) and tables end with an error then,
     /// and [`Run::collect`](crate::Run::collect) begins anew. With `true` nothing of that is done, even
-    /// if something below said `false`: the shards are the same all the same, after a sort for instance.
+    /// if something below said `false`: the shards are the same all the same, where what differed is gone.
     ///
     /// Rows, order, shards and keys stay. Of the verbs that a task pipes its rows through the last that
     /// says something counts.

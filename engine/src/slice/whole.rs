@@ -21,7 +21,7 @@ use crate::slice::keyed::only;
 use crate::slice::keys::with_canonical;
 use crate::slice::narrow::first;
 use crate::slice::node::{Exchange, Op, Shards, Split, TaskCx};
-use crate::slice::order::Counting;
+use crate::slice::order::counting;
 use crate::slice::shuffle::Pass;
 use crate::slice::{Slice, streams, typed};
 
@@ -52,11 +52,11 @@ impl<T: Row> Slice<T> {
         };
         let exchange = Exchange {
             input: self.into_node(),
-            before: Some(Arc::new(Counting(before))),
+            before: Some(Arc::new(counting(before))),
             schema,
             split: Split::One,
         };
-        Self::wide("limit", place, vec![exchange], Shards::Exactly(1), Counting(after))
+        Self::wide("limit", place, vec![exchange], Shards::Exactly(1), counting(after))
     }
 
     /// Each row once, however often it is there. Every NaN is the same, and so are the two zeros.
@@ -115,7 +115,7 @@ impl<T: Row> Slice<T> {
         self.narrow(
             "sample",
             Location::caller(),
-            Counting(move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            counting(move |input: SendableRecordBatchStream, cx: &TaskCx| {
                 let mut state = seed ^ mixed(cx.shard as u64);
                 Ok(streams::each(input, &schema, move |batch| {
                     let kept = BooleanBuffer::collect_bool(batch.num_rows(), |_| {
@@ -183,7 +183,7 @@ impl<T: Row + Value> Slice<T> {
             Ok(streams::with_schema(Arc::clone(&schema), numbered))
         };
         let inputs = vec![stored.moved(Split::Keep), counted];
-        Slice::wide(verb, place, inputs, Shards::Most, Counting(work))
+        Slice::wide(verb, place, inputs, Shards::Most, counting(work))
     }
 }
 

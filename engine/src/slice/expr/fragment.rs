@@ -15,11 +15,15 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result as PlanResult, internal_datafusion_err, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
@@ -136,15 +140,29 @@ fn whole(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     }
 }
 
+/// Aggregates whose value depends on the order of rows.
+const BY_ORDER: [&str; 5] = ["first_value", "last_value", "nth_value", "array_agg", "string_agg"];
+
 /// What the order of its inputs is to a plan. Of an operator that nothing is known of here rows may come in any order.
 fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
     let (mut counts, mut varies) = (false, false);
     let _ = plan.apply(|node| {
         let is_limit = node.is::<GlobalLimitExec>() || node.is::<LocalLimitExec>();
         let is_window = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
-        counts |= is_limit || is_window || node.fetch().is_some();
-        let by_row = node.is::<Slot>() || node.is::<ProjectionExec>() || node.is::<FilterExec>();
-        varies |= !(is_limit || by_row);
+        let by_order = node.downcast_ref::<AggregateExec>().is_some_and(|aggregate| {
+            let mut functions = aggregate.aggr_expr().iter();
+            aggregate.limit_options().is_some()
+                || functions.any(|function| BY_ORDER.contains(&function.fun().name()))
+        });
+        counts |= is_limit || is_window || by_order || node.fetch().is_some();
+        let by_row = node.is::<Slot>()
+            || node.is::<ProjectionExec>()
+            || node.is::<FilterExec>()
+            || node.is::<UnnestExec>()
+            || node.is::<CooperativeExec>();
+        // One that keeps a few rows sorts them in memory.
+        let is_top = node.fetch().is_some() && node.is::<SortExec>();
+        varies |= !(is_limit || is_top || by_row);
         Ok(TreeNodeRecursion::Continue)
     });
     match (counts, varies) {

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
+use crate::slice::order::Order;
 use crate::slice::source::columns::{columns_of, rows};
 use crate::slice::source::scan::plan_of;
 use crate::slice::{Slice, streams, typed};
@@ -96,6 +97,11 @@ impl Source for Provided {
         let partitions = plan.output_partitioning().partition_count();
         let shares = (0..partitions).map(|partition| Share { partition, partitions, asked });
         shares.map(|share| Ok(crate::task::encode(&share)?.as_ref().into())).collect()
+    }
+
+    /// The scan of a view is a plan.
+    fn order(&self) -> Order {
+        Order::Free
     }
 
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {

@@ -23,6 +23,7 @@ use crate::query::{Query, Work};
 use crate::row::Row;
 use crate::slice::expr::{Call, shaped};
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
+use crate::slice::order::Order;
 use crate::slice::source::scan;
 use crate::slice::{Slice, typed};
 use crate::source::SealedScan;
@@ -131,6 +132,12 @@ impl Source for Statement {
 
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
         scan::open(spec, &self.schema, cx)
+    }
+
+    /// A limit or an aggregate may be in it, and partitions that are computed side by side: what it is planned as
+    /// is known later.
+    fn order(&self) -> Order {
+        Order::Drawn
     }
 
     fn describe(&self) -> Option<String> {
