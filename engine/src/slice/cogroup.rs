@@ -54,7 +54,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         Slice::wide("cogroup", place, inputs, Shards::Most, work)
     }
 
-    /// [`cogroup`](Self::cogroup) with two others.
+    /// [`cogroup`](Self::cogroup) with two others. As many shards as the slice that has most.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -79,7 +79,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         Slice::wide("cogroup3", place, inputs, Shards::Most, work)
     }
 
-    /// [`cogroup`](Self::cogroup) with three others.
+    /// [`cogroup`](Self::cogroup) with three others. As many shards as the slice that has most.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -50,9 +50,10 @@ impl<T: Row + Value> Slice<T> {
     /// use bigslice::prelude::*;
     ///
     /// let session = Session::builder().build().await?;
-    /// let delays = Slice::const_(3, [(1, Some(5i64)), (2, None), (3, Some(60)), (4, Some(7))]);
-    /// let worst = session.run(delays.top_k(2, |(_, minutes)| minutes)).await?;
-    /// assert_eq!(worst.collect().await?, [(3, Some(60)), (4, Some(7))]);
+    /// let readings = [("a", Some(5.0)), ("b", None), ("c", Some(f64::NAN)), ("d", Some(7.0))];
+    /// let readings = Slice::const_(3, readings.map(|(place, value)| (place.to_owned(), value)));
+    /// let largest = readings.top_k(2, |(_, value)| value).map(|(place, _)| place.to_owned());
+    /// assert_eq!(session.run(largest).await?.collect().await?, ["c", "d"]);
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     #[track_caller]

@@ -131,8 +131,9 @@ impl<T: Row> Slice<T> {
 
     /// [`read`](Self::read), of CSV or TSV files with a line of names at the top.
     ///
-    /// The types of columns are those that the first 20,000 rows of a file suggest: whole numbers are `i64`, others
-    /// `f64`. Nothing between two commas is null; of a column that has such a field is an `Option`.
+    /// The types of columns are those that the first MiB of a file suggests, or its first 20,000 rows: whole
+    /// numbers are `i64`, others `f64`. Nothing between two commas is null, which wants a field that is an
+    /// `Option`. A value further down that is not of the type of its column is an error.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -163,8 +164,8 @@ impl<T: Row> Slice<T> {
 
     /// [`read`](Self::read), of JSON lines.
     ///
-    /// The types of columns are those that the first 20,000 rows of a file suggest: whole numbers are `i64`, others
-    /// `f64`. What is missing in an object is null.
+    /// The types of columns are those that the first MiB of a file suggests, or its first 20,000 rows: whole
+    /// numbers are `i64`, others `f64`. What is missing in an object is null.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
