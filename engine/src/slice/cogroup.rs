@@ -32,6 +32,20 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     /// All rows move. As many shards as the slice that has more, each sorted by key; values come in no
     /// fixed order. Rows are sorted on disk when the memory does not suffice; the values of one key
     /// must fit, or the run ends with an error that says so.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let sold = Slice::const_(1, [(1, 10), (2, 20), (2, 21)]);
+    /// let returned = Slice::const_(1, [(2, 5), (3, 6)]);
+    /// let mut rows = session.run(sold.cogroup(returned)).await?.collect().await?;
+    /// rows[1].1.0.sort();
+    /// let right = [(1, (vec![10], vec![])), (2, (vec![20, 21], vec![5])), (3, (vec![], vec![6]))];
+    /// assert_eq!(rows, right);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn cogroup<B: Value>(self, other: Slice<(K, B)>) -> Slice<(K, (Vec<A>, Vec<B>))> {
         let place = Location::caller();
@@ -40,7 +54,19 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         Slice::wide("cogroup", place, inputs, Shards::Most, work)
     }
 
-    /// [`cogroup`](Self::cogroup) with two others.
+    /// [`cogroup`](Self::cogroup) with two others. As many shards as the slice that has most.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let of = |pairs: [(u64, i64); 1]| Slice::const_(1, pairs);
+    /// let rows = of([(1, 10)]).cogroup3(of([(2, 20)]), of([(1, 30)]));
+    /// let rows = session.run(rows).await?.collect().await?;
+    /// assert_eq!(rows, [(1, (vec![10], vec![], vec![30])), (2, (vec![], vec![20], vec![]))]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn cogroup3<B: Value, C: Value>(
         self,
@@ -53,7 +79,21 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         Slice::wide("cogroup3", place, inputs, Shards::Most, work)
     }
 
-    /// [`cogroup`](Self::cogroup) with three others.
+    /// [`cogroup`](Self::cogroup) with three others. As many shards as the slice that has most.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let of = |pairs: [(Option<u64>, i64); 1]| Slice::const_(1, pairs);
+    /// let (second, third) = (of([(None, 20)]), of([(Some(1), 30)]));
+    /// let rows = of([(Some(1), 10)]).cogroup4(second, third, of([(None, 40)]));
+    /// let rows = session.run(rows).await?.collect().await?;
+    /// assert_eq!(rows[0], (None, (vec![], vec![20], vec![], vec![40])));
+    /// assert_eq!(rows[1], (Some(1), (vec![10], vec![], vec![30], vec![])));
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn cogroup4<B: Value, C: Value, D: Value>(
         self,

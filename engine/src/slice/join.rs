@@ -17,6 +17,21 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     /// within a shard the order is not fixed. Both sides are read until one has ended, which becomes a hash
     /// table; if the memory does not suffice for that, both are sorted on disk and merged. Keys that are or hold a
     /// list or an enum have groups made instead, as with [`cogroup`](Self::cogroup).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let left = Slice::const_(2, [(Some(1), 10), (Some(1), 11), (None, 12), (Some(2), 13)]);
+    /// let right = Slice::const_(1, [(Some(1), 5), (Some(1), 6), (None, 7)]);
+    /// let mut pairs = session.run(left.join(right)).await?.collect().await?;
+    /// pairs.sort();
+    /// assert_eq!(pairs[0], (None, (12, 7))); // not so in SQL
+    /// let one = [(10, 5), (10, 6), (11, 5), (11, 6)];
+    /// assert_eq!(pairs[1..], one.map(|values| (Some(1), values)));
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn join<B: Value>(self, other: Slice<(K, B)>) -> Slice<(K, (A, B))> {
         if Joining::knows(&K::data_type()) {
@@ -32,6 +47,19 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     }
 
     /// [`join`](Self::join), and the pairs of this slice that have no partner, with `None`.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let sold = Slice::const_(2, [(1, 10), (2, 20), (2, 21)]);
+    /// let prices = Slice::const_(1, [(2, 5), (3, 6)]);
+    /// let mut rows = session.run(sold.left_join(prices)).await?.collect().await?;
+    /// rows.sort();
+    /// assert_eq!(rows, [(1, (10, None)), (2, (20, Some(5))), (2, (21, Some(5)))]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn left_join<B: Value>(self, other: Slice<(K, B)>) -> Slice<(K, (A, Option<B>))> {
         if Joining::knows(&K::data_type()) {
@@ -50,6 +78,20 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     }
 
     /// [`join`](Self::join), and the pairs of either slice that have no partner, with `None`.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let before = Slice::const_(2, [(1, 10), (2, 20)]);
+    /// let after = Slice::const_(2, [(2, 25), (3, 35)]);
+    /// let mut rows = session.run(before.full_join(after)).await?.collect().await?;
+    /// rows.sort();
+    /// let right = [(1, (Some(10), None)), (2, (Some(20), Some(25))), (3, (None, Some(35)))];
+    /// assert_eq!(rows, right);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn full_join<B: Value>(self, other: Slice<(K, B)>) -> Slice<(K, (Option<A>, Option<B>))> {
         if Joining::knows(&K::data_type()) {
@@ -72,9 +114,22 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         })
     }
 
-    /// The pairs of this slice whose key is in the other too.
+    /// The pairs of this slice whose key is in the other too: each once, however often its key is there.
     ///
     /// Keys, shards, order and memory as with [`join`](Self::join). All rows move.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let sold = Slice::const_(2, [(1, 10), (2, 20), (2, 21)]);
+    /// let listed = Slice::const_(1, [(2, true), (2, false), (3, true)]);
+    /// let mut rows = session.run(sold.semi_join(listed)).await?.collect().await?;
+    /// rows.sort();
+    /// assert_eq!(rows, [(2, 20), (2, 21)]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn semi_join<B: Value>(self, other: Slice<(K, B)>) -> Self {
         if Joining::knows(&K::data_type()) {
@@ -89,7 +144,20 @@ impl<K: Value, A: Value> Slice<(K, A)> {
 
     /// The pairs of this slice whose key is not in the other.
     ///
-    /// Keys, shards, order and memory as with [`join`](Self::join). All rows move.
+    /// Keys, shards, order and memory as with [`join`](Self::join). All rows move. A null key in the other slice
+    /// leaves out those with a null key and no others.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let sold = Slice::const_(2, [(Some(1), 10), (Some(2), 20), (None, 30)]);
+    /// let blocked = Slice::const_(1, [(Some(2), true), (None, true)]);
+    /// let rows = session.run(sold.anti_join(blocked)).await?.collect().await?;
+    /// assert_eq!(rows, [(Some(1), 10)]); // NOT IN of SQL would give nothing
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn anti_join<B: Value>(self, other: Slice<(K, B)>) -> Self {
         if Joining::knows(&K::data_type()) {

@@ -24,7 +24,20 @@ use crate::slice::{Slice, UserCode, cogroup, sorting, streams, typed};
 impl<T: Row + Value> Slice<T> {
     /// Pairs of a key and the row it was made of.
     ///
-    /// Order and shards stay.
+    /// Order and shards stay; rows with the same key may be in several shards until a verb moves them. Rows are not
+    /// copied.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let fruit = Slice::const_(2, ["pear", "plum", "fig"].map(str::to_owned));
+    /// let by_length = fruit.key_by(|fruit| fruit.len() as u64);
+    /// let right = [(4, "pear".to_owned()), (4, "plum".to_owned()), (3, "fig".to_owned())];
+    /// assert_eq!(session.run(by_length).await?.collect().await?, right);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn key_by<K, F>(self, f: F) -> Slice<(K, T)>
     where
@@ -68,6 +81,17 @@ impl<T: Row + Value> Slice<T> {
 
 impl<K: Value, V: Value> Slice<(K, V)> {
     /// Changes the values; keys stay, and so do order and shards.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let prices = Slice::const_(2, [(2, 30i64), (1, 20), (2, 40)]);
+    /// let cents = session.run(prices.map_values(|price| price * 100)).await?;
+    /// assert_eq!(cents.collect().await?, [(2, 3000), (1, 2000), (2, 4000)]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn map_values<W, F>(self, f: F) -> Slice<(K, W)>
     where
@@ -97,9 +121,22 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     /// One pair for each key, its values combined by `f`, which must not care in which order and in which
     /// groups they come (it is associative and commutative).
     ///
-    /// Values are combined before rows move and again after it, so that what moves is about one row
-    /// for each key and task. As many shards as before; within a shard the order is not fixed. Memory
-    /// is needed for the keys of one shard; when it is short, what does not fit is spilled.
+    /// Values are combined before rows move and again after it, so that what moves is about one row for each key
+    /// and task. As many shards as before; within a shard the order is not fixed. Memory is needed for the keys of
+    /// one shard; when it is short, what does not fit is spilled. The value of a key that is there once is never
+    /// shown to `f`.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let sales = Slice::const_(3, [(Some(1), 10), (None, 5), (Some(1), 7), (None, 1)]);
+    /// let mut sums = session.run(sales.reduce(|a: i64, b| a + b)).await?.collect().await?;
+    /// sums.sort();
+    /// assert_eq!(sums, [(None, 6), (Some(1), 17)]); // null is a key
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn reduce<F>(self, f: F) -> Self
     where
@@ -127,6 +164,19 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     /// How often each key is there.
     ///
     /// Shards, order and memory as with [`reduce`](Self::reduce).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let pairs = Slice::const_(2, [(0.0, 1), (f64::NAN, 2), (-0.0, 3), (f64::NAN, 4), (-0.0, 5)]);
+    /// let counted = session.run(pairs.count_by_key()).await?.collect().await?;
+    /// let mut counts: Vec<u64> = counted.into_iter().map(|(_, n)| n).collect();
+    /// counts.sort();
+    /// assert_eq!(counts, [2, 3]); // of NaN and of 0
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn count_by_key(self) -> Slice<(K, u64)> {
         self.map_values(|_| 1u64).reduce(|a, b| a + b)
@@ -135,8 +185,21 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     /// One pair for each key: `f` takes what it returned for the key before, `init` at first, and the
     /// next value. The order in which values come is not fixed.
     ///
-    /// All rows move. As many shards as before, each sorted by key. Rows are sorted on disk when the memory
-    /// does not suffice, so that neither keys nor values of a shard need fit.
+    /// All rows move. As many shards as before, each sorted by key. Rows are sorted on disk when the memory does
+    /// not suffice, so that neither keys nor values of a shard need fit; what `f` returns is held for one key at a
+    /// time. Where values can be combined with one another, [`reduce`](Self::reduce) moves fewer rows.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let temperatures = Slice::const_(1, [(Some(2), 9.5), (None, 1.0), (Some(2), 10.5)]);
+    /// let sums = temperatures.fold((0u64, 0.0), |(n, sum), celsius| (n + 1, sum + celsius));
+    /// let sums = session.run(sums).await?.collect().await?;
+    /// assert_eq!(sums, [(None, (1, 1.0)), (Some(2), (2, 20.0))]); // sorted: null comes first
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn fold<A, F>(self, init: A, f: F) -> Slice<(K, A)>
     where
@@ -176,6 +239,18 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     /// All rows move. As many shards as before, each sorted by key. Rows are sorted on disk when the
     /// memory does not suffice; the values of one key must fit, or the run ends with an error
     /// that says so. Where the values are only to be combined, [`fold`](Self::fold) needs no such memory.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let sales = Slice::const_(1, [(2, 30), (1, 10), (2, 20), (2, 30)]);
+    /// let mut groups = session.run(sales.group()).await?.collect().await?;
+    /// groups[1].1.sort();
+    /// assert_eq!(groups, [(1, vec![10]), (2, vec![20, 30, 30])]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn group(self) -> Slice<(K, Vec<V>)> {
         let place = Location::caller();

@@ -78,8 +78,18 @@ pub(crate) use user::UserCode;
 /// for each, unless [`materialize`](Self::materialize) stores it.
 ///
 /// What each verb does to the order of rows, to the number of shards and to keys is said at the
-/// verb. Where nothing is said about errors: a closure that panics ends the run with an error that
-/// names the verb, the place of the call, and the shard; it is not tried again.
+/// verb. Where it says nothing else, this holds:
+///
+/// * **Shards** are numbered from 0, and one task computes one shard. The rows of a slice are those of the first
+///   shard, then those of the second, and so on.
+/// * **Keys** are the same if their values are. Every NaN is the same key, and so are the two zeros; null is a key of
+///   its own. In order, null is before all and NaN after all. A key may be there any number of times.
+/// * **Memory** is needed for a batch or two of rows. What is *spilled* goes to the disk of the machine, where the
+///   result would need more memory than [`SessionBuilder::memory_limit`](crate::SessionBuilder::memory_limit)
+///   allows; it is the same result.
+/// * **Errors:** a closure that panics, or returns an error where it can, ends the run with an error that names the
+///   verb, the place of the call, and the shard; it is not tried again. When a machine is lost, what it had is computed
+///   again: a closure may be called more than once for a row.
 pub struct Slice<T> {
     node: Arc<Node>,
     /// Set if the node makes its rows one by one, and does nothing else: a verb that wants them before they

@@ -33,6 +33,17 @@ impl<T: Row> Slice<T> {
     /// Makes each row another.
     ///
     /// Order and shards stay. Keys are those of the new rows.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let words = Slice::const_(2, ["to", "be", "or not"].map(str::to_owned));
+    /// let lengths = words.map(|word| word.len() as u64); // `word` is a `&str`
+    /// assert_eq!(session.run(lengths).await?.collect().await?, [2, 2, 6]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn map<U, F>(self, f: F) -> Slice<U>
     where
@@ -46,6 +57,20 @@ impl<T: Row> Slice<T> {
     ///
     /// Order and shards stay. Keys are those of the new rows. An error is the user's: nothing is tried
     /// again.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let texts = |texts: [&str; 2]| Slice::const_(2, texts.map(str::to_owned));
+    /// let numbers = session.run(texts(["7", "8"]).try_map(|text| text.parse::<i64>())).await?;
+    /// assert_eq!(numbers.collect().await?, [7, 8]);
+    ///
+    /// let failed = session.run(texts(["7", "eight"]).try_map(|text| text.parse::<i64>())).await;
+    /// assert!(failed.unwrap_err().to_string().ends_with("shard 1: invalid digit found in string"));
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn try_map<U, E, F>(self, f: F) -> Slice<U>
     where
@@ -107,7 +132,20 @@ impl<T: Row> Slice<T> {
 
     /// Keeps the rows for which `f` is true.
     ///
-    /// Order, shards and keys stay. Columns that `f` does not look at are not read from memory.
+    /// Order, shards and keys stay; a shard may be left without rows. Columns that `f` does not look at are not
+    /// read from memory.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let visits = Slice::const_(3, [(1, Some(700)), (2, None), (3, Some(20))]);
+    /// let slow = session.run(visits.filter(|(_, ms)| ms > Some(500))).await?;
+    /// assert_eq!(slow.collect().await?, [(1, Some(700))]);
+    /// assert_eq!(slow.shards(), 3);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn filter<F>(self, f: F) -> Self
     where
@@ -119,6 +157,23 @@ impl<T: Row> Slice<T> {
     /// Keeps the rows for which `f` is true, or fails, which ends the run.
     ///
     /// Order, shards and keys stay. An error is the user's: nothing is tried again.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// fn is_adult(age: i64) -> Result<bool, String> {
+    ///     if age < 0 { Err(format!("{age} is no age")) } else { Ok(age >= 18) }
+    /// }
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let adults = session.run(Slice::const_(2, [40i64, 9, 21]).try_filter(is_adult)).await?;
+    /// assert_eq!(adults.collect().await?, [40, 21]);
+    ///
+    /// let failed = session.run(Slice::const_(2, [40i64, 9, -1]).try_filter(is_adult)).await;
+    /// assert!(failed.unwrap_err().to_string().ends_with("shard 1: -1 is no age"));
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn try_filter<E, F>(self, f: F) -> Self
     where
@@ -163,8 +218,19 @@ impl<T: Row> Slice<T> {
 
     /// Makes each row any number of rows.
     ///
-    /// Order and shards stay: what is made of one row stands where the row stood. It is in memory as a whole:
-    /// [`map_partitions`](Self::map_partitions) has rows go on while more are made.
+    /// Order and shards stay: what is made of one row stands where the row stood. Keys are those of the new rows.
+    /// What is made of one row is in memory as a whole: [`map_partitions`](Self::map_partitions) has rows go on
+    /// while more are made.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let countdowns = Slice::const_(2, [2u64, 0, 3]).flat_map(|n| (1..=n).rev());
+    /// assert_eq!(session.run(countdowns).await?.collect().await?, [2, 1, 3, 2, 1]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn flat_map<U, I, F>(self, f: F) -> Slice<U>
     where
@@ -180,7 +246,23 @@ impl<T: Row> Slice<T> {
 
     /// Makes each row any number of rows, or fails, which ends the run.
     ///
-    /// Order and shards stay. An error is the user's: nothing is tried again.
+    /// Order, shards, keys and memory as with [`flat_map`](Self::flat_map). An error is the user's: nothing is
+    /// tried again.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let lines = Slice::const_(2, ["1 2", "", "3 x"].map(str::to_owned));
+    /// let numbers = lines.try_flat_map(|line| {
+    ///     line.split_whitespace().map(str::parse::<i64>).collect::<Result<Vec<_>, _>>()
+    /// });
+    /// // One bad word, and there is nothing: not even what was read before.
+    /// let error = session.run(numbers).await.unwrap_err();
+    /// assert!(error.to_string().ends_with("shard 1: invalid digit found in string"));
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn try_flat_map<U, I, E, F>(self, f: F) -> Slice<U>
     where
@@ -199,7 +281,18 @@ impl<T: Row> Slice<T> {
     /// Makes each row any number of rows by giving views of them to an [`Emitter`]: text that is part of
     /// the row goes into the new one without a `String` in between.
     ///
-    /// Order and shards stay.
+    /// Order, shards, keys and memory as with [`flat_map`](Self::flat_map).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let lines = Slice::const_(2, ["to be", "or not"].map(str::to_owned));
+    /// let words = lines.emit::<String, _>(|line, out| line.split(' ').for_each(|word| out.push(word)));
+    /// assert_eq!(session.run(words).await?.collect().await?, ["to", "be", "or", "not"]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn emit<U, F>(self, f: F) -> Slice<U>
     where
@@ -246,7 +339,23 @@ impl<T: Row> Slice<T> {
 
     /// Shows each row to `f` on its way.
     ///
-    /// Rows, order, shards and keys stay. When a machine is lost `f` may see rows again.
+    /// Rows, order, shards and keys stay. When a machine is lost `f` may see rows again, and it may see rows that a
+    /// verb behind it, such as [`head`](Self::head), then does not take: a task shows it a batch at a time. What it
+    /// counts in a [`Counter`](crate::metrics::Counter) counts once all the same.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// static NEGATIVE: Counter = Counter::new("negative");
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let numbers = Slice::const_(2, [3i64, -1, -4]).inspect(|n| NEGATIVE.add(u64::from(n < 0)));
+    /// let run = session.run(numbers).await?;
+    /// assert_eq!(run.collect().await?, [3, -1, -4]);
+    /// assert_eq!(run.counters().await["negative"], 2);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn inspect<F>(self, f: F) -> Self
     where
@@ -270,8 +379,24 @@ impl<T: Row> Slice<T> {
 
     /// Makes each batch of rows another, column by column: for work that Arrow's kernels do.
     ///
-    /// Order and shards stay as far as `f` keeps them. How many rows a batch has is not fixed. What
-    /// comes back must have the columns of `U`, by position.
+    /// Order and shards stay as far as `f` keeps them. How many rows a batch has is not fixed, so `f` must not
+    /// depend on it; it may return more rows or fewer. What comes back must have the columns of `U`, by position;
+    /// other columns, like an error of `f`, end the run.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use arrow::array::RecordBatch;
+    /// use arrow::compute::kernels::numeric::mul;
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let squares = Slice::const_(2, [1i64, 2, 3]).map_batches::<i64, _, _>(|batch| {
+    ///     let squares = mul(batch.column(0), batch.column(0))?;
+    ///     RecordBatch::try_new(batch.schema(), vec![squares])
+    /// });
+    /// assert_eq!(session.run(squares).await?.collect().await?, [1, 4, 9]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn map_batches<U, E, F>(self, f: F) -> Slice<U>
     where
@@ -294,7 +419,18 @@ impl<T: Row> Slice<T> {
 
     /// The first `n` rows of each shard; [`limit`](Self::limit) is for all shards together.
     ///
-    /// Order, shards and keys stay. A task stops reading its input when it has its rows.
+    /// Order, shards and keys stay. A task stops reading its input when it has its rows. Where the order of rows is
+    /// not fixed, as after [`reduce`](Self::reduce), neither is which rows are taken.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let first = Slice::const_(2, [1, 2, 3, 4, 5, 6]).head(2);
+    /// assert_eq!(session.run(first).await?.collect().await?, [1, 2, 4, 5]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn head(self, n: usize) -> Self {
         let schema = typed::schema::<T>();

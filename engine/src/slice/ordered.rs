@@ -39,10 +39,23 @@ const LARGEST_FIRST: SortOptions = SortOptions { descending: true, nulls_first: 
 const SAMPLES_PER_SHARD: usize = 128;
 
 impl<T: Row + Value> Slice<T> {
-    /// The `n` rows with the largest keys, largest first; null counts as smallest.
+    /// The `n` rows with the largest keys, largest first; NaN counts as largest, null as smallest.
     ///
     /// One shard. Each task gives its `n` largest, so that no more than `n` rows of each shard move. Which
-    /// of several rows with the same key are taken is not fixed.
+    /// of several rows with the same key are taken is not fixed. A task holds `n` rows; if
+    /// they do not fit into the memory the run ends with an error. [`sort_by`](Self::sort_by) needs no such memory.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let readings = [("a", Some(5.0)), ("b", None), ("c", Some(f64::NAN)), ("d", Some(7.0))];
+    /// let readings = Slice::const_(3, readings.map(|(place, value)| (place.to_owned(), value)));
+    /// let largest = readings.top_k(2, |(_, value)| value).map(|(place, _)| place.to_owned());
+    /// assert_eq!(session.run(largest).await?.collect().await?, ["c", "d"]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn top_k<K, F>(self, n: usize, key: F) -> Self
     where

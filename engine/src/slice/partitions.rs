@@ -71,10 +71,27 @@ impl<T: Row> Iterator for Rows<T> {
 }
 
 impl<T: Row> Slice<T> {
-    /// Makes the rows of each shard others, by one call for each shard with all of its rows.
+    /// Makes the rows of each shard others, by one call for each shard with the number of the shard and all of its
+    /// rows.
     ///
     /// Shards stay; order is what `f` makes of it. `f` runs on a thread of its own, where it may wait for what
-    /// it likes; its rows go on while it runs. It is called again for a shard that is lost.
+    /// it likes; its rows go on while it runs, a few batches ahead of whoever takes them. Memory is needed for
+    /// what `f` itself keeps; it need not read to the end. It is called again for a shard that is lost.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let totals = Slice::const_(2, [1i64, 2, 3, 10, 20, 30]).map_partitions(|_, rows| {
+    ///     rows.scan(0, |total, n| {
+    ///         *total += n;
+    ///         Some(*total)
+    ///     })
+    /// });
+    /// assert_eq!(session.run(totals).await?.collect().await?, [1, 3, 6, 10, 30, 60]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn map_partitions<U, I, F>(self, f: F) -> Slice<U>
     where
@@ -87,12 +104,31 @@ impl<T: Row> Slice<T> {
         })
     }
 
-    /// Calls `f` for each shard with all of its rows; the slice is what it returned, one row for each
-    /// shard. An error ends the run.
+    /// Calls `f` for each shard with its number and all of its rows; the slice is what it returned, one row for
+    /// each shard. An error ends the run.
     ///
-    /// For what is to be done with rows outside: writing a file, sending a request. `f` runs on a thread of
-    /// its own. After a machine was lost it may be called again for a shard that it was called for
-    /// before: it must not matter whether that is done once or twice.
+    /// For what is to be done with rows outside: writing a file, sending a request. `f` runs on a thread of its
+    /// own. After a machine was lost it may be called again for a shard that it was called for before: it must not
+    /// matter whether that is done once or twice. Shards stay. Rows come a batch at a time, in the order that they
+    /// have.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let folder = folder.path().to_owned();
+    /// let session = Session::builder().build().await?;
+    /// let to = folder.clone();
+    /// let names = Slice::const_(2, [1, 2, 3]).for_each_shard(move |shard, rows| {
+    ///     let name = format!("{shard}.txt"); // of the shard: done twice it is the same file
+    ///     let text: String = rows.map(|n| format!("{n}\n")).collect();
+    ///     std::fs::write(to.join(&name), text).map(|()| name)
+    /// });
+    /// assert_eq!(session.run(names).await?.collect().await?, ["0.txt", "1.txt"]);
+    /// assert_eq!(std::fs::read_to_string(folder.join("0.txt")).unwrap(), "1\n2\n");
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn for_each_shard<U, E, F>(self, f: F) -> Slice<U>
     where

@@ -23,7 +23,24 @@ impl<T: Row> Slice<T> {
     /// Stores this slice, so that what is done with it afterwards, in one way or in several, reads
     /// what is stored and does not compute it again.
     ///
-    /// Rows, order and shards stay.
+    /// Rows, order, shards and keys stay. A task stores its shard on the disk of its machine; what is
+    /// lost with a machine is computed again.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// static SQUARED: Counter = Counter::new("squared");
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let squares = Slice::const_(2, 1..=4i64).map(|n| n * n);
+    /// let squares = squares.inspect(|_| SQUARED.add(1)).materialize();
+    /// let both = squares.clone().union(squares.map(|n| -n));
+    /// let run = session.run(both).await?;
+    /// assert_eq!(run.collect().await?, [1, 4, 9, 16, -1, -4, -9, -16]);
+    /// assert_eq!(run.counters().await["squared"], 4); // without `materialize` 8
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn materialize(self) -> Self {
         let place = Location::caller();
@@ -34,7 +51,20 @@ impl<T: Row> Slice<T> {
     /// Moves each row to the shard that `f` says: it is given the number of shards and the row, and
     /// returns a number below the former; any other ends the run with an error.
     ///
-    /// As many shards as before. Rows of one shard come in the order of the shards they were in.
+    /// As many shards as before; a shard that `f` never says has no rows. Rows of one shard come in the order of
+    /// the shards they were in. All rows move, by way of the disks of the machines; memory is a batch or two.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let numbers = Slice::const_(2, 0..6u64).repartition(|shards, n| n as usize % shards);
+    /// let run = session.run(numbers).await?;
+    /// assert_eq!(run.shard(0).await?, [0, 2, 4]);
+    /// assert_eq!(run.shard(1).await?, [1, 3, 5]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn repartition<F>(self, f: F) -> Self
     where
@@ -50,7 +80,24 @@ impl<T: Row> Slice<T> {
 impl<K: Value, V: Value> Slice<(K, V)> {
     /// Moves rows so that equal keys are in one shard.
     ///
-    /// As many shards as before. Rows of one shard come in the order of the shards they were in.
+    /// As many shards as before; a shard that no key falls into has no rows. Rows of one shard come in the order of
+    /// the shards they were in. All rows move, by way of the disks of the machines; memory is a batch or two.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let pairs = Slice::const_(3, [(Some(1), 10), (None, 20), (Some(1), 30), (None, 40)]);
+    /// let run = session.run(pairs.reshuffle()).await?;
+    /// let mut ones = Vec::new();
+    /// for shard in 0..run.shards() {
+    ///     let rows = run.shard(shard).await?;
+    ///     ones.push(rows.into_iter().filter(|(key, _)| *key == Some(1)).collect::<Vec<_>>());
+    /// }
+    /// assert!(ones.contains(&vec![(Some(1), 10), (Some(1), 30)])); // both in one shard
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn reshuffle(self) -> Self {
         let place = Location::caller();
@@ -58,9 +105,24 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         Self::wide("reshuffle", place, vec![exchange], Shards::Most, Pass)
     }
 
-    /// [`reshuffle`](Self::reshuffle), and each shard sorted by key, null first.
+    /// [`reshuffle`](Self::reshuffle), and each shard sorted by key, null first; values of one key come in no fixed
+    /// order.
     ///
-    /// Rows are sorted on disk when the memory does not suffice.
+    /// Rows are sorted on disk when the memory does not suffice. Between shards there is no order:
+    /// [`sort_by`](Self::sort_by) makes one.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let pairs = Slice::const_(2, [(Some(3), 1), (Some(1), 2), (None, 3), (Some(2), 4)]);
+    /// let run = session.run(pairs.reshuffle_sorted()).await?;
+    /// for shard in 0..run.shards() {
+    ///     assert!(run.shard(shard).await?.is_sorted());
+    /// }
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn reshuffle_sorted(self) -> Self {
         let place = Location::caller();
@@ -72,6 +134,20 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     }
 
     /// Moves rows to `n` shards so that equal keys are in one shard.
+    ///
+    /// Order and memory as with [`reshuffle`](Self::reshuffle); with one shard all rows are in their old order.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let pairs = Slice::const_(4, [(2, 20), (1, 10), (2, 21)]);
+    /// let run = session.run(pairs.reshard(1)).await?;
+    /// assert_eq!(run.shards(), 1);
+    /// assert_eq!(run.collect().await?, [(2, 20), (1, 10), (2, 21)]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// When `n` is 0.

@@ -28,7 +28,20 @@ use crate::slice::{Slice, streams, typed};
 impl<T: Row> Slice<T> {
     /// The rows of both slices, each as often as it is there.
     ///
-    /// The shards of this slice, then those of the other, each as it is.
+    /// The shards of this slice, then those of the other, each as it is: nothing moves, and equal keys of both are
+    /// not brought together.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let both = Slice::const_(2, [1, 2, 3]).union(Slice::const_(1, [3, 1]));
+    /// let run = session.run(both).await?;
+    /// assert_eq!(run.collect().await?, [1, 2, 3, 3, 1]);
+    /// assert_eq!(run.shards(), 3);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn union(self, other: Self) -> Self {
         let nodes = vec![self.into_node(), other.into_node()];
@@ -37,7 +50,19 @@ impl<T: Row> Slice<T> {
 
     /// The first `n` rows of all, the first shards first.
     ///
-    /// One shard. No task computes more than `n` rows.
+    /// One shard. No task computes more than `n` rows, and no more move. Keys stay. Where the order of rows is not
+    /// fixed, as after [`reduce`](Self::reduce), neither is which rows are taken.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let first = session.run(Slice::const_(3, 0..9).limit(4)).await?;
+    /// assert_eq!(first.collect().await?, [0, 1, 2, 3]);
+    /// assert_eq!(first.shards(), 1);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn limit(self, n: usize) -> Self {
         let place = Location::caller();
@@ -59,10 +84,23 @@ impl<T: Row> Slice<T> {
         Self::wide("limit", place, vec![exchange], Shards::Exactly(1), counting(after))
     }
 
-    /// Each row once, however often it is there. Every NaN is the same, and so are the two zeros.
+    /// Each row once, however often it is there. Every NaN is the same, and so are the two zeros; null is the same
+    /// as null.
     ///
     /// Rows move after what is there twice in a task was left out. As many shards as before, in no
     /// fixed order. Memory is needed for the rows of one shard; what does not fit is spilled.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let pairs = [(1, None), (2, Some(0.0)), (1, None), (2, Some(-0.0)), (2, Some(0.5))];
+    /// let mut once = session.run(Slice::const_(2, pairs).distinct()).await?.collect().await?;
+    /// once.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    /// assert_eq!(once, [(1, None), (2, Some(0.0)), (2, Some(0.5))]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn distinct(self) -> Self {
         let place = Location::caller();
@@ -106,7 +144,20 @@ impl<T: Row> Slice<T> {
     /// Each row with the probability `fraction`, the same rows for the same `seed` as long as rows come
     /// in the same order.
     ///
-    /// Order and shards stay.
+    /// Order, shards and keys stay. Each row is taken or not by itself, so that how many there will be is not
+    /// fixed. Below 0 a `fraction` is 0, above 1 it is 1.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let some = Slice::const_(4, 0..10_000u64).sample(0.1, 42);
+    /// let once = session.run(some.clone()).await?.collect().await?;
+    /// assert!(once.len() > 800 && once.len() < 1200 && once.is_sorted());
+    /// assert_eq!(session.run(some).await?.collect().await?, once);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     #[track_caller]
     pub fn sample(self, fraction: f64, seed: u64) -> Self {
         let schema = typed::schema::<T>();

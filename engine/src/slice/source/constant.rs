@@ -20,6 +20,17 @@ impl<T: Row> Slice<T> {
     /// Rows keep their order. Within a func every machine makes all of the rows by calling it: many rows
     /// belong into a file, or into a [`reader`](Self::reader) that makes those of its shard.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let run = session.run(Slice::const_(2, [5, 3, 4])).await?;
+    /// assert_eq!(run.shard(0).await?, [5, 3]);
+    /// assert_eq!(run.shard(1).await?, [4]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    ///
     /// # Panics
     /// When `shards` is 0.
     #[track_caller]

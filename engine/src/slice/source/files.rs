@@ -56,10 +56,35 @@ impl<T: Row> Slice<T> {
     /// TSV, JSON lines, Arrow IPC or Avro, also compressed; a path, a folder, a pattern, `s3://...`,
     /// `https://...`, or several of these.
     ///
-    /// Columns are found by the names of the row's fields; others are not read. A column of another
-    /// type is an error when the slice is run that names the column, both types and the place; types that
-    /// hold all values of the file's are converted to. Large files are read in several shards. The order
-    /// of rows is that of the files within a shard.
+    /// Columns are found by the names of the row's fields; others are not read. A column of another type is an
+    /// error when the slice is run that names the column, both types and the place; types that hold all values of
+    /// the file's are converted to. A null where the field is no `Option` is an error when the row is read.
+    ///
+    /// Each place has as many shards as there are cores, at most, or more where one would have above 128 MiB of
+    /// files: large files are read in several. The shards of the first place come first. The order of rows is that
+    /// of the files within a shard.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// #[derive(Row, Debug, PartialEq)]
+    /// struct Sale {
+    ///     n: i64,
+    ///     fruit: String,
+    /// }
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let folder = folder.path();
+    /// std::fs::write(folder.join("1.csv"), "fruit,shop,n\npear,east,3\n").unwrap();
+    /// std::fs::write(folder.join("2.json"), "{\"n\": 5, \"fruit\": \"plum\"}\n").unwrap();
+    /// let session = Session::builder().build().await?;
+    /// let paths = ["1.csv", "2.json"].map(|name| folder.join(name).to_str().unwrap().to_owned());
+    /// let sales = session.run(Slice::<Sale>::read(paths)?).await?.collect().await?;
+    /// assert_eq!(sales[0], Sale { n: 3, fruit: "pear".to_owned() });
+    /// assert_eq!(sales[1], Sale { n: 5, fruit: "plum".to_owned() });
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// When no place is given.
@@ -70,6 +95,33 @@ impl<T: Row> Slice<T> {
 
     /// [`read`](Self::read), of Parquet files. Of each file only the columns of the row are read.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// #[derive(Row)]
+    /// struct Sale {
+    ///     fruit: String,
+    ///     n: i64,
+    /// }
+    ///
+    /// #[derive(Row)]
+    /// struct Sold {
+    ///     n: i64, // the column "fruit" is not read
+    /// }
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let folder = folder.path().join("sales").to_str().unwrap().to_owned();
+    /// let session = Session::builder().build().await?;
+    /// let sale = |fruit: &str, n| Sale { fruit: fruit.to_owned(), n };
+    /// let sales = Slice::const_(2, [sale("pear", 3), sale("plum", 5)]);
+    /// session.run(sales.write_parquet(&*folder)).await?;
+    ///
+    /// let sold = Slice::<Sold>::read_parquet(folder)?.map(|sold| sold.n);
+    /// assert_eq!(session.run(sold).await?.collect().await?.iter().sum::<i64>(), 8);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// When no place is given, or one has the ending of another format.
     #[track_caller]
@@ -78,6 +130,30 @@ impl<T: Row> Slice<T> {
     }
 
     /// [`read`](Self::read), of CSV or TSV files with a line of names at the top.
+    ///
+    /// The types of columns are those that the first MiB of a file suggests, or its first 20,000 rows: whole
+    /// numbers are `i64`, others `f64`. Nothing between two commas is null, which wants a field that is an
+    /// `Option`. A value further down that is not of the type of its column is an error.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// #[derive(Row)]
+    /// struct Flight {
+    ///     carrier: String,
+    ///     delay: Option<i64>,
+    /// }
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("flights.csv").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "carrier,origin,delay\nAA,JFK,12\nUA,LGA,\n").unwrap();
+    /// let session = Session::builder().build().await?;
+    /// let flights = Slice::<Flight>::read_csv(path)?.map(|f| (f.carrier.to_owned(), f.delay));
+    /// let flights = session.run(flights).await?.collect().await?;
+    /// assert_eq!(flights, [("AA".to_owned(), Some(12)), ("UA".to_owned(), None)]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// When no place is given, or one has the ending of another format.
@@ -88,6 +164,29 @@ impl<T: Row> Slice<T> {
 
     /// [`read`](Self::read), of JSON lines.
     ///
+    /// The types of columns are those that the first MiB of a file suggests, or its first 20,000 rows: whole
+    /// numbers are `i64`, others `f64`. What is missing in an object is null.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// #[derive(Row)]
+    /// struct Visit {
+    ///     url: String,
+    ///     ms: Option<i64>,
+    /// }
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("visits.jsonl").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "{\"url\": \"/a\", \"ms\": 7}\n{\"url\": \"/b\"}\n").unwrap();
+    /// let session = Session::builder().build().await?;
+    /// let visits = Slice::<Visit>::read_json(path)?.map(|v| (v.url.to_owned(), v.ms));
+    /// let visits = session.run(visits).await?.collect().await?;
+    /// assert_eq!(visits, [("/a".to_owned(), Some(7)), ("/b".to_owned(), None)]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// When no place is given, or one has the ending of another format.
     #[track_caller]
@@ -97,6 +196,31 @@ impl<T: Row> Slice<T> {
     }
 
     /// [`read`](Self::read), of Arrow IPC files.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use arrow::array::{Int32Array, RecordBatch};
+    /// use arrow::ipc::writer::FileWriter;
+    /// use bigslice::prelude::*;
+    ///
+    /// #[derive(Row, Debug, PartialEq)]
+    /// struct Reading {
+    ///     celsius: i64, // an Int32 in the file, all of which an i64 holds
+    /// }
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("readings.arrow").to_str().unwrap().to_owned();
+    /// let column = std::sync::Arc::new(Int32Array::from(vec![12, 31]));
+    /// let batch = RecordBatch::try_from_iter([("celsius", column as _)]).unwrap();
+    /// let file = std::fs::File::create(&path).unwrap();
+    /// let mut file = FileWriter::try_new(file, &batch.schema()).unwrap();
+    /// file.write(&batch).and_then(|()| file.finish()).unwrap();
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let readings = session.run(Slice::<Reading>::read_arrow(path)?).await?.collect().await?;
+    /// assert_eq!(readings, [12, 31].map(|celsius| Reading { celsius }));
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// When no place is given, or one has the ending of another format.

@@ -102,6 +102,22 @@ impl Slice<String> {
 
     /// [`lines`](Self::lines), in larger or smaller shards, or with longer lines.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::LinesOptions;
+    /// use bigslice::prelude::*;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("a.txt").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "to be\nor\nnot to be\n").unwrap();
+    /// let session = Session::builder().build().await?;
+    /// let options = LinesOptions { shard_bytes: 4, ..LinesOptions::default() };
+    /// let run = session.run(Slice::lines_with(path, options)?).await?;
+    /// assert_eq!(run.shards(), 5); // of 19 bytes; a shard that no line begins in has none
+    /// assert_eq!(run.collect().await?, ["to be", "or", "not to be"]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// When no place is given, or an option is out of range.
     #[track_caller]
@@ -114,6 +130,20 @@ impl Slice<Bytes> {
     /// [`lines`](Slice::lines), of text in any encoding in which a byte 10 is the end of a line and
     /// nothing else: all that have ASCII as their half. Closures see a line as `&[u8]`.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("latin-1.txt").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, b"caf\xe9\r\nth\xe9\n").unwrap();
+    /// let session = Session::builder().build().await?;
+    /// let lines = Slice::lines_bytes(path)?;
+    /// let texts = lines.map(|line| line.iter().map(|byte| char::from(*byte)).collect::<String>());
+    /// assert_eq!(session.run(texts).await?.collect().await?, ["café", "thé"]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// When no place is given.
     #[track_caller]
@@ -122,6 +152,21 @@ impl Slice<Bytes> {
     }
 
     /// [`lines_bytes`](Self::lines_bytes), in larger or smaller shards, or with longer lines.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::LinesOptions;
+    /// use bigslice::prelude::*;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("a.txt").to_str().unwrap().to_owned();
+    /// std::fs::write(&path, "ten\ntwelve\n").unwrap();
+    /// let session = Session::builder().build().await?;
+    /// let options = LinesOptions { line_bytes_max: 5, ..LinesOptions::default() };
+    /// let error = session.run(Slice::lines_bytes_with(path, options)?).await.unwrap_err();
+    /// assert!(error.to_string().contains("the line at byte 4 of")); // and is longer than 5 bytes
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// When no place is given, or an option is out of range.

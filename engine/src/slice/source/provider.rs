@@ -52,7 +52,8 @@ impl<T: Row> Slice<T> {
     /// let batch = RecordBatch::try_from_iter([
     ///     ("n", Arc::new(Int64Array::from(vec![3, 4])) as _),
     ///     ("name", Arc::new(StringViewArray::from(vec!["pear", "plum"])) as _),
-    /// ]).unwrap();
+    /// ])
+    /// .unwrap();
     /// let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
     ///
     /// let session = Session::builder().build().await?;

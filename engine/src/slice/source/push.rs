@@ -104,7 +104,7 @@ impl<T: Row> Slice<T> {
     /// use bigslice::prelude::*;
     ///
     /// /// Somebody else's code, which calls back.
-    /// fn visit(text: &str, mut seen: impl FnMut(&str) -> std::result::Result<(), String>) -> std::result::Result<(), String> {
+    /// fn visit(text: &str, mut seen: impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
     ///     text.split(' ').try_for_each(|word| seen(word))
     /// }
     ///

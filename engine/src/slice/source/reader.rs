@@ -24,9 +24,25 @@ const BATCHES_AHEAD_MAX: usize = 2;
 impl<T: Row> Slice<T> {
     /// The rows that `open` gives for each of `shards` shards, an error among which ends the run.
     ///
-    /// `open` and the iterator it returns run on a thread of their own, where they may wait for files
-    /// or networks as long as they like. After a machine was lost a shard may be read again, and must
-    /// be the same rows then.
+    /// `open` is given the number of its shard. It and the iterator it returns run on a thread of their own, where
+    /// they may wait for files or networks as long as they like, and are some batches ahead of whoever reads at
+    /// most. Rows keep their order. When no more are wanted, as after a [`head`](Self::head), the iterator is
+    /// dropped. After a machine was lost a shard may be read again, and must be the same rows then.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let files = ["1\n2\n", "3\nfour\n"];
+    /// let numbers = move |shard: usize| files[shard].lines().map(str::parse::<i64>);
+    /// let first = session.run(Slice::reader(1, numbers)).await?;
+    /// assert_eq!(first.collect().await?, [1, 2]);
+    ///
+    /// let error = session.run(Slice::reader(2, numbers)).await.unwrap_err();
+    /// assert!(error.to_string().ends_with("shard 1: invalid digit found in string"));
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// When `shards` is 0.
@@ -72,9 +88,27 @@ impl<T: Row> Slice<T> {
     }
 
     /// The batches of rows that `open` gives for each of `shards` shards, for readers that have columns
-    /// already. They must have the columns of `T`, by position.
+    /// already. They must have the columns of `T`, by position; other columns, like an error, end the run.
     ///
-    /// After a machine was lost a shard may be read again, and must be the same rows then.
+    /// Rows keep their order. The task itself polls the stream, which must not block: what waits for files by
+    /// blocking is for a [`reader`](Self::reader). No batch is asked for before the last one was taken. After a
+    /// machine was lost a shard may be read again, and must be the same rows then.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    ///
+    /// use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let rows = Slice::<i64>::batches(2, |shard| {
+    ///     let column: ArrayRef = Arc::new(Int64Array::from(vec![shard as i64, 10]));
+    ///     futures::stream::iter([RecordBatch::try_from_iter([("n", column)])])
+    /// });
+    /// assert_eq!(session.run(rows).await?.collect().await?, [0, 10, 1, 10]);
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Panics
     /// When `shards` is 0.
