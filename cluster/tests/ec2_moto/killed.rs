@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[(&str, fn())] =
 
 /// Where a driver is killed, in the order of its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Point {
+pub(crate) enum Point {
     GroupMade,
     TemplateMade,
     FirstOrdered,
@@ -174,7 +174,7 @@ async fn reached(cloud: &Cloud, driver: &Driver, point: Point) -> bool {
 }
 
 /// Starts a driver and kills it there. How many instances it leaves for the moment.
-async fn kill_driver(cloud: &Cloud, point: Point) -> usize {
+pub(crate) async fn kill_driver(cloud: &Cloud, point: Point) -> usize {
     let mut driver = Driver::start(cloud, point);
     match point {
         Point::OneReplaced => {
@@ -239,7 +239,7 @@ fn a_killed_driver_leaves_nothing() {
         let left = templates(&cloud.client, None).await;
         assert_eq!(left.len(), POINTS.iter().filter(|point| point.spot()).count());
         assert_eq!(ec2.clusters().gc().await.expect("it is cleared"), Cleared::default());
-        // ...as they would be after half an hour.
+        // ...as they would be after ten minutes.
         let then = Tag::builder().key("bigslice:created").value("2020-01-01T00:00:00Z").build();
         let call = cloud.client.create_tags().set_resources(Some(groups.clone())).tags(then);
         call.send().await.expect("an hour passes");
