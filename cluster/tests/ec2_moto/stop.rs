@@ -78,7 +78,7 @@ fn a_cluster_is_stopped() {
 fn a_killed_drivers_cluster_is_stopped() {
     run(async {
         let cloud = Cloud::start().await;
-        assert!(kill_driver(&cloud, Point::AllRun).await > 0, "it has left machines");
+        assert!(kill_driver(&cloud, Point::AllRun, false).await > 0, "it has left machines");
         eventually("them to end themselves", async || {
             cloud.instances().await.is_empty().then_some(())
         })
