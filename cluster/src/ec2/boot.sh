@@ -24,6 +24,7 @@ fi
 disk=${disks%%[[:space:]]*}
 [ -z "$disk" ] || { mkfs.xfs -qfK "$disk" && mount -o noatime "$disk" "$HOME" && chmod 700 "$HOME"; } ||
   amiss="$disk could not be used: temporary files go to the root volume"
+# Said here for the console, and by boot.py to the driver: a task that finds its disk full is far from this.
 export DISKS_AMISS=$amiss
 echo "scratch: ${disk:-the root volume} $amiss"
 cat >"$HOME/boot.py" <<'EOF'

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use super::api;
 use super::clusters::Clusters;
@@ -33,9 +34,10 @@ const MARKER: &str = "--bigslice-caretaker";
 const BREATH: Duration = Duration::from_secs(5);
 /// EC2 ends machines and lets go of a group within a minute or two.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
-/// Between two attempts, and how many there are: a network that is away for a few minutes.
+/// Between two attempts: the network may be away for a few minutes.
 const PAUSE: Duration = Duration::from_secs(10);
-const ATTEMPTS_MAX: u32 = 30;
+/// No more are made after this; what is left then is for `gc`.
+const ATTEMPTS_TIME: Duration = Duration::from_secs(15 * 60);
 /// One that is told to end does so within milliseconds.
 const END_GRACE: Duration = Duration::from_secs(2);
 const TOLD_SIZE_MAX: u64 = 4 << 10;
@@ -125,7 +127,8 @@ pub(crate) fn take_care() -> ExitCode {
 
 async fn wait_and_tidy() -> Result<()> {
     // Deaf to what ends the driver: a service manager signals all processes that it knows of.
-    let deaf = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let _deaf =
+        [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()].map(signal);
     let read = Error::io("hear of the driver");
     let mut pipe = BufReader::new(tokio::io::stdin().take(TOLD_SIZE_MAX));
     let mut line = String::new();
@@ -140,14 +143,12 @@ async fn wait_and_tidy() -> Result<()> {
     let Charge { session, region, profile } = charge;
     let spec = Ec2Spec { region: Some(region), profile, ..Ec2Spec::default() };
     let clusters = Clusters::new(Client::new(&api::bounded(&api::load(&spec).await)));
-    let mut tidied = clusters.stop_session(&session, PATIENCE).await;
-    for _ in 1..ATTEMPTS_MAX {
-        if tidied.is_ok() {
-            break;
+    let until = Instant::now() + ATTEMPTS_TIME;
+    loop {
+        let tidied = clusters.stop_session(&session, PATIENCE).await;
+        if tidied.is_ok() || Instant::now() >= until {
+            return tidied.map(drop);
         }
         tokio::time::sleep(PAUSE).await;
-        tidied = clusters.stop_session(&session, PATIENCE).await;
     }
-    drop(deaf);
-    tidied.map(drop)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aws_sdk_ec2::types::{Instance, InstanceStateName, LaunchTemplate, Tag};
 use bigslice_cluster::ec2::{Cleared, Ec2, Ec2Spec};
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::cloud::{AWS_SECRET, Cloud, config, eventually, instances, state};
@@ -295,6 +296,20 @@ fn a_caretaker_removes_the_rest() {
         cloud.assert_empty().await;
         assert_eq!(ec2.clusters().gc().await.expect("nothing"), Cleared::default());
         eventually("the caretakers to end", async || caretakers(&cloud).is_empty().then_some(()))
+            .await;
+
+        // What ends a service sends this to all processes of it.
+        let mut driver = Driver::start(&cloud, Point::AllRun, true);
+        driver.up().await;
+        let pid = i32::try_from(caretakers(&cloud)[0]).ok().and_then(Pid::from_raw);
+        for signal in [Signal::HUP, Signal::INT, Signal::TERM] {
+            kill_process(pid.expect("a pid"), signal).expect("sent");
+        }
+        driver.process.kill().expect("killed");
+        driver.process.wait().expect("its end");
+        eventually("the group to be removed", async || (cloud.groups().await == 0).then_some(()))
+            .await;
+        eventually("the caretaker to end", async || caretakers(&cloud).is_empty().then_some(()))
             .await;
 
         // Of a driver that ends by itself it has nothing to do, and goes first.
