@@ -16,7 +16,7 @@
 //! end of the link or the lease, whichever the worker notices first; the end of the worker; a timer
 //! for a boot that gets nowhere; a timer for its whole life. Switching off is terminating, and takes
 //! the volumes along. What is left without cost, a security group and launch templates,
-//! [`Ec2::finish`] removes, the [`caretaker`] of a driver that is killed, or [`Clusters::gc`] from any other
+//! [`Ec2::finish`] removes, the caretaker of a driver that is killed, or [`Clusters::gc`] from any other
 //! process.
 
 mod api;
