@@ -58,13 +58,22 @@ impl fmt::Debug for WorkerMain {
     }
 }
 
-/// Whether this process was started as a worker.
+/// Whether this process was started as a worker, or for another task that the library has a process of its own
+/// for.
 pub fn is_worker() -> bool {
+    #[cfg(feature = "ec2")]
+    if crate::ec2::is_caretaker() {
+        return true;
+    }
     std::env::args_os().nth(1).is_some_and(|argument| argument == WORKER_MARKER)
 }
 
 /// Lives a worker's life. Call it only if [`is_worker`], and return its value from `main`.
 pub fn run_worker(config: WorkerMain) -> ExitCode {
+    #[cfg(feature = "ec2")]
+    if crate::ec2::is_caretaker() {
+        return crate::ec2::take_care();
+    }
     let WorkerMain { services } = config;
     raise_file_limit();
     let failed = |err: &Error| {

@@ -49,8 +49,10 @@ pub(super) async fn console(ec2: &aws_sdk_ec2::Client, id: &str) -> Result<Strin
     let call = ec2.get_console_output().instance_id(id).latest(true);
     let latest = call.send().await.map_err(failed(format!("read the console of {id}")));
     let console = match latest {
-        // Older types keep only what they showed after booting.
-        Err(Error::Cloud { code, .. }) if code == "UnsupportedOperation" => {
+        // Older types, and instances that have ended, keep only what was posted.
+        Err(Error::Cloud { code, .. })
+            if ["UnsupportedOperation", "IncorrectInstanceState"].contains(&&*code) =>
+        {
             let call = ec2.get_console_output().instance_id(id);
             call.send().await.map_err(failed(format!("read the console of {id}")))?
         }

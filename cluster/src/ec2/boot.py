@@ -7,6 +7,7 @@ with open(os.path.join(HOME, "config.json")) as config:
 os.remove(config.name)
 CHANNEL, STDOUT, STDERR, END, NOTICE, ENROLLED, PROGRAM = range(7)
 DRIVER_WAIT, PEER_WAIT, HANDSHAKE_WAIT, PROGRAM_WAIT, LAST_WORDS_WAIT = 300, 20, 5, 60, 2
+AMISS = os.environ.pop("DISKS_AMISS", "")
 IMDS = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254").rstrip("/")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -177,6 +178,8 @@ def relay(driver, near, child, kills):
     sources = {driver: None, near: CHANNEL, child.stdout: STDOUT, child.stderr: STDERR, notices: NOTICE}
     for source, kind in sources.items():
         ready.register(source, selectors.EVENT_READ, kind)
+    if AMISS:
+        send(driver, STDERR, (AMISS + "\n").encode())
     outputs, frames, dead_at = 3, b"", None
     driver.settimeout(0)
     while outputs and (dead_at is None or time.monotonic() < dead_at + LAST_WORDS_WAIT):

@@ -15,10 +15,18 @@ disks=${disks:-@DATA@}
 if [ "$(wc -w <<<"$disks")" -gt 1 ]; then
   command -v mdadm || dnf -qy install mdadm
   # shellcheck disable=SC2086
-  mdadm --create /dev/md0 --level=0 --raid-devices="$(wc -w <<<"$disks")" $disks && disks=/dev/md0
+  if mdadm --create /dev/md0 --run --level=0 --raid-devices="$(wc -w <<<"$disks")" $disks; then
+    disks=/dev/md0
+  else
+    amiss="its disks could not be striped: only one is used"
+  fi
 fi
-[ -n "$disks" ] && mkfs.xfs -qfK "${disks%%[[:space:]]*}" &&
-  mount -o noatime "${disks%%[[:space:]]*}" "$HOME" && chmod 700 "$HOME"
+disk=${disks%%[[:space:]]*}
+[ -z "$disk" ] || { mkfs.xfs -qfK "$disk" && mount -o noatime "$disk" "$HOME" && chmod 700 "$HOME"; } ||
+  amiss="$disk could not be used: temporary files go to the root volume"
+# Said here for the console, and by boot.py to the driver: a task that finds its disk full is far from this.
+export DISKS_AMISS=$amiss
+echo "scratch: ${disk:-the root volume} $amiss"
 cat >"$HOME/boot.py" <<'EOF'
 @PYTHON@
 EOF

@@ -6,22 +6,27 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
-use aws_sdk_ec2::types::{Filter, Instance, Tag};
+use aws_sdk_ec2::types::{Filter, Instance, InstanceStateName, Tag};
 use tokio::time::Instant;
 
 use super::api::{self, failed};
 use super::request::{CLUSTER_TAG, CREATED_TAG, DEADLINE_TAG, MACHINE_TAG, OWNER_TAG, SESSION_TAG};
 use super::spec::Ec2Spec;
 use super::{group, template};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::identity::SessionId;
 
 /// Between two looks at instances that are ending.
 const PAUSE: Duration = Duration::from_secs(2);
 /// EC2 takes up to a thousand ids in a call and advises a hundred.
 const IDS_MAX: usize = 100;
-/// Groups and templates are made before the first instance; younger ones may still be waited for.
-const UNUSED_AGE_MIN: Duration = Duration::from_secs(30 * 60);
+/// A driver that lives looks at its machines every few seconds and starts others for those that it misses: a
+/// cluster is over that has had none for so long.
+const QUIET: Duration = Duration::from_secs(10);
+/// Groups and templates are made before the first instance; one that is younger may still be waited for. In
+/// between lie five calls (group, rule, two templates, launch), and one that is throttled to its last attempt
+/// pauses for 111 s in all. Whose group goes nonetheless, after a launch that hung, makes another.
+const UNUSED_AGE_MIN: Duration = Duration::from_secs(10 * 60);
 
 /// The machines of one driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,8 +112,11 @@ impl Clusters {
 
     /// Ends all machines of the clusters with that name, waits until they are gone and removes
     /// their security groups and launch templates.
+    ///
+    /// A driver that lives starts others instead: those are ended, too, until it gives up, which it does after
+    /// five attempts. Its next work would begin again; what keeps it from that is its own end.
     pub async fn stop(&self, name: &str, patience: Duration) -> Result<Cleared> {
-        self.stop_tagged((CLUSTER_TAG, name), patience).await
+        self.stop_tagged((CLUSTER_TAG, name), patience, QUIET).await
     }
 
     /// The same for the machines of one session, whatever the name.
@@ -117,21 +125,41 @@ impl Clusters {
         session: &SessionId,
         patience: Duration,
     ) -> Result<Cleared> {
-        self.stop_tagged((SESSION_TAG, session.as_str()), patience).await
+        self.stop_tagged((SESSION_TAG, session.as_str()), patience, Duration::ZERO).await
     }
 
-    async fn stop_tagged(&self, tag: (&str, &str), patience: Duration) -> Result<Cleared> {
-        let until = Instant::now() + patience;
-        let running = self.instances(Some(tag)).await?;
-        let instances = self.terminate(&running).await?;
-        while !self.instances(Some(tag)).await?.is_empty() {
-            if Instant::now() >= until {
+    /// Ends what has the tag until there has been nothing to end for as long as `quiet`.
+    async fn stop_tagged(
+        &self,
+        tag: (&str, &str),
+        patience: Duration,
+        quiet: Duration,
+    ) -> Result<Cleared> {
+        let began = Instant::now();
+        let mut instances: Vec<String> = Vec::new();
+        let mut last_alive = None;
+        loop {
+            let mut alive = self.instances(Some(tag)).await?;
+            let now = Instant::now();
+            if !alive.is_empty() {
+                last_alive = Some(now);
+            }
+            if last_alive.is_none_or(|last| alive.is_empty() && now >= last + quiet) {
+                break;
+            }
+            if !alive.is_empty() && now >= began + patience {
                 return Err(Error::Cloud {
                     attempt: format!("stop the cluster \"{}\"", tag.1),
                     code: String::new(),
-                    reason: format!("instances still end after {} s", patience.as_secs()),
+                    reason: format!(
+                        "after {} s there are instances still, that take long to end or that a \
+                         driver starts instead: end the driver, then try again",
+                        patience.as_secs()
+                    ),
                 });
             }
+            alive.retain(|i| instances.iter().all(|id| i.instance_id() != Some(id)));
+            instances.extend(self.terminate(&alive).await?);
             tokio::time::sleep(PAUSE).await;
         }
         let mut groups = Vec::new();
@@ -147,13 +175,22 @@ impl Clusters {
         Ok(Cleared { instances, groups, templates })
     }
 
-    /// What the consoles of a cluster's machines show, by machine.
+    /// What the consoles of a cluster's machines show, by machine; those included that have ended, for as long
+    /// as EC2 keeps them, which is an hour or so.
     pub async fn logs(&self, name: &str) -> Result<Vec<Console>> {
         let mut consoles = Vec::new();
-        for instance in self.instances(Some((CLUSTER_TAG, name))).await? {
+        for instance in self.described(vec![ours(Some((CLUSTER_TAG, name)))]).await? {
             let id = instance.instance_id().unwrap_or_default().to_owned();
             let machine = tag(instance.tags(), MACHINE_TAG).unwrap_or_default().to_owned();
-            let text = api::console(&self.ec2, &id).await?;
+            let state = instance.state().and_then(|state| state.name());
+            let text = match api::console(&self.ec2, &id).await {
+                // What others show is worth no less.
+                Err(err) if state == Some(&InstanceStateName::Terminated) => {
+                    tracing::info!(instance = id, error = %chain(&err), "its console is gone");
+                    String::new()
+                }
+                text => text?,
+            };
             consoles.push(Console { machine, instance: id, text });
         }
         consoles.sort_by(|a, b| (&a.machine, &a.instance).cmp(&(&b.machine, &b.instance)));
@@ -161,7 +198,7 @@ impl Clusters {
     }
 
     /// Removes what nobody will: instances past their deadline; security groups without instances, and
-    /// launch templates of sessions without instances, that are older than half an hour.
+    /// launch templates of sessions without instances, that are older than ten minutes.
     pub async fn gc(&self) -> Result<Cleared> {
         let now = SystemTime::now();
         let all = self.instances(None).await?;
@@ -175,8 +212,14 @@ impl Clusters {
             let used = all.iter().flat_map(Instance::security_groups);
             let used = used.filter_map(|g| g.group_id()).any(|id| id == group);
             if old(&tags) && !used {
-                group::delete(&self.ec2, &group).await?;
-                groups.push(group);
+                match group::delete(&self.ec2, &group).await {
+                    Ok(()) => groups.push(group),
+                    // Its driver has launched another meanwhile.
+                    Err(Error::Cloud { code, .. }) if code == "DependencyViolation" => {
+                        tracing::info!(group, "a security group is in use again");
+                    }
+                    Err(err) => return Err(err),
+                }
             }
         }
         let mut templates = Vec::new();
@@ -197,7 +240,11 @@ impl Clusters {
         let states = ["pending", "running", "shutting-down", "stopping", "stopped"];
         let states = states.map(str::to_owned).to_vec();
         let alive = Filter::builder().name("instance-state-name").set_values(Some(states)).build();
-        let call = self.ec2.describe_instances().filters(ours(tag)).filters(alive);
+        self.described(vec![ours(tag), alive]).await
+    }
+
+    async fn described(&self, filters: Vec<Filter>) -> Result<Vec<Instance>> {
+        let call = self.ec2.describe_instances().set_filters(Some(filters));
         let mut pages = call.into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {

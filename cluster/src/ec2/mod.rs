@@ -16,10 +16,12 @@
 //! end of the link or the lease, whichever the worker notices first; the end of the worker; a timer
 //! for a boot that gets nowhere; a timer for its whole life. Switching off is terminating, and takes
 //! the volumes along. What is left without cost, a security group and launch templates,
-//! [`Ec2::finish`] removes, or [`Clusters::gc`] from any other process.
+//! [`Ec2::finish`] removes, the caretaker of a driver that is killed, or [`Clusters::gc`] from any other
+//! process.
 
 mod api;
 mod boot;
+mod caretaker;
 mod cidr;
 mod clusters;
 mod dial;
@@ -56,6 +58,7 @@ use tokio::task::JoinSet;
 
 use self::api::failed;
 use self::boot::Secret;
+use self::caretaker::Caretaker;
 use self::order::Resources;
 use self::peers::Peers;
 use self::watch::Watcher;
@@ -63,6 +66,7 @@ use crate::error::{Error, Result, chain};
 use crate::identity::SessionId;
 use crate::system::{Launch, Launched, System};
 
+pub(crate) use self::caretaker::{is_caretaker, take_care};
 pub(crate) use self::hand_on::HandOn;
 
 pub use self::cidr::Cidr;
@@ -102,6 +106,10 @@ struct Inner {
     /// may have been dropped before AWS answered.
     session: Mutex<Option<SessionId>>,
     resources: AsyncMutex<Option<Resources>>,
+    /// Whether another process finds the credentials that this one has.
+    inheritable: bool,
+    /// Waits for the end of this process, from before something is made until nothing is left.
+    caretaker: AsyncMutex<Option<Caretaker>>,
     watcher: Watcher,
     peers: Arc<Peers>,
     errands: Errands,
@@ -149,14 +157,23 @@ impl Errands {
 
 impl Ec2 {
     /// With credentials and region as all AWS tools find them.
+    ///
+    /// A process of this same program then waits beside this one, and removes what it leaves if it is killed.
     pub async fn new(spec: Ec2Spec) -> Result<Self> {
         let config = api::load(&spec).await;
-        Self::with_config(spec, &config)
+        Self::with(spec, &config, true)
     }
 
     /// With a configuration of the caller's: his own credentials, say, or an endpoint that is not
     /// AWS's. A region of `spec` goes before the configuration's.
+    ///
+    /// No other process has it, so nobody waits beside this one: what it leaves without cost if it is killed is
+    /// for [`Clusters::gc`].
     pub fn with_config(spec: Ec2Spec, config: &SdkConfig) -> Result<Self> {
+        Self::with(spec, config, false)
+    }
+
+    fn with(spec: Ec2Spec, config: &SdkConfig, inheritable: bool) -> Result<Self> {
         spec.check()?;
         let config = api::bounded(config);
         let region = api::region(&spec, &config)?;
@@ -171,6 +188,8 @@ impl Ec2 {
             plan: OnceCell::new(),
             session: Mutex::default(),
             resources: AsyncMutex::default(),
+            inheritable,
+            caretaker: AsyncMutex::default(),
             peers: Arc::default(),
             errands: Errands::default(),
             deciding: AsyncMutex::new(()),
@@ -201,6 +220,9 @@ impl Ec2 {
             self.clusters().stop_session(&session, patience).await?;
             *resources = None;
             *self.inner.session.lock() = None;
+            if let Some(caretaker) = self.inner.caretaker.lock().await.take() {
+                caretaker.dismiss().await;
+            }
         }
         Ok(())
     }
@@ -248,6 +270,23 @@ impl System for Ec2 {
 impl Inner {
     fn clusters(&self) -> Clusters {
         Clusters::new(self.ec2.clone())
+    }
+
+    /// Has somebody wait for the end of this process, if nobody does.
+    async fn have_caretaker(&self, session: &SessionId) -> Result<()> {
+        if is_caretaker() {
+            return Err(Error::Options(
+                "this program does not ask is_worker() first in its main, as one must that starts \
+                 machines"
+                    .to_owned(),
+            ));
+        }
+        let mut caretaker = self.caretaker.lock().await;
+        if caretaker.is_none() && self.inheritable {
+            let profile = self.spec.profile.as_deref();
+            *caretaker = Caretaker::start(session, &self.region, profile).await;
+        }
+        Ok(())
     }
 
     async fn plan(&self) -> Result<&Plan> {

@@ -58,6 +58,7 @@ impl Inner {
             data.insert(*arch, text);
         }
         let own = Own { tags: request::tags(&self.spec, &session, Some(&launch.machine)), data };
+        self.have_caretaker(&session).await?;
         *self.session.lock() = Some(session.clone());
         let (answer, answered) = oneshot::channel();
         let inner = Arc::clone(self);

@@ -156,7 +156,10 @@ async fn may_launch_spot(ec2: &Client) -> Result<String> {
         .launch_template_data(data)
         .tag_specifications(tagged(ResourceType::LaunchTemplate))
         .dry_run(true);
-    let words = "may make launch templates";
+    // Whether the role is there only IAM could say, to whom the driver has no other business.
+    let words = "may make launch templates; where there were never spot machines EC2 makes its role with \
+                 the first, or the account's owner once: aws iam create-service-linked-role \
+                 --aws-service-name spot.amazonaws.com";
     allowed("make the launch template of spot machines", call.send().await, words)
 }
 

@@ -20,6 +20,8 @@ pub(crate) const ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else 
 pub(crate) const OTHER_ARCH: &str = if cfg!(target_arch = "aarch64") { "x86_64" } else { "arm64" };
 const OTHER_IMAGE: &str = "ami-of-the-other";
 const REQUEST_SIZE_MAX: usize = 1 << 20;
+/// The longest pause that clients are to make.
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(20);
 
 /// One request of the EC2 API.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub(crate) struct Script {
     /// Whether instances are on their way. Otherwise they are over as soon as they are looked at: most of
     /// these tests are about the requests.
     pub(crate) pending: bool,
+    /// The public name of instances, which run if they have one.
+    pub(crate) public_name: &'static str,
 }
 
 /// What comes of a fleet.
@@ -81,6 +85,7 @@ impl Default for Script {
             delay: Duration::ZERO,
             subnets: &[("subnet-a", "a"), ("subnet-b", "b")],
             pending: false,
+            public_name: "",
         }
     }
 }
@@ -89,6 +94,7 @@ impl Default for Script {
 pub(crate) struct Endpoint {
     url: String,
     calls: Arc<Mutex<Vec<Call>>>,
+    pauses: Arc<Mutex<Vec<Duration>>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -108,7 +114,7 @@ impl Endpoint {
                 });
             }
         });
-        Self { url, calls, _task: AbortOnDropHandle::new(task) }
+        Self { url, calls, pauses: Arc::default(), _task: AbortOnDropHandle::new(task) }
     }
 
     pub(crate) fn config(&self) -> SdkConfig {
@@ -121,6 +127,18 @@ impl Endpoint {
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .sleep_impl(SharedAsyncSleep::new(Timer))
             .build()
+    }
+
+    /// The same for a client that does not pause before it tries again, but writes down for how long it
+    /// would have.
+    pub(crate) fn hasty_config(&self) -> SdkConfig {
+        let timer = SharedAsyncSleep::new(Hasty { pauses: Arc::clone(&self.pauses) });
+        self.config().to_builder().sleep_impl(timer).build()
+    }
+
+    /// What was written down.
+    pub(crate) fn pauses(&self) -> Vec<Duration> {
+        self.pauses.lock().clone()
     }
 
     /// Every action of the EC2 API that was asked for.
@@ -141,6 +159,23 @@ struct Timer;
 impl AsyncSleep for Timer {
     fn sleep(&self, duration: Duration) -> Sleep {
         Sleep::new(tokio::time::sleep(duration))
+    }
+}
+
+#[derive(Debug)]
+struct Hasty {
+    pauses: Arc<Mutex<Vec<Duration>>>,
+}
+
+impl AsyncSleep for Hasty {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        // Pauses are drawn by lot; what is round is the bound of an attempt, or the longest pause.
+        let round = duration.subsec_nanos().is_multiple_of(1_000_000);
+        if round && duration != PAUSE_MAX {
+            return Timer.sleep(duration);
+        }
+        self.pauses.lock().push(duration);
+        Timer.sleep(Duration::ZERO)
     }
 }
 
@@ -296,11 +331,19 @@ fn answer(call: &Call, script: &Script) -> String {
             )
         })
         .concat(),
-        "DescribeSecurityGroups" => format!(
-            "<item><groupId>sg-users</groupId><ipPermissions><item><ipProtocol>tcp</ipProtocol>\
-             <ipRanges><item><cidrIp>{}</cidrIp></item></ipRanges></item></ipPermissions></item>",
-            script.open_to
-        ),
+        "DescribeSecurityGroups" => {
+            let open = script.open_to;
+            let ranges = match open.contains(':') {
+                true => {
+                    format!("<ipv6Ranges><item><cidrIpv6>{open}</cidrIpv6></item></ipv6Ranges>")
+                }
+                false => format!("<ipRanges><item><cidrIp>{open}</cidrIp></item></ipRanges>"),
+            };
+            format!(
+                "<item><groupId>sg-users</groupId><ipPermissions><item><ipProtocol>tcp</ipProtocol>\
+                 {ranges}</item></ipPermissions></item>"
+            )
+        }
         "CreateSecurityGroup" => "<groupId>sg-made</groupId>".to_owned(),
         // One that a driver of long ago has left.
         "DescribeLaunchTemplates" => "<item><launchTemplateId>lt-old</launchTemplateId><tagSet>\
@@ -312,6 +355,13 @@ fn answer(call: &Call, script: &Script) -> String {
              <instanceId>i-1</instanceId><instanceState><name>pending</name></instanceState>\
              </item></instancesSet></item>"
             .to_owned(),
+        "DescribeInstances" if !script.public_name.is_empty() => format!(
+            "<item><instancesSet><item><instanceId>i-1</instanceId>\
+             <instanceState><name>running</name></instanceState>\
+             <privateIpAddress>192.0.2.1</privateIpAddress><dnsName>{}</dnsName>\
+             </item></instancesSet></item>",
+            script.public_name
+        ),
         "DescribeInstances" => "<item><instancesSet><item><instanceId>i-1</instanceId>\
              <instanceState><name>terminated</name></instanceState><stateReason><message>\
              Server.SpotInstanceTermination</message></stateReason></item></instancesSet></item>"

@@ -10,12 +10,13 @@ use bigslice_cluster::ec2::{Ec2, Ec2Spec};
 use bigslice_cluster::{Authority, Enroler, Launch, MachineLog, Services, SessionId, System};
 use bytes::Bytes;
 
-use super::endpoint::{ARCH, Call, Endpoint, Fleet, OTHER_ARCH, Script};
+use super::endpoint::{ARCH, Call, Endpoint, Fleet, OTHER_ARCH, PAUSE_MAX, Script};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("the_launch_says_everything_at_once", the_launch_says_everything_at_once),
     ("user_data_is_small_and_holds_one_key", user_data_is_small_and_holds_one_key),
     ("the_group_is_open_to_the_driver_and_itself", the_group_is_open_to_few),
+    ("a_public_machine_is_dialed_by_its_name", a_public_machine_is_dialed_by_name),
     ("a_group_that_is_open_to_everybody_is_refused", an_open_group_is_refused),
     ("types_and_places_are_tried_in_turn", all_are_tried_in_turn),
     ("the_plan_tells_what_will_be_started", the_plan_tells_what_will_be_started),
@@ -23,6 +24,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_group_that_is_gone_is_made_again", a_group_that_is_gone_is_made_again),
     ("the_policy_allows_what_is_asked_and_no_more", the_policy_allows_what_is_asked),
     ("a_throttled_launch_is_tried_again_as_the_same", a_throttled_launch_is_repeated),
+    ("pauses_grow_while_aws_throttles", pauses_grow_while_aws_throttles),
     ("refusals_say_what_to_do", refusals_say_what_to_do),
     ("a_program_of_another_architecture_is_refused_first", a_foreign_program_is_refused),
     ("a_launch_that_nobody_waits_for_is_ended", a_dropped_launch_is_ended),
@@ -172,11 +174,45 @@ fn the_group_is_open_to_few() {
     });
 }
 
+/// By its public name, from the one address that is let in.
+fn a_public_machine_is_dialed_by_name() {
+    run(async {
+        let public_name = "localhost";
+        let endpoint = Endpoint::start(Script { public_name, ..Script::default() }).await;
+        // Nobody can answer at the private address. Who answers here is not the instance.
+        let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = there.local_addr().expect("an address").port();
+        let options = format!("address=public,allow=203.0.113.7/32,port={port}");
+        tokio::select! {
+            reason = launch(&endpoint, &options) => panic!("{reason}"),
+            called = there.accept() => drop(called.expect("a caller")),
+        }
+        let calls = endpoint.calls("AuthorizeSecurityGroupIngress");
+        let [rule] = &calls[..] else { panic!("{calls:?}") };
+        for (name, value) in [
+            ("IpPermissions.1.FromPort", &*port.to_string()),
+            ("IpPermissions.1.ToPort", &*port.to_string()),
+            ("IpPermissions.1.IpRanges.1.CidrIp", "203.0.113.7/32"),
+            ("IpPermissions.1.IpRanges.2.CidrIp", ""),
+            ("IpPermissions.1.Groups.1.GroupId", "sg-made"),
+            ("IpPermissions.2.FromPort", ""),
+        ] {
+            assert_eq!(rule.get(name), value, "{name}");
+        }
+        // Who was told to launch it ends it, too: nobody waits any more.
+        eventually("its end", || !endpoint.calls("TerminateInstances").is_empty()).await;
+    });
+}
+
 fn an_open_group_is_refused() {
     run(async {
         let endpoint = Endpoint::start(Script { open_to: "0.0.0.0/0", ..Script::default() }).await;
         let reason = launch(&endpoint, "security-group=sg-users").await;
         assert!(reason.contains("sg-users lets 0.0.0.0/0 in"), "{reason}");
+        assert!(endpoint.calls("RunInstances").is_empty());
+        let endpoint = Endpoint::start(Script { open_to: "::/0", ..Script::default() }).await;
+        let reason = launch(&endpoint, "security-group=sg-users").await;
+        assert!(reason.contains("sg-users lets ::/0 in, which is everybody"), "{reason}");
         assert!(endpoint.calls("RunInstances").is_empty());
         let endpoint = Endpoint::start(Script::default()).await;
         launch(&endpoint, "security-group=sg-users").await;
@@ -336,6 +372,34 @@ fn a_throttled_launch_is_repeated() {
         let calls = endpoint.calls("RunInstances");
         assert_eq!(calls.len(), 3);
         assert!(calls.iter().all(|c| c.get("ClientToken") == calls[0].get("ClientToken")));
+    });
+}
+
+/// Each pause is drawn by lot, from nothing up to a bound that doubles.
+fn pauses_grow_while_aws_throttles() {
+    run(async {
+        let launch = async |refused: usize| {
+            let refusals = vec!["RequestLimitExceeded"; refused];
+            let endpoint = Endpoint::start(Script { refusals, ..Script::default() }).await;
+            let spec: Ec2Spec = "instance=c5.large".parse().expect("good options");
+            let ec2 = Ec2::with_config(spec, &endpoint.hasty_config()).expect("good options");
+            let failed = ec2.launch(order()).await.expect_err("no instance comes up").to_string();
+            (endpoint.calls("RunInstances").len(), endpoint.pauses(), failed)
+        };
+        // The tenth attempt is the last.
+        let (attempts, pauses, failed) = launch(9).await;
+        assert_eq!((attempts, pauses.len()), (10, 9), "{failed}");
+        let mut bound = Duration::from_secs(1);
+        for pause in &pauses {
+            assert!(*pause <= bound, "{pauses:?}");
+            bound = (bound * 2).min(PAUSE_MAX);
+        }
+        // That all of them are below the first one's bound happens once in millions of years.
+        let longest = pauses.iter().max().expect("some");
+        assert!(*longest > Duration::from_secs(1), "they do not grow: {pauses:?}");
+        let (attempts, pauses, failed) = launch(10).await;
+        assert_eq!((attempts, pauses.len()), (10, 9));
+        assert!(failed.contains("the account makes too many requests"), "{failed}");
     });
 }
 

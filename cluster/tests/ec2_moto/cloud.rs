@@ -37,7 +37,7 @@ pub(crate) static NETWORKS: AtomicU8 = AtomicU8::new(8);
 
 /// Replaces commands that would change the host. `poweroff` leaves word for the hardware; timers run
 /// thirty times as fast, so that the one for a boot that gets nowhere takes half a minute.
-const COMMANDS: [(&str, &str); 5] = [
+const COMMANDS: [(&str, &str); 6] = [
     (
         "systemctl",
         r#"echo "systemctl $*" >>"$HARDWARE/asked"
@@ -53,9 +53,10 @@ unit=${1#--unit=} after=${2#--on-active=}
 shift 2
 (sleep $((after / 30)) && "$@") & echo $! >"$HARDWARE/$unit""#,
     ),
-    ("lsblk", "true"),
-    ("mkfs.xfs", "echo \"mkfs.xfs $*\" >>\"$HARDWARE/asked\"; false"),
-    ("mount", "false"),
+    ("lsblk", r#"cat "${HARDWARE%/*}/disks"; true"#),
+    ("mdadm", r#"echo "mdadm $*" >>"$HARDWARE/asked"; [ ! -e "${HARDWARE%/*}/bad-mdadm" ]"#),
+    ("mkfs.xfs", r#"echo "mkfs.xfs $*" >>"$HARDWARE/asked"; [ ! -e "${HARDWARE%/*}/bad-mkfs" ]"#),
+    ("mount", r#"echo "mount $*" >>"$HARDWARE/asked""#),
 ];
 
 /// The API and hardware of a region.
@@ -277,12 +278,27 @@ impl Hardware {
         let root = tempfile::tempdir().expect("a folder");
         let commands = root.path().join("commands");
         std::fs::create_dir(&commands).expect("a folder");
+        std::fs::write(root.path().join("disks"), "").expect("written");
         for (name, script) in COMMANDS {
             let path = commands.join(name);
             std::fs::write(&path, format!("#!/bin/bash\n{script}\n")).expect("a script");
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("a mode");
         }
         Self { client, network, root, bodies: Mutex::default(), held: AtomicBool::new(false) }
+    }
+
+    /// Gives the instances that boot from now on these disks, as `lsblk` lists them, and has commands fail
+    /// that are to.
+    pub(crate) fn give_disks(&self, disks: &str, failing: &[&str]) {
+        std::fs::write(self.root.path().join("disks"), disks).expect("written");
+        for command in ["mdadm", "mkfs"] {
+            let mark = self.root.path().join(format!("bad-{command}"));
+            if failing.contains(&command) {
+                std::fs::write(mark, "").expect("written");
+            } else if mark.exists() {
+                std::fs::remove_file(mark).expect("removed");
+            }
+        }
     }
 
     /// Boots no more instances.

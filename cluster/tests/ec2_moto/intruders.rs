@@ -3,7 +3,7 @@
 //! driver does not dial, so that the intruders have all the time they want.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bigslice_cluster::ec2::{Ec2, Ec2Spec};
 use bigslice_cluster::{
@@ -166,6 +166,20 @@ fn an_instance_takes_only_its_driver() {
         assert!(!takes(&address, Some(issue(&foreign, driver())), tls13).await, "a foreign driver");
         let own = &scene.authority;
         assert!(!takes(&address, Some(issue(own, worker())), tls13).await, "a worker");
+        // Its clock is this host's: from an hour ago until a minute ago.
+        let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+        let past = Validity { from: SystemTime::now() - hour, until: SystemTime::now() - minute };
+        let expired = Credentials::issue(own, driver(), past).expect("credentials");
+        assert!(!takes(&address, Some(Arc::new(expired)), tls13).await, "an expired driver");
+        let others: SessionId = "s2".parse().expect("an id");
+        let theirs = Authority::new(others.clone()).expect("an authority");
+        let theirs = issue(&theirs, Peer::driver(others.clone()));
+        assert!(!takes(&address, Some(theirs), tls13).await, "the driver of another session");
+        let misnamed = issue(own, Peer::driver(others));
+        assert!(
+            !takes(&address, Some(misnamed), tls13).await,
+            "a driver by another session's name"
+        );
         let tls12 = &rustls::version::TLS12;
         assert!(!takes(&address, Some(issue(own, driver())), tls12).await, "an old protocol");
         let mut plain = TcpStream::connect(&address).await.expect("the port is open");

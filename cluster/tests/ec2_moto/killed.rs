@@ -1,5 +1,5 @@
 //! A driver that is killed while it provisions, while its machines run, while one is replaced and
-//! while it ends leaves nothing that costs; what is left without cost goes with `gc`.
+//! while it ends leaves nothing that costs; what is left without cost goes with its caretaker, or with `gc`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
@@ -9,18 +9,21 @@ use std::sync::Arc;
 use aws_sdk_ec2::types::{Instance, InstanceStateName, LaunchTemplate, Tag};
 use bigslice_cluster::ec2::{Cleared, Ec2, Ec2Spec};
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::cloud::{Cloud, config, eventually, instances, state};
+use super::cloud::{AWS_SECRET, Cloud, config, eventually, instances, state};
 use super::life::{Place, run, spec};
 use super::spot::{template, templates};
 
-pub(crate) const TESTS: &[(&str, fn())] =
-    &[("a_driver_that_is_killed_at_any_point_leaves_nothing", a_killed_driver_leaves_nothing)];
+pub(crate) const TESTS: &[(&str, fn())] = &[
+    ("a_driver_that_is_killed_at_any_point_leaves_nothing", a_killed_driver_leaves_nothing),
+    ("a_caretaker_removes_what_a_killed_driver_leaves", a_caretaker_removes_the_rest),
+];
 
 /// Where a driver is killed, in the order of its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Point {
+pub(crate) enum Point {
     GroupMade,
     TemplateMade,
     FirstOrdered,
@@ -61,13 +64,19 @@ const MACHINES: usize = 2;
 /// A driver of its own, which is killed: starts machines and says so, and ends when it is told to.
 pub(crate) fn drive(arguments: &str) -> ExitCode {
     let arguments: Vec<&str> = arguments.split(',').collect();
-    let [endpoint, subnet, spot, name, root] = arguments[..] else { panic!("{arguments:?}") };
+    let [endpoint, subnet, spot, name, root, cared] = arguments[..] else {
+        panic!("{arguments:?}")
+    };
     let mut spec = spec(subnet);
     spec.set("spot", spot).expect("an option");
     spec.name = Some(name.to_owned());
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let ec2 = Ec2::with_config(spec, &config(endpoint)).expect("good");
+        let ec2 = match cared {
+            "true" => Ec2::new(spec).await,
+            _ => Ec2::with_config(spec, &config(endpoint)),
+        };
+        let ec2 = ec2.expect("good");
         let fleet = Place::at(root).start(&ec2, MACHINES, "").await.expect("the fleet starts");
         println!("up");
         let told = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
@@ -88,13 +97,18 @@ struct Driver {
 }
 
 impl Driver {
-    fn start(cloud: &Cloud, point: Point) -> Self {
+    /// One that is cared for finds the cloud in its environment, and so does its caretaker.
+    fn start(cloud: &Cloud, point: Point, cared: bool) -> Self {
         let (name, spot) = (format!("{point:?}"), point.spot());
         let root = tempfile::tempdir().expect("a folder");
         let (endpoint, subnet, at) = (&cloud.endpoint, &cloud.subnet, root.path().display());
         #[expect(clippy::disallowed_methods, reason = "a driver that is killed")]
         let mut process = Command::new(std::env::current_exe().expect("this program"))
-            .arg(format!("drive={endpoint},{subnet},{spot},{name},{at}"))
+            .arg(format!("drive={endpoint},{subnet},{spot},{name},{at},{cared}"))
+            .env("AWS_ENDPOINT_URL", endpoint)
+            .env("AWS_REGION", "eu-west-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -174,8 +188,8 @@ async fn reached(cloud: &Cloud, driver: &Driver, point: Point) -> bool {
 }
 
 /// Starts a driver and kills it there. How many instances it leaves for the moment.
-async fn kill_driver(cloud: &Cloud, point: Point) -> usize {
-    let mut driver = Driver::start(cloud, point);
+pub(crate) async fn kill_driver(cloud: &Cloud, point: Point, cared: bool) -> usize {
+    let mut driver = Driver::start(cloud, point, cared);
     match point {
         Point::OneReplaced => {
             driver.up().await;
@@ -215,7 +229,7 @@ fn a_killed_driver_leaves_nothing() {
         let cloud = Cloud::start().await;
         let ec2 = Ec2::with_config(spec(&cloud.subnet), &config(&cloud.endpoint)).expect("good");
         for point in POINTS {
-            let left = kill_driver(&cloud, point).await;
+            let left = kill_driver(&cloud, point, false).await;
             let expected = match point {
                 // The group alone, or with the template, or an order that was on its way.
                 Point::GroupMade | Point::TemplateMade => 0..=MACHINES,
@@ -239,7 +253,7 @@ fn a_killed_driver_leaves_nothing() {
         let left = templates(&cloud.client, None).await;
         assert_eq!(left.len(), POINTS.iter().filter(|point| point.spot()).count());
         assert_eq!(ec2.clusters().gc().await.expect("it is cleared"), Cleared::default());
-        // ...as they would be after half an hour.
+        // ...as they would be after ten minutes.
         let then = Tag::builder().key("bigslice:created").value("2020-01-01T00:00:00Z").build();
         let call = cloud.client.create_tags().set_resources(Some(groups.clone())).tags(then);
         call.send().await.expect("an hour passes");
@@ -250,5 +264,62 @@ fn a_killed_driver_leaves_nothing() {
         assert_eq!(cloud.groups().await, 0);
         assert!(templates(&cloud.client, None).await.is_empty());
         assert_eq!(ec2.clusters().gc().await.expect("nothing"), Cleared::default());
+    });
+}
+
+/// The process ids of the caretakers of drivers in that cloud.
+fn caretakers(cloud: &Cloud) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").expect("processes").filter_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).ok();
+        let has = |text: Vec<u8>, word: &str| text.split(|b| *b == 0).any(|w| w == word.as_bytes());
+        let own = has(read("cmdline")?, "--bigslice-caretaker")
+            && has(read("environ")?, &format!("AWS_ENDPOINT_URL={}", cloud.endpoint));
+        own.then_some(pid)
+    });
+    processes.collect()
+}
+
+fn a_caretaker_removes_the_rest() {
+    run(async {
+        let cloud = Cloud::start().await;
+        let ec2 = Ec2::with_config(spec(&cloud.subnet), &config(&cloud.endpoint)).expect("good");
+        for point in POINTS {
+            kill_driver(&cloud, point, true).await;
+        }
+        eventually("the groups to be removed", async || (cloud.groups().await == 0).then_some(()))
+            .await;
+        eventually("the templates to be removed", async || {
+            templates(&cloud.client, None).await.is_empty().then_some(())
+        })
+        .await;
+        cloud.assert_empty().await;
+        assert_eq!(ec2.clusters().gc().await.expect("nothing"), Cleared::default());
+        eventually("the caretakers to end", async || caretakers(&cloud).is_empty().then_some(()))
+            .await;
+
+        // What ends a service sends this to all processes of it.
+        let mut driver = Driver::start(&cloud, Point::AllRun, true);
+        driver.up().await;
+        let pid = i32::try_from(caretakers(&cloud)[0]).ok().and_then(Pid::from_raw);
+        for signal in [Signal::HUP, Signal::INT, Signal::TERM] {
+            kill_process(pid.expect("a pid"), signal).expect("sent");
+        }
+        driver.process.kill().expect("killed");
+        driver.process.wait().expect("its end");
+        eventually("the group to be removed", async || (cloud.groups().await == 0).then_some(()))
+            .await;
+        eventually("the caretaker to end", async || caretakers(&cloud).is_empty().then_some(()))
+            .await;
+
+        // Of a driver that ends by itself it has nothing to do, and goes first.
+        let mut driver = Driver::start(&cloud, Point::AllRun, true);
+        driver.up().await;
+        assert_eq!(caretakers(&cloud).len(), 1);
+        driver.input.write_all(b"end\n").expect("told");
+        eventually("the driver to end", async || driver.process.try_wait().expect("its end")).await;
+        assert_eq!(caretakers(&cloud), [0; 0]);
+        assert_eq!(cloud.groups().await, 0);
+        cloud.assert_empty().await;
     });
 }

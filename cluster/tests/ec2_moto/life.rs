@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use bigslice_cluster::ec2::{Cleared, Ec2, Ec2Spec};
 use bigslice_cluster::{
@@ -298,6 +299,12 @@ fn files_and_units_come_before_the_worker() {
     });
 }
 
+/// A time as tags have it.
+fn minutes_ago(minutes: u64) -> String {
+    let at = std::time::SystemTime::now() - std::time::Duration::from_secs(60 * minutes);
+    DateTime::from(at).fmt(DateTimeFormat::DateTime).expect("a time")
+}
+
 /// What a driver of days ago may have left, and what one of now has.
 fn what_is_past_its_time_is_removed() {
     run(async {
@@ -335,12 +342,14 @@ fn what_is_past_its_time_is_removed() {
             let made = call.tag_specifications(tagged).send().await.expect("a group");
             made.group_id().expect("its id").to_owned()
         };
-        let old = group("old", past).await;
-        group("new", future).await;
+        // What is older than the ten minutes in which an instance may still come, and what is not.
+        let (old, new) = (minutes_ago(11), minutes_ago(9));
+        let old = group("old", &old).await;
+        group("new", &new).await;
         // Of a session that has no instances; of one that has; and one whose first is on its way.
         let unused = template(&cloud.client, "unused", tagged("t", past, future)).await;
         let used = template(&cloud.client, "used", tagged("s", past, future)).await;
-        let new = template(&cloud.client, "new", tagged("u", future, future)).await;
+        let new = template(&cloud.client, "new", tagged("u", &new, future)).await;
         let ec2 = Ec2::with_config(spec(&cloud.subnet), &config(&cloud.endpoint)).expect("good");
         let cleared = ec2.clusters().gc().await.expect("it is cleared");
         assert_eq!(

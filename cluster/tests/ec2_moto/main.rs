@@ -10,6 +10,7 @@
 
 mod bigpi;
 mod cloud;
+mod disks;
 mod hand_on;
 mod intruders;
 mod killed;
@@ -18,6 +19,7 @@ mod metadata;
 mod secrets;
 mod serve;
 mod spot;
+mod stop;
 
 use std::process::ExitCode;
 
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
     }
     let tests: Vec<(&'static str, fn())> = [
         life::TESTS,
+        stop::TESTS,
+        disks::TESTS,
         intruders::TESTS,
         secrets::TESTS,
         hand_on::TESTS,

@@ -2,6 +2,7 @@
 //! instances.
 
 use std::fmt::Write as _;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,21 @@ fn process_list() -> String {
     lines.map(|line| String::from_utf8_lossy(&line).into_owned() + "\n").collect()
 }
 
+/// The files of a dump, unpacked, with their names.
+async fn dump(fleet: &Fleet) -> String {
+    let mut archive = Cursor::new(Vec::new());
+    fleet.inspector().dump(&mut archive).await.expect("a dump");
+    let mut archive = zip::ZipArchive::new(archive).expect("an archive");
+    let mut text = String::new();
+    for i in 0..archive.len() {
+        let mut file = archive.by_index(i).expect("a file");
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("its bytes");
+        let _ = writeln!(text, "{}:\n{}", file.name(), String::from_utf8_lossy(&bytes));
+    }
+    text
+}
+
 fn secrets_show_up_nowhere() {
     let listener = Arc::new(Listener::default());
     tracing::subscriber::set_global_default(Ear(Arc::clone(&listener))).expect("the first");
@@ -148,6 +164,9 @@ fn secrets_show_up_nowhere() {
         // What was sent as a file is one.
         assert!(found.next().is_some_and(|path| path.ends_with("licence")), "{files:?}");
         assert_eq!(found.next(), None);
+        let dumped = dump(&fleet).await;
+        assert!(dumped.contains("with secret true"), "what it prints is there: {dumped}");
+        assert!(!holds_secret(&dumped), "{dumped}");
         machine.kill();
         fleet.wait_for(1, DEADLINE).await.expect("it is replaced");
         fleet.shutdown().await;
