@@ -11,6 +11,7 @@ mod errors;
 mod expr;
 mod files;
 mod functions;
+mod groups;
 mod joins;
 mod keyed;
 mod keys;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         narrow::CASES,
         joins::CASES,
         keyed::CASES,
+        groups::CASES,
         keys::CASES,
         ordered::CASES,
         large::CASES,
