@@ -24,6 +24,7 @@ mod narrow;
 mod ordered;
 mod pragmas;
 mod random;
+mod random_keys;
 mod runs;
 mod shards;
 mod sinks;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         mapping::CASES,
         sinks::CASES,
         random::CASES,
+        random_keys::CASES,
         metrics::CASES,
         shards::CASES,
         pragmas::CASES,
