@@ -6,6 +6,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
+mod chaos;
 mod elastic;
 mod errors;
 mod expr;
@@ -80,7 +81,8 @@ fn main() -> ExitCode {
             })
         })
         .collect();
-    let losses = loss::CASES.iter().chain(loss_sql::CASES).chain(elastic::CASES);
+    let losses =
+        loss::CASES.iter().chain(loss_sql::CASES).chain(chaos::CASES).chain(elastic::CASES);
     let losses = losses.map(|(name, case)| {
         Trial::test(*name, move || {
             world::block_on(case());
