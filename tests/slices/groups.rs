@@ -82,16 +82,16 @@ async fn cogroups_of_three_and_four_are_what_loops_give(world: &World) {
 const VALUE: usize = 1024;
 
 /// What a process of these sessions may use, of which operators get two thirds.
-const LIMIT: u64 = 48 << 20;
+const LIMIT: u64 = 128 << 20;
 
 /// Values that fit, and some that do not.
 const FITS: u64 = 4_000;
-const TOO_MANY: u64 = 64 * 1024;
+const TOO_MANY: u64 = 96 * 1024;
 
 /// So many values of one key.
 fn values(n: u64) -> Slice<(u64, String)> {
-    Slice::reader(4, move |shard| {
-        let rows = (shard as u64..n).step_by(4);
+    Slice::reader(2, move |shard| {
+        let rows = (shard as u64..n).step_by(2);
         let text = |row: u64| char::from(b'a' + (row % 26) as u8).to_string().repeat(VALUE);
         rows.map(move |row| Ok::<_, String>((7, text(row))))
     })
@@ -159,7 +159,7 @@ async fn a_group_that_does_not_fit_is_an_error(world: &World) {
         assert!(error.hint().unwrap().contains("\"fold\""), "{error:?}");
         for (pid, first) in pids.iter().zip(at_first) {
             let more = peak(*pid).saturating_sub(first);
-            assert!(more < 2 * LIMIT, "{verb}: {} MiB were taken", more >> 20);
+            assert!(more < LIMIT, "{verb}: {} MiB were taken", more >> 20);
         }
         assert_eq!(machines(), before, "a machine was lost");
     }

@@ -137,7 +137,7 @@ fn one(slice: Slice<Row>, verb: &Verb) -> Slice<Row> {
 /// A float as a number that is in the same total order.
 fn total(x: f64) -> i64 {
     let bits = x.to_bits() as i64;
-    bits ^ (bits >> 63) & i64::MAX
+    bits ^ ((bits >> 63) & i64::MAX)
 }
 
 /// A float as keys have it, in their order: there is one zero, and one NaN, after all.
@@ -146,7 +146,7 @@ fn ordered(x: f64) -> i64 {
 }
 
 fn float(ordered: i64) -> f64 {
-    f64::from_bits((ordered ^ (ordered >> 63) & i64::MAX) as u64)
+    f64::from_bits((ordered ^ ((ordered >> 63) & i64::MAX)) as u64)
 }
 
 /// A row whose float is as [`ordered`] has it.

@@ -29,7 +29,8 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         let groups = self.cogroup_at("join", Location::caller(), other);
         groups.multiplied(Location::caller(), |(key, (ones, others)), n, out| {
             let (one, other) = pair(ones, others, n)?;
-            Some(out.push((key, (one, other))))
+            out.push((key, (one, other)));
+            Some(())
         })
     }
 
@@ -45,7 +46,8 @@ impl<K: Value, A: Value> Slice<(K, A)> {
                 true => (ones.get(n)?, None),
                 false => pair(ones, others, n).map(|(one, other)| (one, Some(other)))?,
             };
-            Some(out.push((key, values)))
+            out.push((key, values));
+            Some(())
         })
     }
 
@@ -62,7 +64,8 @@ impl<K: Value, A: Value> Slice<(K, A)> {
                 (_, true) => (Some(ones.get(n)?), None),
                 _ => pair(ones, others, n).map(|(one, other)| (Some(one), Some(other)))?,
             };
-            Some(out.push((key, values)))
+            out.push((key, values));
+            Some(())
         })
     }
 
@@ -77,7 +80,8 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         let groups = self.cogroup_at("semi_join", Location::caller(), other);
         groups.multiplied(Location::caller(), |(key, (ones, others)), n, out| {
             let one = ones.get(n).filter(|_| !others.is_empty())?;
-            Some(out.push((key, one)))
+            out.push((key, one));
+            Some(())
         })
     }
 
@@ -92,7 +96,8 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         let groups = self.cogroup_at("anti_join", Location::caller(), other);
         groups.multiplied(Location::caller(), |(key, (ones, others)), n, out| {
             let one = ones.get(n).filter(|_| others.is_empty())?;
-            Some(out.push((key, one)))
+            out.push((key, one));
+            Some(())
         })
     }
 
