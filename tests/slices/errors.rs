@@ -153,6 +153,13 @@ fn fails_in(verb: String) -> Slice<(i64, i64)> {
             bad(n);
             n
         }),
+        source => fails_in_source(source),
+    }
+}
+
+fn fails_in_source(source: &str) -> Slice<(i64, i64)> {
+    let bad = |n: i64| assert!(n != 17, "seventeen");
+    match source {
         "reader" => Slice::reader(2, |shard| {
             (0..20i64).map(move |n| if n == 17 { Err("seventeen") } else { Ok((shard as i64, n)) })
         }),

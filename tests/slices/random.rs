@@ -198,34 +198,6 @@ fn plain(rows: Vec<Pair>, verbs: &[Verb]) -> Vec<Pair> {
                 let changed: Vec<Pair> = rows.iter().map(|(k, v)| (v % 5, *k)).collect();
                 [changed, rows].concat()
             }
-            Verb::LeftJoin(by) => {
-                let greatest = greatest(&rows);
-                let other = |k: &i64| if k % by == 0 { greatest[k] } else { 1 };
-                rows.iter().map(|(k, v)| (*k, v.wrapping_sub(other(k)))).collect()
-            }
-            Verb::FullJoin => {
-                let others: BTreeMap<_, _> =
-                    greatest(&rows).into_iter().map(|(k, v)| (k.wrapping_add(1), v)).collect();
-                let keys: BTreeSet<i64> = rows.iter().map(|(k, _)| *k).collect();
-                let alone = others.iter().filter(|(k, _)| !keys.contains(k));
-                let both = rows.iter().map(|(k, v)| (*k, v ^ others.get(k).unwrap_or(&7)));
-                both.chain(alone.map(|(k, v)| (*k, 5 ^ v))).collect()
-            }
-            Verb::SemiJoin(by) | Verb::AntiJoin(by) => {
-                let some = rows.iter().filter(|(_, v)| v % by == 0);
-                let keys: BTreeSet<i64> = some.map(|(k, _)| *k).collect();
-                let semi = matches!(verb, Verb::SemiJoin(_));
-                rows.into_iter().filter(|(k, _)| keys.contains(k) == semi).collect()
-            }
-            Verb::Cogroup(by) => {
-                let mut groups = BTreeMap::<i64, Pair>::new();
-                for (k, v) in rows {
-                    let sum = &mut groups.entry(k).or_insert((0, 2)).0;
-                    *sum = sum.wrapping_add(v);
-                    groups.entry(k.wrapping_add(*by)).or_insert((0, 2)).1 += 1;
-                }
-                groups.into_iter().map(|(k, (sum, n))| (k, sum.wrapping_mul(n))).collect()
-            }
             Verb::Repartition => rows,
             Verb::SortBy => {
                 rows.sort_by_key(|(_, v)| *v);
@@ -272,9 +244,44 @@ fn plain(rows: Vec<Pair>, verbs: &[Verb]) -> Vec<Pair> {
                 let ones: Vec<Pair> = rows.iter().map(|(k, _)| (*k, 1)).collect();
                 sums(&ones).into_iter().collect()
             }
+            join => joined(rows, join),
         };
     }
     rows
+}
+
+fn joined(rows: Vec<Pair>, verb: &Verb) -> Vec<Pair> {
+    match verb {
+        Verb::LeftJoin(by) => {
+            let greatest = greatest(&rows);
+            let other = |k: &i64| if k % by == 0 { greatest[k] } else { 1 };
+            rows.iter().map(|(k, v)| (*k, v.wrapping_sub(other(k)))).collect()
+        }
+        Verb::FullJoin => {
+            let others: BTreeMap<_, _> =
+                greatest(&rows).into_iter().map(|(k, v)| (k.wrapping_add(1), v)).collect();
+            let keys: BTreeSet<i64> = rows.iter().map(|(k, _)| *k).collect();
+            let alone = others.iter().filter(|(k, _)| !keys.contains(k));
+            let both = rows.iter().map(|(k, v)| (*k, v ^ others.get(k).unwrap_or(&7)));
+            both.chain(alone.map(|(k, v)| (*k, 5 ^ v))).collect()
+        }
+        Verb::SemiJoin(by) | Verb::AntiJoin(by) => {
+            let some = rows.iter().filter(|(_, v)| v % by == 0);
+            let keys: BTreeSet<i64> = some.map(|(k, _)| *k).collect();
+            let semi = matches!(verb, Verb::SemiJoin(_));
+            rows.into_iter().filter(|(k, _)| keys.contains(k) == semi).collect()
+        }
+        Verb::Cogroup(by) => {
+            let mut groups = BTreeMap::<i64, Pair>::new();
+            for (k, v) in rows {
+                let sum = &mut groups.entry(k).or_insert((0, 2)).0;
+                *sum = sum.wrapping_add(v);
+                groups.entry(k.wrapping_add(*by)).or_insert((0, 2)).1 += 1;
+            }
+            groups.into_iter().map(|(k, (sum, n))| (k, sum.wrapping_mul(n))).collect()
+        }
+        other => unreachable!("{other:?}"),
+    }
 }
 
 /// That rows are those that they should be, in the order that the last verb promises.
