@@ -1,6 +1,11 @@
 //! What goes wrong in a user's code: it ends the run with an error that says where, and nothing else.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Int64Type;
 use bigslice::prelude::*;
+use futures::StreamExt;
 
 use crate::cases;
 use crate::world::World;
@@ -102,37 +107,144 @@ fn fails_in(verb: String) -> Slice<(i64, i64)> {
             bad(n);
             0
         }),
+        "map_values" => rows.map_values(move |n| {
+            bad(n);
+            n
+        }),
+        "emit" => rows.emit(move |(k, n), out| {
+            bad(n);
+            out.push((k, n));
+        }),
+        "try_flat_map" => {
+            rows.try_flat_map(|(k, n)| if n == 17 { Err("seventeen") } else { Ok(vec![(k, n)]) })
+        }
+        "try_flat_map that panics" => rows.try_flat_map(move |(k, n)| {
+            bad(n);
+            Ok::<_, String>([(k, n)])
+        }),
+        "map_batches" => rows.map_batches(|batch: RecordBatch| match has_seventeen(&batch) {
+            true => Err("seventeen"),
+            false => Ok(batch),
+        }),
+        "map_batches that panics" => rows.map_batches(|batch: RecordBatch| {
+            assert!(!has_seventeen(&batch), "seventeen");
+            Ok::<_, String>(batch)
+        }),
+        "map_partitions" => rows.map_partitions(move |_, mut rows| {
+            assert!(!rows.any(|(_, n)| n == 17), "seventeen");
+            []
+        }),
+        // It fails while its rows are asked for.
+        "map_partitions whose rows panic" => {
+            rows.map_partitions(move |_, rows| rows.inspect(move |(_, n)| bad(*n)))
+        }
+        "for_each_shard" => rows.for_each_shard(|_, mut rows| {
+            if rows.any(|(_, n)| n == 17) { Err("seventeen") } else { Ok((0, 0)) }
+        }),
+        "for_each_shard that panics" => rows.for_each_shard(move |_, rows| {
+            rows.for_each(|(_, n)| bad(n));
+            Ok::<_, String>((0, 0))
+        }),
+        "top_k" => rows.top_k(3, move |(_, n)| {
+            bad(n);
+            n
+        }),
+        "sort_by" => rows.sort_by(move |(_, n)| {
+            bad(n);
+            n
+        }),
+        source => fails_in_source(source),
+    }
+}
+
+fn fails_in_source(source: &str) -> Slice<(i64, i64)> {
+    let bad = |n: i64| assert!(n != 17, "seventeen");
+    match source {
         "reader" => Slice::reader(2, |shard| {
             (0..20i64).map(move |n| if n == 17 { Err("seventeen") } else { Ok((shard as i64, n)) })
+        }),
+        "reader that panics" => Slice::reader(2, move |shard| {
+            bad(17 * shard as i64);
+            [Ok::<_, String>((0, 0))]
+        }),
+        "batches" => Slice::batches(2, |shard| {
+            let end = if shard == 1 { Err("seventeen") } else { Ok(one_row()) };
+            futures::stream::iter([Ok(one_row()), end])
+        }),
+        "batches that panics" => Slice::batches(2, move |shard| {
+            bad(17 * shard as i64);
+            futures::stream::iter([Ok::<_, String>(one_row())])
+        }),
+        "batches whose stream panics" => Slice::batches(2, move |shard| {
+            futures::stream::iter(0..2).map(move |_| {
+                bad(17 * shard as i64);
+                Ok::<_, String>(one_row())
+            })
         }),
         verb => panic!("no verb {verb}"),
     }
 }
 
+fn has_seventeen(batch: &RecordBatch) -> bool {
+    batch.column(1).as_primitive::<Int64Type>().values().contains(&17)
+}
+
+fn one_row() -> RecordBatch {
+    let column = || Arc::new(Int64Array::from(vec![0])) as ArrayRef;
+    RecordBatch::try_from_iter([("_0", column()), ("_1", column())]).unwrap()
+}
+
 async fn every_verb_catches(world: &World) {
+    // Whether the shard is that of the row, or one of those that rows have moved to.
     let verbs = [
-        "filter",
-        "try_filter",
-        "flat_map",
-        "inspect",
-        "key_by",
-        "reduce",
-        "reduce of what map made",
-        "map for reduce",
-        "try_map for reduce",
-        "fold",
-        "repartition",
-        "reader",
+        ("filter", true),
+        ("try_filter", true),
+        ("flat_map", true),
+        ("inspect", true),
+        ("key_by", true),
+        ("reduce", false),
+        ("reduce of what map made", false),
+        ("map for reduce", true),
+        ("try_map for reduce", true),
+        ("fold", false),
+        ("repartition", true),
+        ("map_values", true),
+        ("emit", true),
+        ("try_flat_map", true),
+        ("try_flat_map that panics", true),
+        ("map_batches", true),
+        ("map_batches that panics", true),
+        ("map_partitions", true),
+        ("map_partitions whose rows panic", true),
+        ("for_each_shard", true),
+        ("for_each_shard that panics", true),
+        ("top_k", true),
+        ("sort_by", true),
+        ("reader", false),
+        ("reader that panics", true),
+        ("batches", true),
+        ("batches that panics", true),
+        ("batches whose stream panics", true),
     ];
-    for verb in verbs {
-        let error = world.error(fails_in(verb.to_owned())).await;
+    let source: Vec<&str> = include_str!("errors.rs").lines().collect();
+    for (name, stays) in verbs {
+        let error = world.error(fails_in(name.to_owned())).await;
         let text = error.to_string();
-        let verb = verb.split(' ').next().unwrap_or(verb);
-        assert!(text.starts_with(&format!("{verb} at tests/slices/errors.rs:")), "{text}");
-        assert!(text.contains("seventeen") && error.is_user_error(), "{text}");
+        assert!(error.is_user_error() && !error.is_retryable(), "{name}: {error:?}");
+        let verb = name.split(' ').next().unwrap_or(name);
+        let rest = text.strip_prefix(&format!("{verb} at tests/slices/errors.rs:")).expect(&text);
+        let (place, rest) = rest.split_once(", shard ").expect(&text);
+        let (shard, message) = rest.split_once(": ").expect(&text);
+        let line: usize = place.split(':').next().unwrap().parse().expect(&text);
+        let called = [format!(".{verb}("), format!("::{verb}(")];
+        assert!(called.iter().any(|call| source[line - 1].contains(call)), "{name}: {text}");
+        let shard: usize = shard.parse().expect(&text);
+        assert!(if stays { shard == 1 } else { shard < 3 }, "{name}: {text}");
+        assert!(["seventeen", "panicked: seventeen"].contains(&message), "{name}: {text}");
     }
     let error = world.error(fails_in("none".to_owned())).await;
     assert!(error.to_string().contains("no verb none"), "{error}");
+    assert_eq!(world.rows(panics_at(-1)).await.len(), 100);
 }
 
 #[bigslice::func]
@@ -164,10 +276,9 @@ async fn a_shard_that_is_not_there(world: &World) {
 
 #[bigslice::func]
 fn mistyped() -> Slice<i64> {
-    use arrow::array::{ArrayRef, RecordBatch, StringArray};
     Slice::batches(1, |_| {
         let rows = StringArray::from_iter_values(["a"]);
-        let batch = RecordBatch::try_from_iter([("value", std::sync::Arc::new(rows) as ArrayRef)]);
+        let batch = RecordBatch::try_from_iter([("value", Arc::new(rows) as ArrayRef)]);
         futures::stream::iter([batch])
     })
 }

@@ -10,6 +10,7 @@ cases![
     what_a_file_lacks_is_named,
     types_that_hold_all_values_are_converted_to,
     formats_by_their_endings,
+    json_and_arrow_files,
 ];
 
 #[derive(Row, Debug, PartialEq, PartialOrd)]
@@ -131,4 +132,59 @@ async fn formats_by_their_endings(world: &World) {
     assert_eq!(world.rows(csv(paths[0].clone())).await.len(), 1);
     let text = world.error(csv(paths[2].clone())).await.to_string();
     assert!(text.contains("t.parquet") && text.contains("parquet"), "{text}");
+}
+
+#[bigslice::func]
+fn json(path: String) -> Result<Slice<Wide>> {
+    Slice::read_json(path)
+}
+
+#[bigslice::func]
+fn arrow_ipc(path: String) -> Result<Slice<Wide>> {
+    Slice::read_arrow(path)
+}
+
+async fn json_and_arrow_files(world: &World) {
+    let row = |a, b: &str, c| Wide { a, b: b.to_owned(), c };
+    // Fields in any order, more than the row has, and some that are missing.
+    let text = "{\"b\": \"x\", \"a\": 1, \"more\": [1, 2], \"c\": 0.5}\n\
+                {\"a\": -2, \"b\": \"\\u00e4 \\\"y\\\"\", \"c\": null}\n\
+                {\"a\": 3, \"b\": \"\"}\n";
+    std::fs::write(world.path("t.jsonl"), text).unwrap();
+    let right = [row(1, "x", Some(0.5)), row(-2, "\u{e4} \"y\"", None), row(3, "", None)];
+    assert_eq!(world.rows(json(world.path("t.jsonl"))).await, right);
+
+    let rows = "select 'more' as more, b, c, a from (values (1::bigint, 'x', 0.5::double), \
+                (-2, '\u{e4} \"y\"', null), (3, '', null)) t(a, b, c)";
+    world.sql(&format!("copy ({rows}) to '{}'", world.path("t.arrow"))).await;
+    assert_eq!(world.rows(arrow_ipc(world.path("t.arrow"))).await, right);
+
+    // Large ones, whose shards have all rows between them.
+    let many = "select value::bigint as a, 'row ' || value as b, value / 4.0 as c \
+                from generate_series(0, 49999)";
+    for name in ["many.json", "many.arrow"] {
+        let path = world.path(name);
+        world.sql(&format!("copy ({many}) to '{path}'")).await;
+        let read = if name.ends_with("json") { json(path) } else { arrow_ipc(path) };
+        let mut found = world.rows(read).await;
+        found.sort_unstable_by_key(|row| row.a);
+        let right = (0..50_000).map(|n| row(n, &format!("row {n}"), Some(n as f64 / 4.0)));
+        assert!(found.into_iter().eq(right), "{name}");
+    }
+
+    // What is not there, not of the type, or not of the format.
+    std::fs::write(world.path("bad.json"), "{\"a\": \"one\", \"b\": \"x\"}\n").unwrap();
+    let error = world.error(json(world.path("bad.json"))).await;
+    assert!(error.is_user_error() && error.to_string().contains("bad.json"), "{error:?}");
+    std::fs::write(world.path("bad.arrow"), "this is no Arrow").unwrap();
+    let error = world.error(arrow_ipc(world.path("bad.arrow"))).await;
+    assert!(error.is_user_error() && error.to_string().contains("bad.arrow"), "{error:?}");
+    for error in [
+        world.error(json(world.path("t.arrow"))).await,
+        world.error(arrow_ipc(world.path("t.jsonl"))).await,
+    ] {
+        let text = error.to_string();
+        assert!(error.is_user_error() && text.contains("/t."), "{error:?}");
+        assert!(text.contains("read_json at ") || text.contains("read_arrow at "), "{text}");
+    }
 }

@@ -274,6 +274,8 @@ fn ordered(n: Option<usize>) -> Slice<(String, f64)> {
 async fn the_largest_and_all_in_order(world: &World) {
     let found = world.rows(ordered(Some(3))).await;
     assert_eq!(found.iter().map(|(_, x)| *x).collect::<Vec<_>>(), [999.0, 998.0, 997.0]);
+    assert!(world.rows(ordered(Some(0))).await.is_empty());
+    assert_eq!(world.rows(ordered(Some(2000))).await.len(), 1000);
     let found = world.rows(ordered(None)).await;
     assert!(found.iter().map(|(_, x)| *x as u64).eq(0..1000));
 }

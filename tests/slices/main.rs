@@ -6,11 +6,13 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
+mod chaos;
 mod elastic;
 mod errors;
 mod expr;
 mod files;
 mod functions;
+mod groups;
 mod joins;
 mod keyed;
 mod keys;
@@ -23,6 +25,7 @@ mod narrow;
 mod ordered;
 mod pragmas;
 mod random;
+mod random_keys;
 mod runs;
 mod shards;
 mod sinks;
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         narrow::CASES,
         joins::CASES,
         keyed::CASES,
+        groups::CASES,
         keys::CASES,
         ordered::CASES,
         large::CASES,
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         mapping::CASES,
         sinks::CASES,
         random::CASES,
+        random_keys::CASES,
         metrics::CASES,
         shards::CASES,
         pragmas::CASES,
@@ -76,7 +81,8 @@ fn main() -> ExitCode {
             })
         })
         .collect();
-    let losses = loss::CASES.iter().chain(loss_sql::CASES).chain(elastic::CASES);
+    let losses =
+        loss::CASES.iter().chain(loss_sql::CASES).chain(chaos::CASES).chain(elastic::CASES);
     let losses = losses.map(|(name, case)| {
         Trial::test(*name, move || {
             world::block_on(case());

@@ -10,6 +10,7 @@ cases![
     map_keeps_order,
     filter_of_half_none_and_few,
     flat_map_expands_and_leaves_out,
+    try_flat_map_expands_or_ends_the_run,
     one_row_becomes_more_than_a_batch,
     emitted_strings_are_those_of_their_row,
     head_is_per_shard_and_limit_for_all,
@@ -80,6 +81,33 @@ async fn flat_map_expands_and_leaves_out(world: &World) {
     let found = world.rows(repeated(1000, 4)).await;
     let right = (0..1000u32).flat_map(|x| (0..x % 4).map(move |y| (x, y)));
     assert!(found.into_iter().eq(right));
+}
+
+/// The numbers of each line, which must be numbers.
+#[bigslice::func]
+fn parsed(lines: Vec<String>) -> Slice<(i64, String)> {
+    Slice::const_(2, lines).try_flat_map(|line| {
+        let numbers = line.split_whitespace().map(|word| {
+            word.parse().map(|n| (n, word.to_owned())).map_err(|e| format!("\"{word}\": {e}"))
+        });
+        numbers.collect::<Result<Vec<(i64, String)>, _>>()
+    })
+}
+
+async fn try_flat_map_expands_or_ends_the_run(world: &World) {
+    let lines = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let found = world.rows(parsed(lines(&["1 02  3", "", "  ", "-4"]))).await;
+    let right = [(1, "1"), (2, "02"), (3, "3"), (-4, "-4")].map(|(n, text)| (n, text.to_owned()));
+    assert_eq!(found, right);
+    // More rows of one line than a batch has.
+    let long: String = (0..20_000).map(|n| format!("{n} ")).collect();
+    let found = world.rows(parsed(vec![long, "7".to_owned()])).await;
+    assert!(found.into_iter().map(|(n, _)| n).eq((0..20_000).chain([7])));
+    let error = world.error(parsed(lines(&["1", "2", "3 x 4"]))).await;
+    assert!(error.is_user_error() && !error.is_retryable(), "{error:?}");
+    let text = error.to_string();
+    assert!(text.starts_with("try_flat_map at tests/slices/narrow.rs:"), "{text}");
+    assert!(text.ends_with("shard 1: \"x\": invalid digit found in string"), "{text}");
 }
 
 #[bigslice::func]

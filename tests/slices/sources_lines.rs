@@ -17,6 +17,7 @@ cases![
     lines_are_in_the_order_of_files,
     compressed_files_are_read_by_their_names,
     what_is_wrong_with_a_line_is_named,
+    lines_of_bytes_are_of_any_encoding,
     files_that_are_missing_empty_or_damaged,
     a_file_that_changed_is_an_error,
     small_files_share_shards_and_large_ones_are_divided,
@@ -145,6 +146,29 @@ async fn what_is_wrong_with_a_line_is_named(world: &World) {
     let packed = world.write("latin.txt.gz", compressed!(GzipEncoder, ["abc\nde\n"]));
     let error = world.error(raw(packed.clone(), 2)).await.to_string();
     assert!(error.contains(&format!("byte 0 of the text in \"{packed}\"")), "{error}");
+}
+
+#[bigslice::func]
+fn bytes(paths: Vec<String>) -> Result<Slice<Bytes>> {
+    Slice::lines_bytes(paths)
+}
+
+async fn lines_of_bytes_are_of_any_encoding(world: &World) {
+    // Every byte there is but the end of a line, alone and in one line, and ends of lines of both kinds.
+    let any: Vec<u8> = (0..=255u8).filter(|byte| !b"\r\n".contains(byte)).collect();
+    let mut text: Vec<u8> = any.iter().flat_map(|byte| [*byte, b'\n']).collect();
+    text.extend(&any);
+    text.extend(b"\r\n\nlast");
+    let files = vec![world.write("any.txt", &text), world.write("other.txt", b"\xff\n")];
+    let right = any.iter().map(|byte| vec![*byte]);
+    let right = right.chain([any.clone(), vec![], b"last".to_vec(), vec![0xff]]);
+    assert!(world.rows(bytes(files)).await.into_iter().eq(right.map(Bytes::from)));
+    let packed = world.write("packed.gz", compressed!(GzipEncoder, ["\u{e4}\n", "b"]));
+    assert_eq!(world.rows(bytes(vec![packed])).await, ["\u{e4}", "b"]);
+    let error = world.error(bytes(vec![world.path("none")])).await.to_string();
+    assert!(error.contains("no file or folder"), "{error}");
+    let error = world.error(bytes(vec![])).await.to_string();
+    assert!(error.contains("lines_bytes at ") && error.contains("no path to read"), "{error}");
 }
 
 #[bigslice::func]

@@ -9,7 +9,7 @@ use datafusion::arrow::compute::{concat, interleave};
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{OwnedRow, RowConverter, Rows, SortField};
-use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::common::{Result, internal_datafusion_err, resources_datafusion_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -20,10 +20,14 @@ use crate::row::Value;
 use crate::shard::bytes_of;
 use crate::slice::building::{BATCH_BYTES, BATCH_ROWS};
 use crate::slice::node::{Shards, TaskCx, Wide};
-use crate::slice::{Slice, keys, sorting, streams, typed};
+use crate::slice::{Slice, UserCode, keys, sorting, streams, typed};
+use crate::words::describe;
 
 /// Values that are given out at a time, unless one key has more.
 const BATCH_VALUES: usize = 64 * 1024;
+
+/// Values of one batch, which may be those of one key: lists have offsets of 32 bits.
+const VALUES_MAX: usize = i32::MAX as usize;
 
 impl<K: Value, A: Value> Slice<(K, A)> {
     /// One row for each key that is in either slice, with all of its values in each; a key that one
@@ -48,10 +52,19 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     /// ```
     #[track_caller]
     pub fn cogroup<B: Value>(self, other: Slice<(K, B)>) -> Slice<(K, (Vec<A>, Vec<B>))> {
-        let place = Location::caller();
+        self.cogroup_at("cogroup", Location::caller(), other)
+    }
+
+    /// [`cogroup`](Self::cogroup), or a part of another verb.
+    pub(super) fn cogroup_at<B: Value>(
+        self,
+        verb: &'static str,
+        place: &'static Location<'static>,
+        other: Slice<(K, B)>,
+    ) -> Slice<(K, (Vec<A>, Vec<B>))> {
         let inputs = vec![self.by_key(), other.by_key()];
-        let work = Cogroup::new(typed::schema::<(K, (Vec<A>, Vec<B>))>());
-        Slice::wide("cogroup", place, inputs, Shards::Most, work)
+        let schema = typed::schema::<(K, (Vec<A>, Vec<B>))>();
+        Slice::wide(verb, place, inputs, Shards::Most, Cogroup { verb, place, schema })
     }
 
     /// [`cogroup`](Self::cogroup) with two others. As many shards as the slice that has most.
@@ -73,10 +86,10 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         second: Slice<(K, B)>,
         third: Slice<(K, C)>,
     ) -> Slice<(K, (Vec<A>, Vec<B>, Vec<C>))> {
-        let place = Location::caller();
+        let (verb, place) = ("cogroup3", Location::caller());
         let inputs = vec![self.by_key(), second.by_key(), third.by_key()];
-        let work = Cogroup::new(typed::schema::<(K, (Vec<A>, Vec<B>, Vec<C>))>());
-        Slice::wide("cogroup3", place, inputs, Shards::Most, work)
+        let schema = typed::schema::<(K, (Vec<A>, Vec<B>, Vec<C>))>();
+        Slice::wide(verb, place, inputs, Shards::Most, Cogroup { verb, place, schema })
     }
 
     /// [`cogroup`](Self::cogroup) with three others. As many shards as the slice that has most.
@@ -101,23 +114,19 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         third: Slice<(K, C)>,
         fourth: Slice<(K, D)>,
     ) -> Slice<(K, (Vec<A>, Vec<B>, Vec<C>, Vec<D>))> {
-        let place = Location::caller();
+        let (verb, place) = ("cogroup4", Location::caller());
         let inputs = vec![self.by_key(), second.by_key(), third.by_key(), fourth.by_key()];
-        let work = Cogroup::new(typed::schema::<(K, (Vec<A>, Vec<B>, Vec<C>, Vec<D>))>());
-        Slice::wide("cogroup4", place, inputs, Shards::Most, work)
+        let schema = typed::schema::<(K, (Vec<A>, Vec<B>, Vec<C>, Vec<D>))>();
+        Slice::wide(verb, place, inputs, Shards::Most, Cogroup { verb, place, schema })
     }
 }
 
 /// Sorts each input by key and merges them.
 pub(super) struct Cogroup {
-    schema: SchemaRef,
-}
-
-impl Cogroup {
-    /// Rows of a key and a list of values for each input.
-    pub(super) fn new(schema: SchemaRef) -> Self {
-        Self { schema }
-    }
+    pub(super) verb: &'static str,
+    pub(super) place: &'static Location<'static>,
+    /// Of rows of a key and a list of values for each input.
+    pub(super) schema: SchemaRef,
 }
 
 impl Wide for Cogroup {
@@ -135,6 +144,7 @@ impl Wide for Cogroup {
             values: 0,
             bytes: 0,
             memory: MemoryConsumer::new("grouping by key").register(cx.context.memory_pool()),
+            code: UserCode { verb: self.verb, place: self.place, shard: cx.shard },
         };
         let rows = futures::stream::try_unfold(merge, |mut merge| async move {
             Ok(merge.next().await?.map(|batch| (batch, merge)))
@@ -243,11 +253,15 @@ struct Merge {
     key_places: Vec<(usize, usize)>,
     values: usize,
     bytes: usize,
+    /// Of batches that groups are read from, and of the one that is made of them.
     memory: MemoryReservation,
+    code: UserCode,
 }
 
 impl Merge {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        // Whoever asks for the next batch is done with the last.
+        self.memory.try_resize(self.held())?;
         while self.key_places.len() < BATCH_ROWS
             && self.values < BATCH_VALUES
             && self.bytes < BATCH_BYTES
@@ -263,7 +277,7 @@ impl Merge {
     async fn group(&mut self) -> Result<bool> {
         for side in &mut self.sides {
             let bytes = side.fill().await?;
-            self.memory.try_grow(bytes).map_err(|e| too_large(&e))?;
+            self.memory.try_grow(bytes).map_err(|e| too_large(&self.code, &e))?;
         }
         let least = self.sides.iter().enumerate().filter_map(|(n, side)| Some((side.key()?, n)));
         let Some((key, n)) = least.min() else { return Ok(false) };
@@ -280,41 +294,60 @@ impl Merge {
             side.counts.push(0);
             while side.take(&key, &mut self.bytes) {
                 let bytes = side.fill().await?;
-                self.memory.try_grow(bytes).map_err(|e| too_large(&e))?;
+                self.memory.try_grow(bytes).map_err(|e| too_large(&self.code, &e))?;
             }
             self.values += side.counts.last().copied().unwrap_or(0);
+            if self.values > VALUES_MAX {
+                let error = resources_datafusion_err!("a list holds at most {VALUES_MAX} values");
+                return Err(too_large(&self.code, &error));
+            }
         }
         Ok(true)
     }
 
+    /// Bytes of the batches that are being read.
+    fn held(&self) -> usize {
+        let held = self.sides.iter().filter_map(|side| side.now.as_ref());
+        held.map(|(batch, rows)| batch.get_array_memory_size() + rows.size()).sum()
+    }
+
     fn give(&mut self) -> Result<RecordBatch> {
+        // Values are copied into one list, while they are still held where they were read.
+        match self.bytes {
+            0..BATCH_BYTES => self.memory.grow(self.bytes),
+            _ => self.memory.try_grow(self.bytes).map_err(|e| too_large(&self.code, &e))?,
+        }
         let arrays: Vec<&dyn Array> = self.key_arrays.iter().map(AsRef::as_ref).collect();
         let keys = interleave(&arrays, &self.key_places)?;
-        let values = self.schema.field(1);
+        let (values, code) = (self.schema.field(1), self.code);
+        // Text of one key that is longer than the offsets of a column reach.
+        let too_large = |e: DataFusionError| too_large(&code, &e);
         let values = match (self.sides.as_mut_slice(), values.data_type()) {
-            ([side], _) => side.lists(values)?,
+            ([side], _) => side.lists(values).map_err(too_large)?,
             (sides, DataType::Struct(fields)) => {
                 let lists = sides.iter_mut().zip(fields).map(|(side, field)| side.lists(field));
-                let lists = lists.collect::<Result<Vec<_>>>()?;
+                let lists = lists.collect::<Result<Vec<_>>>().map_err(too_large)?;
                 Arc::new(StructArray::try_new(fields.clone(), lists, None)?)
             }
             _ => return Err(internal_datafusion_err!("the values of a key have one column")),
         };
         self.key_arrays.clear();
         self.key_places.clear();
+        // What is still held are the batches that are being read, and the one that goes out.
+        self.memory.try_resize(self.held() + self.bytes)?;
         (self.values, self.bytes) = (0, 0);
-        // What is still held are the batches that are being read.
-        let held = self.sides.iter().filter_map(|side| side.now.as_ref());
-        let held = held.map(|(batch, rows)| batch.get_array_memory_size() + rows.size()).sum();
-        self.memory.try_resize(held)?;
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), vec![keys, values])?)
     }
 }
 
 /// In words: sorting has spilled what it could, so it is a group that does not fit.
-fn too_large(error: &DataFusionError) -> DataFusionError {
+fn too_large(code: &UserCode, error: &DataFusionError) -> DataFusionError {
+    let UserCode { verb, place, shard } = code;
+    let (cause, _) = describe(error);
     Error::Memory {
-        message: format!("the values of one key do not fit into the memory: {error}"),
+        message: format!(
+            "{verb} at {place}, shard {shard}: the values of one key do not fit into the memory: {cause}"
+        ),
         hint:
             "combine them with \"fold\" or \"reduce\", which keep one value for each key, or raise \
                the memory limit"

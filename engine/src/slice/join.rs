@@ -2,13 +2,17 @@
 //! more) the groups of [`cogroup`](Slice::cogroup), multiplied out.
 
 use std::panic::Location;
+use std::sync::Arc;
 
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::JoinType;
+use datafusion::execution::SendableRecordBatchStream;
 
-use crate::row::{Row, Value};
+use crate::row::{List, Row, Value};
+use crate::slice::building::{BATCH_ROWS, Building};
 use crate::slice::joining::Joining;
-use crate::slice::node::Shards;
-use crate::slice::{Slice, typed};
+use crate::slice::node::{Shards, TaskCx};
+use crate::slice::{Slice, UserCode, streams, typed};
 
 impl<K: Value, A: Value> Slice<(K, A)> {
     /// A pair for each pair of values with the same key.
@@ -37,12 +41,11 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         if Joining::knows(&K::data_type()) {
             return self.joined("join", Location::caller(), JoinType::Inner, other);
         }
-        self.cogroup(other).emit_at(Location::caller(), |(key, (ones, others)), out| {
-            for one in ones {
-                for other in others {
-                    out.push((key, (one, other)));
-                }
-            }
+        let groups = self.cogroup_at("join", Location::caller(), other);
+        groups.multiplied(Location::caller(), |(key, (ones, others)), n, out| {
+            let (one, other) = pair(ones, others, n)?;
+            out.push((key, (one, other)));
+            Some(())
         })
     }
 
@@ -65,15 +68,14 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         if Joining::knows(&K::data_type()) {
             return self.joined("left_join", Location::caller(), JoinType::Left, other);
         }
-        self.cogroup(other).emit_at(Location::caller(), |(key, (ones, others)), out| {
-            for one in ones {
-                for other in others {
-                    out.push((key, (one, Some(other))));
-                }
-                if others.is_empty() {
-                    out.push((key, (one, None)));
-                }
-            }
+        let groups = self.cogroup_at("left_join", Location::caller(), other);
+        groups.multiplied(Location::caller(), |(key, (ones, others)), n, out| {
+            let values = match others.is_empty() {
+                true => (ones.get(n)?, None),
+                false => pair(ones, others, n).map(|(one, other)| (one, Some(other)))?,
+            };
+            out.push((key, values));
+            Some(())
         })
     }
 
@@ -97,20 +99,15 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         if Joining::knows(&K::data_type()) {
             return self.joined("full_join", Location::caller(), JoinType::Full, other);
         }
-        self.cogroup(other).emit_at(Location::caller(), |(key, (ones, others)), out| {
-            for one in ones {
-                for other in others {
-                    out.push((key, (Some(one), Some(other))));
-                }
-                if others.is_empty() {
-                    out.push((key, (Some(one), None)));
-                }
-            }
-            if ones.is_empty() {
-                for other in others {
-                    out.push((key, (None, Some(other))));
-                }
-            }
+        let groups = self.cogroup_at("full_join", Location::caller(), other);
+        groups.multiplied(Location::caller(), |(key, (ones, others)), n, out| {
+            let values = match (ones.is_empty(), others.is_empty()) {
+                (true, _) => (None, Some(others.get(n)?)),
+                (_, true) => (Some(ones.get(n)?), None),
+                _ => pair(ones, others, n).map(|(one, other)| (Some(one), Some(other)))?,
+            };
+            out.push((key, values));
+            Some(())
         })
     }
 
@@ -135,10 +132,11 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         if Joining::knows(&K::data_type()) {
             return self.joined("semi_join", Location::caller(), JoinType::LeftSemi, other);
         }
-        self.cogroup(other).emit_at(Location::caller(), |(key, (ones, others)), out| {
-            if !others.is_empty() {
-                ones.iter().for_each(|one| out.push((key, one)));
-            }
+        let groups = self.cogroup_at("semi_join", Location::caller(), other);
+        groups.multiplied(Location::caller(), |(key, (ones, others)), n, out| {
+            let one = ones.get(n).filter(|_| !others.is_empty())?;
+            out.push((key, one));
+            Some(())
         })
     }
 
@@ -163,10 +161,11 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         if Joining::knows(&K::data_type()) {
             return self.joined("anti_join", Location::caller(), JoinType::LeftAnti, other);
         }
-        self.cogroup(other).emit_at(Location::caller(), |(key, (ones, others)), out| {
-            if others.is_empty() {
-                ones.iter().for_each(|one| out.push((key, one)));
-            }
+        let groups = self.cogroup_at("anti_join", Location::caller(), other);
+        groups.multiplied(Location::caller(), |(key, (ones, others)), n, out| {
+            let one = ones.get(n).filter(|_| others.is_empty())?;
+            out.push((key, one));
+            Some(())
         })
     }
 
@@ -179,5 +178,44 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     ) -> Slice<U> {
         let work = Joining::new(kind, typed::schema::<U>());
         Slice::wide(verb, place, vec![self.by_key(), other.by_key()], Shards::Most, work)
+    }
+}
+
+/// The pair with this number of all pairs of an item of one list and an item of the other.
+fn pair<'a, A: Value, B: Value>(
+    ones: List<'a, A>,
+    others: List<'a, B>,
+    n: usize,
+) -> Option<(A::View<'a>, B::View<'a>)> {
+    let of_one = n.checked_div(others.len())?;
+    Some((ones.get(of_one)?, others.get(n % others.len())?))
+}
+
+impl<T: Row> Slice<T> {
+    /// The rows that `nth` makes of each row: it pushes the one with the number it is given, from 0 on, until there is
+    /// none. No more than a batch of them is there at a time: what a group becomes can be the square of it.
+    fn multiplied<U, F>(self, place: &'static Location<'static>, nth: F) -> Slice<U>
+    where
+        U: Row,
+        F: for<'a> Fn(T::View<'a>, usize, &mut Building<U>) -> Option<()> + Send + Sync + 'static,
+    {
+        let (verb, nth, schema) = ("emit", Arc::new(nth), typed::schema::<U>());
+        self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            let code = UserCode { verb, place, shard: cx.shard };
+            let (nth, made) = (Arc::clone(&nth), Arc::clone(&schema));
+            let open = move |batch: RecordBatch| {
+                Ok((typed::columns::<T>(&batch, &code)?, batch.num_rows(), 0, 0))
+            };
+            Ok(streams::each_in_parts(input, &schema, open, move |(columns, rows, row, n)| {
+                let mut made_of = Building::<U>::new(*rows - *row, BATCH_ROWS);
+                while *row < *rows && !made_of.is_full() {
+                    match nth(T::get(columns, *row), *n, &mut made_of) {
+                        Some(()) => *n += 1,
+                        None => (*row, *n) = (*row + 1, 0),
+                    }
+                }
+                made_of.take(&made)
+            }))
+        })
     }
 }

@@ -253,10 +253,10 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     /// ```
     #[track_caller]
     pub fn group(self) -> Slice<(K, Vec<V>)> {
-        let place = Location::caller();
-        let exchange = self.by_key();
-        let work = cogroup::Cogroup::new(typed::schema::<(K, Vec<V>)>());
-        Slice::wide("group", place, vec![exchange], Shards::Most, work)
+        let (verb, place) = ("group", Location::caller());
+        let (exchange, schema) = (self.by_key(), typed::schema::<(K, Vec<V>)>());
+        let work = cogroup::Cogroup { verb, place, schema };
+        Slice::wide(verb, place, vec![exchange], Shards::Most, work)
     }
 
     /// This slice on its way to where equal keys meet.

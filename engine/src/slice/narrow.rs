@@ -305,18 +305,6 @@ impl<T: Row> Slice<T> {
         })
     }
 
-    /// [`emit`](Self::emit) as a part of another verb, which was called at `place`.
-    pub(super) fn emit_at<U, F>(self, place: &'static Location<'static>, f: F) -> Slice<U>
-    where
-        U: Row,
-        F: for<'a> Fn(T::View<'a>, &mut Emitter<U>) + Send + Sync + 'static,
-    {
-        self.emit_rows("emit", place, move |row, out, _| {
-            f(row, out);
-            Ok(())
-        })
-    }
-
     fn emit_rows<U, F>(
         self,
         verb: &'static str,

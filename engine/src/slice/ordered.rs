@@ -123,8 +123,8 @@ impl<T: Row + Value> Slice<T> {
 
 impl<T: Row> Slice<T> {
     /// All rows in order of their columns, the first column first: smallest first, null before all, floats in
-    /// total order (a negative zero before the other, NaN after all). Equal rows cannot be told apart, so
-    /// that no order of theirs could be kept.
+    /// total order (a negative zero before the other; NaN after all, but one with a negative sign before all).
+    /// Equal rows cannot be told apart, so that no order of theirs could be kept.
     ///
     /// As many shards as before: each is sorted, and none has a smaller row than the shard before it. Rows are
     /// stored on their way, and sorted on disk when the memory does not suffice.

@@ -39,6 +39,10 @@ pub(super) fn by_columns(
     cx: &TaskCx,
 ) -> Result<SendableRecordBatchStream> {
     let schema = input.schema();
+    if fetch == Some(0) {
+        // Of which the operator knows nothing.
+        return Ok(streams::with_schema(schema, futures::stream::empty()));
+    }
     let nested = schema.fields()[..columns].iter().any(|f| is_nested(f.data_type()));
     if !nested {
         return sort(input, columns, order, fetch, cx);

@@ -4,6 +4,7 @@
 mod faults;
 mod journal;
 mod machines;
+mod slots;
 mod statements;
 
 use datafusion::arrow::record_batch::RecordBatch;
