@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// Which crates of ours each folder may name under `[dependencies]`.
 const ARROWS: &[(&str, &[&str])] = &[
     ("cluster", &["bigslice-cluster-macros"]),
-    ("planner", &[]),
+    ("planner", &["bigslice-functions"]),
+    ("planner/functions", &[]),
     ("flight", &["bigslice-cluster"]),
     ("engine", &["bigslice-cluster", "bigslice-flight", "bigslice-macros", "bigslice-planner"]),
     ("cli", &["bigslice", "bigslice-features"]),
@@ -23,6 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("cluster", &["arrow", "arrow-flight", "datafusion", "datafusion-distributed", "parquet"]),
     ("planner", &["tokio", "tonic", "object_store", "arrow-flight", "futures"]),
+    (
+        "planner/functions",
+        &["datafusion-distributed", "tokio", "tonic", "object_store", "arrow-flight"],
+    ),
 ];
 
 /// Crates that would bring a second TLS stack or a build tool beyond a C compiler.

@@ -212,7 +212,9 @@ impl SessionBuilder {
     pub async fn build(self) -> Result<Session> {
         let mut config = self.config;
         config.settle()?;
-        udf::check(&SessionStateBuilder::new().with_default_features().build())?;
+        udf::check(
+            &bigslice_planner::install(SessionStateBuilder::new().with_default_features()).build(),
+        )?;
         let site = launch::survey(&mut config).await?;
         let budget = launch::budget(&config)?;
         let cpu = Cpu::new(crate::config::cores())?;
@@ -223,7 +225,7 @@ impl SessionBuilder {
             .with_default_features()
             .with_config(session)
             .with_runtime_env(runtime);
-        let builder = udf::register(builder);
+        let builder = udf::register(bigslice_planner::install(builder));
         let fleet = match site {
             None => None,
             Some(site) => Some(launch::start(&config, site, budget).await?),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use bigslice_planner::{StatementLimits, check_statement, check_text};
+use bigslice_planner::{StatementLimits, check_statement, check_text, rewrite};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
@@ -43,6 +43,7 @@ async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef)> {
     let stages = script::explain_stages(text);
     let statement = parse(&state, stages.as_deref().unwrap_or(text))?;
     check_statement(&statement, &StatementLimits::default())?;
+    let statement = rewrite(statement)?;
     let statement = source::prepare(statement, &session.stores).map_err(|e| Error::of(&e, text))?;
     let missing = |e: &_| session.name_missing_table(e, text);
     let logical = state.statement_to_plan(statement).await;

@@ -84,7 +84,7 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
     let channels = Channels::new(context.connector.clone());
     let state =
         SessionStateBuilder::new().with_default_features().with_runtime_env(Arc::clone(&runtime));
-    let state = udf::register(state).build();
+    let state = udf::register(bigslice_planner::install(state)).build();
     let host = Host::new(HostParts {
         store: Store::within(context.scratch.clone()),
         channels: Some(channels.clone()),
@@ -125,6 +125,7 @@ impl WorkerSessionBuilder for TaskSessions {
         let WorkerQueryContext { mut builder, headers } = context;
         self.stores.apply(settings::read_stores(&headers)?);
         settings::apply_headers(builder.config().get_or_insert_default(), &headers)?;
+        let mut builder = bigslice_planner::install(builder);
         builder.aggregate_functions().get_or_insert_default().push(bigslice_planner::one_row());
         let codec = Arc::clone(&self.codec);
         let builder = udf::register(builder).with_distributed_user_codec_arc(codec);

@@ -1,13 +1,15 @@
-//! What must hold of a query before it may run on machines.
+//! What must hold of a query before it may run, in one process or on machines.
 //!
-//! The engine calls this crate three times on the way of a query:
+//! The engine calls this crate on the way of a query:
 //!
 //! 1. [`check_text`] before parsing and [`check_statement`] after it refuse SQL that would
 //!    overflow the stack or keep the planner busy for minutes. Both walk iteratively.
-//! 2. [`prepare()`] rewrites the plan of one process so that the cut into stages cannot change its
+//! 2. [`rewrite`] changes what the parser read otherwise than SQL means it. [`install`] gives a session the rules
+//!    and functions that mend what DataFusion gets wrong in one process, too.
+//! 3. [`prepare()`] rewrites the plan of one process so that the cut into stages cannot change its
 //!    answer, and [`guard()`] does the same for what only shows after the cut.
 //!    [`spread_files`] is the handler that shares the files of a scan among tasks.
-//! 3. [`check()`] walks the cut plan and refuses it when an operator would see less (or more) than
+//! 4. [`check()`] walks the cut plan and refuses it when an operator would see less (or more) than
 //!    it needs: what holds across the partitions of one task must hold across the tasks of its
 //!    stage.
 //!
@@ -17,15 +19,21 @@
 //! What is deliberately absent: I/O, async and the network. All use of datafusion-distributed's
 //! plan types outside the wire lives in this crate.
 
+use datafusion::execution::SessionStateBuilder;
+use datafusion::optimizer::{Analyzer, Optimizer};
+
 mod check;
 mod error;
 mod files;
 mod guard;
+mod logical;
 mod ordering;
+mod physical;
 mod prepare;
 mod scalar_subquery;
 mod stage_graph;
 mod statement;
+mod syntax;
 mod text;
 mod union;
 
@@ -37,4 +45,15 @@ pub use prepare::prepare;
 pub use scalar_subquery::{OneRowSubqueries, one_row};
 pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};
 pub use statement::check_statement;
+pub use syntax::rewrite;
 pub use text::{StatementLimits, check_text};
+
+/// Gives a session our functions, and the rules of DataFusion with ours among them. Driver and workers call it, and
+/// before they add rules or functions of their own.
+pub fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
+    let mut builder = bigslice_functions::register(builder);
+    *builder.analyzer() =
+        Some(Analyzer { function_rewrites: Vec::new(), rules: logical::analyzer_rules() });
+    *builder.optimizer() = Some(Optimizer::with_rules(logical::optimizer_rules()));
+    builder.with_physical_optimizer_rules(physical::rules())
+}

@@ -35,7 +35,7 @@ const TEXT_BYTES_MAX: usize = 4096;
 
 /// What every plan begins with.
 static STATE: LazyLock<SessionState> = LazyLock::new(|| {
-    udf::register(SessionStateBuilder::new().with_default_features())
+    udf::register(bigslice_planner::install(SessionStateBuilder::new().with_default_features()))
         .with_config(config())
         .with_analyzer_rule(Arc::new(OneRowSubqueries))
         .build()
