@@ -37,6 +37,7 @@ mod syntax;
 mod text;
 mod union;
 
+pub use bigslice_functions::FLOAT_KEY;
 pub use check::{Trusted, check, check_with};
 pub use error::{Error, Result};
 pub use files::spread_files;

@@ -5,11 +5,19 @@
 
 use std::sync::Arc;
 
+mod expressions;
+mod float_keys;
+mod numbers;
+
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    Analyzer::new().rules
+    let mut rules = Analyzer::new().rules;
+    // After types are coerced: both look at them.
+    rules.push(Arc::new(numbers::Numbers));
+    rules.push(Arc::new(float_keys::FloatKeys));
+    rules
 }
 
 /// The rules that make a plan a faster one, in their order.
