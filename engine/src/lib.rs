@@ -91,6 +91,7 @@ mod error;
 mod explain;
 pub mod expr;
 mod func;
+mod gauge;
 #[cfg(doctest)]
 mod guide;
 mod head;
@@ -99,6 +100,7 @@ mod journal;
 mod launch;
 mod map;
 mod memory;
+mod messages;
 pub mod metrics;
 mod muster;
 mod planning;

@@ -28,6 +28,7 @@ use crate::cpu::{Cpu, on_large_stack};
 use crate::cut::AsksForMachines;
 use crate::error::{Error, Result};
 use crate::func::registry;
+use crate::gauge::Gauge;
 use crate::job::{self, Job, Run, Runnable, Runs, Work};
 use crate::journal::{Journal, Kind};
 use crate::map::{MapFunction, Mapped};
@@ -67,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) fleet: Option<Fleet>,
     pub(crate) queries: Arc<Semaphore>,
     pub(crate) config: Config,
+    /// Measures this process, if there is a limit to what it may have.
+    pub(crate) gauge: Option<Arc<Gauge>>,
     pub(crate) cpu: Cpu,
 }
 

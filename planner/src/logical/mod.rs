@@ -3,9 +3,13 @@
 //! Each rule of ours mends a kind of fault, says which, and leaves a plan that gives the same rows in
 //! one process and on machines.
 
+mod lean_windows;
+
 use std::sync::Arc;
 
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+
+pub use lean_windows::LeanWindows;
 
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {

@@ -3,10 +3,14 @@
 //! They run before a plan is cut into stages. What only a cut makes wrong is mended in
 //! [`prepare`](crate::prepare()) and [`guard`](crate::guard()).
 
+mod large_limits;
+
 use std::sync::Arc;
 
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+
+pub use large_limits::LargeLimits;
 
 /// The rules in their order.
 pub(crate) fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
