@@ -9,7 +9,7 @@
 //! succeeded. What the caller does with a plan for which [`writes()`] says true:
 //!
 //! ```text
-//! let (transaction, plan) = Transaction::begin(plan, &state).await?;   // checks the target
+//! let (transaction, plan) = Transaction::begin(plan, &state, cleanup).await?;   // checks the target
 //! let state = transaction.session(&state);                             // plan and run with this state
 //! ... create the physical plan, run it to its end, keep the row count ...
 //! transaction.commit().await?;                                         // now the files exist
