@@ -35,6 +35,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         time::timestamp_of::timestamp_of(Unfit::Fails),
         time::timestamp_of::timestamp_of(Unfit::IsNull),
         time::date_part::date_part(),
+        time::date_trunc::date_trunc(),
     ]);
     builder
 }

@@ -7,6 +7,7 @@
 pub(crate) mod at_time_zone;
 pub(crate) mod cast;
 pub(crate) mod date_part;
+pub(crate) mod date_trunc;
 pub(crate) mod interval;
 pub(crate) mod parse;
 pub(crate) mod shift;
