@@ -37,5 +37,6 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         time::date_part::date_part(),
         time::date_trunc::date_trunc(),
     ]);
+    builder.scalar_functions().get_or_insert_default().extend(time::to_timestamp::functions());
     builder
 }

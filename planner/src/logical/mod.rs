@@ -10,6 +10,7 @@ use datafusion::optimizer::extract_leaf_expressions::{
 };
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
+mod days;
 mod drawn_once;
 mod in_lists;
 mod leaves;
@@ -20,8 +21,8 @@ mod time_order;
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
-    // Type coercion is the last of DataFusion's.
-    rules.insert(rules.len() - 1, Arc::new(time_order::TimeOrder));
+    let coercion = rules.iter().position(|rule| rule.name() == "type_coercion");
+    rules.insert(coercion.unwrap_or(rules.len()), Arc::new(time_order::TimeOrder));
     rules.push(Arc::new(time_casts::TimeCasts));
     rules.push(Arc::new(drawn_once::DrawnOnce));
     rules

@@ -24,8 +24,8 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Ope
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use super::in_lists;
 use super::time_order::as_time;
+use super::{days, in_lists};
 
 /// The rule in place of DataFusion's, and under its name.
 #[derive(Debug, Default)]
@@ -192,6 +192,9 @@ fn safe_bits(mut binary: BinaryExpr) -> Transformed<Expr> {
 }
 
 fn safe_comparison(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
+    if let Some(of_days) = days::compared(&binary, schema) {
+        return Transformed::yes(of_days);
+    }
     let changed = match (binary.left.as_ref(), binary.right.as_ref()) {
         (cast, Expr::Literal(literal, _)) if must_stay(cast, &[literal], schema) => {
             binary.left = Box::new(kept(*binary.left, schema));

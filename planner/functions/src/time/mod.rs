@@ -13,5 +13,6 @@ pub(crate) mod parse;
 pub(crate) mod shift;
 pub(crate) mod text;
 pub(crate) mod timestamp_of;
+pub(crate) mod to_timestamp;
 pub(crate) mod unit;
 pub(crate) mod zone;
