@@ -9,7 +9,34 @@
 
 use datafusion::execution::SessionStateBuilder;
 
+mod same_value;
+mod time;
+
+pub use same_value::{same_value, unknown};
+pub use time::at_time_zone::at_time_zone;
+pub use time::cast::{Unfit, cast_time, casts_time};
+pub use time::interval::{Carry, justify};
+pub use time::parse::{normal_timestamp, unit_for};
+pub use time::shift::shift_time;
+
 /// Adds the functions to those of `builder`. One with the name of a function that is there replaces it.
-pub fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
+pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    builder.scalar_functions().get_or_insert_default().extend([
+        same_value(),
+        unknown(),
+        at_time_zone(),
+        cast_time(Unfit::Fails),
+        cast_time(Unfit::IsNull),
+        cast_time(Unfit::IsClamped),
+        justify(Carry::All),
+        justify(Carry::Days),
+        justify(Carry::Hours),
+        shift_time(),
+        time::timestamp_of::timestamp_of(Unfit::Fails),
+        time::timestamp_of::timestamp_of(Unfit::IsNull),
+        time::date_part::date_part(),
+        time::date_trunc::date_trunc(),
+    ]);
+    builder.scalar_functions().get_or_insert_default().extend(time::to_timestamp::functions());
     builder
 }

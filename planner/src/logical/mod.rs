@@ -5,14 +5,43 @@
 
 use std::sync::Arc;
 
+use datafusion::optimizer::extract_leaf_expressions::{
+    ExtractLeafExpressions, PushDownLeafProjections,
+};
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+
+mod days;
+mod drawn_once;
+mod in_lists;
+mod leaves;
+mod simplify;
+mod time_casts;
+mod time_order;
 
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    Analyzer::new().rules
+    let mut rules = Analyzer::new().rules;
+    let coercion = rules.iter().position(|rule| rule.name() == "type_coercion");
+    rules.insert(coercion.unwrap_or(rules.len()), Arc::new(time_order::TimeOrder));
+    rules.push(Arc::new(time_casts::TimeCasts));
+    rules.push(Arc::new(drawn_once::DrawnOnce));
+    rules
 }
 
 /// The rules that make a plan a faster one, in their order.
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    Optimizer::new().rules
+    let mut rules = Optimizer::new().rules;
+    for rule in &mut rules {
+        match rule.name() {
+            "simplify_expressions" => *rule = Arc::new(simplify::SafeSimplify::default()),
+            "extract_leaf_expressions" => {
+                *rule = Arc::new(leaves::UnlessVolatile(ExtractLeafExpressions::new()));
+            }
+            "push_down_leaf_projections" => {
+                *rule = Arc::new(leaves::UnlessVolatile(PushDownLeafProjections::new()));
+            }
+            _ => {}
+        }
+    }
+    rules
 }

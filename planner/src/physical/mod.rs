@@ -8,7 +8,12 @@ use std::sync::Arc;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+mod forget;
+
 /// The rules in their order.
 pub(crate) fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    PhysicalOptimizer::new().rules
+    let mut rules = PhysicalOptimizer::new().rules;
+    // Before any that looks at orders and constants.
+    rules.insert(0, Arc::new(forget::ForgetNulled));
+    rules
 }
