@@ -7,9 +7,32 @@
 //!
 //! What is deliberately absent: sessions, machines and the network.
 
+use std::sync::Arc;
+
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+
+mod exact_float;
+mod field;
+mod null_fields;
+mod parquet_values;
+mod partition_text;
+
+pub use exact_float::exact_float;
+pub use field::GetField;
+pub use null_fields::null_fields;
+pub use parquet_values::{parquet_interval, uuid_text};
+pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, partition_text};
 
 /// Adds the functions to those of `builder`. One with the name of a function that is there replaces it.
-pub fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
+pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    let functions = builder.scalar_functions().get_or_insert_default();
+    functions.push(field::get_field());
+    functions.extend([null_fields(), partition_text(), partition_kept()]);
     builder
+}
+
+/// What puts our functions where DataFusion's planner has put its own without asking for them by name.
+pub fn rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
+    vec![Arc::new(field::FieldsOfNullRecords)]
 }
