@@ -6,8 +6,8 @@
 
 mod addresses;
 mod avro;
+mod broken;
 mod bucket;
-mod damage;
 mod floats;
 mod formats;
 mod lines;

@@ -52,14 +52,14 @@ fn pairs() -> Vec<Pair> {
     use TimeUnit::{Microsecond, Millisecond, Nanosecond};
     let numbers = ["1", "-7"];
     let utc = || Some("UTC".into());
-    let moments = ["2024-02-29T12:00:00", "1969-12-31T23:59:59"];
+    let moments = ["2024-02-29T12:00:00.123", "1969-12-31T23:59:59"];
     vec![
         (Int8, UInt8, numbers, ["200", "3"], "Int16"),
         (Int16, UInt32, numbers, ["4000000000", "3"], "Int64"),
         (Int64, UInt64, numbers, ["18446744073709551615", "3"], "Decimal128(20, 0)"),
         (Int32, Int64, numbers, ["9007199254740993", "3"], "Int64"),
-        (Int16, Float32, numbers, ["2.5", "-3"], "Float32"),
-        (Int32, Float64, ["2147483647", "-7"], ["2.5", "-3"], "Float64"),
+        (Int16, Float32, ["2", "-7"], ["2.5", "-3"], "Float32"),
+        (Int32, Float64, ["2", "2147483647"], ["2.5", "-3"], "Float64"),
         (Int64, Float64, ["9007199254740992", "-7"], ["2.5", "-3"], "Float64"),
         (Float32, Float64, ["1.5", "-7"], ["2.25", "-3"], "Float64"),
         (
@@ -72,7 +72,7 @@ fn pairs() -> Vec<Pair> {
         (
             Decimal128(10, 2),
             Decimal128(12, 4),
-            ["1.50", "-7.25"],
+            ["1.23", "-7.25"],
             ["1.2345", "3"],
             "Decimal128(12, 4)",
         ),
@@ -119,7 +119,7 @@ fn pairs() -> Vec<Pair> {
 
 /// Every value is found by a filter on it, and no other; and all come out of both files in order.
 async fn check(world: &World, ending: &str) {
-    for (number, (left, right, one, two, _)) in pairs().into_iter().enumerate() {
+    for (number, (left, right, one, two, expected)) in pairs().into_iter().enumerate() {
         let name = |file: &str| world.path(&format!("{number}{ending}/{file}.{ending}"));
         file(&name("1"), &left, 0, &[Some(one[0]), None, Some(one[1])], false);
         file(&name("2"), &right, 10, &[None, Some(two[0]), Some(two[1])], true);
@@ -129,14 +129,17 @@ async fn check(world: &World, ending: &str) {
         let found = world.text(&sql).await;
         assert!(found.starts_with("6|4|0|12|"), "{left} and {right}: {found}");
         let wide = found.rsplit('|').next().unwrap();
+        if ending == "parquet" {
+            assert_eq!(wide, expected, "{left} and {right}");
+        }
         for (n, text) in [(0, one[0]), (2, one[1]), (11, two[0]), (12, two[1])] {
             let value = format!("arrow_cast('{text}', '{}')", wide.replace('\'', "''"));
             let sql = format!("select n from {table} where v = {value} order by n");
             let found = world.text(&sql).await;
             assert_eq!(found, n.to_string(), "{left} and {right}: {sql}");
             let more = format!("select count(*) from {table} where v >= {value}");
-            let all =
-                format!("select count(*) from (select v from {table} offset 0) where v >= {value}");
+            // Nothing can be left out by the bounds of what is computed.
+            let all = format!("select count(*) from {table} where coalesce(v, v) >= {value}");
             assert_eq!(
                 world.text(&more).await,
                 world.text(&all).await,

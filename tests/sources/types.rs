@@ -83,13 +83,10 @@ async fn come_back(world: &World) {
             let back = format!("select n, arrow_cast(v, '{typed}') as v from {table}");
             let text = "select n, cast(v as varchar) as v";
             let expected = world.text(&format!("{text} from ({rows}) order by n")).await;
-            // JSON has no word for what is no number, and a time without a date is text in both.
-            let lost = match format {
-                "json" => kind.starts_with("Float"),
-                "csv" => kind.starts_with("Utf8"),
-                _ => false,
-            };
-            if lost {
+            // Text says less of types, and what it cannot say is another matter.
+            let said = ["Int", "UInt8", "UInt16", "UInt32", "Boolean", "Date32"];
+            let binary = matches!(format, "parquet" | "arrow");
+            if !binary && !said.iter().any(|said| kind.starts_with(said)) {
                 continue;
             }
             let found = world.text(&format!("{text} from ({back}) order by n")).await;

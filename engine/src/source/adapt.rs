@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bigslice_planner::{GetField, exact_float, parquet_interval, uuid_text};
+use bigslice_planner::{GetField, exact_float, opaque_cast, parquet_interval, uuid_text};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::{FileSource, ParquetSource};
@@ -30,7 +30,7 @@ pub(super) struct Adapters;
 
 impl PhysicalExprAdapterFactory for Adapters {
     fn create(&self, table: SchemaRef, file: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
-        let made: HashMap<String, Made> = table
+        let made: HashMap<String, Arc<ScalarUDF>> = table
             .fields()
             .iter()
             .filter_map(|field| {
@@ -50,15 +50,16 @@ impl PhysicalExprAdapterFactory for Adapters {
     }
 }
 
-/// What makes a value of a table's column from the value that a file has.
-type Made = fn() -> Arc<ScalarUDF>;
-
-/// What DataFusion's casts do not make, or not as it should be.
-fn made(file: &DataType, table: &DataType) -> Option<Made> {
+/// What makes a value of a table's column from the value that a file has, where DataFusion's casts do not, or not as
+/// they should.
+fn made(file: &DataType, table: &DataType) -> Option<Arc<ScalarUDF>> {
     match (file, table) {
-        (DataType::Int64 | DataType::UInt64, DataType::Float64) => Some(exact_float),
-        (DataType::FixedSizeBinary(12), DataType::Interval(_)) => Some(parquet_interval),
-        (DataType::FixedSizeBinary(16), DataType::Utf8View) => Some(uuid_text),
+        (DataType::Int64 | DataType::UInt64, DataType::Float64) => Some(exact_float()),
+        (DataType::FixedSizeBinary(12), DataType::Interval(_)) => Some(parquet_interval()),
+        (DataType::FixedSizeBinary(16), DataType::Utf8View) => Some(uuid_text()),
+        (DataType::Timestamp(unit, _), DataType::Timestamp(other, _)) if unit != other => {
+            Some(opaque_cast(table.clone()))
+        }
         _ => None,
     }
 }
@@ -66,7 +67,7 @@ fn made(file: &DataType, table: &DataType) -> Option<Made> {
 #[derive(Debug)]
 struct Adapter {
     theirs: Arc<dyn PhysicalExprAdapter>,
-    made: HashMap<String, Made>,
+    made: HashMap<String, Arc<ScalarUDF>>,
     table: SchemaRef,
     file: SchemaRef,
 }
@@ -108,7 +109,8 @@ impl Adapter {
         let Some(made) = column.and_then(|column| self.made.get(column.name())) else {
             return Ok(Transformed::no(expr));
         };
-        let made = ScalarFunctionExpr::try_new(made(), vec![expr], &self.file, Arc::default())?;
+        let made =
+            ScalarFunctionExpr::try_new(Arc::clone(made), vec![expr], &self.file, Arc::default())?;
         Ok(Transformed::yes(Arc::new(made)))
     }
 }

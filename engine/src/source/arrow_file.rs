@@ -202,7 +202,7 @@ async fn footer(store: &Arc<dyn ObjectStore>, path: &Path, size: u64) -> Result<
     let end = size.checked_sub(TRAILER_BYTES as u64).ok_or_else(short)?;
     let trailer = store.get_range(path, end..size).await?;
     let trailer = trailer.as_ref().try_into().map_err(|_| short())?;
-    let length = read_footer_length(trailer)?;
+    let length = read_footer_length(trailer).map_err(of_decoder)?;
     let start = u64::try_from(length).ok().and_then(|length| end.checked_sub(length));
     Ok(store.get_range(path, start.ok_or_else(short)?..end).await?)
 }

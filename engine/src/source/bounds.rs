@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use parquet::basic::{SortOrder, Type as Physical};
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::statistics::Statistics;
 
-/// The footer without bounds that cannot be believed.
+/// The footer without bounds that cannot be believed. An error if it contradicts itself about its rows.
 pub(super) fn believable(footer: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>> {
+    check_rows(&footer)?;
     let all = footer.row_groups().iter().flat_map(|group| group.columns());
     if all.into_iter().all(is_believable) {
         return Ok(footer);
@@ -32,6 +33,32 @@ pub(super) fn believable(footer: Arc<ParquetMetaData>) -> Result<Arc<ParquetMeta
     });
     let groups = groups.collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(builder.set_row_groups(groups).build()))
+}
+
+/// Compares the rows of the file with those of its groups, and of these with the values of columns without lists.
+fn check_rows(footer: &ParquetMetaData) -> Result<()> {
+    let mut rows = 0_i64;
+    for group in footer.row_groups() {
+        let flat =
+            group.columns().iter().filter(|column| column.column_descr().max_rep_level() == 0);
+        let other = flat.into_iter().find(|column| column.num_values() != group.num_rows());
+        if let Some(column) = other {
+            return Err(ParquetError::General(format!(
+                "its footer has {} rows in a group with {} values of column \"{}\"",
+                group.num_rows(),
+                column.num_values(),
+                column.column_path().string()
+            )));
+        }
+        rows = rows.saturating_add(group.num_rows());
+    }
+    let all = footer.file_metadata().num_rows();
+    match all == rows {
+        true => Ok(()),
+        false => Err(ParquetError::General(format!(
+            "its footer says that it has {all} rows, and has {rows} in its groups"
+        ))),
+    }
 }
 
 fn is_believable(column: &ColumnChunkMetaData) -> bool {
@@ -96,8 +123,11 @@ mod tests {
             .unwrap();
         let root = Type::group_type_builder("root").with_fields(vec![Arc::new(column)]).build();
         let schema = Arc::new(SchemaDescriptor::new(Arc::new(root.unwrap())));
-        let column = ColumnChunkMetaData::builder(schema.column(0)).set_statistics(statistics);
+        let column = ColumnChunkMetaData::builder(schema.column(0))
+            .set_num_values(1)
+            .set_statistics(statistics);
         let group = RowGroupMetaData::builder(Arc::clone(&schema))
+            .set_num_rows(1)
             .set_column_metadata(vec![column.build().unwrap()])
             .build()
             .unwrap();

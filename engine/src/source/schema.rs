@@ -11,9 +11,10 @@ use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::error::{DataFusionError, Result};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
+use parquet::schema::types::TypePtr;
 
 use super::caught::caught_in;
-use super::error::{SourceError, SourceErrorKind, explain};
+use super::error::{NOT_ITS_FORMAT, SourceError, SourceErrorKind, explain, reason};
 use super::format::{Format, Kind, Sniffed, without_compression};
 use super::location::Location;
 use super::logical::{is_special, of_table};
@@ -59,9 +60,6 @@ pub(crate) async fn infer(
         .map(|file| location.show(&file.location))
         .zip(schemas.iter().map(|(schema, _)| schema.as_ref()))
         .collect();
-    if !matches!(format.kind, Kind::Csv | Kind::Tsv) {
-        named.iter().try_for_each(|(file, schema)| each_once(file, schema.fields()))?;
-    }
     let schema = match format.kind {
         Kind::Csv | Kind::Tsv => by_position(&named)?,
         _ => by_name(&named)?,
@@ -81,7 +79,7 @@ async fn of_file(
     match caught_in(ask(session, store, format, reader, file).boxed()).await {
         Ok(asked) => asked.map_err(|error| unreadable(error, &named, format)),
         Err(_) => {
-            let reason = "its bytes are not what the format says".to_owned();
+            let reason = NOT_ITS_FORMAT.to_owned();
             Err(unreadable(DataFusionError::Execution(reason), &named, format))
         }
     }
@@ -95,18 +93,23 @@ async fn ask(
     file: &ObjectMeta,
 ) -> Result<(SchemaRef, Sniffed)> {
     if format.kind == Kind::Arrow {
-        return Ok((arrow_schema(store, file).await?, Sniffed::default()));
+        let schema = arrow_schema(store, file).await?;
+        fields_once(schema.fields())?;
+        return Ok((schema, Sniffed::default()));
     }
     if format.kind == Kind::Parquet {
         let reader = reader.map_or_else(|| format.reader(session, Sniffed::default()), Arc::clone);
         let schema = reader.infer_schema(session, store, std::slice::from_ref(file)).await?;
-        if !is_special(&schema) {
-            return Ok((schema, Sniffed::default()));
-        }
         let cache = session.runtime_env().cache_manager.get_file_metadata_cache();
         let footer = DFParquetMetadata::new(store.as_ref(), file);
         let footer = footer.with_file_metadata_cache(Some(cache)).fetch_metadata().await?;
-        return Ok((Arc::new(of_table(&schema, &footer)), Sniffed::default()));
+        // DataFusion's schema has one column of each name.
+        columns_once(footer.file_metadata().schema().get_fields())?;
+        let schema = match is_special(&schema) {
+            true => Arc::new(of_table(&schema, &footer)),
+            false => schema,
+        };
+        return Ok((schema, Sniffed::default()));
     }
     let sample = Sample::read(store, file, format).await?;
     let sniffed = sample.sniff(format);
@@ -135,7 +138,7 @@ fn unreadable(error: DataFusionError, file: &str, format: Format) -> DataFusionE
     if explain(&error).is_some() || matches!(error, DataFusionError::ResourcesExhausted(_)) {
         return error;
     }
-    let reason = error.find_root().strip_backtrace();
+    let reason = reason(&error);
     SourceError::new(
         SourceErrorKind::Invalid,
         format!("\"{file}\" cannot be read as {}: {reason}", format.keyword()),
@@ -215,22 +218,29 @@ fn by_name(files: &[(String, &Schema)]) -> Result<Schema> {
 }
 
 /// Two columns of one name, in a file or in a record: nothing could tell them apart, and one would be lost.
-fn each_once(file: &str, fields: &Fields) -> Result<()> {
-    let mut names = HashSet::with_capacity(fields.len());
-    for field in fields {
-        if !names.insert(field.name()) {
-            return Err(SourceError::new(
-                SourceErrorKind::Invalid,
-                format!("\"{file}\" has several columns of the same name \"{}\"", field.name()),
-            )
-            .hint("write the file again with a name for each of them")
-            .into_datafusion());
-        }
-        if let DataType::Struct(fields) = field.data_type() {
-            each_once(file, fields)?;
+fn once<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let message = format!("it has several columns of the same name \"{name}\"");
+            return Err(DataFusionError::Execution(message));
         }
     }
     Ok(())
+}
+
+fn columns_once(columns: &[TypePtr]) -> Result<()> {
+    once(columns.iter().map(|column| column.name()))?;
+    let groups = columns.iter().filter(|column| column.is_group());
+    groups.into_iter().try_for_each(|group| columns_once(group.get_fields()))
+}
+
+fn fields_once(fields: &Fields) -> Result<()> {
+    once(fields.iter().map(|field| field.name().as_str()))?;
+    fields.iter().try_for_each(|field| match field.data_type() {
+        DataType::Struct(fields) => fields_once(fields),
+        _ => Ok(()),
+    })
 }
 
 fn differ(message: &str) -> DataFusionError {

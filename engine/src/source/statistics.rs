@@ -16,10 +16,11 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use super::bounds::believable;
 use super::caught::caught_in;
-use super::error::{SourceError, SourceErrorKind};
+use super::error::{NOT_ITS_FORMAT, explain, reason, unreadable};
 use super::float_bounds::inexact_float_bounds;
 use super::location::Location;
 use super::partition::with_nulls;
+use super::watched::is_about_bytes;
 
 /// Adds what Parquet files say about their rows, whose columns in the table are `schema`.
 pub(super) async fn with_statistics(
@@ -33,16 +34,14 @@ pub(super) async fn with_statistics(
     futures::stream::iter(files)
         .map(|file| async move {
             let meta = &file.object_meta;
+            let named = || location.show(&meta.location);
             let statistics = match caught_in(read(session, store, meta, schema).boxed()).await {
-                Ok(statistics) => statistics?,
-                Err(_) => {
-                    let file = location.show(&meta.location);
-                    let message = format!(
-                        "\"{file}\" cannot be read: its bytes are not what its format says"
-                    );
-                    let error = SourceError::new(SourceErrorKind::Invalid, message);
-                    return Err(error.into_datafusion());
+                Ok(Ok(statistics)) => statistics,
+                Ok(Err(error)) if is_about_bytes(&error) && explain(&error).is_none() => {
+                    return Err(unreadable(&named(), &reason(&error)));
                 }
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(unreadable(&named(), NOT_ITS_FORMAT)),
             };
             let statistics = inexact_float_bounds(of_columns(statistics, schema), schema);
             Ok(with_nulls(file.with_statistics(Arc::new(statistics))))

@@ -10,6 +10,7 @@ use std::task::Poll;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::error::ArrowError;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
@@ -23,6 +24,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::proto::ExecutionPlanEncodeCtx;
@@ -37,7 +39,7 @@ use parquet::errors::ParquetError;
 use super::adapt::{Adapters, asked_to_adapt};
 use super::arrow_file::ByName;
 use super::caught::{caught, caught_in};
-use super::error::{SourceError, SourceErrorKind, explain};
+use super::error::{NOT_ITS_FORMAT, explain, reason, unreadable};
 use super::location::shown;
 use super::pages::CheckedFiles;
 use super::sealed::file_scan;
@@ -110,6 +112,15 @@ pub(crate) struct Watched {
     url: ObjectStoreUrl,
 }
 
+impl Watched {
+    /// Whether all rows of the files come out, as far as can be told from the scan.
+    fn is_whole(&self, scan: &FileScanConfig) -> bool {
+        let any = |filter: Arc<dyn PhysicalExpr>| filter.downcast_ref::<Literal>().is_some();
+        let parquet = self.inner.downcast_ref::<ParquetSource>();
+        scan.limit.is_none() && parquet.is_some_and(|source| source.filter().is_none_or(any))
+    }
+}
+
 impl FileSource for Watched {
     fn create_file_opener(
         &self,
@@ -130,7 +141,7 @@ impl FileSource for Watched {
             Some(arrow) => ByName(arrow.clone()).create_morselizer(store, scan, partition)?,
             None => self.inner.create_morselizer(store, scan, partition)?,
         };
-        Ok(Box::new(WatchedFiles { inner, url: self.url.clone() }))
+        Ok(Box::new(WatchedFiles { inner, url: self.url.clone(), whole: self.is_whole(scan) }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -196,19 +207,19 @@ impl Named {
         if explain(&error).is_some() || !is_about_bytes(&error) {
             return error;
         }
-        self.unreadable(&error.find_root().strip_backtrace())
+        unreadable(&self.0, &reason(&error))
     }
 
     fn panic(&self, text: &str) -> DataFusionError {
         tracing::warn!("reading \"{}\" panicked: {text}", self.0);
-        self.unreadable("its bytes are not what its format says")
+        unreadable(&self.0, NOT_ITS_FORMAT)
     }
 
-    fn unreadable(&self, reason: &str) -> DataFusionError {
-        let message = format!("\"{}\" cannot be read: {reason}", self.0);
-        SourceError::new(SourceErrorKind::Invalid, message)
-            .hint("the file may be damaged or not yet written to its end")
-            .into_datafusion()
+    fn short(&self, seen: usize, rows: usize) -> DataFusionError {
+        unreadable(
+            &self.0,
+            &format!("{seen} rows were read, but its footer says that it has {rows}"),
+        )
     }
 
     /// Runs a step of reading, whose panic is an error.
@@ -221,7 +232,7 @@ impl Named {
 }
 
 /// Whether an error comes from a decoder, and not from what is computed of a file's rows.
-fn is_about_bytes(error: &DataFusionError) -> bool {
+pub(super) fn is_about_bytes(error: &DataFusionError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut found = false;
     for _ in 0..CAUSES_MAX {
@@ -258,13 +269,20 @@ fn is_about_bytes(error: &DataFusionError) -> bool {
 struct WatchedFiles {
     inner: Box<dyn Morselizer>,
     url: ObjectStoreUrl,
+    /// All rows come out.
+    whole: bool,
 }
 
 impl Morselizer for WatchedFiles {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         let name = Named(shown(&self.url, &file.object_meta.location).into());
+        let known = file.statistics.as_ref().filter(|_| self.whole && file.range.is_none());
+        let rows = match known.map(|statistics| statistics.num_rows) {
+            Some(Precision::Exact(rows)) => Some(rows),
+            _ => None,
+        };
         let inner = name.step(|| self.inner.plan_file(file))?;
-        Ok(Box::new(WatchedPlanner { inner, name }))
+        Ok(Box::new(WatchedPlanner { inner, name, rows }))
     }
 }
 
@@ -272,26 +290,33 @@ impl Morselizer for WatchedFiles {
 struct WatchedPlanner {
     inner: Box<dyn MorselPlanner>,
     name: Named,
+    /// How many rows will come, if that is known.
+    rows: Option<usize>,
 }
 
 impl MorselPlanner for WatchedPlanner {
     fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        let Self { inner, name } = *self;
+        let Self { inner, name, rows } = *self;
         let Some(mut plan) = name.step(|| inner.plan())? else { return Ok(None) };
-        let morsels = plan.take_morsels().into_iter().map(|inner| {
+        let morsels = plan.take_morsels();
+        // Of several, it is not known how the rows are shared out among them.
+        let of_one = rows.filter(|_| morsels.len() == 1);
+        let morsels = morsels.into_iter().map(|inner| {
             let name = name.clone();
-            Box::new(WatchedMorsel { inner, name }) as Box<dyn Morsel>
+            Box::new(WatchedMorsel { inner, name, rows: of_one }) as Box<dyn Morsel>
         });
         let planners = plan.take_ready_planners().into_iter().map(|inner| {
             let name = name.clone();
-            Box::new(Self { inner, name }) as Box<dyn MorselPlanner>
+            Box::new(Self { inner, name, rows }) as Box<dyn MorselPlanner>
         });
         let mut watched =
             MorselPlan::new().with_morsels(morsels.collect()).with_planners(planners.collect());
         if let Some(pending) = plan.take_pending_planner() {
             watched.set_pending_planner(async move {
                 match caught_in(pending.into_future()).await {
-                    Ok(Ok(inner)) => Ok(Box::new(Self { inner, name }) as Box<dyn MorselPlanner>),
+                    Ok(Ok(inner)) => {
+                        Ok(Box::new(Self { inner, name, rows }) as Box<dyn MorselPlanner>)
+                    }
                     Ok(Err(error)) => Err(name.error(error)),
                     Err(panic) => Err(name.panic(&panic)),
                 }
@@ -305,26 +330,34 @@ impl MorselPlanner for WatchedPlanner {
 struct WatchedMorsel {
     inner: Box<dyn Morsel>,
     name: Named,
+    rows: Option<usize>,
 }
 
 impl Morsel for WatchedMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
-        let Self { inner, name } = *self;
+        let Self { inner, name, rows } = *self;
         let mut inner = match name.step(|| Ok(inner.into_stream())) {
             Ok(stream) => Some(stream),
             Err(error) => return futures::stream::once(async { Err(error) }).boxed(),
         };
+        let mut seen = 0;
         futures::stream::poll_fn(move |cx| {
             let Some(stream) = &mut inner else { return Poll::Ready(None) };
-            match caught(|| stream.poll_next_unpin(cx)) {
-                Ok(batch) => {
-                    batch.map(|batch| batch.map(|batch| batch.map_err(|error| name.error(error))))
+            let next = match caught(|| stream.poll_next_unpin(cx)) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(next)) => next,
+                Err(panic) => Some(Err(name.panic(&panic))),
+            };
+            let next = match next {
+                Some(Ok(batch)) => {
+                    seen += batch.num_rows();
+                    return Poll::Ready(Some(Ok(batch)));
                 }
-                Err(panic) => {
-                    inner = None;
-                    Poll::Ready(Some(Err(name.panic(&panic))))
-                }
-            }
+                Some(Err(error)) => Some(Err(name.error(error))),
+                None => rows.filter(|rows| *rows != seen).map(|rows| Err(name.short(seen, rows))),
+            };
+            inner = None;
+            Poll::Ready(next)
         })
         .boxed()
     }

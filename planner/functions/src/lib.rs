@@ -15,12 +15,14 @@ use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 mod exact_float;
 mod field;
 mod null_fields;
+mod opaque_cast;
 mod parquet_values;
 mod partition_text;
 
 pub use exact_float::exact_float;
 pub use field::GetField;
 pub use null_fields::null_fields;
+pub use opaque_cast::opaque_cast;
 pub use parquet_values::{parquet_interval, uuid_text};
 pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, partition_text};
 

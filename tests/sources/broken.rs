@@ -49,11 +49,9 @@ async fn good(world: &World) -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("rows.arrow", ""),
         ("rows.json.gz", ""),
-        ("rows.csv.zst", ""),
     ] {
-        let columns = if name.ends_with("zst") { "i, s, d" } else { "*" };
         let options = if options.is_empty() { String::new() } else { format!("options {options}") };
-        world.rows(&format!("copy (select {columns} from {rows}) to '@{name}' {options}")).await;
+        world.rows(&format!("copy {rows} to '@{name}' {options}")).await;
         files.push((name, std::fs::read(world.at(name)).unwrap()));
     }
     let batches = world.rows(&format!("select * from {rows}")).await;
@@ -140,7 +138,7 @@ async fn check(world: &World) {
                 let Ok(ended) = ended else { panic!("{sql}: no end") };
                 let Err(error) = ended else { continue };
                 let text = format!("{error} {}", error.hint().unwrap_or_default());
-                assert!(text.contains(&file) || text.contains("No field"), "{sql}: {text}");
+                assert!(text.contains(&file) || text.contains("column"), "{sql}: {text}");
                 for word in ["panicked", "internal error", "Internal error", "backtrace", "RUST_"] {
                     assert!(!text.contains(word), "{sql}: {text}");
                 }
