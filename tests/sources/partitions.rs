@@ -217,6 +217,7 @@ async fn what_cannot_be_the_name_of_a_folder_is_refused_before_anything_is_writt
     for (rows, words) in [
         ("select 1 as n, [1, 2] as p", "folders cannot be called by it"),
         ("select 1 as n, 2 as q", "no column \"p\""),
+        ("select 1 as p", "none is left"),
         ("select 1 as n, repeat('x', 300) as p", "long"),
     ] {
         let sql = format!("copy ({rows}) to '@out/' stored as parquet partitioned by (p)");

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bigslice_planner::{PARTITION_ESCAPE, partition_kept, partition_text};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion::catalog::Session;
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
@@ -41,6 +41,7 @@ pub(super) fn named(
             .into_datafusion());
         }
     }
+    check_rest(schema.fields(), partition_by)?;
     let columns = schema.iter().map(|(qualifier, field)| {
         let column = Expr::Column(Column::from((qualifier, field.as_ref())));
         if !partition_by.contains(field.name()) {
@@ -98,6 +99,24 @@ pub(super) fn real(path: &Path) -> object_store::Result<Path> {
         false => Ok(path.clone()),
         true => Ok(Path::parse(path.as_ref().replace(ESCAPE_ENCODED, "%"))?),
     }
+}
+
+/// Each column is in the names of folders once, and some are left for the files.
+fn check_rest(fields: &Fields, partition_by: &[String]) -> Result<()> {
+    let twice =
+        partition_by.iter().enumerate().find(|(at, name)| partition_by[..*at].contains(name));
+    if let Some((_, name)) = twice {
+        let message = format!("\"{name}\" is twice among the columns to be partitioned by");
+        return Err(invalid(message).into_datafusion());
+    }
+    if fields.iter().any(|field| !partition_by.contains(field.name())) {
+        return Ok(());
+    }
+    Err(invalid(
+        "all columns are in the names of folders, and none is left for the files".to_owned(),
+    )
+    .hint("partition by fewer columns")
+    .into_datafusion())
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -171,7 +171,7 @@ pub(crate) fn is_json_array(reader: &dyn FileFormat) -> bool {
 
 /// The compression that the name of a file ends in.
 pub(crate) fn compression_of_name(name: &str) -> CompressionTypeVariant {
-    let name = name.to_ascii_lowercase();
+    let name = without_query(name).to_ascii_lowercase();
     match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("tgz") => CompressionTypeVariant::GZIP,
         Some("tzst") => CompressionTypeVariant::ZSTD,

@@ -144,6 +144,14 @@ impl Location {
         &self.text
     }
 
+    /// Its name, whose ending tells how it is compressed: of a web address what is before the query.
+    pub(crate) fn name(&self) -> &str {
+        match self.is_local() || self.bucket_name().is_some() {
+            true => &self.text,
+            false => self.text.split(['?', '#']).next().unwrap_or_default(),
+        }
+    }
+
     /// The store that it is in.
     pub(crate) fn store(&self) -> &ObjectStoreUrl {
         &self.store
