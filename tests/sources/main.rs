@@ -4,13 +4,18 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
+mod addresses;
 mod avro;
+mod broken;
 mod bucket;
 mod floats;
 mod formats;
 mod lines;
+mod mixed;
 mod partitions;
 mod programs;
+mod records;
 mod results;
+mod types;
 mod words;
 mod world;

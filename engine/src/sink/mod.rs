@@ -45,6 +45,7 @@
 mod begun;
 mod encode;
 mod folder;
+mod folders;
 mod options;
 mod part;
 mod stage;
@@ -53,6 +54,7 @@ mod target;
 mod transaction;
 mod writes;
 
+pub(crate) use folders::{named_physical, named_schema};
 pub use options::{Compression, Existing, WriteOptions};
 pub(crate) use options::{Encoding, SinkSpec};
 pub use part::WrittenFile;

@@ -34,6 +34,7 @@ use datafusion_proto::bytes::{
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
 use super::members::to_their_ends;
+use super::watched::watched;
 
 /// Bytes before the encoded scan: compression, line end and whether there is one, two marks.
 const HEADER_BYTES: usize = 5;
@@ -250,10 +251,10 @@ impl ExecutionPlan for SealedScan {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        match self.scan().and_then(to_their_ends) {
-            Some(scan) => DataSourceExec::from_data_source(scan).execute(partition, context),
-            None => self.scan.execute(partition, context),
-        }
+        let Some(scan) = self.scan() else { return self.scan.execute(partition, context) };
+        let scan = to_their_ends(scan).unwrap_or_else(|| scan.clone());
+        let scan = watched(&scan, None)?.unwrap_or(scan);
+        DataSourceExec::from_data_source(scan).execute(partition, context)
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -278,7 +279,8 @@ impl ExecutionPlan for SealedScan {
     }
 }
 
-/// The last rule of the physical optimizer: seals every scan that may not be cut or sent as it is.
+/// The last rule of the physical optimizer: seals every scan that may not be cut or sent as it is, and has the
+/// others watched.
 #[derive(Debug)]
 pub(crate) struct SealScans;
 
@@ -289,11 +291,14 @@ impl PhysicalOptimizerRule for SealScans {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let sealed = plan.transform_up(|node| {
-            let seal = file_scan(&node).map(Seal::of).unwrap_or_default();
-            Ok(if seal.is_needed() {
-                Transformed::yes(Arc::new(SealedScan::new(node, seal)) as Arc<dyn ExecutionPlan>)
-            } else {
-                Transformed::no(node)
+            let Some(scan) = file_scan(&node) else { return Ok(Transformed::no(node)) };
+            let seal = Seal::of(scan);
+            if seal.is_needed() {
+                return Ok(Transformed::yes(Arc::new(SealedScan::new(node, seal)) as _));
+            }
+            Ok(match watched(scan, None)? {
+                Some(scan) => Transformed::yes(DataSourceExec::from_data_source(scan) as _),
+                None => Transformed::no(node),
             })
         });
         sealed.map(|sealed| sealed.data)

@@ -7,7 +7,24 @@
 //!
 //! What is deliberately absent: sessions, machines and the network.
 
+use std::sync::Arc;
+
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+
+mod exact_float;
+mod field;
+mod null_fields;
+mod opaque_cast;
+mod parquet_values;
+mod partition_text;
+
+pub use exact_float::exact_float;
+pub use field::GetField;
+pub use null_fields::null_fields;
+pub use opaque_cast::opaque_cast;
+pub use parquet_values::{parquet_interval, uuid_text};
+pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, partition_text};
 
 mod same_value;
 mod time;
@@ -21,7 +38,8 @@ pub use time::shift::shift_time;
 
 /// Adds the functions to those of `builder`. One with the name of a function that is there replaces it.
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    builder.scalar_functions().get_or_insert_default().extend([
+    let functions = builder.scalar_functions().get_or_insert_default();
+    functions.extend([
         same_value(),
         unknown(),
         at_time_zone(),
@@ -37,6 +55,13 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         time::date_part::date_part(),
         time::date_trunc::date_trunc(),
     ]);
-    builder.scalar_functions().get_or_insert_default().extend(time::to_timestamp::functions());
+    functions.extend(time::to_timestamp::functions());
+    functions.push(field::get_field());
+    functions.extend([null_fields(), partition_text(), partition_kept()]);
     builder
+}
+
+/// What puts our functions where DataFusion's planner has put its own without asking for them by name.
+pub fn rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
+    vec![Arc::new(field::FieldsOfNullRecords)]
 }

@@ -3,6 +3,8 @@
 //! Each rule of ours mends a kind of fault, says which, and leaves a plan that gives the same rows in
 //! one process and on machines.
 
+mod unnest_records;
+
 use std::sync::Arc;
 
 use datafusion::optimizer::extract_leaf_expressions::{
@@ -25,6 +27,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion.unwrap_or(rules.len()), Arc::new(time_order::TimeOrder));
     rules.push(Arc::new(time_casts::TimeCasts));
     rules.push(Arc::new(drawn_once::DrawnOnce));
+    rules.insert(0, Arc::new(unnest_records::UnnestRecords));
     rules
 }
 
