@@ -6,11 +6,14 @@
 
 mod avro;
 mod bucket;
+mod damage;
 mod floats;
 mod formats;
+mod json;
 mod lines;
 mod partitions;
 mod programs;
 mod results;
+mod text;
 mod words;
 mod world;

@@ -43,6 +43,7 @@
 //! is not written again when a part of the run's result is lost: its tasks are told what was written.
 
 mod begun;
+mod delimited;
 mod encode;
 mod folder;
 mod options;
@@ -53,6 +54,7 @@ mod target;
 mod transaction;
 mod writes;
 
+pub(crate) use delimited::WriteDelimited;
 pub use options::{Compression, Existing, WriteOptions};
 pub(crate) use options::{Encoding, SinkSpec};
 pub use part::WrittenFile;

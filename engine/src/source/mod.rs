@@ -32,6 +32,7 @@ mod location;
 mod members;
 mod opening;
 mod partition;
+mod pipe;
 mod sample;
 mod schema;
 mod sealed;
@@ -40,6 +41,7 @@ mod statement;
 mod stored;
 mod stores;
 mod table;
+mod text;
 mod web;
 
 pub(crate) use deal::{sealed_scan_scale_up, sealed_scan_tasks};
