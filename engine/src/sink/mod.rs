@@ -43,6 +43,7 @@
 //! is not written again when a part of the run's result is lost: its tasks are told what was written.
 
 mod begun;
+mod delimited;
 mod encode;
 mod folder;
 mod folders;
@@ -54,6 +55,7 @@ mod target;
 mod transaction;
 mod writes;
 
+pub(crate) use delimited::WriteDelimited;
 pub(crate) use folders::{named_physical, named_schema};
 pub use options::{Compression, Existing, WriteOptions};
 pub(crate) use options::{Encoding, SinkSpec};
