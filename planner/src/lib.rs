@@ -38,8 +38,8 @@ mod text;
 mod union;
 
 pub use bigslice_functions::{
-    GetField, NULL_PARTITION, PARTITION_ESCAPE, exact_float, opaque_cast, parquet_interval,
-    partition_kept, partition_text, uuid_text,
+    FLOAT_KEY, GetField, NULL_PARTITION, PARTITION_ESCAPE, exact_float, opaque_cast,
+    parquet_interval, partition_kept, partition_text, uuid_text,
 };
 pub use check::{Trusted, check, check_with};
 pub use error::{Error, Result};

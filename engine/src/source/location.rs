@@ -11,6 +11,7 @@ use url::Url;
 
 use super::error::{SourceError, SourceErrorKind};
 use super::format::Format;
+use super::pipe::is_standard_input;
 
 /// Characters that make a path a pattern.
 const GLOB: [char; 3] = ['*', '?', '['];
@@ -47,6 +48,7 @@ impl Location {
         text.contains('/')
             || text.starts_with('~')
             || text.contains(['*', '?'])
+            || is_standard_input(text)
             || Format::of_name(text).is_some()
     }
 

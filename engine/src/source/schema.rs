@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::error::{DataFusionError, Result};
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -15,19 +16,20 @@ use parquet::schema::types::TypePtr;
 
 use super::caught::caught_in;
 use super::error::{NOT_ITS_FORMAT, SourceError, SourceErrorKind, explain, reason};
-use super::format::{Format, Kind, Sniffed, without_compression};
+use super::format::{Format, Kind};
 use super::location::Location;
 use super::logical::{is_special, of_table};
-use super::sample::{Sample, arrow_schema};
+use super::sample::{arrow_schema, head_of};
+use super::text::{self, Origin, TextOptions};
 use super::wider::wider;
 
 /// How many files are asked for their columns at once.
 const ASKED_AT_ONCE: usize = 16;
 
-/// How many files of a format without a footer are asked; the others are taken to be alike.
+/// How many Avro and Arrow files are asked; the others are taken to be alike.
 const ASKED_MAX: usize = 64;
 
-/// The schema of all files, and what their first one tells about how to read them.
+/// The schema of all files.
 pub(crate) async fn infer(
     session: &dyn Session,
     store: &Arc<dyn ObjectStore>,
@@ -35,7 +37,14 @@ pub(crate) async fn infer(
     format: Format,
     reader: Option<&Arc<dyn FileFormat>>,
     files: &[ObjectMeta],
-) -> Result<(SchemaRef, Sniffed)> {
+) -> Result<SchemaRef> {
+    if matches!(format.kind, Kind::Csv | Kind::Tsv | Kind::Json) {
+        let reader = reader.map_or_else(|| format.reader(session), Arc::clone);
+        let origins = text_files(store, location, format, files);
+        if let Some(schema) = of_text(session, reader.as_ref(), origins).await? {
+            return Ok(schema);
+        }
+    }
     let asked = match format.kind {
         Kind::Parquet | Kind::Arrow | Kind::Avro => files.len(),
         _ => files.len().min(ASKED_MAX),
@@ -46,25 +55,50 @@ pub(crate) async fn infer(
         .iter()
         .map(|file| of_file(session, store, location, format, reader, file))
         .collect();
-    let schemas: Vec<(SchemaRef, Sniffed)> =
+    let schemas: Vec<SchemaRef> =
         futures::stream::iter(questions).buffered(ASKED_AT_ONCE).try_collect().await?;
-    let sniffed = Sniffed {
-        json_array: schemas.first().is_some_and(|(_, sniffed)| sniffed.json_array),
-        newlines_in_values: schemas.iter().any(|(_, sniffed)| sniffed.newlines_in_values),
-    };
-    if schemas.iter().any(|(_, other)| other.json_array != sniffed.json_array) {
-        return Err(differ("some of the JSON files have a row in each line, others are arrays"));
-    }
     let named: Vec<(String, &Schema)> = files
         .iter()
         .map(|file| location.show(&file.location))
-        .zip(schemas.iter().map(|(schema, _)| schema.as_ref()))
+        .zip(schemas.iter().map(AsRef::as_ref))
         .collect();
-    let schema = match format.kind {
-        Kind::Csv | Kind::Tsv => by_position(&named)?,
-        _ => by_name(&named)?,
+    let schema = by_name(&named)?;
+    Ok(Arc::new(settle(&schema)))
+}
+
+/// Files of text as the readers of text know them.
+fn text_files(
+    store: &Arc<dyn ObjectStore>,
+    location: &Location,
+    format: Format,
+    files: &[ObjectMeta],
+) -> Vec<Origin> {
+    let origin = |file: &ObjectMeta| Origin {
+        store: Arc::clone(store),
+        file: file.clone(),
+        compression: format.compression,
+        name: location.show(&file.location),
     };
-    Ok((Arc::new(settle(&schema)), sniffed))
+    files.iter().map(origin).collect()
+}
+
+/// The columns of files of text, by the options of their reader.
+async fn of_text(
+    session: &dyn Session,
+    reader: &dyn FileFormat,
+    files: Vec<Origin>,
+) -> Result<Option<SchemaRef>> {
+    let Some(options) = TextOptions::of(reader, session, false)? else { return Ok(None) };
+    text::infer(&options, files, rows_that_decide(reader)).await.map(Some)
+}
+
+/// How many rows decide types, if an option says it.
+fn rows_that_decide(reader: &dyn FileFormat) -> Option<usize> {
+    match (reader.downcast_ref::<CsvFormat>(), reader.downcast_ref::<JsonFormat>()) {
+        (Some(csv), _) => csv.options().schema_infer_max_rec,
+        (_, Some(json)) => json.options().schema_infer_max_rec,
+        _ => None,
+    }
 }
 
 async fn of_file(
@@ -74,7 +108,7 @@ async fn of_file(
     format: Format,
     reader: Option<&Arc<dyn FileFormat>>,
     file: &ObjectMeta,
-) -> Result<(SchemaRef, Sniffed)> {
+) -> Result<SchemaRef> {
     let named = location.show(&file.location);
     match caught_in(ask(session, store, format, reader, file).boxed()).await {
         Ok(asked) => asked.map_err(|error| unreadable(error, &named, format)),
@@ -91,47 +125,30 @@ async fn ask(
     format: Format,
     reader: Option<&Arc<dyn FileFormat>>,
     file: &ObjectMeta,
-) -> Result<(SchemaRef, Sniffed)> {
+) -> Result<SchemaRef> {
     if format.kind == Kind::Arrow {
         let schema = arrow_schema(store, file).await?;
         fields_once(schema.fields())?;
-        return Ok((schema, Sniffed::default()));
+        return Ok(schema);
     }
+    let reader = reader.map_or_else(|| format.reader(session), Arc::clone);
     if format.kind == Kind::Parquet {
-        let reader = reader.map_or_else(|| format.reader(session, Sniffed::default()), Arc::clone);
         let schema = reader.infer_schema(session, store, std::slice::from_ref(file)).await?;
         let cache = session.runtime_env().cache_manager.get_file_metadata_cache();
         let footer = DFParquetMetadata::new(store.as_ref(), file);
         let footer = footer.with_file_metadata_cache(Some(cache)).fetch_metadata().await?;
         // DataFusion's schema has one column of each name.
         columns_once(footer.file_metadata().schema().get_fields())?;
-        let schema = match is_special(&schema) {
+        return Ok(match is_special(&schema) {
             true => Arc::new(of_table(&schema, &footer)),
             false => schema,
-        };
-        return Ok((schema, Sniffed::default()));
+        });
     }
-    let sample = Sample::read(store, file, format).await?;
-    let sniffed = sample.sniff(format);
-    if sample.is_cut_array(sniffed) {
-        let schema = format
-            .reader(session, sniffed)
-            .infer_schema(session, store, std::slice::from_ref(file))
-            .await?;
-        return Ok((schema, sniffed));
+    if format.kind == Kind::Avro {
+        let (head, meta) = head_of(store, file).await?;
+        return reader.infer_schema(session, &head, &[meta]).await;
     }
-    let (head, meta) = sample.into_store(file, format.kind != Kind::Avro).await?;
-    // The head is decompressed already.
-    let plain = Format { compression: CompressionTypeVariant::UNCOMPRESSED, ..format };
-    let reader = match reader {
-        Some(reader) if format.compression == CompressionTypeVariant::UNCOMPRESSED => {
-            Arc::clone(reader)
-        }
-        Some(reader) => without_compression(reader),
-        None => plain.reader(session, sniffed),
-    };
-    let schema = reader.infer_schema(session, &head, &[meta]).await?;
-    Ok((schema, sniffed))
+    reader.infer_schema(session, store, std::slice::from_ref(file)).await
 }
 
 fn unreadable(error: DataFusionError, file: &str, format: Format) -> DataFusionError {
@@ -144,37 +161,6 @@ fn unreadable(error: DataFusionError, file: &str, format: Format) -> DataFusionE
         format!("\"{file}\" cannot be read as {}: {reason}", format.keyword()),
     )
     .into_datafusion()
-}
-
-/// Text files without names in their rows: the columns must be the same ones in the same order.
-fn by_position(files: &[(String, &Schema)]) -> Result<Schema> {
-    let Some((first, schema)) = files.first() else { return Ok(Schema::empty()) };
-    let mut fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
-    for (file, other) in &files[1..] {
-        let names = |schema: &Schema| -> Vec<String> {
-            schema.fields().iter().map(|field| field.name().clone()).collect()
-        };
-        if names(schema) != names(other) {
-            return Err(SourceError::new(
-                SourceErrorKind::Differ,
-                format!(
-                    "\"{}\" and \"{}\" do not have the same columns: ({}) and ({})",
-                    first,
-                    file,
-                    names(schema).join(", "),
-                    names(other).join(", ")
-                ),
-            )
-            .hint("read them one by one and join the results with UNION ALL BY NAME")
-            .into_datafusion());
-        }
-        for (field, other) in fields.iter_mut().zip(other.fields()) {
-            // Text can be read as text whatever is in it.
-            let kind = wider(field.data_type(), other.data_type()).unwrap_or(DataType::Utf8);
-            *field = Arc::new(field.as_ref().clone().with_data_type(kind));
-        }
-    }
-    Ok(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// Files whose rows name their columns: all columns of all of them.
@@ -299,10 +285,7 @@ mod tests {
         let (x, y) = ("x".to_owned(), "y".to_owned());
         let one = schema(&[("a", DataType::Int32)]);
         let two = schema(&[("a", DataType::Utf8)]);
-        let message = by_name(&[(x.clone(), &one), (y.clone(), &two)]).unwrap_err().to_string();
+        let message = by_name(&[(x, &one), (y, &two)]).unwrap_err().to_string();
         assert!(message.contains("column \"a\" is Int32 in \"x\" and Utf8 in \"y\""), "{message}");
-        let three = schema(&[("b", DataType::Int32)]);
-        let message = by_position(&[(x.clone(), &one), (y, &three)]).unwrap_err().to_string();
-        assert!(message.contains("(a) and (b)"), "{message}");
     }
 }

@@ -15,6 +15,7 @@ use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
 use datafusion::datasource::physical_plan::{
     FileGroup, FileOutputMode, FileScanConfigBuilder, FileSinkConfig,
 };
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::source_as_provider;
 use datafusion::datasource::table_schema::TableSchemaBuilder;
 use datafusion::error::{DataFusionError, Result};
@@ -29,13 +30,14 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectStore;
 
 use super::error::{SourceError, SourceErrorKind};
-use super::format::{Format, Kind, is_json_array};
+use super::format::{Format, Kind};
 use super::listing::{Listing, list_or_empty};
 use super::location::{Location, Place};
 use super::partition;
 use super::sample::is_arrow_stream;
 use super::sealed::{Seal, SealedScan};
 use super::statistics::{grouped, with_statistics};
+use super::text::{TextOptions, TextSource};
 use crate::sink::{named_physical, named_schema};
 
 /// What a [`FileTable`] is made of.
@@ -49,6 +51,8 @@ pub(crate) struct FileTableParts {
     pub(crate) reader: Arc<dyn FileFormat>,
     /// The columns in the files.
     pub(crate) file_schema: SchemaRef,
+    /// A user declared these columns; else they were found in the files.
+    pub(crate) declared: bool,
     /// The columns that folders stand for.
     pub(crate) partition_columns: partition::Columns,
     /// Orders that the rows of each file are declared to have.
@@ -151,8 +155,7 @@ impl FileTable {
             }
             _ => false,
         };
-        let json_array = is_json_array(self.parts.reader.as_ref());
-        Ok(Seal { json_array, arrow_stream, ..Seal::default() })
+        Ok(Seal { arrow_stream, ..Seal::default() })
     }
 }
 
@@ -219,7 +222,13 @@ impl TableProvider for FileTable {
                 partition::fields(&self.parts.partition_columns).map(Arc::new).collect::<Vec<_>>(),
             )
             .build();
-        let source = self.parts.reader.file_source(table_schema);
+        let reader = self.parts.reader.as_ref();
+        let text = TextOptions::of(reader, session, self.parts.declared)?;
+        let is_text = text.is_some();
+        let source = match text {
+            Some(options) => Arc::new(TextSource::new(table_schema, options)),
+            None => reader.file_source(table_schema),
+        };
         let config = FileScanConfigBuilder::new(self.store.clone(), source)
             .with_file_groups(groups)
             .with_constraints(self.parts.constraints.clone())
@@ -227,8 +236,12 @@ impl TableProvider for FileTable {
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .with_output_ordering(self.orderings(session)?)
+            .with_file_compression_type(self.parts.format.compression.into())
             .build();
-        let plan = self.parts.reader.create_physical_plan(session, config).await?;
+        if is_text {
+            return Ok(DataSourceExec::from_data_source(config));
+        }
+        let plan = reader.create_physical_plan(session, config).await?;
         Ok(if seal.is_needed() { Arc::new(SealedScan::new(plan, seal)) } else { plan })
     }
 

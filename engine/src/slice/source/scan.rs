@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::slice::node::{Resolving, TaskCx};
 use crate::slice::source::columns::rows;
 use crate::source::{SealedScan, file_scan, watch};
+use crate::task::number;
 
 /// Bytes of files that one shard has, unless there would be too few shards then: a few seconds of work.
 const SHARD_BYTES: u64 = 128 * 1024 * 1024;
@@ -104,7 +105,7 @@ pub(super) fn encoded(plan: Arc<dyn ExecutionPlan>, partition: usize) -> Result<
              machine with a task"
         )));
     }
-    let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+    let partition = number(partition, "shards")?;
     Ok([&partition.to_le_bytes()[..], &bytes].concat().into())
 }
 
