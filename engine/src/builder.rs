@@ -14,6 +14,8 @@ use datafusion::execution::context::SessionContext;
 use datafusion_distributed::DistributedExt;
 use tokio::sync::Semaphore;
 
+use crate::catalog::Tables;
+use crate::cleanup::Cleanup;
 use crate::codec::PlanCodec;
 use crate::config::{Config, Environment};
 use crate::cpu::Cpu;
@@ -237,6 +239,7 @@ impl SessionBuilder {
         settings::apply_users(&config, builder.config().get_or_insert_default())?;
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
+        let tables = Tables::install(&context)?;
         let context = source::install(context, &stores);
         let queries = Arc::new(Semaphore::new(QUERIES_RUNNING_MAX));
         let channels = fleet.as_ref().map(|fleet| Channels::new(fleet.connector()));
@@ -263,6 +266,8 @@ impl SessionBuilder {
             journal,
             fleet,
             queries,
+            cleanup: Cleanup::here(),
+            tables,
             config,
             cpu,
         };

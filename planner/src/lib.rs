@@ -37,6 +37,10 @@ mod syntax;
 mod text;
 mod union;
 
+pub use bigslice_functions::{
+    FLOAT_KEY, GetField, NULL_PARTITION, PARTITION_ESCAPE, exact_float, opaque_cast,
+    parquet_interval, partition_kept, partition_text, uuid_text,
+};
 pub use check::{Trusted, check, check_with};
 pub use error::{Error, Result};
 pub use files::spread_files;
@@ -52,8 +56,10 @@ pub use text::{StatementLimits, check_text};
 /// before they add rules or functions of their own.
 pub fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     let mut builder = bigslice_functions::register(builder);
-    *builder.analyzer() =
-        Some(Analyzer { function_rewrites: Vec::new(), rules: logical::analyzer_rules() });
+    *builder.analyzer() = Some(Analyzer {
+        function_rewrites: bigslice_functions::rewrites(),
+        rules: logical::analyzer_rules(),
+    });
     *builder.optimizer() = Some(Optimizer::with_rules(logical::optimizer_rules()));
     builder.with_physical_optimizer_rules(physical::rules())
 }

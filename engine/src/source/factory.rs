@@ -245,7 +245,7 @@ fn declared(
     let by_name = locations
         .first()
         .filter(|_| !options.keys().any(|key| key.ends_with("compression")))
-        .map(|location| compression_of_name(location.text()))
+        .map(|location| compression_of_name(location.name()))
         .filter(|compression| *compression != CompressionTypeVariant::UNCOMPRESSED);
     let reader = complete(reader, by_name);
     Ok(FileTableParts {

@@ -12,6 +12,8 @@ use datafusion::datasource::file_format::file_compression_type::FileCompressionT
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 
+use super::location::{query, without_query};
+
 /// What the bytes of a file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -34,9 +36,19 @@ pub(crate) struct Format {
 
 impl Format {
     /// The format that a name stands for: its last extension, before one of a compression.
+    /// Of a web address without an extension, the format of a name in its query (`get?file=x.csv`).
     pub(crate) fn of_name(name: &str) -> Option<Self> {
-        let name = name.rsplit('/').next()?.to_ascii_lowercase();
-        let (stem, compression) = split_compression(&name);
+        let in_query = query(name).and_then(|query| {
+            query
+                .split(['&', '='])
+                .find_map(|part| part.contains('.').then(|| Self::of_name(part))?)
+        });
+        let name = without_query(name).rsplit('/').next()?.to_ascii_lowercase();
+        Self::of_path(&name).or(in_query)
+    }
+
+    fn of_path(name: &str) -> Option<Self> {
+        let (stem, compression) = split_compression(name);
         let kind = match stem.rsplit_once('.')?.1 {
             "parquet" | "pq" | "parq" => Kind::Parquet,
             "csv" => Kind::Csv,
@@ -114,7 +126,7 @@ pub(crate) fn complete(
 
 /// The compression that the name of a file ends in.
 pub(crate) fn compression_of_name(name: &str) -> CompressionTypeVariant {
-    let name = name.to_ascii_lowercase();
+    let name = without_query(name).to_ascii_lowercase();
     match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("tgz") => CompressionTypeVariant::GZIP,
         Some("tzst") => CompressionTypeVariant::ZSTD,

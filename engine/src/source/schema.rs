@@ -1,22 +1,27 @@
 //! One schema for the files of a table, and which two files disagree when there is none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::error::{DataFusionError, Result};
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
+use parquet::schema::types::TypePtr;
 
-use super::error::{SourceError, SourceErrorKind, explain};
+use super::caught::caught_in;
+use super::error::{NOT_ITS_FORMAT, SourceError, SourceErrorKind, explain, reason};
 use super::format::{Format, Kind};
 use super::location::Location;
+use super::logical::{is_special, of_table};
 use super::sample::{arrow_schema, head_of};
 use super::text::{self, Origin, TextOptions};
+use super::wider::wider;
 
 /// How many files are asked for their columns at once.
 const ASKED_AT_ONCE: usize = 16;
@@ -41,7 +46,7 @@ pub(crate) async fn infer(
         }
     }
     let asked = match format.kind {
-        Kind::Parquet => files.len(),
+        Kind::Parquet | Kind::Arrow | Kind::Avro => files.len(),
         _ => files.len().min(ASKED_MAX),
     };
     // Collected before they are polled: a stream that borrows them inside an async trait is more
@@ -104,8 +109,14 @@ async fn of_file(
     reader: Option<&Arc<dyn FileFormat>>,
     file: &ObjectMeta,
 ) -> Result<SchemaRef> {
-    let asked = ask(session, store, format, reader, file).await;
-    asked.map_err(|error| unreadable(error, &location.show(&file.location), format))
+    let named = location.show(&file.location);
+    match caught_in(ask(session, store, format, reader, file).boxed()).await {
+        Ok(asked) => asked.map_err(|error| unreadable(error, &named, format)),
+        Err(_) => {
+            let reason = NOT_ITS_FORMAT.to_owned();
+            Err(unreadable(DataFusionError::Execution(reason), &named, format))
+        }
+    }
 }
 
 async fn ask(
@@ -116,9 +127,23 @@ async fn ask(
     file: &ObjectMeta,
 ) -> Result<SchemaRef> {
     if format.kind == Kind::Arrow {
-        return arrow_schema(store, file).await;
+        let schema = arrow_schema(store, file).await?;
+        fields_once(schema.fields())?;
+        return Ok(schema);
     }
     let reader = reader.map_or_else(|| format.reader(session), Arc::clone);
+    if format.kind == Kind::Parquet {
+        let schema = reader.infer_schema(session, store, std::slice::from_ref(file)).await?;
+        let cache = session.runtime_env().cache_manager.get_file_metadata_cache();
+        let footer = DFParquetMetadata::new(store.as_ref(), file);
+        let footer = footer.with_file_metadata_cache(Some(cache)).fetch_metadata().await?;
+        // DataFusion's schema has one column of each name.
+        columns_once(footer.file_metadata().schema().get_fields())?;
+        return Ok(match is_special(&schema) {
+            true => Arc::new(of_table(&schema, &footer)),
+            false => schema,
+        });
+    }
     if format.kind == Kind::Avro {
         let (head, meta) = head_of(store, file).await?;
         return reader.infer_schema(session, &head, &[meta]).await;
@@ -130,7 +155,7 @@ fn unreadable(error: DataFusionError, file: &str, format: Format) -> DataFusionE
     if explain(&error).is_some() || matches!(error, DataFusionError::ResourcesExhausted(_)) {
         return error;
     }
-    let reason = error.find_root().strip_backtrace();
+    let reason = reason(&error);
     SourceError::new(
         SourceErrorKind::Invalid,
         format!("\"{file}\" cannot be read as {}: {reason}", format.keyword()),
@@ -178,74 +203,36 @@ fn by_name(files: &[(String, &Schema)]) -> Result<Schema> {
     Ok(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
+/// Two columns of one name, in a file or in a record: nothing could tell them apart, and one would be lost.
+fn once<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let message = format!("it has several columns of the same name \"{name}\"");
+            return Err(DataFusionError::Execution(message));
+        }
+    }
+    Ok(())
+}
+
+fn columns_once(columns: &[TypePtr]) -> Result<()> {
+    once(columns.iter().map(|column| column.name()))?;
+    let groups = columns.iter().filter(|column| column.is_group());
+    groups.into_iter().try_for_each(|group| columns_once(group.get_fields()))
+}
+
+fn fields_once(fields: &Fields) -> Result<()> {
+    once(fields.iter().map(|field| field.name().as_str()))?;
+    fields.iter().try_for_each(|field| match field.data_type() {
+        DataType::Struct(fields) => fields_once(fields),
+        _ => Ok(()),
+    })
+}
+
 fn differ(message: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Differ, message)
         .hint("files of one table must have columns of types that can be read as one")
         .into_datafusion()
-}
-
-/// A type that has all values of both, if there is one that readers cast to.
-fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
-    use DataType::{
-        Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, List, Null, Struct,
-        UInt8, UInt16, UInt32, Utf8, Utf8View,
-    };
-    let rank = |kind: &DataType| match kind {
-        Int8 => Some(0),
-        Int16 | UInt8 => Some(1),
-        Int32 | UInt16 => Some(2),
-        Int64 | UInt32 => Some(3),
-        _ => None,
-    };
-    let float = |kind: &DataType| matches!(kind, Float32 | Float64);
-    match (a, b) {
-        _ if a == b => Some(a.clone()),
-        (Null, other) | (other, Null) => Some(other.clone()),
-        (Utf8View, Utf8 | LargeUtf8) | (Utf8 | LargeUtf8, Utf8View) => Some(Utf8View),
-        (Utf8, LargeUtf8) | (LargeUtf8, Utf8) => Some(LargeUtf8),
-        (Decimal128(p, s), Decimal128(q, t)) if s == t => Some(Decimal128(*p.max(q), *s)),
-        (Struct(left), Struct(right)) => {
-            let one = |fields: &datafusion::arrow::datatypes::Fields| {
-                Schema::new(fields.iter().cloned().collect::<Vec<_>>())
-            };
-            Some(Struct(wider_fields(&one(left), &one(right))?.into()))
-        }
-        (List(left), List(right)) => {
-            let kind = wider(left.data_type(), right.data_type())?;
-            let nullable = left.is_nullable() || right.is_nullable();
-            let item = left.as_ref().clone().with_data_type(kind).with_nullable(nullable);
-            Some(List(Arc::new(item)))
-        }
-        _ => match (rank(a), rank(b)) {
-            (Some(left), Some(right)) => match left.max(right) {
-                0 | 1 => Some(Int16),
-                2 => Some(Int32),
-                _ => Some(Int64),
-            },
-            (Some(_), None) if float(b) => Some(Float64),
-            (None, Some(_)) if float(a) => Some(Float64),
-            _ if float(a) && float(b) => Some(Float64),
-            _ => None,
-        },
-    }
-}
-
-fn wider_fields(left: &Schema, right: &Schema) -> Option<Vec<Field>> {
-    let mut fields: Vec<Field> = Vec::new();
-    for field in left.fields() {
-        let field = field.as_ref().clone();
-        fields.push(match right.field_with_name(field.name()) {
-            Ok(other) => {
-                let kind = wider(field.data_type(), other.data_type())?;
-                let nullable = field.is_nullable() || other.is_nullable();
-                field.with_data_type(kind).with_nullable(nullable)
-            }
-            Err(_) => field.with_nullable(true),
-        });
-    }
-    let more = right.fields().iter().filter(|field| left.field_with_name(field.name()).is_err());
-    fields.extend(more.map(|field| field.as_ref().clone().with_nullable(true)));
-    Some(fields)
 }
 
 /// Columns in which nothing was seen are text: a later row may have something.

@@ -37,6 +37,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 
 use super::members::to_their_ends;
 use super::text::{TextOptions, TextSource};
+use super::watched::watched;
 
 /// Bytes before the encoded scan: compression, marks, and the length of the options of text.
 const HEADER_BYTES: usize = 2;
@@ -274,11 +275,13 @@ impl ExecutionPlan for SealedScan {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        let Some(scan) = self.scan() else { return self.scan.execute(partition, context) };
         // Text is decompressed by its own reader.
-        match self.scan().filter(|_| !self.seal.text).and_then(to_their_ends) {
-            Some(scan) => DataSourceExec::from_data_source(scan).execute(partition, context),
-            None => self.scan.execute(partition, context),
-        }
+        let text = self.seal.text;
+        let whole = if text { None } else { to_their_ends(scan) };
+        let scan = whole.unwrap_or_else(|| scan.clone());
+        let scan = watched(&scan, None)?.unwrap_or(scan);
+        DataSourceExec::from_data_source(scan).execute(partition, context)
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -303,7 +306,8 @@ impl ExecutionPlan for SealedScan {
     }
 }
 
-/// The last rule of the physical optimizer: seals every scan that may not be cut or sent as it is.
+/// The last rule of the physical optimizer: seals every scan that may not be cut or sent as it is, and has the
+/// others watched.
 #[derive(Debug)]
 pub(crate) struct SealScans;
 
@@ -314,11 +318,14 @@ impl PhysicalOptimizerRule for SealScans {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let sealed = plan.transform_up(|node| {
-            let seal = file_scan(&node).map(Seal::of).unwrap_or_default();
-            Ok(if seal.is_needed() {
-                Transformed::yes(Arc::new(SealedScan::new(node, seal)) as Arc<dyn ExecutionPlan>)
-            } else {
-                Transformed::no(node)
+            let Some(scan) = file_scan(&node) else { return Ok(Transformed::no(node)) };
+            let seal = Seal::of(scan);
+            if seal.is_needed() {
+                return Ok(Transformed::yes(Arc::new(SealedScan::new(node, seal)) as _));
+            }
+            Ok(match watched(scan, None)? {
+                Some(scan) => Transformed::yes(DataSourceExec::from_data_source(scan) as _),
+                None => Transformed::no(node),
             })
         });
         sealed.map(|sealed| sealed.data)

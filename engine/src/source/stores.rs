@@ -16,6 +16,7 @@ use url::Url;
 
 use super::bucket::Bucket;
 use super::error::{SourceError, SourceErrorKind};
+use super::lenient::LenientConnector;
 use super::location::Location;
 use super::pipe::Pipes;
 use super::settings::{StoreOptions, WorkerStores};
@@ -149,6 +150,7 @@ impl Stores {
         let options = client_options().with_allow_http(true);
         let store = HttpBuilder::new()
             .with_url(&key)
+            .with_http_connector(LenientConnector::default())
             .with_client_options(options)
             .with_retry(retries())
             .build()?;
