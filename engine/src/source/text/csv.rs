@@ -201,10 +201,14 @@ fn scanner(
     places: &Places,
     cut: bool,
 ) -> (Scanner, Vec<bool>) {
-    let slot = |column: usize| reading.projection.iter().position(|at| *at == column);
-    let slots: Vec<Option<usize>> = places.0.iter().map(|place| place.and_then(slot)).collect();
-    let present = (0..reading.projection.len()).map(|at| slots.contains(&Some(at))).collect();
-    let wanted = slots.iter().map(|slot| slot.and_then(|at| u32::try_from(at).ok())).collect();
+    let mut slots: Vec<Option<u32>> = vec![None; reading.table.fields().len()];
+    for (slot, column) in reading.projection.iter().enumerate() {
+        slots[*column] = u32::try_from(slot).ok();
+    }
+    let wanted: Vec<Option<u32>> =
+        places.0.iter().map(|place| place.and_then(|column| slots[column])).collect();
+    let mut present = vec![false; reading.projection.len()];
+    wanted.iter().flatten().for_each(|slot| present[*slot as usize] = true);
     (Scanner::new(dialect.clone(), wanted, cut), present)
 }
 
