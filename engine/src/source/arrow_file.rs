@@ -4,7 +4,6 @@
 //! columns are in another order it gave the values of one column as those of another. It also believes a
 //! footer that names bytes the file does not have, and buffers that claim to be any size once they are decompressed.
 
-use std::io::BufReader;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::ipc::reader::{FileDecoder, StreamReader, read_footer_length};
+use datafusion::arrow::ipc::reader::{FileDecoder, StreamDecoder, read_footer_length};
 use datafusion::arrow::ipc::{self, Block, CompressionType};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
@@ -29,12 +28,15 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::adapt::Adapters;
 
 /// The bytes at the start and at the end of an Arrow file; a stream has others.
 const MAGIC: &[u8] = b"ARROW1";
+
+/// How much of a stream is read at a time.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// The length of the footer and the magic, at the end of a file.
 const TRAILER_BYTES: usize = 10;
@@ -113,7 +115,7 @@ impl FileOpener for ArrowFiles {
             }
             // A stream has no list of its batches: whoever has its first byte reads all of it.
             match part.start {
-                0 => of_stream(&store, &path, &wanted).await,
+                0 => Ok(of_stream(store, path, size, wanted)),
                 _ => Ok(futures::stream::empty().boxed()),
             }
         }
@@ -123,36 +125,33 @@ impl FileOpener for ArrowFiles {
 
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-async fn of_stream(
-    store: &Arc<dyn ObjectStore>,
-    path: &Path,
-    wanted: &SchemaRef,
-) -> Result<Batches> {
-    let found = store.get(path).await?;
-    Ok(match found.payload {
-        GetResultPayload::File(file, _) => {
-            batches(StreamReader::try_new(BufReader::new(file), None).map_err(of_decoder)?, wanted)?
-        }
-        GetResultPayload::Stream(_) => {
-            let bytes = found.bytes().await?;
-            batches(
-                StreamReader::try_new(std::io::Cursor::new(bytes), None).map_err(of_decoder)?,
-                wanted,
-            )?
+/// The batches of a stream, which is read in pieces: what it says of its messages' lengths is not believed.
+fn of_stream(store: Arc<dyn ObjectStore>, path: Path, size: u64, wanted: SchemaRef) -> Batches {
+    let state = (StreamDecoder::new(), Buffer::default(), 0, None::<Columns>);
+    futures::stream::try_unfold(state, move |(mut decoder, mut rest, mut at, mut columns)| {
+        let (store, path, wanted) = (Arc::clone(&store), path.clone(), Arc::clone(&wanted));
+        async move {
+            loop {
+                if rest.is_empty() && at >= size {
+                    decoder.finish().map_err(of_decoder)?;
+                    return Ok(None);
+                }
+                if rest.is_empty() {
+                    let end = size.min(at + PIECE_BYTES);
+                    rest = Buffer::from(store.get_range(&path, at..end).await?);
+                    at = end;
+                }
+                let Some(batch) = decoder.decode(&mut rest).map_err(of_decoder)? else { continue };
+                let known = match columns.take() {
+                    Some(columns) => columns,
+                    None => Columns::new(&batch.schema(), &wanted)?,
+                };
+                let batch = known.adapt(&batch.project(&known.places)?)?;
+                return Ok(Some((batch, (decoder, rest, at, Some(known)))));
+            }
         }
     })
-}
-
-fn batches<R: std::io::Read + Send + 'static>(
-    reader: StreamReader<R>,
-    wanted: &SchemaRef,
-) -> Result<Batches> {
-    let columns = Columns::new(&reader.schema(), wanted)?;
-    let batches = reader.map(move |batch| {
-        let batch = batch.map_err(of_decoder)?;
-        columns.adapt(&batch.project(&columns.places)?)
-    });
-    Ok(futures::stream::iter(batches).boxed())
+    .boxed()
 }
 
 /// The batches of a file that begin in a part of it.

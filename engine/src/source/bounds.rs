@@ -11,6 +11,9 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::statistics::Statistics;
 
+/// Bytes of the largest decimals.
+const SIGNED_BYTES: usize = 32;
+
 /// The footer without bounds that cannot be believed. An error if it contradicts itself about its rows.
 pub(super) fn believable(footer: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>> {
     check_rows(&footer)?;
@@ -68,26 +71,52 @@ fn is_believable(column: &ColumnChunkMetaData) -> bool {
     }
     let bytes =
         matches!(column.column_type(), Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY);
-    let signed = column.column_descr().sort_order() == SortOrder::SIGNED;
+    let order = column.column_descr().sort_order();
     let old = statistics.is_min_max_deprecated();
     column.column_type() != Physical::INT96
-        && (!old || (signed && !bytes))
-        && (!signed || in_order(statistics))
+        && (!old || (order == SortOrder::SIGNED && !bytes))
+        && in_order(statistics, order)
 }
 
-/// Is the least value of numbers with a sign not above the greatest one?
-fn in_order(statistics: &Statistics) -> bool {
-    fn ordered<T: PartialOrd>(min: Option<&T>, max: Option<&T>) -> bool {
+/// Is the least value not above the greatest one?
+fn in_order(statistics: &Statistics, order: SortOrder) -> bool {
+    fn ordered<T: PartialOrd>(min: Option<T>, max: Option<T>) -> bool {
         min.zip(max).is_none_or(|(min, max)| min <= max)
     }
+    let (min, max) = (statistics.min_bytes_opt(), statistics.max_bytes_opt());
+    let signed_order = order == SortOrder::SIGNED;
     match statistics {
-        Statistics::Int32(bounds) => ordered(bounds.min_opt(), bounds.max_opt()),
-        Statistics::Int64(bounds) => ordered(bounds.min_opt(), bounds.max_opt()),
+        _ if order == SortOrder::UNDEFINED => true,
+        Statistics::Int32(bounds) if signed_order => ordered(bounds.min_opt(), bounds.max_opt()),
+        Statistics::Int64(bounds) if signed_order => ordered(bounds.min_opt(), bounds.max_opt()),
+        Statistics::Int32(bounds) => ordered(
+            bounds.min_opt().map(|min| min.cast_unsigned()),
+            bounds.max_opt().map(|max| max.cast_unsigned()),
+        ),
+        Statistics::Int64(bounds) => ordered(
+            bounds.min_opt().map(|min| min.cast_unsigned()),
+            bounds.max_opt().map(|max| max.cast_unsigned()),
+        ),
         // A NaN is in no order, and makes the bounds worth nothing.
         Statistics::Float(bounds) => ordered(bounds.min_opt(), bounds.max_opt()),
         Statistics::Double(bounds) => ordered(bounds.min_opt(), bounds.max_opt()),
-        _ => true,
+        Statistics::ByteArray(_) | Statistics::FixedLenByteArray(_) if signed_order => {
+            ordered(min.map(signed), max.map(signed))
+        }
+        Statistics::ByteArray(_) | Statistics::FixedLenByteArray(_) => ordered(min, max),
+        Statistics::Boolean(_) | Statistics::Int96(_) => true,
     }
+}
+
+/// The digits of a decimal, from the largest, as bytes that are in the order of the numbers.
+fn signed(bytes: &[u8]) -> [u8; SIGNED_BYTES] {
+    let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
+    let mut number = [if negative { 0xff } else { 0 }; SIGNED_BYTES];
+    for (to, from) in number.iter_mut().rev().zip(bytes.iter().rev()) {
+        *to = *from;
+    }
+    number[0] ^= 0x80;
+    number
 }
 
 fn without_bounds(kind: Physical, nulls: Option<u64>) -> Statistics {
@@ -152,10 +181,17 @@ mod tests {
             (Physical::INT32, ConvertedType::NONE, numbers(5, -1, false), false),
             (Physical::INT32, ConvertedType::UINT_32, numbers(5, -1, false), true),
             (Physical::INT32, ConvertedType::UINT_32, numbers(-1, 5, true), false),
+            (Physical::INT32, ConvertedType::UINT_32, numbers(-1, 5, false), false),
         ] {
             let left = left(kind, converted, statistics.clone());
             assert_eq!(left.min_bytes_opt().is_some(), believed, "{statistics:?}");
             assert_eq!(left.null_count_opt(), Some(3), "{statistics:?}");
         }
+    }
+
+    #[test]
+    fn decimals_are_in_the_order_of_numbers() {
+        let numbers: [&[u8]; 5] = [&[0x80, 0], &[0xff, 0xfe], &[0xff], &[0], &[0x01, 0]];
+        assert!(numbers.is_sorted_by_key(|bytes| signed(bytes)));
     }
 }

@@ -141,7 +141,9 @@ impl FileSource for Watched {
             Some(arrow) => ByName(arrow.clone()).create_morselizer(store, scan, partition)?,
             None => self.inner.create_morselizer(store, scan, partition)?,
         };
-        Ok(Box::new(WatchedFiles { inner, url: self.url.clone(), whole: self.is_whole(scan) }))
+        let (url, whole) = (self.url.clone(), self.is_whole(scan));
+        let of_any_kind = self.inner.is::<AvroSource>();
+        Ok(Box::new(WatchedFiles { inner, url, whole, of_any_kind }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -199,25 +201,30 @@ impl FileSource for Watched {
 
 /// What names the file in an error.
 #[derive(Debug, Clone)]
-struct Named(Arc<str>);
+struct Named {
+    file: Arc<str>,
+    /// The format's decoder has no errors of its own.
+    of_any_kind: bool,
+}
 
 impl Named {
     /// The error with the file's name, if it is about the file's bytes.
     fn error(&self, error: DataFusionError) -> DataFusionError {
-        if explain(&error).is_some() || !is_about_bytes(&error) {
+        let about_bytes = is_about_bytes(&error) || (self.of_any_kind && is_of_arrow(&error));
+        if explain(&error).is_some() || !about_bytes {
             return error;
         }
-        unreadable(&self.0, &reason(&error))
+        unreadable(&self.file, &reason(&error))
     }
 
     fn panic(&self, text: &str) -> DataFusionError {
-        tracing::warn!("reading \"{}\" panicked: {text}", self.0);
-        unreadable(&self.0, NOT_ITS_FORMAT)
+        tracing::warn!("reading \"{}\" panicked: {text}", self.file);
+        unreadable(&self.file, NOT_ITS_FORMAT)
     }
 
     fn short(&self, seen: usize, rows: usize) -> DataFusionError {
         unreadable(
-            &self.0,
+            &self.file,
             &format!("{seen} rows were read, but its footer says that it has {rows}"),
         )
     }
@@ -265,17 +272,33 @@ pub(super) fn is_about_bytes(error: &DataFusionError) -> bool {
     found
 }
 
+/// Whether an error is one of Arrow's that no computation has.
+fn is_of_arrow(error: &DataFusionError) -> bool {
+    match error.find_root() {
+        DataFusionError::ArrowError(arrow, _) => !matches!(
+            arrow.as_ref(),
+            ArrowError::DivideByZero
+                | ArrowError::ArithmeticOverflow(_)
+                | ArrowError::CastError(_)
+                | ArrowError::ComputeError(_)
+        ),
+        _ => false,
+    }
+}
+
 #[derive(Debug)]
 struct WatchedFiles {
     inner: Box<dyn Morselizer>,
     url: ObjectStoreUrl,
     /// All rows come out.
     whole: bool,
+    of_any_kind: bool,
 }
 
 impl Morselizer for WatchedFiles {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
-        let name = Named(shown(&self.url, &file.object_meta.location).into());
+        let file_name = shown(&self.url, &file.object_meta.location);
+        let name = Named { file: file_name.into(), of_any_kind: self.of_any_kind };
         let known = file.statistics.as_ref().filter(|_| self.whole && file.range.is_none());
         let rows = match known.map(|statistics| statistics.num_rows) {
             Some(Precision::Exact(rows)) => Some(rows),

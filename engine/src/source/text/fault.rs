@@ -1,5 +1,6 @@
 //! What is wrong in a text file, and where: told with the file, the line, the column and the value.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 
 use crate::source::error::{SourceError, SourceErrorKind};
@@ -73,6 +74,25 @@ pub(super) fn shown(value: &str) -> String {
         shown.push_str("...");
     }
     shown
+}
+
+/// A type as SQL calls it, where it has a short name.
+pub(super) fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
+        DataType::Float32 => "REAL".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Timestamp(_, None) => "TIMESTAMP".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::List(_) => "list".to_owned(),
+        DataType::Struct(_) => "object".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// The hint for a value that is not of the type that the first rows have.
