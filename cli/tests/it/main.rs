@@ -16,6 +16,7 @@ mod inspect;
 mod loss;
 mod memory;
 mod panics;
+mod pipes;
 mod process;
 mod prompt;
 mod s3;
