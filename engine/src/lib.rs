@@ -83,6 +83,8 @@ extern crate self as bigslice;
 mod args;
 mod attempt;
 mod builder;
+mod catalog;
+mod cleanup;
 mod codec;
 mod config;
 mod cpu;

@@ -3,6 +3,18 @@
 //! Each rule of ours mends a kind of fault, says which, and leaves a plan that gives the same rows in
 //! one process and on machines.
 
+mod days;
+mod drawn_once;
+mod expressions;
+mod float_keys;
+mod in_lists;
+mod leaves;
+mod numbers;
+mod simplify;
+mod time_casts;
+mod time_order;
+mod unnest_records;
+
 use std::sync::Arc;
 
 use datafusion::optimizer::extract_leaf_expressions::{
@@ -10,19 +22,15 @@ use datafusion::optimizer::extract_leaf_expressions::{
 };
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
-mod days;
-mod drawn_once;
-mod in_lists;
-mod leaves;
-mod simplify;
-mod time_casts;
-mod time_order;
-
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.iter().position(|rule| rule.name() == "type_coercion");
     rules.insert(coercion.unwrap_or(rules.len()), Arc::new(time_order::TimeOrder));
+    rules.insert(0, Arc::new(unnest_records::UnnestRecords));
+    // After types are coerced: these look at them.
+    rules.push(Arc::new(numbers::Numbers));
+    rules.push(Arc::new(float_keys::FloatKeys));
     rules.push(Arc::new(time_casts::TimeCasts));
     rules.push(Arc::new(drawn_once::DrawnOnce));
     rules
