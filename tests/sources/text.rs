@@ -301,6 +301,13 @@ async fn errors_name_file_line_and_remedy() {
         for word in ["latin.csv", "line 3002", "0xe9", "iconv"] {
             assert!(error.contains(word), "{error}");
         }
+        world.write("head.csv", b"a,caf\xe9\n1,x\n");
+        let error = world.error("select * from '@head.csv'").await;
+        assert!(error.contains("head.csv\", line 1") && error.contains("0xe9"), "{error}");
+        let numbers: String = (0..25_000).map(|row| format!("{row}\n")).collect();
+        world.write("late_null.csv", format!("n\n{numbers}N/A\n"));
+        let error = world.error("select max(n) from '@late_null.csv'").await;
+        assert!(error.contains("'format.null_regex' '^(N/A)?$'"), "{error}");
         world.write("t.csv", "a,b\n1,x\n");
         world.rows("create external table t (a int, b date) stored as csv location '@t.csv'").await;
         let error = world.error("select * from t").await;
