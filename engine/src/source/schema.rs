@@ -26,9 +26,6 @@ use super::wider::wider;
 /// How many files are asked for their columns at once.
 const ASKED_AT_ONCE: usize = 16;
 
-/// How many Avro and Arrow files are asked; the others are taken to be alike.
-const ASKED_MAX: usize = 64;
-
 /// The schema of all files.
 pub(crate) async fn infer(
     session: &dyn Session,
@@ -45,16 +42,10 @@ pub(crate) async fn infer(
             return Ok(schema);
         }
     }
-    let asked = match format.kind {
-        Kind::Parquet | Kind::Arrow | Kind::Avro => files.len(),
-        _ => files.len().min(ASKED_MAX),
-    };
     // Collected before they are polled: a stream that borrows them inside an async trait is more
     // than the compiler can prove to be `Send`.
-    let questions: Vec<_> = files[..asked]
-        .iter()
-        .map(|file| of_file(session, store, location, format, reader, file))
-        .collect();
+    let questions: Vec<_> =
+        files.iter().map(|file| of_file(session, store, location, format, reader, file)).collect();
     let schemas: Vec<SchemaRef> =
         futures::stream::iter(questions).buffered(ASKED_AT_ONCE).try_collect().await?;
     let named: Vec<(String, &Schema)> = files
@@ -231,7 +222,7 @@ fn fields_once(fields: &Fields) -> Result<()> {
 
 fn differ(message: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Differ, message)
-        .hint("files of one table must have columns of types that can be read as one")
+        .hint("read the files one by one, cast the column, and join the results with UNION ALL BY NAME")
         .into_datafusion()
 }
 
