@@ -84,6 +84,7 @@ fn optional(fields: &Fields) -> Fields {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::Array;
     use datafusion::prelude::SessionContext;
 
     #[tokio::test]
