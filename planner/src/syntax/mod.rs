@@ -6,10 +6,13 @@ use datafusion::sql::parser::Statement;
 
 use crate::error::Result;
 
+mod time;
+
 /// The statement as DataFusion has to have it to give the rows that it means.
 ///
 /// # Errors
 /// When it has a clause that would be passed over.
-pub fn rewrite(statement: Statement) -> Result<Statement> {
+pub fn rewrite(mut statement: Statement) -> Result<Statement> {
+    time::rewrite(&mut statement);
     Ok(statement)
 }
