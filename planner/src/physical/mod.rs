@@ -9,6 +9,7 @@ mod fallible;
 mod filters;
 mod forget;
 mod guards;
+mod joined_order;
 mod limits;
 mod requirements;
 mod shield;
