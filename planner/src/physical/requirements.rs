@@ -114,7 +114,7 @@ fn limited_above(node: Plan) -> Result<Transformed<Plan>> {
     };
     let (order, single) = (sort.expr().clone(), node.output_partitioning().partition_count() == 1);
     let whole: Plan = Arc::new(sort.with_fetch(None));
-    Ok(Transformed::yes(if single {
+    let limited: Plan = if single {
         let mut limit = GlobalLimitExec::new(whole, 0, Some(fetch));
         limit.set_required_ordering(Some(order));
         Arc::new(limit)
@@ -122,7 +122,8 @@ fn limited_above(node: Plan) -> Result<Transformed<Plan>> {
         let mut limit = LocalLimitExec::new(whole, fetch);
         limit.set_required_ordering(Some(order));
         Arc::new(limit)
-    }))
+    };
+    Ok(Transformed::yes(limited))
 }
 
 /// The other way round, where the sort is still there.
