@@ -31,10 +31,6 @@ impl OptimizerRule for Keys {
         self.0.apply_order()
     }
 
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
     fn rewrite(
         &self,
         plan: LogicalPlan,
@@ -58,10 +54,6 @@ impl OptimizerRule for Flattened {
 
     fn apply_order(&self) -> Option<ApplyOrder> {
         self.0.apply_order()
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
     }
 
     fn rewrite(
