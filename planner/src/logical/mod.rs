@@ -10,6 +10,7 @@ mod float_keys;
 mod in_lists;
 mod lean_windows;
 mod leaves;
+mod null_equal;
 mod numbers;
 mod simplify;
 mod time_casts;
@@ -51,6 +52,8 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             "push_down_leaf_projections" => {
                 *rule = Arc::new(leaves::UnlessVolatile(PushDownLeafProjections::new()));
             }
+            "extract_equijoin_predicate" => *rule = Arc::new(null_equal::Keys(Arc::clone(rule))),
+            "eliminate_cross_join" => *rule = Arc::new(null_equal::Flattened(Arc::clone(rule))),
             _ => {}
         }
     }
