@@ -9,7 +9,12 @@
 
 use datafusion::execution::SessionStateBuilder;
 
+pub mod only_row;
+pub mod rows;
+
 /// Adds the functions to those of `builder`. One with the name of a function that is there replaces it.
-pub fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
+pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    let scalar = builder.scalar_functions().get_or_insert_default();
+    scalar.extend([only_row::only_row(), rows::row_of()]);
     builder
 }

@@ -7,9 +7,17 @@ use std::sync::Arc;
 
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
+mod unnest;
+
+use self::unnest::UnnestSubqueries;
+
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    Analyzer::new().rules
+    let mut rules = Analyzer::new().rules;
+    // Before types are coerced: the comparisons that become joins are coerced with the user's.
+    let coercion = rules.iter().position(|rule| rule.name() == "type_coercion");
+    rules.insert(coercion.unwrap_or(rules.len()), Arc::new(UnnestSubqueries));
+    rules
 }
 
 /// The rules that make a plan a faster one, in their order.

@@ -2,6 +2,8 @@
 //! reads otherwise than SQL means it becomes a tree that they read right, and clauses that
 //! DataFusion passes over are refused.
 
+mod lateral;
+
 use datafusion::sql::parser::Statement;
 
 use crate::error::Result;
@@ -10,6 +12,7 @@ use crate::error::Result;
 ///
 /// # Errors
 /// When it has a clause that would be passed over.
-pub fn rewrite(statement: Statement) -> Result<Statement> {
+pub fn rewrite(mut statement: Statement) -> Result<Statement> {
+    lateral::rewrite(&mut statement)?;
     Ok(statement)
 }
