@@ -16,7 +16,8 @@
 //!  node          walks the plan from its leaves, so that inner subqueries are joins before outer ones are met
 //!   lift         takes subqueries out of one operator's expressions: joins below it give their values
 //!    scalar      a value, with an error for more than one row
-//!    quantified  EXISTS, IN, ANY and ALL: semi and anti joins in a WHERE, three-valued marks elsewhere
+//!    quantified  EXISTS, IN, ANY and ALL: semi and anti joins in a WHERE
+//!    truth       and three-valued marks elsewhere
 //!   condition    subqueries in the condition of a join
 //!   lateral      a join whose right side refers to its left side
 //! ```
@@ -33,6 +34,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 use datafusion::optimizer::AnalyzerRule;
 
+mod comparison;
 mod condition;
 mod domain;
 mod grouped;
@@ -46,6 +48,7 @@ mod quantified;
 mod scalar;
 mod scope;
 mod shape;
+mod truth;
 
 #[cfg(test)]
 mod tests;
