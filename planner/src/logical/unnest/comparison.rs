@@ -57,7 +57,7 @@ impl Comparison {
         &'a self,
         matching: &'a Matching,
     ) -> impl Iterator<Item = (Expr, Option<Pair>)> + 'a {
-        self.columns.iter().zip(&self.values).map(|(x, q)| {
+        self.columns.iter().zip(&self.values).map(move |(x, q)| {
             let equal = x.clone().eq(q.clone());
             let pair = match q {
                 Expr::Column(column)
