@@ -110,7 +110,7 @@ impl Unnester {
         let lists: Vec<usize> = unnest.list_type_columns.iter().map(|(index, _)| *index).collect();
         if lists.is_empty()
             || !unnest.struct_type_columns.is_empty()
-            || !unnest.options.recursions.is_empty()
+            || unnest.list_type_columns.iter().any(|(_, list)| list.depth != 1)
         {
             return Ok(None);
         }
