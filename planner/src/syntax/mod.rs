@@ -2,6 +2,8 @@
 //! reads otherwise than SQL means it becomes a tree that they read right, and clauses that
 //! DataFusion passes over are refused.
 
+mod lateral;
+
 use datafusion::sql::parser::Statement;
 
 use crate::error::Result;
@@ -13,6 +15,7 @@ mod time;
 /// # Errors
 /// When it has a clause that would be passed over.
 pub fn rewrite(mut statement: Statement) -> Result<Statement> {
+    lateral::rewrite(&mut statement)?;
     time::rewrite(&mut statement);
     Ok(statement)
 }
