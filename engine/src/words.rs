@@ -10,6 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::error::Place;
+use crate::plain::plain;
 
 /// Names listed in a hint, at most: a table of a thousand columns is not a hint.
 const NAMES_MAX: usize = 20;
@@ -26,11 +27,16 @@ pub(crate) const MEMORY_HINT: &str =
 
 /// The message for `error`, and what may help.
 pub(crate) fn describe(error: &DataFusionError) -> (String, Option<String>) {
+    let (message, hint) = described(error);
+    (sentence(&plain(&message)), hint.map(|hint| plain(&hint)))
+}
+
+fn described(error: &DataFusionError) -> (String, Option<String>) {
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            describe(inner)
+            described(inner)
         }
-        DataFusionError::Shared(inner) => describe(inner),
+        DataFusionError::Shared(inner) => described(inner),
         DataFusionError::Collection(errors) => describe_all(errors),
         DataFusionError::SQL(parser, _) => (of_parser(parser).0, None),
         DataFusionError::SchemaError(schema, _) => of_schema(schema),
@@ -56,7 +62,7 @@ pub(crate) fn describe(error: &DataFusionError) -> (String, Option<String>) {
 }
 
 fn describe_all(errors: &[DataFusionError]) -> (String, Option<String>) {
-    let mut described = errors.iter().map(describe);
+    let mut described = errors.iter().map(described);
     let Some((mut message, hint)) = described.next() else {
         return ("several things are wrong".to_owned(), None);
     };
@@ -299,7 +305,7 @@ fn of_arrow(error: &ArrowError) -> (String, Option<String>) {
 
 fn of_external(error: &(dyn StdError + Send + Sync + 'static)) -> (String, Option<String>) {
     if let Some(inner) = error.downcast_ref::<DataFusionError>() {
-        return describe(inner);
+        return described(inner);
     }
     if let Some(inner) = error.downcast_ref::<ArrowError>() {
         return of_arrow(inner);

@@ -7,9 +7,14 @@
 //!
 //! What is deliberately absent: sessions, machines and the network.
 
+mod like_pattern;
+
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::ScalarUDF;
 
 /// Adds the functions to those of `builder`. One with the name of a function that is there replaces it.
-pub fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
+pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    let scalar = builder.scalar_functions().get_or_insert_default();
+    scalar.push(ScalarUDF::from(like_pattern::LikePattern::new()).into());
     builder
 }

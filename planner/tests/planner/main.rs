@@ -5,6 +5,7 @@
 
 mod cluster;
 mod data;
+mod faults;
 mod refusals;
 mod shapes;
 mod stages;
