@@ -88,7 +88,9 @@ pub(crate) async fn attempt(
     let (transaction, plan, state) = match run.output {
         Output::Rows => (None, (Arc::clone(&run.plan), Logical::Optimized), state),
         Output::Count => {
-            let begun = Transaction::begin((*run.plan).clone(), &state).await.map_err(theirs)?;
+            let cleanup = run.session.cleanup.clone();
+            let begun = Transaction::begin((*run.plan).clone(), &state, cleanup).await;
+            let begun = begun.map_err(theirs)?;
             let (transaction, plan) = begun;
             let state = transaction.session(&state);
             (Some(transaction), (Arc::new(plan), Logical::AsWritten), state)

@@ -14,6 +14,8 @@ use datafusion::execution::context::SessionContext;
 use datafusion_distributed::DistributedExt;
 use tokio::sync::Semaphore;
 
+use crate::catalog::Tables;
+use crate::cleanup::Cleanup;
 use crate::codec::PlanCodec;
 use crate::config::{Config, Environment};
 use crate::cpu::Cpu;
@@ -237,6 +239,7 @@ impl SessionBuilder {
         settings::apply_users(&config, builder.config().get_or_insert_default())?;
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
+        let tables = Tables::install(&context)?;
         let context = source::install(context, &stores);
         let queries = Arc::new(Semaphore::new(QUERIES_RUNNING_MAX));
         let channels = fleet.as_ref().map(|fleet| Channels::new(fleet.connector()));
@@ -263,6 +266,8 @@ impl SessionBuilder {
             journal,
             fleet,
             queries,
+            cleanup: Cleanup::here(),
+            tables,
             config,
             cpu,
         };
@@ -301,6 +306,7 @@ fn distributed(
     let builder = builder
         .with_query_planner(Arc::new(Uncut))
         .with_analyzer_rule(Arc::new(bigslice_planner::OneRowSubqueries))
+        .with_analyzer_rule(Arc::new(bigslice_planner::WindowsThatTravel))
         .with_distributed_user_codec_arc(Arc::new(PlanCodec::default()))
         .with_distributed_desired_task_count_handler(tpch::desired_task_count)
         .with_distributed_scale_up_leaf_node_handler(tpch::scale_up_leaf)

@@ -18,11 +18,11 @@ use datafusion::sql::sqlparser::dialect::dialect_from_str;
 use datafusion_distributed::DistributedExt;
 use http::HeaderMap;
 
-use crate::catalog::Tables;
 use crate::cpu::on_large_stack;
 use crate::drawn::DrawnTable;
 use crate::error::{Error, Result};
 use crate::limits::statement_limits;
+use crate::lookup::Lookup;
 use crate::query::{Query, Work};
 use crate::session::Inner;
 use crate::{explain, script, settings, sink, source};
@@ -54,7 +54,7 @@ async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef, Vec<
     statement = source::prepare(statement, &session.stores).map_err(|e| Error::of(&e, text))?;
     let missing = |e: &_| session.name_missing_table(e, text);
     let of_plan = |e: DataFusionError| missing(&e).unwrap_or_else(|| Error::of(&e, text));
-    let mut tables = Tables::of(&state, &statement).await.map_err(of_plan)?;
+    let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
     let labels = resolve(&mut statement, &tables)?;
     let (statement, drawn) = draw_first(&state, &mut tables, statement)?;
     let logical = tables.plan(statement).map_err(of_plan)?;
@@ -71,7 +71,7 @@ async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef, Vec<
 /// the statement says what is wrong with it, or it reads columns of the query around it.
 fn draw_first(
     state: &SessionState,
-    tables: &mut Tables<'_>,
+    tables: &mut Lookup<'_>,
     statement: Parsed,
 ) -> Result<(Parsed, Vec<Arc<DrawnTable>>)> {
     let Some((changed, queries)) = draw(&statement, tables)? else {

@@ -2,7 +2,7 @@
 //! Made by [`SessionBuilder`]; hands each statement, parsed and planned, to
 //! [`Query`].
 //!
-//! Shutting down, in order: no new query is let in; the fleet stops its machines; what runs have
+//! Shutting down, in order: no new query is let in; what drops have left to do is done; the fleet stops its machines; what runs have
 //! stored here is removed; the last clone of the session drops the context, then the threads that
 //! compute.
 
@@ -23,6 +23,8 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::builder::SessionBuilder;
+use crate::catalog::Tables;
+use crate::cleanup::Cleanup;
 use crate::config::Config;
 use crate::cpu::{Cpu, on_large_stack};
 use crate::cut::AsksForMachines;
@@ -66,6 +68,10 @@ pub(crate) struct Inner {
     pub(crate) journal: Arc<Journal>,
     pub(crate) fleet: Option<Fleet>,
     pub(crate) queries: Arc<Semaphore>,
+    /// What drops have left to do.
+    pub(crate) cleanup: Cleanup,
+    /// The tables of the default schema.
+    pub(crate) tables: Arc<Tables>,
     pub(crate) config: Config,
     pub(crate) cpu: Cpu,
 }
@@ -253,14 +259,20 @@ impl Session {
     }
 
     /// Makes the result of a run a table that statements can name, instead of the one that may have
-    /// had this name. It holds the result for as long as it is there. Machines read it from where it is stored,
+    /// had this name: a statement sees the one or the other. (In a schema that is not the default one, a statement at
+    /// that moment may see no table.) It holds the result for as long as it is there. Machines read it from where it is stored,
     /// most of it each from its own disk; what of it was lost is computed again before a statement reads it.
     ///
     /// # Errors
     /// When the name is not one.
     pub fn register<T: Row>(&self, name: &str, run: &Run<T>) -> Result<()> {
-        let table = job::table(run.held(), &run.schema());
+        let table = job::table(run.held()?, &run.schema());
         let of = |e: DataFusionError| Error::of(&e, "");
+        let reference = TableReference::parse_str(name);
+        if self.inner.is_in_default_schema(&reference) {
+            self.inner.tables.replace(reference.table(), table);
+            return Ok(());
+        }
         self.inner.context.deregister_table(name).map_err(of)?;
         self.inner.context.register_table(name, table).map_err(of)?;
         Ok(())
@@ -378,6 +390,7 @@ impl Session {
     /// refused.
     pub async fn shutdown(&self) {
         self.inner.queries.close();
+        self.inner.cleanup.finish().await;
         if let Some(fleet) = &self.inner.fleet {
             fleet.shutdown().await;
         }
@@ -409,6 +422,14 @@ impl Inner {
         settings::enforce(state.config_mut(), machines);
         state.config_mut().set_extension(Arc::new(AsksForMachines));
         state
+    }
+
+    /// Whether a table of this name is one of [`Self::tables`].
+    fn is_in_default_schema(&self, table: &TableReference) -> bool {
+        let state = self.context.state();
+        let names = &state.config_options().catalog;
+        table.catalog().is_none_or(|catalog| catalog == names.default_catalog)
+            && table.schema().is_none_or(|schema| schema == names.default_schema)
     }
 
     /// The names of the machines that run now, and a word for those that may come.

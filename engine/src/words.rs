@@ -25,10 +25,18 @@ pub(crate) const END: &str = "the end of the statement";
 pub(crate) const MEMORY_HINT: &str =
     "raise the memory limit, use fewer partitions, or let the query read or keep less";
 
+/// What stands between a message and its hint where an error is text: a machine sends no more of it.
+pub(crate) const HINT: &str = "\nhint: ";
+
 /// The message for `error`, and what may help.
 pub(crate) fn describe(error: &DataFusionError) -> (String, Option<String>) {
     let (message, hint) = described(error);
-    (sentence(&plain(&message)), hint.map(|hint| plain(&hint)))
+    let message = plain(&message);
+    let hint = hint.map(|hint| plain(&hint));
+    match message.split_once(HINT) {
+        Some((message, said)) => (sentence(message), hint.or_else(|| Some(said.to_owned()))),
+        None => (sentence(&message), hint),
+    }
 }
 
 fn described(error: &DataFusionError) -> (String, Option<String>) {

@@ -10,8 +10,12 @@ use bigslice_cluster::{BoxError, ServiceFactory, WorkerContext, WorkerMain};
 use bigslice_flight::{Channels, WorkerService, distributed_worker, worker_routes};
 use bytes::Bytes;
 use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion_distributed::{DistributedExt, WorkerQueryContext, WorkerSessionBuilder};
+use datafusion_distributed::{
+    DistributedExt, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse, WorkerQueryContext,
+    WorkerSessionBuilder,
+};
 use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
 
@@ -20,7 +24,7 @@ use crate::config::cores;
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::memory::Budget;
-use crate::source::Stores;
+use crate::source::{Stores, watch};
 use crate::task::{Host, HostParts, Shared, Store};
 use crate::{settings, udf};
 
@@ -98,7 +102,8 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
     });
     // The threads live as long as the service that runs on them.
     let codec = Arc::new(PlanCodec::reading_by(Arc::clone(&host)));
-    let sessions = TaskSessions { channels, stores, codec, _cpu: cpu };
+    let env = Arc::clone(&runtime);
+    let sessions = TaskSessions { channels, stores, codec, runtime: env, _cpu: cpu };
     Ok(worker_routes(WorkerService {
         session_builder: Arc::new(sessions),
         runtime,
@@ -113,6 +118,7 @@ struct TaskSessions {
     channels: Channels,
     stores: Arc<Stores>,
     codec: Arc<PlanCodec>,
+    runtime: Arc<RuntimeEnv>,
     _cpu: Cpu,
 }
 
@@ -128,7 +134,14 @@ impl WorkerSessionBuilder for TaskSessions {
         let mut builder = bigslice_planner::install(builder);
         builder.aggregate_functions().get_or_insert_default().push(bigslice_planner::one_row());
         let codec = Arc::clone(&self.codec);
-        let builder = udf::register(builder).with_distributed_user_codec_arc(codec);
+        let runtime = Arc::clone(&self.runtime);
+        let builder = udf::register(builder)
+            .with_distributed_user_codec_arc(codec)
+            .with_distributed_worker_plan_rewrite_handler(
+                move |event: WorkerPlanRewriteEvent<'_>| {
+                    Ok(WorkerPlanRewriteEventResponse::new(watch(event.plan, &runtime)?))
+                },
+            );
         Ok(distributed_worker(builder, &self.channels).build())
     }
 }

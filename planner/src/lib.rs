@@ -27,17 +27,24 @@ mod check;
 mod error;
 mod files;
 mod guard;
+mod lender;
 mod logical;
 mod ordering;
 mod physical;
 mod prepare;
 mod scalar_subquery;
+mod series;
 mod stage_graph;
 mod statement;
 mod syntax;
 mod text;
 mod union;
+mod windows;
 
+pub use bigslice_functions::{
+    FLOAT_KEY, GetField, NULL_PARTITION, PARTITION_ESCAPE, exact_float, opaque_cast,
+    parquet_interval, partition_kept, partition_text, uuid_text,
+};
 pub use check::{Trusted, check, check_with};
 pub use error::{Error, Result};
 pub use files::spread_files;
@@ -48,13 +55,16 @@ pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};
 pub use statement::check_statement;
 pub use syntax::{Catalog, Drawn, Labels, draw, parse, resolve, rewrite};
 pub use text::{StatementLimits, check_text};
+pub use windows::{WindowsThatTravel, is_lost};
 
 /// Gives a session our functions, and the rules of DataFusion with ours among them. Driver and workers call it, and
 /// before they add rules or functions of their own.
 pub fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
-    let mut builder = bigslice_functions::register(builder);
-    *builder.analyzer() =
-        Some(Analyzer { function_rewrites: Vec::new(), rules: logical::analyzer_rules() });
+    let mut builder = windows::register(bigslice_functions::register(builder));
+    *builder.analyzer() = Some(Analyzer {
+        function_rewrites: bigslice_functions::rewrites(),
+        rules: logical::analyzer_rules(),
+    });
     *builder.optimizer() = Some(Optimizer::with_rules(logical::optimizer_rules()));
     builder.with_physical_optimizer_rules(physical::rules())
 }

@@ -13,6 +13,7 @@ import datetime as dt
 import decimal
 import pathlib
 import shutil
+import struct
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -126,6 +127,36 @@ def floats():
     write("floats", schema, rows, 3)
 
 
+def bits(text):
+    """The float of these bits: NaN of either sign come from processors, and both go into files."""
+    return struct.unpack(">d", bytes.fromhex(text))[0]
+
+
+def ends():
+    """The ends of the ranges of numbers, floats that are equal but not the same, and text of which some is
+    a number."""
+    schema = pa.schema([
+        ("id", pa.int64()), ("g", pa.string()), ("tiny", pa.int8()), ("small", pa.int16()), ("i", pa.int32()),
+        ("n", pa.int64()), ("u", pa.uint64()), ("money", pa.decimal128(38, 2)), ("x", pa.float64()),
+        ("f", pa.float32()), ("y", pa.int64()), ("s", pa.string()),
+    ])
+    nan, minus_nan, odd_nan = bits("7ff8000000000000"), bits("fff8000000000000"), bits("7ff0000000000abc")
+    floats = [0.0, -0.0, nan, minus_nan, odd_nan, 2.5, -2.5, float("inf"), float("-inf"), None]
+    whole = [0, 1, -1, None, 7, -7]
+    top = decimal.Decimal("9" * 36 + ".99")
+    rows = []
+    for i in range(60):
+        def end(bits, signed=True):
+            ends = [2 ** (bits - 1) - 1, -(2 ** (bits - 1))] if signed else [2 ** bits - 1, 0]
+            return ends[i % 2] if i % 20 < 2 else abs(i) if not signed else whole[mix(i, 6, bits)]
+        rows.append({
+            "id": i, "g": "pqrs"[i // 15], "tiny": end(8), "small": end(16), "i": end(32), "n": end(64),
+            "u": end(64, signed=False), "money": top if i % 20 == 0 else decimal.Decimal(i).scaleb(-2),
+            "x": floats[mix(i, 10, 5)], "f": floats[mix(i, 10, 6)], "y": i % 4 - 1, "s": str(i) if i % 3 else f"no{i}",
+        })
+    write("ends", schema, rows, 3)
+
+
 def skew():
     """Nine rows of ten have one key."""
     schema = pa.schema([("id", pa.int64()), ("k", pa.int64()), ("v", pa.int64())])
@@ -180,5 +211,5 @@ def events():
 
 if DATA.exists():
     shutil.rmtree(DATA)
-for make in [types, joins, nulls, floats, skew, nested, small, events]:
+for make in [types, joins, nulls, floats, ends, skew, nested, small, events]:
     make()

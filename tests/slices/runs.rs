@@ -14,6 +14,9 @@ cases![
     runs_at_once,
     sessions_at_once,
     a_slice_without_a_func,
+    a_table_is_replaced_in_one_step,
+    a_run_is_no_data,
+    within_a_func_a_run_is_a_source_and_nothing_else,
     results_go_with_their_runs,
     a_chain_of_runs_stores_only_its_last_result,
     what_a_result_was_made_from_is_computed_again_when_it_is_lost,
@@ -88,6 +91,59 @@ async fn a_result_is_a_table(world: &World) {
     let other = world.done(numbers(1, 10)).await;
     world.session.register("pairs", &other).unwrap();
     assert!(world.sql("select count(*) as n from pairs").await.contains("| 10 |"));
+}
+
+async fn a_table_is_replaced_in_one_step(world: &World) {
+    let (one, other) = (world.done(numbers(2, 10)).await, world.done(numbers(2, 20)).await);
+    world.session.register("replaced", &one).unwrap();
+    let replacing = async {
+        for _ in 0..20 {
+            for run in [&other, &one] {
+                world.session.register("replaced", run).unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let reading = async {
+        for _ in 0..10 {
+            let query = world.session.sql("select count(*) from replaced").await.unwrap();
+            let rows = query.collect().await.unwrap();
+            assert!(matches!(count(&rows), 10 | 20));
+        }
+    };
+    tokio::join!(replacing, reading);
+}
+
+fn count(rows: &[arrow::array::RecordBatch]) -> i64 {
+    use arrow::array::AsArray;
+    rows[0].column(0).as_primitive::<arrow::datatypes::Int64Type>().value(0)
+}
+
+/// Encoding a run holds its result only for the func that it is an argument of, so that anything else that
+/// encodes one is told that it cannot.
+async fn a_run_is_no_data(world: &World) {
+    let run = world.done(numbers(2, 10)).await;
+    let error = serde_json::to_string(&run).unwrap_err();
+    assert!(error.to_string().contains("only as an argument of a func"), "{error}");
+    let error = serde_json::from_str::<Run<(i64, i64)>>("[7, 2]").unwrap_err();
+    assert!(error.to_string().contains("only as an argument of a func"), "{error}");
+    // What could not be encoded is not held: the result goes with the run.
+    drop(run);
+    until_files(world, 0).await;
+}
+
+#[bigslice::func]
+fn looks_into(run: Run<(i64, i64)>) -> Result<Slice<(i64, i64)>> {
+    let shards = run.shards() as i64;
+    let error = run.to_dataframe().map(drop).unwrap_err();
+    assert!(error.to_string().contains("cannot be read within the func"), "{error}");
+    Ok(run.slice().map(move |(key, n)| (key, n * shards)))
+}
+
+async fn within_a_func_a_run_is_a_source_and_nothing_else(world: &World) {
+    let run = world.done(numbers(3, 10)).await;
+    let looked = world.done(looks_into(run)).await;
+    assert_eq!(looked.collect().await.unwrap()[9], (9, 27));
 }
 
 async fn runs_at_once(world: &World) {

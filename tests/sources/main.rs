@@ -4,13 +4,21 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
+mod addresses;
 mod avro;
+mod broken;
 mod bucket;
+mod damage;
 mod floats;
 mod formats;
+mod json;
 mod lines;
+mod mixed;
 mod partitions;
 mod programs;
+mod records;
 mod results;
+mod text;
+mod types;
 mod words;
 mod world;

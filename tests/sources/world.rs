@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    async fn attempt(&self, sql: &str) -> Result<Vec<RecordBatch>, Error> {
+    pub(crate) async fn attempt(&self, sql: &str) -> Result<Vec<RecordBatch>, Error> {
         self.session.sql(&sql.replace('@', &self.at(""))).await?.collect().await
     }
 }

@@ -15,6 +15,7 @@ mod harness;
 mod inspect;
 mod loss;
 mod panics;
+mod pipes;
 mod process;
 mod prompt;
 mod s3;

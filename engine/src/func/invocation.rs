@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::job::{Job, holding};
+use crate::job::{Job, holding, receiving};
 
 /// Bytes of encoded arguments, at most. They go to each machine: more belongs into a file or a slice.
 const ARGUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -80,7 +80,7 @@ fn encode(name: &str, arguments: &impl Serialize) -> Result<Arc<[u8]>> {
 
 /// Reads arguments; what `#[func]` calls.
 pub fn decode<A: DeserializeOwned>(bytes: &[u8]) -> Result<A> {
-    postcard::from_bytes(bytes).map_err(|e| {
+    receiving(|| postcard::from_bytes(bytes)).map_err(|e| {
         Error::query(format!(
             "the arguments of a func cannot be decoded: {e} (types whose encoding is not fixed, such \
              as untagged enums, cannot be arguments)"

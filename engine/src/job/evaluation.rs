@@ -16,7 +16,7 @@ use crate::job::recipe::{Recipe, SourceShards};
 use crate::job::result::Job;
 use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
 use crate::session::Inner;
-use crate::task::{Inputs, Spec, StageId, StoredAt, TaskReply, TaskRequest};
+use crate::task::{Inputs, Spec, StageId, StoredAt, TaskReply, TaskRequest, number};
 use crate::{muster, settings};
 
 type Ended = (TaskId, u32, Place, Result<TaskReply, Trouble>);
@@ -55,8 +55,12 @@ impl Job {
             if schedule.is_done() {
                 return Ok(());
             }
+            if running.tasks.is_empty() && session.fleet.is_none() {
+                return Err(Error::internal("no task of the run can start"));
+            }
+            // With nothing running, everything waits for a machine: whatever brings one is a change.
             let ended = tokio::select! {
-                ended = running.tasks.join_next() => ended,
+                ended = running.tasks.join_next(), if !running.tasks.is_empty() => ended,
                 () = changed(&mut losses) => {
                     self.drop_lost_machines(session, schedule, &mut running)?;
                     given.ask_again();
@@ -84,8 +88,7 @@ impl Job {
                 Some(Err(join)) => {
                     return Err(Error::internal(format!("the sender of a task: {join}")));
                 }
-                // Everything waits for a machine.
-                None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+                None => {}
             }
         }
     }
@@ -128,7 +131,7 @@ impl Job {
             let (of, at) = (Arc::downgrade(session), place.clone());
             let Recipe { plan, .. } = &*self.recipe;
             let sinks =
-                plan.sinks_of(&plan.stages[id.stage.0], id.task, self.recipe.source_shards());
+                plan.sinks_of(&plan.stages[id.stage.0], id.task, self.recipe.source_shards())?;
             let writes = Arc::clone(&self.recipe.writes);
             let handle = running.tasks.spawn_on(
                 async move {
@@ -166,14 +169,14 @@ impl Job {
                     SourceShards::Open(specs) => Spec::Open(Arc::clone(&specs[shard])),
                     SourceShards::Run(_) => Spec::Stored(given.stored(*source, shard)?),
                 };
-                sources.push((number(*source), number(shard), spec));
+                sources.push((number(*source, "sources")?, number(shard, "shards")?, spec));
             }
         }
         let (version, inputs) = self.inputs(session, schedule, id.stage, given)?;
         Ok(TaskRequest {
             run: self.files(),
-            stage: number(id.stage.0),
-            task: number(id.task),
+            stage: number(id.stage.0, "stages")?,
+            task: number(id.task, "tasks")?,
             attempt,
             sources,
             sinks: Vec::new(),
@@ -200,7 +203,7 @@ impl Job {
         let stages = self.recipe.plan.stages[id.0].inputs.iter().map(|input| {
             let stored = schedule.stored(*input);
             let stored = stored.ok_or_else(|| Error::internal("a task before its input"))?;
-            Ok((number(input.0), stored))
+            Ok((number(input.0, "stages")?, stored))
         });
         let inputs = Arc::new(Inputs {
             stages: stages.collect::<Result<_>>()?,
@@ -222,7 +225,7 @@ impl Job {
         place: &Place,
         outcome: Result<TaskReply, Trouble>,
     ) -> Result<Option<StoredAt>> {
-        let (stage, task) = (number(id.stage.0), number(id.task));
+        let (stage, task) = (number(id.stage.0, "stages")?, number(id.task, "tasks")?);
         match outcome {
             Ok(reply) => {
                 self.recipe.writes.take(reply.written);
@@ -332,9 +335,4 @@ pub(super) async fn changed(losses: &mut Option<tokio::sync::watch::Receiver<u64
     if !changed {
         std::future::pending().await
     }
-}
-
-/// A number of a stage, task or source: none comes near the limit.
-fn number(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -119,18 +119,15 @@ impl Map {
             return Err(Over);
         }
         tokio::select! {
-            ended = self.tasks.join_next() => match ended {
+            // With nothing running, everything waits for a machine: whatever brings one is a change.
+            ended = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
                 Some(Ok((index, outcome))) => self.ended(index, outcome).await,
                 // Aborted because its machine was lost, which is accounted for.
                 Some(Err(join)) if join.is_cancelled() => Ok(()),
                 Some(Err(join)) => {
                     self.end(Error::internal(format!("the sender of an item: {join}"))).await
                 }
-                // Everything waits for a machine.
-                None => {
-                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-                    Ok(())
-                }
+                None => Ok(()),
             },
             () = changed(losses) => self.drop_lost_machines().await,
             // There may be one more to call it on.

@@ -9,6 +9,7 @@
 //! Run ── reads shards, has what was lost with a machine computed again
 //! ```
 
+mod argument;
 mod crew;
 mod evaluation;
 mod given;
@@ -21,10 +22,11 @@ mod schedule;
 mod table;
 
 pub use crate::task::RunId;
+pub(crate) use argument::{holding, receiving};
 pub(crate) use map::map;
 pub(crate) use result::Job;
+pub(crate) use run::Work;
 pub use run::{Run, Runnable};
-pub(crate) use run::{Work, holding};
 pub(crate) use runs::Runs;
 pub(crate) use table::{
     Located, Missing, RunScan, run_scan_route, run_scan_scale_up, run_scan_tasks, table,

@@ -22,7 +22,7 @@ use crate::job::schedule::{Repeats, Schedule};
 use crate::session::Inner;
 use crate::sink::Writes;
 use crate::slice::Resolving;
-use crate::task::{Brief, Plan, RunId, StageId};
+use crate::task::{Brief, Plan, RunId, StageId, number};
 
 /// Earlier runs that a run can compute again, without those that it reads itself: what a chain of runs takes
 /// in the driver is bounded by it. A loss beyond it is an error that says so.
@@ -66,7 +66,7 @@ impl Recipe {
         let mut held = Vec::new();
         for source in &plan.sources {
             let found = source.shards(&resolving).await?;
-            source_shards.push(u32::try_from(found.len()).unwrap_or(u32::MAX));
+            source_shards.push(number(found.len(), "shards")?);
             sources.push(match source.run() {
                 Some(run) => {
                     held.push(session.runs.find(run)?);
@@ -81,7 +81,7 @@ impl Recipe {
             steps: plan.steps.clone(),
             source_shards: source_shards.into(),
         };
-        let writes = Writes::new(plan.sinks(&brief.source_shards));
+        let writes = Writes::new(plan.sinks(&brief.source_shards), session.cleanup.clone());
         let (plan, brief) = (Arc::new(plan), Arc::new(brief));
         let recipe = Self { id, plan, brief, sources, writes, job: Mutex::default() };
         Ok((recipe, held))

@@ -239,8 +239,8 @@ impl Drop for Job {
         // Tasks that were not heard of yet hold the sinks for a moment longer.
         self.recipe.writes.give_up();
         let Some(session) = self.session.upgrade() else { return };
-        // It outlives nobody: it ends with the session's threads, and the shards with the machines.
-        drop(session.cpu.handle().spawn(give_up(&session, self.files())));
+        let work = give_up(&session, self.files());
+        session.cleanup.later("discarding what a run has stored", work);
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a run leaves: the shards of its result, on the machines that computed them.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,13 +17,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::func::{Built, Call, Invocation};
+use crate::job::argument::Named;
 use crate::job::result::{Job, Outcome};
 use crate::job::schedule::LOSSES_MAX;
 use crate::job::table::table;
 use crate::metrics::Metrics;
 use crate::row::Row;
 use crate::slice::{Slice, UserCode};
-use crate::task::{RunId, StoredAt};
+use crate::task::StoredAt;
 
 /// The result of a run: the rows of a slice, stored on the machines that computed them.
 ///
@@ -33,52 +33,39 @@ use crate::task::{RunId, StoredAt};
 /// stored is removed. Runs that were made from it keep how it is computed, not its files: what they lose is
 /// computed again from whatever of a chain of runs is still held, at most 1000 runs back; a loss that needs
 /// more is an error.
+///
+/// Within a func a run that is an argument is a source for a slice, and nothing else: reading it there is an error.
 pub struct Run<T> {
-    id: RunId,
-    /// Set in the driver; elsewhere a run is only named.
+    named: Named,
+    /// Set in the driver; within a func a run is only named.
     job: Option<Arc<Job>>,
     row: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Run<T> {
     fn clone(&self) -> Self {
-        Self { id: self.id, job: self.job.clone(), row: PhantomData }
+        Self { named: self.named, job: self.job.clone(), row: PhantomData }
     }
 }
 
 impl<T> fmt::Debug for Run<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.id.fmt(f)
+        self.named.id.fmt(f)
     }
 }
 
 impl<T> Serialize for Run<T> {
-    /// As its number: a machine reads its shards from where they are.
+    /// As its number: a machine reads its shards from where they are. An error outside of a call of a func.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if let Some(job) = &self.job {
-            HELD.with_borrow_mut(|held| held.extend([Arc::clone(job)]));
-        }
-        self.id.serialize(serializer)
+        self.named.encode(self.job.as_ref(), serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Run<T> {
+    /// An argument of a func that this process was asked to call. An error anywhere else.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let id = RunId::deserialize(deserializer)?;
-        Ok(Self { id, job: None, row: PhantomData })
+        Ok(Self { named: Named::decode(deserializer)?, job: None, row: PhantomData })
     }
-}
-
-thread_local! {
-    /// The runs that were encoded on this thread since [`holding`] began.
-    static HELD: RefCell<Vec<Arc<Job>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Runs `encode`; also gives the runs that it has encoded by their numbers.
-pub(crate) fn holding<R>(encode: impl FnOnce() -> R) -> (R, Vec<Arc<Job>>) {
-    HELD.take();
-    let encoded = encode();
-    (encoded, HELD.take())
 }
 
 /// What [`Session::run`](crate::Session::run) runs: an [`Invocation`] of a func, or a slice.
@@ -119,21 +106,19 @@ impl<T: Row> Runnable for Slice<T> {
 
 impl<T: Row> Run<T> {
     pub(crate) fn new(job: Arc<Job>) -> Self {
-        Self { id: job.id(), job: Some(job), row: PhantomData }
+        let named = Named { id: job.id(), shards: job.shards() as u64 };
+        Self { named, job: Some(job), row: PhantomData }
     }
 
     /// The result as a slice, for the next pipeline. It has the shards of the result, and keeps order.
     #[track_caller]
     pub fn slice(&self) -> Slice<T> {
-        Slice::of_run(self.id, Location::caller())
+        Slice::of_run(self.named.id, Location::caller())
     }
 
     /// How many shards it has.
-    ///
-    /// # Panics
-    /// On a machine, within a func: there a run is only a source.
     pub fn shards(&self) -> usize {
-        self.held().shards()
+        self.named.shards as usize
     }
 
     /// The columns of its rows.
@@ -193,7 +178,7 @@ impl<T: Row> Run<T> {
         shard: usize,
         generation: &OnceLock<u64>,
     ) -> Result<Option<Vec<RecordBatch>>> {
-        let job = self.held();
+        let job = self.held()?;
         let mut losses = 0;
         loop {
             let Outcome { stored, generation: now, .. } = job.ensure().await?;
@@ -222,10 +207,17 @@ impl<T: Row> Run<T> {
     /// A shard that is lost before any of its rows was given out is computed again; after that the
     /// stream ends with an error that says so.
     pub fn stream(&self) -> SendableRecordBatchStream {
-        let (job, schema) = (Arc::clone(self.held()), self.schema());
+        let schema = self.schema();
+        let job = match self.held() {
+            Ok(job) => Arc::clone(job),
+            Err(error) => {
+                let error = futures::stream::iter([Err(DataFusionError::from(error))]);
+                return Box::pin(RecordBatchStreamAdapter::new(schema, error));
+            }
+        };
         let (of, generation) = (Arc::clone(&schema), Arc::default());
         let shards =
-            futures::stream::iter(0..job.shards()).then(move |shard| {
+            futures::stream::iter(0..self.shards()).then(move |shard| {
                 let (job, schema) = (Arc::clone(&job), Arc::clone(&of));
                 let generation = Arc::clone(&generation);
                 async move {
@@ -255,12 +247,9 @@ impl<T: Row> Run<T> {
     /// [`Session::context`](crate::Session::context).
     ///
     /// # Errors
-    /// When the session is gone.
-    ///
-    /// # Panics
-    /// On a machine, within a func: there a run is only a source.
+    /// When the session is gone, or within a func.
     pub fn to_dataframe(&self) -> Result<DataFrame> {
-        let job = self.held();
+        let job = self.held()?;
         let table = table(job, &self.schema());
         job.session()?.context.read_table(table).map_err(|e| Error::of(&e, ""))
     }
@@ -285,25 +274,29 @@ impl<T: Row> Run<T> {
     /// ```
     ///
     /// # Errors
-    /// When the session is gone.
-    ///
-    /// # Panics
-    /// On a machine, within a func: there a run is only a source.
+    /// When the session is gone, or within a func.
     pub async fn discard(&self) -> Result<()> {
-        self.held().discard().await
+        self.held()?.discard().await
     }
 
-    /// How many tasks were begun to compute it so far, those that were lost included.
+    /// How many tasks were begun to compute it so far, those that were lost included. None within a func.
     pub async fn tasks_begun(&self) -> u64 {
-        self.held().attempts().await
+        match &self.job {
+            Some(job) => job.attempts().await,
+            None => 0,
+        }
     }
 
     /// What closures have counted while it was computed: see [`metrics`](mod@crate::metrics). Each task counts
     /// once, by the attempt whose rows are used; runs that this one reads have figures of their own.
     ///
-    /// A task whose rows were not all asked for, as above [`head`](Slice::head), counts what it came to.
+    /// A task whose rows were not all asked for, as above [`head`](Slice::head), counts what it came to. Within a func
+    /// there are no figures.
     pub async fn metrics(&self) -> Metrics {
-        self.held().metrics().await
+        match &self.job {
+            Some(job) => job.metrics().await,
+            None => Metrics::default(),
+        }
     }
 
     /// The counters among the [`metrics`](Self::metrics), by name.
@@ -312,8 +305,13 @@ impl<T: Row> Run<T> {
         metrics.counters().map(|(name, n)| (name.to_owned(), n)).collect()
     }
 
-    pub(crate) fn held(&self) -> &Arc<Job> {
-        self.job.as_ref().expect("a run is read by the driver, not within a func")
+    /// What computes it.
+    pub(crate) fn held(&self) -> Result<&Arc<Job>> {
+        self.job.as_ref().ok_or_else(|| Error::Query {
+            message: "a run that is an argument of a func cannot be read within the func"
+                .to_owned(),
+            hint: Some("make a slice of it there, with slice(); the driver can read it".to_owned()),
+        })
     }
 }
 

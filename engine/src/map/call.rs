@@ -51,7 +51,10 @@ fn fits(what: &str, bytes: usize) -> Result<(), String> {
 
 /// Calls the function. Whatever goes wrong is in the reply: an error of this call is one of the
 /// machine's.
-pub(crate) async fn answer(header: CallHeader, item: Bytes) -> Bytes {
+///
+/// # Errors
+/// When the reply cannot be encoded.
+pub(crate) async fn answer(header: CallHeader, item: Bytes) -> Result<Bytes> {
     let outcome = match Mapping::find(&header.name, &header.place) {
         Ok(mapping) => called(mapping, item)
             .await
@@ -63,10 +66,10 @@ pub(crate) async fn answer(header: CallHeader, item: Bytes) -> Bytes {
         Err(error) => (Err(error), Vec::new()),
     };
     let head: Result<(), Error> = head;
-    // Nothing in it can fail to be encoded; an empty reply is an error at the other end.
-    let mut reply = postcard::to_allocvec(&head).unwrap_or_default();
+    let mut reply = postcard::to_allocvec(&head)
+        .map_err(|e| Error::internal(format!("the reply of a call cannot be encoded: {e}")))?;
     reply.extend_from_slice(&value);
-    reply.into()
+    Ok(reply.into())
 }
 
 async fn called(mapping: Mapping, item: Bytes) -> Result<Vec<u8>, String> {

@@ -41,8 +41,8 @@ impl Index {
     }
 
     /// How many blocks there are.
-    pub(crate) fn len(&self) -> u32 {
-        u32::try_from(self.partitions.iter().map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX)
+    pub(crate) fn len(&self) -> usize {
+        self.partitions.iter().map(Vec::len).sum()
     }
 
     /// The bytes of all blocks: the file but for its schema and end mark.

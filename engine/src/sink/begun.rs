@@ -58,7 +58,7 @@ impl Sink {
         stores: &Arc<Stores>,
     ) -> Result<Self> {
         spec.check()?;
-        let location = Location::parse(&spec.to, stores.home())?;
+        let location = Location::parse(&spec.to, stores.home())?.into_literal();
         let invalid = |message: String| Error::Source { message, hint: None };
         let path = match location.place() {
             Place::Path(path) | Place::Folder(path) => path.clone(),

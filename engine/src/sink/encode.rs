@@ -14,6 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::delimited::Delimited;
 use super::options::{Compression, Encoding, SinkSpec};
 
 /// Encoded bytes at which a row group of Parquet ends: enough for scans, little for memory.
@@ -85,9 +86,10 @@ impl Encoder {
         };
         if let (Text::Csv { delimiter }, true) = (kind, options.header) {
             // Without rows, so that a file of none has it too.
-            let names = csv::WriterBuilder::new().with_delimiter(delimiter).with_header(true);
-            let none = RecordBatch::new_empty(Arc::clone(&spec.schema));
-            names.build(packed.as_write()).write(&none)?;
+            let mut names = Vec::new();
+            let options = csv::WriterBuilder::new().with_delimiter(delimiter);
+            Delimited::new(options).names(&spec.schema, &mut names);
+            packed.as_write().write_all(&names)?;
         }
         Ok(Self::Text { kind, packed: Box::new(packed) })
     }
@@ -102,8 +104,10 @@ impl Encoder {
                 }
             }
             Self::Text { kind: Text::Csv { delimiter }, packed } => {
-                let rows = csv::WriterBuilder::new().with_delimiter(*delimiter).with_header(false);
-                rows.build(packed.as_write()).write(batch)?;
+                let mut rows = Vec::new();
+                let options = csv::WriterBuilder::new().with_delimiter(*delimiter);
+                Delimited::new(options).rows(batch, &mut rows)?;
+                packed.as_write().write_all(&rows)?;
             }
             Self::Text { kind: Text::Json, packed } => {
                 // A column that is always null is there all the same.

@@ -9,7 +9,7 @@
 //! succeeded. What the caller does with a plan for which [`writes()`] says true:
 //!
 //! ```text
-//! let (transaction, plan) = Transaction::begin(plan, &state).await?;   // checks the target
+//! let (transaction, plan) = Transaction::begin(plan, &state, cleanup).await?;   // checks the target
 //! let state = transaction.session(&state);                             // plan and run with this state
 //! ... create the physical plan, run it to its end, keep the row count ...
 //! transaction.commit().await?;                                         // now the files exist
@@ -43,8 +43,10 @@
 //! is not written again when a part of the run's result is lost: its tasks are told what was written.
 
 mod begun;
+mod delimited;
 mod encode;
 mod folder;
+mod folders;
 mod options;
 mod part;
 mod stage;
@@ -53,6 +55,8 @@ mod target;
 mod transaction;
 mod writes;
 
+pub(crate) use delimited::WriteDelimited;
+pub(crate) use folders::{named_physical, named_schema};
 pub use options::{Compression, Existing, WriteOptions};
 pub(crate) use options::{Encoding, SinkSpec};
 pub use part::WrittenFile;

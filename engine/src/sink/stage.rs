@@ -4,19 +4,16 @@
 use std::fmt;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, Result};
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
+
+use crate::cleanup::Cleanup;
 
 /// Small files that wait in memory, in all: larger ones are uploads from the start.
 const HELD_BYTES_MAX: usize = 64 << 20;
-
-/// How long unfinished uploads are taken back when nobody waits for it.
-pub(super) const TAKE_BACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A file that is there but does not exist yet.
 pub(super) struct Staged {
@@ -43,8 +40,8 @@ pub(super) enum Content {
 /// What the stores of one transaction have staged.
 pub(super) struct Stage {
     state: Mutex<State>,
-    /// Where unfinished uploads are taken back when nobody waits for it.
-    runtime: Handle,
+    /// Takes back unfinished uploads when nobody waits for it.
+    cleanup: Cleanup,
 }
 
 #[derive(Default)]
@@ -104,9 +101,9 @@ impl fmt::Debug for Stage {
 }
 
 impl Stage {
-    /// An empty stage of the runtime that calls this.
-    pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), runtime: Handle::current() }
+    /// An empty stage.
+    pub(super) fn new(cleanup: Cleanup) -> Self {
+        Self { state: Mutex::default(), cleanup }
     }
 
     /// Nothing more is taken after this.
@@ -128,11 +125,7 @@ impl Stage {
 
     /// Does something bounded that nobody waits for: whoever could has been dropped.
     pub(super) fn afterwards(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(async move {
-            if tokio::time::timeout(TAKE_BACK_TIMEOUT, work).await.is_err() {
-                tracing::warn!("unfinished uploads could not be taken back in time");
-            }
-        });
+        self.cleanup.later("taking back unfinished uploads", work);
     }
 
     /// Takes a file that was written to its end.

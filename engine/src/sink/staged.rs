@@ -18,6 +18,7 @@ use object_store::{
 };
 use url::Url;
 
+use super::folders::real;
 use super::stage::{Content, Stage, Staged, ended};
 
 /// The stores of a session, as stages.
@@ -109,6 +110,7 @@ impl ObjectStore for StagedStore {
         _options: PutOptions,
     ) -> Result<PutResult> {
         self.stage.still_good()?;
+        let location = &real(location)?;
         if let Err(error) = self.put_whole(location, payload).await {
             self.stage.fail(error);
         }
@@ -120,7 +122,7 @@ impl ObjectStore for StagedStore {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.begin(location, options).await
+        self.begin(&real(location)?, options).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

@@ -12,10 +12,14 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use super::folders::named;
 use crate::source::{Location, Place, SourceError, SourceErrorKind};
 
 /// The option of `COPY` that decides between a file and a folder.
 const SINGLE_FILE: &str = "single_file_output";
+
+/// The option of `COPY` by which the columns of folders stay in the files, too.
+const KEPT: &str = "execution.keep_partition_by_columns";
 
 /// Does this plan write files or add rows when it is run?
 pub(crate) fn writes(plan: &LogicalPlan) -> bool {
@@ -41,10 +45,23 @@ pub(super) async fn check(plan: LogicalPlan, session: &SessionState) -> Result<L
     };
     let Some(copy) = copy else { return Ok(plan) };
     let address = address(copy, session).await?;
+    let option = copy.options.get(KEPT).map(|value| value.trim());
+    let kept = match option {
+        Some(value) => value.eq_ignore_ascii_case("true"),
+        None => session.config_options().execution.keep_partition_by_columns,
+    };
     let readdressed = plan.transform_down(|node| {
         Ok(match node {
             LogicalPlan::Copy(copy) => {
-                Transformed::yes(LogicalPlan::Copy(CopyTo { output_url: address.clone(), ..copy }))
+                let input = match copy.partition_by.is_empty() {
+                    true => copy.input,
+                    false => {
+                        let input = Arc::unwrap_or_clone(copy.input);
+                        Arc::new(named(input, &copy.partition_by, kept)?)
+                    }
+                };
+                let output_url = address.clone();
+                Transformed::yes(LogicalPlan::Copy(CopyTo { output_url, input, ..copy }))
             }
             other => Transformed::no(other),
         })
@@ -55,7 +72,7 @@ pub(super) async fn check(plan: LogicalPlan, session: &SessionState) -> Result<L
 async fn address(copy: &CopyTo, session: &SessionState) -> Result<String> {
     let text = &copy.output_url;
     // What a ~ stands for was put in when the statement was prepared.
-    let location = Location::parse(text, None)?;
+    let location = Location::parse(text, None)?.into_literal();
     if !location.is_local() && location.bucket_name().is_none() {
         return Err(invalid(format!("\"{text}\" is on a web server, which cannot be written to")));
     }

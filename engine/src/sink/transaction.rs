@@ -12,6 +12,7 @@ use object_store::ObjectStoreExt;
 use super::stage::{Closed, Stage, Staged, remove_folders};
 use super::staged::StagedStores;
 use super::target;
+use crate::cleanup::Cleanup;
 
 /// How many files are completed at once.
 const COMPLETED_AT_ONCE: usize = 8;
@@ -28,9 +29,10 @@ impl Transaction {
     pub(crate) async fn begin(
         plan: LogicalPlan,
         session: &SessionState,
+        cleanup: Cleanup,
     ) -> Result<(Self, LogicalPlan)> {
         let plan = target::check(plan, session).await?;
-        Ok((Self { stage: Arc::new(Stage::new()) }, plan))
+        Ok((Self { stage: Arc::new(Stage::new(cleanup)) }, plan))
     }
 
     /// The session to plan and run the statement with.

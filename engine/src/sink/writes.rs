@@ -7,14 +7,14 @@ use datafusion::error::DataFusionError;
 use futures::StreamExt;
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 
 use super::begun::{Sink, To};
 use super::folder::Folder;
 use super::options::SinkSpec;
 use super::part::{Opened, Opening, Written, cannot_write};
-use super::stage::{Staged, TAKE_BACK_TIMEOUT};
+use super::stage::Staged;
 use super::transaction::{complete, discard_file};
+use crate::cleanup::Cleanup;
 use crate::error::{Error, Result};
 use crate::source::Stores;
 
@@ -31,6 +31,7 @@ pub(crate) struct Writes {
     phase: Mutex<Phase>,
     /// Held by a commit until it is over, also when nobody waits for it any more.
     committing: Arc<tokio::sync::Mutex<()>>,
+    cleanup: Cleanup,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +46,9 @@ enum Phase {
 
 impl Writes {
     /// Sinks that were described; nothing is there yet.
-    pub(crate) fn new(specs: Vec<(Arc<SinkSpec>, usize)>) -> Arc<Self> {
+    pub(crate) fn new(specs: Vec<(Arc<SinkSpec>, usize)>, cleanup: Cleanup) -> Arc<Self> {
         let (sinks, phase) = (Mutex::default(), Mutex::new(Phase::Waiting));
-        Arc::new(Self { specs, sinks, phase, committing: Arc::default() })
+        Arc::new(Self { specs, sinks, phase, committing: Arc::default(), cleanup })
     }
 
     /// Looks at the targets, and makes what is needed to write there, once. After the files were taken back it is
@@ -173,7 +174,7 @@ impl Writes {
         }
         let this = Arc::clone(self);
         let committing = Arc::clone(&self.committing).lock_owned().await;
-        let committed = Handle::current().spawn(async move {
+        let committed = self.cleanup.carry(async move {
             let _until_it_is_over = committing;
             let sinks = std::mem::take(&mut *this.sinks.lock());
             let (sinks, outcome) = commit(sinks).await;
@@ -216,12 +217,7 @@ impl Writes {
     pub(crate) fn give_up(&self) {
         let Some(sinks) = self.ending().filter(|sinks| !sinks.is_empty()) else { return };
         sinks.iter().for_each(Sink::discard_folder);
-        let Ok(runtime) = Handle::try_current() else { return };
-        runtime.spawn(async move {
-            if tokio::time::timeout(TAKE_BACK_TIMEOUT, discard(sinks)).await.is_err() {
-                tracing::warn!("unfinished uploads could not be taken back in time");
-            }
-        });
+        self.cleanup.later("taking back unfinished uploads", discard(sinks));
     }
 }
 

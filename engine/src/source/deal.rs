@@ -18,7 +18,7 @@ use datafusion_distributed::{
 use super::sealed::{SealedScan, file_scan};
 
 /// How many tasks a scan is worth. One that is sealed: as many as its bytes, but not more than its
-/// files. One that has taken over the whole limit of a query: one, or each task would give as many
+/// files where these are read whole. One that has taken over the whole limit of a query: one, or each task would give as many
 /// rows as all of them may. Any other: what the exchange says.
 pub(crate) fn sealed_scan_tasks(
     event: DesiredTaskCountEvent<'_>,
@@ -31,13 +31,13 @@ pub(crate) fn sealed_scan_tasks(
     if scan.limit.is_some() && event.plan.output_partitioning().partition_count() <= 1 {
         return Some(Ok(DesiredTaskCountEventResponse::maximum(1)));
     }
-    sealed?;
+    let whole = sealed?.is_whole();
     let config = DistributedConfig::from_session_config(event.session_config).ok()?;
     let files: Vec<u64> = scan.file_groups.iter().flat_map(|g| g.iter()).map(bytes).collect();
     let partitions = usize::try_from(files.iter().sum::<u64>())
         .unwrap_or(usize::MAX)
         .div_ceil(config.file_scan_config_bytes_per_partition.max(1))
-        .min(files.len());
+        .min(if whole { files.len() } else { usize::MAX });
     let tasks = partitions.div_ceil(event.session_config.target_partitions().max(1)).max(1);
     Some(Ok(DesiredTaskCountEventResponse::desired(tasks)))
 }
@@ -56,7 +56,8 @@ pub(crate) fn sealed_scan_scale_up(
         return None;
     }
     let partitions = event.plan.output_partitioning().partition_count().max(1);
-    let shares = shares(scan, sealed.is_some(), partitions, event.task_count.max(1));
+    let shares =
+        shares(scan, sealed.is_some_and(SealedScan::is_whole), partitions, event.task_count.max(1));
     let plans = shares.into_iter().map(|file_groups| -> Arc<dyn ExecutionPlan> {
         let mut share = scan.clone();
         share.file_groups = file_groups;

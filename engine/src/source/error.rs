@@ -8,6 +8,8 @@ use std::fmt;
 
 use datafusion::error::DataFusionError;
 
+use crate::words::HINT;
+
 /// How many causes [`explain`] follows before it gives up.
 const CAUSES_MAX: usize = 32;
 
@@ -72,13 +74,53 @@ impl SourceError {
     }
 }
 
+/// With the hint, so that it is there when the error comes from a machine as its text.
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "{HINT}{hint}"),
+            None => Ok(()),
+        }
     }
 }
 
 impl Error for SourceError {}
+
+/// The error about a file whose bytes are not what they should be.
+pub(crate) fn unreadable(file: &str, reason: &str) -> DataFusionError {
+    SourceError::new(SourceErrorKind::Invalid, format!("\"{file}\" cannot be read: {reason}"))
+        .hint("the file may be damaged or not yet written to its end")
+        .into_datafusion()
+}
+
+/// What is said of a file whose decoder panicked.
+pub(crate) const NOT_ITS_FORMAT: &str = "its bytes are not what its format says";
+
+/// What libraries write before the reason of an error: one for each hand that it went through.
+const PREFIXES: [&str; 9] = [
+    "Arrow error: ",
+    "Parquet argument error: ",
+    "Parquet error: ",
+    "External error: ",
+    "External: ",
+    "Ipc error: ",
+    "Io error: ",
+    "Parser error: ",
+    "Execution error: ",
+];
+
+/// The reason of an error of a reader, without the names of the libraries that it comes from.
+pub(crate) fn reason(error: &DataFusionError) -> String {
+    let text = error.find_root().strip_backtrace();
+    let mut reason = text.as_str();
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| reason.strip_prefix(prefix)) {
+        reason = rest;
+    }
+    // What follows is for whoever mends the library.
+    let end = reason.find(" { ").or_else(|| reason.find("error_trace")).unwrap_or(reason.len());
+    reason[..end].trim_end_matches([' ', ',', ':']).to_owned()
+}
 
 /// The sentence and the hint for a user, when a place or a disk is what is wrong.
 pub(crate) fn explain(error: &DataFusionError) -> Option<(String, Option<String>)> {
@@ -163,6 +205,15 @@ mod tests {
         assert_eq!(message, "no bucket \"x\"");
         assert_eq!(hint.as_deref(), Some("make it"));
         assert_eq!(kind_of(&wrapped), Some(SourceErrorKind::Missing));
+    }
+
+    #[test]
+    fn reasons_have_no_names_of_libraries() {
+        let inner = parquet::errors::ParquetError::General("Invalid footer".to_owned());
+        let error = DataFusionError::ParquetError(Box::new(inner));
+        assert_eq!(reason(&error), "Invalid footer");
+        let error = DataFusionError::Execution("Unable to get root: Out { range: 1 }".to_owned());
+        assert_eq!(reason(&error), "Unable to get root: Out");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 
 use super::error::{SourceError, SourceErrorKind};
-use super::format::{Format, Kind, Sniffed, complete, compression_of_name};
+use super::format::{Format, Kind, complete, compression_of_name};
 use super::listing::{Listing, list, list_or_empty, nothing};
 use super::location::{Location, Place};
 use super::stores::Stores;
@@ -55,7 +55,7 @@ impl UrlTableFactory for PlaceTables {
             return Ok(None);
         }
         let Some(session) = self.session() else { return Ok(None) };
-        let location = Location::parse(name, self.stores.home())?;
+        let location = self.stores.location(name).await?;
         let table = of_place(&session, location).await?;
         Ok(Some(Arc::new(table)))
     }
@@ -66,14 +66,15 @@ async fn of_place(session: &SessionState, location: Location) -> Result<FileTabl
     let listing = list(&store, &location).await?;
     let format = common_format(&location, &listing)?;
     let listing = of_format(listing, format);
-    let (file_schema, sniffed) =
+    let file_schema =
         schema::infer(session, &store, &location, format, None, &listing.files).await?;
     let (file_schema, partition_columns) = with_folders(&location, format, file_schema, &listing)?;
     FileTable::new(FileTableParts {
         locations: vec![location],
         format,
-        reader: format.reader(session, sniffed),
+        reader: format.reader(session),
         file_schema,
+        declared: false,
         partition_columns,
         orders: Vec::new(),
         constraints: Constraints::default(),
@@ -163,7 +164,7 @@ impl TableProviderFactory for ExternalTables {
     ) -> Result<Arc<dyn TableProvider>> {
         let mut locations = Vec::with_capacity(command.locations.len());
         for text in &command.locations {
-            let location = Location::parse(text, self.stores.home())?;
+            let location = self.stores.location(text).await?;
             locations.push(file_or_folder(session, location).await?);
         }
         let Some(first) = locations.first() else {
@@ -176,7 +177,7 @@ impl TableProviderFactory for ExternalTables {
             if listing.files.is_empty() {
                 return Err(no_columns(first));
             }
-            let (file_schema, sniffed) = schema::infer(
+            let file_schema = schema::infer(
                 session,
                 &store,
                 first,
@@ -188,7 +189,6 @@ impl TableProviderFactory for ExternalTables {
             let (file_schema, columns) = with_folders(first, parts.format, file_schema, &listing)?;
             parts.partition_columns = chosen(columns, &command.table_partition_cols)?;
             parts.file_schema = file_schema;
-            parts.reader = complete(parts.reader, None, sniffed);
         } else {
             (parts.file_schema, parts.partition_columns) = declared_columns(command)?;
         }
@@ -245,14 +245,15 @@ fn declared(
     let by_name = locations
         .first()
         .filter(|_| !options.keys().any(|key| key.ends_with("compression")))
-        .map(|location| compression_of_name(location.text()))
+        .map(|location| compression_of_name(location.name()))
         .filter(|compression| *compression != CompressionTypeVariant::UNCOMPRESSED);
-    let reader = complete(reader, by_name, Sniffed::default());
+    let reader = complete(reader, by_name);
     Ok(FileTableParts {
         locations: locations.to_vec(),
         format: Format { kind, compression: compression_of(&reader) },
         reader,
         file_schema: Arc::new(Schema::empty()),
+        declared: !command.schema.fields().is_empty(),
         partition_columns: Vec::new(),
         orders: command.order_exprs.clone(),
         constraints: command.constraints.clone(),

@@ -4,11 +4,13 @@
 //!
 //! [`FloatBounds`] hides from pruning every condition that a NaN could fulfil; conditions that it
 //! cannot, such as `x BETWEEN 2 AND 5`, prune as before. The check by substitution is DuckDB's, from
-//! its Parquet reader. [`inexact_float_bounds`] keeps the planner from taking the same numbers
+//! its Parquet reader. The planner's `float_key` is taken off again where it only hides a column, and
+//! `x = 0.0` becomes a range: a Bloom filter that is asked for 0.0 knows nothing of -0.0 (DataFusion 55.2). [`inexact_float_bounds`] keeps the planner from taking the same numbers
 //! for exact: for the answer of `max(x)`, or to leave out a file.
 
 use std::sync::Arc;
 
+use bigslice_planner::FLOAT_KEY;
 use datafusion::arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Schema};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::config::ConfigOptions;
@@ -17,11 +19,13 @@ use datafusion::common::{ScalarValue, Statistics};
 use datafusion::datasource::physical_plan::{FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
-use datafusion::logical_expr::ColumnarValue;
-use datafusion::physical_expr::expressions::{CaseExpr, Column, Literal, lit};
+use datafusion::logical_expr::{ColumnarValue, Operator};
+use datafusion::physical_expr::expressions::{
+    BinaryExpr, CaseExpr, Column, InListExpr, Literal, lit,
+};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{
-    DynamicFilterTracking, PhysicalExpr, conjunction, split_conjunction,
+    DynamicFilterTracking, PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction,
 };
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -119,9 +123,54 @@ fn hide(predicate: &Condition, schema: &Schema, all: bool) -> Result<Option<Cond
             _ => false,
         };
         hidden |= !prunes;
-        kept.push(if prunes { Arc::clone(condition) } else { opaque(condition)? });
+        kept.push(if !prunes {
+            opaque(condition)?
+        } else if floats.is_empty() {
+            Arc::clone(condition)
+        } else {
+            hidden = true;
+            bare(condition)?
+        });
     }
     Ok(hidden.then(|| conjunction(kept)))
+}
+
+/// `condition` on the columns themselves, and with ranges in the place of equality with zero.
+fn bare(condition: &Condition) -> Result<Condition> {
+    let bare = Arc::clone(condition).transform_up(|node| {
+        if let Some(function) = node.downcast_ref::<ScalarFunctionExpr>()
+            && let (FLOAT_KEY, [arg]) = (function.name(), function.args())
+        {
+            return Ok(Transformed::yes(Arc::clone(arg)));
+        }
+        if let Some(binary) = node.downcast_ref::<BinaryExpr>()
+            && *binary.op() == Operator::Eq
+            && (is_zero(binary.left()) || is_zero(binary.right()))
+        {
+            let side = |op| {
+                let (left, right) = (Arc::clone(binary.left()), Arc::clone(binary.right()));
+                Arc::new(BinaryExpr::new(left, op, right)) as Condition
+            };
+            return Ok(Transformed::yes(conjunction([side(Operator::LtEq), side(Operator::GtEq)])));
+        }
+        if let Some(list) = node.downcast_ref::<InListExpr>()
+            && list.list().iter().any(is_zero)
+        {
+            return Ok(Transformed::yes(opaque(&node)?));
+        }
+        Ok(Transformed::no(node))
+    });
+    Ok(bare?.data)
+}
+
+/// Whether it is a zero of a type of floats.
+fn is_zero(expr: &Condition) -> bool {
+    match expr.downcast_ref::<Literal>().map(Literal::value) {
+        Some(ScalarValue::Float16(Some(x))) => x.to_f32() == 0.0,
+        Some(ScalarValue::Float32(Some(x))) => *x == 0.0,
+        Some(ScalarValue::Float64(Some(x))) => *x == 0.0,
+        _ => false,
+    }
 }
 
 /// The same condition in a form that pruning does not look into.

@@ -12,8 +12,7 @@ use datafusion::datasource::file_format::file_compression_type::FileCompressionT
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 
-/// How many rows of a text file decide the types of its columns.
-pub(crate) const INFERRED_ROWS: usize = 20_000;
+use super::location::{query, without_query};
 
 /// What the bytes of a file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,9 +36,19 @@ pub(crate) struct Format {
 
 impl Format {
     /// The format that a name stands for: its last extension, before one of a compression.
+    /// Of a web address without an extension, the format of a name in its query (`get?file=x.csv`).
     pub(crate) fn of_name(name: &str) -> Option<Self> {
-        let name = name.rsplit('/').next()?.to_ascii_lowercase();
-        let (stem, compression) = split_compression(&name);
+        let in_query = query(name).and_then(|query| {
+            query
+                .split(['&', '='])
+                .find_map(|part| part.contains('.').then(|| Self::of_name(part))?)
+        });
+        let name = without_query(name).rsplit('/').next()?.to_ascii_lowercase();
+        Self::of_path(&name).or(in_query)
+    }
+
+    fn of_path(name: &str) -> Option<Self> {
+        let (stem, compression) = split_compression(name);
         let kind = match stem.rsplit_once('.')?.1 {
             "parquet" | "pq" | "parq" => Kind::Parquet,
             "csv" => Kind::Csv,
@@ -70,8 +79,8 @@ impl Format {
         compression_name(self.compression)
     }
 
-    /// DataFusion's reader. `sniffed` is what the head of a file told (see `sample`).
-    pub(crate) fn reader(self, session: &dyn Session, sniffed: Sniffed) -> Arc<dyn FileFormat> {
+    /// DataFusion's reader.
+    pub(crate) fn reader(self, session: &dyn Session) -> Arc<dyn FileFormat> {
         let compression = FileCompressionType::from(self.compression);
         let options = session.default_table_options();
         match self.kind {
@@ -79,22 +88,15 @@ impl Format {
             Kind::Csv | Kind::Tsv => {
                 let format = CsvFormat::default()
                     .with_options(options.csv)
-                    .with_schema_infer_max_rec(INFERRED_ROWS)
                     .with_file_compression_type(compression);
-                let format = match self.kind {
+                Arc::new(match self.kind {
                     Kind::Tsv => format.with_delimiter(b'\t'),
                     _ => format,
-                };
-                Arc::new(match sniffed.newlines_in_values {
-                    true => format.with_newlines_in_values(true),
-                    false => format,
                 })
             }
             Kind::Json => Arc::new(
                 JsonFormat::default()
                     .with_options(options.json)
-                    .with_schema_infer_max_rec(INFERRED_ROWS)
-                    .with_newline_delimited(!sniffed.json_array)
                     .with_file_compression_type(compression),
             ),
             Kind::Arrow => Arc::new(ArrowFormat),
@@ -103,63 +105,28 @@ impl Format {
     }
 }
 
-/// What the first bytes of a file tell that its name does not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Sniffed {
-    /// The JSON is one array and not a line for each row.
-    pub(crate) json_array: bool,
-    /// A quoted value of the CSV has a line break in it.
-    pub(crate) newlines_in_values: bool,
-}
-
-/// The same reader for bytes that were decompressed already.
-pub(crate) fn without_compression(reader: &Arc<dyn FileFormat>) -> Arc<dyn FileFormat> {
-    let plain = FileCompressionType::UNCOMPRESSED;
-    if let Some(csv) = reader.downcast_ref::<CsvFormat>() {
-        let format = CsvFormat::default().with_options(csv.options().clone());
-        return Arc::new(format.with_file_compression_type(plain));
-    }
-    if let Some(json) = reader.downcast_ref::<JsonFormat>() {
-        let format = JsonFormat::default().with_options(json.options().clone());
-        return Arc::new(format.with_file_compression_type(plain));
-    }
-    Arc::clone(reader)
-}
-
-/// A reader that a user chose with options, completed by what they left open: the compression by
-/// the name of the files, and what the head of a file told.
+/// A reader that a user chose with options, with the compression by the name of the files, where the
+/// options leave it open.
 pub(crate) fn complete(
     reader: Arc<dyn FileFormat>,
     compression: Option<CompressionTypeVariant>,
-    sniffed: Sniffed,
 ) -> Arc<dyn FileFormat> {
     if let Some(csv) = reader.downcast_ref::<CsvFormat>() {
         let mut options = csv.options().clone();
         options.compression = compression.unwrap_or(options.compression);
-        options.schema_infer_max_rec = options.schema_infer_max_rec.or(Some(INFERRED_ROWS));
-        if sniffed.newlines_in_values {
-            options.newlines_in_values = options.newlines_in_values.or(Some(true));
-        }
         return Arc::new(CsvFormat::default().with_options(options));
     }
     if let Some(json) = reader.downcast_ref::<JsonFormat>() {
         let mut options = json.options().clone();
         options.compression = compression.unwrap_or(options.compression);
-        options.schema_infer_max_rec = options.schema_infer_max_rec.or(Some(INFERRED_ROWS));
-        options.newline_delimited &= !sniffed.json_array;
         return Arc::new(JsonFormat::default().with_options(options));
     }
     reader
 }
 
-/// Is it JSON in one array?
-pub(crate) fn is_json_array(reader: &dyn FileFormat) -> bool {
-    reader.downcast_ref::<JsonFormat>().is_some_and(|json| !json.is_newline_delimited())
-}
-
 /// The compression that the name of a file ends in.
 pub(crate) fn compression_of_name(name: &str) -> CompressionTypeVariant {
-    let name = name.to_ascii_lowercase();
+    let name = without_query(name).to_ascii_lowercase();
     match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("tgz") => CompressionTypeVariant::GZIP,
         Some("tzst") => CompressionTypeVariant::ZSTD,

@@ -52,7 +52,8 @@ pub(crate) async fn list_or_empty(
     store: &Arc<dyn ObjectStore>,
     location: &Location,
 ) -> Result<Listing> {
-    let (mut files, root, single) = match location.place() {
+    let place = literal(store, location).await?.unwrap_or_else(|| location.place());
+    let (mut files, root, single) = match place {
         Place::Path(path) => match store.head(path).await {
             Ok(file) => (vec![file], parent(path), true),
             Err(object_store::Error::NotFound { .. }) if can_list(location) => {
@@ -62,7 +63,13 @@ pub(crate) async fn list_or_empty(
         },
         Place::Folder(path) => (folder(store, location, path).await?, path.clone(), false),
         Place::Glob(path, pattern) => {
-            (matching(store, location, path, pattern).await?, path.clone(), false)
+            let mut files = matching(store, location, path, pattern).await?;
+            if files.is_empty()
+                && let Some(pattern) = without_classes(location, pattern)?
+            {
+                files = matching(store, location, path, &pattern).await?;
+            }
+            (files, path.clone(), false)
         }
     };
     let all = files.len();
@@ -71,6 +78,34 @@ pub(crate) async fn list_or_empty(
     files.sort_unstable_by(|a, b| a.location.cmp(&b.location));
     files.iter_mut().for_each(refine);
     Ok(Listing { files, empty, root, single })
+}
+
+/// What the text of a pattern names as it is, if that is there: names may have brackets and question marks.
+async fn literal<'a>(
+    store: &Arc<dyn ObjectStore>,
+    location: &'a Location,
+) -> Result<Option<&'a Place>> {
+    let there = match location.literal() {
+        Some(Place::Path(path)) => match store.head(path).await {
+            Ok(_) => true,
+            Err(object_store::Error::NotFound { .. }) => false,
+            // A pattern may be allowed where this is not.
+            Err(error) if kind_of(&error) == Some(SourceErrorKind::Denied) => false,
+            Err(error) => return Err(error.into()),
+        },
+        Some(Place::Folder(path)) => {
+            let level = level(store, path).await?;
+            !level.objects.is_empty() || !level.common_prefixes.is_empty()
+        }
+        _ => false,
+    };
+    Ok(location.literal().filter(|_| there))
+}
+
+/// The pattern with brackets that stand for themselves, if it has some.
+fn without_classes(location: &Location, pattern: &Pattern) -> Result<Option<Pattern>> {
+    let text = pattern.as_str();
+    text.contains('[').then(|| compile(location, &text.replace('[', "[[]"))).transpose()
 }
 
 /// The path of a file from a folder that it is in.

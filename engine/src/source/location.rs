@@ -11,9 +11,15 @@ use url::Url;
 
 use super::error::{SourceError, SourceErrorKind};
 use super::format::Format;
+use super::pipe::is_standard_input;
 
 /// Characters that make a path a pattern.
 const GLOB: [char; 3] = ['*', '?', '['];
+
+/// Stand in the path of a web address for what cannot be in a path of a store: a slash that parts nothing, and the
+/// question mark before a query. They have no meaning in Unicode, and are never in an address, which is ASCII.
+const SLASH: char = '\u{e001}';
+const QUERY: char = '\u{e002}';
 
 /// What the path of a [`Location`] means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +38,8 @@ pub(crate) struct Location {
     text: String,
     store: ObjectStoreUrl,
     place: Place,
+    /// Of a pattern: the path that it is when it is none.
+    literal: Option<Box<Place>>,
 }
 
 impl Location {
@@ -40,6 +48,7 @@ impl Location {
         text.contains('/')
             || text.starts_with('~')
             || text.contains(['*', '?'])
+            || is_standard_input(text)
             || Format::of_name(text).is_some()
     }
 
@@ -83,28 +92,22 @@ impl Location {
         let parse = |path: &str| {
             Path::parse(path).map_err(|error| invalid(format!("\"{text}\" is no key: {error}")))
         };
-        let place = if key.contains(GLOB) {
-            let (folder, pattern) = split_glob(key);
-            Place::Glob(parse(folder)?, compile(text, pattern)?)
-        } else if key.is_empty() || key.ends_with('/') {
-            Place::Folder(parse(key)?)
-        } else {
-            Place::Path(parse(key)?)
+        let literal = match key.is_empty() || key.ends_with('/') {
+            true => Place::Folder(parse(key)?),
+            false => Place::Path(parse(key)?),
         };
-        Ok(Self { text: text.to_owned(), store, place })
+        if !key.contains(GLOB) {
+            return Ok(Self { text: text.to_owned(), store, place: literal, literal: None });
+        }
+        let (folder, pattern) = split_glob(key);
+        let place = Place::Glob(parse(folder)?, compile(text, pattern)?);
+        Ok(Self { text: text.to_owned(), store, place, literal: Some(Box::new(literal)) })
     }
 
     fn web(text: &str) -> Result<Self> {
         let url = Url::parse(text)
             .map_err(|error| invalid(format!("\"{text}\" is no web address: {error}")))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid(format!(
-                "\"{text}\" has a query or a fragment, which a table's address may not have"
-            )));
-        }
-        let path = Path::from_url_path(url.path())
-            .map_err(|error| invalid(format!("\"{text}\" is no path of a file: {error}")))?;
-        if path.as_ref().is_empty() || url.path().ends_with('/') || path.as_ref().contains('*') {
+        if url.query().is_none() && (url.path().ends_with('/') || url.path().contains('*')) {
             return Err(SourceError::new(
                 SourceErrorKind::Invalid,
                 format!("\"{text}\" is not one file"),
@@ -112,8 +115,10 @@ impl Location {
             .hint("a web server cannot be asked for its files: name each of them")
             .into_datafusion());
         }
+        let path = web_path(&url)
+            .map_err(|error| invalid(format!("\"{text}\" is no path of a file: {error}")))?;
         let store = ObjectStoreUrl::parse(&url[..url::Position::BeforePath])?;
-        Ok(Self { text: text.to_owned(), store, place: Place::Path(path) })
+        Ok(Self { text: text.to_owned(), store, place: Place::Path(path), literal: None })
     }
 
     fn local(text: &str, path: PathBuf, folder: bool) -> Result<Self> {
@@ -121,20 +126,32 @@ impl Location {
             .map_err(|error| invalid(format!("\"{text}\" is no path on this machine: {error}")))?;
         let store = ObjectStoreUrl::local_filesystem();
         let exists = path.try_exists().unwrap_or(false);
+        let mut literal = None;
         let place = if !exists && let Some(path) = path.to_str().filter(|p| p.contains(GLOB)) {
             let (prefix, pattern) = split_glob(path);
+            let place = local_path(text, FsPath::new(path))?;
+            literal =
+                Some(Box::new(if folder { Place::Folder(place) } else { Place::Path(place) }));
             Place::Glob(local_path(text, FsPath::new(prefix))?, compile(text, pattern)?)
         } else if path.is_dir() || (folder && !exists) {
             Place::Folder(local_path(text, &path)?)
         } else {
             Place::Path(local_path(text, &path)?)
         };
-        Ok(Self { text: text.to_owned(), store, place })
+        Ok(Self { text: text.to_owned(), store, place, literal })
     }
 
     /// As the user wrote it.
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Its name, whose ending tells how it is compressed: of a web address what is before the query.
+    pub(crate) fn name(&self) -> &str {
+        match self.is_local() || self.bucket_name().is_some() {
+            true => &self.text,
+            false => self.text.split(['?', '#']).next().unwrap_or_default(),
+        }
     }
 
     /// The store that it is in.
@@ -147,6 +164,21 @@ impl Location {
         &self.place
     }
 
+    /// Of a pattern: the place that its text names when nothing in it stands for anything else.
+    pub(crate) fn literal(&self) -> Option<&Place> {
+        self.literal.as_deref()
+    }
+
+    /// The same place for whoever writes there: brackets and question marks stand for themselves.
+    pub(crate) fn into_literal(self) -> Self {
+        match self.literal {
+            Some(literal) if !self.text.contains('*') => {
+                Self { place: *literal, literal: None, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// The same place as a folder, for whoever knows that it is no file.
     pub(crate) fn into_folder(self) -> Self {
         match self.place {
@@ -157,7 +189,7 @@ impl Location {
 
     /// A file of its store as a user would write it.
     pub(crate) fn show(&self, file: &Path) -> String {
-        if self.is_local() { format!("/{file}") } else { format!("{}{file}", self.store) }
+        shown(&self.store, file)
     }
 
     /// Is it on this machine's disk?
@@ -190,6 +222,43 @@ impl Location {
         }
         Ok(url)
     }
+}
+
+/// A file of a store as a user would write it. The query of a web address is left out: it may have a secret.
+pub(crate) fn shown(store: &ObjectStoreUrl, file: &Path) -> String {
+    match store.as_str().strip_prefix("file://") {
+        Some(_) => format!("/{file}"),
+        None => format!("{store}{}", without_query(file.as_ref())).replace(SLASH, "/"),
+    }
+}
+
+/// The path of a web address as its server names it.
+pub(super) fn without_query(path: &str) -> &str {
+    path.split_once(QUERY).map_or(path, |(path, _)| path)
+}
+
+/// The query of the web address that a path stands for.
+pub(super) fn query(path: &str) -> Option<&str> {
+    path.split_once(QUERY).map(|(_, query)| query)
+}
+
+/// The path, percent-encoded as it is, and the query of a web address as the path of a store.
+fn web_path(url: &Url) -> std::result::Result<Path, object_store::path::Error> {
+    let mut path = url.path().trim_start_matches('/').to_owned();
+    // Stores know no empty names of folders.
+    while path.contains("//") {
+        path = path.replacen("//", &format!("/{SLASH}"), 1);
+    }
+    if let Some(query) = url.query() {
+        path.push(QUERY);
+        path.push_str(&query.replace('/', &SLASH.to_string()));
+    }
+    Path::parse(path)
+}
+
+/// The path and query of a web address, from the path of a store that stands for it.
+pub(super) fn web_address(path: &Path) -> String {
+    format!("/{}", path.as_ref().replace(SLASH, "/").replacen(QUERY, "?", 1))
 }
 
 /// How a pattern is matched: `*` stops at a slash, `**` does not.
@@ -274,6 +343,37 @@ mod tests {
     }
 
     #[test]
+    fn web_addresses_are_sent_as_they_were_written() {
+        for (text, sent) in [
+            ("https://h/a%20b/x.csv", "/a%20b/x.csv"),
+            ("https://h/x.csv?sig=a%2Fb%3D&next=/y//z?", "/x.csv?sig=a%2Fb%3D&next=/y//z?"),
+            ("https://h/a//b.csv", "/a//b.csv"),
+            ("https://h/?file=x.csv", "/?file=x.csv"),
+            ("https://h/ü.csv#part", "/%C3%BC.csv"),
+        ] {
+            let Place::Path(path) = place(text) else { panic!("{text}") };
+            assert_eq!(web_address(&path), sent, "{text}");
+            assert!(Format::of_name(path.as_ref()).is_some(), "{text}");
+        }
+        let location = Location::parse("https://h/d/x.csv?sig=secret", None).unwrap();
+        let Place::Path(path) = location.place() else { panic!() };
+        assert_eq!(location.show(path), "https://h/d/x.csv");
+    }
+
+    #[test]
+    fn patterns_may_be_names() {
+        let literal = |text: &str| Location::parse(text, None).unwrap().literal().cloned();
+        let key = Place::Path(Path::parse("[x] y/z?.csv").unwrap());
+        assert_eq!(literal("s3://b/[x] y/z?.csv"), Some(key.clone()));
+        assert_eq!(literal("/[x] y/z?.csv"), Some(key.clone()));
+        assert_eq!(literal("s3://b/x.csv"), None);
+        let written = Location::parse("s3://b/[x] y/z?.csv", None).unwrap().into_literal();
+        assert_eq!(*written.place(), key);
+        let pattern = Location::parse("s3://b/[x]/*.csv", None).unwrap().into_literal();
+        assert!(matches!(pattern.place(), Place::Glob(..)));
+    }
+
+    #[test]
     fn local_paths() {
         assert_eq!(
             place("/no/such dir/ü.csv"),
@@ -295,6 +395,7 @@ mod tests {
                 place: Place::Path(
                     Path::parse(text.trim_start_matches("s3://b").trim_start_matches('/')).unwrap(),
                 ),
+                literal: None,
             };
             let url = location.url().unwrap();
             assert_eq!(&Place::Path(Path::from_url_path(url.path()).unwrap()), location.place());
@@ -305,7 +406,6 @@ mod tests {
     fn what_is_no_place_says_why() {
         let message = |text: &str| Location::parse(text, None).unwrap_err().to_string();
         assert!(message("gs://b/x").contains("unknown kind \"gs\""), "{}", message("gs://b/x"));
-        assert!(message("https://h/x.csv?a=b").contains("query"));
         assert!(message("https://h/").contains("not one file"));
         assert!(message("s3:///x").contains("does not name a bucket"));
         assert!(message("~/x").contains("HOME"));

@@ -16,10 +16,15 @@
 //! 7. [`SealedScan`] is the leaf for files that the exchange may neither cut nor encode by itself:
 //!    [`SealedScan::encode`] and [`SealedScan::decode`] belong into the plan codec,
 //!    [`sealed_scan_tasks`] and [`sealed_scan_scale_up`] are handlers for the exchange.
-//! 8. [`StoredFile`] is a file that a slice reads byte by byte, without DataFusion.
+//! 8. [`watch`] makes the scans of a plan that was sent to a worker say which file is wrong; in the driver a rule does.
+//! 9. [`StoredFile`] is a file that a slice reads byte by byte, without DataFusion.
 
+mod adapt;
 mod answer;
+mod arrow_file;
+mod bounds;
 mod bucket;
+mod caught;
 mod credentials;
 mod deal;
 mod error;
@@ -27,20 +32,28 @@ mod factory;
 mod float_bounds;
 mod format;
 mod install;
+mod lenient;
 mod listing;
 mod location;
+mod logical;
 mod members;
 mod opening;
+mod pages;
 mod partition;
+mod pipe;
 mod sample;
 mod schema;
 mod sealed;
 mod settings;
 mod statement;
+mod statistics;
 mod stored;
 mod stores;
 mod table;
+mod text;
+mod watched;
 mod web;
+mod wider;
 
 pub(crate) use deal::{sealed_scan_scale_up, sealed_scan_tasks};
 pub(crate) use error::{SourceError, SourceErrorKind, explain};
@@ -52,3 +65,4 @@ pub(crate) use statement::prepare;
 pub(crate) use stored::{Content, StoredFile};
 pub(crate) use stores::Stores;
 pub(crate) use table::reads_files_here;
+pub(crate) use watched::watch;

@@ -1,23 +1,38 @@
 //! Columns from folders: `year=2013/month=1/x.parquet` has the columns `year` and `month`.
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
+use bigslice_planner::NULL_PARTITION;
+use datafusion::arrow::array::{Array, AsArray, BooleanArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::catalog::Session;
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue};
+use datafusion::datasource::listing::PartitionedFile;
 use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, utils};
 use object_store::ObjectMeta;
 use object_store::path::Path;
+use std::sync::Arc;
 
 use super::error::{SourceError, SourceErrorKind};
 use super::listing::relative;
 use super::location::Location;
 
-/// How Hive and everyone after it calls the folder of rows without a value.
-const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
-
 /// Names and types of the columns that folders stand for.
 pub(crate) type Columns = Vec<(String, DataType)>;
 
-/// Names and values in the path of a file, from the outermost folder in.
-pub(crate) fn pairs(root: &Path, file: &Path) -> Vec<(String, String)> {
+/// What the name of one folder says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Folder {
+    name: String,
+    /// None: the folder of the rows without a value.
+    value: Option<String>,
+    /// Some character is written as its code: whoever did so means text.
+    escaped: bool,
+}
+
+/// The folders in the path of a file, from the outermost in.
+fn folders(root: &Path, file: &Path) -> Vec<Folder> {
     let Some((folders, _)) = relative(root, file).and_then(|rest| rest.rsplit_once('/')) else {
         return Vec::new();
     };
@@ -25,18 +40,22 @@ pub(crate) fn pairs(root: &Path, file: &Path) -> Vec<(String, String)> {
         .split('/')
         .filter_map(|folder| folder.split_once('='))
         .filter(|(name, _)| !name.is_empty())
-        .map(|(name, value)| (decode(name), decode(value)))
+        .map(|(name, value)| {
+            let (text, escaped) = decode(value);
+            let value = (value != NULL_PARTITION).then_some(text);
+            Folder { name: decode(name).0, value, escaped }
+        })
         .collect()
 }
 
 /// The columns that the folders of these files stand for; all files must agree on the names.
 pub(crate) fn infer(location: &Location, root: &Path, files: &[ObjectMeta]) -> Result<Columns> {
     let Some(first) = files.first() else { return Ok(Vec::new()) };
-    let names: Vec<String> = pairs(root, &first.location).into_iter().map(|(n, _)| n).collect();
+    let names: Vec<String> = folders(root, &first.location).into_iter().map(|f| f.name).collect();
     let mut types: Vec<Option<DataType>> = vec![None; names.len()];
     for file in files {
-        let pairs = pairs(root, &file.location);
-        if !pairs.iter().map(|(name, _)| name).eq(&names) {
+        let folders = folders(root, &file.location);
+        if !folders.iter().map(|folder| &folder.name).eq(&names) {
             return Err(SourceError::new(
                 SourceErrorKind::Differ,
                 format!(
@@ -47,9 +66,9 @@ pub(crate) fn infer(location: &Location, root: &Path, files: &[ObjectMeta]) -> R
             )
             .into_datafusion());
         }
-        for (kind, (_, value)) in types.iter_mut().zip(&pairs) {
-            if value != NULL {
-                *kind = Some(narrowest(kind.take(), value));
+        for (kind, folder) in types.iter_mut().zip(&folders) {
+            if folder.value.is_some() {
+                *kind = Some(narrowest(kind.take(), folder));
             }
         }
     }
@@ -63,30 +82,87 @@ pub(crate) fn values(
     file: &Path,
     columns: &[(String, DataType)],
 ) -> Result<Vec<ScalarValue>> {
-    let pairs = pairs(root, file);
-    columns
-        .iter()
-        .map(|(name, kind)| {
-            let value = pairs.iter().find(|(n, _)| n == name).map(|(_, value)| value);
-            match value.filter(|value| *value != NULL) {
-                Some(value) => ScalarValue::try_from_string(value.clone(), kind).map_err(|_| {
-                    SourceError::new(
-                        SourceErrorKind::Differ,
-                        format!(
-                            "the folder \"{name}={value}\" of \"{file}\" has no value of type {kind}"
-                        ),
-                    )
-                    .into_datafusion()
-                }),
-                None => ScalarValue::try_from(kind),
-            }
+    let folders = folders(root, file);
+    let of_column = |(name, kind): &(String, DataType)| {
+        let folder = folders.iter().find(|folder| folder.name == *name);
+        let value = folder.and_then(|folder| folder.value.as_deref());
+        // No number and no date is written as nothing.
+        let Some(value) = value.filter(|value| !value.is_empty() || kind.is_string()) else {
+            return ScalarValue::try_from(kind);
+        };
+        ScalarValue::try_from_string(value.to_owned(), kind).map_err(|_| {
+            let message =
+                format!("the folder \"{name}={value}\" of \"{file}\" has no value of type {kind}");
+            SourceError::new(SourceErrorKind::Differ, message).into_datafusion()
         })
-        .collect()
+    };
+    columns.iter().map(of_column).collect()
+}
+
+/// The columns as fields of a table.
+pub(crate) fn fields(columns: &[(String, DataType)]) -> impl Iterator<Item = Field> {
+    columns.iter().map(|(name, kind)| Field::new(name, kind.clone(), true))
+}
+
+/// The files for whose folders all of `filters` are true.
+///
+/// DataFusion 55.2 looks at what stands below a null when it asks a filter about a folder
+/// (`filter_partitioned_file`): `region <> 'EU'` kept the folder of rows without a region.
+pub(crate) fn filtered(
+    session: &dyn Session,
+    files: Vec<PartitionedFile>,
+    filters: &[Expr],
+    columns: &[(String, DataType)],
+) -> Result<Vec<PartitionedFile>> {
+    let Some(filter) = utils::conjunction(filters.iter().cloned()) else { return Ok(files) };
+    if files.is_empty() {
+        return Ok(files);
+    }
+    let schema: SchemaRef = Arc::new(Schema::new(fields(columns).collect::<Vec<_>>()));
+    let df_schema = DFSchema::try_from(Arc::clone(&schema))?;
+    let arrays = (0..columns.len())
+        .map(|at| ScalarValue::iter_to_array(files.iter().map(|f| f.partition_values[at].clone())))
+        .collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(files.len()));
+    let folders = RecordBatch::try_new_with_options(schema, arrays, &options)?;
+    let fulfilled = session.create_physical_expr(filter, &df_schema)?.evaluate(&folders)?;
+    let fulfilled = fulfilled.into_array(files.len())?;
+    let fulfilled: &BooleanArray = fulfilled.as_boolean();
+    let kept = |at: usize| fulfilled.is_valid(at) && fulfilled.value(at);
+    Ok(files.into_iter().enumerate().filter(|(at, _)| kept(*at)).map(|(_, file)| file).collect())
+}
+
+/// Says of the folders of rows without a value that all of these are null.
+///
+/// DataFusion 55.2 adds what folders say to the statistics of a file, "as partition values are never null"
+/// (`PartitionedFile::with_statistics`): counts and filters were answered by it.
+pub(crate) fn with_nulls(mut file: PartitionedFile) -> PartitionedFile {
+    if file.partition_values.iter().all(|value| !value.is_null()) {
+        return file;
+    }
+    if let Some(statistics) = &mut file.statistics {
+        let statistics = Arc::make_mut(statistics);
+        let first = statistics.column_statistics.len().saturating_sub(file.partition_values.len());
+        let columns = statistics.column_statistics.iter_mut().skip(first);
+        for (column, value) in columns.zip(&file.partition_values) {
+            if value.is_null() {
+                *column = ColumnStatistics {
+                    null_count: statistics.num_rows,
+                    distinct_count: Precision::Absent,
+                    ..ColumnStatistics::new_unknown()
+                };
+            }
+        }
+    }
+    file
 }
 
 /// The type that has both what was seen so far and one more value.
-fn narrowest(seen: Option<DataType>, value: &str) -> DataType {
-    let of_value = if value.parse::<i64>().is_ok() {
+fn narrowest(seen: Option<DataType>, folder: &Folder) -> DataType {
+    let value = folder.value.as_deref().unwrap_or_default();
+    let of_value = if folder.escaped {
+        DataType::Utf8
+    } else if is_integer(value) {
         DataType::Int64
     } else if is_date(value) {
         DataType::Date32
@@ -99,6 +175,11 @@ fn narrowest(seen: Option<DataType>, value: &str) -> DataType {
     }
 }
 
+/// Zeros before a number are common (`month=01`). A plus, or a minus before a zero, would be lost.
+fn is_integer(value: &str) -> bool {
+    value.parse::<i64>().is_ok() && !value.starts_with('+') && !value.starts_with("-0")
+}
+
 fn is_date(value: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let shape = value.len() == 10
@@ -107,8 +188,8 @@ fn is_date(value: &str) -> bool {
     shape && ScalarValue::try_from_string(value.to_owned(), &DataType::Date32).is_ok()
 }
 
-/// Undoes the percent-encoding of characters that a folder's name may not have.
-fn decode(text: &str) -> String {
+/// Undoes the percent-encoding of characters that a folder's name may not have; true when there was one.
+fn decode(text: &str) -> (String, bool) {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -128,7 +209,8 @@ fn decode(text: &str) -> String {
             }
         }
     }
-    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+    let escaped = out.len() < bytes.len();
+    (String::from_utf8(out).unwrap_or_else(|_| text.to_owned()), escaped)
 }
 
 #[cfg(test)]
@@ -166,6 +248,38 @@ mod tests {
         assert_eq!(first[0], ScalarValue::Int64(Some(2013)));
         assert_eq!(first[3], ScalarValue::Utf8(Some("a b".to_owned())));
         assert!(values(&root, &files[1].location, &columns).unwrap()[3].is_null());
+    }
+
+    #[test]
+    fn no_value_and_the_text_that_is_written_like_it() {
+        let files = files(&[
+            "t/c=__HIVE_DEFAULT_PARTITION__/x.csv",
+            "t/c=%5F_HIVE_DEFAULT_PARTITION__/x.csv",
+            "t/c=/x.csv",
+        ]);
+        let root = Path::from("t");
+        let columns = infer(&here(), &root, &files).unwrap();
+        let value = |at: usize| values(&root, &files[at].location, &columns).unwrap()[0].clone();
+        assert_eq!(value(0), ScalarValue::Utf8(None));
+        assert_eq!(value(1), ScalarValue::from(NULL_PARTITION));
+        assert_eq!(value(2), ScalarValue::from(""));
+        let numbers = vec![("c".to_owned(), DataType::Int64)];
+        let nothing = values(&root, &files[2].location, &numbers).unwrap();
+        assert_eq!(nothing, [ScalarValue::Int64(None)]);
+    }
+
+    #[test]
+    fn numbers_that_would_lose_something_are_text() {
+        let kind = |value: &str| {
+            let files = files(&[&format!("t/c={value}/x.csv")]);
+            infer(&here(), &Path::from("t"), &files).unwrap()[0].1.clone()
+        };
+        for number in ["7", "-7", "01", "9223372036854775807"] {
+            assert_eq!(kind(number), DataType::Int64, "{number}");
+        }
+        for text in ["+7", "-0", "-07", "9223372036854775808", "%3007", "1.5", ""] {
+            assert_eq!(kind(text), DataType::Utf8, "{text}");
+        }
     }
 
     #[test]

@@ -1,28 +1,32 @@
 //! One schema for the files of a table, and which two files disagree when there is none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::error::{DataFusionError, Result};
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
+use parquet::schema::types::TypePtr;
 
-use super::error::{SourceError, SourceErrorKind, explain};
-use super::format::{Format, Kind, Sniffed, without_compression};
+use super::caught::caught_in;
+use super::error::{NOT_ITS_FORMAT, SourceError, SourceErrorKind, explain, reason};
+use super::format::{Format, Kind};
 use super::location::Location;
-use super::sample::{Sample, arrow_schema};
+use super::logical::{is_special, of_table};
+use super::sample::{arrow_schema, head_of};
+use super::text::{self, Origin, TextOptions};
+use super::wider::wider;
 
 /// How many files are asked for their columns at once.
 const ASKED_AT_ONCE: usize = 16;
 
-/// How many files of a format without a footer are asked; the others are taken to be alike.
-const ASKED_MAX: usize = 64;
-
-/// The schema of all files, and what their first one tells about how to read them.
+/// The schema of all files.
 pub(crate) async fn infer(
     session: &dyn Session,
     store: &Arc<dyn ObjectStore>,
@@ -30,36 +34,62 @@ pub(crate) async fn infer(
     format: Format,
     reader: Option<&Arc<dyn FileFormat>>,
     files: &[ObjectMeta],
-) -> Result<(SchemaRef, Sniffed)> {
-    let asked = match format.kind {
-        Kind::Parquet => files.len(),
-        _ => files.len().min(ASKED_MAX),
-    };
+) -> Result<SchemaRef> {
+    if matches!(format.kind, Kind::Csv | Kind::Tsv | Kind::Json) {
+        let reader = reader.map_or_else(|| format.reader(session), Arc::clone);
+        let origins = text_files(store, location, format, files);
+        if let Some(schema) = of_text(session, reader.as_ref(), origins).await? {
+            return Ok(schema);
+        }
+    }
     // Collected before they are polled: a stream that borrows them inside an async trait is more
     // than the compiler can prove to be `Send`.
-    let questions: Vec<_> = files[..asked]
-        .iter()
-        .map(|file| of_file(session, store, location, format, reader, file))
-        .collect();
-    let schemas: Vec<(SchemaRef, Sniffed)> =
+    let questions: Vec<_> =
+        files.iter().map(|file| of_file(session, store, location, format, reader, file)).collect();
+    let schemas: Vec<SchemaRef> =
         futures::stream::iter(questions).buffered(ASKED_AT_ONCE).try_collect().await?;
-    let sniffed = Sniffed {
-        json_array: schemas.first().is_some_and(|(_, sniffed)| sniffed.json_array),
-        newlines_in_values: schemas.iter().any(|(_, sniffed)| sniffed.newlines_in_values),
-    };
-    if schemas.iter().any(|(_, other)| other.json_array != sniffed.json_array) {
-        return Err(differ("some of the JSON files have a row in each line, others are arrays"));
-    }
     let named: Vec<(String, &Schema)> = files
         .iter()
         .map(|file| location.show(&file.location))
-        .zip(schemas.iter().map(|(schema, _)| schema.as_ref()))
+        .zip(schemas.iter().map(AsRef::as_ref))
         .collect();
-    let schema = match format.kind {
-        Kind::Csv | Kind::Tsv => by_position(&named)?,
-        _ => by_name(&named)?,
+    let schema = by_name(&named)?;
+    Ok(Arc::new(settle(&schema)))
+}
+
+/// Files of text as the readers of text know them.
+fn text_files(
+    store: &Arc<dyn ObjectStore>,
+    location: &Location,
+    format: Format,
+    files: &[ObjectMeta],
+) -> Vec<Origin> {
+    let origin = |file: &ObjectMeta| Origin {
+        store: Arc::clone(store),
+        file: file.clone(),
+        compression: format.compression,
+        name: location.show(&file.location),
     };
-    Ok((Arc::new(settle(&schema)), sniffed))
+    files.iter().map(origin).collect()
+}
+
+/// The columns of files of text, by the options of their reader.
+async fn of_text(
+    session: &dyn Session,
+    reader: &dyn FileFormat,
+    files: Vec<Origin>,
+) -> Result<Option<SchemaRef>> {
+    let Some(options) = TextOptions::of(reader, session, false)? else { return Ok(None) };
+    text::infer(&options, files, rows_that_decide(reader)).await.map(Some)
+}
+
+/// How many rows decide types, if an option says it.
+fn rows_that_decide(reader: &dyn FileFormat) -> Option<usize> {
+    match (reader.downcast_ref::<CsvFormat>(), reader.downcast_ref::<JsonFormat>()) {
+        (Some(csv), _) => csv.options().schema_infer_max_rec,
+        (_, Some(json)) => json.options().schema_infer_max_rec,
+        _ => None,
+    }
 }
 
 async fn of_file(
@@ -69,9 +99,15 @@ async fn of_file(
     format: Format,
     reader: Option<&Arc<dyn FileFormat>>,
     file: &ObjectMeta,
-) -> Result<(SchemaRef, Sniffed)> {
-    let asked = ask(session, store, format, reader, file).await;
-    asked.map_err(|error| unreadable(error, &location.show(&file.location), format))
+) -> Result<SchemaRef> {
+    let named = location.show(&file.location);
+    match caught_in(ask(session, store, format, reader, file).boxed()).await {
+        Ok(asked) => asked.map_err(|error| unreadable(error, &named, format)),
+        Err(_) => {
+            let reason = NOT_ITS_FORMAT.to_owned();
+            Err(unreadable(DataFusionError::Execution(reason), &named, format))
+        }
+    }
 }
 
 async fn ask(
@@ -80,79 +116,42 @@ async fn ask(
     format: Format,
     reader: Option<&Arc<dyn FileFormat>>,
     file: &ObjectMeta,
-) -> Result<(SchemaRef, Sniffed)> {
+) -> Result<SchemaRef> {
     if format.kind == Kind::Arrow {
-        return Ok((arrow_schema(store, file).await?, Sniffed::default()));
+        let schema = arrow_schema(store, file).await?;
+        fields_once(schema.fields())?;
+        return Ok(schema);
     }
+    let reader = reader.map_or_else(|| format.reader(session), Arc::clone);
     if format.kind == Kind::Parquet {
-        let reader = reader.map_or_else(|| format.reader(session, Sniffed::default()), Arc::clone);
         let schema = reader.infer_schema(session, store, std::slice::from_ref(file)).await?;
-        return Ok((schema, Sniffed::default()));
+        let cache = session.runtime_env().cache_manager.get_file_metadata_cache();
+        let footer = DFParquetMetadata::new(store.as_ref(), file);
+        let footer = footer.with_file_metadata_cache(Some(cache)).fetch_metadata().await?;
+        // DataFusion's schema has one column of each name.
+        columns_once(footer.file_metadata().schema().get_fields())?;
+        return Ok(match is_special(&schema) {
+            true => Arc::new(of_table(&schema, &footer)),
+            false => schema,
+        });
     }
-    let sample = Sample::read(store, file, format).await?;
-    let sniffed = sample.sniff(format);
-    if sample.is_cut_array(sniffed) {
-        let schema = format
-            .reader(session, sniffed)
-            .infer_schema(session, store, std::slice::from_ref(file))
-            .await?;
-        return Ok((schema, sniffed));
+    if format.kind == Kind::Avro {
+        let (head, meta) = head_of(store, file).await?;
+        return reader.infer_schema(session, &head, &[meta]).await;
     }
-    let (head, meta) = sample.into_store(file, format.kind != Kind::Avro).await?;
-    // The head is decompressed already.
-    let plain = Format { compression: CompressionTypeVariant::UNCOMPRESSED, ..format };
-    let reader = match reader {
-        Some(reader) if format.compression == CompressionTypeVariant::UNCOMPRESSED => {
-            Arc::clone(reader)
-        }
-        Some(reader) => without_compression(reader),
-        None => plain.reader(session, sniffed),
-    };
-    let schema = reader.infer_schema(session, &head, &[meta]).await?;
-    Ok((schema, sniffed))
+    reader.infer_schema(session, store, std::slice::from_ref(file)).await
 }
 
 fn unreadable(error: DataFusionError, file: &str, format: Format) -> DataFusionError {
     if explain(&error).is_some() || matches!(error, DataFusionError::ResourcesExhausted(_)) {
         return error;
     }
-    let reason = error.find_root().strip_backtrace();
+    let reason = reason(&error);
     SourceError::new(
         SourceErrorKind::Invalid,
         format!("\"{file}\" cannot be read as {}: {reason}", format.keyword()),
     )
     .into_datafusion()
-}
-
-/// Text files without names in their rows: the columns must be the same ones in the same order.
-fn by_position(files: &[(String, &Schema)]) -> Result<Schema> {
-    let Some((first, schema)) = files.first() else { return Ok(Schema::empty()) };
-    let mut fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
-    for (file, other) in &files[1..] {
-        let names = |schema: &Schema| -> Vec<String> {
-            schema.fields().iter().map(|field| field.name().clone()).collect()
-        };
-        if names(schema) != names(other) {
-            return Err(SourceError::new(
-                SourceErrorKind::Differ,
-                format!(
-                    "\"{}\" and \"{}\" do not have the same columns: ({}) and ({})",
-                    first,
-                    file,
-                    names(schema).join(", "),
-                    names(other).join(", ")
-                ),
-            )
-            .hint("read them one by one and join the results with UNION ALL BY NAME")
-            .into_datafusion());
-        }
-        for (field, other) in fields.iter_mut().zip(other.fields()) {
-            // Text can be read as text whatever is in it.
-            let kind = wider(field.data_type(), other.data_type()).unwrap_or(DataType::Utf8);
-            *field = Arc::new(field.as_ref().clone().with_data_type(kind));
-        }
-    }
-    Ok(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// Files whose rows name their columns: all columns of all of them.
@@ -195,74 +194,36 @@ fn by_name(files: &[(String, &Schema)]) -> Result<Schema> {
     Ok(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
+/// Two columns of one name, in a file or in a record: nothing could tell them apart, and one would be lost.
+fn once<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let message = format!("it has several columns of the same name \"{name}\"");
+            return Err(DataFusionError::Execution(message));
+        }
+    }
+    Ok(())
+}
+
+fn columns_once(columns: &[TypePtr]) -> Result<()> {
+    once(columns.iter().map(|column| column.name()))?;
+    let groups = columns.iter().filter(|column| column.is_group());
+    groups.into_iter().try_for_each(|group| columns_once(group.get_fields()))
+}
+
+fn fields_once(fields: &Fields) -> Result<()> {
+    once(fields.iter().map(|field| field.name().as_str()))?;
+    fields.iter().try_for_each(|field| match field.data_type() {
+        DataType::Struct(fields) => fields_once(fields),
+        _ => Ok(()),
+    })
+}
+
 fn differ(message: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Differ, message)
         .hint("files of one table must have columns of types that can be read as one")
         .into_datafusion()
-}
-
-/// A type that has all values of both, if there is one that readers cast to.
-fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
-    use DataType::{
-        Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, List, Null, Struct,
-        UInt8, UInt16, UInt32, Utf8, Utf8View,
-    };
-    let rank = |kind: &DataType| match kind {
-        Int8 => Some(0),
-        Int16 | UInt8 => Some(1),
-        Int32 | UInt16 => Some(2),
-        Int64 | UInt32 => Some(3),
-        _ => None,
-    };
-    let float = |kind: &DataType| matches!(kind, Float32 | Float64);
-    match (a, b) {
-        _ if a == b => Some(a.clone()),
-        (Null, other) | (other, Null) => Some(other.clone()),
-        (Utf8View, Utf8 | LargeUtf8) | (Utf8 | LargeUtf8, Utf8View) => Some(Utf8View),
-        (Utf8, LargeUtf8) | (LargeUtf8, Utf8) => Some(LargeUtf8),
-        (Decimal128(p, s), Decimal128(q, t)) if s == t => Some(Decimal128(*p.max(q), *s)),
-        (Struct(left), Struct(right)) => {
-            let one = |fields: &datafusion::arrow::datatypes::Fields| {
-                Schema::new(fields.iter().cloned().collect::<Vec<_>>())
-            };
-            Some(Struct(wider_fields(&one(left), &one(right))?.into()))
-        }
-        (List(left), List(right)) => {
-            let kind = wider(left.data_type(), right.data_type())?;
-            let nullable = left.is_nullable() || right.is_nullable();
-            let item = left.as_ref().clone().with_data_type(kind).with_nullable(nullable);
-            Some(List(Arc::new(item)))
-        }
-        _ => match (rank(a), rank(b)) {
-            (Some(left), Some(right)) => match left.max(right) {
-                0 | 1 => Some(Int16),
-                2 => Some(Int32),
-                _ => Some(Int64),
-            },
-            (Some(_), None) if float(b) => Some(Float64),
-            (None, Some(_)) if float(a) => Some(Float64),
-            _ if float(a) && float(b) => Some(Float64),
-            _ => None,
-        },
-    }
-}
-
-fn wider_fields(left: &Schema, right: &Schema) -> Option<Vec<Field>> {
-    let mut fields: Vec<Field> = Vec::new();
-    for field in left.fields() {
-        let field = field.as_ref().clone();
-        fields.push(match right.field_with_name(field.name()) {
-            Ok(other) => {
-                let kind = wider(field.data_type(), other.data_type())?;
-                let nullable = field.is_nullable() || other.is_nullable();
-                field.with_data_type(kind).with_nullable(nullable)
-            }
-            Err(_) => field.with_nullable(true),
-        });
-    }
-    let more = right.fields().iter().filter(|field| left.field_with_name(field.name()).is_err());
-    fields.extend(more.map(|field| field.as_ref().clone().with_nullable(true)));
-    Some(fields)
 }
 
 /// Columns in which nothing was seen are text: a later row may have something.
@@ -315,10 +276,7 @@ mod tests {
         let (x, y) = ("x".to_owned(), "y".to_owned());
         let one = schema(&[("a", DataType::Int32)]);
         let two = schema(&[("a", DataType::Utf8)]);
-        let message = by_name(&[(x.clone(), &one), (y.clone(), &two)]).unwrap_err().to_string();
+        let message = by_name(&[(x, &one), (y, &two)]).unwrap_err().to_string();
         assert!(message.contains("column \"a\" is Int32 in \"x\" and Utf8 in \"y\""), "{message}");
-        let three = schema(&[("b", DataType::Int32)]);
-        let message = by_position(&[(x.clone(), &one), (y, &three)]).unwrap_err().to_string();
-        assert!(message.contains("(a) and (b)"), "{message}");
     }
 }

@@ -1,27 +1,29 @@
-//! A scan of files that are read whole, one after the other, by one task each.
+//! A scan of files that the exchange may neither cut nor encode by itself.
 //!
 //! The exchange cuts files at any byte and sends scans in DataFusion's encoding. Neither is right for
-//! all files: Avro, compressed text, text with line breaks in values, JSON arrays and Arrow streams
-//! cannot be cut (an Avro file that is cut is read by every task: each row comes out many times),
-//! and the encoding forgets compression, line ends, JSON arrays and Arrow streams. Such a scan is
-//! sealed: a leaf of its own, which carries what the encoding forgets and deals out whole files.
+//! all files: Avro, compressed text and Arrow streams cannot be cut (an Avro file that is cut is read
+//! by every task: each row comes out many times), and the encoding forgets compression and Arrow
+//! streams. Such a scan is sealed: a leaf of its own, which carries what the encoding forgets and
+//! deals out whole files.
+//!
+//! Scans of text have a source of ours, which DataFusion does not encode: their seal carries its
+//! options. Text that is not compressed is cut, as its readers allow it (see `text`).
 //!
 //! [`SealScans`] seals what it finds in a finished plan; `table` seals what cannot be seen there.
 
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::config::{ConfigOptions, CsvOptions};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Statistics, internal_datafusion_err, internal_err};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::physical_plan::{
-    ArrowSource, AvroSource, CsvSource, FileScanConfig, FileScanConfigBuilder, FileSource,
-    JsonSource,
+    ArrowSource, AvroSource, FileScanConfig, FileScanConfigBuilder, FileSource, JsonSource,
 };
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -34,22 +36,25 @@ use datafusion_proto::bytes::{
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
 use super::members::to_their_ends;
+use super::text::{TextOptions, TextSource};
+use super::watched::watched;
 
-/// Bytes before the encoded scan: compression, line end and whether there is one, two marks.
-const HEADER_BYTES: usize = 5;
+/// Bytes before the encoded scan: compression, marks, and the length of the options of text.
+const HEADER_BYTES: usize = 2;
+
+/// Bytes of a length.
+const LENGTH_BYTES: usize = 4;
 
 /// What DataFusion's encoding of a scan forgets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seal {
     /// Files are compressed as a whole.
     pub(crate) compression: Option<CompressionTypeVariant>,
-    /// Rows of text end otherwise than in a line feed.
-    pub(crate) terminator: Option<u8>,
-    /// The file is one array of rows.
-    pub(crate) json_array: bool,
     /// The file is a stream of Arrow messages without a footer.
     pub(crate) arrow_stream: bool,
-    /// Nothing is forgotten, but the file cannot be cut.
+    /// The source is ours, of text.
+    pub(crate) text: bool,
+    /// The file cannot be cut.
     pub(crate) whole: bool,
 }
 
@@ -62,16 +67,15 @@ impl Seal {
     /// What can be seen of it in a scan.
     fn of(scan: &FileScanConfig) -> Self {
         let source = scan.file_source();
-        let csv = source.downcast_ref::<CsvSource>();
         let compression = CompressionTypeVariant::from(scan.file_compression_type);
+        let text = source.downcast_ref::<TextSource>();
         Self {
             compression: Some(compression)
                 .filter(|kind| *kind != CompressionTypeVariant::UNCOMPRESSED),
-            terminator: csv.and_then(CsvSource::terminator),
-            json_array: false,
             arrow_stream: false,
+            text: text.is_some(),
             whole: source.downcast_ref::<AvroSource>().is_some()
-                || csv.is_some_and(CsvSource::newlines_in_values),
+                || text.is_some_and(|text| !text.supports_repartitioning()),
         }
     }
 
@@ -83,18 +87,13 @@ impl Seal {
             Some(CompressionTypeVariant::XZ) => 3,
             Some(CompressionTypeVariant::ZSTD) => 4,
         };
-        let marks = u8::from(self.json_array) | (u8::from(self.arrow_stream) << 1);
-        [
-            compression,
-            u8::from(self.terminator.is_some()),
-            self.terminator.unwrap_or_default(),
-            marks,
-            u8::from(self.whole),
-        ]
+        let marks = [self.arrow_stream, self.text, self.whole];
+        let marks = marks.iter().rev().fold(0, |bits, mark| bits << 1 | u8::from(*mark));
+        [compression, marks]
     }
 
     fn from_bytes(bytes: [u8; HEADER_BYTES]) -> Result<Self> {
-        let [compression, has_terminator, terminator, marks, whole] = bytes;
+        let [compression, marks] = bytes;
         let compression = match compression {
             0 => None,
             1 => Some(CompressionTypeVariant::GZIP),
@@ -105,31 +104,22 @@ impl Seal {
         };
         Ok(Self {
             compression,
-            terminator: (has_terminator != 0).then_some(terminator),
-            json_array: marks & 1 != 0,
-            arrow_stream: marks & 2 != 0,
-            whole: whole != 0,
+            arrow_stream: marks & 1 != 0,
+            text: marks & 2 != 0,
+            whole: marks & 4 != 0,
         })
     }
 
     /// Puts back what the encoding forgot.
-    fn restore(self, scan: FileScanConfig) -> Result<FileScanConfig> {
+    fn restore(self, scan: FileScanConfig, text: Option<TextOptions>) -> Result<FileScanConfig> {
         let source = Arc::clone(scan.file_source());
-        let source: Arc<dyn FileSource> = if let Some(csv) = source.downcast_ref::<CsvSource>() {
-            let options = CsvOptions {
-                has_header: Some(csv.has_header()),
-                delimiter: csv.delimiter(),
-                quote: csv.quote(),
-                terminator: self.terminator,
-                escape: csv.escape(),
-                comment: csv.comment(),
-                newlines_in_values: Some(csv.newlines_in_values()),
-                truncated_rows: Some(csv.truncate_rows()),
-                ..CsvOptions::default()
-            };
-            Arc::new(csv.clone().with_csv_options(options))
-        } else if let Some(json) = source.downcast_ref::<JsonSource>() {
-            Arc::new(json.clone().with_newline_delimited(!self.json_array))
+        let source: Arc<dyn FileSource> = if let Some(options) = text {
+            let text: Arc<dyn FileSource> =
+                Arc::new(TextSource::new(source.table_schema().clone(), options));
+            match source.projection() {
+                Some(projection) => text.try_pushdown_projection(projection)?.unwrap_or(text),
+                None => text,
+            }
         } else if self.arrow_stream {
             let stream: Arc<dyn FileSource> =
                 Arc::new(ArrowSource::new_stream_file_source(source.table_schema().clone()));
@@ -149,7 +139,7 @@ impl Seal {
     }
 }
 
-/// A scan of whole files.
+/// A scan of files, with what its encoding would lack.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedScan {
     scan: Arc<dyn ExecutionPlan>,
@@ -161,7 +151,7 @@ impl SealedScan {
     pub(crate) fn new(scan: Arc<dyn ExecutionPlan>, mut seal: Seal) -> Self {
         if let Some(seen) = file_scan(&scan).map(Seal::of) {
             seal.compression = seal.compression.or(seen.compression);
-            seal.terminator = seal.terminator.or(seen.terminator);
+            seal.text |= seen.text;
             seal.whole |= seen.whole;
         }
         Self { scan, seal }
@@ -170,6 +160,11 @@ impl SealedScan {
     /// The scan of files within.
     pub(crate) fn scan(&self) -> Option<&FileScanConfig> {
         file_scan(&self.scan)
+    }
+
+    /// Are its files read whole?
+    pub(crate) fn is_whole(&self) -> bool {
+        self.seal.whole || self.seal.compression.is_some() || !self.seal.text
     }
 
     /// The same seal on another scan.
@@ -184,8 +179,18 @@ impl SealedScan {
         codec: &dyn PhysicalExtensionCodec,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        let scan = Arc::clone(&self.scan);
         buffer.extend_from_slice(&self.seal.to_bytes());
+        let mut scan = Arc::clone(&self.scan);
+        let mut options = Vec::new();
+        if let Some(config) = self.scan()
+            && let Some(text) = config.file_source().downcast_ref::<TextSource>()
+        {
+            options = postcard::to_stdvec(text.options()).map_err(external)?;
+            scan = stand_in(config, text)?;
+        }
+        let length = u32::try_from(options.len()).map_err(external)?;
+        buffer.extend(length.to_le_bytes());
+        buffer.extend(options);
         buffer.extend(physical_plan_to_bytes_with_proto_converter(scan, codec, converter)?);
         Ok(())
     }
@@ -198,12 +203,32 @@ impl SealedScan {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Self> {
         let malformed = || internal_datafusion_err!("a sealed scan is malformed");
-        let (header, scan) = bytes.split_first_chunk().ok_or_else(malformed)?;
+        let (header, rest) = bytes.split_first_chunk().ok_or_else(malformed)?;
         let seal = Seal::from_bytes(*header)?;
+        let (length, rest) = rest.split_first_chunk::<LENGTH_BYTES>().ok_or_else(malformed)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(external)?;
+        let (options, scan) = rest.split_at_checked(length).ok_or_else(malformed)?;
+        let text =
+            seal.text.then(|| postcard::from_bytes(options).map_err(external)).transpose()?;
         let scan = physical_plan_from_bytes_with_proto_converter(scan, context, codec, converter)?;
-        let scan = seal.restore(file_scan(&scan).ok_or_else(malformed)?.clone())?;
+        let scan = seal.restore(file_scan(&scan).ok_or_else(malformed)?.clone(), text)?;
         Ok(Self { scan: DataSourceExec::from_data_source(scan), seal })
     }
+}
+
+/// A scan of text with a source that DataFusion encodes, for as long as it is encoded.
+fn stand_in(scan: &FileScanConfig, text: &TextSource) -> Result<Arc<dyn ExecutionPlan>> {
+    let json: Arc<dyn FileSource> = Arc::new(JsonSource::new(text.table_schema().clone()));
+    let source = match text.projection() {
+        Some(projection) => json.try_pushdown_projection(projection)?.unwrap_or(json),
+        None => json,
+    };
+    let scan = FileScanConfigBuilder::from(scan.clone()).with_source(source).build();
+    Ok(DataSourceExec::from_data_source(scan))
+}
+
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 /// The files of a plan that is a scan of files.
@@ -250,10 +275,13 @@ impl ExecutionPlan for SealedScan {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        match self.scan().and_then(to_their_ends) {
-            Some(scan) => DataSourceExec::from_data_source(scan).execute(partition, context),
-            None => self.scan.execute(partition, context),
-        }
+        let Some(scan) = self.scan() else { return self.scan.execute(partition, context) };
+        // Text is decompressed by its own reader.
+        let text = self.seal.text;
+        let whole = if text { None } else { to_their_ends(scan) };
+        let scan = whole.unwrap_or_else(|| scan.clone());
+        let scan = watched(&scan, None)?.unwrap_or(scan);
+        DataSourceExec::from_data_source(scan).execute(partition, context)
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -278,7 +306,8 @@ impl ExecutionPlan for SealedScan {
     }
 }
 
-/// The last rule of the physical optimizer: seals every scan that may not be cut or sent as it is.
+/// The last rule of the physical optimizer: seals every scan that may not be cut or sent as it is, and has the
+/// others watched.
 #[derive(Debug)]
 pub(crate) struct SealScans;
 
@@ -289,11 +318,14 @@ impl PhysicalOptimizerRule for SealScans {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let sealed = plan.transform_up(|node| {
-            let seal = file_scan(&node).map(Seal::of).unwrap_or_default();
-            Ok(if seal.is_needed() {
-                Transformed::yes(Arc::new(SealedScan::new(node, seal)) as Arc<dyn ExecutionPlan>)
-            } else {
-                Transformed::no(node)
+            let Some(scan) = file_scan(&node) else { return Ok(Transformed::no(node)) };
+            let seal = Seal::of(scan);
+            if seal.is_needed() {
+                return Ok(Transformed::yes(Arc::new(SealedScan::new(node, seal)) as _));
+            }
+            Ok(match watched(scan, None)? {
+                Some(scan) => Transformed::yes(DataSourceExec::from_data_source(scan) as _),
+                None => Transformed::no(node),
             })
         });
         sealed.map(|sealed| sealed.data)

@@ -16,6 +16,9 @@ use url::Url;
 
 use super::bucket::Bucket;
 use super::error::{SourceError, SourceErrorKind};
+use super::lenient::LenientConnector;
+use super::location::Location;
+use super::pipe::Pipes;
 use super::settings::{StoreOptions, WorkerStores};
 use crate::config::Environment;
 
@@ -37,6 +40,7 @@ pub(crate) struct Stores {
     environment: Arc<Environment>,
     local: Arc<dyn ObjectStore>,
     opened: RwLock<Opened>,
+    pipes: Pipes,
 }
 
 #[derive(Default)]
@@ -65,6 +69,7 @@ impl Stores {
             environment: Arc::new(environment.clone()),
             local: Arc::new(LocalFileSystem::new()),
             opened: RwLock::default(),
+            pipes: Pipes::default(),
         })
     }
 
@@ -76,6 +81,12 @@ impl Stores {
     /// The home folder of the user.
     pub(crate) fn home(&self) -> Option<&str> {
         self.environment.get("HOME")
+    }
+
+    /// A place as a user wrote it. Standard input or a pipe is copied to a file, which is the place then.
+    pub(super) async fn location(&self, text: &str) -> Result<Location> {
+        let file = self.pipes.file(text).await?;
+        Location::parse(file.as_deref().unwrap_or(text), self.home())
     }
 
     /// Options for a bucket, instead of those it had.
@@ -139,6 +150,7 @@ impl Stores {
         let options = client_options().with_allow_http(true);
         let store = HttpBuilder::new()
             .with_url(&key)
+            .with_http_connector(LenientConnector::default())
             .with_client_options(options)
             .with_retry(retries())
             .build()?;

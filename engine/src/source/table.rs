@@ -5,21 +5,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{
-    Constraints, DFSchema, SchemaExt, Statistics, ToDFSchema, project_schema,
-};
+use datafusion::common::{Constraints, SchemaExt, ToDFSchema, project_schema};
 use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::listing::helpers::{expr_applicable_for_cols, filter_partitioned_file};
+use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
 use datafusion::datasource::physical_plan::{
     FileGroup, FileOutputMode, FileScanConfigBuilder, FileSinkConfig,
 };
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::source_as_provider;
 use datafusion::datasource::table_schema::TableSchemaBuilder;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{
@@ -28,17 +27,18 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::{LexOrdering, create_lex_ordering};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
 use super::error::{SourceError, SourceErrorKind};
-use super::float_bounds::inexact_float_bounds;
-use super::format::{Format, Kind, is_json_array};
+use super::format::{Format, Kind};
 use super::listing::{Listing, list_or_empty};
 use super::location::{Location, Place};
 use super::partition;
 use super::sample::is_arrow_stream;
 use super::sealed::{Seal, SealedScan};
+use super::statistics::{grouped, with_statistics};
+use super::text::{TextOptions, TextSource};
+use crate::sink::{named_physical, named_schema};
 
 /// What a [`FileTable`] is made of.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub(crate) struct FileTableParts {
     pub(crate) reader: Arc<dyn FileFormat>,
     /// The columns in the files.
     pub(crate) file_schema: SchemaRef,
+    /// A user declared these columns; else they were found in the files.
+    pub(crate) declared: bool,
     /// The columns that folders stand for.
     pub(crate) partition_columns: partition::Columns,
     /// Orders that the rows of each file are declared to have.
@@ -100,7 +102,7 @@ impl FileTable {
             )));
         }
         let mut fields: Vec<_> = parts.file_schema.fields().iter().cloned().collect();
-        fields.extend(partition_fields(&parts.partition_columns).map(Arc::new));
+        fields.extend(partition::fields(&parts.partition_columns).map(Arc::new));
         let schema = Schema::new_with_metadata(fields, parts.file_schema.metadata().clone());
         Ok(Self { parts, store, schema: Arc::new(schema) })
     }
@@ -109,12 +111,11 @@ impl FileTable {
     /// leave them.
     async fn files(
         &self,
+        session: &dyn Session,
         store: &Arc<dyn ObjectStore>,
         filters: &[Expr],
     ) -> Result<Vec<PartitionedFile>> {
         let columns = &self.parts.partition_columns;
-        let df_schema =
-            DFSchema::from_unqualified_fields(partition_fields(columns).collect(), HashMap::new())?;
         let mut files: Vec<PartitionedFile> = Vec::new();
         for location in &self.parts.locations {
             let listing = of_format(list_or_empty(store, location).await?, self.parts.format);
@@ -122,45 +123,15 @@ impl FileTable {
                 let values = partition::values(&listing.root, &meta.location, columns)?;
                 let mut file = PartitionedFile::from(meta);
                 file.partition_values = values;
-                files.extend(filter_partitioned_file(file, filters, &df_schema)?);
+                files.push(file);
             }
         }
+        let mut files = partition::filtered(session, files, filters, columns)?;
         if self.parts.locations.len() > 1 {
             files.sort_by(|a, b| a.object_meta.location.cmp(&b.object_meta.location));
             files.dedup_by(|a, b| a.object_meta.location == b.object_meta.location);
         }
         Ok(files)
-    }
-
-    /// Adds what the files say about their rows.
-    async fn with_statistics(
-        &self,
-        session: &dyn Session,
-        store: &Arc<dyn ObjectStore>,
-        files: Vec<PartitionedFile>,
-    ) -> Result<Vec<PartitionedFile>> {
-        if self.parts.format.kind != Kind::Parquet || !session.config().collect_statistics() {
-            return Ok(files);
-        }
-        let at_once = session.config_options().execution.meta_fetch_concurrency.get();
-        futures::stream::iter(files)
-            .map(|file| async move {
-                let statistics = self
-                    .parts
-                    .reader
-                    .infer_stats(
-                        session,
-                        store,
-                        Arc::clone(&self.parts.file_schema),
-                        &file.object_meta,
-                    )
-                    .await?;
-                let statistics = inexact_float_bounds(statistics, &self.parts.file_schema);
-                Ok(file.with_statistics(Arc::new(statistics)))
-            })
-            .buffered(at_once)
-            .try_collect()
-            .await
     }
 
     fn is_partition_filter(&self, filter: &Expr) -> bool {
@@ -184,8 +155,7 @@ impl FileTable {
             }
             _ => false,
         };
-        let json_array = is_json_array(self.parts.reader.as_ref());
-        Ok(Seal { json_array, arrow_stream, ..Seal::default() })
+        Ok(Seal { arrow_stream, ..Seal::default() })
     }
 }
 
@@ -232,19 +202,33 @@ impl TableProvider for FileTable {
         let store = session.runtime_env().object_store(&self.store)?;
         let folders: Vec<Expr> =
             filters.iter().filter(|filter| self.is_partition_filter(filter)).cloned().collect();
-        let files = self.files(&store, &folders).await?;
+        let files = self.files(session, &store, &folders).await?;
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
         let seal = self.seal(&store, &files).await?;
-        let files = self.with_statistics(session, &store, files).await?;
+        let known =
+            self.parts.format.kind == Kind::Parquet && session.config().collect_statistics();
+        let files = match known {
+            true => {
+                let (location, schema) = (&self.parts.locations[0], &self.parts.file_schema);
+                with_statistics(session, &store, location, files, schema).await?
+            }
+            false => files,
+        };
         let (groups, statistics) = grouped(session, files, &self.schema)?;
         let table_schema = TableSchemaBuilder::from(&self.parts.file_schema)
             .with_table_partition_cols(
-                partition_fields(&self.parts.partition_columns).map(Arc::new).collect::<Vec<_>>(),
+                partition::fields(&self.parts.partition_columns).map(Arc::new).collect::<Vec<_>>(),
             )
             .build();
-        let source = self.parts.reader.file_source(table_schema);
+        let reader = self.parts.reader.as_ref();
+        let text = TextOptions::of(reader, session, self.parts.declared)?;
+        let is_text = text.is_some();
+        let source = match text {
+            Some(options) => Arc::new(TextSource::new(table_schema, options)),
+            None => reader.file_source(table_schema),
+        };
         let config = FileScanConfigBuilder::new(self.store.clone(), source)
             .with_file_groups(groups)
             .with_constraints(self.parts.constraints.clone())
@@ -252,8 +236,12 @@ impl TableProvider for FileTable {
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .with_output_ordering(self.orderings(session)?)
+            .with_file_compression_type(self.parts.format.compression.into())
             .build();
-        let plan = self.parts.reader.create_physical_plan(session, config).await?;
+        if is_text {
+            return Ok(DataSourceExec::from_data_source(config));
+        }
+        let plan = reader.create_physical_plan(session, config).await?;
         Ok(if seal.is_needed() { Arc::new(SealedScan::new(plan, seal)) } else { plan })
     }
 
@@ -280,13 +268,18 @@ impl TableProvider for FileTable {
             Some(compression) => reader.get_ext_with_compression(&compression)?,
             None => reader.get_ext(),
         };
+        let in_folders = &self.parts.partition_columns;
+        let input = match in_folders.is_empty() {
+            true => input,
+            false => named_physical(session, input, in_folders)?,
+        };
         let config = FileSinkConfig {
             original_url: location.text().to_owned(),
             object_store_url: self.store.clone(),
             table_paths: vec![ListingTableUrl::try_new(location.url()?, None)?],
             file_group: FileGroup::default(),
-            output_schema: Arc::clone(&self.schema),
-            table_partition_cols: self.parts.partition_columns.clone(),
+            output_schema: Arc::new(named_schema(&self.schema, in_folders)),
+            table_partition_cols: in_folders.clone(),
             insert_op: op,
             keep_partition_by_columns: false,
             file_extension,
@@ -312,36 +305,6 @@ pub(crate) fn of_format(mut listing: Listing, format: Format) -> Listing {
     listing
 }
 
-fn partition_fields(columns: &[(String, DataType)]) -> impl Iterator<Item = Field> {
-    columns.iter().map(|(name, kind)| Field::new(name, kind.clone(), true))
-}
-
-/// Files in as many groups as there are partitions, and what is known of all of them together.
-fn grouped(
-    session: &dyn Session,
-    files: Vec<PartitionedFile>,
-    schema: &SchemaRef,
-) -> Result<(Vec<FileGroup>, Statistics)> {
-    let known = files.iter().all(|file| file.statistics.is_some());
-    let groups = FileGroup::new(files).split_files(session.config().target_partitions().max(1));
-    if !known {
-        return Ok((groups, Statistics::new_unknown(schema)));
-    }
-    let merged = |files: &mut dyn Iterator<Item = &PartitionedFile>| {
-        let each = files.filter_map(|file| file.statistics.as_deref());
-        Statistics::try_merge_iter(each, schema)
-    };
-    let statistics = merged(&mut groups.iter().flat_map(FileGroup::iter))?;
-    let groups = groups
-        .into_iter()
-        .map(|group| {
-            let statistics = merged(&mut group.iter())?;
-            Ok(group.with_statistics(Arc::new(statistics)))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok((groups, statistics))
-}
-
 /// Checks that declared orders name columns of the table.
 pub(crate) fn check_orders(schema: &SchemaRef, orders: &[Vec<SortExpr>]) -> Result<()> {
     let df_schema = Arc::clone(schema).to_dfschema()?;
@@ -353,6 +316,6 @@ pub(crate) fn check_orders(schema: &SchemaRef, orders: &[Vec<SortExpr>]) -> Resu
     Ok(())
 }
 
-fn invalid(message: String) -> datafusion::error::DataFusionError {
+fn invalid(message: String) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }

@@ -24,7 +24,7 @@ use crate::task::pipe::Pipe;
 use crate::task::plan::Stage;
 use crate::task::refusal::Refusal;
 use crate::task::request::{
-    Asked, RunId, ShardTicket, StoredAt, StoredSize, TaskReply, TaskRequest, decode, encode,
+    Asked, RunId, ShardTicket, StoredAt, StoredSize, TaskReply, TaskRequest, decode, encode, number,
 };
 use crate::task::store::Store;
 
@@ -128,7 +128,7 @@ impl Host {
             size: StoredSize {
                 rows: (0..splits).map(|partition| index.rows(partition)).sum(),
                 bytes: index.bytes(),
-                blocks: index.len(),
+                blocks: number(index.len(), "blocks of a shard")?,
             },
             metrics: Metrics::default(),
             written: std::mem::take(&mut *written.lock()),
@@ -191,7 +191,7 @@ impl TaskHost for Shared {
                 Ok(encode(&self.0.task(*task).await.map_err(Refusal::travelling)?)?)
             }
             Ok((Asked::Call(header), item)) => {
-                Ok(crate::map::answer(header, request.slice_ref(item)).await)
+                Ok(crate::map::answer(header, request.slice_ref(item)).await?)
             }
             Err(e) => Err(Error::internal(format!("a request of the driver: {e}")).into()),
         }

@@ -25,6 +25,6 @@ pub(crate) use refusal::Refusal;
 pub use request::RunId;
 pub(crate) use request::{
     Asked, Brief, Inputs, ShardTicket, Spec, StoredAt, StoredSize, TaskReply, TaskRequest, decode,
-    encode,
+    encode, number,
 };
 pub(crate) use store::Store;

@@ -21,7 +21,7 @@ use crate::slice::{Node, Op, Split, TaskCx};
 use crate::task::host::Host;
 use crate::task::known::Told;
 use crate::task::plan::{Stage, StageId};
-use crate::task::request::{ShardTicket, Spec, StoredAt, TaskRequest};
+use crate::task::request::{ShardTicket, Spec, StoredAt, TaskRequest, number};
 use crate::task::store::missing;
 
 /// Shards that a reader has open at a time: while it decodes one, the next is on its way.
@@ -180,8 +180,13 @@ impl Host {
         partition: usize,
         schema: &SchemaRef,
     ) -> SendableRecordBatchStream {
-        // A number of a partition: none comes near the limit.
-        let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+        let partition = match number(partition, "partitions") {
+            Ok(partition) => partition,
+            Err(error) => {
+                let error = futures::stream::iter([Err(DataFusionError::from(error))]);
+                return with_schema(schema, error);
+            }
+        };
         let tickets = stored.into_iter().map(move |at| ShardTicket { at, partition, blocks: None });
         self.read_tickets(tickets.collect(), schema, None)
     }

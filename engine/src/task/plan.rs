@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 
+use crate::error::Result;
 use crate::func::{Built, Steps};
 use crate::sink::SinkSpec;
 use crate::slice::{Narrow, Node, Op, Pragma, Shards, Source, Split};
+use crate::task::request::number;
 
 /// The number of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,22 +191,24 @@ impl Plan {
     }
 
     /// The sinks that one task of a stage goes through, each with the shard of it: the last first.
+    ///
+    /// # Errors
+    /// When a number is too large to travel.
     pub(crate) fn sinks_of(
         &self,
         stage: &Stage,
         task: usize,
         source_shards: &[u32],
-    ) -> Vec<(u32, u32)> {
+    ) -> Result<Vec<(u32, u32)>> {
         let mut found = Vec::new();
         let (mut node, mut shard) = (&stage.node, task);
         loop {
             node = match &node.op {
-                Op::Source(_) | Op::Wide { .. } => return found,
+                Op::Source(_) | Op::Wide { .. } => return Ok(found),
                 Op::Narrow { input, .. } => input,
                 Op::Sink { input, .. } => {
                     if let Some(id) = self.sink_id(node) {
-                        let number = |n| u32::try_from(n).unwrap_or(u32::MAX);
-                        found.push((number(id), number(shard)));
+                        found.push((number(id, "sinks")?, number(shard, "shards")?));
                     }
                     input
                 }
@@ -217,7 +221,7 @@ impl Plan {
                     });
                     match own {
                         Some(input) => input,
-                        None => return found,
+                        None => return Ok(found),
                     }
                 }
             };

@@ -130,6 +130,17 @@ pub(crate) struct TaskReply {
     pub(crate) written: Vec<Written>,
 }
 
+/// `n` as what travels counts shards, tasks, partitions and the like.
+///
+/// # Errors
+/// When it does not fit: cut off, two of them would have one number.
+pub(crate) fn number(n: usize, of: &str) -> Result<u32> {
+    u32::try_from(n).map_err(|_| {
+        let message = format!("there are more {of} than the {} that a run can have", u32::MAX);
+        Error::Query { message, hint: Some("use fewer shards".to_owned()) }
+    })
+}
+
 /// Encodes what travels.
 pub(crate) fn encode(message: &impl Serialize) -> Result<Bytes> {
     postcard::to_allocvec(message)

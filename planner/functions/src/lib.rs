@@ -7,14 +7,78 @@
 //!
 //! What is deliberately absent: sessions, machines and the network.
 
-mod like_pattern;
+use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+
+mod arithmetic;
+mod exact_float;
+mod extremes;
+mod field;
+mod float_key;
+mod like_pattern;
+mod null_fields;
+mod opaque_cast;
+mod parquet_values;
+mod partition_text;
+mod percentile;
+mod same_value;
+mod time;
+mod total;
+mod window;
+
+pub use arithmetic::{checked, checked_negation};
+pub use exact_float::exact_float;
+pub use field::GetField;
+pub use float_key::{FLOAT_KEY, float_key, has_float_keys};
+pub use null_fields::null_fields;
+pub use opaque_cast::opaque_cast;
+pub use parquet_values::{parquet_interval, uuid_text};
+pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, partition_text};
+pub use same_value::{same_value, unknown};
+pub use time::at_time_zone::at_time_zone;
+pub use time::cast::{Unfit, cast_time, casts_time};
+pub use time::interval::{Carry, justify};
+pub use time::parse::{normal_timestamp, unit_for};
+pub use time::shift::shift_time;
+pub use window::ignoring_nulls;
 
 /// Adds the functions to those of `builder`. One with the name of a function that is there replaces it.
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    let scalar = builder.scalar_functions().get_or_insert_default();
-    scalar.push(ScalarUDF::from(like_pattern::LikePattern::new()).into());
+    let functions = builder.scalar_functions().get_or_insert_default();
+    functions.extend([
+        same_value(),
+        unknown(),
+        at_time_zone(),
+        cast_time(Unfit::Fails),
+        cast_time(Unfit::IsNull),
+        cast_time(Unfit::IsClamped),
+        justify(Carry::All),
+        justify(Carry::Days),
+        justify(Carry::Hours),
+        shift_time(),
+        time::timestamp_of::timestamp_of(Unfit::Fails),
+        time::timestamp_of::timestamp_of(Unfit::IsNull),
+        time::date_part::date_part(),
+        time::date_trunc::date_trunc(),
+    ]);
+    functions.extend(time::to_timestamp::functions());
+    functions.push(field::get_field());
+    functions.extend([null_fields(), partition_text(), partition_kept()]);
+    functions.extend(arithmetic::functions());
+    functions.push(Arc::new(float_key()));
+    functions.push(Arc::new(ScalarUDF::from(like_pattern::LikePattern::new())));
+    let aggregates = builder.aggregate_functions().get_or_insert_default();
+    aggregates.extend(total::functions());
+    aggregates.extend(extremes::functions());
+    aggregates.extend(percentile::functions());
+    builder.window_functions().get_or_insert_default().extend(window::functions());
     builder
+}
+
+/// What puts our functions where DataFusion's planner has put its own without asking for them by name.
+pub fn rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
+    vec![Arc::new(field::FieldsOfNullRecords)]
 }

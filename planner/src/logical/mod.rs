@@ -3,20 +3,55 @@
 //! Each rule of ours mends a kind of fault, says which, and leaves a plan that gives the same rows in
 //! one process and on machines.
 
+mod days;
+mod drawn_once;
+mod expressions;
+mod float_keys;
+mod in_lists;
+mod leaves;
+mod numbers;
 mod set_all;
+mod simplify;
+mod time_casts;
+mod time_order;
+mod unnest_records;
 
 use std::sync::Arc;
 
+use datafusion::optimizer::extract_leaf_expressions::{
+    ExtractLeafExpressions, PushDownLeafProjections,
+};
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(set_all::SetAll)];
-    rules.extend(Analyzer::new().rules);
+    let mut rules = Analyzer::new().rules;
+    let coercion = rules.iter().position(|rule| rule.name() == "type_coercion");
+    rules.insert(coercion.unwrap_or(rules.len()), Arc::new(time_order::TimeOrder));
+    rules.insert(0, Arc::new(unnest_records::UnnestRecords));
+    rules.insert(0, Arc::new(set_all::SetAll));
+    // After types are coerced: these look at them.
+    rules.push(Arc::new(numbers::Numbers));
+    rules.push(Arc::new(float_keys::FloatKeys));
+    rules.push(Arc::new(time_casts::TimeCasts));
+    rules.push(Arc::new(drawn_once::DrawnOnce));
     rules
 }
 
 /// The rules that make a plan a faster one, in their order.
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    Optimizer::new().rules
+    let mut rules = Optimizer::new().rules;
+    for rule in &mut rules {
+        match rule.name() {
+            "simplify_expressions" => *rule = Arc::new(simplify::SafeSimplify::default()),
+            "extract_leaf_expressions" => {
+                *rule = Arc::new(leaves::UnlessVolatile(ExtractLeafExpressions::new()));
+            }
+            "push_down_leaf_projections" => {
+                *rule = Arc::new(leaves::UnlessVolatile(PushDownLeafProjections::new()));
+            }
+            _ => {}
+        }
+    }
+    rules
 }

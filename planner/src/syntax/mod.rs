@@ -16,6 +16,7 @@ mod parse;
 mod pattern;
 mod reshape;
 mod sample;
+mod time;
 mod visit;
 mod windows;
 
@@ -33,6 +34,7 @@ pub(crate) use self::visit::visit;
 /// # Errors
 /// When it has a clause that would be passed over.
 pub fn rewrite(mut statement: Statement) -> Result<Statement> {
+    time::rewrite(&mut statement);
     visit::visit_mut(&mut statement, &mut reshape::Reshape)?;
     clauses::check(&statement)?;
     Ok(statement)

@@ -45,7 +45,9 @@ impl Piece {
             };
             let of = |n: u64| before(n, part).unwrap_or(n)..before(n, part + 1).unwrap_or(n);
             let (blocks, rows, bytes) = (of(blocks), of(self.rows), of(self.bytes));
-            let block = |n: u64| self.blocks.start + u32::try_from(n).unwrap_or(u32::MAX);
+            // A part of the blocks is no more than all of them.
+            let all = self.blocks.end - self.blocks.start;
+            let block = |n: u64| self.blocks.start + u32::try_from(n).unwrap_or(all).min(all);
             Self {
                 at: self.at.clone(),
                 blocks: block(blocks.start)..block(blocks.end),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::job::table::pieces::{Piece, Share};
 use crate::job::table::scan::{Reading, RunScan};
 use crate::shard::{schema_from_bytes, schema_to_bytes};
-use crate::task::{Host, decode, encode};
+use crate::task::{Host, decode, encode, number};
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
@@ -29,11 +29,11 @@ impl RunScan {
             );
         };
         let schema = schema_to_bytes(&self.rows).map_err(|e| internal_datafusion_err!("{e}"))?;
-        let columns = self.columns.iter().map(|n| u32::try_from(*n).unwrap_or(u32::MAX));
+        let columns = self.columns.iter().map(|n| number(*n, "columns"));
         let wire = Wire {
             title: self.title.to_string(),
             schema,
-            columns: columns.collect(),
+            columns: columns.collect::<crate::error::Result<_>>()?,
             limit: self.limit.map(|limit| limit as u64),
             partitions: share.partitions.clone(),
         };

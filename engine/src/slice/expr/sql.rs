@@ -14,9 +14,9 @@ use datafusion::sql::sqlparser::ast;
 
 use super::verbs::logical;
 use super::{Call, planner};
-use crate::catalog::Tables;
 use crate::cpu::with_large_stack;
 use crate::error::{Error, Result};
+use crate::lookup::Lookup;
 use crate::planning;
 use crate::row::Row;
 use crate::slice::Slice;
@@ -145,7 +145,7 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
     }
     let mut statement = rewrite(statement).map_err(ours)?;
     // Tables are at hand: nothing here waits.
-    let tables = futures::executor::block_on(Tables::of(&state, &statement)).map_err(failed)?;
+    let tables = futures::executor::block_on(Lookup::of(&state, &statement)).map_err(failed)?;
     let labels = resolve(&mut statement, &tables).map_err(ours)?;
     let plan = tables.plan(statement).map_err(failed)?;
     let names: Vec<_> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();

@@ -21,7 +21,8 @@ use crate::codec::PlanCodec;
 use crate::error::{Error, Result};
 use crate::slice::node::{Resolving, TaskCx};
 use crate::slice::source::columns::rows;
-use crate::source::{SealedScan, file_scan};
+use crate::source::{SealedScan, file_scan, watch};
+use crate::task::number;
 
 /// Bytes of files that one shard has, unless there would be too few shards then: a few seconds of work.
 const SHARD_BYTES: u64 = 128 * 1024 * 1024;
@@ -104,7 +105,7 @@ pub(super) fn encoded(plan: Arc<dyn ExecutionPlan>, partition: usize) -> Result<
              machine with a task"
         )));
     }
-    let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+    let partition = number(partition, "shards")?;
     Ok([&partition.to_le_bytes()[..], &bytes].concat().into())
 }
 
@@ -119,6 +120,7 @@ pub(super) fn open(
     };
     let plan =
         physical_plan_from_bytes_with_extension_codec(plan, &cx.context, &PlanCodec::default())?;
+    let plan = watch(plan, &cx.context.runtime_env())?;
     let partition = u32::from_le_bytes(*partition) as usize;
     let scanned = plan.execute(partition, Arc::clone(&cx.context))?;
     Ok(rows(scanned, schema))

@@ -1,0 +1,180 @@
+//! How what is asked of a table becomes what is asked of one of its files, whose columns may be of other types,
+//! in another order, or not there: by their names, always.
+//!
+//! DataFusion's adapter does most of it. Ours, around it, does two things more. A field of a record
+//! ([`GetField`]) becomes DataFusion's own `get_field` where the file shows that nothing can hide below a null
+//! record: that one is pushed into the reader, which then reads the field alone. And long integers that the table
+//! has as floats are looked at, so that none is rounded.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bigslice_planner::{GetField, exact_float, opaque_cast, parquet_interval, uuid_text};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::{FileSource, ParquetSource};
+use datafusion::error::Result;
+use datafusion::functions::core::get_field;
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::physical_expr::expressions::{Column, Literal, lit};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr_adapter::{
+    DefaultPhysicalExprAdapterFactory, PhysicalExprAdapter, PhysicalExprAdapterFactory,
+};
+
+type Expr = Arc<dyn PhysicalExpr>;
+
+/// Makes the adapter of each file.
+#[derive(Debug)]
+pub(super) struct Adapters;
+
+impl PhysicalExprAdapterFactory for Adapters {
+    fn create(&self, table: SchemaRef, file: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
+        let made: HashMap<String, Arc<ScalarUDF>> = table
+            .fields()
+            .iter()
+            .filter_map(|field| {
+                let of_file = file.field_with_name(field.name()).ok()?;
+                Some((field.name().clone(), made(of_file.data_type(), field.data_type())?))
+            })
+            .collect();
+        // DataFusion's adapter takes the columns that we make for what the file has.
+        let left = table.fields().iter().map(|field| match made.contains_key(field.name()) {
+            true => file.field_with_name(field.name()).cloned().map(Arc::new),
+            false => Ok(Arc::clone(field)),
+        });
+        let left = left.collect::<std::result::Result<Vec<_>, _>>()?;
+        let left = Arc::new(Schema::new_with_metadata(left, table.metadata().clone()));
+        let theirs = DefaultPhysicalExprAdapterFactory.create(left, Arc::clone(&file))?;
+        Ok(Arc::new(Adapter { theirs, made, table, file }))
+    }
+}
+
+/// What makes a value of a table's column from the value that a file has, where DataFusion's casts do not, or not as
+/// they should.
+fn made(file: &DataType, table: &DataType) -> Option<Arc<ScalarUDF>> {
+    match (file, table) {
+        (DataType::Int64 | DataType::UInt64, DataType::Float64) => Some(exact_float()),
+        (DataType::FixedSizeBinary(12), DataType::Interval(_)) => Some(parquet_interval()),
+        (DataType::FixedSizeBinary(16), DataType::Utf8View) => Some(uuid_text()),
+        (DataType::Timestamp(unit, _), DataType::Timestamp(other, _)) if unit != other => {
+            Some(opaque_cast(table.clone()))
+        }
+        _ => None,
+    }
+}
+
+#[derive(Debug)]
+struct Adapter {
+    theirs: Arc<dyn PhysicalExprAdapter>,
+    made: HashMap<String, Arc<ScalarUDF>>,
+    table: SchemaRef,
+    file: SchemaRef,
+}
+
+impl PhysicalExprAdapter for Adapter {
+    fn rewrite(&self, expr: Expr) -> Result<Expr> {
+        let expr = expr.transform_up(|expr| Ok(self.field_alone(expr)))?.data;
+        let expr = self.theirs.rewrite(expr)?;
+        if self.made.is_empty() {
+            return Ok(expr);
+        }
+        Ok(expr.transform_up(|expr| self.make(expr))?.data)
+    }
+}
+
+impl Adapter {
+    /// DataFusion's `get_field` instead of ours, if both give the same for this file.
+    fn field_alone(&self, expr: Expr) -> Transformed<Expr> {
+        let Some(call) = ScalarFunctionExpr::try_downcast_func::<GetField>(expr.as_ref()) else {
+            return Transformed::no(expr);
+        };
+        let field = call.args().first().and_then(|base| base.downcast_ref::<Column>());
+        let field = field.and_then(|column| self.file.field_with_name(column.name()).ok());
+        let keys: Option<Vec<&str>> = call.args().iter().skip(1).map(key).collect();
+        let (Some(field), Some(keys)) = (field, keys) else { return Transformed::no(expr) };
+        if hides_values(field, &keys) {
+            return Transformed::no(expr);
+        }
+        let Ok(returned) = expr.return_field(&self.table) else { return Transformed::no(expr) };
+        let config = Arc::new(call.config_options().clone());
+        let args = call.args().to_vec();
+        let theirs = ScalarFunctionExpr::new(call.name(), get_field(), args, returned, config);
+        Transformed::yes(Arc::new(theirs))
+    }
+
+    /// The table's column, made of that of the file.
+    fn make(&self, expr: Expr) -> Result<Transformed<Expr>> {
+        let column = expr.downcast_ref::<Column>();
+        let Some(made) = column.and_then(|column| self.made.get(column.name())) else {
+            return Ok(Transformed::no(expr));
+        };
+        let made =
+            ScalarFunctionExpr::try_new(Arc::clone(made), vec![expr], &self.file, Arc::default())?;
+        Ok(Transformed::yes(Arc::new(made)))
+    }
+}
+
+fn key(expr: &Expr) -> Option<&str> {
+    expr.downcast_ref::<Literal>().and_then(|literal| literal.value().try_as_str().flatten())
+}
+
+/// Whether the field at the end of a path may have values below a null record. A reader of Parquet marks a field
+/// that may be null as null below a null record, too.
+fn hides_values(field: &Field, keys: &[&str]) -> bool {
+    let mut optional = field.is_nullable();
+    let mut kind = field.data_type();
+    for key in keys {
+        let DataType::Struct(fields) = kind else { return true };
+        // One that the file does not have is null everywhere.
+        let Some(field) = fields.iter().find(|field| field.name() == key) else { return false };
+        if optional && !field.is_nullable() {
+            return true;
+        }
+        optional |= field.is_nullable();
+        kind = field.data_type();
+    }
+    false
+}
+
+/// A condition that makes DataFusion adapt what is asked to the file: it does so for files of the table's own
+/// schema only where there is a condition. None when there is one, or nothing to adapt.
+pub(super) fn asked_to_adapt(source: &ParquetSource) -> Option<Expr> {
+    let has_fields = source.projection().is_some_and(|projection| {
+        projection.iter().any(|projected| {
+            let mut found = false;
+            let walked = projected.expr.apply(|expr| {
+                let is = ScalarFunctionExpr::try_downcast_func::<GetField>(expr.as_ref()).is_some();
+                found |= is;
+                Ok(if is { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            });
+            walked.is_ok() && found
+        })
+    });
+    (has_fields && source.filter().is_none()).then(|| lit(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, nullable: bool, fields: Vec<Field>) -> Field {
+        Field::new(name, DataType::Struct(fields.into()), nullable)
+    }
+
+    #[test]
+    fn required_fields_of_optional_records_hide_values() {
+        let leaf = |nullable| Field::new("x", DataType::Int64, nullable);
+        let nested = |outer, inner, required| {
+            record("r", outer, vec![record("in", inner, vec![leaf(!required)])])
+        };
+        assert!(hides_values(&record("r", true, vec![leaf(false)]), &["x"]));
+        assert!(!hides_values(&record("r", true, vec![leaf(true)]), &["x"]));
+        assert!(!hides_values(&record("r", false, vec![leaf(false)]), &["x"]));
+        assert!(!hides_values(&record("r", true, vec![leaf(false)]), &["y"]));
+        assert!(hides_values(&nested(true, false, true), &["in", "x"]));
+        assert!(hides_values(&nested(false, true, true), &["in", "x"]));
+        assert!(!hides_values(&nested(true, true, false), &["in", "x"]));
+        assert!(!hides_values(&nested(false, false, true), &["in", "x"]));
+    }
+}

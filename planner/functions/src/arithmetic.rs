@@ -1,0 +1,318 @@
+//! Sums, differences and products of integers that say when they overflow.
+//!
+//! DataFusion 55.2 computes `+`, `-` and `*` of integers, and their negation, modulo 2 to the power of their
+//! width: `9223372036854775807 + 1` is the least BIGINT. The flag of its operator that forbids this does not
+//! travel to workers and is unknown to constant folding. So the planner puts these functions in the operators'
+//! place. They have the operators' names as columns, and one error for every width.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum};
+use datafusion::arrow::compute::kernels::numeric::{
+    add, add_wrapping, mul, neg, sub, sub_wrapping,
+};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type};
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
+};
+use datafusion::physical_expr_common::datum::apply;
+
+/// The function that stands for `left op right` of two integers of one type, if there is one.
+pub fn checked(op: Operator) -> Option<ScalarUDF> {
+    let op = match op {
+        Operator::Plus => Op::Add,
+        Operator::Minus => Op::Subtract,
+        Operator::Multiply => Op::Multiply,
+        Operator::BitwiseShiftLeft => Op::ShiftLeft,
+        Operator::BitwiseShiftRight => Op::ShiftRight,
+        _ => return None,
+    };
+    Some(ScalarUDF::from(Checked::new(op)))
+}
+
+/// The function that stands for `-x` of a signed integer.
+pub fn checked_negation() -> ScalarUDF {
+    ScalarUDF::from(Checked::new(Op::Negate))
+}
+
+/// All functions of this module, to be registered.
+pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
+    [Op::Add, Op::Subtract, Op::Multiply, Op::Negate, Op::ShiftLeft, Op::ShiftRight]
+        .into_iter()
+        .map(|op| Arc::new(ScalarUDF::from(Checked::new(op))))
+        .collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Op {
+    Add,
+    Subtract,
+    Multiply,
+    Negate,
+    ShiftLeft,
+    ShiftRight,
+}
+
+impl Op {
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Subtract | Self::Negate => "-",
+            Self::Multiply => "*",
+            Self::ShiftLeft => "<<",
+            Self::ShiftRight => ">>",
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Checked {
+    op: Op,
+    signature: Signature,
+}
+
+impl Checked {
+    fn new(op: Op) -> Self {
+        let n_args = if op == Op::Negate { 1 } else { 2 };
+        Self { op, signature: Signature::any(n_args, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Checked {
+    fn name(&self) -> &'static str {
+        match self.op {
+            Op::Add => "checked_add",
+            Op::Subtract => "checked_subtract",
+            Op::Multiply => "checked_multiply",
+            Op::Negate => "checked_negate",
+            Op::ShiftLeft => "checked_shift_left",
+            Op::ShiftRight => "checked_shift_right",
+        }
+    }
+
+    /// That of the operator, so that columns keep their names.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(match args {
+            [left, right] => {
+                format!("{} {} {}", left.schema_name(), self.op.sign(), right.schema_name())
+            }
+            [only] => format!("(- {})", only.schema_name()),
+            _ => self.name().to_owned(),
+        })
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let first = &types[0];
+        if !first.is_integer() || types.iter().any(|other| other != first) {
+            return plan_err!("{} takes integers of one type", self.name());
+        }
+        Ok(first.clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<DataType> =
+            args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, nullable)))
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match (self.op, args.args.as_slice()) {
+            (Op::Negate, [ColumnarValue::Array(values)]) => {
+                Ok(ColumnarValue::Array(said(neg(values), self.op)?))
+            }
+            (Op::Negate, [ColumnarValue::Scalar(value)]) => {
+                let negated = said(neg(&value.to_array()?), self.op)?;
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&negated, 0)?))
+            }
+            (Op::ShiftLeft | Op::ShiftRight, [left, right]) => self.shift(left, right),
+            (op, [left, right]) => apply(left, right, |left, right| match op {
+                Op::Add => fast_add(left, right),
+                Op::Subtract => fast_subtract(left, right),
+                _ => mul(left, right),
+            })
+            .map_err(|error| in_words(error, self.op)),
+            _ => exec_err!("{} got {} arguments", self.name(), args.args.len()),
+        }
+    }
+
+    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
+        Ok(match (self.op, inputs) {
+            (Op::Add, [left, right]) => left.sort_properties.add(&right.sort_properties),
+            (Op::Subtract, [left, right]) => left.sort_properties.sub(&right.sort_properties),
+            (Op::Negate, [only]) => -only.sort_properties,
+            _ => SortProperties::Unordered,
+        })
+    }
+}
+
+impl Checked {
+    /// A shift by less than nothing or by the width and more has no right result; processors take the
+    /// count modulo the width.
+    fn shift(&self, left: &ColumnarValue, right: &ColumnarValue) -> Result<ColumnarValue> {
+        let width = left.data_type().primitive_width().unwrap_or(8) * 8;
+        let counts = right.to_array(1)?;
+        let counts = datafusion::arrow::compute::cast(&counts, &DataType::Decimal128(20, 0))?;
+        let counts = counts.as_primitive::<datafusion::arrow::datatypes::Decimal128Type>();
+        if let Some(bad) = counts.iter().flatten().find(|count| !(0..width as i128).contains(count))
+        {
+            return exec_err!(
+                "overflow: {} by {bad} bits of an integer of {width}; shift by 0 to {} bits",
+                self.op.sign(),
+                width - 1
+            );
+        }
+        let kernel = |left: &dyn Datum, right: &dyn Datum| -> Result<ArrayRef, ArrowError> {
+            shifted(self.op, left, right)
+        };
+        apply(left, right, kernel)
+    }
+}
+
+/// The bits moved; the counts are known to be less than the width.
+fn shifted(op: Op, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+    use datafusion::arrow::array::downcast_integer;
+    use datafusion::arrow::compute::kernels::bitwise::{bitwise_shift_left, bitwise_shift_right};
+    let (left, left_one) = left.get();
+    let (right, right_one) = right.get();
+    let n_rows = if left_one { right.len() } else { left.len() };
+    let spread = |values: &dyn Array, one: bool| -> Result<ArrayRef, ArrowError> {
+        if one {
+            let first = datafusion::arrow::array::UInt32Array::from(vec![0; n_rows]);
+            datafusion::arrow::compute::take(values, &first, None)
+        } else {
+            Ok(values.slice(0, values.len()))
+        }
+    };
+    let (left, right) = (spread(left, left_one)?, spread(right, right_one)?);
+    macro_rules! shift {
+        ($t:ty) => {{
+            let (left, right) = (left.as_primitive::<$t>(), right.as_primitive::<$t>());
+            Ok(match op {
+                Op::ShiftLeft => Arc::new(bitwise_shift_left(left, right)?) as ArrayRef,
+                _ => Arc::new(bitwise_shift_right(left, right)?) as ArrayRef,
+            })
+        }};
+    }
+    downcast_integer! {
+        left.data_type() => (shift),
+        other => Err(ArrowError::InvalidArgumentError(format!("no bits of {other} to shift"))),
+    }
+}
+
+fn said(result: Result<ArrayRef, ArrowError>, op: Op) -> Result<ArrayRef> {
+    result.map_err(|error| in_words(error.into(), op))
+}
+
+/// An overflow in our words; other errors as they are.
+fn in_words(error: DataFusionError, op: Op) -> DataFusionError {
+    let DataFusionError::ArrowError(arrow, _) = &error else { return error };
+    let ArrowError::ArithmeticOverflow(text) = arrow.as_ref() else { return error };
+    let what = text.rsplit_once(": ").map_or(op.sign(), |(_, what)| what);
+    exec_datafusion_err!(
+        "integer overflow: {what} is out of range; cast an operand to a wider type or to DECIMAL"
+    )
+}
+
+/// `left + right`. Wraps round first, which takes vectors, and looks at the signs afterwards; only when one
+/// is wrong are the rows gone through one by one.
+fn fast_add(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+    let sum = add_wrapping(left, right)?;
+    let wrong = any_sign(left, right, &sum, |l, r, sum| (l ^ sum) & (r ^ sum));
+    if wrong == Some(false) { Ok(sum) } else { add(left, right) }
+}
+
+/// `left - right`, likewise.
+fn fast_subtract(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+    let difference = sub_wrapping(left, right)?;
+    let wrong = any_sign(left, right, &difference, |l, r, rest| (l ^ r) & (l ^ rest));
+    if wrong == Some(false) { Ok(difference) } else { sub(left, right) }
+}
+
+/// Whether `mark` is negative for any row; none for types that are not looked at this way.
+fn any_sign(
+    left: &dyn Datum,
+    right: &dyn Datum,
+    result: &ArrayRef,
+    mark: impl Fn(i64, i64, i64) -> i64,
+) -> Option<bool> {
+    match result.data_type() {
+        DataType::Int32 => any_sign_of::<Int32Type>(left, right, result, mark),
+        DataType::Int64 => any_sign_of::<Int64Type>(left, right, result, mark),
+        _ => None,
+    }
+}
+
+fn any_sign_of<T: ArrowPrimitiveType>(
+    left: &dyn Datum,
+    right: &dyn Datum,
+    result: &ArrayRef,
+    mark: impl Fn(i64, i64, i64) -> i64,
+) -> Option<bool>
+where
+    i64: From<T::Native>,
+{
+    let ((left, left_one), (right, right_one)) = (left.get(), right.get());
+    let (left, right) = (left.as_primitive::<T>().values(), right.as_primitive::<T>().values());
+    let result = result.as_primitive::<T>().values();
+    let all = |l: T::Native, r: T::Native, x: T::Native| mark(l.into(), r.into(), x.into());
+    let marks = match (left_one, right_one) {
+        (false, false) => left
+            .iter()
+            .zip(right.iter())
+            .zip(result.iter())
+            .fold(0, |marks, ((l, r), x)| marks | all(*l, *r, *x)),
+        (true, _) => {
+            let l = *left.first()?;
+            right.iter().zip(result.iter()).fold(0, |marks, (r, x)| marks | all(l, *r, *x))
+        }
+        (false, true) => {
+            let r = *right.first()?;
+            left.iter().zip(result.iter()).fold(0, |marks, (l, x)| marks | all(*l, r, *x))
+        }
+    };
+    Some(marks < 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{Int64Array, Scalar};
+
+    use super::*;
+
+    #[test]
+    fn sums_at_the_ends_of_the_range_are_exact_or_errors() {
+        let left = Int64Array::from(vec![Some(i64::MAX), None, Some(i64::MIN), Some(-1)]);
+        let one = Scalar::new(Int64Array::from(vec![1]));
+        let minus = Scalar::new(Int64Array::from(vec![-1]));
+        assert!(fast_add(&left, &one).is_err());
+        assert!(fast_add(&left, &minus).is_err());
+        assert!(fast_subtract(&one, &left).is_err());
+        let fits = Int64Array::from(vec![Some(i64::MAX - 1), None, Some(i64::MIN), Some(-1)]);
+        let sum = fast_add(&fits, &one).expect("fits");
+        let expected = Int64Array::from(vec![Some(i64::MAX), None, Some(i64::MIN + 1), Some(0)]);
+        assert_eq!(sum.as_primitive::<Int64Type>(), &expected);
+    }
+
+    #[tokio::test]
+    async fn checked_arithmetic_is_still_needed() {
+        let plain = datafusion::prelude::SessionContext::new();
+        let sum = plain.sql("SELECT x + 1 FROM (VALUES (9223372036854775807)) v(x)").await;
+        let rows =
+            sum.expect("planned").collect().await.expect("DataFusion wraps without an error");
+        assert_eq!(rows[0].column(0).as_primitive::<Int64Type>().value(0), i64::MIN);
+    }
+}

@@ -1,0 +1,215 @@
+//! `min` and `max` of floats by SQL's order: NaN is the largest value.
+//!
+//! DataFusion 55.2: the accumulators of groups let a NaN win whatever was asked for, and those without
+//! groups order NaN by its sign. Of other types the functions are DataFusion's.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, ArrowNumericType};
+use datafusion::arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type,
+};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::functions_aggregate::min_max::{Max, Min};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, ReversedUDAF,
+    SetMonotonicity, Signature, StatisticsArgs,
+};
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
+
+use crate::float_key::keys;
+
+/// The functions of this module, to be registered.
+pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
+    vec![
+        Arc::new(AggregateUDF::from(Extreme { end: End::Least, min: Min::new(), max: Max::new() })),
+        Arc::new(AggregateUDF::from(Extreme {
+            end: End::Greatest,
+            min: Min::new(),
+            max: Max::new(),
+        })),
+    ]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum End {
+    Least,
+    Greatest,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Extreme {
+    end: End,
+    min: Min,
+    max: Max,
+}
+
+impl Extreme {
+    fn original(&self) -> &dyn AggregateUDFImpl {
+        match self.end {
+            End::Least => &self.min,
+            End::Greatest => &self.max,
+        }
+    }
+
+    /// The accumulator of groups, of one type of floats.
+    fn groups<T>(&self, kind: &DataType, limits: [T::Native; 2]) -> Box<dyn GroupsAccumulator>
+    where
+        T: ArrowNumericType + Send,
+    {
+        let is_nan = |x: T::Native| x.partial_cmp(&x).is_none();
+        let [infinity, nan] = limits;
+        match self.end {
+            End::Least => {
+                let step = move |least: &mut T::Native, new: T::Native| {
+                    if new < *least || (is_nan(*least) && !is_nan(new)) {
+                        *least = new;
+                    }
+                };
+                let groups = PrimitiveGroupsAccumulator::<T, _>::new(kind, step);
+                Box::new(groups.with_starting_value(nan))
+            }
+            End::Greatest => {
+                let step = move |greatest: &mut T::Native, new: T::Native| {
+                    if new > *greatest {
+                        *greatest = new;
+                    } else if is_nan(new) {
+                        *greatest = nan;
+                    }
+                };
+                let groups = PrimitiveGroupsAccumulator::<T, _>::new(kind, step);
+                Box::new(groups.with_starting_value(infinity))
+            }
+        }
+    }
+}
+
+type F16 = <Float16Type as ArrowPrimitiveType>::Native;
+
+impl AggregateUDFImpl for Extreme {
+    fn name(&self) -> &str {
+        self.original().name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.original().signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.original().return_type(types)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let floats = args.return_field.data_type().is_floating();
+        let original = self.original().accumulator(args)?;
+        Ok(if floats { Box::new(Keyed(original)) } else { original })
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let floats = args.return_field.data_type().is_floating();
+        let original = self.original().create_sliding_accumulator(args)?;
+        Ok(if floats { Box::new(Keyed(original)) } else { original })
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        self.original().groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(match args.return_field.data_type() {
+            kind @ DataType::Float16 => {
+                self.groups::<Float16Type>(kind, [F16::NEG_INFINITY, F16::NAN])
+            }
+            kind @ DataType::Float32 => {
+                self.groups::<Float32Type>(kind, [f32::NEG_INFINITY, f32::NAN])
+            }
+            kind @ DataType::Float64 => {
+                self.groups::<Float64Type>(kind, [f64::NEG_INFINITY, f64::NAN])
+            }
+            _ => return self.original().create_groups_accumulator(args),
+        })
+    }
+
+    fn is_descending(&self) -> Option<bool> {
+        self.original().is_descending()
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        self.original().order_sensitivity()
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        self.original().coerce_types(types)
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+
+    fn value_from_stats(&self, args: &StatisticsArgs) -> Option<ScalarValue> {
+        self.original().value_from_stats(args)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.original().documentation()
+    }
+
+    fn set_monotonicity(&self, kind: &DataType) -> SetMonotonicity {
+        self.original().set_monotonicity(kind)
+    }
+}
+
+/// DataFusion's accumulator, which sees each value with one zero and one NaN.
+#[derive(Debug)]
+struct Keyed(Box<dyn Accumulator>);
+
+impl Accumulator for Keyed {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.0.update_batch(&[keys(&values[0])?])
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.0.retract_batch(&[keys(&values[0])?])
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.0.supports_retract_batch()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.0.merge_batch(states)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.0.state()
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.0.evaluate()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::AsArray;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn extremes_of_floats_are_still_needed() {
+        let sql = "SELECT min(x) FROM (VALUES (1, 'NaN'::double), (1, 1.0)) v(g, x) GROUP BY g";
+        let plain = SessionContext::new().sql(sql).await.expect("planned").collect().await;
+        let rows = plain.expect("ran");
+        assert!(rows[0].column(0).as_primitive::<Float64Type>().value(0).is_nan());
+    }
+}

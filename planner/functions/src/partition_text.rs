@@ -1,0 +1,168 @@
+//! `partition_text(value)`: how a value is written in the name of a folder `column=value`, so that it reads back as
+//! the same value.
+//!
+//! DataFusion 55.2: the writer of `PARTITIONED BY` takes no note of nulls (a null number is written as the 0 below
+//! it, a null text as an empty one, apache/datafusion#24951), refuses half of the types, and has nothing to tell
+//! the text `__HIVE_DEFAULT_PARTITION__` from no value.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
+use datafusion::arrow::compute::{CastOptions, can_cast_types, cast_with_options};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, exec_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+/// How Hive and everyone after it calls the folder of rows without a value.
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// Stands before the two digits of a byte that must be percent-encoded in the folder's name although its
+/// character could be there. DataFusion encodes a `%` itself, so this character (of no meaning in Unicode) goes
+/// through its hands, and becomes the `%` when the file is given its name.
+pub const PARTITION_ESCAPE: char = '\u{e000}';
+
+/// The function.
+pub fn partition_text() -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(PartitionText { signature }))
+}
+
+/// `partition_kept(value)`: the value as it is, where the column stays in the file, too, so that its type must. It is an
+/// error where the folder's name would have to be another text than DataFusion writes.
+pub fn partition_kept() -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::new_from_impl(PartitionKept { signature }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct PartitionKept {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for PartitionKept {
+    fn name(&self) -> &'static str {
+        "partition_kept"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        match arg_types {
+            [kind] => Ok(kind.clone()),
+            _ => plan_err!("partition_kept takes one value"),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = args.args.as_slice() else {
+            return exec_err!("partition_kept takes one value");
+        };
+        let is_text = is_text(&value.data_type());
+        let values = value.to_array(args.number_rows)?;
+        let texts = cast_with_options(&values, &DataType::Utf8, &CastOptions::default())?;
+        for text in texts.as_string::<i32>() {
+            let plain = text.is_some_and(|text| escaped(text, is_text) == text);
+            if !plain {
+                let value = text.map_or_else(|| "null".to_owned(), |text| format!("'{text}'"));
+                return exec_err!(
+                    "a folder cannot be called by {value} when the column is kept in its files: \
+                     leave out keep_partition_by_columns"
+                );
+            }
+        }
+        Ok(value.clone())
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct PartitionText {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for PartitionText {
+    fn name(&self) -> &'static str {
+        "partition_text"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        match arg_types {
+            [kind] if !kind.is_nested() && can_cast_types(kind, &DataType::Utf8) => {
+                Ok(DataType::Utf8)
+            }
+            [kind] => plan_err!("folders cannot be called by values of type {kind}"),
+            _ => plan_err!("partition_text takes one value"),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = args.args.as_slice() else {
+            return exec_err!("partition_text takes one value");
+        };
+        let is_text = is_text(&value.data_type());
+        let values = value.to_array(args.number_rows)?;
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let texts = cast_with_options(&values, &DataType::Utf8, &strict)?;
+        Ok(ColumnarValue::Array(names(&texts, is_text)))
+    }
+}
+
+fn is_text(kind: &DataType) -> bool {
+    match kind {
+        DataType::Dictionary(_, values) => is_text(values),
+        kind => kind.is_string(),
+    }
+}
+
+fn names(texts: &ArrayRef, is_text: bool) -> ArrayRef {
+    let texts = texts.as_string::<i32>();
+    let mut names = StringBuilder::with_capacity(texts.len(), texts.values().len());
+    for text in texts {
+        match text {
+            None => names.append_value(NULL_PARTITION),
+            Some(text) => names.append_value(escaped(text, is_text)),
+        }
+    }
+    Arc::new(names.finish())
+}
+
+fn escaped(text: &str, is_text: bool) -> String {
+    // A number with leading zeros reads as a number, which has lost them. An escape says that it is text.
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let other =
+        text == NULL_PARTITION || (is_text && digits && text.len() > 1 && text.starts_with('0'));
+    let mut name = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        if character == PARTITION_ESCAPE || (other && at == 0) {
+            for byte in character.to_string().bytes() {
+                name.push(PARTITION_ESCAPE);
+                name.push_str(&format!("{byte:02X}"));
+            }
+        } else {
+            name.push(character);
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_read_back_as_another_value_is_escaped() {
+        assert_eq!(escaped("a/b", true), "a/b");
+        assert_eq!(escaped("007", true), "\u{e000}3007");
+        assert_eq!(escaped("0", true), "0");
+        assert_eq!(escaped("007", false), "007");
+        assert_eq!(escaped(NULL_PARTITION, true), "\u{e000}5F_HIVE_DEFAULT_PARTITION__");
+        assert_eq!(escaped("\u{e000}", true), "\u{e000}EE\u{e000}80\u{e000}80");
+    }
+}

@@ -1,0 +1,238 @@
+//! `median` of decimals without a lost digit, and percentiles that are exact for few values.
+//!
+//! DataFusion 55.2 gives the median of an even number of decimals in the type of the decimals: that of 1.1 and
+//! 1.2 is 1.1. Here the result has one digit more. And its `approx_percentile_cont` and `approx_median` round to
+//! the middle between two values even when the digest holds each value by itself; then the exact
+//! percentile is what they give here.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, FieldRef, Float64Type,
+};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::functions_aggregate::approx_median::ApproxMedian;
+use datafusion::functions_aggregate::approx_percentile_cont::ApproxPercentileCont;
+use datafusion::functions_aggregate::median::Median;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature,
+    Volatility,
+};
+use datafusion::physical_expr::expressions::Literal;
+
+/// The functions of this module, to be registered.
+pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
+    vec![
+        Arc::new(AggregateUDF::from(ExactMedian {
+            original: Median::new(),
+            signature: Signature::user_defined(Volatility::Immutable),
+        })),
+        Arc::new(AggregateUDF::from(FewValues { original: ApproxMedian::new() })),
+        Arc::new(AggregateUDF::from(FewValues { original: ApproxPercentileCont::new() })),
+    ]
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ExactMedian {
+    original: Median,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for ExactMedian {
+    fn name(&self) -> &str {
+        self.original.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let [kind] = types else {
+            return datafusion::common::plan_err!("median takes one argument");
+        };
+        Ok(vec![match kind {
+            DataType::Decimal32(digits, scale)
+            | DataType::Decimal64(digits, scale)
+            | DataType::Decimal128(digits, scale)
+                if *digits < DECIMAL128_MAX_PRECISION =>
+            {
+                DataType::Decimal128(digits + 1, scale + 1)
+            }
+            DataType::Decimal256(digits, scale) if *digits < DECIMAL256_MAX_PRECISION => {
+                DataType::Decimal256(digits + 1, scale + 1)
+            }
+            DataType::Null => DataType::Float64,
+            kind if kind.is_integer() => DataType::Float64,
+            kind if kind.is_numeric() => kind.clone(),
+            other => {
+                return datafusion::common::plan_err!(
+                    "median takes numbers, not {other}; cast the argument to one"
+                );
+            }
+        }])
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.original.return_type(types)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        self.original.state_fields(args)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        self.original.accumulator(args)
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        self.original.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        self.original.create_groups_accumulator(args)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.original.documentation()
+    }
+}
+
+/// An approximate percentile that is exact as long as its digest holds each value by itself.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FewValues<F> {
+    original: F,
+}
+
+/// The percentile asked for, if it is one that we read; the median has no argument for it.
+fn percentile(args: &AccumulatorArgs) -> Option<f64> {
+    let Some(literal) = args.exprs.get(1) else { return Some(0.5) };
+    let value = literal.downcast_ref::<Literal>()?.value().cast_to(&DataType::Float64).ok()?;
+    let ScalarValue::Float64(Some(percentile)) = value else { return None };
+    let descending = args.order_bys.first().is_some_and(|order| order.options.descending);
+    Some(if descending { 1.0 - percentile } else { percentile })
+}
+
+impl<F: AggregateUDFImpl + Eq + std::hash::Hash> AggregateUDFImpl for FewValues<F> {
+    fn name(&self) -> &str {
+        self.original.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.original.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.original.return_type(types)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        self.original.state_fields(args)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let percentile = percentile(&args);
+        let kind = args.return_field.data_type().clone();
+        let digest = self.original.accumulator(args)?;
+        Ok(match percentile {
+            Some(percentile) => Box::new(Few { digest, percentile, kind }),
+            None => digest,
+        })
+    }
+
+    fn supports_within_group_clause(&self) -> bool {
+        self.original.supports_within_group_clause()
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.original.documentation()
+    }
+}
+
+#[derive(Debug)]
+struct Few {
+    digest: Box<dyn Accumulator>,
+    percentile: f64,
+    kind: DataType,
+}
+
+impl Accumulator for Few {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.digest.update_batch(values)
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.digest.merge_batch(states)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.digest.state()
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let exact = single_values(&self.digest.state()?).and_then(|v| at(v, self.percentile));
+        match exact {
+            Some(exact) => ScalarValue::Float64(Some(exact)).cast_to(&self.kind),
+            None => self.digest.evaluate(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.digest.size()
+    }
+}
+
+/// The values of a digest whose centroids stand for one value each. The state of a digest ends with the list of
+/// its centroids: each a mean and a weight.
+fn single_values(state: &[ScalarValue]) -> Option<Vec<f64>> {
+    let ScalarValue::List(list) = state.last()? else { return None };
+    let centroids = list.values().as_primitive_opt::<Float64Type>()?.values();
+    let single = centroids.chunks_exact(2).all(|centroid| centroid[1] == 1.0);
+    single.then(|| centroids.chunks_exact(2).map(|centroid| centroid[0]).collect())
+}
+
+/// The percentile of `values`, between the two nearest.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positions are few, and between the ends"
+)]
+fn at(mut values: Vec<f64>, percentile: f64) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let position = percentile * values.len().checked_sub(1)? as f64;
+    let lower = *values.get(position.floor() as usize)?;
+    let upper = *values.get(position.ceil() as usize)?;
+    let share = position.fract();
+    Some(if share == 0.0 || lower == upper { lower } else { lower * (1.0 - share) + upper * share })
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[test]
+    fn percentiles_of_few_values() {
+        assert_eq!(at(vec![3.0, 1.0], 0.5), Some(2.0));
+        assert_eq!(at(vec![3.0, 1.0, 7.0], 0.5), Some(3.0));
+        assert_eq!(at(vec![3.0], 0.9), Some(3.0));
+        assert_eq!(at(Vec::new(), 0.5), None);
+    }
+
+    #[tokio::test]
+    async fn exact_percentiles_are_still_needed() {
+        let sql = "SELECT approx_median(x), median(x::decimal(3, 1)) FROM \
+                   (VALUES (1.1::double), (1.2), (9.0), (0.0)) v(x)";
+        let plain = SessionContext::new().sql(sql).await.expect("planned").collect().await;
+        let rows = plain.expect("ran");
+        let decimal = datafusion::arrow::util::display::array_value_to_string(rows[0].column(1), 0);
+        assert_eq!(decimal.expect("shown"), "1.1");
+    }
+}

@@ -1,0 +1,103 @@
+//! `same_value(x)` is `x`, and a wall for optimizers: what they know of `x`, or would make of an
+//! expression that has `x` in it, ends there. The rules of the planner put it where DataFusion would be wrong.
+//!
+//! Optimizers know two things of an expression: its shape, which `same_value(x)` hides, and what
+//! its values are (one value only, or sorted). The latter passes through any function whose arguments have it.
+//! `same_value(x, unknown())` hides that too, because nothing is known of `unknown()`.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
+};
+
+/// The function `same_value`.
+pub fn same_value() -> Arc<ScalarUDF> {
+    static UDF: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::from(SameValue::new())));
+    Arc::clone(&UDF)
+}
+
+/// The function `unknown`: null, of which an optimizer knows nothing.
+pub fn unknown() -> Arc<ScalarUDF> {
+    static UDF: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::from(Unknown::new())));
+    Arc::clone(&UDF)
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SameValue {
+    signature: Signature,
+}
+
+impl SameValue {
+    fn new() -> Self {
+        let shapes = vec![TypeSignature::Any(1), TypeSignature::Any(2)];
+        Self { signature: Signature::one_of(shapes, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for SameValue {
+    fn name(&self) -> &'static str {
+        "same_value"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types.first() {
+            Some(of) => Ok(of.clone()),
+            None => exec_err!("same_value takes a value"),
+        }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let Some(of) = args.arg_fields.first() else {
+            return exec_err!("same_value takes a value");
+        };
+        let field = Field::new(self.name(), of.data_type().clone(), of.is_nullable());
+        Ok(Arc::new(field.with_metadata(of.metadata().clone())))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match args.args.into_iter().next() {
+            Some(value) => Ok(value),
+            None => exec_err!("same_value takes a value"),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Unknown {
+    signature: Signature,
+}
+
+impl Unknown {
+    fn new() -> Self {
+        // Volatile, so that nobody computes it while planning.
+        Self { signature: Signature::nullary(Volatility::Volatile) }
+    }
+}
+
+impl ScalarUDFImpl for Unknown {
+    fn name(&self) -> &'static str {
+        "unknown"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)))
+    }
+}

@@ -1,0 +1,129 @@
+//! `at_time_zone(t, zone)`: `t AT TIME ZONE zone`, which the planner writes so.
+//!
+//! DataFusion 55.2 casts to a timestamp with the zone. Of an instant that only changes how it is shown; in SQL it is the
+//! wall clock of the zone, without zone. A zone that is not a literal is refused there.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+
+use super::cast::{Unfit, converted};
+use super::unit::{Point, points, timestamps};
+use super::zone::Zone;
+
+/// The function `at_time_zone`.
+pub fn at_time_zone() -> Arc<ScalarUDF> {
+    static UDF: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::from(AtTimeZone::new())));
+    Arc::clone(&UDF)
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct AtTimeZone {
+    signature: Signature,
+}
+
+impl AtTimeZone {
+    fn new() -> Self {
+        Self { signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for AtTimeZone {
+    fn name(&self) -> &'static str {
+        "at_time_zone"
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        // It does not change the name of its column.
+        Ok(args.first().map(|time| time.schema_name().to_string()).unwrap_or_default())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
+        exec_err!("the type of AT TIME ZONE depends on the zone")
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let [time, zone] = args.arg_fields else {
+            return plan_err!("AT TIME ZONE takes a timestamp and a zone");
+        };
+        let literal = args.scalar_arguments.get(1).copied().flatten();
+        let of = match time.data_type() {
+            DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, None),
+            DataType::Timestamp(unit, None) => instants(*unit, literal),
+            DataType::Date32 | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+                instants(TimeUnit::Microsecond, literal)
+            }
+            other => return plan_err!("AT TIME ZONE takes a timestamp, not {other}"),
+        };
+        let nullable = time.is_nullable() || zone.is_nullable();
+        Ok(Arc::new(Field::new(self.name(), of, nullable)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let to = args.return_field.data_type();
+        let [time, zone] = args.args.as_slice() else {
+            return exec_err!("AT TIME ZONE takes a timestamp and a zone");
+        };
+        if let (ColumnarValue::Scalar(time), ColumnarValue::Scalar(zone)) = (time, zone) {
+            let moved = moved(&time.to_array()?, &zone.to_array()?, to)?;
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&moved, 0)?));
+        }
+        let time = time.to_array(args.number_rows)?;
+        let moved = match zone {
+            ColumnarValue::Scalar(zone) => moved(&time, &zone.to_array()?, to)?,
+            ColumnarValue::Array(zones) => moved(&time, zones, to)?,
+        };
+        Ok(ColumnarValue::Array(moved))
+    }
+}
+
+/// Instants that are shown in the zone, or in UTC if each row has a zone of its own.
+fn instants(unit: TimeUnit, zone: Option<&ScalarValue>) -> DataType {
+    let zone = zone.and_then(|zone| zone.try_as_str().flatten()).unwrap_or("UTC");
+    DataType::Timestamp(unit, Some(zone.into()))
+}
+
+/// `zones` has one zone for all, or one for each row.
+fn moved(time: &ArrayRef, zones: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    let DataType::Timestamp(unit, to_zone) = to else {
+        return exec_err!("AT TIME ZONE gives a timestamp, not {to}");
+    };
+    let time = match time.data_type() {
+        DataType::Timestamp(..) | DataType::Date32 => Arc::clone(time),
+        _ => converted(time, &DataType::Timestamp(*unit, None), Unfit::Fails)?,
+    };
+    let zones = cast(zones, &DataType::Utf8)?;
+    let zones = zones.as_string::<i32>();
+    let mut known: Option<(&str, Zone)> = None;
+    let mut values = Vec::with_capacity(time.len());
+    for (row, point) in points(&time)?.into_iter().enumerate() {
+        let at = if zones.len() == 1 { 0 } else { row };
+        let (Some(point), false) = (point, zones.is_null(at)) else {
+            values.push(None);
+            continue;
+        };
+        let name = zones.value(at);
+        let zone = match known {
+            Some((of, zone)) if of == name => zone,
+            _ => known.insert((name, Zone::named(name)?)).1,
+        };
+        let seconds = match to_zone {
+            Some(_) => zone.instant(point.seconds)?,
+            None => zone.local(point.seconds)?,
+        };
+        values.push(Some(Point { seconds, ..point }.checked(*unit)?));
+    }
+    timestamps(values, to)
+}

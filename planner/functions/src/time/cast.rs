@@ -1,0 +1,237 @@
+//! `cast_time(x, null_of_the_type)`: casts from and to timestamps, in place of arrow's. The planner writes it for CAST.
+//!
+//! DataFusion 55.2 (arrow 59) gives the wall clock of UTC where an instant becomes a timestamp without zone, fails at
+//! local times that a change of clocks leaves out or has twice, reads few forms of text, and fails to say which value is
+//! out of range. `try_cast_time` gives null where `cast_time` fails, `clamp_time` the end of the range where
+//! a timestamp is out of it: for comparisons, in which that changes nothing.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+
+use super::parse::{Parsed, parse};
+use super::text;
+use super::unit::{Point, points, timestamps};
+use super::zone::Zone;
+
+/// What to do with a value that the type cannot hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unfit {
+    /// An error.
+    Fails,
+    /// It becomes null.
+    IsNull,
+    /// A timestamp out of range becomes the end of the range; of a text, an error.
+    IsClamped,
+}
+
+/// The function that casts and does that with what does not fit.
+pub fn cast_time(unfit: Unfit) -> Arc<ScalarUDF> {
+    static ALL: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
+        [Unfit::Fails, Unfit::IsNull, Unfit::IsClamped]
+            .map(|unfit| Arc::new(ScalarUDF::from(CastTime::new(unfit))))
+    });
+    Arc::clone(match unfit {
+        Unfit::Fails => &ALL[0],
+        Unfit::IsNull => &ALL[1],
+        Unfit::IsClamped => &ALL[2],
+    })
+}
+
+/// Whether a cast is one of those that arrow has wrong.
+pub fn casts_time(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Date32, Timestamp};
+    match (from, to) {
+        (from, Timestamp(..)) if is_text(from) => true,
+        (Timestamp(_, from), Timestamp(_, to)) => from.is_some() != to.is_some(),
+        (Timestamp(_, Some(_)), Date32 | DataType::Time32(_) | DataType::Time64(_)) => true,
+        (Date32, Timestamp(..)) => true,
+        (Timestamp(..), to) => is_text(to),
+        _ => false,
+    }
+}
+
+fn is_text(of: &DataType) -> bool {
+    match of {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, value) => is_text(value),
+        _ => false,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct CastTime {
+    signature: Signature,
+    unfit: Unfit,
+}
+
+impl CastTime {
+    fn new(unfit: Unfit) -> Self {
+        Self { signature: Signature::any(2, Volatility::Immutable), unfit }
+    }
+}
+
+impl ScalarUDFImpl for CastTime {
+    fn name(&self) -> &'static str {
+        match self.unfit {
+            Unfit::Fails => "cast_time",
+            Unfit::IsNull => "try_cast_time",
+            Unfit::IsClamped => "clamp_time",
+        }
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        // As a CAST, it does not change the name of its column.
+        Ok(args.first().map(|value| value.schema_name().to_string()).unwrap_or_default())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [_, to] => Ok(to.clone()),
+            _ => exec_err!("{} takes a value and a null of the type", self.name()),
+        }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let [value, to] = args.arg_fields else {
+            return exec_err!("{} takes a value and a null of the type", self.name());
+        };
+        let nullable = value.is_nullable() || self.unfit == Unfit::IsNull;
+        Ok(Arc::new(Field::new(self.name(), to.data_type().clone(), nullable)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let to = args.return_field.data_type();
+        match args.args.into_iter().next() {
+            Some(ColumnarValue::Array(array)) => {
+                Ok(ColumnarValue::Array(converted(&array, to, self.unfit)?))
+            }
+            Some(ColumnarValue::Scalar(value)) => {
+                let array = converted(&value.to_array()?, to, self.unfit)?;
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
+            }
+            None => exec_err!("{} takes a value and a null of the type", self.name()),
+        }
+    }
+}
+
+/// The array as one of type `to`.
+pub(crate) fn converted(array: &ArrayRef, to: &DataType, unfit: Unfit) -> Result<ArrayRef> {
+    let from = array.data_type().clone();
+    if let DataType::Dictionary(_, value) = &from {
+        let plain = datafusion::arrow::compute::cast(array, value)?;
+        return converted(&plain, to, unfit);
+    }
+    match (&from, to) {
+        (from, DataType::Timestamp(unit, zone)) if is_text(from) => {
+            read(array, (*unit, zone.as_deref()), to, unfit)
+        }
+        (DataType::Timestamp(..) | DataType::Date32, DataType::Timestamp(unit, zone)) => {
+            let moved = moved(array.as_ref(), zone.as_deref())?;
+            let values = moved
+                .into_iter()
+                .map(|point| point.map_or(Ok(None), |point| fitted(point, *unit, unfit)));
+            timestamps(values.collect::<Result<_>>()?, to)
+        }
+        (DataType::Timestamp(unit, Some(_)), to) if !is_text(to) => {
+            let wall = DataType::Timestamp(*unit, None);
+            let local = converted(array, &wall, unfit)?;
+            plain_cast(&local, to, unfit)
+        }
+        (DataType::Timestamp(..), to) if is_text(to) => text::texts(array, to),
+        _ => plain_cast(array, to, unfit),
+    }
+}
+
+fn plain_cast(array: &ArrayRef, to: &DataType, unfit: Unfit) -> Result<ArrayRef> {
+    let options = CastOptions { safe: unfit == Unfit::IsNull, ..CastOptions::default() };
+    Ok(cast_with_options(array, to, &options)?)
+}
+
+fn fitted(point: Point, unit: TimeUnit, unfit: Unfit) -> Result<Option<i64>> {
+    match unfit {
+        Unfit::Fails => point.checked(unit).map(Some),
+        Unfit::IsNull => Ok(point.value(unit)),
+        Unfit::IsClamped => Ok(Some(point.clamped(unit))),
+    }
+}
+
+/// The points of timestamps or dates, from the clock that they are of to that of `zone` (UTC for an instant).
+fn moved(array: &dyn Array, zone: Option<&str>) -> Result<Vec<Option<Point>>> {
+    let points = points(array)?;
+    let from = match array.data_type() {
+        DataType::Timestamp(_, zone) => zone.as_deref(),
+        _ => None,
+    };
+    let shift: Box<dyn Fn(i64) -> Result<i64>> = match (from, zone) {
+        (None, Some(to)) => {
+            let to = Zone::named(to)?;
+            Box::new(move |local| to.instant(local))
+        }
+        (Some(from), None) => {
+            let from = Zone::named(from)?;
+            Box::new(move |instant| from.local(instant))
+        }
+        _ => return Ok(points),
+    };
+    let shifted = points.into_iter().map(|point| match point {
+        Some(point) => Ok(Some(Point { seconds: shift(point.seconds)?, ..point })),
+        None => Ok(None),
+    });
+    shifted.collect()
+}
+
+/// Reads text as timestamps of a unit, in a zone if they are instants.
+fn read(
+    array: &ArrayRef,
+    (unit, zone): (TimeUnit, Option<&str>),
+    to: &DataType,
+    unfit: Unfit,
+) -> Result<ArrayRef> {
+    let texts = datafusion::arrow::compute::cast(array, &DataType::Utf8)?;
+    let texts: &StringArray = texts.as_string();
+    let zone = zone.map(Zone::named).transpose()?;
+    let mut values = Vec::with_capacity(texts.len());
+    for text in texts {
+        let Some(text) = text else {
+            values.push(None);
+            continue;
+        };
+        match read_one(text, zone).and_then(|point| fitted(point, unit, unfit)) {
+            Ok(value) => values.push(value),
+            Err(_) if unfit == Unfit::IsNull => values.push(None),
+            Err(error) => return Err(error),
+        }
+    }
+    timestamps(values, to)
+}
+
+fn read_one(text: &str, zone: Option<Zone>) -> Result<Point> {
+    match parse(text) {
+        Some(Parsed { point, is_instant: true, .. }) => Ok(point),
+        Some(Parsed { point, zone: Some(named), .. }) => {
+            let seconds = Zone::named(named)?.instant(point.seconds)?;
+            Ok(Point { seconds, ..point })
+        }
+        Some(Parsed { point, .. }) => match zone {
+            Some(zone) => Ok(Point { seconds: zone.instant(point.seconds)?, ..point }),
+            None => Ok(point),
+        },
+        None => Err(ArrowError::CastError(format!(
+            "cannot read \"{text}\" as a timestamp: write it as 2024-01-31 23:59:59"
+        ))
+        .into()),
+    }
+}

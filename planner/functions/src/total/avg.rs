@@ -1,0 +1,139 @@
+//! The function `avg`: DataFusion's, with exact sums of integers, and windows of floats that never subtract.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, UInt64Type};
+use datafusion::common::Result;
+use datafusion::common::types::{
+    NativeType, logical_float64, logical_int8, logical_int16, logical_int32, logical_int64,
+    logical_uint8, logical_uint16, logical_uint32, logical_uint64,
+};
+use datafusion::functions_aggregate::average::Avg as Original;
+use datafusion::functions_aggregate::sum::Sum;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDFImpl, Coercion, Documentation, GroupsAccumulator, ReversedUDAF,
+    Signature, TypeSignature, TypeSignatureClass, Volatility,
+};
+
+use super::distinct::Distinct;
+use super::sliding::Window;
+use super::whole::{Outcome, STATE, Total, Totals};
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Avg {
+    original: Original,
+    signature: Signature,
+}
+
+impl Default for Avg {
+    fn default() -> Self {
+        let native = TypeSignatureClass::Native;
+        let exact = |class| TypeSignature::Coercible(vec![Coercion::new_exact(class)]);
+        let widened = |to, from, kind| {
+            TypeSignature::Coercible(vec![Coercion::new_implicit(native(to), from, kind)])
+        };
+        let unsigned = [logical_uint8(), logical_uint16(), logical_uint32()].map(native).to_vec();
+        let signed = [logical_int8(), logical_int16(), logical_int32()].map(native).to_vec();
+        let signature = Signature::one_of(
+            vec![
+                exact(TypeSignatureClass::Decimal),
+                exact(TypeSignatureClass::Duration),
+                widened(logical_uint64(), unsigned, NativeType::UInt64),
+                widened(logical_int64(), signed, NativeType::Int64),
+                widened(logical_float64(), vec![TypeSignatureClass::Float], NativeType::Float64),
+            ],
+            Volatility::Immutable,
+        );
+        Self { original: Original::default(), signature }
+    }
+}
+
+/// The type of the argument.
+fn kind<'a>(args: &'a AccumulatorArgs) -> &'a DataType {
+    args.expr_fields[0].data_type()
+}
+
+impl AggregateUDFImpl for Avg {
+    fn name(&self) -> &str {
+        self.original.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.original.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.original.return_type(types)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let fresh: super::distinct::Fresh = match kind(&args) {
+            DataType::Int64 => Box::new(|| Ok(Box::new(Total::<Int64Type>::new(Outcome::Mean)))),
+            DataType::UInt64 => Box::new(|| Ok(Box::new(Total::<UInt64Type>::new(Outcome::Mean)))),
+            _ => return self.original.accumulator(args),
+        };
+        if !args.is_distinct {
+            return fresh();
+        }
+        // What collects distinct values for a sum collects them for a mean.
+        let return_field = Arc::new(Field::new("values", kind(&args).clone(), true));
+        let values = Sum::default().accumulator(AccumulatorArgs { return_field, ..args })?;
+        Ok(Box::new(Distinct::new(values, fresh)))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let kind = args.input_fields[0].data_type();
+        if !matches!(kind, DataType::Int64 | DataType::UInt64) {
+            return self.original.state_fields(args);
+        }
+        if args.is_distinct {
+            let item = Field::new_list_field(kind.clone(), true);
+            let name = format_state_name(args.name, "avg distinct");
+            return Ok(vec![Arc::new(Field::new_list(name, item, false))]);
+        }
+        Ok(vec![
+            Arc::new(Field::new(format_state_name(args.name, "count"), DataType::UInt64, true)),
+            Arc::new(Field::new(format_state_name(args.name, "sum"), STATE, true)),
+        ])
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        self.original.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        match kind(&args) {
+            DataType::Int64 => Ok(Box::new(Totals::<Int64Type>::new(Outcome::Mean))),
+            DataType::UInt64 => Ok(Box::new(Totals::<UInt64Type>::new(Outcome::Mean))),
+            _ => self.original.create_groups_accumulator(args),
+        }
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        match (kind(&args), args.is_distinct) {
+            (DataType::Float64, false) => Ok(Box::new(Window::new(Outcome::Mean))),
+            _ => self.accumulator(args),
+        }
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        self.original.order_sensitivity()
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.original.documentation()
+    }
+}

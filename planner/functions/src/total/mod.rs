@@ -1,0 +1,31 @@
+//! `sum` and `avg` that are exact or say that they are not.
+//!
+//! DataFusion 55.2 adds integers, decimals, durations and intervals modulo the width of their type, so that a
+//! sum that does not fit is another number without a word. It averages integers as floats, which loses digits
+//! beyond 2^53, and takes what leaves a sliding window off a running sum of floats, which leaves an
+//! infinity or a NaN in it for good.
+//!
+//! - [`whole`]: integers are added with 128 bits, so that only the result has to fit.
+//! - [`checked`]: decimals that may overflow, durations and intervals are added with a check.
+//! - [`sliding`]: sums of floats in sliding windows never subtract.
+//!
+//! Decimals of few digits keep DataFusion's accumulators: ten thousand million rows of them cannot overflow.
+
+mod avg;
+mod checked;
+mod distinct;
+mod sliding;
+mod sum;
+mod whole;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::AggregateUDF;
+
+/// The functions of this module, to be registered.
+pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
+    vec![
+        Arc::new(AggregateUDF::from(sum::Sum::default())),
+        Arc::new(AggregateUDF::from(avg::Avg::default())),
+    ]
+}

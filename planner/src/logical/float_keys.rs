@@ -1,0 +1,253 @@
+//! One zero and one NaN wherever floats are ordered, told apart or grouped: `float_key` round each of them.
+//!
+//! [`bigslice_functions::float_key`] says what DataFusion 55.2 gets wrong without. Comparisons with a number
+//! that is neither zero nor NaN for equality are left alone, so that they are found in statistics
+//! and Bloom filters; conditions on a key of a column are, too, as `float_bounds` of the engine reads them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bigslice_functions::{FLOAT_KEY, float_key, has_float_keys};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{ScalarFunction, Sort};
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator,
+    Projection,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions::rewrite;
+
+/// The rule; see the header of its file.
+#[derive(Debug)]
+pub(super) struct FloatKeys;
+
+impl AnalyzerRule for FloatKeys {
+    fn name(&self) -> &'static str {
+        "float_keys"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite(plan, &of_node, &|expr, schema| expr.transform_up(|node| of_expr(node, schema)))
+    }
+}
+
+/// `expr` as a key, if it holds floats and is none yet.
+fn key(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let is_key = |function: &ScalarFunction| function.func.name() == FLOAT_KEY;
+    if matches!(expr, Expr::ScalarFunction(function) if is_key(function))
+        || !expr.get_type(schema).is_ok_and(|kind| has_float_keys(&kind))
+    {
+        return false;
+    }
+    *expr = float_key().call(vec![std::mem::take(expr)]);
+    true
+}
+
+fn keys<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
+    exprs.into_iter().fold(false, |changed, expr| changed | key(expr, schema))
+}
+
+fn sort_keys(order: &mut [Sort], schema: &DFSchema) -> bool {
+    keys(order.iter_mut().map(|key| &mut key.expr), schema)
+}
+
+/// Functions that compare their arguments, or the items of lists.
+const COMPARING: [&str; 20] = [
+    "array_distinct",
+    "array_except",
+    "array_has",
+    "array_has_all",
+    "array_has_any",
+    "array_intersect",
+    "array_max",
+    "array_min",
+    "array_position",
+    "array_positions",
+    "array_remove",
+    "array_remove_all",
+    "array_remove_n",
+    "array_replace",
+    "array_replace_all",
+    "array_replace_n",
+    "array_sort",
+    "array_union",
+    "greatest",
+    "least",
+];
+
+/// One expression, whose children are done.
+fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let changed = match &mut expr {
+        Expr::BinaryExpr(binary) => of_comparison(binary, schema),
+        Expr::Between(between) => {
+            keys([between.expr.as_mut(), between.low.as_mut(), between.high.as_mut()], schema)
+        }
+        Expr::InList(list) => key(&mut list.expr, schema) | keys(&mut list.list, schema),
+        Expr::Case(case) => match &mut case.expr {
+            Some(base) => {
+                let whens = case.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
+                key(base, schema) | keys(whens, schema)
+            }
+            None => false,
+        },
+        Expr::ScalarFunction(function) => {
+            let name = function.func.name();
+            (name == "nullif" || COMPARING.contains(&name)) && keys(&mut function.args, schema)
+        }
+        Expr::AggregateFunction(aggregate) => {
+            let params = &mut aggregate.params;
+            let args = params.distinct && keys(&mut params.args, schema);
+            sort_keys(&mut params.order_by, schema) | args
+        }
+        Expr::WindowFunction(window) => {
+            let params = &mut window.params;
+            let args = params.distinct && keys(&mut params.args, schema);
+            sort_keys(&mut params.order_by, schema) | keys(&mut params.partition_by, schema) | args
+        }
+        _ => false,
+    };
+    Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+}
+
+fn of_comparison(binary: &mut BinaryExpr, schema: &DFSchema) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    match binary.op {
+        // Equal to a number: no NaN is, whatever its sign.
+        Eq | NotEq | IsDistinctFrom | IsNotDistinctFrom
+            if is_ordinary(&binary.left) || is_ordinary(&binary.right) =>
+        {
+            false
+        }
+        Eq | NotEq | IsDistinctFrom | IsNotDistinctFrom | Lt | LtEq | Gt | GtEq => {
+            keys([binary.left.as_mut(), binary.right.as_mut()], schema)
+        }
+        _ => false,
+    }
+}
+
+/// Whether it is a number other than zero.
+fn is_ordinary(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(ScalarValue::Float64(Some(x)), _) => *x != 0.0 && !x.is_nan(),
+        Expr::Literal(ScalarValue::Float32(Some(x)), _) => *x != 0.0 && !x.is_nan(),
+        Expr::Literal(ScalarValue::Int64(Some(x)), _) => *x != 0,
+        // A literal of another type that is cast.
+        Expr::Cast(cast) => is_ordinary(&cast.expr),
+        _ => false,
+    }
+}
+
+/// What a node compares by itself.
+fn of_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match node {
+        LogicalPlan::Sort(mut sort) => {
+            let changed = sort_keys(&mut sort.expr, sort.input.schema());
+            let node = LogicalPlan::Sort(sort);
+            Ok(if changed { Transformed::yes(node) } else { Transformed::no(node) })
+        }
+        LogicalPlan::Join(mut join) => {
+            let mut changed = false;
+            for (left, right) in &mut join.on {
+                changed |= key(left, join.left.schema()) | key(right, join.right.schema());
+            }
+            if changed {
+                // What `USING` would stand for has to be a column.
+                join.join_constraint = JoinConstraint::On;
+            }
+            let node = LogicalPlan::Join(join);
+            Ok(if changed { Transformed::yes(node) } else { Transformed::no(node) })
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => {
+            let floats = float_columns(input.schema());
+            if floats.is_empty() || is_keyed(&input, &floats) {
+                return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::All(input))));
+            }
+            let input = Arc::new(keyed(input, &floats)?);
+            Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::All(input))))
+        }
+        LogicalPlan::Distinct(Distinct::On(mut distinct)) => {
+            let schema = Arc::clone(distinct.input.schema());
+            let mut changed = keys(&mut distinct.on_expr, &schema);
+            if let Some(order) = &mut distinct.sort_expr {
+                changed |= sort_keys(order, &schema);
+            }
+            let node = LogicalPlan::Distinct(Distinct::On(distinct));
+            Ok(if changed { Transformed::yes(node) } else { Transformed::no(node) })
+        }
+        LogicalPlan::Aggregate(aggregate) => of_aggregate(aggregate),
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// Groups by keys: columns become keys below, so that they keep their names; what is computed becomes one here.
+fn of_aggregate(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+    let schema = Arc::clone(aggregate.input.schema());
+    let mut columns = HashSet::new();
+    let mut changed = false;
+    for group in &mut aggregate.group_expr {
+        match group {
+            Expr::Column(_) | Expr::GroupingSet(_) => {
+                group.apply(|expr| {
+                    if let Expr::Column(column) = expr
+                        && has_float_keys(&expr.get_type(schema.as_ref())?)
+                    {
+                        columns.insert(column.clone());
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
+            }
+            Expr::Alias(_) => {}
+            computed => {
+                let name = computed.schema_name().to_string();
+                if key(computed, &schema) {
+                    *computed = std::mem::take(computed).alias(name);
+                    changed = true;
+                }
+            }
+        }
+    }
+    if !columns.is_empty() && !is_keyed(&aggregate.input, &columns) {
+        aggregate.input = Arc::new(keyed(aggregate.input, &columns)?);
+        changed = true;
+    }
+    let node = LogicalPlan::Aggregate(aggregate);
+    Ok(if changed { Transformed::yes(node) } else { Transformed::no(node) })
+}
+
+fn float_columns(schema: &DFSchema) -> HashSet<Column> {
+    let columns = schema.iter().filter(|(_, field)| has_float_keys(field.data_type()));
+    columns.map(Column::from).collect()
+}
+
+/// `input` with keys in the place of `columns`, by the same names.
+fn keyed(input: Arc<LogicalPlan>, columns: &HashSet<Column>) -> Result<LogicalPlan> {
+    let schema = Arc::clone(input.schema());
+    let exprs = schema.iter().map(|(qualifier, field)| {
+        let column = Column::from((qualifier, field));
+        if !columns.contains(&column) {
+            return Expr::Column(column);
+        }
+        let name = column.name.clone();
+        float_key().call(vec![Expr::Column(column)]).alias_qualified(qualifier.cloned(), name)
+    });
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs.collect(), input)?))
+}
+
+/// Whether [`keyed`] made it of these columns, when a plan is analysed once more.
+fn is_keyed(input: &LogicalPlan, columns: &HashSet<Column>) -> bool {
+    let LogicalPlan::Projection(projection) = input else { return false };
+    columns.iter().all(|column| {
+        projection.expr.iter().any(|expr| match expr {
+            Expr::Alias(alias) => {
+                alias.name == column.name
+                    && alias.relation == column.relation
+                    && matches!(alias.expr.as_ref(), Expr::ScalarFunction(function)
+                        if function.func.name() == FLOAT_KEY)
+            }
+            _ => false,
+        })
+    })
+}

@@ -1,0 +1,182 @@
+//! Keeps apart the lists of one expression that DataFusion would make one list of.
+//!
+//! DataFusion 55.2 makes `x IN (1) AND x IN (2)` false and `x NOT IN (1) OR x NOT IN (2)` true, also for a null `x`.
+//! It joins lists where both are IN, or one is IN and one NOT IN, under AND, and where both are NOT IN under OR. `x = 1 OR x = 2`
+//! is a list to it as well. In a filter, where null and false are one, AND is right unless a list
+//! has a null or a column in it.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+
+use super::simplify::shielded;
+
+/// Whether there are lists in the expression at all.
+pub(super) fn may_matter(expr: &Expr) -> bool {
+    let is_list = |part: &Expr| {
+        matches!(part, Expr::InList(_) | Expr::BinaryExpr(BinaryExpr { op: Operator::Or, .. }))
+    };
+    expr.exists(|part| Ok(is_list(part))).unwrap_or(true)
+}
+
+/// The expression with `same_value(..)` round the lists that must not be joined with others. `filters` if it is a filter.
+pub(super) fn apart(expr: Expr, filters: bool) -> Result<Transformed<Expr>> {
+    let walked = walk(expr, false, filters)?;
+    Ok(Transformed::new_transformed(walked.expr, walked.changed))
+}
+
+/// What lists there are of one expression.
+#[derive(Clone, Copy, Default)]
+struct Lists {
+    /// `x IN`, of literals that are not null.
+    of_literals: bool,
+    /// `x IN`, of anything else.
+    of_others: bool,
+    not_of_literals: bool,
+    not_of_others: bool,
+}
+
+impl Lists {
+    fn positive(self) -> bool {
+        self.of_literals || self.of_others
+    }
+
+    fn negative(self) -> bool {
+        self.not_of_literals || self.not_of_others
+    }
+
+    fn others(self) -> bool {
+        self.of_others || self.not_of_others
+    }
+
+    fn add(&mut self, other: Self) {
+        self.of_literals |= other.of_literals;
+        self.of_others |= other.of_others;
+        self.not_of_literals |= other.not_of_literals;
+        self.not_of_others |= other.not_of_others;
+    }
+}
+
+/// By the hash of the expression: that two are taken for one costs nothing but a shield.
+type Found = HashMap<u64, Lists>;
+
+struct Walked {
+    expr: Expr,
+    changed: bool,
+    found: Found,
+}
+
+/// `negated` if there is a NOT above; `top` where only AND is above in a filter.
+fn walk(expr: Expr, negated: bool, top: bool) -> Result<Walked> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+            let is_and = (op == Operator::And) != negated;
+            let top = top && op == Operator::And;
+            let mut left = walk(*left, negated, top)?;
+            let mut right = walk(*right, negated, top)?;
+            if !is_and {
+                add_equality(&mut left, negated);
+                add_equality(&mut right, negated);
+            }
+            if clash(&left.found, &right.found, is_and, top) {
+                let Transformed { data, transformed, .. } = shield_lists(right.expr)?;
+                right.changed |= transformed;
+                right.expr = data;
+                right.found.clear();
+            }
+            let expr = Expr::BinaryExpr(BinaryExpr {
+                left: Box::new(left.expr),
+                op,
+                right: Box::new(right.expr),
+            });
+            let found = merged(left.found, right.found);
+            Ok(Walked { expr, changed: left.changed || right.changed, found })
+        }
+        Expr::Not(inner) => {
+            let inner = walk(*inner, !negated, false)?;
+            Ok(Walked { expr: Expr::Not(Box::new(inner.expr)), ..inner })
+        }
+        Expr::InList(list) => {
+            let literals = list
+                .list
+                .iter()
+                .all(|item| matches!(item, Expr::Literal(value, _) if !value.is_null()));
+            let positive = list.negated == negated;
+            let lists = Lists {
+                of_literals: positive && literals,
+                of_others: positive && !literals,
+                not_of_literals: !positive && literals,
+                not_of_others: !positive && !literals,
+            };
+            let found = Found::from([(hash(&list.expr), lists)]);
+            Ok(Walked { expr: Expr::InList(list), changed: false, found })
+        }
+        other => {
+            let walked = other.map_children(|child| {
+                let child = walk(child, false, false)?;
+                Ok(Transformed::new_transformed(child.expr, child.changed))
+            })?;
+            Ok(Walked { expr: walked.data, changed: walked.transformed, found: Found::new() })
+        }
+    }
+}
+
+/// `x = 1` beside an OR counts as a list.
+fn add_equality(side: &mut Walked, negated: bool) {
+    let equal = if negated { Operator::NotEq } else { Operator::Eq };
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &side.expr else { return };
+    if *op != equal {
+        return;
+    }
+    let column = match (left.as_ref(), right.as_ref()) {
+        (Expr::Column(_), Expr::Literal(..)) => left,
+        (Expr::Literal(..), Expr::Column(_)) => right,
+        _ => return,
+    };
+    let lists = Lists { of_literals: true, ..Lists::default() };
+    side.found.entry(hash(column)).or_default().add(lists);
+}
+
+fn clash(left: &Found, right: &Found, is_and: bool, top: bool) -> bool {
+    let (few, many) = if left.len() < right.len() { (left, right) } else { (right, left) };
+    few.iter().any(|(of, one)| {
+        let Some(other) = many.get(of) else { return false };
+        if is_and {
+            (one.positive() || other.positive()) && !(top && !one.others() && !other.others())
+        } else {
+            one.negative() && other.negative()
+        }
+    })
+}
+
+fn merged(left: Found, right: Found) -> Found {
+    let (few, mut many) = if left.len() < right.len() { (left, right) } else { (right, left) };
+    for (of, lists) in few {
+        many.entry(of).or_default().add(lists);
+    }
+    many
+}
+
+/// `same_value(..)` round every list, and round every equality of an OR that would become one.
+fn shield_lists(expr: Expr) -> Result<Transformed<Expr>> {
+    expr.transform_down(|part| {
+        Ok(match part {
+            Expr::InList(_) => Transformed::new(shielded(part), true, TreeNodeRecursion::Jump),
+            Expr::BinaryExpr(BinaryExpr { op: Operator::Eq | Operator::NotEq, .. }) => {
+                Transformed::new(shielded(part), true, TreeNodeRecursion::Jump)
+            }
+            Expr::BinaryExpr(BinaryExpr { op: Operator::And | Operator::Or, .. })
+            | Expr::Not(_) => Transformed::no(part),
+            _ => Transformed::new(part, false, TreeNodeRecursion::Jump),
+        })
+    })
+}
+
+fn hash(expr: &Expr) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    expr.hash(&mut hasher);
+    hasher.finish()
+}

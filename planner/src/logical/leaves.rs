@@ -1,0 +1,47 @@
+//! DataFusion's rules that move `struct['field']` towards the tables, but not past a volatile expression.
+//!
+//! DataFusion 55.2: they copy the struct's expression to each place where one of its fields is read. `random()` in it is then
+//! drawn once for each field: `SELECT s['a'], s FROM (SELECT named_struct('a', random()) AS s ..)` shows two values.
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+/// A rule of DataFusion's that leaves plans with volatile expressions as they are.
+#[derive(Debug)]
+pub(crate) struct UnlessVolatile<R>(pub(crate) R);
+
+impl<R: OptimizerRule + std::fmt::Debug> OptimizerRule for UnlessVolatile<R> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        // Called for each node, a rule has something to do at projections only.
+        let idle = self.0.apply_order().is_some() && !matches!(plan, LogicalPlan::Projection(_));
+        if idle || has_volatile(&plan)? {
+            Ok(Transformed::no(plan))
+        } else {
+            self.0.rewrite(plan, config)
+        }
+    }
+}
+
+/// Whether there is a volatile expression in the plan or a subquery of it.
+fn has_volatile(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found = node.expressions().iter().any(Expr::is_volatile);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,225 @@
+//! Numbers: what DataFusion computes modulo a width, cuts off or tells apart where SQL does not becomes
+//! a call of a function of ours.
+//!
+//! One pass over all expressions of a plan, right after types are coerced and before constants
+//! are folded, so that folding sees our functions. Each part says which fault of DataFusion 55.2 it mends:
+//!
+//! - *arithmetic*: `+`, `-`, `*`, shifts and negation of integers wrap round ([`bigslice_functions::checked`]);
+//! - *casts*: a fraction that is cast to an integer is cut off, where PostgreSQL and DuckDB round;
+//! - *nulls ignored*: a window function that is sent to a worker loses IGNORE NULLS
+//!   ([`bigslice_functions::ignoring_nulls`]);
+//! - *filtered arguments*: the argument of an aggregate is computed for rows that its FILTER leaves out, so
+//!   that `sum(x / y) FILTER (WHERE y <> 0)` divides by zero;
+//! - *keys twice*: an order with the same key twice panics in `first_value` and fails in `array_agg`
+//!   (apache/datafusion#25398).
+
+use std::collections::HashSet;
+
+use bigslice_functions::{checked, checked_negation, ignoring_nulls};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::functions::math::round;
+use datafusion::logical_expr::expr::{
+    AggregateFunction, NullTreatment, ScalarFunction, Sort, WindowFunction,
+};
+use datafusion::logical_expr::{
+    BinaryExpr, Case, Cast, Distinct, Expr, ExprSchemable, LogicalPlan, TryCast,
+    WindowFunctionDefinition,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions::rewrite;
+
+/// The rule; see the header of its file.
+#[derive(Debug)]
+pub(super) struct Numbers;
+
+impl AnalyzerRule for Numbers {
+    fn name(&self) -> &'static str {
+        "numbers"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite(plan, &sorted_once, &|expr, schema| expr.transform_up(|node| exact(node, schema)))
+    }
+}
+
+/// One expression, whose children are done.
+fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    Ok(match expr {
+        Expr::BinaryExpr(binary) => checked_binary(binary, schema),
+        Expr::Negative(inner) => match inner.get_type(schema) {
+            Ok(kind) if kind.is_signed_integer() => {
+                Transformed::yes(checked_negation().call(vec![*inner]))
+            }
+            _ => Transformed::no(Expr::Negative(inner)),
+        },
+        Expr::Cast(cast) => match whole(&cast.expr, cast.field.data_type(), schema) {
+            Some(expr) => {
+                Transformed::yes(Expr::Cast(Cast { expr: Box::new(expr), field: cast.field }))
+            }
+            None => Transformed::no(Expr::Cast(cast)),
+        },
+        Expr::TryCast(cast) => match whole(&cast.expr, cast.field.data_type(), schema) {
+            Some(expr) => {
+                Transformed::yes(Expr::TryCast(TryCast { expr: Box::new(expr), field: cast.field }))
+            }
+            None => Transformed::no(Expr::TryCast(cast)),
+        },
+        Expr::WindowFunction(window) => ignored_nulls(*window),
+        Expr::AggregateFunction(aggregate) => aggregated(aggregate, schema),
+        other => Transformed::no(other),
+    })
+}
+
+/// *Arithmetic*: the checked function in the place of an operator of integers.
+fn checked_binary(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
+    let Some(function) = checked(binary.op) else {
+        return Transformed::no(Expr::BinaryExpr(binary));
+    };
+    match (binary.left.get_type(schema), binary.right.get_type(schema)) {
+        (Ok(left), Ok(right)) if left.is_integer() && left == right => {
+            Transformed::yes(function.call(vec![*binary.left, *binary.right]))
+        }
+        _ => Transformed::no(Expr::BinaryExpr(binary)),
+    }
+}
+
+/// *Casts*: `expr` rounded, half away from zero, if it may have a fraction and becomes an integer of type `to`.
+fn whole(expr: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
+    if !to.is_integer() {
+        return None;
+    }
+    // The digit that rounding may add.
+    let digits = |digits: u8, scale: i8| digits.saturating_sub(scale.unsigned_abs()) + 1;
+    let rounded = match expr.get_type(schema).ok()? {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            let is_round = |function: &ScalarFunction| function.func.name() == "round";
+            if matches!(expr, Expr::ScalarFunction(function) if is_round(function)) {
+                return None;
+            }
+            return Some(round().call(vec![expr.clone()]));
+        }
+        DataType::Decimal32(n, scale) if scale > 0 => DataType::Decimal32(digits(n, scale), 0),
+        DataType::Decimal64(n, scale) if scale > 0 => DataType::Decimal64(digits(n, scale), 0),
+        DataType::Decimal128(n, scale) if scale > 0 => DataType::Decimal128(digits(n, scale), 0),
+        DataType::Decimal256(n, scale) if scale > 0 => DataType::Decimal256(digits(n, scale), 0),
+        _ => return None,
+    };
+    Some(Expr::Cast(Cast::new(Box::new(expr.clone()), rounded)))
+}
+
+/// *Nulls ignored*: the function of its own, which travels.
+fn ignored_nulls(mut window: WindowFunction) -> Transformed<Expr> {
+    if let (Some(NullTreatment::IgnoreNulls), WindowFunctionDefinition::WindowUDF(function)) =
+        (&window.params.null_treatment, &window.fun)
+        && let Some(function) = ignoring_nulls(function.name())
+    {
+        window.fun = WindowFunctionDefinition::WindowUDF(function);
+        window.params.null_treatment = None;
+        return Transformed::yes(Expr::WindowFunction(Box::new(window)));
+    }
+    Transformed::no(Expr::WindowFunction(Box::new(window)))
+}
+
+/// *Filtered arguments* and *keys twice* of one aggregate.
+fn aggregated(mut aggregate: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let params = &mut aggregate.params;
+    let n_keys = params.order_by.len();
+    distinct_keys(&mut params.order_by);
+    let mut changed = n_keys != params.order_by.len();
+    if let Some(filter) = &params.filter {
+        for arg in &mut params.args {
+            if never_fails(arg, schema) || is_filtered(arg, filter) {
+                continue;
+            }
+            let passed = (filter.clone(), Box::new(std::mem::take(arg)));
+            *arg = Expr::Case(Case::new(None, vec![passed], None));
+            changed = true;
+        }
+    }
+    let aggregate = Expr::AggregateFunction(aggregate);
+    if changed { Transformed::yes(aggregate) } else { Transformed::no(aggregate) }
+}
+
+/// Whether it has a value for every row, to be had for little: a column, or one that is widened.
+fn never_fails(arg: &Expr, schema: &DFSchema) -> bool {
+    match arg {
+        Expr::Column(_) | Expr::Literal(..) => true,
+        Expr::Cast(cast) => {
+            let to = cast.field.data_type();
+            matches!(cast.expr.as_ref(), Expr::Column(_))
+                && cast.expr.get_type(schema).is_ok_and(|from| {
+                    from.is_integer()
+                        && matches!(to, DataType::Int64 | DataType::UInt64 | DataType::Float64)
+                })
+        }
+        _ => false,
+    }
+}
+
+/// Whether it is an argument that was filtered already, when a plan is analysed once more.
+fn is_filtered(arg: &Expr, filter: &Expr) -> bool {
+    matches!(arg, Expr::Case(case) if case.expr.is_none()
+        && matches!(case.when_then_expr.as_slice(), [(when, _)] if when.as_ref() == filter))
+}
+
+/// *Keys twice* of the nodes that have some.
+fn sorted_once(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Distinct(Distinct::On(mut distinct)) = plan else {
+        return Ok(Transformed::no(plan));
+    };
+    let before = distinct.on_expr.len();
+    let mut seen = HashSet::new();
+    distinct.on_expr.retain(|key| seen.insert(key.clone()));
+    let mut changed = before != distinct.on_expr.len();
+    if let Some(order) = &mut distinct.sort_expr {
+        let before = order.len();
+        distinct_keys(order);
+        changed |= before != order.len();
+    }
+    let plan = LogicalPlan::Distinct(Distinct::On(distinct));
+    Ok(if changed { Transformed::yes(plan) } else { Transformed::no(plan) })
+}
+
+/// Of keys with one expression the first: it alone decides.
+fn distinct_keys(keys: &mut Vec<Sort>) {
+    let mut seen = HashSet::new();
+    keys.retain(|key| seen.insert(key.expr.clone()));
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::record_batch::RecordBatch;
+    use datafusion::arrow::util::pretty::pretty_format_batches;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    /// What DataFusion says by itself.
+    async fn plain(sql: &str) -> Result<Vec<RecordBatch>> {
+        SessionContext::new().sql(sql).await?.collect().await
+    }
+
+    #[tokio::test]
+    async fn rounding_casts_are_still_needed() {
+        let rows = plain("SELECT cast(1.7 AS integer) AS x").await.expect("ran");
+        let shown = pretty_format_batches(&rows).expect("shown").to_string();
+        assert!(shown.contains("| 1 |"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn filtered_arguments_are_still_needed() {
+        let sql = "SELECT sum(x / y) FILTER (WHERE y <> 0) FROM (VALUES (4, 2), (1, 0)) v(x, y)";
+        let error = plain(sql).await.expect_err("DataFusion divides for every row");
+        assert!(error.to_string().contains("zero"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn keys_once_are_still_needed() {
+        let sql = "SELECT array_agg(x ORDER BY x, x) FROM (VALUES (1), (2)) v(x)";
+        assert!(plain(sql).await.is_err(), "DataFusion takes a key twice");
+    }
+}

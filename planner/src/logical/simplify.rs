@@ -1,0 +1,292 @@
+//! DataFusion's rule that simplifies expressions, over plans in which nothing is left that it would
+//! simplify into something else.
+//!
+//! DataFusion 55.2 takes nulls for false or true, or changes values, where it simplifies
+//!
+//! - `x IN (1) AND x IN (2)`, with NOT and OR likewise: see [`in_lists`](super::in_lists);
+//! - `x ~ '.*'`, which is null for a null, into `x IS NOT NULL`; and `x ~ 'a\\b'`, whose backslash
+//!   is meant, into a LIKE whose backslash escapes;
+//! - `CAST(x AS t) = 5` into `x = 5` where several `x` become 5: a decimal cast to an integer, a
+//!   timestamp moved to another time zone, TRY_CAST of what becomes null; and `x < 5.5` into `x < 5` where a timestamp of
+//!   seconds meets one of milliseconds;
+//! - `a # b # a` into `b` although `a` may be null, and `-a & a` into 0, `-(a & b)` into `-a | -b` as if `-` were `~`.
+//!
+//! [`SafeSimplify`] writes `same_value(..)` round one part of each, or what it should have been.
+
+use bigslice_functions::{Unfit, same_value, unknown};
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{Cast, InList, Like, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::time_order::as_time;
+use super::{days, in_lists};
+
+/// The rule in place of DataFusion's, and under its name.
+#[derive(Debug, Default)]
+pub(crate) struct SafeSimplify {
+    upstream: SimplifyExpressions,
+}
+
+impl OptimizerRule for SafeSimplify {
+    fn name(&self) -> &'static str {
+        "simplify_expressions"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        let safe = made_safe(plan)?;
+        let simplified = self.upstream.rewrite(safe.data, config)?;
+        Ok(Transformed::new_transformed(
+            simplified.data,
+            simplified.transformed || safe.transformed,
+        ))
+    }
+}
+
+/// The plan with nothing in the expressions of its first node that the rule would get wrong.
+fn made_safe(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = match &plan {
+        LogicalPlan::TableScan(scan) => DFSchema::try_from_qualified_schema(
+            scan.table_name.clone(),
+            scan.source.schema().as_ref(),
+        )?,
+        _ => merge_schema(&plan.inputs()),
+    };
+    let names = NamePreserver::new(&plan);
+    // Where only TRUE passes, null and FALSE are one.
+    let filters = matches!(plan, LogicalPlan::Filter(_));
+    let mut rewrite = |expr: Expr| {
+        let name = names.save(&expr);
+        let safe = safe_expr(expr, &schema, filters)?;
+        Ok(if safe.transformed { safe.update_data(|expr| name.restore(expr)) } else { safe })
+    };
+    plan.map_expressions(|expr| match expr {
+        Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
+        _ => rewrite(expr),
+    })
+}
+
+fn safe_expr(expr: Expr, schema: &DFSchema, filters: bool) -> Result<Transformed<Expr>> {
+    let parts = expr.transform_up(|part| Ok(safe_part(part, schema)))?;
+    if !in_lists::may_matter(&parts.data) {
+        return Ok(parts);
+    }
+    let lists = in_lists::apart(parts.data, filters)?;
+    Ok(Transformed::new_transformed(lists.data, lists.transformed || parts.transformed))
+}
+
+fn safe_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    match expr {
+        Expr::BinaryExpr(binary) if is_regex(binary.op) => safe_regex(binary),
+        Expr::BinaryExpr(binary) if is_bitwise(binary.op) => safe_bits(binary),
+        Expr::BinaryExpr(binary) if compares(binary.op) => safe_comparison(binary, schema),
+        Expr::InList(list) => safe_list(list, schema),
+        Expr::Negative(inner)
+            if matches!(
+                inner.as_ref(),
+                Expr::BinaryExpr(BinaryExpr { op: Operator::BitwiseAnd | Operator::BitwiseOr, .. })
+            ) =>
+        {
+            Transformed::yes(Expr::Negative(Box::new(shielded(*inner))))
+        }
+        other => Transformed::no(other),
+    }
+}
+
+/// `same_value(expr)`.
+pub(super) fn shielded(expr: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(same_value(), vec![expr]))
+}
+
+fn is_shielded(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == same_value().name())
+}
+
+/// Whether the operator compares two values.
+pub(super) fn compares(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+fn is_regex(op: Operator) -> bool {
+    use Operator::{RegexIMatch, RegexMatch, RegexNotIMatch, RegexNotMatch};
+    matches!(op, RegexIMatch | RegexMatch | RegexNotIMatch | RegexNotMatch)
+}
+
+fn is_bitwise(op: Operator) -> bool {
+    matches!(op, Operator::BitwiseAnd | Operator::BitwiseOr | Operator::BitwiseXor)
+}
+
+fn safe_regex(binary: BinaryExpr) -> Transformed<Expr> {
+    let Expr::Literal(pattern, metadata) = binary.right.as_ref() else {
+        return safe_computed_regex(binary);
+    };
+    let Some(text) = pattern.try_as_str().flatten() else {
+        return Transformed::no(Expr::BinaryExpr(binary));
+    };
+    let as_pattern = |text: String| match pattern {
+        ScalarValue::LargeUtf8(_) => ScalarValue::LargeUtf8(Some(text)),
+        ScalarValue::Utf8View(_) => ScalarValue::Utf8View(Some(text)),
+        _ => ScalarValue::Utf8(Some(text)),
+    };
+    if text == ".*" {
+        let negated = matches!(binary.op, Operator::RegexNotMatch | Operator::RegexNotIMatch);
+        let all = Expr::Literal(as_pattern("%".to_owned()), metadata.clone());
+        let like = Like::new(negated, binary.left, Box::new(all), None, false);
+        return Transformed::yes(Expr::Like(like));
+    }
+    let backslash = [r"\\", r"\x", r"\u", r"\U"].iter().any(|escape| text.contains(escape));
+    if backslash && !(text.starts_with('(') && text.ends_with(')')) {
+        // What is captured does not become a LIKE.
+        let right = Expr::Literal(as_pattern(format!("({text})")), metadata.clone());
+        return Transformed::yes(Expr::BinaryExpr(BinaryExpr { right: Box::new(right), ..binary }));
+    }
+    Transformed::no(Expr::BinaryExpr(binary))
+}
+
+/// A pattern that is no literal yet. One without columns becomes one while it is simplified, and would be taken
+/// for what it is then; `unknown()` keeps it from that.
+fn safe_computed_regex(mut binary: BinaryExpr) -> Transformed<Expr> {
+    let computed = !is_shielded(&binary.right) && !binary.right.any_column_refs();
+    if computed {
+        let unknown = Expr::ScalarFunction(ScalarFunction::new_udf(unknown(), Vec::new()));
+        let args = vec![*binary.right, unknown];
+        binary.right = Box::new(Expr::ScalarFunction(ScalarFunction::new_udf(same_value(), args)));
+    }
+    Transformed::new_transformed(Expr::BinaryExpr(binary), computed)
+}
+
+fn safe_bits(mut binary: BinaryExpr) -> Transformed<Expr> {
+    let mut changed = false;
+    for side in [&mut binary.left, &mut binary.right] {
+        if matches!(side.as_ref(), Expr::Negative(_)) {
+            *side = Box::new(shielded(std::mem::take(side.as_mut())));
+            changed = true;
+        }
+    }
+    let literal = |expr: &Expr| matches!(expr, Expr::Literal(..));
+    if binary.op == Operator::BitwiseXor
+        && !is_shielded(&binary.left)
+        && !literal(&binary.left)
+        && !literal(&binary.right)
+    {
+        binary.left = Box::new(shielded(*binary.left));
+        // Twice, because the two sides must not look alike either.
+        binary.right = Box::new(shielded(shielded(*binary.right)));
+        changed = true;
+    }
+    Transformed::new_transformed(Expr::BinaryExpr(binary), changed)
+}
+
+fn safe_comparison(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
+    if let Some(of_days) = days::compared(&binary, schema) {
+        return Transformed::yes(of_days);
+    }
+    let changed = match (binary.left.as_ref(), binary.right.as_ref()) {
+        (cast, Expr::Literal(literal, _)) if must_stay(cast, &[literal], schema) => {
+            binary.left = Box::new(kept(*binary.left, schema));
+            true
+        }
+        (Expr::Literal(literal, _), cast) if must_stay(cast, &[literal], schema) => {
+            binary.right = Box::new(kept(*binary.right, schema));
+            true
+        }
+        _ => false,
+    };
+    Transformed::new_transformed(Expr::BinaryExpr(binary), changed)
+}
+
+fn safe_list(mut list: InList, schema: &DFSchema) -> Transformed<Expr> {
+    if !matches!(list.expr.as_ref(), Expr::Cast(_) | Expr::TryCast(_)) {
+        return Transformed::no(Expr::InList(list));
+    }
+    let literals: Vec<&ScalarValue> = list.list.iter().filter_map(Expr::as_literal).collect();
+    let changed = must_stay(&list.expr, &literals, schema);
+    if changed {
+        list.expr = Box::new(kept(*list.expr, schema));
+    }
+    Transformed::new_transformed(Expr::InList(list), changed)
+}
+
+/// The cast in a form that is kept.
+fn kept(expr: Expr, schema: &DFSchema) -> Expr {
+    match expr {
+        Expr::Cast(Cast { expr, field })
+            if is_timestamp(field.data_type())
+                && expr.get_type(schema).is_ok_and(|from| is_timestamp(&from)) =>
+        {
+            // The year 9999 of a coarser unit compares with nanoseconds, too.
+            as_time(*expr, field.data_type(), Unfit::IsClamped)
+        }
+        other => shielded(other),
+    }
+}
+
+fn is_timestamp(of: &DataType) -> bool {
+    matches!(of, DataType::Timestamp(..))
+}
+
+/// Whether `expr` is a cast that a comparison with the literals may not lose.
+fn must_stay(expr: &Expr, literals: &[&ScalarValue], schema: &DFSchema) -> bool {
+    let (inner, to) = match expr {
+        Expr::TryCast(TryCast { .. }) => return true,
+        Expr::Cast(Cast { expr, field }) => (expr, field.data_type()),
+        _ => return false,
+    };
+    let Ok(from) = inner.get_type(schema) else { return false };
+    match (&from, to) {
+        (
+            DataType::Decimal32(_, from)
+            | DataType::Decimal64(_, from)
+            | DataType::Decimal128(_, from),
+            DataType::Decimal32(_, to) | DataType::Decimal64(_, to) | DataType::Decimal128(_, to),
+        ) => to < from,
+        (
+            DataType::Decimal32(_, scale)
+            | DataType::Decimal64(_, scale)
+            | DataType::Decimal128(_, scale),
+            to,
+        ) => to.is_integer() && *scale > 0,
+        (DataType::Timestamp(from, from_zone), DataType::Timestamp(_, to_zone)) => {
+            let zone = from_zone.as_deref().or(to_zone.as_deref()).unwrap_or("UTC");
+            let moves = from_zone.is_some() != to_zone.is_some();
+            (moves && !matches!(zone, "UTC" | "Etc/UTC" | "Z" | "+00:00" | "+00"))
+                || literals.iter().any(|literal| !is_whole(literal, *from))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the literal, if it is a timestamp, is one of the `unit` too.
+fn is_whole(literal: &ScalarValue, unit: TimeUnit) -> bool {
+    let (value, of) = match literal {
+        ScalarValue::TimestampMillisecond(Some(value), _) => (*value, TimeUnit::Millisecond),
+        ScalarValue::TimestampMicrosecond(Some(value), _) => (*value, TimeUnit::Microsecond),
+        ScalarValue::TimestampNanosecond(Some(value), _) => (*value, TimeUnit::Nanosecond),
+        _ => return true,
+    };
+    let per_unit = per_second(of) / per_second(unit);
+    per_unit <= 1 || value % per_unit == 0
+}
+
+fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}

@@ -1,0 +1,86 @@
+//! Casts of timestamps, and what is added to instants, by functions of ours.
+//!
+//! DataFusion 55.2: see `cast_time` and `shift_time` in the crate of functions. It runs after type coercion,
+//! so that the casts which that puts in are ours, too.
+
+use bigslice_functions::{Unfit, casts_time, shift_time};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::time_order::as_time;
+
+/// The analyzer rule that does it.
+#[derive(Debug, Default)]
+pub(crate) struct TimeCasts;
+
+impl AnalyzerRule for TimeCasts {
+    fn name(&self) -> &'static str {
+        "time_casts"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(cast)?.data)
+    }
+}
+
+fn cast(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = merge_schema(&plan.inputs());
+    let names = NamePreserver::new(&plan);
+    let mut rewrite = |expr: Expr| {
+        let name = names.save(&expr);
+        let parts = expr.transform_up(|part| Ok(cast_part(part, &schema)))?;
+        Ok(if parts.transformed { parts.update_data(|expr| name.restore(expr)) } else { parts })
+    };
+    plan.map_expressions(|expr| match expr {
+        Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
+        _ => rewrite(expr),
+    })?
+    .map_data(LogicalPlan::recompute_schema)
+}
+
+fn cast_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let is_ours = |inner: &Expr, to: &DataType| {
+        inner.get_type(schema).is_ok_and(|from| casts_time(&from, to))
+    };
+    match expr {
+        Expr::Cast(Cast { expr, field }) if is_ours(&expr, field.data_type()) => {
+            Transformed::yes(as_time(*expr, field.data_type(), Unfit::Fails))
+        }
+        Expr::TryCast(TryCast { expr, field }) if is_ours(&expr, field.data_type()) => {
+            Transformed::yes(as_time(*expr, field.data_type(), Unfit::IsNull))
+        }
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: op @ (Operator::Plus | Operator::Minus),
+            right,
+        }) => shifted(*left, op, *right, schema),
+        other => Transformed::no(other),
+    }
+}
+
+/// An instant and an interval.
+fn shifted(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let is_instant = |of: &DataType| matches!(of, DataType::Timestamp(_, Some(_)));
+    let is_interval = |of: &DataType| matches!(of, DataType::Interval(_));
+    let (time, by) = match (left.get_type(schema), right.get_type(schema)) {
+        (Ok(one), Ok(other)) if is_instant(&one) && is_interval(&other) => {
+            let by = if op == Operator::Minus { Expr::Negative(Box::new(right)) } else { right };
+            (left, by)
+        }
+        (Ok(one), Ok(other)) if op == Operator::Plus && is_interval(&one) && is_instant(&other) => {
+            (right, left)
+        }
+        _ => {
+            let (left, right) = (Box::new(left), Box::new(right));
+            return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+        }
+    };
+    Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(shift_time(), vec![time, by])))
+}

@@ -1,0 +1,108 @@
+//! Timestamps in the syntax tree: literals in the forms that people write, `AT TIME ZONE`, and casts to
+//! TIMESTAMP that do not have to be of nanoseconds.
+//!
+//! DataFusion 55.2 takes TIMESTAMP for one of nanoseconds, which ends with the year 2262, wants seconds in a literal, and plans
+//! `t AT TIME ZONE z` as a cast. Here a literal that is too far has microseconds, `CAST(x AS TIMESTAMP)` is
+//! `timestamp_of(x)`, whose unit depends on what `x` is, and AT TIME ZONE is `at_time_zone(t, z)`.
+
+use std::ops::ControlFlow;
+
+use bigslice_functions::normal_timestamp;
+use datafusion::sql::parser::{CopyToSource, Statement};
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, TimezoneInfo, TypedString, Value, VisitMut, VisitorMut,
+};
+
+/// Rewrites the times of a statement.
+pub(super) fn rewrite(statement: &mut Statement) {
+    let mut statement = statement;
+    while let Statement::Explain(explain) = statement {
+        statement = &mut explain.statement;
+    }
+    // No visit ends early.
+    let _: ControlFlow<()> = match statement {
+        Statement::Statement(statement) => statement.visit(&mut Times),
+        Statement::CopyTo(copy) => match &mut copy.source {
+            CopyToSource::Query(query) => query.visit(&mut Times),
+            CopyToSource::Relation(_) => ControlFlow::Continue(()),
+        },
+        _ => ControlFlow::Continue(()),
+    };
+}
+
+struct Times;
+
+impl VisitorMut for Times {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let args = vec![take(timestamp), take(time_zone)];
+                *expr = call("at_time_zone", args);
+            }
+            Expr::TypedString(TypedString { data_type, value, .. }) => {
+                if let Value::SingleQuotedString(text) = &mut value.value {
+                    fit(data_type, text);
+                }
+            }
+            Expr::Cast { kind, expr: inner, data_type, array: false, format: None } => {
+                if let Expr::Value(value) = inner.as_mut()
+                    && let Value::SingleQuotedString(text) = &mut value.value
+                {
+                    fit(data_type, text);
+                } else if is_plain(data_type) {
+                    let name = match kind {
+                        CastKind::TryCast | CastKind::SafeCast => "try_timestamp_of",
+                        CastKind::Cast | CastKind::DoubleColon => "timestamp_of",
+                    };
+                    *expr = call(name, vec![take(inner)]);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::Identifier(Ident::new("")))
+}
+
+/// TIMESTAMP without precision and without time zone.
+fn is_plain(of: &DataType) -> bool {
+    matches!(
+        of,
+        DataType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
+            | DataType::Datetime(None)
+    )
+}
+
+/// Writes the text in the form that DataFusion reads, and gives the type microseconds if it is too far for nanoseconds.
+fn fit(of: &mut DataType, text: &mut String) {
+    let (DataType::Timestamp(precision, _) | DataType::Datetime(precision)) = of else { return };
+    let Some((normal, far)) = normal_timestamp(text) else { return };
+    *text = normal;
+    if far && precision.is_none() {
+        *precision = Some(6);
+    }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}

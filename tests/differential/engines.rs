@@ -1,0 +1,168 @@
+//! Who answers: sessions of ours with different settings, and other engines through a Python process.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use bigslice::{Session, SystemSpec};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::rows::{Answer, rows_of};
+use crate::tree::Dialect;
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the other engines are asked through.
+const ORACLE: &str = include_str!("oracle.py");
+
+/// A session of ours.
+pub(crate) struct Ours {
+    pub(crate) name: &'static str,
+    session: Session,
+}
+
+/// Settings that change how a query is computed, and must not change its rows.
+const OTHERWISE: [(&str, &str); 11] = [
+    ("datafusion.optimizer.prefer_hash_join", "false"),
+    ("datafusion.optimizer.enable_dynamic_filter_pushdown", "false"),
+    ("datafusion.optimizer.enable_topk_aggregation", "false"),
+    ("datafusion.optimizer.filter_null_join_keys", "true"),
+    ("datafusion.optimizer.repartition_joins", "false"),
+    ("datafusion.optimizer.enable_round_robin_repartition", "false"),
+    ("datafusion.optimizer.enable_leaf_expression_pushdown", "false"),
+    ("datafusion.execution.parquet.pruning", "false"),
+    ("datafusion.execution.parquet.bloom_filter_on_read", "false"),
+    ("datafusion.execution.parquet.enable_page_index", "false"),
+    ("datafusion.execution.collect_statistics", "false"),
+];
+
+/// Small batches, and exchanges wherever there can be one.
+const TINY: [(&str, &str); 6] = [
+    ("datafusion.execution.batch_size", "3"),
+    ("datafusion.optimizer.repartition_file_min_size", "1"),
+    ("datafusion.optimizer.hash_join_single_partition_threshold", "0"),
+    ("datafusion.optimizer.hash_join_single_partition_threshold_rows", "0"),
+    ("datafusion.execution.parquet.pushdown_filters", "true"),
+    ("datafusion.execution.parquet.reorder_filters", "true"),
+];
+
+/// Bytes that the session with little memory has.
+const LITTLE: u64 = 256 << 20;
+
+/// All sessions of ours. The first is the one that others are compared with.
+pub(crate) async fn ours() -> Result<Vec<Ours>, Failed> {
+    let mut all = Vec::new();
+    for name in ["in one process", "otherwise", "tiny batches", "little memory", "machines"] {
+        let mut builder = Session::builder().partitions(2);
+        match name {
+            "otherwise" => builder = set(builder, &OTHERWISE),
+            "tiny batches" => builder = set(builder.partitions(3), &TINY),
+            "little memory" => builder = builder.memory_limit(LITTLE),
+            "machines" => {
+                builder = builder
+                    .system(SystemSpec::InProcess { machines: 2 })
+                    .set("distributed.file_scan_config_bytes_per_partition", "1");
+            }
+            _ => {}
+        }
+        all.push(Ours { name, session: builder.build().await? });
+    }
+    Ok(all)
+}
+
+fn set(builder: bigslice::SessionBuilder, settings: &[(&str, &str)]) -> bigslice::SessionBuilder {
+    settings.iter().fold(builder, |builder, (key, value)| builder.set(*key, *value))
+}
+
+impl Ours {
+    /// Makes every folder of Parquet files in `folder` a table of its name.
+    pub(crate) async fn tables(&self, folder: &Path, names: &[String]) -> Result<(), Failed> {
+        for name in names {
+            let place = folder.join(name);
+            self.session.sql(&format!("drop table if exists {name}")).await?.collect().await?;
+            let create = format!(
+                "create external table {name} stored as parquet location '{}/'",
+                place.display()
+            );
+            self.session.sql(&create).await?.collect().await?;
+        }
+        Ok(())
+    }
+
+    /// What a query gives.
+    pub(crate) async fn ask(&self, sql: &str) -> Answer {
+        let batches = async { self.session.sql(sql).await?.collect().await }.await;
+        rows_of(&batches.map_err(|e| e.to_string())?)
+    }
+
+    pub(crate) async fn shutdown(self) {
+        self.session.shutdown().await;
+    }
+}
+
+/// The other engines.
+pub(crate) struct Oracle {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reply {
+    Rows { rows: Vec<Vec<Option<String>>> },
+    Error { error: String },
+}
+
+impl Oracle {
+    /// Starts `python`, which must have the package duckdb.
+    pub(crate) fn start(python: &str) -> Result<Self, Failed> {
+        #[expect(clippy::disallowed_methods, reason = "no machine: an engine to compare with")]
+        let mut child = Command::new(python)
+            .args(["-c", ORACLE])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| format!("cannot start \"{python}\": {e}"))?;
+        let (Some(questions), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("no pipes to the other engines".into());
+        };
+        Ok(Self { child, questions, answers: BufReader::new(answers) })
+    }
+
+    /// Reads the tables in `folder`.
+    pub(crate) fn tables(&mut self, folder: &Path) -> Result<(), Failed> {
+        self.exchange(&json!({ "tables": folder }))?.map_err(|e| {
+            format!("the other engines cannot read the tables (they need the package duckdb): {e}")
+        })?;
+        Ok(())
+    }
+
+    /// What a query gives.
+    pub(crate) fn ask(&mut self, sql: &str, dialect: Dialect) -> Result<Answer, Failed> {
+        let engine = if dialect == Dialect::Sqlite { "sqlite" } else { "duckdb" };
+        self.exchange(&json!({ "sql": sql, "engine": engine }))
+    }
+
+    fn exchange(&mut self, question: &serde_json::Value) -> Result<Answer, Failed> {
+        writeln!(self.questions, "{question}")?;
+        self.questions.flush()?;
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            return Err("the other engines ended (is the package duckdb installed?)".into());
+        }
+        Ok(match serde_json::from_str(&line)? {
+            Reply::Rows { rows } => Ok(rows),
+            Reply::Error { error } => Err(error),
+        })
+    }
+}
+
+impl Drop for Oracle {
+    fn drop(&mut self) {
+        // It ends when its input does; killing it is for when it is in the middle of a query.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,43 @@
+//! Differences that are known, each with its reason. Whatever is not in here is a fault.
+
+/// What one engine said, or that it gave rows.
+type Said<'a> = Option<&'a str>;
+
+/// A difference with a reason.
+struct Explained {
+    reason: &'static str,
+    /// Whether it is this one, by what ours and the other engine said.
+    is: fn(ours: Said<'_>, theirs: Said<'_>) -> bool,
+}
+
+const ALL: &[Explained] = &[
+    Explained {
+        reason: "integers that overflow are an error here; the other engine computes with more bits, \
+                 or with fewer",
+        is: |ours, theirs| {
+            let overflow = |said: Said<'_>| {
+                said.is_some_and(|said| {
+                    let said = said.to_lowercase();
+                    said.contains("overflow") || said.contains("out of range")
+                })
+            };
+            overflow(ours) || overflow(theirs)
+        },
+    },
+    Explained {
+        reason: "a scalar subquery of several rows is an error here; SQLite takes the first row",
+        is: |ours, theirs| {
+            theirs.is_none() && ours.is_some_and(|said| said.contains("more than one row"))
+        },
+    },
+];
+
+/// The reason for which two engines may differ so, if there is one.
+pub(crate) fn reason(ours: Said<'_>, theirs: Said<'_>) -> Option<&'static str> {
+    ALL.iter().find(|known| (known.is)(ours, theirs)).map(|known| known.reason)
+}
+
+/// Whether another engine cannot be asked that: it says no to what it does not have, which is no answer.
+pub(crate) fn is_refused(theirs: &str) -> bool {
+    !theirs.contains("Conversion Error") && !theirs.contains("Out of Range")
+}

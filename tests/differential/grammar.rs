@@ -1,0 +1,697 @@
+//! Random queries over random tables. Every query has one right answer: a limit stands only where all
+//! columns are sorted by, and windows that depend on an order have a total one.
+
+use crate::data::{Table, Type};
+use crate::random::Random;
+use crate::tree::{Dialect, Kind, Node};
+
+/// Levels of expressions within each other, at most.
+const EXPRESSION_DEPTH: usize = 3;
+
+/// Levels of queries within each other, at most.
+const QUERY_DEPTH: usize = 3;
+
+/// A query, and how its rows can be compared.
+#[derive(Debug, Clone)]
+pub(crate) struct Query {
+    pub(crate) tree: Node,
+    /// Whether it sorts by all of its columns.
+    pub(crate) ordered: bool,
+    /// Whether SQLite means the same by it.
+    pub(crate) plain: bool,
+}
+
+/// A column that an expression can name.
+#[derive(Debug, Clone)]
+struct Column {
+    sql: String,
+    of: Type,
+}
+
+type Scope = Vec<Column>;
+
+/// Makes queries over some tables.
+pub(crate) struct Grammar<'a> {
+    random: &'a mut Random,
+    tables: &'a [Table],
+    names: usize,
+    plain: bool,
+}
+
+/// A query over `tables`.
+pub(crate) fn query(random: &mut Random, tables: &[Table]) -> Query {
+    let mut grammar = Grammar { random, tables, names: 0, plain: true };
+    let (tree, ordered) = grammar.statement();
+    Query { tree, ordered, plain: grammar.plain }
+}
+
+impl Grammar<'_> {
+    /// A new name.
+    fn name(&mut self, prefix: char) -> String {
+        self.names += 1;
+        format!("{prefix}{}", self.names)
+    }
+
+    fn statement(&mut self) -> (Node, bool) {
+        let mut statement = Node::new(Kind::Other);
+        if self.random.chance(15) {
+            let name = self.name('w');
+            let (within, columns) = self.select(&Scope::new(), QUERY_DEPTH - 1);
+            statement = statement.child(
+                Node::new(Kind::Other).text(format!("with {name} as (")).child(within).text(") "),
+            );
+            let query = self.over_cte(&name, &columns);
+            return (statement.child(query), false);
+        }
+        let (query, columns) = self.select(&Scope::new(), QUERY_DEPTH);
+        let sorts = !columns.contains(&Type::List) && self.random.chance(40);
+        if !sorts {
+            return (statement.child(query), false);
+        }
+        let keys = (1..=columns.len()).map(|n| {
+            let direction = if self.random.chance(50) { " desc" } else { "" };
+            let nulls = if self.random.chance(50) { "first" } else { "last" };
+            Node::leaf(Kind::Other, format!("{n}{direction} nulls {nulls}"))
+        });
+        let keys = keys.collect::<Vec<_>>();
+        let count = keys.len();
+        let mut order = Node::new(Kind::Other).text(" order by ").list(keys, ", ", count);
+        if self.random.chance(60) {
+            let limit = self.random.below(12);
+            let mut cut = Node::new(Kind::Other).text(format!(" limit {limit}")).optional();
+            if self.random.chance(40) {
+                cut = cut.text(format!(" offset {}", self.random.below(6)));
+            }
+            order = order.child(cut);
+        }
+        (statement.child(query).child(order), true)
+    }
+
+    /// A query that reads a common table expression, twice or once.
+    fn over_cte(&mut self, name: &str, columns: &[Type]) -> Node {
+        let (a, b) = (self.name('a'), self.name('a'));
+        let scope = |alias: &str| -> Scope {
+            let column = |(n, of): (usize, &Type)| Column { sql: format!("{alias}.o{n}"), of: *of };
+            columns.iter().enumerate().map(column).collect()
+        };
+        let (first, second) = (scope(&a), scope(&b));
+        let both: Scope = first.iter().chain(&second).cloned().collect();
+        let on = self.join_condition(&first, &second, &Scope::new());
+        let condition = self.boolean(&both, EXPRESSION_DEPTH, 1);
+        Node::new(Kind::Query)
+            .text(format!("select count(*) as o0, count({}) as o1 from {name} {a} ", second[0].sql))
+            .child(Node::new(Kind::Other).text(format!("left join {name} {b} on ")).child(on))
+            .child(Node::new(Kind::Other).text(" where ").child(condition).optional())
+    }
+
+    /// A `select`, with columns `o0`, `o1`, ... of these types.
+    fn select(&mut self, outer: &Scope, depth: usize) -> (Node, Vec<Type>) {
+        match self.random.below(10) {
+            0..=3 => self.plain_select(outer, depth),
+            4..=6 => self.aggregate(outer, depth),
+            7 => self.windows(outer, depth),
+            8 => self.set_operation(outer, depth),
+            _ => self.plain_select(outer, depth),
+        }
+    }
+
+    fn plain_select(&mut self, outer: &Scope, depth: usize) -> (Node, Vec<Type>) {
+        let (from, scope) = self.from(outer, depth);
+        let all = visible(&scope, outer);
+        let count = 1 + self.random.below(4);
+        let mut types = Vec::new();
+        let mut items = Vec::new();
+        for n in 0..count {
+            let of = self.some_type(&scope);
+            types.push(of);
+            items.push(
+                Node::new(Kind::Other)
+                    .child(self.expression(of, &all, EXPRESSION_DEPTH, depth))
+                    .text(format!(" as o{n}")),
+            );
+        }
+        let distinct = if self.random.chance(20) { "distinct " } else { "" };
+        let select = Node::new(Kind::Query)
+            .child(Node::leaf(Kind::Other, "select "))
+            .child(Node::leaf(Kind::Other, distinct).optional())
+            .list(items, ", ", count)
+            .text(" from ")
+            .child(from)
+            .child(self.filter(&all, depth));
+        (select, types)
+    }
+
+    fn filter(&mut self, scope: &Scope, depth: usize) -> Node {
+        if self.random.chance(35) {
+            return Node::leaf(Kind::Other, "");
+        }
+        let condition = self.boolean(scope, EXPRESSION_DEPTH, depth);
+        Node::new(Kind::Other).text(" where ").child(condition).optional()
+    }
+
+    fn aggregate(&mut self, outer: &Scope, depth: usize) -> (Node, Vec<Type>) {
+        let (from, scope) = self.from(outer, depth);
+        let all = visible(&scope, outer);
+        let keys = (0..self.random.below(3)).map(|_| self.random.pick(&scope).clone());
+        let keys: Scope = keys.filter(|key| key.of != Type::List).collect();
+        self.plain &= keys.iter().all(|key| is_plain(key.of));
+        let mut types: Vec<Type> = keys.iter().map(|key| key.of).collect();
+        let groups: Vec<Node> =
+            keys.iter().map(|key| Node::leaf(key.of.kind(), key.sql.clone())).collect();
+        let keys = groups.len();
+        // Copies, so that a key can become smaller in one place only: then it is not the same key.
+        let mut items: Vec<Node> = groups
+            .iter()
+            .enumerate()
+            .map(|(n, key)| Node::leaf(Kind::Other, format!("{} as o{n}", key.sql(Dialect::Ours))))
+            .collect();
+        for n in keys..keys + 1 + self.random.below(3) {
+            let (call, of) = self.call(&all, depth);
+            types.push(of);
+            items.push(Node::new(Kind::Other).child(call).text(format!(" as o{n}")));
+        }
+        let count = items.len();
+        let mut select = Node::new(Kind::Query)
+            .text("select ")
+            .list(items, ", ", count)
+            .text(" from ")
+            .child(from)
+            .child(self.filter(&all, depth));
+        if keys > 0 {
+            let rollup = self.random.chance(15);
+            self.plain &= !rollup;
+            let (open, close) = match (rollup, self.random.chance(50)) {
+                (false, _) => ("", ""),
+                (true, true) => ("rollup (", ")"),
+                (true, false) => ("cube (", ")"),
+            };
+            select = select
+                .text(" group by ")
+                .child(Node::leaf(Kind::Other, open))
+                .list(groups, ", ", keys)
+                .text(close);
+        }
+        if self.random.chance(25) {
+            let (call, of) = self.call(&all, 0);
+            let test = match of {
+                Type::List => Node::new(Kind::Boolean).child(call).text(" is not null"),
+                _ => Node::new(Kind::Boolean).text("(").child(call).text(" is not null)"),
+            };
+            select = select.child(Node::new(Kind::Other).text(" having ").child(test).optional());
+        }
+        (select, types)
+    }
+
+    /// An aggregate.
+    fn call(&mut self, scope: &Scope, depth: usize) -> (Node, Type) {
+        let filter = match self.random.chance(15) {
+            true => Node::new(Kind::Other)
+                .text(" filter (where ")
+                .child(self.boolean(scope, 1, 0))
+                .text(")")
+                .optional(),
+            false => Node::leaf(Kind::Other, ""),
+        };
+        let depth = depth.min(1);
+        let of = |kind| Node::new(kind);
+        let (call, result) = match self.random.below(9) {
+            0 => (Node::leaf(Kind::Integer, "count(*)"), Type::Int64),
+            1 | 2 => {
+                let of_type = self.some_type(scope);
+                let distinct = match of_type != Type::List && self.random.chance(50) {
+                    true => "distinct ",
+                    false => "",
+                };
+                let argument = self.expression(of_type, scope, 1, depth);
+                let call = of(Kind::Integer).text(format!("count({distinct}")).child(argument);
+                (call.text(")"), Type::Int64)
+            }
+            3 => {
+                let argument = self.expression(Type::Int32, scope, 1, depth);
+                (of(Kind::Integer).text("sum(").child(argument).text(")"), Type::Int64)
+            }
+            4 => {
+                self.plain = false;
+                let argument = self.expression(Type::Boolean, scope, 1, depth);
+                let name = *self.random.pick(&["bool_and", "bool_or"]);
+                (
+                    of(Kind::Boolean).text(format!("{name}(")).child(argument).text(")"),
+                    Type::Boolean,
+                )
+            }
+            5 => {
+                let argument = self.expression(Type::Int32, scope, 1, depth);
+                (of(Kind::Float).text("avg(").child(argument).text(")"), Type::Float64)
+            }
+            _ => {
+                let of_type = match self.some_type(scope) {
+                    Type::List | Type::Boolean => Type::Int64,
+                    other => other,
+                };
+                let name = *self.random.pick(&["min", "max"]);
+                let argument = self.expression(of_type, scope, 1, depth);
+                (of(of_type.kind()).text(format!("{name}(")).child(argument).text(")"), of_type)
+            }
+        };
+        (Node::new(call.kind).child(call).child(filter), result)
+    }
+
+    fn windows(&mut self, outer: &Scope, depth: usize) -> (Node, Vec<Type>) {
+        let table = self.random.pick(self.tables).clone();
+        let alias = self.name('a');
+        let scope = columns(&table, &alias);
+        let all = visible(&scope, outer);
+        let partition = self.random.pick(&scope).clone();
+        self.plain = false;
+        let over = match partition.of {
+            Type::List => format!("order by {alias}.id"),
+            _ => format!("partition by {} order by {alias}.id", partition.sql),
+        };
+        let of = self.some_type(&scope);
+        let argument = self.expression(of, &scope, 1, 0);
+        let (window, result) = match self.random.below(5) {
+            0 => (Node::leaf(Kind::Integer, format!("row_number() over ({over})")), Type::Int64),
+            1 | 2 => {
+                let name = *self.random.pick(&["lag", "lead"]);
+                let by = 1 + self.random.below(3);
+                let window = Node::new(of.kind()).text(format!("{name}(")).child(argument);
+                (window.text(format!(", {by}) over ({over})")), of)
+            }
+            3 => {
+                let frame = *self.random.pick(&[
+                    "",
+                    " rows between 1 preceding and 1 following",
+                    " rows between unbounded preceding and 1 preceding",
+                    " rows between 2 preceding and current row",
+                ]);
+                let argument = self.expression(Type::Int32, &scope, 1, 0);
+                let name = *self.random.pick(&["sum", "count", "min", "max"]);
+                let window = Node::new(Kind::Integer).text(format!("{name}(")).child(argument);
+                (window.text(format!(") over ({over}{frame})")), Type::Int64)
+            }
+            _ => {
+                let key = self.random.pick(&scope).clone();
+                let name = *self.random.pick(&["rank", "dense_rank"]);
+                let key = if key.of == Type::List { format!("{alias}.id") } else { key.sql };
+                let text = format!("{name}() over (order by {key} nulls first)");
+                (Node::leaf(Kind::Integer, text), Type::Int64)
+            }
+        };
+        let select = Node::new(Kind::Query)
+            .text(format!("select {alias}.id as o0, "))
+            .child(window)
+            .text(format!(" as o1 from {} {alias}", table.name))
+            .child(self.filter(&all, depth));
+        (select, vec![Type::Int64, result])
+    }
+
+    fn set_operation(&mut self, outer: &Scope, depth: usize) -> (Node, Vec<Type>) {
+        let count = 1 + self.random.below(2);
+        let types: Vec<Type> = (0..count)
+            .map(|_| *self.random.pick(&[Type::Int64, Type::Text, Type::Int32]))
+            .collect();
+        let name = *self.random.pick(&[
+            " union ",
+            " union all ",
+            " intersect ",
+            " except ",
+            " intersect all ",
+            " except all ",
+        ]);
+        self.plain &= !name.contains("t all");
+        let side = |grammar: &mut Self| {
+            let (from, scope) = grammar.from(outer, depth.min(1));
+            let all = visible(&scope, outer);
+            let items = types.iter().enumerate().map(|(n, of)| {
+                Node::new(Kind::Other)
+                    .child(grammar.expression(*of, &all, 1, 0))
+                    .text(format!(" as o{n}"))
+            });
+            let items: Vec<Node> = items.collect();
+            let select = Node::new(Kind::Query).text("select ").list(items, ", ", count);
+            select.text(" from ").child(from).child(grammar.filter(&all, 0))
+        };
+        let (left, right) = (side(self), side(self));
+        (Node::new(Kind::Query).child(left).text(name).child(right), types)
+    }
+
+    /// What a query reads, and the columns of that.
+    fn from(&mut self, outer: &Scope, depth: usize) -> (Node, Scope) {
+        let (mut from, mut scope) = self.relation(depth);
+        while self.random.chance(35) && scope.len() < 24 {
+            let (right, columns) = self.relation(depth);
+            let kind = *self.random.pick(&[
+                "inner join",
+                "left join",
+                "right join",
+                "full join",
+                "cross join",
+            ]);
+            from = Node::new(Kind::From).child(from).text(format!(" {kind} ")).child(right);
+            if kind != "cross join" {
+                // DuckDB has no full join by a condition that is not an equality.
+                let on = match kind {
+                    "full join" => equality(self.random, &scope, &columns),
+                    _ => self.join_condition(&scope, &columns, outer),
+                };
+                from = from.text(" on ").child(on);
+            }
+            scope.extend(columns);
+        }
+        if let Some(list) = scope.iter().find(|column| column.of == Type::List).cloned()
+            && self.random.chance(40)
+        {
+            self.plain = false;
+            let alias = self.name('u');
+            from = Node::new(Kind::From)
+                .child(from)
+                .text(format!(" cross join unnest({}) as {alias}(x)", list.sql));
+            scope.push(Column { sql: format!("{alias}.x"), of: Type::Int64 });
+        }
+        (from, scope)
+    }
+
+    fn relation(&mut self, depth: usize) -> (Node, Scope) {
+        let alias = self.name('a');
+        if depth > 1 && self.random.chance(20) {
+            let (query, types) = self.select(&Scope::new(), depth - 1);
+            let scope = types
+                .iter()
+                .enumerate()
+                .map(|(n, of)| Column { sql: format!("{alias}.o{n}"), of: *of });
+            let scope = scope.collect();
+            return (
+                Node::new(Kind::From).text("(").child(query).text(format!(") {alias}")),
+                scope,
+            );
+        }
+        let table = self.random.pick(self.tables).clone();
+        (Node::leaf(Kind::From, format!("{} {alias}", table.name)), columns(&table, &alias))
+    }
+
+    fn join_condition(&mut self, left: &Scope, right: &Scope, outer: &Scope) -> Node {
+        if self.random.chance(70) {
+            let on = equality(self.random, left, right);
+            if self.random.chance(70) {
+                return on;
+            }
+            let both: Scope = left.iter().chain(right).chain(outer).cloned().collect();
+            let more = self.boolean(&both, 1, 0);
+            return Node::new(Kind::Boolean)
+                .text("(")
+                .child(on)
+                .text(" and ")
+                .child(more)
+                .text(")");
+        }
+        let both: Scope = left.iter().chain(right).cloned().collect();
+        self.boolean(&both, 2, 0)
+    }
+
+    /// A type that a column of `scope` has.
+    fn some_type(&mut self, scope: &Scope) -> Type {
+        self.random.pick(scope).of
+    }
+
+    /// An expression of a type.
+    fn expression(&mut self, of: Type, scope: &Scope, depth: usize, queries: usize) -> Node {
+        let columns: Vec<&Column> =
+            scope.iter().filter(|column| column.of.kind() == of.kind()).collect();
+        if depth == 0 || matches!(of, Type::List | Type::Decimal) || self.random.chance(45) {
+            if !columns.is_empty() && self.random.chance(85) || of == Type::List {
+                return match columns.is_empty() {
+                    true => Node::leaf(of.kind(), "cast(null as bigint[])"),
+                    false => self.column(&columns),
+                };
+            }
+            return self.literal(of);
+        }
+        match of.kind() {
+            Kind::Boolean => self.boolean(scope, depth, queries),
+            _ if self.random.chance(15) => self.case(of, scope, depth, queries),
+            _ if self.random.chance(10) => {
+                let first = self.expression(of, scope, depth - 1, queries);
+                let second = self.expression(of, scope, depth - 1, queries);
+                let name = *self.random.pick(&["coalesce(", "nullif("]);
+                Node::new(of.kind()).text(name).child(first).text(", ").child(second).text(")")
+            }
+            Kind::Integer if queries > 0 && self.random.chance(12) => self.scalar(scope, queries),
+            Kind::Integer => self.integer(scope, depth, queries),
+            Kind::Float => {
+                self.plain = false;
+                let first = self.expression(of, scope, depth - 1, queries);
+                let second = self.expression(of, scope, depth - 1, queries);
+                let operator = *self.random.pick(&[" + ", " - ", " * "]);
+                let sum = Node::new(Kind::Float).text("(").child(first).text(operator);
+                sum.child(second).text(")")
+            }
+            Kind::Text => {
+                let argument = self.expression(of, scope, depth - 1, queries);
+                match self.random.below(4) {
+                    0 => {
+                        // SQLite knows capitals of ASCII only.
+                        self.plain = false;
+                        Node::new(Kind::Text).text("upper(").child(argument).text(")")
+                    }
+                    1 => Node::new(Kind::Text).text("substr(").child(argument).text(", 1, 2)"),
+                    _ => {
+                        let second = self.expression(of, scope, depth - 1, queries);
+                        let both = Node::new(Kind::Text).text("(").child(argument).text(" || ");
+                        both.child(second).text(")")
+                    }
+                }
+            }
+            _ => match columns.is_empty() {
+                true => self.literal(of),
+                false => self.column(&columns),
+            },
+        }
+    }
+
+    fn column(&mut self, columns: &[&Column]) -> Node {
+        let column = *self.random.pick(columns);
+        self.plain &= is_plain(column.of);
+        Node::leaf(column.of.kind(), column.sql.clone())
+    }
+
+    fn literal(&mut self, of: Type) -> Node {
+        let kind = of.kind();
+        self.plain &= is_plain(of);
+        if self.random.chance(10) {
+            let name = match kind {
+                Kind::Boolean => "boolean",
+                Kind::Integer => "bigint",
+                Kind::Float => "double",
+                Kind::Date => "date",
+                Kind::Timestamp => "timestamp",
+                Kind::Decimal => "decimal(12, 2)",
+                _ => "varchar",
+            };
+            return Node::leaf(kind, format!("cast(null as {name})"));
+        }
+        let text = match kind {
+            Kind::Boolean => (*self.random.pick(&["true", "false"])).to_owned(),
+            Kind::Integer => self.random.pick(&[-1i64, 0, 1, 2, 3, 5, 100]).to_string(),
+            Kind::Float => {
+                let value = *self.random.pick(&["0", "-0.0", "1", "2.5", "'nan'", "'inf'"]);
+                format!("cast({value} as double)")
+            }
+            Kind::Text => format!("'{}'", self.random.pick(&["", "a", "b", "ab", "abc", "10"])),
+            Kind::Date => {
+                format!("date '{}'", self.random.pick(&["1970-01-01", "2024-02-29", "2000-02-29"]))
+            }
+            Kind::Timestamp => "timestamp '2024-02-29 03:00:00'".to_owned(),
+            _ => "cast(1.25 as decimal(12, 2))".to_owned(),
+        };
+        Node::leaf(kind, text)
+    }
+
+    fn case(&mut self, of: Type, scope: &Scope, depth: usize, queries: usize) -> Node {
+        let when = self.boolean(scope, depth - 1, queries);
+        let then = self.expression(of, scope, depth - 1, queries);
+        let otherwise = self.expression(of, scope, depth - 1, queries);
+        let case = Node::new(of.kind()).text("case when ").child(when).text(" then ").child(then);
+        case.child(Node::new(Kind::Other).text(" else ").child(otherwise).optional()).text(" end")
+    }
+
+    fn integer(&mut self, scope: &Scope, depth: usize, queries: usize) -> Node {
+        let first = self.expression(Type::Int32, scope, depth - 1, queries);
+        if self.random.chance(15) {
+            let text = self.expression(Type::Text, scope, depth - 1, queries);
+            return Node::new(Kind::Integer).text("length(").child(text).text(")");
+        }
+        let second = self.expression(Type::Int32, scope, depth - 1, queries);
+        let operator = *self.random.pick(&[" + ", " - ", " * "]);
+        Node::new(Kind::Integer).text("(").child(first).text(operator).child(second).text(")")
+    }
+
+    /// A scalar subquery of one row.
+    fn scalar(&mut self, scope: &Scope, queries: usize) -> Node {
+        let (from, within) = self.from(&Scope::new(), 1);
+        let inner = within.clone();
+        let name = *self.random.pick(&["count", "min", "max", "sum"]);
+        let argument = self.expression(Type::Int32, &inner, 1, 0);
+        let call = Node::new(Kind::Integer).text(format!("{name}(")).child(argument).text(")");
+        let filter = self.correlated(&within, scope, queries);
+        Node::new(Kind::Integer)
+            .text("(select ")
+            .child(call)
+            .text(" from ")
+            .child(from)
+            .child(filter)
+            .text(")")
+    }
+
+    /// A filter of a subquery that may name columns from without.
+    fn correlated(&mut self, within: &Scope, outer: &Scope, queries: usize) -> Node {
+        let condition = match self.random.below(4) {
+            0 | 1 => equality(self.random, within, outer),
+            2 => {
+                let both = visible(within, outer);
+                self.boolean(&both, 2, queries - 1)
+            }
+            _ => self.boolean(within, 2, 0),
+        };
+        Node::new(Kind::Other).text(" where ").child(condition).optional()
+    }
+
+    fn boolean(&mut self, scope: &Scope, depth: usize, queries: usize) -> Node {
+        if depth == 0 {
+            return self.comparison(scope, 0, queries);
+        }
+        if queries > 0 && self.random.chance(15) {
+            return self.membership(scope, queries);
+        }
+        match self.random.below(10) {
+            0..=2 => {
+                let first = self.boolean(scope, depth - 1, queries);
+                let second = self.boolean(scope, depth - 1, queries);
+                let operator = *self.random.pick(&[" and ", " or "]);
+                let both = Node::new(Kind::Boolean).text("(").child(first).text(operator);
+                both.child(second).text(")")
+            }
+            3 => {
+                let within = self.boolean(scope, depth - 1, queries);
+                Node::new(Kind::Boolean).text("(not ").child(within).text(")")
+            }
+            4 => {
+                let of = self.some_type(scope);
+                let within = self.expression(of, scope, depth - 1, queries);
+                let test = *self.random.pick(&[" is null)", " is not null)"]);
+                Node::new(Kind::Boolean).text("(").child(within).text(test)
+            }
+            5 => {
+                let within = self.boolean(scope, depth - 1, queries);
+                let test = *self.random.pick(&[
+                    " is true)",
+                    " is not true)",
+                    " is false)",
+                    " is not false)",
+                ]);
+                Node::new(Kind::Boolean).text("(").child(within).text(test)
+            }
+            6 => {
+                let text = self.expression(Type::Text, scope, depth - 1, 0);
+                let not = *self.random.pick(&["", "not "]);
+                let pattern = *self.random.pick(&["%", "a%", "%b", "_", "a_", "%b%", ""]);
+                Node::new(Kind::Boolean)
+                    .text("(")
+                    .child(text)
+                    .text(format!(" {not}like '{pattern}')"))
+            }
+            _ => self.comparison(scope, depth - 1, queries),
+        }
+    }
+
+    fn comparison(&mut self, scope: &Scope, depth: usize, queries: usize) -> Node {
+        let of = match self.some_type(scope) {
+            Type::List | Type::Boolean => Type::Int32,
+            other => other,
+        };
+        let first = self.expression(of, scope, depth, queries);
+        let test = Node::new(Kind::Boolean).text("(").child(first);
+        match self.random.below(8) {
+            0 => {
+                let count = 1 + self.random.below(4);
+                let items: Vec<Node> = (0..count).map(|_| self.literal(of)).collect();
+                let not = *self.random.pick(&["", "not "]);
+                test.text(format!(" {not}in (")).list(items, ", ", 1).text("))")
+            }
+            1 => {
+                let low = self.expression(of, scope, 0, 0);
+                let high = self.expression(of, scope, 0, 0);
+                test.text(" between ").child(low).text(" and ").child(high).text(")")
+            }
+            2 => {
+                let second = self.expression(of, scope, depth, queries);
+                let not = *self.random.pick(&["", "not "]);
+                test.each(
+                    &format!(" is {not}distinct from "),
+                    &format!(" is {not}distinct from "),
+                    if not.is_empty() { " is not " } else { " is " },
+                )
+                .child(second)
+                .text(")")
+            }
+            _ => {
+                let operator = *self.random.pick(&[" = ", " <> ", " < ", " <= ", " > ", " >= "]);
+                test.text(operator).child(self.expression(of, scope, depth, queries)).text(")")
+            }
+        }
+    }
+
+    /// `IN` or `EXISTS` with a subquery.
+    fn membership(&mut self, scope: &Scope, queries: usize) -> Node {
+        let (from, within) = self.from(&Scope::new(), 1);
+        let filter = self.correlated(&within, scope, queries);
+        let not = *self.random.pick(&["", "not "]);
+        if self.random.chance(40) {
+            let what = *self.random.pick(&["1", "1", "count(*)"]);
+            return Node::new(Kind::Boolean)
+                .text(format!("({not}exists (select {what} from "))
+                .child(from)
+                .child(filter)
+                .text("))");
+        }
+        let column = self.random.pick(&within).clone();
+        let of = if column.of == Type::List { Type::Int32 } else { column.of };
+        let value = self.expression(of, scope, 1, 0);
+        let item = self.expression(of, &within, 1, 0);
+        Node::new(Kind::Boolean)
+            .text("(")
+            .child(value)
+            .text(format!(" {not}in (select "))
+            .child(item)
+            .text(" from ")
+            .child(from)
+            .child(filter)
+            .text("))")
+    }
+}
+
+/// Whether SQLite has this type with the same meaning.
+fn is_plain(of: Type) -> bool {
+    matches!(of, Type::Int8 | Type::Int32 | Type::Text)
+}
+
+fn visible(scope: &Scope, outer: &Scope) -> Scope {
+    scope.iter().chain(outer).cloned().collect()
+}
+
+fn columns(table: &Table, alias: &str) -> Scope {
+    let column = |(name, of): &(String, Type)| Column { sql: format!("{alias}.{name}"), of: *of };
+    table.columns.iter().map(column).collect()
+}
+
+/// Two columns of one type that are equal, one from each side.
+fn equality(random: &mut Random, left: &Scope, right: &Scope) -> Node {
+    let mut pairs = Vec::new();
+    for a in left.iter().filter(|a| a.of != Type::List) {
+        pairs.extend(right.iter().filter(|b| b.of == a.of).map(|b| (a, b)));
+    }
+    if pairs.is_empty() {
+        return Node::leaf(Kind::Boolean, "true");
+    }
+    let (a, b) = random.pick(&pairs);
+    Node::leaf(Kind::Boolean, format!("({} = {})", a.sql, b.sql))
+}

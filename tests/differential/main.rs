@@ -1,0 +1,266 @@
+//! Random tables and queries, answered by sessions of ours that compute in different ways, by DuckDB and by
+//! SQLite. What differs without a reason that is [known](explained) is made as small as it goes and
+//! told; the program then ends with exit code 1.
+//!
+//! ```text
+//! cargo run --release -p bigslice-tests --bin differential -- --seed 1 --minutes 10
+//! ```
+//!
+//! A round is one set of tables and some queries over them; its seed, which is told with each find, makes the
+//! same tables and queries again (`--seed N --rounds 1`).
+
+#![expect(clippy::print_stdout, reason = "a program that reports to whoever started it")]
+
+mod data;
+mod engines;
+mod explained;
+mod grammar;
+mod random;
+mod rows;
+mod shrink;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+
+use crate::data::Table;
+use crate::engines::{Oracle, Ours};
+use crate::grammar::Query;
+use crate::random::Random;
+use crate::rows::{Answer, difference};
+use crate::tree::{Dialect, Node};
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Compares answers to random queries.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The seed of the first round; each further round has the next one.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long to go on.
+    #[arg(long, default_value_t = 1.0)]
+    minutes: f64,
+    /// Ends after so many rounds.
+    #[arg(long)]
+    rounds: Option<u64>,
+    /// Queries in a round.
+    #[arg(long, default_value_t = 40)]
+    queries: usize,
+    /// Ends after so many finds.
+    #[arg(long, default_value_t = 5)]
+    finds: usize,
+    /// A Python that has the package duckdb.
+    #[arg(long, default_value = "python3")]
+    python: String,
+    /// Leaves out the other engines: only sessions of ours are compared.
+    #[arg(long)]
+    alone: bool,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+struct Tally {
+    rounds: u64,
+    queries: u64,
+    /// Queries that our first session answered with rows.
+    answered: u64,
+    duckdb: u64,
+    sqlite: u64,
+    explained: BTreeMap<&'static str, u64>,
+    /// Errors of ours that another engine did not have, by their beginning.
+    finds: usize,
+}
+
+/// Everything that answers.
+pub(crate) struct World {
+    ours: Vec<Ours>,
+    oracle: Option<Oracle>,
+    folder: tempfile::TempDir,
+}
+
+/// A difference without a reason.
+#[derive(Debug, Clone)]
+pub(crate) struct Find {
+    what: String,
+}
+
+impl World {
+    async fn load(&mut self, tables: &[Table]) -> Result<(), Failed> {
+        // Files of a name that were others before: nobody may have kept what was in them.
+        let folder = tempfile::tempdir_in(self.folder.path())?.keep();
+        for table in tables {
+            table.write(&folder)?;
+        }
+        let names: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
+        for ours in &self.ours {
+            ours.tables(&folder, &names).await?;
+        }
+        if let Some(oracle) = &mut self.oracle {
+            oracle.tables(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Asks all; what differs, if anything does.
+    async fn compare(&mut self, query: &Query, tally: &mut Tally) -> Result<Option<Find>, Failed> {
+        let sql = query.tree.sql(Dialect::Ours);
+        let mut first: Option<Answer> = None;
+        for ours in &self.ours {
+            let answer = ours.ask(&sql).await;
+            let Some(reference) = &first else {
+                tally.answered += u64::from(answer.is_ok());
+                first = Some(answer);
+                continue;
+            };
+            if let Some(what) = differs(reference, &answer, query.ordered, true, tally) {
+                let what = format!("{}, against {}: {what}", self.ours[0].name, ours.name);
+                return Ok(Some(Find { what }));
+            }
+        }
+        let (Some(reference), Some(oracle)) = (first, &mut self.oracle) else { return Ok(None) };
+        for dialect in [Dialect::DuckDb, Dialect::Sqlite] {
+            if dialect == Dialect::Sqlite && !query.plain {
+                continue;
+            }
+            let answer = oracle.ask(&query.tree.sql(dialect), dialect)?;
+            match dialect {
+                Dialect::Sqlite => tally.sqlite += u64::from(answer.is_ok()),
+                _ => tally.duckdb += u64::from(answer.is_ok()),
+            }
+            if let Some(what) = differs(&reference, &answer, query.ordered, false, tally) {
+                return Ok(Some(Find { what: format!("ours, against {dialect:?}: {what}") }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// How two answers differ, if they do without a known reason.
+fn differs(
+    ours: &Answer,
+    other: &Answer,
+    ordered: bool,
+    alike: bool,
+    tally: &mut Tally,
+) -> Option<String> {
+    let what = match (ours, other) {
+        (Ok(a), Ok(b)) => difference(a, b, ordered)?,
+        (Err(_), Err(_)) => return None,
+        (Ok(_), Err(said)) if !alike && explained::is_refused(said) => return None,
+        (Ok(_), Err(said)) => format!("rows, not \"{said}\""),
+        (Err(said), Ok(_)) => format!("\"{said}\", not rows"),
+    };
+    let said = |answer: &Answer| answer.as_ref().err().cloned();
+    let (ours, other) = (said(ours), said(other));
+    if let Some(reason) = explained::reason(ours.as_deref(), other.as_deref()) {
+        *tally.explained.entry(reason).or_default() += 1;
+        return None;
+    }
+    Some(what)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<usize, Failed> {
+    let oracle = match arguments.alone {
+        true => None,
+        false => Some(Oracle::start(&arguments.python)?),
+    };
+    let mut world = World { ours: engines::ours().await?, oracle, folder: tempfile::tempdir()? };
+    let mut tally = Tally::default();
+    let begun = Instant::now();
+    let end = Duration::from_secs_f64(arguments.minutes.max(0.0) * 60.0);
+    let mut told = Instant::now();
+    while begun.elapsed() < end
+        && arguments.rounds.is_none_or(|rounds| tally.rounds < rounds)
+        && tally.finds < arguments.finds
+    {
+        let seed = arguments.seed + tally.rounds;
+        round(seed, arguments, &mut world, &mut tally).await?;
+        tally.rounds += 1;
+        if told.elapsed() >= Duration::from_secs(60) {
+            told = Instant::now();
+            report(&tally, begun);
+        }
+    }
+    report(&tally, begun);
+    for ours in world.ours {
+        ours.shutdown().await;
+    }
+    Ok(tally.finds)
+}
+
+async fn round(
+    seed: u64,
+    arguments: &Arguments,
+    world: &mut World,
+    tally: &mut Tally,
+) -> Result<(), Failed> {
+    let mut random = Random::new(seed);
+    let tables = data::tables(&mut random)?;
+    world.load(&tables).await?;
+    for _ in 0..arguments.queries {
+        let query = grammar::query(&mut random, &tables);
+        tally.queries += 1;
+        let Some(find) = world.compare(&query, tally).await? else { continue };
+        tally.finds += 1;
+        let small = shrink::shrink(world, &tables, &query, find).await?;
+        tell(seed, &small);
+        world.load(&tables).await?;
+        if tally.finds >= arguments.finds {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What is left of a find.
+pub(crate) struct Small {
+    tables: Vec<Table>,
+    tree: Node,
+    find: Find,
+}
+
+fn tell(seed: u64, small: &Small) {
+    println!("\nDIFFERENCE (--seed {seed} --rounds 1)\n  {}", small.find.what);
+    println!("  {}", small.tree.sql(Dialect::Ours));
+    let text = small.tree.sql(Dialect::Ours);
+    for table in small.tables.iter().filter(|table| text.contains(&table.name)) {
+        let columns = table.columns.iter().map(|(name, of)| format!("{name} {of:?}"));
+        println!("  {} ({}):", table.name, columns.collect::<Vec<_>>().join(", "));
+        for row in rows::rows_of(std::slice::from_ref(&table.rows)).unwrap_or_default() {
+            println!("    {}", rows::show(&row));
+        }
+    }
+}
+
+fn report(tally: &Tally, begun: Instant) {
+    println!(
+        "{} queries in {} rounds and {:.0} s: {} gave rows, {} compared with DuckDB, {} with SQLite; \
+         {} differences",
+        tally.queries,
+        tally.rounds,
+        begun.elapsed().as_secs_f64(),
+        tally.answered,
+        tally.duckdb,
+        tally.sqlite,
+        tally.finds
+    );
+    for (reason, count) in &tally.explained {
+        println!("  {count} explained: {reason}");
+    }
+}
