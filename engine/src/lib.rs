@@ -94,6 +94,7 @@ mod error;
 mod explain;
 pub mod expr;
 mod func;
+mod gauge;
 #[cfg(doctest)]
 mod guide;
 mod head;
@@ -104,6 +105,7 @@ mod limits;
 mod lookup;
 mod map;
 mod memory;
+mod messages;
 pub mod metrics;
 mod muster;
 mod plain;

@@ -135,6 +135,10 @@ async fn to_the_end(run: &Run, out: &mpsc::Sender<RecordBatch>) -> Result<()> {
     let mut head = Head::new(match (run.output, &run.session.fleet) {
         (Output::Count, _) => usize::MAX,
         (Output::Rows, Some(_)) => run.session.config.head_bytes,
+        // Under a limit, so that a plan that runs out of memory late may still be made anew.
+        (Output::Rows, None) if run.session.config.memory_limit.is_some() => {
+            run.session.config.head_bytes
+        }
         (Output::Rows, None) => 0,
     });
     let mut again = 0;

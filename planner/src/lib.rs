@@ -49,6 +49,8 @@ pub use check::{Trusted, check, check_with};
 pub use error::{Error, Result};
 pub use files::spread_files;
 pub use guard::guard;
+pub use logical::LeanWindows;
+pub use physical::LargeLimits;
 pub use prepare::prepare;
 pub use scalar_subquery::{OneRowSubqueries, one_row};
 pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};

@@ -14,6 +14,7 @@ mod embed;
 mod harness;
 mod inspect;
 mod loss;
+mod memory;
 mod panics;
 mod pipes;
 mod process;

@@ -134,7 +134,7 @@ fn of_stream(store: Arc<dyn ObjectStore>, path: Path, size: u64, wanted: SchemaR
             loop {
                 if rest.is_empty() && at >= size {
                     decoder.finish().map_err(of_decoder)?;
-                    return Ok(None);
+                    return Ok::<_, DataFusionError>(None);
                 }
                 if rest.is_empty() {
                     let end = size.min(at + PIECE_BYTES);

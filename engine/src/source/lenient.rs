@@ -35,7 +35,7 @@ const KEPT_MAX: usize = 16;
 
 /// How long a whole file is taken for the one that is there, when a server tells neither tag nor time of it: the
 /// steps of one statement.
-const KEPT_UNSEEN: Duration = Duration::from_secs(10);
+const KEPT_UNSEEN: Duration = Duration::from_secs(3);
 
 /// Makes clients that make up for what servers do not do.
 #[derive(Debug, Default)]

@@ -295,4 +295,35 @@ mod tests {
         assert!(!is_date("2013-02-31"));
         assert!(!is_date("13-1-1"));
     }
+
+    #[test]
+    fn filters_of_folders_are_still_needed() {
+        use datafusion::datasource::listing::helpers::filter_partitioned_file;
+        use datafusion::logical_expr::{col, lit};
+
+        let mut file = PartitionedFile::new("region=__HIVE_DEFAULT_PARTITION__/x.parquet", 1);
+        file.partition_values = vec![ScalarValue::Utf8(None)];
+        let schema = Schema::new(vec![Field::new("region", DataType::Utf8, true)]);
+        let schema = DFSchema::try_from(schema).unwrap();
+        let filter = [col("region").not_eq(lit("EU"))];
+        let kept = filter_partitioned_file(file, &filter, &schema).unwrap();
+        assert!(kept.is_some(), "DataFusion knows of folders without a value now");
+    }
+
+    #[test]
+    fn nulls_of_folders_are_still_needed() {
+        let mut file = PartitionedFile::new("region=__HIVE_DEFAULT_PARTITION__/x.parquet", 1);
+        file.partition_values = vec![ScalarValue::Utf8(None)];
+        let rows = datafusion::common::Statistics {
+            num_rows: Precision::Exact(7),
+            total_byte_size: Precision::Absent,
+            column_statistics: Vec::new(),
+        };
+        let file = file.with_statistics(Arc::new(rows));
+        let nulls = |file: &PartitionedFile| {
+            file.statistics.as_ref().unwrap().column_statistics[0].null_count
+        };
+        assert_eq!(nulls(&file), Precision::Exact(0), "DataFusion counts these nulls now");
+        assert_eq!(nulls(&with_nulls(file)), Precision::Exact(7));
+    }
 }

@@ -222,7 +222,7 @@ fn fields_once(fields: &Fields) -> Result<()> {
 
 fn differ(message: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Differ, message)
-        .hint("files of one table must have columns of types that can be read as one")
+        .hint("read the files one by one, cast the column, and join the results with UNION ALL BY NAME")
         .into_datafusion()
 }
 

@@ -41,6 +41,7 @@ pub use same_value::{same_value, unknown};
 pub use time::at_time_zone::at_time_zone;
 pub use time::cast::{Unfit, cast_time, casts_time};
 pub use time::interval::{Carry, justify};
+pub use time::interval_text::normal_interval;
 pub use time::parse::{normal_timestamp, unit_for};
 pub use time::shift::shift_time;
 pub use window::ignoring_nulls;
@@ -59,6 +60,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         justify(Carry::Days),
         justify(Carry::Hours),
         shift_time(),
+        time::at_time_zone::instant_of(),
         time::timestamp_of::timestamp_of(Unfit::Fails),
         time::timestamp_of::timestamp_of(Unfit::IsNull),
         time::date_part::date_part(),

@@ -8,6 +8,7 @@ mod drawn_once;
 mod expressions;
 mod float_keys;
 mod in_lists;
+mod lean_windows;
 mod leaves;
 mod numbers;
 mod set_all;
@@ -22,6 +23,8 @@ use datafusion::optimizer::extract_leaf_expressions::{
     ExtractLeafExpressions, PushDownLeafProjections,
 };
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+
+pub use lean_windows::LeanWindows;
 
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {

@@ -9,6 +9,7 @@ mod fallible;
 mod filters;
 mod forget;
 mod guards;
+mod large_limits;
 mod limits;
 mod requirements;
 mod shield;
@@ -23,6 +24,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::SortMergeJoinExec;
 
 use apart::{Apart, Below};
+
+pub use large_limits::LargeLimits;
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 

@@ -12,7 +12,7 @@ use regex::Regex;
 use super::columns::{Unfit, Values};
 use super::cut::{CutFile, LOOK_BACK};
 use super::dialect::Dialect;
-use super::fault::{Fault, declare, no_text, shown, type_name, whole};
+use super::fault::{Fault, declare, no_text, perhaps_null, shown, type_name, whole};
 use super::header::{Places, by_place, names};
 use super::input::{Input, Origin, is_utf16};
 use super::reading::Reading;
@@ -190,7 +190,8 @@ impl CsvReader {
                 );
         }
         let message = format!("\"{value}\" is no {kind}, which the first rows of the column are");
-        Fault::new(at, message).column(column).hint(declare(column, "CSV"))
+        let hint = perhaps_null(&unfit.text).unwrap_or_else(|| declare(column, "CSV"));
+        Fault::new(at, message).column(column).hint(hint)
     }
 }
 

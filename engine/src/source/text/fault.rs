@@ -25,6 +25,11 @@ impl Fault {
         Self { at, column: None, message: message.into(), hint: None }
     }
 
+    /// The same at another place.
+    pub(super) fn moved_to(self, at: usize) -> Self {
+        Self { at, ..self }
+    }
+
     /// Names the column.
     pub(super) fn column(mut self, column: impl Into<String>) -> Self {
         self.column = Some(column.into());
@@ -93,6 +98,20 @@ pub(super) fn type_name(kind: &DataType) -> String {
         DataType::Struct(_) => "object".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// Words that programs write for "no value".
+const NULL_WORDS: [&str; 12] =
+    ["NA", "N/A", "n/a", "#N/A", "NULL", "Null", "null", "None", "\\N", "-", "?", "."];
+
+/// What to do about a value that may mean that there is none.
+pub(super) fn perhaps_null(value: &str) -> Option<String> {
+    let word = NULL_WORDS.iter().find(|word| **word == value)?;
+    Some(format!(
+        "if {word} means that there is no value, say so with CREATE EXTERNAL TABLE ... \
+         OPTIONS ('format.null_regex' '^({})?$')",
+        regex::escape(word)
+    ))
 }
 
 /// The hint for a value that is not of the type that the first rows have.

@@ -8,7 +8,7 @@
 use memchr::{memchr, memchr2};
 
 use super::dialect::Dialect;
-use super::fault::Fault;
+use super::fault::{Fault, no_text};
 use super::find::find;
 use super::spans::{Rows, Span};
 
@@ -176,7 +176,11 @@ impl Scanner {
             let Some((span, end)) = self.value(text, begin, at, last, &mut copies)? else {
                 return Ok(None);
             };
-            values.push(String::from_utf8_lossy(span.bytes(text, &copies)).into_owned());
+            let value = span.bytes(text, &copies);
+            match std::str::from_utf8(value) {
+                Ok(value) => values.push(value.to_owned()),
+                Err(error) => return Err(no_text(value, error.valid_up_to()).moved_to(begin)),
+            }
             match text.get(end) {
                 Some(byte) if *byte == self.dialect.delimiter => at = end + 1,
                 Some(b'\r') if self.dialect.terminator.is_none() => match text.get(end + 1) {
