@@ -31,8 +31,16 @@ pub(crate) const HINT: &str = "\nhint: ";
 /// The message for `error`, and what may help.
 pub(crate) fn describe(error: &DataFusionError) -> (String, Option<String>) {
     let (message, hint) = described(error);
-    let message = plain(&message);
-    let hint = hint.map(|hint| plain(&hint));
+    // What is not DataFusion's is in our words already.
+    let ours = match innermost(error) {
+        DataFusionError::External(_) => true,
+        DataFusionError::ArrowError(arrow, _) => matches!(**arrow, ArrowError::ExternalError(_)),
+        _ => false,
+    };
+    let (message, hint) = match ours {
+        true => (message, hint),
+        false => (plain(&message), hint.map(|hint| plain(&hint))),
+    };
     match message.split_once(HINT) {
         Some((message, said)) => (sentence(message), hint.or_else(|| Some(said.to_owned()))),
         None => (sentence(&message), hint),

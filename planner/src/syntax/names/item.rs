@@ -64,6 +64,8 @@ pub(super) fn name_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<Option<Str
             Meaning::Is(Expr::Identifier(found)) => Some(found.value),
             Meaning::Is(_) | Meaning::AsWritten | Meaning::Nothing => Some(resolver.fold(ident)),
         },
+        // The field of a record has a name that only DataFusion knows.
+        compound @ Expr::CompoundIdentifier(_) if resolver.relation_of(compound).is_none() => None,
         Expr::CompoundIdentifier(idents) => match resolver.find_compound(idents)? {
             Meaning::Is(Expr::CompoundIdentifier(found)) if found.len() == idents.len() => {
                 found.last().map(|last| resolver.fold(last))

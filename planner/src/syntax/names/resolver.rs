@@ -472,7 +472,9 @@ impl<'a> Resolver<'a> {
 
     fn enter_statement(&mut self, statement: &mut Statement) -> Result<()> {
         match statement {
-            Statement::CreateTable(_) | Statement::CreateView(_) => self.context = Context::Stored,
+            Statement::CreateTable(_) | Statement::CreateView(_) | Statement::Prepare { .. } => {
+                self.context = Context::Stored;
+            }
             Statement::Insert(Insert { table: TableObject::TableName(table), columns, .. }) => {
                 self.context = Context::Inner;
                 if let Some(of) = self.columns_of_table(table) {
