@@ -176,7 +176,7 @@ async fn wrong_arguments_are_named(world: &World) {
     assert!(error.is_user_error());
     assert_eq!(
         error.to_string(),
-        "argument 1 of gc is of the type Int64, but the function takes Utf8View"
+        "argument 1 of gc is of the type BIGINT, but the function takes VARCHAR"
     );
     let error = failure(world, "select deep(1.5)").await.to_string();
     assert_eq!(error, "argument 1 of deep is of the type DOUBLE, but the function takes BIGINT");
