@@ -9,6 +9,7 @@ use url::form_urlencoded;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::limits::StatementSettings;
 use crate::memory::Budget;
 use crate::source::WorkerStores;
 use crate::spill::ONE_BATCH;
@@ -62,6 +63,7 @@ pub(crate) fn session_config(config: &Config, budget: &Budget) -> SessionConfig 
     let options = session.options_mut();
     options.sql_parser.collect_spans = true;
     options.sql_parser.dialect = Dialect::Generic;
+    options.extensions.insert(StatementSettings::default());
     if budget.limited {
         let bytes = budget.sort_reservation_bytes(config.partitions_per_task());
         options.execution.sort_spill_reservation_bytes = usize::try_from(bytes).unwrap_or(0);

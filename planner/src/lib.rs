@@ -2,10 +2,11 @@
 //!
 //! The engine calls this crate on the way of a query:
 //!
-//! 1. [`check_text`] before parsing and [`check_statement`] after it refuse SQL that would
-//!    overflow the stack or keep the planner busy for minutes. Both walk iteratively.
-//! 2. [`rewrite`] changes what the parser read otherwise than SQL means it. [`install`] gives a session the rules
-//!    and functions that mend what DataFusion gets wrong in one process, too.
+//! 1. [`check_text`] before [`parse`] and [`check_statement`] after it refuse SQL that would
+//!    overflow the stack or keep the planner busy for minutes.
+//! 2. [`rewrite`] changes what the parser read otherwise than SQL means it, and [`resolve`] what DataFusion would take
+//!    names for. [`install`] gives a session the rules and functions that mend what DataFusion gets wrong in one
+//!    process, too.
 //! 3. [`prepare()`] rewrites the plan of one process so that the cut into stages cannot change its
 //!    answer, and [`guard()`] does the same for what only shows after the cut.
 //!    [`spread_files`] is the handler that shares the files of a scan among tasks.
@@ -54,7 +55,7 @@ pub use prepare::prepare;
 pub use scalar_subquery::{OneRowSubqueries, one_row};
 pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};
 pub use statement::check_statement;
-pub use syntax::rewrite;
+pub use syntax::{Catalog, Drawn, Labels, draw, parse, resolve, rewrite};
 pub use text::{StatementLimits, check_text};
 pub use windows::{WindowsThatTravel, is_lost};
 

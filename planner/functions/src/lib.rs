@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 
 mod arithmetic;
@@ -17,6 +18,7 @@ mod exact_float;
 mod extremes;
 mod field;
 mod float_key;
+mod like_pattern;
 mod null_fields;
 mod opaque_cast;
 mod parquet_values;
@@ -73,6 +75,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     functions.extend([null_fields(), partition_text(), partition_kept()]);
     functions.extend(arithmetic::functions());
     functions.push(Arc::new(float_key()));
+    functions.push(Arc::new(ScalarUDF::from(like_pattern::LikePattern::new())));
     let aggregates = builder.aggregate_functions().get_or_insert_default();
     aggregates.extend(total::functions());
     aggregates.extend(extremes::functions());

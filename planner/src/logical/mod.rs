@@ -12,6 +12,7 @@ mod lean_windows;
 mod leaves;
 mod null_equal;
 mod numbers;
+mod set_all;
 mod simplify;
 mod time_casts;
 mod time_order;
@@ -37,6 +38,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     // Before types are coerced: the comparisons that become joins are coerced with the user's.
     rules.insert(coercion, Arc::new(UnnestSubqueries));
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));
+    rules.insert(0, Arc::new(set_all::SetAll));
     // After types are coerced: these look at them.
     rules.push(Arc::new(numbers::Numbers));
     rules.push(Arc::new(float_keys::FloatKeys));
