@@ -8,11 +8,12 @@ use datafusion::arrow::datatypes::{
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 /// Functions that have a value for every row, so that it does not matter for which rows they are computed. One
 /// that is not here is computed for fewer rows; that costs little.
-const TOTAL: [&str; 34] = [
+const TOTAL: [&str; 36] = [
     "array_has",
     "array_length",
     "btrim",
@@ -43,9 +44,11 @@ const TOTAL: [&str; 34] = [
     "octet_length",
     "reverse",
     "rtrim",
+    "same_value",
     "starts_with",
     "strpos",
     "struct",
+    "unknown",
     "upper",
 ];
 
@@ -53,6 +56,12 @@ const TOTAL: [&str; 34] = [
 pub(super) fn is_fallible(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
     fails_itself(expr, schema)
         || expr.children().into_iter().any(|child| is_fallible(child, schema))
+}
+
+/// In how many places computing `expr` can fail. A guard has fewer than what it guards: it looks at parts of it.
+pub(super) fn n_fallible(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> usize {
+    let below = expr.children().into_iter().map(|child| n_fallible(child, schema)).sum::<usize>();
+    below + usize::from(fails_itself(expr, schema))
 }
 
 fn fails_itself(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
@@ -93,7 +102,8 @@ fn fails_binary(binary: &BinaryExpr, expr: &Arc<dyn PhysicalExpr>, schema: &Sche
         Operator::RegexMatch
         | Operator::RegexIMatch
         | Operator::RegexNotMatch
-        | Operator::RegexNotIMatch => !binary.right().is::<Literal>(),
+        // A pattern that is the same for all rows fails for all of them or for none.
+        | Operator::RegexNotIMatch => !collect_columns(binary.right()).is_empty(),
         _ => false,
     }
 }

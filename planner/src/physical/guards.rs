@@ -4,8 +4,9 @@
 //! DataFusion 55.2 evaluates both sides of an AND for all rows of a batch unless one side is so rare
 //! that it pays to look first (apache/datafusion#8927), and moves divisions below filters with a projection
 //! (see [`shield`](super::shield)). Here each AND and OR whose parts can fail becomes a `CASE`, which computes
-//! its branches for the rows that get there. Parts that cannot fail come first, those that can in the
-//! order in which they were written; the filters of subqueries come before those above them.
+//! its branches for the rows that get there. Parts that cannot fail come first, then those that can fail in fewer
+//! places (`cast(s AS int) <> 0` before `10 / cast(s AS int) > 1`), and else the order in which they were written;
+//! the filters of subqueries come before those above them.
 //!
 //! A row that passes and then fails is an error still.
 
@@ -27,7 +28,7 @@ use datafusion::physical_plan::joins::{
 };
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
-use super::fallible::is_fallible;
+use super::fallible::{is_fallible, n_fallible};
 
 type Condition = Arc<dyn PhysicalExpr>;
 
@@ -168,6 +169,7 @@ fn filtered(predicate: &Condition, schema: &Schema) -> Result<Option<Condition>>
         return Ok(changed.then(|| conjunction(certain.into_iter().chain(fallible))));
     }
     let guard = certain.clone();
+    fallible.sort_by_key(|part| n_fallible(part, schema));
     let mut parts = fallible.into_iter().rev();
     let Some(mut rest) = parts.next() else { return Ok(None) };
     for part in parts {
@@ -211,8 +213,7 @@ fn guarded(expr: &Condition, schema: &Schema) -> Result<Option<Condition>> {
     for part in parts {
         guarded_parts.push(guarded(&part, schema)?.unwrap_or(part));
     }
-    // A stable sort: what can fail stays in its order.
-    guarded_parts.sort_by_key(|part| is_fallible(part, schema));
+    guarded_parts.sort_by_key(|part| n_fallible(part, schema));
     let mut parts = guarded_parts.into_iter().rev();
     let Some(mut rest) = parts.next() else { return Ok(None) };
     for part in parts {
