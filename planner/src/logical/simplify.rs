@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use bigslice_functions::{Unfit, same_value, unknown};
+use bigslice_functions::{Unfit, cast_time, same_value, unknown};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -131,6 +131,8 @@ fn with_known_time(
 ) -> Result<(BinaryExpr, bool)> {
     let is_cast = |expr: &Expr| match expr {
         Expr::Cast(Cast { field, .. }) => is_timestamp(field.data_type()),
+        // Of a date: see `days`.
+        Expr::ScalarFunction(call) => call.func.name() == cast_time(Unfit::IsClamped).name(),
         _ => false,
     };
     let constant = match (is_cast(&binary.left), is_cast(&binary.right)) {
