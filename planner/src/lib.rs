@@ -20,6 +20,8 @@
 //! What is deliberately absent: I/O, async and the network. All use of datafusion-distributed's
 //! plan types outside the wire lives in this crate.
 
+use std::sync::Arc;
+
 use datafusion::execution::SessionStateBuilder;
 use datafusion::optimizer::{Analyzer, Optimizer};
 
@@ -63,6 +65,7 @@ pub use windows::{WindowsThatTravel, is_lost};
 /// before they add rules or functions of their own.
 pub fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     let mut builder = windows::register(bigslice_functions::register(builder));
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(logical::Extract));
     *builder.analyzer() = Some(Analyzer {
         function_rewrites: bigslice_functions::rewrites(),
         rules: logical::analyzer_rules(),

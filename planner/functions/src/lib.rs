@@ -40,6 +40,7 @@ pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, parti
 pub use same_value::{same_value, unknown};
 pub use time::at_time_zone::at_time_zone;
 pub use time::cast::{Unfit, cast_time, casts_time};
+pub use time::date_part::date_part;
 pub use time::interval::{Carry, justify};
 pub use time::interval_text::normal_interval;
 pub use time::parse::{normal_timestamp, unit_for};
@@ -66,7 +67,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         time::at_time_zone::instant_of(),
         time::timestamp_of::timestamp_of(Unfit::Fails),
         time::timestamp_of::timestamp_of(Unfit::IsNull),
-        time::date_part::date_part(),
+        date_part(),
         time::date_trunc::date_trunc(),
     ]);
     functions.extend(time::to_timestamp::functions());

@@ -24,7 +24,7 @@ pub(super) fn may_matter(expr: &Expr) -> bool {
 
 /// The expression with `same_value(..)` round the lists that must not be joined with others. `filters` if it is a filter.
 pub(super) fn apart(expr: Expr, filters: bool) -> Result<Transformed<Expr>> {
-    let walked = walk(expr, false, filters)?;
+    let walked = walk(expr, Place { negated: false, below_not: false, top: filters })?;
     Ok(Transformed::new_transformed(walked.expr, walked.changed))
 }
 
@@ -69,19 +69,30 @@ struct Walked {
     found: Found,
 }
 
-/// `negated` if there is a NOT above; `top` where only AND is above in a filter.
-fn walk(expr: Expr, negated: bool, top: bool) -> Result<Walked> {
+/// What is above a part of an expression.
+#[derive(Clone, Copy)]
+struct Place {
+    /// An odd number of NOTs.
+    negated: bool,
+    /// A NOT. DataFusion joins lists below it before it has moved it down, and once more after that.
+    below_not: bool,
+    /// Nothing but AND, in a filter.
+    top: bool,
+}
+
+fn walk(expr: Expr, place: Place) -> Result<Walked> {
+    let Place { negated, below_not, top } = place;
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
             let is_and = (op == Operator::And) != negated;
-            let top = top && op == Operator::And;
-            let mut left = walk(*left, negated, top)?;
-            let mut right = walk(*right, negated, top)?;
-            if !is_and {
-                add_equality(&mut left, negated);
-                add_equality(&mut right, negated);
+            let place = Place { top: top && op == Operator::And, ..place };
+            let mut left = walk(*left, place)?;
+            let mut right = walk(*right, place)?;
+            if !is_and || below_not {
+                add_equality(&mut left, place);
+                add_equality(&mut right, place);
             }
-            if clash(&left.found, &right.found, is_and, top) {
+            if clash(&left.found, &right.found, is_and, place) {
                 let Transformed { data, transformed, .. } = shield_lists(right.expr)?;
                 right.changed |= transformed;
                 right.expr = data;
@@ -96,7 +107,8 @@ fn walk(expr: Expr, negated: bool, top: bool) -> Result<Walked> {
             Ok(Walked { expr, changed: left.changed || right.changed, found })
         }
         Expr::Not(inner) => {
-            let inner = walk(*inner, !negated, false)?;
+            let place = Place { negated: !negated, below_not: true, top: false };
+            let inner = walk(*inner, place)?;
             Ok(Walked { expr: Expr::Not(Box::new(inner.expr)), ..inner })
         }
         Expr::InList(list) => {
@@ -116,7 +128,8 @@ fn walk(expr: Expr, negated: bool, top: bool) -> Result<Walked> {
         }
         other => {
             let walked = other.map_children(|child| {
-                let child = walk(child, false, false)?;
+                let place = Place { negated: false, below_not: false, top: false };
+                let child = walk(child, place)?;
                 Ok(Transformed::new_transformed(child.expr, child.changed))
             })?;
             Ok(Walked { expr: walked.data, changed: walked.transformed, found: Found::new() })
@@ -125,10 +138,14 @@ fn walk(expr: Expr, negated: bool, top: bool) -> Result<Walked> {
 }
 
 /// `x = 1` beside an OR counts as a list.
-fn add_equality(side: &mut Walked, negated: bool) {
-    let equal = if negated { Operator::NotEq } else { Operator::Eq };
+fn add_equality(side: &mut Walked, place: Place) {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &side.expr else { return };
-    if *op != equal {
+    let equal = match op {
+        Operator::Eq => !place.negated || place.below_not,
+        Operator::NotEq => place.below_not,
+        _ => false,
+    };
+    if !equal {
         return;
     }
     let column = match (left.as_ref(), right.as_ref()) {
@@ -140,12 +157,15 @@ fn add_equality(side: &mut Walked, negated: bool) {
     side.found.entry(hash(column)).or_default().add(lists);
 }
 
-fn clash(left: &Found, right: &Found, is_and: bool, top: bool) -> bool {
+fn clash(left: &Found, right: &Found, is_and: bool, place: Place) -> bool {
     let (few, many) = if left.len() < right.len() { (left, right) } else { (right, left) };
     few.iter().any(|(of, one)| {
         let Some(other) = many.get(of) else { return false };
-        if is_and {
-            (one.positive() || other.positive()) && !(top && !one.others() && !other.others())
+        if place.below_not {
+            true
+        } else if is_and {
+            let literals = !one.others() && !other.others();
+            (one.positive() || other.positive()) && !(place.top && literals)
         } else {
             one.negative() && other.negative()
         }

@@ -6,6 +6,7 @@
 mod days;
 mod drawn_once;
 mod expressions;
+mod extract;
 mod float_keys;
 mod in_lists;
 mod lean_windows;
@@ -28,6 +29,8 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
 use self::unnest::UnnestSubqueries;
 pub use lean_windows::LeanWindows;
+
+pub(crate) use extract::Extract;
 
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {

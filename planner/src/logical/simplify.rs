@@ -13,15 +13,18 @@
 //!
 //! [`SafeSimplify`] writes `same_value(..)` round one part of each, or what it should have been.
 
-use bigslice_functions::{Unfit, same_value, unknown};
+use std::sync::Arc;
+
+use bigslice_functions::{Unfit, cast_time, same_value, unknown};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, InList, Like, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
-use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyExpressions};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::time_order::as_time;
@@ -47,7 +50,7 @@ impl OptimizerRule for SafeSimplify {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let safe = made_safe(plan)?;
+        let safe = made_safe(plan, config)?;
         let simplified = self.upstream.rewrite(safe.data, config)?;
         Ok(Transformed::new_transformed(
             simplified.data,
@@ -57,7 +60,7 @@ impl OptimizerRule for SafeSimplify {
 }
 
 /// The plan with nothing in the expressions of its first node that the rule would get wrong.
-fn made_safe(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+fn made_safe(plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
     let schema = match &plan {
         LogicalPlan::TableScan(scan) => DFSchema::try_from_qualified_schema(
             scan.table_name.clone(),
@@ -70,7 +73,7 @@ fn made_safe(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let filters = matches!(plan, LogicalPlan::Filter(_));
     let mut rewrite = |expr: Expr| {
         let name = names.save(&expr);
-        let safe = safe_expr(expr, &schema, filters)?;
+        let safe = safe_expr(expr, &schema, filters, config)?;
         Ok(if safe.transformed { safe.update_data(|expr| name.restore(expr)) } else { safe })
     };
     plan.map_expressions(|expr| match expr {
@@ -79,8 +82,13 @@ fn made_safe(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })
 }
 
-fn safe_expr(expr: Expr, schema: &DFSchema, filters: bool) -> Result<Transformed<Expr>> {
-    let parts = expr.transform_up(|part| Ok(safe_part(part, schema)))?;
+fn safe_expr(
+    expr: Expr,
+    schema: &DFSchema,
+    filters: bool,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<Expr>> {
+    let parts = expr.transform_up(|part| safe_part(part, schema, config))?;
     if !in_lists::may_matter(&parts.data) {
         return Ok(parts);
     }
@@ -88,11 +96,19 @@ fn safe_expr(expr: Expr, schema: &DFSchema, filters: bool) -> Result<Transformed
     Ok(Transformed::new_transformed(lists.data, lists.transformed || parts.transformed))
 }
 
-fn safe_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    match expr {
+fn safe_part(
+    expr: Expr,
+    schema: &DFSchema,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<Expr>> {
+    Ok(match expr {
         Expr::BinaryExpr(binary) if is_regex(binary.op) => safe_regex(binary),
         Expr::BinaryExpr(binary) if is_bitwise(binary.op) => safe_bits(binary),
-        Expr::BinaryExpr(binary) if compares(binary.op) => safe_comparison(binary, schema),
+        Expr::BinaryExpr(binary) if compares(binary.op) => {
+            let (binary, known) = with_known_time(binary, schema, config)?;
+            let safe = safe_comparison(binary, schema);
+            Transformed::new_transformed(safe.data, safe.transformed || known)
+        }
         Expr::InList(list) => safe_list(list, schema),
         Expr::Negative(inner)
             if matches!(
@@ -103,7 +119,52 @@ fn safe_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             Transformed::yes(Expr::Negative(Box::new(shielded(*inner))))
         }
         other => Transformed::no(other),
+    })
+}
+
+/// The comparison of a timestamp that is cast with a constant that is known, and whether that is a change: whether the cast has to stay depends on its
+/// value, and simplifying computes it and takes the cast away in one go.
+fn with_known_time(
+    mut binary: BinaryExpr,
+    schema: &DFSchema,
+    config: &dyn OptimizerConfig,
+) -> Result<(BinaryExpr, bool)> {
+    let is_cast = |expr: &Expr| match expr {
+        Expr::Cast(Cast { field, .. }) => is_timestamp(field.data_type()),
+        // Of a date: see `days`.
+        Expr::ScalarFunction(call) => call.func.name() == cast_time(Unfit::IsClamped).name(),
+        _ => false,
+    };
+    let constant = match (is_cast(&binary.left), is_cast(&binary.right)) {
+        (true, false) => &mut binary.right,
+        (false, true) => &mut binary.left,
+        _ => return Ok((binary, false)),
+    };
+    let known = !matches!(constant.as_ref(), Expr::Literal(..)) && is_constant(constant);
+    if known {
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(schema.clone()))
+            .with_config_options(config.options())
+            .with_query_execution_start_time(config.query_execution_start_time())
+            .build();
+        **constant = ExprSimplifier::new(context).simplify(std::mem::take(constant.as_mut()))?;
     }
+    Ok((binary, known))
+}
+
+/// What has one value, which may be computed while planning.
+fn is_constant(expr: &Expr) -> bool {
+    let varies = |part: &Expr| {
+        matches!(
+            part,
+            Expr::Column(_)
+                | Expr::OuterReferenceColumn(..)
+                | Expr::ScalarSubquery(_)
+                | Expr::Placeholder(_)
+                | Expr::LambdaVariable(_)
+        )
+    };
+    !expr.is_volatile() && !expr.exists(|part| Ok(varies(part))).unwrap_or(true)
 }
 
 /// `same_value(expr)`.
@@ -196,11 +257,11 @@ fn safe_comparison(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Exp
         return Transformed::yes(of_days);
     }
     let changed = match (binary.left.as_ref(), binary.right.as_ref()) {
-        (cast, Expr::Literal(literal, _)) if must_stay(cast, &[literal], schema) => {
+        (cast, constant) if is_constant(constant) && must_stay(cast, &[constant], schema) => {
             binary.left = Box::new(kept(*binary.left, schema));
             true
         }
-        (Expr::Literal(literal, _), cast) if must_stay(cast, &[literal], schema) => {
+        (constant, cast) if is_constant(constant) && must_stay(cast, &[constant], schema) => {
             binary.right = Box::new(kept(*binary.right, schema));
             true
         }
@@ -213,8 +274,8 @@ fn safe_list(mut list: InList, schema: &DFSchema) -> Transformed<Expr> {
     if !matches!(list.expr.as_ref(), Expr::Cast(_) | Expr::TryCast(_)) {
         return Transformed::no(Expr::InList(list));
     }
-    let literals: Vec<&ScalarValue> = list.list.iter().filter_map(Expr::as_literal).collect();
-    let changed = must_stay(&list.expr, &literals, schema);
+    let constants: Vec<&Expr> = list.list.iter().collect();
+    let changed = must_stay(&list.expr, &constants, schema);
     if changed {
         list.expr = Box::new(kept(*list.expr, schema));
     }
@@ -239,8 +300,8 @@ fn is_timestamp(of: &DataType) -> bool {
     matches!(of, DataType::Timestamp(..))
 }
 
-/// Whether `expr` is a cast that a comparison with the literals may not lose.
-fn must_stay(expr: &Expr, literals: &[&ScalarValue], schema: &DFSchema) -> bool {
+/// Whether `expr` is a cast that a comparison with the constants may not lose.
+fn must_stay(expr: &Expr, constants: &[&Expr], schema: &DFSchema) -> bool {
     let (inner, to) = match expr {
         Expr::TryCast(TryCast { .. }) => return true,
         Expr::Cast(Cast { expr, field }) => (expr, field.data_type()),
@@ -264,14 +325,15 @@ fn must_stay(expr: &Expr, literals: &[&ScalarValue], schema: &DFSchema) -> bool 
             let zone = from_zone.as_deref().or(to_zone.as_deref()).unwrap_or("UTC");
             let moves = from_zone.is_some() != to_zone.is_some();
             (moves && !matches!(zone, "UTC" | "Etc/UTC" | "Z" | "+00:00" | "+00"))
-                || literals.iter().any(|literal| !is_whole(literal, *from))
+                || constants.iter().any(|constant| !is_whole(constant, *from))
         }
         _ => false,
     }
 }
 
-/// Whether the literal, if it is a timestamp, is one of the `unit` too.
-fn is_whole(literal: &ScalarValue, unit: TimeUnit) -> bool {
+/// Whether the constant is known, and a timestamp of the `unit` too if it is one.
+fn is_whole(constant: &Expr, unit: TimeUnit) -> bool {
+    let Some(literal) = constant.as_literal() else { return false };
     let (value, of) = match literal {
         ScalarValue::TimestampMillisecond(Some(value), _) => (*value, TimeUnit::Millisecond),
         ScalarValue::TimestampMicrosecond(Some(value), _) => (*value, TimeUnit::Microsecond),

@@ -5,7 +5,7 @@
 //! A year that the unit of a column cannot hold made a comparison with it null: `extract(year from t) < 3000`.
 //! `century`, `decade` and `millennium` are parts, too. The rest is DataFusion's.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array};
 use datafusion::arrow::compute::cast;
@@ -26,8 +26,10 @@ use super::interval::INTERVAL;
 const NANOS_A_SECOND: i64 = 1_000_000_000;
 
 /// The function `date_part`.
-pub(crate) fn date_part() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(DatePart { upstream: DatePartFunc::new() }))
+pub fn date_part() -> Arc<ScalarUDF> {
+    static UDF: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(ScalarUDF::from(DatePart { upstream: DatePartFunc::new() })));
+    Arc::clone(&UDF)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
