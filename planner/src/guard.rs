@@ -58,7 +58,6 @@ fn rewrite(plan: Arc<dyn ExecutionPlan>, windows: bool) -> Result<Arc<dyn Execut
         changed |= !Arc::ptr_eq(child, &rewritten);
         children.push(rewritten);
     }
-    let constants = windows && !plan.properties().equivalence_properties().constants().is_empty();
     if let Some(shuffle) = plan.downcast_ref::<NetworkShuffleExec>() {
         let claims = claims_order(shuffle.properties().equivalence_properties());
         if !changed && !claims && !windows {
