@@ -96,6 +96,7 @@ async fn every_format_in_this_process() {
     let world = World::here().await;
     write_files(&world).await;
     check(&world).await;
+    several(&world).await;
     world.session.shutdown().await;
 }
 
@@ -104,7 +105,16 @@ async fn every_format_on_machines() {
     let world = World::on_machines().await;
     write_files(&world).await;
     check(&world).await;
-    // Several files of a kind that is not cut are dealt out over tasks, each once.
+    for sql in several(&world).await {
+        let stages = world.text(&format!("explain stages {sql}")).await;
+        assert!(stages.contains("SealedScan"), "{stages}");
+    }
+    world.session.shutdown().await;
+}
+
+/// Several files of a kind that is not cut are dealt out over partitions and tasks, each once; the queries.
+async fn several(world: &World) -> Vec<String> {
+    let mut queries = Vec::new();
     for name in ["x.csv.gz", "x.avro", "array.json", "stream.arrow"] {
         let file = std::fs::read(world.at(&format!("{name}.folder/{name}"))).unwrap();
         for copy in 0..7 {
@@ -112,10 +122,9 @@ async fn every_format_on_machines() {
         }
         let sql = format!("select count(*), count(distinct b) from '@{name}.folder'");
         assert_eq!(world.text(&sql).await, format!("{}|{ROWS}", 8 * ROWS), "{name}");
-        let stages = world.text(&format!("explain stages {sql}")).await;
-        assert!(stages.contains("SealedScan"), "{name}: {stages}");
+        queries.push(sql);
     }
-    world.session.shutdown().await;
+    queries
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@
 //! [`SealScans`] seals what it finds in a finished plan; `table` seals what cannot be seen there.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::parsers::CompressionTypeVariant;
@@ -144,6 +144,9 @@ impl Seal {
 pub(crate) struct SealedScan {
     scan: Arc<dyn ExecutionPlan>,
     seal: Seal,
+    /// The scan as it is run: one for all partitions, which take files from one queue. With one for each, every
+    /// partition would read all files.
+    run: Arc<OnceLock<Arc<dyn ExecutionPlan>>>,
 }
 
 impl SealedScan {
@@ -154,7 +157,31 @@ impl SealedScan {
             seal.text |= seen.text;
             seal.whole |= seen.whole;
         }
-        Self { scan, seal }
+        Self::sealed(scan, seal)
+    }
+
+    fn sealed(scan: Arc<dyn ExecutionPlan>, seal: Seal) -> Self {
+        Self { scan, seal, run: Arc::default() }
+    }
+
+    /// The scan as it is run.
+    fn as_run(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(run) = self.run.get() {
+            return Ok(Arc::clone(run));
+        }
+        let run: Arc<dyn ExecutionPlan> = match self.scan() {
+            None => Arc::clone(&self.scan),
+            Some(scan) => {
+                // Text is decompressed by its own reader.
+                let ends = if self.seal.text { None } else { to_their_ends(scan) };
+                let watched = watched(ends.as_ref().unwrap_or(scan), None)?;
+                match watched.or(ends) {
+                    Some(scan) => DataSourceExec::from_data_source(scan),
+                    None => Arc::clone(&self.scan),
+                }
+            }
+        };
+        Ok(Arc::clone(self.run.get_or_init(|| run)))
     }
 
     /// The scan of files within.
@@ -169,7 +196,7 @@ impl SealedScan {
 
     /// The same seal on another scan.
     pub(crate) fn with_scan(&self, scan: FileScanConfig) -> Self {
-        Self { scan: DataSourceExec::from_data_source(scan), seal: self.seal }
+        Self::sealed(DataSourceExec::from_data_source(scan), self.seal)
     }
 
     /// Appends this node to `buffer`.
@@ -212,7 +239,7 @@ impl SealedScan {
             seal.text.then(|| postcard::from_bytes(options).map_err(external)).transpose()?;
         let scan = physical_plan_from_bytes_with_proto_converter(scan, context, codec, converter)?;
         let scan = seal.restore(file_scan(&scan).ok_or_else(malformed)?.clone(), text)?;
-        Ok(Self { scan: DataSourceExec::from_data_source(scan), seal })
+        Ok(Self::sealed(DataSourceExec::from_data_source(scan), seal))
     }
 }
 
@@ -275,13 +302,13 @@ impl ExecutionPlan for SealedScan {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let Some(scan) = self.scan() else { return self.scan.execute(partition, context) };
-        // Text is decompressed by its own reader.
-        let text = self.seal.text;
-        let whole = if text { None } else { to_their_ends(scan) };
-        let scan = whole.unwrap_or_else(|| scan.clone());
-        let scan = watched(&scan, None)?.unwrap_or(scan);
-        DataSourceExec::from_data_source(scan).execute(partition, context)
+        self.as_run()?.execute(partition, context)
+    }
+
+    /// With files that nobody has opened yet.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let scan = Arc::clone(&self.scan).reset_state()?;
+        Ok(Arc::new(Self::sealed(scan, self.seal)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -302,7 +329,7 @@ impl ExecutionPlan for SealedScan {
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
         let scan = self.scan.with_fetch(limit)?;
-        Some(Arc::new(Self { scan, seal: self.seal }))
+        Some(Arc::new(Self::sealed(scan, self.seal)))
     }
 }
 
