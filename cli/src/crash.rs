@@ -2,6 +2,7 @@
 //! of the session and its machines, for whoever is to mend it. A panic in a query is an error of the
 //! query and does not come here.
 
+use std::backtrace::Backtrace;
 use std::fs::OpenOptions;
 use std::future::Future;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,12 +16,31 @@ use tokio::runtime::Runtime;
 
 use crate::console::Console;
 
+/// What the names of the engine's threads begin with.
+const ENGINE: &str = "bigslice-";
+
 /// The exit code of a program that panics, which Rust itself uses.
 const PANICKED: u8 = 101;
 
 /// How long the archive may take: machines are asked what they count, and whatever made the program panic may
 /// hold that up.
 const DUMP_GRACE: Duration = Duration::from_secs(10);
+
+/// Lets panics on the engine's threads be told by the errors that they become: the engine catches them. What
+/// Rust would print of them, and the way there, goes to the log.
+pub(crate) fn quiet() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        if thread.name().is_some_and(|name| name.starts_with(ENGINE)) {
+            if tracing::enabled!(tracing::Level::ERROR) {
+                tracing::error!("{panic}\n{}", Backtrace::force_capture());
+            }
+        } else {
+            loud(panic);
+        }
+    }));
+}
 
 /// Runs `work` to its end, and gives its exit code. If it panics, what `seen` shows by then goes into an
 /// archive in `folder`, whose path is printed.

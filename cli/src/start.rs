@@ -62,6 +62,7 @@ pub fn embed(
     if let Some(filter) = &config.log {
         log_to_stderr(filter);
     }
+    crash::quiet();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("bigsql")

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::vitals::{memory_available, memory_bytes};
+
 /// Facts about a machine at one moment. What the system does not tell is 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineInfo {
@@ -11,9 +13,9 @@ pub struct MachineInfo {
     pub pid: u32,
     /// Cores that the worker may use.
     pub cores: usize,
-    /// Main memory in bytes.
+    /// Main memory in bytes that the worker may use.
     pub memory_bytes: u64,
-    /// Main memory in bytes that could be had without swapping.
+    /// What of it could be had without swapping.
     pub memory_available_bytes: u64,
     /// Size in bytes of the file system with the worker's temporary files.
     pub disk_bytes: u64,
@@ -30,43 +32,32 @@ pub struct MachineInfo {
 impl MachineInfo {
     /// Of this machine, whose worker writes to `scratch`.
     pub(crate) fn gather(scratch: &Path) -> Self {
-        let (memory_bytes, load) = system();
         let (disk_bytes, disk_available_bytes) = disk(scratch);
         Self {
             pid: std::process::id(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes,
-            memory_available_bytes: memory_available(),
+            memory_bytes: memory_bytes().unwrap_or(0),
+            memory_available_bytes: memory_available().unwrap_or(0),
             disk_bytes,
             disk_available_bytes,
-            load,
+            load: load(),
             os: std::env::consts::OS.to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
         }
     }
 }
 
-/// Memory and load.
+/// Processes that ran or waited, averaged over 1, 5 and 15 minutes.
 #[cfg(target_os = "linux")]
-pub(crate) fn system() -> (u64, [f32; 3]) {
+pub(crate) fn load() -> [f32; 3] {
     /// The kernel counts loads in units of this.
     const LOAD_UNIT: f32 = 65_536.0;
-    let info = rustix::system::sysinfo();
-    let memory = u64::from(info.mem_unit) * info.totalram as u64;
-    (memory, info.loads.map(|load| load as f32 / LOAD_UNIT))
+    rustix::system::sysinfo().loads.map(|load| load as f32 / LOAD_UNIT)
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn system() -> (u64, [f32; 3]) {
-    (0, [0.0; 3])
-}
-
-/// The kernel's own estimate, which counts caches that it would give up.
-pub(crate) fn memory_available() -> u64 {
-    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return 0 };
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) << 10
+pub(crate) fn load() -> [f32; 3] {
+    [0.0; 3]
 }
 
 /// Size and free space of the file system of `path`.

@@ -100,7 +100,7 @@ pub use service::{
 };
 pub use sizing::Elastic;
 pub use system::{Instance, Launch, Launched, System};
-pub use vitals::{POINTS_MAX, Point, Series, Usage};
+pub use vitals::{POINTS_MAX, Point, Resident, Series, Usage, memory_bytes};
 pub use worker::{ServiceFactory, WorkerContext};
 
 /// The library of counters that [`ServiceContext::metrics`] takes.

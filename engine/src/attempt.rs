@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bigslice_cluster::Fleet;
+use bigslice_flight::OverMemory;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
@@ -224,6 +225,8 @@ fn panicked(panic: &str) -> Failure {
 /// The fleet as one attempt sees it: which machines were lost since it began.
 struct Watch {
     fleet: Option<(Fleet, watch::Receiver<u64>)>,
+    /// Tells when this process has too much memory.
+    over_memory: Option<OverMemory>,
     /// How many were lost before.
     before: u64,
     /// Set when one was lost: until when rows must come.
@@ -234,14 +237,16 @@ impl Watch {
     /// Waits until there is a machine to run on, if there are to be any; after `losses`, for a
     /// moment, until all are there again.
     async fn begin(session: &Inner, losses: usize) -> Result<Self, Failure> {
+        let over_memory = session.gauge.as_ref().map(|gauge| gauge.over());
         let Some(fleet) = &session.fleet else {
-            return Ok(Self { fleet: None, before: 0, silent_until: None });
+            return Ok(Self { fleet: None, over_memory, before: 0, silent_until: None });
         };
         if losses > 0 && fleet.wait_for(fleet.size(), REPLACEMENT_WAIT_MAX).await.is_err() {
             tracing::info!("running again on {} of {}", fleet.machines().len(), fleet.size());
         }
         let (losses, before) = (fleet.losses(), fleet.lost_total());
-        let mut watch = Self { fleet: Some((fleet.clone(), losses)), before, silent_until: None };
+        let fleet_too = Some((fleet.clone(), losses));
+        let mut watch = Self { fleet: fleet_too, over_memory, before, silent_until: None };
         watch.restart();
         if !session.config.is_elastic() {
             muster::wait(session).await?;
@@ -257,7 +262,8 @@ impl Watch {
         }
     }
 
-    /// The next item of the stream, unless a machine is lost and the stream has fallen silent.
+    /// The next item of the stream, unless a machine is lost and the stream has fallen silent, or
+    /// this process has too much memory.
     async fn next(
         &mut self,
         stream: &mut SendableRecordBatchStream,
@@ -275,6 +281,7 @@ impl Watch {
                 () = lost(&mut self.fleet), if silent_until.is_none() => {
                     self.silent_until = Some(Instant::now() + SILENCE_MAX);
                 }
+                error = over(&mut self.over_memory) => return Ok(Some(Err(error))),
                 () = until(silent_until) => return Err(Failure::Lost(self.lost_since())),
                 () = out.closed() => return Err(Failure::Cancelled),
             }
@@ -336,6 +343,14 @@ async fn lost(fleet: &mut Option<(Fleet, watch::Receiver<u64>)>) {
     };
     if !changed {
         std::future::pending().await
+    }
+}
+
+/// Returns when this process has too much memory.
+async fn over(over_memory: &mut Option<OverMemory>) -> DataFusionError {
+    match over_memory {
+        Some(over_memory) => over_memory.happens().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bigslice_cluster::faults::Faults;
 use bigslice_cluster::{Fleet, Inspector, LogLine, LogSink, LogSource, Services};
 use bigslice_flight::{Channels, ExchangeOptions};
+use bigslice_planner::{LargeLimits, LeanWindows};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
 use datafusion_distributed::DistributedExt;
@@ -23,6 +24,7 @@ use crate::cut::{Checked, Uncut};
 use crate::error::{Error, Result};
 use crate::job::{self, Runs};
 use crate::journal::Journal;
+use crate::memory::Budget;
 use crate::session::{Inner, QUERIES_RUNNING_MAX, Session};
 use crate::source::{self, Stores};
 use crate::system::SystemSpec;
@@ -51,6 +53,7 @@ impl Default for SessionBuilder {
                 faults: None,
                 program: None,
                 memory_limit: None,
+                owns_process: false,
                 partitions: None,
                 head_bytes: HEAD_BYTES,
                 settings: Vec::new(),
@@ -152,6 +155,17 @@ impl SessionBuilder {
         self
     }
 
+    /// Says that this process does nothing but the work of the session, as a program that runs a
+    /// statement does. Then a [memory limit](Self::memory_limit) is for all that its processes have,
+    /// the program, its buffers and what its allocator keeps included, and it is measured; otherwise
+    /// it is for what operators hold. Sessions from the arguments of a program
+    /// ([`SessionArgs`](crate::SessionArgs)) say so.
+    #[must_use]
+    pub fn owns_process(mut self, owns: bool) -> Self {
+        self.config.owns_process = owns;
+        self
+    }
+
     /// Partitions that one task works on at a time; the cores of a machine if this is not called,
     /// and never less than two when there are machines.
     #[must_use]
@@ -219,22 +233,29 @@ impl SessionBuilder {
         )?;
         let site = launch::survey(&mut config).await?;
         let budget = launch::budget(&config)?;
-        let cpu = Cpu::new(crate::config::cores())?;
+        let cpu = Cpu::new(crate::config::cores(), budget.limited)?;
         let stores = Stores::new(&config.environment);
-        let runtime = budget.runtime(config.temp_root.clone(), &stores)?;
+        config.head_bytes = budget.buffer_bytes(config.head_bytes);
+        let gauge = budget.gauge();
+        let runtime = budget.runtime(gauge.clone(), config.temp_root.clone(), &stores)?;
         let session = settings::session_config(&config, &budget);
         let builder = SessionStateBuilder::new()
             .with_default_features()
             .with_config(session)
             .with_runtime_env(runtime);
-        let builder = udf::register(bigslice_planner::install(builder));
+        let mut builder = udf::register(bigslice_planner::install(builder));
+        if let Some(bytes) = budget.top_k_bytes(config.partitions_per_task()) {
+            let limits = Arc::new(LargeLimits::over(bytes));
+            builder = builder.with_physical_optimizer_rule(limits);
+            builder = builder.with_analyzer_rule(Arc::new(LeanWindows));
+        }
         let fleet = match site {
             None => None,
             Some(site) => Some(launch::start(&config, site, budget).await?),
         };
         let mut builder = match &fleet {
             None => builder,
-            Some(fleet) => distributed(&config, builder, fleet)?,
+            Some(fleet) => distributed(&config, &budget, builder, fleet)?,
         };
         settings::apply_users(&config, builder.config().get_or_insert_default())?;
         let state = builder.build();
@@ -269,6 +290,7 @@ impl SessionBuilder {
             cleanup: Cleanup::here(),
             tables,
             config,
+            gauge,
             cpu,
         };
         Ok(Session { inner: Arc::new(inner) })
@@ -300,12 +322,14 @@ fn host(
 /// The makings of a session that plans for the machines of `fleet`.
 fn distributed(
     config: &Config,
+    budget: &Budget,
     builder: SessionStateBuilder,
     fleet: &Fleet,
 ) -> Result<SessionStateBuilder> {
     let builder = builder
         .with_query_planner(Arc::new(Uncut))
         .with_analyzer_rule(Arc::new(bigslice_planner::OneRowSubqueries))
+        .with_analyzer_rule(Arc::new(bigslice_planner::WindowsThatTravel))
         .with_distributed_user_codec_arc(Arc::new(PlanCodec::default()))
         .with_distributed_desired_task_count_handler(tpch::desired_task_count)
         .with_distributed_scale_up_leaf_node_handler(tpch::scale_up_leaf)
@@ -320,7 +344,7 @@ fn distributed(
         // As many as there are machines: see what is enforced on each query. Of machines that come and go
         // there may be none when somebody else plans.
         tasks_per_stage_max: if config.is_elastic() { fleet.size_max() } else { 0 },
-        stream_buffer_bytes: settings::stream_buffer_bytes(config),
+        stream_buffer_bytes: settings::stream_buffer_bytes(config, budget),
         ..ExchangeOptions::default()
     };
     let builder = bigslice_flight::distributed_driver(builder, fleet, options);

@@ -76,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) program: Option<PathBuf>,
     /// Bytes that all processes of the session may use together.
     pub(crate) memory_limit: Option<u64>,
+    /// Whether that is for all that the processes have, since they do nothing else.
+    pub(crate) owns_process: bool,
     /// Partitions of one task.
     pub(crate) partitions: Option<usize>,
     /// Bytes of a result that are held back until it is certain.

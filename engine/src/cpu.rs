@@ -19,6 +19,13 @@ const STACK_BYTES: usize = 16 * 1024 * 1024;
 /// large frames for each level of a plan.
 const PLANNING_STACK_BYTES: usize = 64 * 1024 * 1024;
 
+/// With a memory limit, the threads that wait for disks, for each core. What a thread allocates comes
+/// from pages of its own, up to 4 MiB for each range of sizes: hundreds of them are hundreds of MB.
+const READERS_PER_CORE: usize = 4;
+
+/// How long such a thread, and what it has of memory, is kept without work.
+const READER_IDLE_MAX: Duration = Duration::from_secs(1);
+
 /// Planning, once the statement limits are kept, takes milliseconds; listing a large folder of
 /// objects takes seconds. Whatever takes longer than this would not end.
 pub(crate) const PLANNING_TIME_MAX: Duration = Duration::from_secs(60);
@@ -31,9 +38,15 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    /// As many threads as `cores`.
-    pub(crate) fn new(cores: usize) -> Result<Self> {
-        let runtime = Builder::new_multi_thread()
+    /// As many threads as `cores`; and for what waits for a disk few, if memory is `limited`.
+    pub(crate) fn new(cores: usize, limited: bool) -> Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        if limited {
+            builder
+                .max_blocking_threads(READERS_PER_CORE * cores.max(READERS_PER_CORE))
+                .thread_keep_alive(READER_IDLE_MAX);
+        }
+        let runtime = builder
             .worker_threads(cores.max(1))
             .thread_name("bigslice-cpu")
             .thread_stack_size(STACK_BYTES)
@@ -121,10 +134,9 @@ pub(crate) async fn catching_panics<T>(work: impl Future<Output = T>) -> Result<
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| panic_text(panic.as_ref()))
 }
 
+/// What a panic says in one line.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.and_then(|text| text.lines().next()).unwrap_or("a panic without a message").to_owned()
 }

@@ -240,7 +240,7 @@ impl From<bigslice_planner::Error> for Error {
     fn from(error: bigslice_planner::Error) -> Self {
         match &error {
             bigslice_planner::Error::DataFusion(theirs) => Self::of(theirs, ""),
-            _ => Self::Statement { message: error.to_string(), place: None, hint: None },
+            _ => Self::Statement { message: error.to_string(), place: None, hint: error.hint() },
         }
     }
 }

@@ -94,7 +94,10 @@ pub(crate) async fn start(config: &Config, site: Site, budget: Budget) -> Result
 pub(crate) fn budget(config: &Config) -> Result<Budget> {
     let machines = config.system.machines();
     let alone = config.system.is_remote() && config.memory_limit.is_none();
-    Budget::split(config.memory_limit, if alone { 1 } else { machines + 1 })
+    // Machines that are tasks of this process share what it has: none of them can be measured.
+    let apart = !matches!(config.system, SystemSpec::InProcess { .. });
+    let processes = if alone { 1 } else { machines + 1 };
+    Budget::split(config.memory_limit, processes, config.owns_process && apart)
 }
 
 #[cfg(feature = "ec2")]

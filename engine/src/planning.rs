@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use bigslice_planner::{StatementLimits, check_statement, check_text, rewrite};
+use bigslice_planner::{Drawn, Labels, check_statement, check_text, draw, parse, resolve, rewrite};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
@@ -13,11 +13,16 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+use datafusion::sql::sqlparser::dialect::dialect_from_str;
 use datafusion_distributed::DistributedExt;
 use http::HeaderMap;
 
 use crate::cpu::on_large_stack;
+use crate::drawn::DrawnTable;
 use crate::error::{Error, Result};
+use crate::limits::statement_limits;
+use crate::lookup::Lookup;
 use crate::query::{Query, Work};
 use crate::session::Inner;
 use crate::{explain, script, settings, sink, source};
@@ -27,34 +32,62 @@ pub(crate) async fn query(session: &Arc<Inner>, text: &str) -> Result<Query> {
     if session.queries.is_closed() {
         return Err(Error::Closed);
     }
-    check_text(text, &StatementLimits::default())?;
+    let limits = statement_limits(session.context.state_ref().read().config_options());
+    check_text(text, &limits)?;
     let text: Arc<str> = text.into();
     let inner = Arc::clone(session);
     let words = Arc::clone(&text);
-    let (work, schema) = on_large_stack(session.cpu.handle(), "planning", move || async move {
-        plan(&inner, &words).await
-    })
-    .await?;
-    Ok(Query { session: Arc::clone(session), text, work, schema })
+    let (work, schema, drawn) =
+        on_large_stack(session.cpu.handle(), "planning", move || async move {
+            plan(&inner, &words).await
+        })
+        .await?;
+    Ok(Query { session: Arc::clone(session), text, work, schema, drawn })
 }
 
-async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef)> {
+async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef, Vec<Arc<DrawnTable>>)> {
     let state = session.state();
     let stages = script::explain_stages(text);
-    let statement = parse(&state, stages.as_deref().unwrap_or(text))?;
-    check_statement(&statement, &StatementLimits::default())?;
-    let statement = rewrite(statement)?;
-    let statement = source::prepare(statement, &session.stores).map_err(|e| Error::of(&e, text))?;
+    let mut statement = parsed(&state, stages.as_deref().unwrap_or(text))?;
+    check_statement(&statement, &statement_limits(state.config_options()))?;
+    statement = rewrite(statement)?;
+    statement = source::prepare(statement, &session.stores).map_err(|e| Error::of(&e, text))?;
     let missing = |e: &_| session.name_missing_table(e, text);
-    let logical = state.statement_to_plan(statement).await;
-    let logical = logical.map_err(|e| missing(&e).unwrap_or_else(|| Error::of(&e, text)))?;
+    let of_plan = |e: DataFusionError| missing(&e).unwrap_or_else(|| Error::of(&e, text));
+    let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
+    let labels = resolve(&mut statement, &tables)?;
+    let (statement, drawn) = draw_first(&state, &mut tables, statement)?;
+    let logical = tables.plan(statement).map_err(of_plan)?;
     let work = classify(session, logical, stages.is_some()).await.map_err(|e| match e {
         Failed::Ours(e) => e,
         Failed::Theirs(e) => Error::of(&e, text),
     })?;
     let work = optimize(&state, work).map_err(|e| Error::of(&e, text))?;
-    let schema = schema_of(&work);
-    Ok((work, schema))
+    let schema = labelled(schema_of(&work), &labels);
+    Ok((work, schema, drawn))
+}
+
+/// Puts tables in the place of queries that are computed first, unless one of them cannot be computed by itself: then
+/// the statement says what is wrong with it, or it reads columns of the query around it.
+fn draw_first(
+    state: &SessionState,
+    tables: &mut Lookup<'_>,
+    statement: Parsed,
+) -> Result<(Parsed, Vec<Arc<DrawnTable>>)> {
+    let Some((changed, queries)) = draw(&statement, tables)? else {
+        return Ok((statement, Vec::new()));
+    };
+    let mut drawn = Vec::with_capacity(queries.len());
+    for Drawn { name, query } in queries {
+        let query = Parsed::Statement(Box::new(Sql::Query(query)));
+        let Ok(plan) = tables.plan(query).and_then(|plan| state.optimize(&plan)) else {
+            return Ok((statement, Vec::new()));
+        };
+        let table = Arc::new(DrawnTable::new(plan));
+        tables.add(&name, Arc::clone(&table) as _);
+        drawn.push(table);
+    }
+    Ok((changed, drawn))
 }
 
 /// Optimises what gives rows: once, however often it is attempted, and here, because only the
@@ -73,9 +106,25 @@ fn optimize(state: &SessionState, work: Work) -> Result<Work, DataFusionError> {
     })
 }
 
-fn parse(state: &SessionState, text: &str) -> Result<Parsed> {
-    let dialect = state.config().options().sql_parser.dialect;
-    state.sql_to_statement(text, &dialect).map_err(|e| Error::of(&e, text))
+/// The one statement that `text` holds, in the dialect that the session is set to.
+pub(crate) fn parsed(state: &SessionState, text: &str) -> Result<Parsed> {
+    let options = &state.config().options().sql_parser;
+    let dialect = dialect_from_str(options.dialect)
+        .ok_or_else(|| Error::config(format!("there is no dialect \"{}\"", options.dialect)))?;
+    parse(text, dialect, options.recursion_limit.get()).map_err(|e| Error::of(&e, text))
+}
+
+/// The columns under the names that the statement gives them.
+fn labelled(schema: SchemaRef, labels: &Labels) -> SchemaRef {
+    if labels.is_empty() {
+        return schema;
+    }
+    let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let shown = labels.shown(&names);
+    let fields = schema.fields().iter().zip(shown);
+    let fields: Vec<_> =
+        fields.map(|(field, name)| field.as_ref().clone().with_name(name)).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 enum Failed {
@@ -98,6 +147,12 @@ async fn classify(
             plan => Ok(Work::Stages(Arc::new(plan))),
         };
     }
+    if let LogicalPlan::Analyze(analyze) = &plan
+        && matches!(*analyze.input, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_))
+    {
+        let message = "EXPLAIN ANALYZE runs a query, COPY or INSERT, and no other statement";
+        return Err(Failed::Ours(Error::syntax(message, None)));
+    }
     Ok(match plan {
         // What a prepared statement does is known only now; looking it up changes nothing.
         plan @ LogicalPlan::Statement(PlanStatement::Execute(_)) => {
@@ -118,6 +173,10 @@ async fn classify(
 fn schema_of(work: &Work) -> SchemaRef {
     match work {
         Work::Rows(plan) => Arc::clone(plan.schema().inner()),
+        // EXPLAIN ANALYZE of what writes gives the plan that it ran.
+        Work::Write(plan) if matches!(**plan, LogicalPlan::Analyze(_)) => {
+            Arc::clone(plan.schema().inner())
+        }
         Work::Write(_) => Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)])),
         Work::Stages(_) => explain::stages_schema(),
         Work::CreateTable(_) | Work::Command(_) => Arc::new(Schema::empty()),

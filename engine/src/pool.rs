@@ -4,8 +4,12 @@
 //! the end of a spilled sort, which cannot spill, then finds nothing left and fails, whenever more
 //! than one partition sorts. Here what spills shares one half, so that merges and hash tables
 //! always find the other. Made by [`memory`](crate::memory).
+//!
+//! In a process that is measured the pool is smaller than it was made when the process has grown by
+//! what nobody asked the pool for: see [`gauge`](crate::gauge).
 
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion::common::resources_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
@@ -14,10 +18,22 @@ use datafusion::execution::memory_pool::{
 };
 use parking_lot::Mutex;
 
+use crate::gauge::Gauge;
+
+/// However much the process has grown, this part of the pool is there, in percent: with nothing no
+/// operator could go on, not even to give back what it holds.
+const CERTAIN_PERCENT: usize = 25;
+
+/// What an operator that can spill gets in any case, unless that were more than a quarter
+/// for all of them: two batches and what a merge of them takes, without which it could not go on.
+const PART_BYTES_MIN: usize = 2 * 1024 * 1024;
+
 /// A pool that divides one half of itself among the operators that can spill.
 #[derive(Debug)]
 pub(crate) struct HalvedPool {
+    /// The most it gives.
     bytes: usize,
+    gauge: Option<Arc<Gauge>>,
     state: Mutex<State>,
 }
 
@@ -33,21 +49,30 @@ struct State {
 }
 
 impl HalvedPool {
-    /// A pool of `bytes`.
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self { bytes, state: Mutex::default() }
+    /// A pool of `bytes`, or of less if the `gauge` of this process says so.
+    pub(crate) fn new(bytes: usize, gauge: Option<Arc<Gauge>>) -> Self {
+        Self { bytes, gauge, state: Mutex::default() }
+    }
+
+    /// What it gives in all at this moment.
+    fn size(&self, state: &State) -> usize {
+        let Some(gauge) = &self.gauge else { return self.bytes };
+        let left = gauge.left(state.spillable + state.unspillable);
+        left.clamp(self.bytes / 100 * CERTAIN_PERCENT, self.bytes)
     }
 
     /// What one operator that can spill may hold.
     fn part(&self, state: &State) -> usize {
-        let half = self.bytes / 2;
-        let left = self.bytes.saturating_sub(state.unspillable);
-        half.min(left) / state.spillers.max(1)
+        let size = self.size(state);
+        let left = size.saturating_sub(state.unspillable);
+        let part = (size / 2).min(left) / state.spillers.max(1);
+        part.max(PART_BYTES_MIN.min(self.bytes / 4 / state.spillers.max(1)))
     }
 
     /// What operators that cannot spill may hold together.
     fn rest(&self, state: &State) -> usize {
-        self.bytes - state.spillable.min(self.bytes / 2)
+        let size = self.size(state);
+        size - state.spillable.min(size / 2)
     }
 }
 
@@ -124,8 +149,6 @@ impl fmt::Display for HalvedPool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn consumer(pool: &Arc<dyn MemoryPool>, name: &str, can_spill: bool) -> MemoryReservation {
@@ -134,7 +157,7 @@ mod tests {
 
     #[test]
     fn one_half_is_kept_for_those_that_cannot_spill() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(HalvedPool::new(1000));
+        let pool: Arc<dyn MemoryPool> = Arc::new(HalvedPool::new(1000, None));
         let one = consumer(&pool, "one", true);
         one.try_grow(500).unwrap();
         assert!(one.try_grow(1).is_err());
@@ -152,11 +175,22 @@ mod tests {
 
     #[test]
     fn without_spillers_the_others_have_all() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(HalvedPool::new(1000));
+        let pool: Arc<dyn MemoryPool> = Arc::new(HalvedPool::new(1000, None));
         let table = consumer(&pool, "table", false);
         table.try_grow(900).unwrap();
         let sort = consumer(&pool, "sort", true);
-        sort.try_grow(100).unwrap();
+        // But for the little that it needs to begin.
+        sort.try_grow(250).unwrap();
         assert!(sort.try_grow(1).is_err());
+    }
+    #[test]
+    fn a_process_that_has_grown_has_a_smaller_pool() {
+        // Any process has more than a MiB.
+        let gauge = Gauge::start(1 << 20);
+        assert!(gauge.is_some());
+        let pool: Arc<dyn MemoryPool> = Arc::new(HalvedPool::new(1000, gauge));
+        let table = consumer(&pool, "table", false);
+        assert!(table.try_grow(251).is_err());
+        table.try_grow(250).unwrap();
     }
 }

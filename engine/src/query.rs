@@ -10,6 +10,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{CreateMemoryTable, LogicalPlan};
 use futures::TryStreamExt;
 
+use crate::drawn::DrawnTable;
 use crate::error::{Error, Result};
 use crate::run;
 use crate::session::Inner;
@@ -20,6 +21,8 @@ pub struct Query {
     pub(crate) text: Arc<str>,
     pub(crate) work: Work,
     pub(crate) schema: SchemaRef,
+    /// What is computed before the work, in this order.
+    pub(crate) drawn: Vec<Arc<DrawnTable>>,
 }
 
 /// What a statement is to do.

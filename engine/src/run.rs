@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bigslice_cluster::{LogLine, LogSource};
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::MemTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 
 use crate::attempt::{self, Failure, Output, Run};
 use crate::cpu::on_large_stack;
+use crate::drawn::DrawnTable;
 use crate::error::{Error, Result};
 use crate::explain;
 use crate::head::Head;
@@ -47,13 +48,21 @@ const BATCHES_QUEUED_MAX: usize = 2;
 
 /// Starts a statement; gives the stream of its rows.
 pub(crate) async fn start(query: Query) -> Result<SendableRecordBatchStream> {
-    let Query { session, text, work, schema } = query;
+    let Query { session, text, work, schema, drawn } = query;
+    let first = match &work {
+        Work::Rows(plan) if matches!(**plan, LogicalPlan::Explain(_)) => Vec::new(),
+        _ => drawn,
+    };
     match work {
-        Work::Rows(plan) => Ok(rows(Run { session, text, plan, output: Output::Rows }, schema)),
-        Work::Write(plan) => Ok(rows(Run { session, text, plan, output: Output::Count }, schema)),
+        Work::Rows(plan) => {
+            Ok(rows(first, Run { session, text, plan, output: Output::Rows }, schema))
+        }
+        Work::Write(plan) => {
+            Ok(rows(first, Run { session, text, plan, output: Output::Count }, schema))
+        }
         Work::Stages(plan) => stages(&session, plan, text).await,
         Work::CreateTable(create) => {
-            create_table(&session, *create, text).await?;
+            create_table(&session, *create, first, text).await?;
             Ok(Box::pin(EmptyRecordBatchStream::new(schema)))
         }
         Work::Command(plan) => {
@@ -64,18 +73,60 @@ pub(crate) async fn start(query: Query) -> Result<SendableRecordBatchStream> {
 }
 
 /// The stream of the rows of `run`, made on the session's own threads.
-fn rows(run: Run, schema: SchemaRef) -> SendableRecordBatchStream {
+fn rows(first: Vec<Arc<DrawnTable>>, run: Run, schema: SchemaRef) -> SendableRecordBatchStream {
     let (sender, receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
     let mut task = JoinSet::new();
     let handle = run.session.cpu.handle().clone();
     let running = run.session.journal.begin(Kind::Query, &run.text);
     let work = async move {
-        let done = to_the_end(&run, &sender).await;
+        let done = async {
+            for table in &first {
+                compute(table, &run).await?;
+            }
+            to_the_end(&run, &sender).await
+        };
+        let done = done.await;
         running.end(&done);
         done
     };
     task.spawn_on(work, &handle);
     Box::pin(Rows { schema, receiver, task })
+}
+
+/// Computes what the statement of `run` reads as a table.
+async fn compute(table: &DrawnTable, run: &Run) -> Result<()> {
+    if table.is_computed() {
+        return Ok(());
+    }
+    let (sender, mut receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
+    let query = Run {
+        session: Arc::clone(&run.session),
+        text: Arc::clone(&run.text),
+        plan: Arc::clone(&table.plan),
+        output: Output::Rows,
+    };
+    let runtime = run.session.context.runtime_env();
+    let pool = &runtime.memory_pool;
+    let take = async move {
+        let mut batches: Vec<RecordBatch> = Vec::new();
+        while let Some(batch) = receiver.recv().await {
+            table.reserve(&batch, pool).map_err(|e| Error::of(&e, &run.text))?;
+            batches.push(batch);
+        }
+        Ok::<_, Error>(batches)
+    };
+    let send = async move {
+        let done = to_the_end(&query, &sender).await;
+        drop(sender);
+        done
+    };
+    let (taken, done) = futures::join!(take, send);
+    let batches = taken?;
+    done?;
+    let partitions = run.session.config.partitions_per_task();
+    let batches = of_schema(batches, table.columns());
+    let filled = batches.and_then(|batches| table.fill(batches, partitions));
+    filled.map_err(|e| Error::of(&e, &run.text))
 }
 
 /// Attempts a run until it ends well or nothing more may be tried.
@@ -84,6 +135,10 @@ async fn to_the_end(run: &Run, out: &mpsc::Sender<RecordBatch>) -> Result<()> {
     let mut head = Head::new(match (run.output, &run.session.fleet) {
         (Output::Count, _) => usize::MAX,
         (Output::Rows, Some(_)) => run.session.config.head_bytes,
+        // Under a limit, so that a plan that runs out of memory late may still be made anew.
+        (Output::Rows, None) if run.session.config.memory_limit.is_some() => {
+            run.session.config.head_bytes
+        }
         (Output::Rows, None) => 0,
     });
     let mut again = 0;
@@ -156,7 +211,7 @@ impl Stream for Rows {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(batch) = ready!(self.receiver.poll_recv(cx)) {
-            return Poll::Ready(Some(Ok(batch)));
+            return Poll::Ready(Some(named(batch, &self.schema)));
         }
         // No more rows: the task says whether that is all of them.
         let outcome = match ready!(self.task.poll_join_next(cx)) {
@@ -166,6 +221,21 @@ impl Stream for Rows {
         };
         Poll::Ready(Some(Err(outcome.into())))
     }
+}
+
+/// The rows under the names that the statement gives its columns: those in the plan all differ.
+fn named(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
+    let of_plan = batch.schema();
+    let names = || of_plan.fields().iter().zip(schema.fields());
+    if names().all(|(field, shown)| field.name() == shown.name()) {
+        return Ok(batch);
+    }
+    let fields: Vec<_> =
+        names().map(|(field, shown)| field.as_ref().clone().with_name(shown.name())).collect();
+    let shown = Schema::new_with_metadata(fields, of_plan.metadata().clone());
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let (_, columns, _) = batch.into_parts();
+    Ok(RecordBatch::try_new_with_options(Arc::new(shown), columns, &options)?)
 }
 
 impl RecordBatchStream for Rows {
@@ -202,6 +272,7 @@ async fn command(session: &Arc<Inner>, plan: LogicalPlan, text: Arc<str>) -> Res
 async fn create_table(
     session: &Arc<Inner>,
     create: CreateMemoryTable,
+    first: Vec<Arc<DrawnTable>>,
     text: Arc<str>,
 ) -> Result<()> {
     let exists = session.context.table_exist(create.name.clone());
@@ -216,7 +287,7 @@ async fn create_table(
             plan,
             output: Output::Rows,
         };
-        rows(run, Arc::clone(&schema)).try_collect().await?
+        rows(first, run, Arc::clone(&schema)).try_collect().await?
     } else {
         Vec::new()
     };
@@ -228,15 +299,20 @@ async fn create_table(
 
 /// A scan of `batches`, with the names and types of `schema`.
 fn table_of(batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<LogicalPlan, DataFusionError> {
-    // What an operator makes may say less of itself than the plan does: that a column has no
-    // nulls, or its metadata.
-    let batches = batches.into_iter().map(|batch| {
-        let options = datafusion::arrow::record_batch::RecordBatchOptions::new()
-            .with_row_count(Some(batch.num_rows()));
-        let columns = batch.columns().to_vec();
-        RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
-    });
-    let batches = batches.collect::<Result<Vec<_>, _>>()?;
-    let table = MemTable::try_new(Arc::clone(schema), vec![batches])?;
+    let table = MemTable::try_new(Arc::clone(schema), vec![of_schema(batches, schema)?])?;
     LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(table)), None)?.build()
+}
+
+/// What an operator makes may say less of itself than the plan does: that a column has no
+/// nulls, or its metadata.
+fn of_schema(
+    batches: Vec<RecordBatch>,
+    schema: &SchemaRef,
+) -> Result<Vec<RecordBatch>, DataFusionError> {
+    let batches = batches.into_iter().map(|batch| {
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let columns = batch.columns().to_vec();
+        Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+    });
+    batches.collect()
 }

@@ -30,6 +30,7 @@ use crate::cpu::{Cpu, on_large_stack};
 use crate::cut::AsksForMachines;
 use crate::error::{Error, Result};
 use crate::func::registry;
+use crate::gauge::Gauge;
 use crate::job::{self, Job, Run, Runnable, Runs, Work};
 use crate::journal::{Journal, Kind};
 use crate::map::{MapFunction, Mapped};
@@ -73,6 +74,8 @@ pub(crate) struct Inner {
     /// The tables of the default schema.
     pub(crate) tables: Arc<Tables>,
     pub(crate) config: Config,
+    /// Measures this process, if there is a limit to what it may have.
+    pub(crate) gauge: Option<Arc<Gauge>>,
     pub(crate) cpu: Cpu,
 }
 

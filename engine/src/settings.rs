@@ -1,7 +1,7 @@
 //! The settings of DataFusion that a session starts with, and those that travel with each query
 //! to its workers: what a user changes with `SET` must hold on the machines too.
 
-use datafusion::config::{ConfigOptions, Dialect};
+use datafusion::config::{ConfigNonZeroUsize, ConfigOptions, Dialect};
 use datafusion::execution::config::SessionConfig;
 use datafusion_distributed::{DistributedConfig, DistributedExt};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,8 +9,10 @@ use url::form_urlencoded;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::limits::StatementSettings;
 use crate::memory::Budget;
 use crate::source::WorkerStores;
+use crate::spill::ONE_BATCH;
 
 /// The header of a task's plan that carries [`changed`] settings.
 const HEADER: HeaderName = HeaderName::from_static("x-bigslice-settings");
@@ -45,9 +47,10 @@ const TASKS_PER_STAGE_MAX: usize = 32;
 const UNREAD_BYTES_MAX: usize = 48 * 1024 * 1024;
 
 /// What one of these streams may hold: an equal part, but at least about one batch.
-pub(crate) fn stream_buffer_bytes(config: &Config) -> usize {
+pub(crate) fn stream_buffer_bytes(config: &Config, budget: &Budget) -> usize {
+    let unread = budget.buffer_bytes(UNREAD_BYTES_MAX);
     let streams = config.system.machines().max(1) * config.partitions_per_task();
-    (UNREAD_BYTES_MAX / streams).clamp(1024 * 1024, 16 * 1024 * 1024)
+    (unread / streams).clamp(1024 * 1024, 16 * 1024 * 1024)
 }
 
 /// The configuration of the driver's session.
@@ -60,6 +63,7 @@ pub(crate) fn session_config(config: &Config, budget: &Budget) -> SessionConfig 
     let options = session.options_mut();
     options.sql_parser.collect_spans = true;
     options.sql_parser.dialect = Dialect::Generic;
+    options.extensions.insert(StatementSettings::default());
     if budget.limited {
         let bytes = budget.sort_reservation_bytes(config.partitions_per_task());
         options.execution.sort_spill_reservation_bytes = usize::try_from(bytes).unwrap_or(0);
@@ -88,13 +92,17 @@ pub(crate) fn apply_users(config: &Config, session: &mut SessionConfig) -> Resul
     Ok(())
 }
 
-/// Settings that hold whatever a user says: with them unset an answer could be wrong, or the
-/// `machines` that run now could have more to do than they hold.
+/// Settings that hold whatever a user says: with them unset an answer could be wrong or never come,
+/// or the `machines` that run now could have more to do than they hold.
 pub(crate) fn enforce(session: &mut SessionConfig, machines: usize) {
+    let options = session.options_mut();
+    // Read by exchanges between partitions alone: see `spill` for what they do with larger ones.
+    if let Ok(bytes) = ConfigNonZeroUsize::try_new(ONE_BATCH) {
+        options.execution.max_spill_file_size_bytes = bytes;
+    }
     if machines == 0 {
         return;
     }
-    let options = session.options_mut();
     options.execution.enable_file_stream_work_stealing = false;
     // A plan of one partition has no exchange under a global aggregate.
     options.execution.target_partitions = options.execution.target_partitions.max(2);

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use datafusion::execution::session_state::SessionState;
+use bigslice_planner::LargeLimits;
+use datafusion::config::ConfigNonZeroUsize;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::joins::HashJoinExec;
-use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::sorts::sort::SortExec;
 
 /// How sparing an attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,44 +16,62 @@ pub(crate) enum Thrift {
     /// Not at all: as fast as it goes.
     Usual,
     /// Joins sort and merge both sides, which can spill, instead of holding one in a hash table,
-    /// which cannot.
-    SpillingJoins,
-    /// As few partitions as are right, so that each operator may hold more.
-    FewPartitions,
+    /// which cannot. Of a sort with a limit all rows are sorted, instead of keeping the first.
+    Spilling,
+    /// As few partitions as are right, so that each operator may hold more, and few rows at a time,
+    /// so that those on their way take less.
+    Least {
+        /// Whether the query joins: with one partition DataFusion plans hash tables, come what may.
+        joins: bool,
+    },
 }
+
+/// The rows of a batch then: a merge of sorted files holds two batches of each, and rows may be wide.
+const ROWS_LEAST: usize = 128;
 
 impl Thrift {
     /// What is done, for a line in the log.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Usual => "as it was",
-            Self::SpillingJoins => "with joins that spill",
-            Self::FewPartitions => "with fewer partitions",
+            Self::Spilling => "with joins and limits that spill",
+            Self::Least { .. } => "with fewer partitions and small batches",
         }
     }
 
     /// Plans with `state` will be this sparing.
     pub(crate) fn apply(self, state: &mut SessionState, has_machines: bool) {
+        if self == Self::Usual {
+            return;
+        }
+        let id = state.session_id().to_owned();
+        *state = SessionStateBuilder::new_from_existing(state.clone())
+            .with_session_id(id)
+            .with_physical_optimizer_rule(Arc::new(LargeLimits::over(0)))
+            .build();
         let options = state.config_mut().options_mut();
-        match self {
-            Self::Usual => {}
-            Self::SpillingJoins => options.optimizer.prefer_hash_join = false,
+        options.optimizer.prefer_hash_join = false;
+        if let Self::Least { joins } = self {
             // Over machines a plan of one partition may not be cut.
-            Self::FewPartitions => {
-                options.optimizer.prefer_hash_join = false;
-                options.execution.target_partitions = if has_machines { 2 } else { 1 };
+            let partitions = if has_machines || joins { 2 } else { 1 };
+            options.execution.target_partitions = partitions;
+            if let Ok(rows) = ConfigNonZeroUsize::try_new(ROWS_LEAST) {
+                options.execution.batch_size = rows;
             }
         }
     }
 
     /// What may help when `plan`, made with this thrift, has run out of memory.
     pub(crate) fn instead(self, plan: &Arc<dyn ExecutionPlan>) -> Option<Self> {
-        let joins = any(plan, |node| node.is::<HashJoinExec>());
-        let parts = any(plan, |node| node.is::<RepartitionExec>());
+        let hashes = any(plan, |node| node.is::<HashJoinExec>());
+        let limited = any(plan, |node| {
+            node.downcast_ref::<SortExec>().is_some_and(|sort| sort.fetch().is_some())
+        });
+        let joins = hashes || any(plan, |node| node.is::<SortMergeJoinExec>());
         match self {
-            Self::Usual if joins => Some(Self::SpillingJoins),
-            Self::Usual | Self::SpillingJoins if parts => Some(Self::FewPartitions),
-            _ => None,
+            Self::Usual if hashes || limited => Some(Self::Spilling),
+            Self::Usual | Self::Spilling => Some(Self::Least { joins }),
+            Self::Least { .. } => None,
         }
     }
 }

@@ -10,6 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::error::Place;
+use crate::plain::plain;
 
 /// Names listed in a hint, at most: a table of a thousand columns is not a hint.
 const NAMES_MAX: usize = 20;
@@ -24,13 +25,34 @@ pub(crate) const END: &str = "the end of the statement";
 pub(crate) const MEMORY_HINT: &str =
     "raise the memory limit, use fewer partitions, or let the query read or keep less";
 
+/// What stands between a message and its hint where an error is text: a machine sends no more of it.
+pub(crate) const HINT: &str = "\nhint: ";
+
 /// The message for `error`, and what may help.
 pub(crate) fn describe(error: &DataFusionError) -> (String, Option<String>) {
+    let (message, hint) = described(error);
+    // What is not DataFusion's is in our words already.
+    let ours = match innermost(error) {
+        DataFusionError::External(_) => true,
+        DataFusionError::ArrowError(arrow, _) => matches!(**arrow, ArrowError::ExternalError(_)),
+        _ => false,
+    };
+    let (message, hint) = match ours {
+        true => (message, hint),
+        false => (plain(&message), hint.map(|hint| plain(&hint))),
+    };
+    match message.split_once(HINT) {
+        Some((message, said)) => (sentence(message), hint.or_else(|| Some(said.to_owned()))),
+        None => (sentence(&message), hint),
+    }
+}
+
+fn described(error: &DataFusionError) -> (String, Option<String>) {
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            describe(inner)
+            described(inner)
         }
-        DataFusionError::Shared(inner) => describe(inner),
+        DataFusionError::Shared(inner) => described(inner),
         DataFusionError::Collection(errors) => describe_all(errors),
         DataFusionError::SQL(parser, _) => (of_parser(parser).0, None),
         DataFusionError::SchemaError(schema, _) => of_schema(schema),
@@ -56,7 +78,7 @@ pub(crate) fn describe(error: &DataFusionError) -> (String, Option<String>) {
 }
 
 fn describe_all(errors: &[DataFusionError]) -> (String, Option<String>) {
-    let mut described = errors.iter().map(describe);
+    let mut described = errors.iter().map(described);
     let Some((mut message, hint)) = described.next() else {
         return ("several things are wrong".to_owned(), None);
     };
@@ -299,7 +321,7 @@ fn of_arrow(error: &ArrowError) -> (String, Option<String>) {
 
 fn of_external(error: &(dyn StdError + Send + Sync + 'static)) -> (String, Option<String>) {
     if let Some(inner) = error.downcast_ref::<DataFusionError>() {
-        return describe(inner);
+        return described(inner);
     }
     if let Some(inner) = error.downcast_ref::<ArrowError>() {
         return of_arrow(inner);

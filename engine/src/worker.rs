@@ -80,10 +80,12 @@ pub(crate) fn services() -> ServiceFactory {
 
 fn serve(context: &WorkerContext) -> Result<Routes> {
     let settings = WorkerSettings::decode(&context.settings)?;
-    let cpu = Cpu::new(settings.cores.unwrap_or_else(cores))?;
     let stores = Stores::on_worker();
-    let budget = settings.budget.map_or_else(|| Budget::split(None, 1), Ok)?;
-    let runtime = budget.runtime(context.scratch.clone(), &stores)?;
+    let budget = settings.budget.map_or_else(|| Budget::split(None, 1, false), Ok)?;
+    let cpu = Cpu::new(settings.cores.unwrap_or_else(cores), budget.limited)?;
+    let gauge = budget.gauge();
+    let over_memory = gauge.as_ref().map(|gauge| gauge.over());
+    let runtime = budget.runtime(gauge, context.scratch.clone(), &stores)?;
     let handle = cpu.handle().clone();
     let channels = Channels::new(context.connector.clone());
     let state =
@@ -107,6 +109,7 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
     Ok(worker_routes(WorkerService {
         session_builder: Arc::new(sessions),
         runtime,
+        over_memory,
         cpu: handle,
         version: VERSION.to_owned(),
         tasks: Some(Arc::new(Shared(host))),

@@ -234,7 +234,7 @@ fn slicer_checks_its_shuffles() {
 #[test]
 fn slicer_reduces_within_a_limit() {
     let place = Place::new();
-    let arguments = ["reduce", "--workers=2", "--shards=4", "--keys=200000", "--memory-limit=128M"];
+    let arguments = ["reduce", "--workers=2", "--shards=4", "--keys=200000", "--memory-limit=320M"];
     let printed = place.prints("slicer", &arguments);
     assert!(printed.starts_with("ok reduce: 800000 rows in "), "{printed}");
     let outcome = place.run("slicer", &["reduce", "--memory-limit", "1K"]);

@@ -31,6 +31,7 @@
 //! * `channels`: the caller's side, in the driver and in workers: `client` and `verdict` for plans
 //!   and partitions, `task_calls` for tasks and shards;
 //! * `members`, `session`: what a session needs to know of both;
+//! * `over`: a process with too much memory ends its streams;
 //! * `panic_guard`: a panic in an operator is an error of the query.
 //!
 //! All use of `datafusion-distributed`'s protocol sits here, so that the cut can be replaced.
@@ -43,6 +44,7 @@ mod error;
 mod gate;
 mod members;
 mod outbox;
+mod over;
 mod panic_guard;
 mod read;
 mod server;
@@ -58,6 +60,7 @@ pub use blocks::Block;
 pub use channels::Channels;
 pub use error::{APP_PAYLOAD_BYTES_MAX, Error};
 pub use members::Members;
+pub use over::OverMemory;
 pub use panic_guard::{PanicGuard, guard_stream, panic_text};
 pub use server::{WorkerService, worker_routes};
 pub use session::{Compression, ExchangeOptions, distributed_driver, distributed_worker};

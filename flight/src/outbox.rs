@@ -31,6 +31,10 @@ use crate::{Error, blame, panic_text, wire};
 /// Messages that wait for the reader, for each producer: one is being sent, one is ready.
 const MESSAGES_WAITING: usize = 2;
 
+/// Messages, sent together, that are more than this are large: a row or a block that could not be
+/// cut. They wait only where the memory pool has room for them; what is smaller always finds some.
+const LARGE_BYTES: usize = 16 * 1024 * 1024;
+
 /// What a producer puts in the queue.
 enum Item {
     Message(FlightData),
@@ -70,14 +74,20 @@ impl Outbox {
     }
 
     /// Queues `messages`, which are in memory together. Those that a reader has gone from are
-    /// thrown away: [`Outbox::next_of`] then ends.
-    pub(crate) async fn send(&self, messages: Vec<FlightData>) {
-        self.waiting.grow(messages.iter().map(message_bytes).sum());
+    /// thrown away: [`Outbox::next_of`] then ends. Fails if they are large and there is no memory.
+    pub(crate) async fn send(&self, messages: Vec<FlightData>) -> Result<()> {
+        let bytes = messages.iter().map(message_bytes).sum();
+        if bytes > LARGE_BYTES {
+            self.waiting.try_grow(bytes)?;
+        } else {
+            self.waiting.grow(bytes);
+        }
         for message in messages {
             if self.sender.send(Item::Message(message)).await.is_err() {
-                return;
+                break;
             }
         }
+        Ok(())
     }
 }
 

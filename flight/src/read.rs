@@ -34,10 +34,12 @@ use tokio::runtime::Handle;
 use tonic::Status;
 use uuid::Uuid;
 
+use crate::error::fits;
 use crate::outbox::{MessageStream, Outbox, message_bytes, outbox};
-use crate::server::MESSAGE_BYTES_MAX;
+use crate::over::OverMemory;
+use crate::server::ROW_BYTES_MAX;
 use crate::split::split;
-use crate::{Error, blame, guard_stream, wire};
+use crate::{blame, guard_stream, wire};
 
 /// Partitions in one read. A task has as many as its stage has partitions times readers.
 const PARTITIONS_MAX: u64 = 4096;
@@ -103,6 +105,7 @@ struct MessageMark {
 /// Starts the partitions of `request` and returns the stream of their messages.
 pub(crate) async fn read(
     worker: &Worker,
+    over_memory: Option<&OverMemory>,
     cpu: &Handle,
     request: ReadRequest,
 ) -> Result<MessageStream, Status> {
@@ -116,10 +119,23 @@ pub(crate) async fn read(
     let (outbox, mut messages) = outbox(streams.len(), consumer.register(ctx.memory_pool()));
     for (i, stream) in streams.into_iter().enumerate() {
         let (number, stream, options) = ((first + i) as u64, guard_stream(stream), options.clone());
-        messages
-            .spawn(cpu, outbox.clone(), move |outbox| send_rows(outbox, number, stream, options));
+        let mut over_memory = over_memory.cloned();
+        messages.spawn(cpu, outbox.clone(), move |outbox| async move {
+            tokio::select! {
+                sent = send_rows(outbox, number, stream, options) => sent,
+                err = over(over_memory.as_mut()) => Err(err),
+            }
+        });
     }
     Ok(messages)
+}
+
+/// The error to end with when this process has too much memory.
+async fn over(over_memory: Option<&mut OverMemory>) -> DataFusionError {
+    match over_memory {
+        Some(over_memory) => over_memory.happens().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The compression that the session of the query asks for.
@@ -146,21 +162,13 @@ async fn send_rows(
 ) -> Result<()> {
     let mut encoder = encoder(stream, options);
     while let Some(message) = outbox.next_of(&mut encoder).await {
-        outbox.send(vec![marked(message.map_err(from_flight)?, number)?]).await;
+        outbox.send(vec![marked(message.map_err(from_flight)?, number)?]).await?;
     }
     Ok(())
 }
 
 fn marked(message: FlightData, partition: u64) -> Result<FlightData> {
-    let bytes = message_bytes(&message);
-    if bytes >= MESSAGE_BYTES_MAX {
-        return Err(Error::TooLarge {
-            what: "one row of a result between machines".to_owned(),
-            bytes: bytes as u64,
-            limit: MESSAGE_BYTES_MAX as u64,
-        }
-        .into());
-    }
+    fits("one row of a result between machines", message_bytes(&message), ROW_BYTES_MAX)?;
     // A clock before 1970 only spoils a latency metric.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mark =

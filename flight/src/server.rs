@@ -41,13 +41,18 @@ use tower::Service;
 
 use crate::gate::{Gate, Guarded, Places, method_of};
 use crate::outbox::MessageStream;
+use crate::over::OverMemory;
 use crate::read::{ReadRequest, read};
 use crate::task_host::{TaskHost, TaskService};
 
-/// The largest message, in either direction: a plan, a task, or rows. Rows are cut to an eighth of
-/// it and shards to a sixteenth, so only a single row, or a plan over thousands of files, can
-/// reach it.
+/// The largest message that is no rows, in either direction: a plan or a task. Shards are cut to a
+/// sixteenth of it; a plan over thousands of files can reach it.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The largest message of rows. Rows are cut to far less (see `split`), so only a single row comes
+/// near it. HTTP/2 carries a message in frames of a few KiB whatever its size; the length of a gRPC
+/// message has 32 bits, and Arrow's offsets end at 2 GiB.
+pub(crate) const ROW_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
 
 /// The gRPC name of datafusion-distributed's worker service.
 const SERVICE: &str = "worker.WorkerService";
@@ -60,6 +65,8 @@ pub struct WorkerService {
     pub session_builder: Arc<dyn WorkerSessionBuilder + Send + Sync>,
     /// Memory, spill files, object stores: shared by all queries on this worker.
     pub runtime: Arc<RuntimeEnv>,
+    /// Tells when this process has more memory than it may have. Then partitions end with an error.
+    pub over_memory: Option<OverMemory>,
     /// Where operators run. Not the runtime that serves the port.
     pub cpu: Handle,
     /// What a driver is told that asks for the version.
@@ -76,7 +83,7 @@ impl fmt::Debug for WorkerService {
 
 /// The routes of a worker's port.
 pub fn worker_routes(service: WorkerService) -> Routes {
-    let WorkerService { session_builder, runtime, cpu, version, tasks } = service;
+    let WorkerService { session_builder, runtime, over_memory, cpu, version, tasks } = service;
     let pool = Arc::clone(&runtime.memory_pool);
     let worker = Worker::from_session_builder(move |ctx: WorkerQueryContext| {
         let builder = Arc::clone(&session_builder);
@@ -90,7 +97,7 @@ pub fn worker_routes(service: WorkerService) -> Routes {
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let places = Places::new();
-    let exchange = Exchange { plans, reader: Reader { worker, cpu: cpu.clone() } };
+    let exchange = Exchange { plans, reader: Reader { worker, over_memory, cpu: cpu.clone() } };
     let routes = Routes::new(Gate::new(exchange, cpu.clone(), places.clone()));
     match tasks {
         Some(host) => {
@@ -149,6 +156,7 @@ where
 #[derive(Clone)]
 struct Reader {
     worker: Worker,
+    over_memory: Option<OverMemory>,
     cpu: Handle,
 }
 
@@ -159,7 +167,7 @@ impl Reader {
             // A little more than a message of rows may have, for its frame and its mark.
             .apply_max_message_size_config(
                 Some(MESSAGE_BYTES_MAX),
-                Some(MESSAGE_BYTES_MAX + MESSAGE_BYTES_MAX / 16),
+                Some(ROW_BYTES_MAX + MESSAGE_BYTES_MAX),
             )
             .server_streaming(self, request)
             .await
@@ -172,9 +180,9 @@ impl ServerStreamingService<ReadRequest> for Reader {
     type Future = BoxFuture<'static, Result<Response<MessageStream>, Status>>;
 
     fn call(&mut self, request: Request<ReadRequest>) -> Self::Future {
-        let Self { worker, cpu } = self.clone();
+        let Self { worker, over_memory, cpu } = self.clone();
         Box::pin(async move {
-            let stream = read(&worker, &cpu, request.into_inner()).await?;
+            let stream = read(&worker, over_memory.as_ref(), &cpu, request.into_inner()).await?;
             Ok(Response::new(stream))
         })
     }

@@ -2,7 +2,8 @@
 //!
 //! An operator makes batches of so many *rows*; with wide rows that can be gigabytes. A message of
 //! unlimited size would have to be held whole on both sides, uncounted. datafusion-distributed
-//! 4.0.0 has a setting for it (`with_max_message_size`) but does not read it.
+//! 4.0.0 has a setting for it (`with_max_message_size`) but does not read it. A row that is larger
+//! than a message should be is one of its own: its columns cannot be sent apart.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -185,11 +185,10 @@ impl Flight {
 async fn send_blocks(outbox: Outbox, mut blocks: BoxStream<'static, Result<Block>>) -> Result<()> {
     let mut n_blocks = 0;
     while let Some(block) = outbox.next_of(&mut blocks).await {
-        outbox.send(chunks(block?)?).await;
+        outbox.send(chunks(block?)?).await?;
         n_blocks += 1;
     }
-    outbox.send(vec![end(n_blocks)]).await;
-    Ok(())
+    outbox.send(vec![end(n_blocks)]).await
 }
 
 fn unimplemented<T>(method: &str) -> Result<T, Status> {

@@ -18,6 +18,8 @@ pub enum Error {
         found: usize,
         /// How many are allowed.
         limit: usize,
+        /// The setting that allows more, behind `bigslice.`.
+        setting: &'static str,
     },
 
     /// The answer of a distributed plan could depend on how it was cut.
@@ -31,12 +33,51 @@ pub enum Error {
         reason: String,
     },
 
+    /// The statement says what has no meaning, or what would be passed over.
+    #[error("{message}")]
+    Statement {
+        /// What is wrong.
+        message: String,
+        /// What to write instead.
+        hint: Option<String>,
+    },
+
     /// DataFusion could not rebuild a plan around a guard.
     #[error(transparent)]
     DataFusion(#[from] DataFusionError),
 }
 
 impl Error {
+    /// A statement that has `clause`, which has no effect in any statement of ours.
+    pub(crate) fn unsupported(clause: impl AsRef<str>) -> Self {
+        Self::Statement { message: format!("{} is not supported", clause.as_ref()), hint: None }
+    }
+
+    /// A statement that is wrong.
+    pub(crate) fn statement(message: impl Into<String>) -> Self {
+        Self::Statement { message: message.into(), hint: None }
+    }
+
+    /// The same error with what to write instead.
+    pub(crate) fn with_hint(self, text: impl Into<String>) -> Self {
+        match self {
+            Self::Statement { message, .. } => Self::Statement { message, hint: Some(text.into()) },
+            other => other,
+        }
+    }
+
+    /// What to do about it, if the error says.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Statement { hint, .. } => hint.clone(),
+            Self::TooLarge { found, setting, .. } => Some(format!(
+                "SET bigslice.{setting} = {} allows it, at the price of time and memory",
+                found.next_power_of_two()
+            )),
+            _ => None,
+        }
+    }
+
     /// Whether planning again with one task per stage can help.
     pub fn is_unsafe_cut(&self) -> bool {
         matches!(self, Self::Unsafe { .. })

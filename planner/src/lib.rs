@@ -2,10 +2,11 @@
 //!
 //! The engine calls this crate on the way of a query:
 //!
-//! 1. [`check_text`] before parsing and [`check_statement`] after it refuse SQL that would
-//!    overflow the stack or keep the planner busy for minutes. Both walk iteratively.
-//! 2. [`rewrite`] changes what the parser read otherwise than SQL means it. [`install`] gives a session the rules
-//!    and functions that mend what DataFusion gets wrong in one process, too.
+//! 1. [`check_text`] before [`parse`] and [`check_statement`] after it refuse SQL that would
+//!    overflow the stack or keep the planner busy for minutes.
+//! 2. [`rewrite`] changes what the parser read otherwise than SQL means it, and [`resolve`] what DataFusion would take
+//!    names for. [`install`] gives a session the rules and functions that mend what DataFusion gets wrong in one
+//!    process, too.
 //! 3. [`prepare()`] rewrites the plan of one process so that the cut into stages cannot change its
 //!    answer, and [`guard()`] does the same for what only shows after the cut.
 //!    [`spread_files`] is the handler that shares the files of a scan among tasks.
@@ -26,16 +27,19 @@ mod check;
 mod error;
 mod files;
 mod guard;
+mod lender;
 mod logical;
 mod ordering;
 mod physical;
 mod prepare;
 mod scalar_subquery;
+mod series;
 mod stage_graph;
 mod statement;
 mod syntax;
 mod text;
 mod union;
+mod windows;
 
 pub use bigslice_functions::{
     FLOAT_KEY, GetField, NULL_PARTITION, PARTITION_ESCAPE, exact_float, opaque_cast,
@@ -45,17 +49,20 @@ pub use check::{Trusted, check, check_with};
 pub use error::{Error, Result};
 pub use files::spread_files;
 pub use guard::guard;
+pub use logical::LeanWindows;
+pub use physical::LargeLimits;
 pub use prepare::prepare;
 pub use scalar_subquery::{OneRowSubqueries, one_row};
 pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};
 pub use statement::check_statement;
-pub use syntax::rewrite;
+pub use syntax::{Catalog, Drawn, Labels, draw, parse, resolve, rewrite};
 pub use text::{StatementLimits, check_text};
+pub use windows::{WindowsThatTravel, is_lost};
 
 /// Gives a session our functions, and the rules of DataFusion with ours among them. Driver and workers call it, and
 /// before they add rules or functions of their own.
 pub fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
-    let mut builder = bigslice_functions::register(builder);
+    let mut builder = windows::register(bigslice_functions::register(builder));
     *builder.analyzer() = Some(Analyzer {
         function_rewrites: bigslice_functions::rewrites(),
         rules: logical::analyzer_rules(),

@@ -43,7 +43,14 @@ pub(crate) fn sorted_for(
         return Ok(child);
     }
     let order = LexOrdering::from(required.first().clone());
-    Ok(Arc::new(SortExec::new(order, child).with_preserve_partitioning(true)))
+    // A sort that is not enough is in vain.
+    let input = match child.downcast_ref::<SortExec>() {
+        Some(sort) if sort.fetch().is_none() && sort.preserve_partitioning() => {
+            Arc::clone(sort.input())
+        }
+        _ => child,
+    };
+    Ok(Arc::new(SortExec::new(order, input).with_preserve_partitioning(true)))
 }
 
 /// All rows of `input` in one partition of one task, in the order that `input` declares, if any.

@@ -14,6 +14,8 @@
 //! - **repartition**: between a gather and a hash repartition directly below, where
 //!   datafusion-distributed would cut for the second and forget the first.
 //!
+//! A series that is only counted is given its column back ([`whole`]): it would not arrive at a worker.
+//!
 //! What runs in the driver's own stage (the head) is in one task by construction and left alone.
 
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use datafusion::physical_plan::{
 
 use crate::error::Result;
 use crate::ordering::{gathered, is_gather};
+use crate::series::whole;
 
 /// Rewrites the plan of one process so that cutting it into tasks cannot change its answer.
 ///
@@ -47,6 +50,7 @@ pub fn prepare(
 
 /// `head` says whether `plan` runs in the driver's own stage.
 fn rewrite(plan: Arc<dyn ExecutionPlan>, head: bool) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = if head { plan } else { whole(plan)? };
     let mut children = Vec::with_capacity(plan.children().len());
     for (index, child) in plan.children().into_iter().enumerate() {
         let child_head = head && stays_in_head(plan.as_ref(), index);

@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use crate::error::{Error, Result};
 
 /// What a statement may have. The defaults let through what people write by hand or generate in
-/// good faith (lists of some thousand literals, 300 conditions, 200 branches of a union, 500
+/// good faith (lists of a hundred thousand literals, thousands of conditions, 200 branches of a union, 500
 /// columns) and were measured to plan within 64 MiB of stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementLimits {
@@ -23,10 +23,12 @@ pub struct StatementLimits {
     pub bytes_max: usize,
     /// Tokens, white space and comments not counted.
     pub tokens_max: usize,
-    /// Operators in a row without a comma, a clause or a parenthesis between them.
+    /// Operators in a row without a comma, a clause, a parenthesis, AND or OR between them.
     pub chain_max: usize,
     /// Depth of an expression.
     pub depth_max: usize,
+    /// Expressions that are not literals.
+    pub exprs_max: usize,
     /// Set operations (UNION, INTERSECT, EXCEPT).
     pub branches_max: usize,
     /// Joined tables.
@@ -38,14 +40,47 @@ pub struct StatementLimits {
 impl Default for StatementLimits {
     fn default() -> Self {
         Self {
-            bytes_max: 1024 * 1024,
-            tokens_max: 10_000,
+            bytes_max: 16 * 1024 * 1024,
+            tokens_max: 1_000_000,
             chain_max: 3_000,
             depth_max: 1_000,
+            exprs_max: 20_000,
             branches_max: 500,
             joins_max: 150,
             ctes_max: 300,
         }
+    }
+}
+
+/// Each of the [`StatementLimits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Bytes,
+    Tokens,
+    Chain,
+    Depth,
+    Exprs,
+    Branches,
+    Joins,
+    Ctes,
+}
+
+impl Limit {
+    /// Refuses a statement that has more than it may have.
+    pub(crate) fn check(self, found: usize, limits: &StatementLimits) -> Result<()> {
+        let (what, limit, setting) = match self {
+            Self::Bytes => ("bytes", limits.bytes_max, "statement_bytes_max"),
+            Self::Tokens => ("tokens", limits.tokens_max, "statement_tokens_max"),
+            Self::Chain => ("operators in one chain", limits.chain_max, "statement_chain_max"),
+            Self::Depth => {
+                ("levels of nested expressions", limits.depth_max, "statement_depth_max")
+            }
+            Self::Exprs => ("expressions", limits.exprs_max, "statement_expressions_max"),
+            Self::Branches => ("set operations", limits.branches_max, "statement_branches_max"),
+            Self::Joins => ("joins", limits.joins_max, "statement_joins_max"),
+            Self::Ctes => ("common table expressions", limits.ctes_max, "statement_ctes_max"),
+        };
+        if found > limit { Err(Error::TooLarge { what, found, limit, setting }) } else { Ok(()) }
     }
 }
 
@@ -54,19 +89,14 @@ impl Default for StatementLimits {
 /// Text that cannot be split into tokens passes when it is short enough: the parser says better
 /// what is wrong with it.
 pub fn check_text(sql: &str, limits: &StatementLimits) -> Result<()> {
-    at_most("bytes", sql.len(), limits.bytes_max)?;
+    Limit::Bytes.check(sql.len(), limits)?;
     let mut tokens: Vec<TokenWithSpan> = Vec::new();
     let whole =
         Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location_into_buf(&mut tokens);
     if whole.is_err() {
-        return at_most("tokens", rough_tokens(sql), limits.tokens_max);
+        return Limit::Tokens.check(rough_tokens(sql), limits);
     }
     check_tokens(tokens.iter().map(|token| &token.token), limits)
-}
-
-/// Says which limit was passed and by what.
-pub(crate) fn at_most(what: &'static str, found: usize, limit: usize) -> Result<()> {
-    if found > limit { Err(Error::TooLarge { what, found, limit }) } else { Ok(()) }
 }
 
 fn check_tokens<'a>(
@@ -93,6 +123,8 @@ fn check_tokens<'a>(
                     joins += 1;
                     reset(&mut chains);
                 }
+                // Chains of these are flat in the tree; see `balance`.
+                Keyword::AND | Keyword::OR => reset(&mut chains),
                 keyword if is_clause(keyword) => reset(&mut chains),
                 keyword if is_operator_word(keyword) => grow(&mut chains, limits)?,
                 _ => {}
@@ -103,9 +135,9 @@ fn check_tokens<'a>(
             _ => grow(&mut chains, limits)?,
         }
     }
-    at_most("tokens", count, limits.tokens_max)?;
-    at_most("set operations", branches, limits.branches_max)?;
-    at_most("joins", joins, limits.joins_max)
+    Limit::Tokens.check(count, limits)?;
+    Limit::Branches.check(branches, limits)?;
+    Limit::Joins.check(joins, limits)
 }
 
 fn reset(chains: &mut [usize]) {
@@ -117,7 +149,7 @@ fn reset(chains: &mut [usize]) {
 fn grow(chains: &mut [usize], limits: &StatementLimits) -> Result<()> {
     if let Some(chain) = chains.last_mut() {
         *chain += 1;
-        at_most("operators in one chain", *chain, limits.chain_max)?;
+        Limit::Chain.check(*chain, limits)?;
     }
     Ok(())
 }
@@ -145,9 +177,7 @@ fn is_clause(keyword: Keyword) -> bool {
 fn is_operator_word(keyword: Keyword) -> bool {
     matches!(
         keyword,
-        Keyword::AND
-            | Keyword::OR
-            | Keyword::XOR
+        Keyword::XOR
             | Keyword::NOT
             | Keyword::IS
             | Keyword::IN

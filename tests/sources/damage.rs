@@ -9,7 +9,7 @@ use crate::world::World;
 const SEED: u64 = 0x5eed_0010;
 
 /// How many files are made of each kind of damage.
-const EACH: usize = 8;
+const EACH: usize = 3;
 
 /// Rows of a file that is not damaged.
 const ROWS: usize = 2000;

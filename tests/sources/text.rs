@@ -301,10 +301,71 @@ async fn errors_name_file_line_and_remedy() {
         for word in ["latin.csv", "line 3002", "0xe9", "iconv"] {
             assert!(error.contains(word), "{error}");
         }
+        world.write("head.csv", b"a,caf\xe9\n1,x\n");
+        let error = world.error("select * from '@head.csv'").await;
+        assert!(error.contains("head.csv\", line 1") && error.contains("0xe9"), "{error}");
+        let numbers: String = (0..25_000).map(|row| format!("{row}\n")).collect();
+        world.write("late_null.csv", format!("n\n{numbers}N/A\n"));
+        let error = world.error("select max(n) from '@late_null.csv'").await;
+        assert!(error.contains("'format.null_regex' '^(N/A)?$'"), "{error}");
         world.write("t.csv", "a,b\n1,x\n");
         world.rows("create external table t (a int, b date) stored as csv location '@t.csv'").await;
         let error = world.error("select * from t").await;
         assert!(error.contains("line 2, column \"b\"") && error.contains("TRY_CAST"), "{error}");
         world.session.shutdown().await;
     }
+}
+
+/// DataFusion 55.2 without our readers: what goes wrong without a word. When one of these is right, the part of
+/// `engine/src/source/text`, or of `engine/src/sink/delimited.rs`, that is about it can go.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_of_our_own_are_still_needed() {
+    use datafusion::prelude::SessionContext;
+    let world = World::here().await;
+    let plain = SessionContext::new();
+    let one = async |sql: String| {
+        let rows = plain.sql(&sql).await.unwrap().collect().await.unwrap();
+        datafusion::common::cast::as_string_array(rows[0].column(0)).unwrap().value(0).to_owned()
+    };
+    world.write("zeros.csv", "a\n007\n");
+    plain.sql(&table("zeros", "csv", &world.at("zeros.csv"), "")).await.unwrap();
+    assert_eq!(one("select arrow_cast(a, 'Utf8') from zeros".to_owned()).await, "7");
+
+    world.write("order/1.csv", "a,b\n1,x\n");
+    world.write("order/2.csv", "b,a\ny,2\n");
+    let options = "options ('format.has_header' 'true')";
+    let declared = format!(
+        "create external table o (a varchar, b varchar) stored as csv location '{}' {options}",
+        world.at("order/")
+    );
+    plain.sql(&declared).await.unwrap();
+    let swapped = "select arrow_cast(a, 'Utf8') from o where b = '2'";
+    assert_eq!(one(swapped.to_owned()).await, "y");
+
+    world.write("na.csv", "a\nNA\nb\n");
+    let options = ", 'format.null_regex' '^NA$'";
+    plain.sql(&table("na", "csv", &world.at("na.csv"), options)).await.unwrap();
+    let kept = "select arrow_cast(count(*), 'Utf8') from na where arrow_cast(a, 'Utf8') = 'NA'";
+    assert_eq!(one(kept.to_owned()).await, "1");
+
+    let copy = format!("copy (values (1, null), (2, '')) to '{}' stored as csv", world.at("e.csv"));
+    plain.sql(&copy).await.unwrap().collect().await.unwrap();
+    let written = std::fs::read_to_string(world.path("e.csv")).unwrap();
+    assert!(written.ends_with("1,\n2,\n"), "{written}");
+
+    world.write("late.json", "{\"a\":1}\n{\"a\":\"007\"}\n");
+    let declared = format!(
+        "create external table late (a bigint) stored as json location '{}'",
+        world.at("late.json")
+    );
+    plain.sql(&declared).await.unwrap();
+    assert_eq!(one("select arrow_cast(max(a), 'Utf8') from late".to_owned()).await, "7");
+}
+
+/// A statement that makes a table of a file with a header.
+fn table(name: &str, format: &str, path: &str, options: &str) -> String {
+    format!(
+        "create external table {name} stored as {format} location '{path}' \
+         options ('format.has_header' 'true'{options})"
+    )
 }

@@ -1,31 +1,87 @@
-//! Whether the kernel kills processes because memory runs out. What it counts is read before and
-//! after: nobody tells a process, or its parent, why it was killed.
+//! How much memory there is for this process and how much it uses, and whether the kernel kills
+//! processes because memory runs out. What it counts of those is read before and after: nobody tells
+//! a process, or its parent, why it was killed.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-/// Where control groups of the second version are, by convention of all distributions.
-const GROUPS: &str = "/sys/fs/cgroup";
+use crate::vitals::group::{self, counter};
+
+/// The main memory, in bytes, that this process may use: that of the computer, or of the control group
+/// that it is in if that is less. Nothing where the system does not say.
+pub fn memory_bytes() -> Option<u64> {
+    let installed = of_host("MemTotal:");
+    let allowed = group::allowance().map(|allowance| allowance.limit);
+    installed.into_iter().chain(allowed).min()
+}
+
+/// What of it could be had without swapping: the kernel's own estimate, which counts caches that it would
+/// give up.
+pub(crate) fn memory_available() -> Option<u64> {
+    let available = of_host("MemAvailable:");
+    let allowed = group::allowance().map(|allowance| allowance.left);
+    available.into_iter().chain(allowed).min()
+}
+
+/// A size that the kernel tells of the whole host.
+fn of_host(name: &str) -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, name)
+}
+
+/// The size in the line of `text` that begins with `name`, in bytes.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+/// Tells how much main memory this process has at the moment, fast enough to be asked thousands of times
+/// a second.
+#[derive(Debug)]
+pub struct Resident {
+    counts: File,
+    page_bytes: u64,
+}
+
+impl Resident {
+    /// Nothing where the system does not tell.
+    pub fn of_this_process() -> Option<Self> {
+        let counts = File::open("/proc/self/statm").ok()?;
+        Some(Self { counts, page_bytes: page_bytes()? })
+    }
+
+    /// The bytes it has now; 0 if the system fails to tell.
+    pub fn bytes(&self) -> u64 {
+        self.pages().unwrap_or(0) * self.page_bytes
+    }
+
+    /// The second number of "size resident shared text lib data dt".
+    fn pages(&self) -> Option<u64> {
+        let mut text = [0; 128];
+        let n_bytes = self.counts.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(text.get(..n_bytes)?).ok()?;
+        text.split(' ').nth(1)?.parse().ok()
+    }
+}
+
+/// The size of a page, from what the kernel hands to each process: pairs of a key and a value.
+fn page_bytes() -> Option<u64> {
+    const WORD: usize = size_of::<usize>();
+    const KEY_OF_PAGE_SIZE: usize = 6;
+    let vector = fs::read("/proc/self/auxv").ok()?;
+    let word = |bytes: &[u8]| bytes.try_into().map(usize::from_ne_bytes).ok();
+    vector.chunks_exact(2 * WORD).find_map(|pair| {
+        let (key, value) = pair.split_at(WORD);
+        (word(key)? == KEY_OF_PAGE_SIZE).then(|| word(value))?.map(|bytes| bytes as u64)
+    })
+}
 
 /// Processes that were killed so far because memory ran out: of the control group of this process, if
 /// it has one that counts, otherwise of the host.
 pub(crate) fn oom_kills() -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let of_group = events(&groups, Path::new(GROUPS)).and_then(|path| counter(&path));
-    of_group.or_else(|| counter(Path::new("/proc/vmstat")))
-}
-
-/// The file in which the group of a process counts what happened to its memory; `groups` is what the
-/// kernel says of the groups that it is in.
-fn events(groups: &str, root: &Path) -> Option<PathBuf> {
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Some(root.join(group).join("memory.events"))
-}
-
-/// The counter in a file of counters by name.
-fn counter(path: &Path) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+    let kills = |path: &Path| counter(path, "oom_kill");
+    let of_group = group::own().and_then(|group| kills(&group.join("memory.events")));
+    of_group.or_else(|| kills(Path::new("/proc/vmstat")))
 }
 
 /// Tells of a child that was killed whether it may have been for want of memory. Made before the child
@@ -67,18 +123,20 @@ fn judge(before: Option<u64>, after: Option<u64>) -> String {
 mod tests {
     use std::fs;
 
-    use super::{counter, events, judge};
+    use super::{Resident, judge, memory_available, memory_bytes};
+    use crate::vitals::group::{counter, second};
 
     #[test]
     fn kills_are_counted_by_the_group() {
         let root = tempfile::tempdir().expect("a folder");
-        let path = events("4:memory:/old\n0::/user.slice/me\n", root.path()).expect("a group");
-        assert_eq!(path, root.path().join("user.slice/me/memory.events"));
-        fs::create_dir_all(path.parent().expect("a parent")).expect("the group");
-        assert_eq!(counter(&path), None);
+        let group = second("4:memory:/old\n0::/user.slice/me\n", root.path()).expect("a group");
+        assert_eq!(group, root.path().join("user.slice/me"));
+        let path = group.join("memory.events");
+        fs::create_dir_all(&group).expect("the group");
+        assert_eq!(counter(&path, "oom_kill"), None);
         fs::write(&path, "low 0\noom 4\noom_kill 3\noom_group_kill 1\n").expect("the file");
-        assert_eq!(counter(&path), Some(3));
-        assert_eq!(events("4:memory:/old\n", root.path()), None);
+        assert_eq!(counter(&path, "oom_kill"), Some(3));
+        assert_eq!(second("4:memory:/old\n", root.path()), None);
     }
 
     #[test]
@@ -86,5 +144,19 @@ mod tests {
         assert_eq!(judge(Some(3), Some(3)), "");
         assert!(judge(Some(3), Some(4)).contains("has killed one process"));
         assert!(judge(None, None).contains("possibly"));
+    }
+
+    #[test]
+    fn a_process_grows_with_what_it_touches() {
+        const BYTES: usize = 64 << 20;
+        let resident = Resident::of_this_process().expect("a system that tells");
+        let before = resident.bytes();
+        let touched = vec![1u8; BYTES];
+        let after = resident.bytes();
+        // Other tests of this process give memory back meanwhile.
+        assert!(after > before + (BYTES / 2) as u64, "{before} and then {after}");
+        drop(touched);
+        assert!(before > 1 << 20 && after < memory_bytes().expect("a computer with memory"));
+        assert!(memory_available() <= memory_bytes());
     }
 }

@@ -3,11 +3,13 @@
 //! the session lives ([`Annals`]).
 
 mod annals;
+mod group;
 mod memory;
 mod series;
 mod usage;
 
 pub(crate) use annals::{Annals, now_ms};
-pub(crate) use memory::OomWatch;
+pub(crate) use memory::{OomWatch, memory_available};
+pub use memory::{Resident, memory_bytes};
 pub use series::{POINTS_MAX, Point, Series};
 pub use usage::Usage;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::info;
-use crate::vitals::memory;
+use crate::vitals::memory::{self, Resident, memory_available, memory_bytes};
 
 /// Linux counts the time of processes in these, whatever its clock does.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -23,7 +23,7 @@ pub struct Usage {
     pub cores: u32,
     /// Main memory of the process in bytes.
     pub resident_bytes: u64,
-    /// Main memory of the host in bytes.
+    /// Main memory in bytes that the process may use.
     pub memory_bytes: u64,
     /// What of it could be had without swapping.
     pub memory_available_bytes: u64,
@@ -45,7 +45,6 @@ pub struct Usage {
 impl Usage {
     /// Of this process, whose temporary files are in `scratch`.
     pub(crate) fn gather(scratch: &Path) -> Self {
-        let (memory_bytes, load) = info::system();
         let (disk_bytes, disk_available_bytes) = info::disk(scratch);
         let (cpu_user_seconds, cpu_system_seconds) = cpu_seconds();
         let (network_received_bytes, network_sent_bytes) = network();
@@ -54,14 +53,14 @@ impl Usage {
             cpu_user_seconds,
             cpu_system_seconds,
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
-            resident_bytes: resident(),
-            memory_bytes,
-            memory_available_bytes: info::memory_available(),
+            resident_bytes: Resident::of_this_process().map_or(0, |resident| resident.bytes()),
+            memory_bytes: memory_bytes().unwrap_or(0),
+            memory_available_bytes: memory_available().unwrap_or(0),
             disk_bytes,
             disk_available_bytes,
             network_received_bytes,
             network_sent_bytes,
-            load: load[0],
+            load: info::load()[0],
             oom_kills: memory::oom_kills(),
         }
     }
@@ -101,14 +100,6 @@ fn cpu_seconds() -> (f64, f64) {
     let mut ticks = fields.split(' ').skip(11).map(|n| n.parse().unwrap_or(0.0));
     let mut next = || ticks.next().unwrap_or(0.0) / TICKS_PER_SECOND;
     (next(), next())
-}
-
-/// The main memory of this process.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) << 10
 }
 
 /// What the host's interfaces have received and sent, its loopback left out.

@@ -247,7 +247,8 @@ impl SessionArgs {
             (None, Some(path)) => file::read_if_there(path)?,
             (None, None) => Vec::new(),
         };
-        let mut builder = Session::builder().log(lines::to_stderr());
+        // A program that takes its session from its arguments is there for that session.
+        let mut builder = Session::builder().owns_process(true).log(lines::to_stderr());
         let mut instances = Instances::default();
         let flag = |name: &str, value: String| Setting {
             key: name.to_owned(),

@@ -8,6 +8,8 @@ use std::fmt;
 
 use datafusion::error::DataFusionError;
 
+use crate::words::HINT;
+
 /// How many causes [`explain`] follows before it gives up.
 const CAUSES_MAX: usize = 32;
 
@@ -72,9 +74,14 @@ impl SourceError {
     }
 }
 
+/// With the hint, so that it is there when the error comes from a machine as its text.
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "{HINT}{hint}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod faults;
 mod journal;
 mod machines;
 mod slots;
+mod spill_pools;
 mod statements;
 
 use datafusion::arrow::record_batch::RecordBatch;

@@ -1,8 +1,8 @@
 //! Right rows over machines: ordinary queries, wide rows, and merges that once could hang.
 
-use bigslice_flight::{Compression, Error, ExchangeOptions, exchange_error, is_transport_error};
+use bigslice_flight::{Compression, ExchangeOptions};
 
-use crate::harness::{Cluster, Data, failure, options, plan_text, text};
+use crate::harness::{Cluster, Data, options, plan_text, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_machines_answer_like_one_process() {
@@ -61,7 +61,7 @@ async fn a_merge_of_partitions_one_after_the_other_does_not_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wide_rows_arrive_whole_and_a_row_that_fits_no_message_is_a_clear_error() {
+async fn wide_rows_arrive_whole_even_if_one_of_them_is_larger_than_a_message_should_be() {
     let cluster = Cluster::start(2, Data::small()).await;
     let session = cluster.session(2, options()).await;
     // About 150 MB of text in one batch of 1,500 rows, through a shuffle and into the driver.
@@ -71,11 +71,12 @@ async fn wide_rows_arrive_whole_and_a_row_that_fits_no_message_is_a_clear_error(
     let sql = format!("select count(*) from (select s, count(*) from ({wide}) group by s)");
     assert!(text(&session, &sql).await.contains(" 1 "), "one text, many times");
 
-    let sql = "select id, wide(id + 100000000) s from t where id = 7 order by id";
-    let err = failure(&session, sql).await;
-    assert!(!is_transport_error(&err), "{err}");
-    assert!(matches!(exchange_error(&err), Some(Error::TooLarge { .. })), "{err}");
-    assert!(err.to_string().contains("67108864"), "{err}");
+    // One row of 100 MB, which is sent because the rows are numbered in one place.
+    let one = "select id, wide(id + 100000000) s from t where id = 7";
+    let sql = format!(
+        "select sum(length(s)), max(r) from (select s, row_number() over (order by id) r from ({one}))"
+    );
+    assert!(text(&session, &sql).await.contains("| 100000007 "));
     assert!(text(&session, "select count(*) from t").await.contains("16000"));
     cluster.fleet.shutdown().await;
 }

@@ -169,6 +169,7 @@ fn services(
         let service = WorkerService {
             session_builder: Arc::new(build),
             runtime: Arc::new(RuntimeEnv::default()),
+            over_memory: None,
             cpu: cpu.clone(),
             version: "test".to_owned(),
             tasks: Some(Arc::new(host)),

@@ -123,6 +123,7 @@ fn routes(tasks: Option<Arc<dyn TaskHost>>) -> Routes {
     worker_routes(WorkerService {
         session_builder: Arc::new(DefaultSessionBuilder),
         runtime: Arc::new(RuntimeEnv::default()),
+        over_memory: None,
         cpu: tokio::runtime::Handle::current(),
         version: String::new(),
         tasks,

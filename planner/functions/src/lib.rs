@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 
 mod arithmetic;
@@ -17,6 +18,7 @@ mod exact_float;
 mod extremes;
 mod field;
 mod float_key;
+mod like_pattern;
 mod null_fields;
 mod opaque_cast;
 mod parquet_values;
@@ -39,9 +41,13 @@ pub use same_value::{same_value, unknown};
 pub use time::at_time_zone::at_time_zone;
 pub use time::cast::{Unfit, cast_time, casts_time};
 pub use time::interval::{Carry, justify};
+pub use time::interval_text::normal_interval;
 pub use time::parse::{normal_timestamp, unit_for};
 pub use time::shift::shift_time;
 pub use window::ignoring_nulls;
+
+pub mod only_row;
+pub mod rows;
 
 /// Adds the functions to those of `builder`. One with the name of a function that is there replaces it.
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
@@ -57,16 +63,19 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         justify(Carry::Days),
         justify(Carry::Hours),
         shift_time(),
+        time::at_time_zone::instant_of(),
         time::timestamp_of::timestamp_of(Unfit::Fails),
         time::timestamp_of::timestamp_of(Unfit::IsNull),
         time::date_part::date_part(),
         time::date_trunc::date_trunc(),
     ]);
     functions.extend(time::to_timestamp::functions());
+    functions.extend([only_row::only_row(), rows::row_of()]);
     functions.push(field::get_field());
     functions.extend([null_fields(), partition_text(), partition_kept()]);
     functions.extend(arithmetic::functions());
     functions.push(Arc::new(float_key()));
+    functions.push(Arc::new(ScalarUDF::from(like_pattern::LikePattern::new())));
     let aggregates = builder.aggregate_functions().get_or_insert_default();
     aggregates.extend(total::functions());
     aggregates.extend(extremes::functions());

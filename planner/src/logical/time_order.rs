@@ -6,12 +6,13 @@
 //!   year 2262: the year 9999 is an error. Here the coarser one is clamped to the range of the finer, in which
 //!   it compares as before;
 //! - compares, sorts and groups intervals part by part, so that 24 hours are not a day. Here that is done by
-//!   `justify_interval(i)`.
+//!   `justify_interval(i)`;
+//! - makes a date of a date and an interval of hours, and loses the hours.
 
 use std::sync::Arc;
 
 use bigslice_functions::{Carry, Unfit, cast_time, justify};
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
@@ -19,7 +20,7 @@ use datafusion::logical_expr::expr::{Between, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder,
+    BinaryExpr, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -74,6 +75,11 @@ fn ordered_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             let expr = Expr::BinaryExpr(BinaryExpr { left, op, right });
             Transformed::new_transformed(expr, changed)
         }
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: op @ (Operator::Plus | Operator::Minus),
+            right,
+        }) => later(*left, op, *right, schema),
         Expr::Between(between) if !between.expr.is_volatile() => ordered_between(between, schema),
         Expr::InList(list) if is_interval(&list.expr, schema) => {
             Transformed::yes(Expr::InList(InList {
@@ -108,6 +114,33 @@ fn ordered_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
+}
+
+/// A date and an interval that has hours are a timestamp; DataFusion's date would lose them.
+fn later(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let is_date = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Date32));
+    let has_hours = |expr: &Expr| match expr {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(of)), _) => of.nanoseconds != 0,
+        Expr::Literal(ScalarValue::IntervalDayTime(Some(of)), _) => of.milliseconds != 0,
+        Expr::Literal(..) => false,
+        // What is in a column may have them.
+        other => {
+            matches!(other.get_type(schema), Ok(DataType::Interval(unit)) if unit != IntervalUnit::YearMonth)
+        }
+    };
+    let timestamp = |date: Expr| {
+        let to = DataType::Timestamp(TimeUnit::Microsecond, None);
+        Expr::Cast(Cast::new(Box::new(date), to))
+    };
+    let (left, right, changed) = if has_hours(&right) && is_date(&left) {
+        (timestamp(left), right, true)
+    } else if op == Operator::Plus && has_hours(&left) && is_date(&right) {
+        (left, timestamp(right), true)
+    } else {
+        (left, right, false)
+    };
+    let (left, right) = (Box::new(left), Box::new(right));
+    Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), changed)
 }
 
 /// Written as two comparisons when one of them needs a change.

@@ -3,15 +3,17 @@
 //!
 //! DataFusion 55.2 takes TIMESTAMP for one of nanoseconds, which ends with the year 2262, wants seconds in a literal, and plans
 //! `t AT TIME ZONE z` as a cast. Here a literal that is too far has microseconds, `CAST(x AS TIMESTAMP)` is
-//! `timestamp_of(x)`, whose unit depends on what `x` is, and AT TIME ZONE is `at_time_zone(t, z)`.
+//! `timestamp_of(x)`, whose unit depends on what `x` is, and AT TIME ZONE is `at_time_zone(t, z)`. A session without a time zone has
+//! UTC: what is cast to TIMESTAMP WITH TIME ZONE is an instant then, too.
 
 use std::ops::ControlFlow;
 
-use bigslice_functions::normal_timestamp;
+use bigslice_functions::{normal_interval, normal_timestamp};
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, TimezoneInfo, TypedString, Value, VisitMut, VisitorMut,
+    FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, TypedString, Value, VisitMut,
+    VisitorMut,
 };
 
 /// Rewrites the times of a statement.
@@ -39,12 +41,18 @@ impl VisitorMut for Times {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::AtTimeZone { timestamp, time_zone } => {
-                let args = vec![take(timestamp), take(time_zone)];
-                *expr = call("at_time_zone", args);
+                let mut time = take(timestamp);
+                if is_now(&time) {
+                    time = call("instant_of", vec![time]);
+                }
+                *expr = call("at_time_zone", vec![time, take(time_zone)]);
             }
             Expr::TypedString(TypedString { data_type, value, .. }) => {
                 if let Value::SingleQuotedString(text) = &mut value.value {
                     fit(data_type, text);
+                }
+                if is_instant(data_type) {
+                    *expr = call("instant_of", vec![take(expr)]);
                 }
             }
             Expr::Cast { kind, expr: inner, data_type, array: false, format: None } => {
@@ -52,7 +60,10 @@ impl VisitorMut for Times {
                     && let Value::SingleQuotedString(text) = &mut value.value
                 {
                     fit(data_type, text);
-                } else if is_plain(data_type) {
+                }
+                if is_instant(data_type) {
+                    *expr = call("instant_of", vec![take(expr)]);
+                } else if is_plain(data_type) && !is_text(inner) {
                     let name = match kind {
                         CastKind::TryCast | CastKind::SafeCast => "try_timestamp_of",
                         CastKind::Cast | CastKind::DoubleColon => "timestamp_of",
@@ -60,14 +71,44 @@ impl VisitorMut for Times {
                     *expr = call(name, vec![take(inner)]);
                 }
             }
+            Expr::Interval(interval) => plain(interval),
             _ => {}
         }
         ControlFlow::Continue(())
     }
 }
 
+/// Writes an interval in the form that DataFusion reads.
+fn plain(interval: &mut Interval) {
+    let Expr::Value(value) = interval.value.as_mut() else { return };
+    let Value::SingleQuotedString(text) = &mut value.value else { return };
+    let last = interval.last_field.as_ref().map(|field| field.to_string().to_lowercase());
+    if let Some(normal) = normal_interval(text, last.as_deref()) {
+        *text = normal;
+        interval.leading_field = None;
+        interval.last_field = None;
+    }
+}
+
 fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Identifier(Ident::new("")))
+}
+
+/// A text in quotes.
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+}
+
+/// TIMESTAMP WITH TIME ZONE.
+fn is_instant(of: &DataType) -> bool {
+    matches!(of, DataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone))
+}
+
+/// What SQL says is an instant, and DataFusion a timestamp without zone if the session has none.
+fn is_now(expr: &Expr) -> bool {
+    let Expr::Function(function) = expr else { return false };
+    let name = function.name.to_string();
+    name.eq_ignore_ascii_case("now") || name.eq_ignore_ascii_case("current_timestamp")
 }
 
 /// TIMESTAMP without precision and without time zone.

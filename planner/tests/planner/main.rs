@@ -10,4 +10,5 @@ mod refusals;
 mod shapes;
 mod stages;
 mod statements;
+mod syntax;
 mod traps;

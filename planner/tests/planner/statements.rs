@@ -3,8 +3,9 @@
 
 use std::thread;
 
-use bigslice_planner::{Error, StatementLimits, check_statement, check_text};
-use datafusion::sql::parser::DFParser;
+use bigslice_planner::{Error, StatementLimits, check_statement, check_text, parse};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
 use tokio::runtime::Builder;
 
 use crate::cluster::single_process;
@@ -29,14 +30,15 @@ fn joins(count: usize) -> String {
     format!("SELECT count(*) FROM t {joins}")
 }
 
+fn parsed(sql: &str) -> Statement {
+    parse(sql, Box::new(GenericDialect {}), 50).expect("it can be parsed")
+}
+
 /// Both checks, as the engine applies them.
 fn verdict(sql: &str) -> Result<(), Error> {
     let limits = StatementLimits::default();
     check_text(sql, &limits)?;
-    for statement in DFParser::parse_sql(sql).expect("it can be parsed") {
-        check_statement(&statement, &limits)?;
-    }
-    Ok(())
+    check_statement(&parsed(sql), &limits)
 }
 
 /// Runs on a thread with the engine's stack, so that a statement that is not refused cannot take
@@ -51,10 +53,11 @@ fn realistic_statements_pass_and_can_be_planned() {
     let cases = [
         format!("SELECT 1 FROM t WHERE {}", list(300, " OR ", |i| format!("x = {i} AND k = {i}"))),
         format!("SELECT 1 FROM t WHERE {}", list(900, " OR ", |i| format!("x = {i}"))),
-        format!("SELECT 1 FROM t WHERE x IN ({})", list(4_000, ", ", |i| i.to_string())),
+        format!("SELECT 1 FROM t WHERE {}", list(3_000, " OR ", |i| format!("x = {i}"))),
+        format!("SELECT 1 FROM t WHERE x IN ({})", list(100_000, ", ", |i| i.to_string())),
         format!("SELECT {} FROM t", list(500, ", ", |i| format!("x + {i} AS c{i}"))),
         format!("SELECT CASE {} END FROM t", list(400, " ", |i| format!("WHEN x = {i} THEN {i}"))),
-        format!("SELECT * FROM (VALUES {})", list(1_500, ", ", |i| format!("({i}, 'a')"))),
+        format!("SELECT * FROM (VALUES {})", list(10_000, ", ", |i| format!("({i}, 'a')"))),
         list(200, " UNION ALL ", |_| "SELECT x FROM t".to_owned()),
         chained_ctes(100),
         joins(40),
@@ -68,8 +71,10 @@ fn realistic_statements_pass_and_can_be_planned() {
                 let context = single_process();
                 let table = context.sql("CREATE TABLE t AS SELECT 1 AS x, 2 AS k").await;
                 table.expect("it can be made");
-                let planned = context.sql(&sql).await.expect("it can be planned");
-                planned.create_physical_plan().await.expect("it can be lowered");
+                let state = context.state();
+                let planned = state.statement_to_plan(parsed(&sql)).await;
+                let planned = planned.expect("it can be planned");
+                state.create_physical_plan(&planned).await.expect("it can be lowered");
             });
         });
     }
@@ -79,26 +84,46 @@ fn realistic_statements_pass_and_can_be_planned() {
 #[test]
 fn statements_that_would_kill_the_process_are_refused() {
     let cases = [
-        ("operators in one chain", list(20_000, " OR ", |i| format!("a = {i}"))),
-        ("tokens", format!("SELECT {}", list(6_000, ",", |i| i.to_string()))),
+        ("expressions", list(20_000, " OR ", |i| format!("a = {i}"))),
         ("operators in one chain", format!("SELECT {}", list(4_900, "+", |_| "1".to_owned()))),
         ("set operations", list(1_400, " UNION ALL ", |_| "SELECT 1".to_owned())),
-        ("tokens", list(5_000, " UNION ALL ", |_| "SELECT x FROM t".to_owned())),
-        ("tokens", chained_ctes(5_000)),
+        ("set operations", list(5_000, " UNION ALL ", |_| "SELECT x FROM t".to_owned())),
+        ("common table expressions", chained_ctes(5_000)),
         ("common table expressions", chained_ctes(900)),
         ("joins", joins(600)),
-        ("bytes", format!("SELECT '{}'", "a".repeat(1024 * 1024))),
-        ("levels of nested expressions", list(2_400, " OR ", |i| format!("x{i}"))),
+        ("bytes", format!("SELECT '{}'", "a".repeat(16 * 1024 * 1024))),
+        ("levels of nested expressions", list(2_400, " || ", |i| format!("x{i}"))),
     ];
     for (what, sql) in cases {
         let sql = if sql.contains("SELECT") { sql } else { format!("SELECT 1 FROM t WHERE {sql}") };
         let refused = on_large_stack(move || verdict(&sql).expect_err("it is refused"));
-        let Error::TooLarge { what: found_what, found, limit } = &refused else {
+        let Error::TooLarge { what: found_what, found, limit, setting } = &refused else {
             panic!("{refused}");
         };
         assert_eq!(*found_what, what);
         assert!(found > limit);
         assert!(refused.to_string().contains(&format!("the limit is {limit}")), "{refused}");
+        assert!(refused.hint().expect("a way out").contains(setting), "{refused}");
+    }
+}
+
+/// Clauses that a walk by hand had overlooked.
+#[test]
+fn expressions_are_counted_wherever_they_stand() {
+    let limits = StatementLimits { depth_max: 10, ..StatementLimits::default() };
+    let deep = "((((((1 + 2) + 3) + 4) + 5) + 6) + 7)";
+    for sql in [
+        format!("SELECT DISTINCT ON ({deep}) x FROM t"),
+        format!("SELECT sum(x) OVER w FROM t WINDOW w AS (PARTITION BY {deep})"),
+        format!("SELECT sum(x) OVER (ORDER BY x ROWS {deep} PRECEDING) FROM t"),
+        format!("SELECT count(*) FILTER (WHERE x > {deep}) FROM t"),
+        format!("SELECT * REPLACE ({deep} AS x) FROM t"),
+        format!("FROM t |> WHERE x > {deep}"),
+        format!("MERGE INTO t USING u ON t.x = {deep} WHEN MATCHED THEN DELETE"),
+        format!("PREPARE p AS SELECT {deep}"),
+        format!("COPY (SELECT {deep}) TO 'x.csv'"),
+    ] {
+        assert!(check_statement(&parsed(&sql), &limits).is_err(), "{sql}");
     }
 }
 
@@ -127,12 +152,10 @@ fn chains_are_found_in_every_place() {
 fn depth_of_the_tree_is_counted() {
     let limits = StatementLimits { depth_max: 10, ..StatementLimits::default() };
     let deep = "SELECT ((((((1 + 2) + 3) + 4) + 5) + 6) + 7)";
-    let statements = DFParser::parse_sql(deep).expect("it can be parsed");
-    let refused = check_statement(&statements[0], &limits).expect_err("it is too deep");
+    let refused = check_statement(&parsed(deep), &limits).expect_err("it is too deep");
     assert!(refused.to_string().contains("levels of nested expressions"), "{refused}");
     let in_subquery = format!("SELECT * FROM t WHERE x IN ({deep})");
-    let statements = DFParser::parse_sql(&in_subquery).expect("it can be parsed");
-    assert!(check_statement(&statements[0], &limits).is_err(), "a subquery is walked, too");
+    assert!(check_statement(&parsed(&in_subquery), &limits).is_err(), "a subquery is walked, too");
 }
 
 /// Text that has no tokens is left to the parser, which says what is wrong with it.
@@ -141,6 +164,7 @@ fn text_without_tokens_is_left_to_the_parser() {
     let limits = StatementLimits::default();
     assert!(check_text("SELECT 'never closed", &limits).is_ok());
     let long = format!("SELECT 'never closed {}", "a ".repeat(20_000));
-    assert!(check_text(&long, &limits).is_err());
+    let few = StatementLimits { tokens_max: 10_000, ..limits.clone() };
+    assert!(check_text(&long, &few).is_err());
     assert!(check_text("", &limits).is_ok());
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use bigslice_planner::{StatementLimits, check_statement, check_text};
+use bigslice_planner::{StatementLimits, check_statement, check_text, resolve, rewrite};
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::TableReference;
 use datafusion::execution::context::SessionContext;
@@ -16,6 +16,8 @@ use super::verbs::logical;
 use super::{Call, planner};
 use crate::cpu::with_large_stack;
 use crate::error::{Error, Result};
+use crate::lookup::Lookup;
+use crate::planning;
 use crate::row::Row;
 use crate::slice::Slice;
 use crate::slice::node::Node;
@@ -131,8 +133,8 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
         });
         missing.unwrap_or_else(|| Error::of(&e, text).within(&call.to_string()))
     };
-    let dialect = state.config().options().sql_parser.dialect;
-    let statement = state.sql_to_statement(text, &dialect).map_err(failed)?;
+    let within = |e: Error| e.within(&call.to_string());
+    let statement = planning::parsed(&state, text).map_err(within)?;
     check_statement(&statement, &StatementLimits::default()).map_err(ours)?;
     let is_query = match &statement {
         Statement::Statement(statement) => matches!(**statement, ast::Statement::Query(_)),
@@ -141,6 +143,15 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
     if !is_query {
         return Err(call.error("only a query has rows"));
     }
+    let mut statement = rewrite(statement).map_err(ours)?;
     // Tables are at hand: nothing here waits.
-    futures::executor::block_on(state.statement_to_plan(statement)).map_err(failed)
+    let tables = futures::executor::block_on(Lookup::of(&state, &statement)).map_err(failed)?;
+    let labels = resolve(&mut statement, &tables).map_err(ours)?;
+    let plan = tables.plan(statement).map_err(failed)?;
+    let names: Vec<_> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
+    if labels.shown(&names) != names {
+        // Columns are found by the names of fields.
+        return Err(call.error("two columns of the query have the same name"));
+    }
+    Ok(plan)
 }

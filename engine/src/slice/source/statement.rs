@@ -112,6 +112,10 @@ impl Source for Statement {
         let Work::Rows(plan) = query.work else {
             return Err(self.call.error("only a query has rows"));
         };
+        if !query.drawn.is_empty() {
+            let message = "a query of WITH that is read twice and gives other rows each time cannot be computed here";
+            return Err(self.call.error(message));
+        }
         let plan = shaped(Arc::unwrap_or_clone(plan), &self.schema, self.call)?;
         let rows = DataFrame::new(session.context.state(), plan);
         let resolving = resolving.clone();

@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{
 };
 use regex::Regex;
 
-use super::scan::Span;
+use super::spans::Span;
 use super::value;
 
 /// A value that a column cannot have: the number of its row and its text.

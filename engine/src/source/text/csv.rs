@@ -10,13 +10,14 @@ use object_store::ObjectStoreExt;
 use regex::Regex;
 
 use super::columns::{Unfit, Values};
-use super::cut::CutFile;
+use super::cut::{CutFile, LOOK_BACK};
 use super::dialect::Dialect;
-use super::fault::{Fault, declare, no_text, shown, whole};
+use super::fault::{Fault, declare, no_text, perhaps_null, shown, type_name, whole};
 use super::header::{Places, by_place, names};
 use super::input::{Input, Origin, is_utf16};
 use super::reading::Reading;
-use super::scan::{Found, ROW_BYTES_MAX, Rows, Scanner};
+use super::scan::{Found, ROW_BYTES_MAX, Scanner};
+use super::spans::Rows;
 
 /// Text of a batch at which it ends, however few rows it has.
 const BATCH_BYTES: usize = 16 << 20;
@@ -55,7 +56,8 @@ impl CsvReader {
             return Self::beginning(reading, dialect, origin, part.end).await.map(Some);
         }
         let Some(places) = head_of(&reading, dialect, &origin).await? else { return Ok(None) };
-        let cut = CutFile { store: &origin.store, file: &origin.file, dialect };
+        let (store, file) = (&origin.store, &origin.file);
+        let cut = CutFile { store, file, dialect, look_back: LOOK_BACK };
         let Some(start) = cut.first_row(part.start, part.end).await? else { return Ok(None) };
         let input = Input::open(origin, start, part.end).await?;
         let stop = usize::try_from(part.end - start).unwrap_or(usize::MAX);
@@ -178,7 +180,7 @@ impl CsvReader {
 
     fn unfit(&self, unfit: &Unfit, column: &str, kind: &DataType) -> Fault {
         let at = self.rows.starts.get(unfit.row).map_or(0, |start| *start as usize);
-        let value = shown(&unfit.text);
+        let (value, kind) = (shown(&unfit.text), type_name(kind));
         if self.reading.declared {
             return Fault::new(at, format!("\"{value}\" is no {kind}, which was declared"))
                 .column(column)
@@ -188,7 +190,8 @@ impl CsvReader {
                 );
         }
         let message = format!("\"{value}\" is no {kind}, which the first rows of the column are");
-        Fault::new(at, message).column(column).hint(declare(column, "CSV"))
+        let hint = perhaps_null(&unfit.text).unwrap_or_else(|| declare(column, "CSV"));
+        Fault::new(at, message).column(column).hint(hint)
     }
 }
 
@@ -199,10 +202,14 @@ fn scanner(
     places: &Places,
     cut: bool,
 ) -> (Scanner, Vec<bool>) {
-    let slot = |column: usize| reading.projection.iter().position(|at| *at == column);
-    let slots: Vec<Option<usize>> = places.0.iter().map(|place| place.and_then(slot)).collect();
-    let present = (0..reading.projection.len()).map(|at| slots.contains(&Some(at))).collect();
-    let wanted = slots.iter().map(|slot| slot.and_then(|at| u32::try_from(at).ok())).collect();
+    let mut slots: Vec<Option<u32>> = vec![None; reading.table.fields().len()];
+    for (slot, column) in reading.projection.iter().enumerate() {
+        slots[*column] = u32::try_from(slot).ok();
+    }
+    let wanted: Vec<Option<u32>> =
+        places.0.iter().map(|place| place.and_then(|column| slots[column])).collect();
+    let mut present = vec![false; reading.projection.len()];
+    wanted.iter().flatten().for_each(|slot| present[*slot as usize] = true);
     (Scanner::new(dialect.clone(), wanted, cut), present)
 }
 

@@ -23,7 +23,7 @@ use super::input::BYTE_ORDER_MARK;
 use super::scan::QUOTED_BYTES_MAX;
 
 /// How much text before a cut is looked at first: text with quotes tells soon.
-const LOOK_BACK: u64 = 64 << 10;
+pub(super) const LOOK_BACK: u64 = 64 << 10;
 
 /// By how much the look back grows while it does not tell.
 const LOOK_BACK_GROWTH: u64 = 16;
@@ -120,6 +120,8 @@ pub(super) struct CutFile<'a> {
     pub(super) store: &'a Arc<dyn ObjectStore>,
     pub(super) file: &'a ObjectMeta,
     pub(super) dialect: &'a Dialect,
+    /// How much text before a cut is looked at first.
+    pub(super) look_back: u64,
 }
 
 impl CutFile<'_> {
@@ -146,7 +148,7 @@ impl CutFile<'_> {
     /// What is true of the text before `cut`.
     async fn before(&self, cut: u64) -> Result<Quotes<'_>> {
         let most = QUOTED_BYTES_MAX as u64;
-        let mut length = LOOK_BACK;
+        let mut length = self.look_back;
         loop {
             length = length.min(most);
             let from = cut.saturating_sub(length);
@@ -219,5 +221,94 @@ impl CutFile<'_> {
             return Ok(Bytes::new());
         }
         Ok(self.store.get_range(&self.file.location, from..to).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::common::config::CsvOptions;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+
+    use super::*;
+
+    /// Rows whose values are what a generator of numbers says: quotes, line breaks and delimiters, in quotes or not.
+    fn text(mut seed: u64) -> Vec<u8> {
+        let mut below = |end: u64| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % end
+        };
+        let mut text = String::from("a,b\n");
+        for _ in 0..30 {
+            for column in 0..2 {
+                match below(4) {
+                    0 => {}
+                    1 => text.push_str("plain"),
+                    2 => text.push_str("5\" pipe"),
+                    _ => {
+                        text.push('"');
+                        for _ in 0..below(9) {
+                            let at = usize::try_from(below(5)).unwrap();
+                            text.push_str([",", "\n", "\"\"", "x", "\r\n"][at]);
+                        }
+                        text.push('"');
+                    }
+                }
+                text.push_str([",", "\n"][column]);
+            }
+        }
+        text.into_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_part_begins_where_the_whole_text_says() {
+        let dialect = Dialect::of(&CsvOptions::default(), true).unwrap();
+        let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        for seed in 0..200 {
+            let text = text(seed);
+            let path = Path::from("x.csv");
+            memory.put(&path, text.clone().into()).await.unwrap();
+            let file = memory.head(&path).await.unwrap();
+            let at =
+                |look_back| CutFile { store: &memory, file: &file, dialect: &dialect, look_back };
+            let mut rows = Vec::new();
+            let mut whole = Quotes::at_row(&dialect, State::Outside);
+            let mut passed = 0;
+            while let Some(length) = whole.follow(&text[passed..], true) {
+                passed += length;
+                whole = Quotes::at_row(&dialect, State::Outside);
+                rows.push(passed as u64);
+            }
+            for start in 1..file.size {
+                let first = rows.iter().copied().find(|row| *row >= start && *row < file.size);
+                let found = at(8).first_row(start, file.size).await.unwrap();
+                assert_eq!(found, first, "{seed} {start}");
+            }
+        }
+    }
+
+    /// DataFusion 55.2: the lines of a quoted text are rows where a file is cut. Without this fault `cut` can go.
+    #[tokio::test]
+    async fn the_proof_is_still_needed() {
+        use datafusion::arrow::datatypes::{DataType, Field, Schema};
+        use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.csv");
+        let mut text = String::from("a,b\n");
+        for row in 0..2000 {
+            text.push_str(&format!("{row},\"begins\n{row},inner\n{row},inner\nends\"\n"));
+        }
+        std::fs::write(&path, text).unwrap();
+        let mut config = SessionConfig::new().with_target_partitions(7);
+        config.options_mut().optimizer.repartition_file_min_size = 1;
+        let context = SessionContext::new_with_config(config);
+        let fields = ["a", "b"].map(|name| Field::new(name, DataType::Utf8, true));
+        let schema = Schema::new(fields.to_vec());
+        let options = CsvReadOptions::new().schema(&schema);
+        let read = context.read_csv(path.to_str().unwrap(), options).await.unwrap();
+        let counted = read.count().await;
+        assert!(counted.is_err() || counted.is_ok_and(|rows| rows != 2000));
     }
 }

@@ -1,5 +1,6 @@
 //! What is wrong in a text file, and where: told with the file, the line, the column and the value.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 
 use crate::source::error::{SourceError, SourceErrorKind};
@@ -22,6 +23,11 @@ impl Fault {
     /// A sentence in lower case, without a period.
     pub(super) fn new(at: usize, message: impl Into<String>) -> Self {
         Self { at, column: None, message: message.into(), hint: None }
+    }
+
+    /// The same at another place.
+    pub(super) fn moved_to(self, at: usize) -> Self {
+        Self { at, ..self }
     }
 
     /// Names the column.
@@ -73,6 +79,39 @@ pub(super) fn shown(value: &str) -> String {
         shown.push_str("...");
     }
     shown
+}
+
+/// A type as SQL calls it, where it has a short name.
+pub(super) fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
+        DataType::Float32 => "REAL".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Timestamp(_, None) => "TIMESTAMP".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::List(_) => "list".to_owned(),
+        DataType::Struct(_) => "object".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Words that programs write for "no value".
+const NULL_WORDS: [&str; 12] =
+    ["NA", "N/A", "n/a", "#N/A", "NULL", "Null", "null", "None", "\\N", "-", "?", "."];
+
+/// What to do about a value that may mean that there is none.
+pub(super) fn perhaps_null(value: &str) -> Option<String> {
+    let word = NULL_WORDS.iter().find(|word| **word == value)?;
+    Some(format!(
+        "if {word} means that there is no value, say so with CREATE EXTERNAL TABLE ... \
+         OPTIONS ('format.null_regex' '^({})?$')",
+        regex::escape(word)
+    ))
 }
 
 /// The hint for a value that is not of the type that the first rows have.

@@ -3,7 +3,7 @@
 //! A file's own header decides, however many files a table has: values go by name. A header that has other names than
 //! the table is an error, or, with the option `truncated_rows`, a file that lacks columns.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::error::{DataFusionError, Result};
@@ -64,9 +64,12 @@ impl Places {
         file: &str,
     ) -> Result<Self> {
         let columns: Vec<&str> = table.fields().iter().map(|field| field.name().as_str()).collect();
-        let mut places: Vec<Option<usize>> = names.iter().map(|n| find(&columns, n)).collect();
-        let mut missing: Vec<usize> =
-            (0..columns.len()).filter(|at| !places.contains(&Some(*at))).collect();
+        let known: HashMap<&str, usize> =
+            columns.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+        let mut places: Vec<Option<usize>> =
+            names.iter().map(|name| known.get(name.as_str()).copied()).collect();
+        let found: HashSet<usize> = places.iter().flatten().copied().collect();
+        let mut missing: Vec<usize> = (0..columns.len()).filter(|at| !found.contains(at)).collect();
         if declared && !missing.is_empty() {
             // A user may have written the names in small letters.
             for (place, name) in places.iter_mut().zip(names) {
@@ -89,10 +92,6 @@ impl Places {
         }
         Err(differ(names, &columns, file, declared))
     }
-}
-
-fn find(columns: &[&str], name: &str) -> Option<usize> {
-    columns.iter().position(|column| *column == name)
 }
 
 /// Are a table's columns the values of a file in their order, some under another name?

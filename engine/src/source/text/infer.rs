@@ -8,12 +8,14 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::csv::columns_of;
 use super::dialect::Dialect;
+use super::fault::whole;
 use super::header::Places;
 use super::input::{Input, Origin};
 use super::json;
-use super::scan::{Found, ROW_BYTES_MAX, Rows, Scanner};
+use super::scan::{Found, ROW_BYTES_MAX, Scanner};
 use super::seen::Seen;
 use super::source::{Layout, TextOptions};
+use super::spans::Rows;
 
 /// How many files are asked for their columns at once.
 pub(super) const ASKED_AT_ONCE: usize = 16;
@@ -79,11 +81,12 @@ async fn of_csv(dialect: &Dialect, files: Vec<Origin>, rows: Option<usize>) -> R
         asked(files, rows).into_iter().map(|(file, most)| head(dialect, file, most)).collect();
     let heads: Vec<Head> =
         futures::stream::iter(questions).buffered(ASKED_AT_ONCE).try_collect().await?;
-    let mut columns: Vec<(String, Seen)> = Vec::new();
+    let first_file = heads.first().map(|head| head.file.clone()).unwrap_or_default();
     let mut heads = heads.into_iter().filter(|head| !head.columns.is_empty());
-    if let Some(first) = heads.next() {
-        columns = first.columns;
-    }
+    let Some(first) = heads.next() else {
+        return Err(whole(&first_file, "has no columns: there is nothing but empty lines"));
+    };
+    let mut columns = first.columns;
     for head in heads {
         join(dialect, &mut columns, head)?;
     }

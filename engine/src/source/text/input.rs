@@ -20,6 +20,9 @@ use crate::source::members;
 /// What programs on Windows put in front of UTF-8.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// The longest byte order mark.
+const MARK_BYTES_MAX: usize = 4;
+
 /// What is read at a time: enough that a read costs little, and little to hold.
 const BLOCK_BYTES: usize = 512 << 10;
 
@@ -168,8 +171,13 @@ impl Input {
             return read;
         }
         let mut bytes = std::mem::take(&mut self.half);
-        let read = self.read(&mut bytes, want).await;
-        read?;
+        loop {
+            self.read(&mut bytes, want).await?;
+            let tells = self.encoding != Encoding::Unknown || bytes.len() >= MARK_BYTES_MAX;
+            if tells || self.last {
+                break;
+            }
+        }
         if self.encoding == Encoding::Unknown {
             (self.encoding, self.mark) = encoding(&bytes, &self.origin)?;
             bytes.drain(..self.mark);
@@ -183,7 +191,7 @@ impl Input {
     }
 
     async fn read(&mut self, into: &mut Vec<u8>, want: usize) -> Result<()> {
-        let all = into.len() + want;
+        let (before, all) = (into.len(), into.len() + want);
         loop {
             match &mut self.from {
                 Bytewise::File(file) => {
@@ -197,6 +205,8 @@ impl Input {
                         let next = stream.try_next().await;
                         match next.map_err(|error| broken(&self.origin, error))? {
                             Some(bytes) => self.pending = bytes,
+                            // What was asked for first may be enough.
+                            None if into.len() > before => return Ok(()),
                             None if self.next < self.origin.file.size => self.rest().await?,
                             None => {
                                 self.last = true;

@@ -29,6 +29,7 @@ mod reading;
 mod scan;
 mod seen;
 mod source;
+mod spans;
 mod value;
 
 pub(crate) use infer::infer;

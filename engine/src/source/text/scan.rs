@@ -8,8 +8,9 @@
 use memchr::{memchr, memchr2};
 
 use super::dialect::Dialect;
-use super::fault::Fault;
+use super::fault::{Fault, no_text};
 use super::find::find;
+use super::spans::{Rows, Span};
 
 /// A value in quotes that is longer is refused in files that are cut: where no quote comes for so long, a cut is
 /// taken to be outside of quotes (see `cut`).
@@ -17,66 +18,6 @@ pub(super) const QUOTED_BYTES_MAX: usize = 16 << 20;
 
 /// A row that is longer is refused.
 pub(super) const ROW_BYTES_MAX: usize = 256 << 20;
-
-/// The value is in quotes.
-const QUOTED: u32 = 1 << 31;
-
-/// The value is among those that were copied.
-const COPIED: u32 = 1 << 30;
-
-/// Where a value is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    start: u32,
-    length: u32,
-}
-
-impl Span {
-    const MISSING: Self = Self { start: 0, length: 0 };
-
-    /// Is the value in quotes?
-    pub(super) fn is_quoted(self) -> bool {
-        self.length & QUOTED != 0
-    }
-
-    /// The value in the text, or among the copies.
-    pub(super) fn of<'a>(self, text: &'a str, copies: &'a str) -> &'a str {
-        let from = if self.length & COPIED == 0 { text } else { copies };
-        let start = self.start as usize;
-        let length = (self.length & !(QUOTED | COPIED)) as usize;
-        from.get(start..start + length).unwrap_or_default()
-    }
-}
-
-/// Rows of a text.
-#[derive(Debug, Default)]
-pub(super) struct Rows {
-    /// The values of each column that is wanted.
-    pub(super) columns: Vec<Vec<Span>>,
-    /// Where each row begins.
-    pub(super) starts: Vec<u32>,
-    /// Values without the quotes that were doubled in them.
-    pub(super) copies: Vec<u8>,
-}
-
-impl Rows {
-    /// No rows of so many columns.
-    pub(super) fn new(columns: usize) -> Self {
-        Self { columns: vec![Vec::new(); columns], ..Self::default() }
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.starts.len()
-    }
-
-    /// Forgets all.
-    pub(super) fn clear(&mut self) {
-        self.columns.iter_mut().for_each(Vec::clear);
-        self.starts.clear();
-        self.copies.clear();
-    }
-}
 
 /// What the scan of a text came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,10 +176,11 @@ impl Scanner {
             let Some((span, end)) = self.value(text, begin, at, last, &mut copies)? else {
                 return Ok(None);
             };
-            let whole = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let from = if span.length & COPIED == 0 { text } else { &copies };
-            let length = (span.length & !(QUOTED | COPIED)) as usize;
-            values.push(whole(&from[span.start as usize..span.start as usize + length]));
+            let value = span.bytes(text, &copies);
+            match std::str::from_utf8(value) {
+                Ok(value) => values.push(value.to_owned()),
+                Err(error) => return Err(no_text(value, error.valid_up_to()).moved_to(begin)),
+            }
             match text.get(end) {
                 Some(byte) if *byte == self.dialect.delimiter => at = end + 1,
                 Some(b'\r') if self.dialect.terminator.is_none() => match text.get(end + 1) {
@@ -268,7 +210,7 @@ impl Scanner {
         }
         let other = self.dialect.terminator.unwrap_or(b'\r');
         let end = find(text, at, [self.dialect.delimiter, self.dialect.row_end(), other]);
-        Ok(Some((Span { start: place(at), length: place(end - at) }, end)))
+        Ok(Some((Span::plain(at, end), end)))
     }
 
     /// A value in quotes and where it ends, just after the closing one; none if the text ends before.
@@ -320,10 +262,9 @@ impl Scanner {
             let span = match copied {
                 Some((first, from)) => {
                     copies.extend_from_slice(&text[from..mark]);
-                    let length = place(copies.len() - first) | QUOTED | COPIED;
-                    Span { start: place(first), length }
+                    Span::copied(first, copies.len())
                 }
-                None => Span { start: place(start), length: place(mark - start) | QUOTED },
+                None => Span::quoted(start, mark),
             };
             return Ok(Some((span, mark + 1)));
         }
@@ -376,7 +317,9 @@ impl Scanner {
             missing.for_each(|column| rows.columns[*column as usize].push(Span::MISSING));
             return Ok(());
         }
-        let fault = Fault::new(begin, format!("the row has {values} values for {columns} columns"));
+        let plural = if values == 1 { "" } else { "s" };
+        let message = format!("the row has {values} value{plural} for {columns} columns");
+        let fault = Fault::new(begin, message);
         Err(if values < columns {
             fault.hint(
                 "rows may end early with CREATE EXTERNAL TABLE ... OPTIONS \
@@ -397,9 +340,4 @@ fn too_long(begin: usize) -> Fault {
         "is a quote never closed? a file with such values is read in one part: \
          SET datafusion.optimizer.repartition_file_scans = false",
     )
-}
-
-/// Texts are split in parts of less than 4 GiB.
-fn place(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -17,6 +17,7 @@ use datafusion::datasource::physical_plan::{
 use datafusion::datasource::projection::{ProjectionOpener, SplitProjection};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::DisplayFormatType;
@@ -31,6 +32,7 @@ use super::dialect::Dialect;
 use super::input::Origin;
 use super::json::JsonReader;
 use super::reading::Reading;
+use crate::source::location::shown;
 
 /// Rows of a batch, where nobody says.
 const BATCH_ROWS: usize = 8192;
@@ -120,7 +122,7 @@ impl FileSource for TextSource {
             options: Arc::clone(&self.options),
             store,
             compression: scan.file_compression_type.into(),
-            address: scan.object_store_url.as_str().to_owned(),
+            url: scan.object_store_url.clone(),
         };
         ProjectionOpener::try_new(self.projection.clone(), Arc::new(opener), table)
     }
@@ -192,14 +194,14 @@ struct TextOpener {
     store: Arc<dyn ObjectStore>,
     compression: CompressionTypeVariant,
     /// Of the store.
-    address: String,
+    url: ObjectStoreUrl,
 }
 
 impl FileOpener for TextOpener {
     fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
         let origin = Origin {
             store: Arc::clone(&self.store),
-            name: shown_path(&self.address, file.object_meta.location.as_ref()),
+            name: shown(&self.url, &file.object_meta.location),
             file: file.object_meta,
             compression: self.compression,
         };
@@ -246,11 +248,6 @@ impl Reader {
             Self::Json(json) => json.next().await,
         }
     }
-}
-
-/// A file as a user would write it.
-pub(super) fn shown_path(address: &str, path: &str) -> String {
-    if address.starts_with("file:") { format!("/{path}") } else { format!("{address}{path}") }
 }
 
 fn offset(at: i64) -> Result<u64> {

@@ -25,6 +25,48 @@ pub fn at_time_zone() -> Arc<ScalarUDF> {
     Arc::clone(&UDF)
 }
 
+/// The function `instant_of`: a timestamp without zone as one in UTC, and an instant as it is.
+pub(crate) fn instant_of() -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::from(InstantOf { signature }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct InstantOf {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for InstantOf {
+    fn name(&self) -> &'static str {
+        "instant_of"
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(args.first().map(|time| time.schema_name().to_string()).unwrap_or_default())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [DataType::Timestamp(unit, None)] => Ok(DataType::Timestamp(*unit, Some("UTC".into()))),
+            [instant @ DataType::Timestamp(..)] => Ok(instant.clone()),
+            _ => plan_err!("instant_of takes a timestamp"),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let to = args.return_field.data_type();
+        match args.args.into_iter().next() {
+            Some(ColumnarValue::Array(array)) => Ok(ColumnarValue::Array(cast(&array, to)?)),
+            Some(ColumnarValue::Scalar(value)) => Ok(ColumnarValue::Scalar(value.cast_to(to)?)),
+            None => exec_err!("instant_of takes a timestamp"),
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct AtTimeZone {
     signature: Signature,

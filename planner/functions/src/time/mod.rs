@@ -9,6 +9,7 @@ pub(crate) mod cast;
 pub(crate) mod date_part;
 pub(crate) mod date_trunc;
 pub(crate) mod interval;
+pub(crate) mod interval_text;
 pub(crate) mod parse;
 pub(crate) mod shift;
 pub(crate) mod text;

@@ -16,7 +16,7 @@ use datafusion::error::Result;
 use super::lex::{Scalar, Stop, Walk, Walker};
 use super::object::Object;
 use crate::source::text::columns::cast_texts;
-use crate::source::text::fault::{Fault, declare, shown};
+use crate::source::text::fault::{Fault, declare, shown, type_name};
 use crate::source::text::value;
 
 /// The values of a field.
@@ -213,7 +213,7 @@ impl Field {
     }
 
     fn fault(&self, at: usize, value: &str) -> Fault {
-        let (value, kind) = (shown(value), &self.kind);
+        let (value, kind) = (shown(value), type_name(&self.kind));
         if self.declared {
             let message = format!("{value} is no {kind}, which was declared");
             return Fault::new(at, message)

@@ -1,0 +1,92 @@
+//! Memory limits: what all processes of the program have together, and what it says when a limit is
+//! too small. The figures of many more statements come from `benches`, bin `memory`.
+
+use std::io::Read;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::command::bigsql;
+use crate::process::{Process, started_by};
+
+/// The part of the limit that is promised to be kept. It has room for what is allocated between two
+/// looks at the memory, and for what an operator needs to give back what it holds.
+const PROMISE: f64 = 1.25;
+
+/// A million rows of text, in no order: some 70 MB.
+const ROWS: &str = "create view a as select value as k, 'padding-' || md5(cast(value as varchar)) \
+     as pad from generate_series(0, 999999); ";
+
+/// Runs the program under a limit of so many MiB; gives what it printed, and the most MiB that its
+/// processes had together (each at its own worst moment, so rather too many).
+fn run(limit: u64, workers: &str, sql: &str) -> (String, u64) {
+    let folder = TempDir::new().unwrap();
+    let limit = format!("{limit}M");
+    let arguments = ["--memory-limit", &limit, "--workers", workers, "--format", "csv", "-c", sql];
+    let mut child = bigsql(folder.path(), &arguments).spawn().unwrap();
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let mut processes = started_by(child.id());
+        processes.extend(Process::of(child.id()));
+        let kib: u64 = processes.iter().filter_map(Process::resident_max_kib).sum();
+        most = most.max(kib >> 10);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (said, most)
+}
+
+#[test]
+fn a_limit_is_for_all_that_the_processes_have() {
+    let statements = [
+        ("select count(*) as n from (select pad from a group by pad)", "n\n1000000\n"),
+        (
+            "select count(*) as n from (select row_number() over (order by pad) as r from a) \
+             where r > 10",
+            "n\n999990\n",
+        ),
+        (
+            "select count(*) as n from (select pad, k from a order by pad limit 900000)",
+            "n\n900000\n",
+        ),
+    ];
+    for (limit, workers) in [(130, "0"), (400, "2")] {
+        for (sql, answer) in statements {
+            let (said, most) = run(limit, workers, &format!("{ROWS}{sql}"));
+            assert!(said.starts_with(answer), "{limit} {workers} {sql}: {said}");
+            let part = most as f64 / limit as f64;
+            assert!(part <= PROMISE, "{limit} {workers} {sql}: {most} MiB");
+        }
+    }
+}
+
+#[test]
+fn what_no_limit_so_small_can_hold_is_an_error_that_says_so() {
+    let (said, most) = run(130, "0", "select array_agg(repeat('x', 100)) from range(9000000)");
+    assert!(
+        said.contains("not enough memory") && said.contains("raise the memory limit"),
+        "{said}"
+    );
+    assert!(most as f64 <= 130.0 * PROMISE, "{most} MiB: {said}");
+}
+
+#[test]
+fn a_limit_that_cannot_hold_the_program_is_refused() {
+    let (said, _) = run(64, "0", "select 1");
+    assert!(said.contains("64 MiB is too small") && said.contains("at least 96 MiB"), "{said}");
+    let (said, _) = run(200, "2", "select 1");
+    assert!(said.contains("3 processes") && said.contains("at least 288 MiB"), "{said}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_spilled_to_is_named() {
+    let folder = TempDir::new().unwrap();
+    let set = format!("temp-root={}", folder.path().join("nowhere").display());
+    let sql = format!("{ROWS}select count(distinct pad) from a");
+    let arguments = ["--memory-limit", "130M", "--set", &set, "-c", &sql];
+    let output = bigsql(folder.path(), &arguments).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("nowhere"), "{said}");
+}

@@ -1,0 +1,48 @@
+//! The limits on statements as settings: `SET bigslice.statement_depth_max = 2000`.
+
+use bigslice_planner::StatementLimits;
+use datafusion::common::extensions_options;
+use datafusion::config::{ConfigExtension, ConfigOptions};
+
+extensions_options! {
+    /// What a statement may have; see [`StatementLimits`].
+    pub(crate) struct StatementSettings {
+        /// Bytes of text of one statement.
+        pub statement_bytes_max: usize, default = StatementLimits::default().bytes_max
+        /// Words, numbers and signs of one statement.
+        pub statement_tokens_max: usize, default = StatementLimits::default().tokens_max
+        /// Operators in a row, without AND, OR, commas and parentheses between them.
+        pub statement_chain_max: usize, default = StatementLimits::default().chain_max
+        /// Levels of nested expressions.
+        pub statement_depth_max: usize, default = StatementLimits::default().depth_max
+        /// Expressions that are not literals.
+        pub statement_expressions_max: usize, default = StatementLimits::default().exprs_max
+        /// Set operations.
+        pub statement_branches_max: usize, default = StatementLimits::default().branches_max
+        /// Joins.
+        pub statement_joins_max: usize, default = StatementLimits::default().joins_max
+        /// Common table expressions.
+        pub statement_ctes_max: usize, default = StatementLimits::default().ctes_max
+    }
+}
+
+impl ConfigExtension for StatementSettings {
+    const PREFIX: &'static str = "bigslice";
+}
+
+/// The limits that the settings of a session say.
+pub(crate) fn statement_limits(options: &ConfigOptions) -> StatementLimits {
+    let Some(settings) = options.extensions.get::<StatementSettings>() else {
+        return StatementLimits::default();
+    };
+    StatementLimits {
+        bytes_max: settings.statement_bytes_max,
+        tokens_max: settings.statement_tokens_max,
+        chain_max: settings.statement_chain_max,
+        depth_max: settings.statement_depth_max,
+        exprs_max: settings.statement_expressions_max,
+        branches_max: settings.statement_branches_max,
+        joins_max: settings.statement_joins_max,
+        ctes_max: settings.statement_ctes_max,
+    }
+}

@@ -1,0 +1,73 @@
+//! `INTERSECT ALL` and `EXCEPT ALL`, which DataFusion 55.2 plans as semi and anti joins: these keep or drop all copies of a row, while SQL
+//! keeps the smaller number of copies, and the difference.
+//!
+//! The copies of each row are numbered on both sides. Copy 3 of a row is in the result when there is a copy 3, or none, on
+//! the other side. At this place of the analyzer a semi or anti join to which nulls are equal is always a set operation.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Column, JoinType, NullEquality, Result};
+use datafusion::config::ConfigOptions;
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::{
+    Distinct, Expr, ExprFunctionExt, Join, LogicalPlan, LogicalPlanBuilder,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct SetAll;
+
+impl AnalyzerRule for SetAll {
+    fn name(&self) -> &'static str {
+        "set_all"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let plan = plan.transform_up_with_subqueries(|plan| match plan {
+            LogicalPlan::Join(join) if is_set_all(&join) => counted(join).map(Transformed::yes),
+            plan => Ok(Transformed::no(plan)),
+        });
+        plan.map(|transformed| transformed.data)
+    }
+}
+
+fn is_set_all(join: &Join) -> bool {
+    matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
+        && join.null_equality == NullEquality::NullEqualsNull
+        && join.filter.is_none()
+        && join.on.len() == join.left.schema().fields().len()
+        && !matches!(*join.left, LogicalPlan::Distinct(Distinct::All(_)))
+}
+
+/// The join of numbered copies.
+fn counted(join: Join) -> Result<LogicalPlan> {
+    let columns: Vec<Expr> = join.left.schema().columns().into_iter().map(Expr::Column).collect();
+    let (left, left_copy) = numbered(&join.left, "copy:left")?;
+    let (right, right_copy) = numbered(&join.right, "copy:right")?;
+    let mut on = join.on;
+    on.push((left_copy, right_copy));
+    let joined = Join::try_new(
+        Arc::new(left),
+        Arc::new(right),
+        on,
+        None,
+        join.join_type,
+        join.join_constraint,
+        join.null_equality,
+        join.null_aware,
+    )?;
+    LogicalPlanBuilder::from(LogicalPlan::Join(joined)).project(columns)?.build()
+}
+
+/// `plan` with a column that counts the copies of each row.
+fn numbered(plan: &LogicalPlan, name: &str) -> Result<(LogicalPlan, Expr)> {
+    let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let number = row_number().partition_by(columns.clone()).build()?;
+    let numbered = LogicalPlanBuilder::from(plan.clone()).window(vec![number.clone()])?;
+    let number = Expr::Column(Column::from_name(number.schema_name().to_string()));
+    let columns = columns.into_iter().chain([number.alias(name)]);
+    let plan = numbered.project(columns)?.build()?;
+    Ok((plan, Expr::Column(Column::from_name(name))))
+}

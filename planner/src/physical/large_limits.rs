@@ -1,0 +1,152 @@
+//! Sorts with a limit that is so large that the first rows may not fit into memory.
+//!
+//! DataFusion 55.2: `ORDER BY .. LIMIT n` is a top-k, which holds n rows and the batches that they
+//! came in, and cannot spill (apache/datafusion #19013): it fails where sorting all rows would have
+//! worked. [`LargeLimits`] plans a sort, and a limit above it, where the rows may be too many:
+//!
+//! ```text
+//! SortPreservingMerge, 2000000       SortPreservingMerge, 2000000
+//!   Sort, first 2000000         =>     Limit 2000000
+//!                                        Sort
+//! ```
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+
+/// What a row of a top-k takes besides its columns: its place in the heap, and the key in the form
+/// that is compared, which is an allocation of its own.
+const ENTRY_BYTES: usize = 96;
+
+/// The size that is assumed of a value that may have any. A limit that turns out to be too large is
+/// planned again with this rule for any limit, but an attempt was lost.
+const VALUE_BYTES: usize = 48;
+
+/// A top-k keeps rows that have fallen out of it until they are as many as those that are in it.
+const KEPT_FACTOR: usize = 2;
+
+/// The rule: runs last, on the plan of one process.
+#[derive(Debug)]
+pub struct LargeLimits {
+    bytes_max: usize,
+}
+
+impl LargeLimits {
+    /// Limits whose rows take more than `bytes_max` in one partition; with 0 any limit.
+    pub fn over(bytes_max: usize) -> Self {
+        Self { bytes_max }
+    }
+
+    fn spilling(&self, node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+        let sort = node.downcast_ref::<SortExec>()?;
+        let fetch = sort.fetch()?;
+        if fetch.saturating_mul(row_bytes(sort)) <= self.bytes_max {
+            return None;
+        }
+        let all: Arc<dyn ExecutionPlan> = Arc::new(sort.with_fetch(None));
+        Some(if all.output_partitioning().partition_count() > 1 {
+            Arc::new(LocalLimitExec::new(all, fetch))
+        } else {
+            Arc::new(GlobalLimitExec::new(all, 0, Some(fetch)))
+        })
+    }
+}
+
+impl PhysicalOptimizerRule for LargeLimits {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            Ok(self.spilling(&node).map_or_else(|| Transformed::no(node), Transformed::yes))
+        })
+        .map(|spilling| spilling.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "large_limits"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// What the top-k of `sort` takes for a row.
+fn row_bytes(sort: &SortExec) -> usize {
+    KEPT_FACTOR * schema_bytes(&sort.schema()) + ENTRY_BYTES
+}
+
+fn schema_bytes(schema: &Schema) -> usize {
+    schema.fields().iter().map(|field| type_bytes(field.data_type())).sum()
+}
+
+fn type_bytes(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().map(|field| type_bytes(field.data_type())).sum(),
+        DataType::FixedSizeList(field, n) => {
+            type_bytes(field.data_type()) * usize::try_from(*n).unwrap_or(0)
+        }
+        DataType::FixedSizeBinary(n) => usize::try_from(*n).unwrap_or(0),
+        DataType::Boolean | DataType::Null => 1,
+        other => other.primitive_width().unwrap_or(VALUE_BYTES),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::execution::SessionStateBuilder;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::physical_plan::displayable;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+
+    async fn context(rule: Option<LargeLimits>, pool_bytes: usize) -> SessionContext {
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(pool_bytes, 1.0).build_arc();
+        let mut builder = SessionStateBuilder::new()
+            .with_default_features()
+            .with_config(SessionConfig::new().with_target_partitions(2))
+            .with_runtime_env(runtime.unwrap());
+        if let Some(rule) = rule {
+            builder = builder.with_physical_optimizer_rule(Arc::new(rule));
+        }
+        SessionContext::new_with_state(builder.build())
+    }
+
+    async fn plan(context: &SessionContext, sql: &str) -> String {
+        let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        displayable(plan.as_ref()).indent(false).to_string()
+    }
+
+    const ROWS: &str = "(select value, md5(cast(value as varchar)) as m from range(600000))";
+
+    #[tokio::test]
+    async fn only_large_limits_become_sorts() {
+        let context = context(Some(LargeLimits::over(1 << 20)), 1 << 30).await;
+        let small = plan(&context, &format!("select * from {ROWS} order by m limit 1000")).await;
+        assert!(small.contains("TopK(fetch=1000)"), "{small}");
+        let large = plan(&context, &format!("select * from {ROWS} order by m limit 90000")).await;
+        assert!(!large.contains("TopK") && large.contains("Limit"), "{large}");
+    }
+
+    /// DataFusion 55.2 alone fails, and so tells when the rule is not needed any more.
+    #[tokio::test]
+    async fn a_large_limit_in_little_memory_is_still_needed() {
+        let sql =
+            format!("select count(*), min(m) from (select * from {ROWS} order by m limit 300000)");
+        let plain = context(None, 24 << 20).await;
+        let failed = plain.sql(&sql).await.unwrap().collect().await;
+        assert!(failed.unwrap_err().to_string().contains("TopK"));
+        let ruled = context(Some(LargeLimits::over(4 << 20)), 24 << 20).await;
+        ruled.sql(&sql).await.unwrap().collect().await.unwrap();
+    }
+}

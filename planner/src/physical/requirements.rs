@@ -1,0 +1,176 @@
+//! Exchanges and sorts where operators require them: DataFusion's `EnsureRequirements`, with a limit to how far sorts
+//! may move.
+//!
+//! The last step of that rule moves sorts towards the scans, and DataFusion 55.2 carries the number of rows that are
+//! asked for along:
+//!
+//! - below a limit it makes the sort a top-k of the limit's rows, without those that the limit skips
+//!   (`(.. LIMIT 4 OFFSET 3) ORDER BY a` gives one row), and below an OFFSET without a limit the first
+//!   rows of another order are skipped;
+//! - below an operator whose rows are in order already it asks for as many rows as are asked for above it, also
+//!   where that operator drops some (`SELECT DISTINCT .. ORDER BY .. LIMIT`).
+//!
+//! A step before it does the same to a sort that is not needed because partitions can be merged in order: the
+//! number of its rows goes to that merge, below a window function that should see all of them.
+//!
+//! Moving sorts also makes a sort-merge join claim an order that it has not: by its right input within its left one, as if no
+//! key came twice. [`EnsureRequirements`] takes the place of the rule. It calls the same steps, and moves
+//! sorts neither into nor out of operators that stop after some rows, nor sort-merge joins.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::config::ConfigOptions;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::enforce_distribution::{
+    DistributionContext, PlanWithKeyRequirements, adjust_input_keys_ordering, ensure_distribution,
+    reorder_join_keys_to_inputs,
+};
+use datafusion::physical_optimizer::enforce_sorting::replace_with_order_preserving_variants::{
+    OrderPreservationContext, replace_with_order_preserving_variants,
+};
+use datafusion::physical_optimizer::enforce_sorting::sort_pushdown::{
+    SortPushDown, assign_initial_requirements, pushdown_sorts,
+};
+use datafusion::physical_optimizer::enforce_sorting::{
+    PlanWithCorrespondingCoalescePartitions, PlanWithCorrespondingSort, ensure_sorting,
+    parallelize_sorts, replace_with_partial_sort,
+};
+use datafusion::physical_plan::joins::SortMergeJoinExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+
+use super::apart::{Apart, Below};
+use super::joined_order::forgotten;
+
+/// The rule.
+#[derive(Debug)]
+pub(super) struct EnsureRequirements {
+    move_sorts: Apart,
+}
+
+impl EnsureRequirements {
+    pub(super) fn new() -> Self {
+        let move_sorts = Apart::new(Arc::new(MoveSorts), Below::ByItself, is_fixed);
+        Self { move_sorts }
+    }
+}
+
+impl PhysicalOptimizerRule for EnsureRequirements {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = plan.transform_up(|node| {
+            let forgotten = forgotten(&node, config)?;
+            Ok(forgotten.map_or_else(|| Transformed::no(node), Transformed::yes))
+        })?;
+        let plan = plan.data;
+        let plan = if config.optimizer.top_down_join_key_reordering {
+            let plan = PlanWithKeyRequirements::new_default(plan);
+            plan.transform_down(adjust_input_keys_ordering)?.data.plan
+        } else {
+            plan.transform_up(|node| Ok(Transformed::yes(reorder_join_keys_to_inputs(node)?)))?.data
+        };
+        let plan = DistributionContext::new_default(plan)
+            .transform_up(|node| ensure_distribution(node, config))?
+            .data
+            .plan;
+        let mut plan =
+            PlanWithCorrespondingSort::new_default(plan).transform_up(ensure_sorting)?.data.plan;
+        if config.optimizer.repartition_sorts {
+            let gathered = PlanWithCorrespondingCoalescePartitions::new_default(plan);
+            plan = gathered.transform_up(parallelize_sorts)?.data.plan;
+        }
+        let plan = plan.transform_up(limited_above)?.data;
+        let plan = OrderPreservationContext::new_default(plan)
+            .transform_up(|node| replace_with_order_preserving_variants(node, false, true, config))?
+            .data
+            .plan;
+        let plan = plan.transform_up(limited_within)?.data;
+        let plan = self.move_sorts.optimize(plan, config)?;
+        Ok(plan.transform_up(|node| Ok(Transformed::yes(replace_with_partial_sort(node)?)))?.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "EnsureRequirements"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+type Plan = Arc<dyn ExecutionPlan>;
+
+/// A sort that stops after n rows as a limit above one that does not.
+fn limited_above(node: Plan) -> Result<Transformed<Plan>> {
+    let Some((sort, fetch)) = node.downcast_ref::<SortExec>().and_then(|s| Some((s, s.fetch()?)))
+    else {
+        return Ok(Transformed::no(node));
+    };
+    let (order, single) = (sort.expr().clone(), node.output_partitioning().partition_count() == 1);
+    let whole: Plan = Arc::new(sort.with_fetch(None));
+    let limited: Plan = if single {
+        let mut limit = GlobalLimitExec::new(whole, 0, Some(fetch));
+        limit.set_required_ordering(Some(order));
+        Arc::new(limit)
+    } else {
+        let mut limit = LocalLimitExec::new(whole, fetch);
+        limit.set_required_ordering(Some(order));
+        Arc::new(limit)
+    };
+    Ok(Transformed::yes(limited))
+}
+
+/// The other way round, where the sort is still there.
+fn limited_within(node: Plan) -> Result<Transformed<Plan>> {
+    let (input, fetch) = if let Some(limit) = node.downcast_ref::<GlobalLimitExec>() {
+        (limit.input(), limit.fetch().filter(|_| limit.skip() == 0))
+    } else if let Some(limit) = node.downcast_ref::<LocalLimitExec>() {
+        (limit.input(), Some(limit.fetch()))
+    } else {
+        return Ok(Transformed::no(node));
+    };
+    match (input.downcast_ref::<SortExec>(), fetch) {
+        (Some(sort), Some(fetch)) if sort.fetch().is_none() => {
+            Ok(Transformed::yes(Arc::new(sort.with_fetch(Some(fetch)))))
+        }
+        _ => Ok(Transformed::no(node)),
+    }
+}
+
+/// No sort moves past it.
+fn is_fixed(node: &dyn ExecutionPlan) -> bool {
+    node.fetch().is_some()
+        || node.is::<GlobalLimitExec>()
+        || node.is::<LocalLimitExec>()
+        || node.is::<SortMergeJoinExec>()
+}
+
+/// The step that moves sorts towards the scans.
+#[derive(Debug)]
+struct MoveSorts;
+
+impl PhysicalOptimizerRule for MoveSorts {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut moving = SortPushDown::new_default(plan);
+        assign_initial_requirements(&mut moving);
+        Ok(pushdown_sorts(moving)?.plan)
+    }
+
+    fn name(&self) -> &'static str {
+        "MoveSorts"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}

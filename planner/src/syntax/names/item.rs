@@ -1,0 +1,167 @@
+//! The items of a select list: their names, and whether two of them would have one name in DataFusion.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DuplicateTreatment, Expr, Function, FunctionArgumentList, FunctionArguments,
+    UnaryOperator, Value, VisitMut, VisitorMut,
+};
+
+use super::super::build;
+use super::Catalog;
+use super::resolver::Resolver;
+use super::scope::{Column, Meaning, Written};
+use crate::error::{Error, Result};
+
+/// What a name alone in ORDER BY means of the result.
+pub(super) fn of_result(outputs: Option<&[Column]>, name: &Written<'_>) -> Result<Meaning> {
+    let Some(outputs) = outputs else { return Ok(Meaning::Nothing) };
+    let exact: Vec<_> =
+        outputs.iter().filter(|column| column.name.as_deref() == Some(&name.folded)).collect();
+    match exact.as_slice() {
+        [] => Ok(named_like(Some(outputs), name)),
+        [_] => Ok(Meaning::AsWritten),
+        // Of several the scope of FROM says more.
+        _ => Ok(Meaning::Nothing),
+    }
+}
+
+/// The one column that is called `name` but for capitals.
+pub(super) fn named_like(columns: Option<&[Column]>, name: &Written<'_>) -> Meaning {
+    let Some(columns) = columns else { return Meaning::Nothing };
+    if columns.iter().any(|column| column.name.as_deref() == Some(&name.folded)) {
+        return Meaning::AsWritten;
+    }
+    if name.ident.quote_style.is_some() {
+        return Meaning::Nothing;
+    }
+    let raw = &name.ident.value;
+    let lower = raw.to_lowercase();
+    let names = || columns.iter().filter_map(|column| column.name.as_deref());
+    let same: Vec<&str> = match names().any(|column| column == raw) {
+        true => vec![raw],
+        false => names().filter(|column| column.to_lowercase() == lower).collect(),
+    };
+    match same.as_slice() {
+        [one] => Meaning::Is(Expr::Identifier(build::quoted(*one))),
+        _ => Meaning::Nothing,
+    }
+}
+
+/// The expression without what changes neither its value nor its name.
+pub(super) fn peeled(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => peeled(inner),
+        Expr::UnaryOp { op: UnaryOperator::Plus, expr } => peeled(expr),
+        other => other,
+    }
+}
+
+/// The column that an item without a name of its own is, by the name that it has then.
+pub(super) fn name_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<Option<String>> {
+    Ok(match peeled(expr) {
+        Expr::Identifier(ident) => match resolver.find(ident)? {
+            Meaning::Is(Expr::Identifier(found)) => Some(found.value),
+            Meaning::Is(_) | Meaning::AsWritten | Meaning::Nothing => Some(resolver.fold(ident)),
+        },
+        // The field of a record has a name that only DataFusion knows.
+        compound @ Expr::CompoundIdentifier(_) if resolver.relation_of(compound).is_none() => None,
+        Expr::CompoundIdentifier(idents) => match resolver.find_compound(idents)? {
+            Meaning::Is(Expr::CompoundIdentifier(found)) if found.len() == idents.len() => {
+                found.last().map(|last| resolver.fold(last))
+            }
+            _ => idents.last().map(|last| resolver.fold(last)),
+        },
+        _ => None,
+    })
+}
+
+/// A text that is the same for expressions that DataFusion gives the same name.
+pub(super) fn key_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<String> {
+    let mut expr = expr.clone();
+    let mut plain = Plain { resolver };
+    super::super::visit::done(expr.visit(&mut plain))?;
+    Ok(expr.to_string())
+}
+
+/// Writes an expression without what has no part in its name: casts, parentheses and the way names are written.
+struct Plain<'a, 'r> {
+    resolver: &'a Resolver<'r>,
+}
+
+impl VisitorMut for Plain<'_, '_> {
+    type Break = Error;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        let plain = match expr {
+            Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => {
+                inner.as_ref().clone()
+            }
+            Expr::Cast {
+                kind:
+                    CastKind::Cast | CastKind::DoubleColon | CastKind::TryCast | CastKind::SafeCast,
+                expr: inner,
+                ..
+            } => inner.as_ref().clone(),
+            Expr::TypedString(typed) => Expr::Value(typed.value.clone()),
+            Expr::Identifier(ident) => match self.resolver.find(ident) {
+                Ok(Meaning::Is(found)) => found,
+                Ok(_) => Expr::Identifier(build::quoted(self.resolver.fold(ident))),
+                Err(error) => return ControlFlow::Break(error),
+            },
+            Expr::CompoundIdentifier(idents) => {
+                let Some(last) = idents.last() else { return ControlFlow::Continue(()) };
+                Expr::Identifier(build::quoted(self.resolver.fold(last)))
+            }
+            Expr::Function(function) => {
+                for part in &mut function.name.0 {
+                    if let Some(ident) = part.as_ident() {
+                        let folded = build::quoted(ident.value.to_lowercase());
+                        *part = datafusion::sql::sqlparser::ast::ObjectNamePart::Identifier(folded);
+                    }
+                }
+                return ControlFlow::Continue(());
+            }
+            Expr::Value(value) if matches!(value.value, Value::EscapedStringLiteral(_)) => {
+                let text = value.value.clone().into_string().unwrap_or_default();
+                build::text(text)
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        *expr = plain;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Refuses clauses that DataFusion passes over behind a function of one row.
+pub(super) fn check_clauses(catalog: &dyn Catalog, function: &Function) -> Result<()> {
+    let Function { name, args, filter, null_treatment, over, within_group, .. } = function;
+    let (distinct, clauses) = match args {
+        FunctionArguments::List(FunctionArgumentList { duplicate_treatment, clauses, .. }) => {
+            let distinct = matches!(duplicate_treatment, Some(DuplicateTreatment::Distinct));
+            (distinct, !clauses.is_empty())
+        }
+        _ => (false, false),
+    };
+    let clause = if filter.is_some() {
+        "FILTER"
+    } else if over.is_some() {
+        "OVER"
+    } else if null_treatment.is_some() {
+        "IGNORE NULLS or RESPECT NULLS"
+    } else if !within_group.is_empty() {
+        "WITHIN GROUP"
+    } else if distinct {
+        "DISTINCT"
+    } else if clauses {
+        "ORDER BY"
+    } else {
+        return Ok(());
+    };
+    let [part] = name.0.as_slice() else { return Ok(()) };
+    let Some(ident) = part.as_ident() else { return Ok(()) };
+    if !catalog.is_scalar(&ident.value.to_lowercase()) {
+        return Ok(());
+    }
+    Err(Error::statement(format!("{clause} is for aggregates and windows, which {name} is not")))
+}

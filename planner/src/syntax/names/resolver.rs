@@ -1,0 +1,581 @@
+//! The walk that resolves names: it keeps the scopes of the queries around, and replaces names by what
+//! they mean there.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Assignment, AssignmentTarget, Cte, Delete, Expr, FromTable, Ident, Insert,
+    ObjectName, OrderBy, OrderByKind, Query, Select, SetExpr, Statement, TableAlias, TableFactor,
+    TableObject, TableWithJoins, Update, VisitMut, VisitorMut,
+};
+
+use super::super::build;
+use super::super::visit::step;
+use super::from;
+use super::scope::{Column, Meaning, Relation, Scope, Written};
+use super::select::{self, Read};
+use super::{Catalog, Label, Labels, item};
+use crate::error::{Error, Result};
+
+/// Where the columns of a query go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Context {
+    /// To whoever asked: any names will do.
+    Result,
+    /// Into a table, a view or a file: names must differ, and stay.
+    Stored,
+    /// Into another query.
+    Inner,
+}
+
+/// A query of WITH.
+struct Named {
+    name: String,
+    columns: Option<Vec<Column>>,
+    /// The name that it gets, because a query around has one of the same name, which DataFusion refuses.
+    own: Option<String>,
+}
+
+/// What is known inside of one query or select.
+#[derive(Default)]
+struct Frame {
+    ctes: Vec<Named>,
+    /// How many of them can be read where the walk is.
+    ctes_visible: usize,
+    /// The queries of the CTEs, to know when the walk is in one.
+    cte_queries: Vec<*const Query>,
+    recursive: bool,
+    scope: Option<Scope>,
+    /// The names that the select list gives.
+    outputs: Option<Vec<Column>>,
+    /// Taken out while the body is walked: names in it mean the result's columns first.
+    order_by: Option<OrderBy>,
+    /// The frame of a query whose body is a SELECT.
+    is_select: bool,
+    /// Where the columns of a SELECT in it go.
+    context: Option<Context>,
+}
+
+/// See the [module](self).
+pub(super) struct Resolver<'a> {
+    catalog: &'a dyn Catalog,
+    pub(super) context: Context,
+    frames: Vec<Frame>,
+    /// What was read of a SELECT before the walk came to it.
+    reads: HashMap<*const Select, Rc<Read>>,
+    names_used: HashMap<String, usize>,
+    names_stored: HashSet<String>,
+    labels: Vec<(String, Label)>,
+    /// Names of fields, which are no columns.
+    fields: HashSet<*const Expr>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(catalog: &'a dyn Catalog) -> Self {
+        Self {
+            catalog,
+            context: Context::Result,
+            frames: Vec::new(),
+            reads: HashMap::new(),
+            names_used: HashMap::new(),
+            names_stored: HashSet::new(),
+            labels: Vec::new(),
+            fields: HashSet::new(),
+        }
+    }
+
+    pub(super) fn into_labels(self) -> Labels {
+        Labels { labels: self.labels }
+    }
+
+    /// A name as DataFusion looks for it.
+    pub(super) fn fold(&self, ident: &Ident) -> String {
+        match ident.quote_style.is_none() && self.catalog.folds_names() {
+            true => ident.value.to_ascii_lowercase(),
+            false => ident.value.clone(),
+        }
+    }
+
+    fn written<'i>(&self, ident: &'i Ident) -> Written<'i> {
+        Written { ident, folded: self.fold(ident) }
+    }
+
+    pub(super) fn path_of(&self, name: &ObjectName) -> Vec<String> {
+        name.0.iter().filter_map(|part| part.as_ident()).map(|ident| self.fold(ident)).collect()
+    }
+
+    /// A name like `base` that no other column has.
+    pub(super) fn unused_name(&mut self, base: &str) -> String {
+        let used = self.names_used.entry(base.to_owned()).or_default();
+        *used += 1;
+        format!("{base}:{used}")
+    }
+
+    /// Whether no column that is stored has this name so far; it is taken then.
+    pub(super) fn take_stored_name(&mut self, name: &str) -> bool {
+        self.names_stored.insert(name.to_owned())
+    }
+
+    pub(super) fn label(&mut self, actual: String, shown: String) {
+        self.labels.push((actual, Label::Name(shown)));
+    }
+
+    pub(super) fn label_like(&mut self, actual: String, position: usize, text: String) {
+        self.labels.push((actual, Label::LikeColumn(position, text)));
+    }
+
+    pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<Column>> {
+        if let [part] = name.0.as_slice()
+            && let Some(ident) = part.as_ident()
+        {
+            if let Some(named) = self.cte(&self.fold(ident)) {
+                return named.columns.clone();
+            }
+        }
+        let columns = self.catalog.columns(name)?;
+        Some(columns.into_iter().map(Column::named).collect())
+    }
+
+    /// The query of WITH that a name means.
+    fn cte(&self, folded: &str) -> Option<&Named> {
+        self.frames.iter().rev().find_map(|frame| {
+            let mut ctes = frame.ctes.iter().take(frame.ctes_visible).rev();
+            ctes.find(|named| named.name == folded)
+        })
+    }
+
+    /// The columns of a query that is read by another one.
+    pub(super) fn columns_of_query(&mut self, query: &Query) -> Result<Option<Vec<Column>>> {
+        if !query.pipe_operators.is_empty() {
+            return Ok(None);
+        }
+        self.frames.push(Frame::default());
+        let columns = self.read_ctes(query).and_then(|()| self.columns_of_set(&query.body));
+        self.frames.pop();
+        columns
+    }
+
+    fn columns_of_set(&mut self, set: &SetExpr) -> Result<Option<Vec<Column>>> {
+        let mut set = set;
+        loop {
+            set = match set {
+                SetExpr::SetOperation { left, .. } => left,
+                SetExpr::Query(query) => return self.columns_of_query(query),
+                SetExpr::Select(select) => {
+                    return Ok(self.read(select, Context::Inner)?.outputs.clone());
+                }
+                SetExpr::Values(values) => {
+                    let width = values.rows.first().map_or(0, |row| row.content.len());
+                    let column = |i| Column::named(format!("column{i}"));
+                    return Ok(Some((1..=width).map(column).collect()));
+                }
+                _ => return Ok(None),
+            };
+        }
+    }
+
+    /// Adds the CTEs of `query` to the frame on top.
+    fn read_ctes(&mut self, query: &Query) -> Result<()> {
+        let Some(with) = &query.with else { return Ok(()) };
+        for Cte { alias, query, .. } in &with.cte_tables {
+            let name = self.fold(&alias.name);
+            let columns = if with.recursive {
+                self.columns_of_recursive(alias, query)?
+            } else {
+                self.columns_of_query(query)?
+            };
+            let columns = from::renamed(self, alias, columns);
+            self.add_cte(name, columns, std::ptr::from_ref(query.as_ref()), with.recursive);
+        }
+        Ok(())
+    }
+
+    /// Its first part has no name for itself; the others read what the first part gives.
+    fn columns_of_recursive(
+        &mut self,
+        alias: &TableAlias,
+        query: &Query,
+    ) -> Result<Option<Vec<Column>>> {
+        let first = match query.body.as_ref() {
+            SetExpr::SetOperation { left, .. } => self.columns_of_set(left)?,
+            _ => return self.columns_of_query(query),
+        };
+        Ok(from::renamed(self, alias, first))
+    }
+
+    fn add_cte(
+        &mut self,
+        name: String,
+        columns: Option<Vec<Column>>,
+        query: *const Query,
+        recursive: bool,
+    ) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.ctes.push(Named { name, columns, own: None });
+            frame.ctes_visible = frame.ctes.len();
+            frame.cte_queries.push(query);
+            frame.recursive = recursive;
+        }
+    }
+
+    /// Reads a SELECT, or gives what was read of it.
+    fn read(&mut self, select: &Select, context: Context) -> Result<Rc<Read>> {
+        let at = std::ptr::from_ref(select);
+        if let Some(read) = self.reads.get(&at) {
+            return Ok(Rc::clone(read));
+        }
+        let read = Rc::new(select::read(self, select, context)?);
+        self.reads.insert(at, Rc::clone(&read));
+        Ok(read)
+    }
+
+    /// What a name of one part means where the walk is.
+    pub(super) fn find(&self, ident: &Ident) -> Result<Meaning> {
+        if ident.quote_style.is_none() && ident.value.starts_with('@') {
+            return Ok(Meaning::AsWritten);
+        }
+        let name = self.written(ident);
+        for frame in self.frames.iter().rev() {
+            let Some(scope) = &frame.scope else { continue };
+            match scope.find(&name)? {
+                Meaning::Nothing => {}
+                found => return Ok(found),
+            }
+        }
+        // GROUP BY and HAVING may name a column of the select list.
+        let outputs = self.frames.last().and_then(|frame| frame.outputs.as_deref());
+        Ok(item::named_like(outputs, &name))
+    }
+
+    /// The relation of the innermost scope that a name is a column of.
+    pub(super) fn relation_of(&self, expr: &Expr) -> Option<usize> {
+        let scope = self.frames.last()?.scope.as_ref()?;
+        match expr {
+            Expr::Identifier(ident) => scope.relation_with(&self.fold(ident)),
+            Expr::CompoundIdentifier(idents) => {
+                let (_, path) = idents.split_last()?;
+                let path: Vec<_> = path.iter().map(|ident| self.fold(ident)).collect();
+                scope.relations.iter().position(|relation| relation.is(&path))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn find_compound(&self, idents: &[Ident]) -> Result<Meaning> {
+        let names: Vec<_> = idents.iter().map(|ident| self.written(ident)).collect();
+        for frame in self.frames.iter().rev() {
+            let Some(scope) = &frame.scope else { continue };
+            match scope.find_compound(&names)? {
+                Meaning::Nothing => {}
+                found => return Ok(found),
+            }
+        }
+        Ok(Meaning::Nothing)
+    }
+
+    /// Reads names in `scope` while `work` runs.
+    pub(super) fn within<T>(&mut self, scope: Scope, work: impl FnOnce(&mut Self) -> T) -> T {
+        self.frames.push(Frame { scope: Some(scope), ..Frame::default() });
+        let done = work(self);
+        self.frames.pop();
+        done
+    }
+
+    fn enter_query(&mut self, query: &mut Query) -> Result<()> {
+        let here = std::ptr::from_ref(query);
+        if let Some(frame) = self.frames.last_mut()
+            && let Some(i) = frame.cte_queries.iter().position(|cte| *cte == here)
+        {
+            frame.ctes_visible = i + usize::from(frame.recursive);
+        }
+        let context = self.context_within(query);
+        self.frames.push(Frame { context: Some(context), ..Frame::default() });
+        self.read_ctes(query)?;
+        self.rename_hiding(query);
+        let outputs = match query.body.as_ref() {
+            SetExpr::Select(_) => None,
+            set if query.order_by.is_some() => self.columns_of_set(set)?,
+            _ => None,
+        };
+        if let Some(frame) = self.frames.last_mut() {
+            frame.order_by = query.order_by.take();
+            frame.is_select = matches!(*query.body, SetExpr::Select(_));
+            frame.outputs = outputs;
+        }
+        Ok(())
+    }
+
+    /// Gives queries of WITH names of their own where they hide those of a query around.
+    fn rename_hiding(&mut self, query: &mut Query) {
+        let (Some(with), Some((_, around))) = (&mut query.with, self.frames.split_last()) else {
+            return;
+        };
+        let hides = |name: &str| {
+            around.iter().any(|frame| frame.ctes.iter().any(|named| named.name == name))
+        };
+        let ctes = self.frames.last().map(|frame| &frame.ctes);
+        let names: Vec<_> = ctes.into_iter().flatten().map(|named| named.name.clone()).collect();
+        let hiding: Vec<_> = names.iter().map(|name| hides(name)).collect();
+        for (i, cte) in with.cte_tables.iter_mut().enumerate() {
+            if hiding.get(i) != Some(&true) {
+                continue;
+            }
+            let own = self.unused_name(&names[i]);
+            cte.alias.name = build::quoted(&own);
+            if let Some(named) = self.frames.last_mut().and_then(|frame| frame.ctes.get_mut(i)) {
+                named.own = Some(own);
+            }
+        }
+    }
+
+    /// Reads a query of WITH by the name that it was given.
+    fn enter_table(&self, table: &mut TableFactor) {
+        let TableFactor::Table { name, alias, args: None, .. } = table else { return };
+        let [part] = name.0.as_slice() else { return };
+        let Some(ident) = part.as_ident().cloned() else { return };
+        let Some(own) = self.cte(&self.fold(&ident)).and_then(|named| named.own.as_ref()) else {
+            return;
+        };
+        *name = ObjectName::from(vec![build::quoted(own)]);
+        alias.get_or_insert_with(|| TableAlias {
+            explicit: true,
+            name: ident,
+            columns: Vec::new(),
+            at: None,
+        });
+    }
+
+    /// Where the columns of SELECTs that are the body of `query`, or branches of it, go.
+    fn context_within(&self, query: &Query) -> Context {
+        let own = match self.frames.is_empty() {
+            true => self.context,
+            false => Context::Inner,
+        };
+        match (own, query.body.as_ref()) {
+            // DataFusion tells branches' columns apart by their names alone.
+            (Context::Result, SetExpr::Select(_)) | (Context::Stored, _) => own,
+            _ => Context::Inner,
+        }
+    }
+
+    fn leave_query(&mut self, query: &mut Query) -> Result<()> {
+        let Some(mut frame) = self.frames.pop() else { return Ok(()) };
+        query.order_by = frame.order_by.take();
+        if let Some(order_by) = &mut query.order_by {
+            if !frame.is_select {
+                let columns = frame.outputs.take();
+                let relation = Relation { path: Vec::new(), columns, visible: true };
+                frame.scope = Some(Scope { relations: vec![relation], ..Scope::default() });
+            }
+            self.frames.push(frame);
+            let done = self.order(order_by);
+            self.frames.pop();
+            done?;
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            frame.ctes_visible = frame.ctes.len();
+        }
+        Ok(())
+    }
+
+    /// A name alone in ORDER BY means a column of the result before it means one of FROM.
+    fn order(&mut self, order_by: &mut OrderBy) -> Result<()> {
+        let OrderByKind::Expressions(exprs) = &mut order_by.kind else { return Ok(()) };
+        for by in exprs {
+            if let Expr::Identifier(ident) = &by.expr {
+                let outputs = self.frames.last().and_then(|frame| frame.outputs.as_deref());
+                match item::of_result(outputs, &self.written(ident))? {
+                    Meaning::AsWritten => continue,
+                    Meaning::Is(expr) => {
+                        by.expr = expr;
+                        continue;
+                    }
+                    Meaning::Nothing => {}
+                }
+            }
+            super::super::visit::done(by.visit(self))?;
+        }
+        Ok(())
+    }
+
+    fn enter_select(&mut self, select: &mut Select) -> Result<()> {
+        let context = self.frames.last().and_then(|frame| frame.context);
+        let context = context.unwrap_or(Context::Inner);
+        let read = self.read(select, context)?;
+        let Read { from, projection, outputs } = read.as_ref();
+        let scope = from::apply(from.clone(), &mut select.from);
+        if let Some(projection) = projection {
+            select.projection.clone_from(projection);
+        }
+        self.frames.push(Frame {
+            scope: Some(scope),
+            outputs: outputs.clone(),
+            ..Frame::default()
+        });
+        Ok(())
+    }
+
+    /// The ORDER BY of the query sees what the SELECT sees.
+    fn leave_select(&mut self) {
+        let Some(frame) = self.frames.pop() else { return };
+        if let Some(query) = self.frames.last_mut()
+            && query.is_select
+        {
+            query.scope = frame.scope;
+            query.outputs = frame.outputs;
+        }
+    }
+
+    fn replace(&mut self, expr: &mut Expr) -> Result<()> {
+        let meaning = match expr {
+            Expr::Identifier(_) if self.fields.contains(&std::ptr::from_ref(expr)) => return Ok(()),
+            Expr::Identifier(ident) => self.find(ident)?,
+            Expr::CompoundIdentifier(idents) => self.find_compound(idents)?,
+            Expr::Function(function) => return item::check_clauses(self.catalog, function),
+            Expr::Lambda(_) => {
+                self.frames.pop();
+                return Ok(());
+            }
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                fields_of(access_chain).for_each(|field| {
+                    self.fields.remove(&field);
+                });
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        if let Meaning::Is(other) = meaning {
+            *expr = other;
+        }
+        Ok(())
+    }
+
+    fn enter_expr(&mut self, expr: &Expr) {
+        match expr {
+            Expr::CompoundFieldAccess { root: _, access_chain } => {
+                self.fields.extend(fields_of(access_chain));
+            }
+            // Its parameters are names within it.
+            Expr::Lambda(lambda) => {
+                let columns =
+                    lambda.params.iter().map(|param| Column::named(self.fold(&param.name)));
+                let columns = Some(columns.collect());
+                let relation = Relation { path: Vec::new(), columns, visible: true };
+                let scope = Scope { relations: vec![relation], ..Scope::default() };
+                self.frames.push(Frame { scope: Some(scope), ..Frame::default() });
+            }
+            _ => {}
+        }
+    }
+
+    fn enter_statement(&mut self, statement: &mut Statement) -> Result<()> {
+        match statement {
+            Statement::CreateTable(_) | Statement::CreateView(_) | Statement::Prepare { .. } => {
+                self.context = Context::Stored;
+            }
+            Statement::Insert(Insert { table: TableObject::TableName(table), columns, .. }) => {
+                self.context = Context::Inner;
+                if let Some(of) = self.columns_of_table(table) {
+                    columns.iter_mut().for_each(|column| self.spell(column, &of));
+                }
+            }
+            Statement::Update(Update { table, assignments, .. }) => {
+                let scope = self.scope_of_target(table);
+                let columns = scope.relations.first().and_then(|relation| relation.columns.clone());
+                for Assignment { target, value: _ } in assignments {
+                    if let (AssignmentTarget::ColumnName(name), Some(columns)) = (target, &columns)
+                    {
+                        self.spell(name, columns);
+                    }
+                }
+                self.frames.push(Frame { scope: Some(scope), ..Frame::default() });
+            }
+            Statement::Delete(Delete { from, .. }) => {
+                let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = from;
+                let scope = tables.first().map(|table| self.scope_of_target(table));
+                self.frames.push(Frame { scope, ..Frame::default() });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn scope_of_target(&self, table: &TableWithJoins) -> Scope {
+        let TableFactor::Table { name, alias, .. } = &table.relation else {
+            return Scope::default();
+        };
+        let columns = self.columns_of_table(name);
+        let relation = match alias {
+            Some(alias) => from::aliased(self, alias, columns),
+            None => Relation { path: self.path_of(name), columns, visible: true },
+        };
+        Scope { relations: vec![relation], ..Scope::default() }
+    }
+
+    /// Writes a column of a table as the table has it.
+    fn spell(&self, name: &mut ObjectName, columns: &[Column]) {
+        let [part] = name.0.as_slice() else { return };
+        let Some(ident) = part.as_ident() else { return };
+        if let Meaning::Is(Expr::Identifier(found)) =
+            item::named_like(Some(columns), &self.written(ident))
+        {
+            *name = ObjectName::from(vec![build::quoted(found.value)]);
+        }
+    }
+}
+
+/// The expressions that are names of fields.
+fn fields_of(access: &[AccessExpr]) -> impl Iterator<Item = *const Expr> {
+    access.iter().filter_map(|access| match access {
+        AccessExpr::Dot(field) => Some(std::ptr::from_ref(field)),
+        AccessExpr::Subscript(_) => None,
+    })
+}
+
+impl VisitorMut for Resolver<'_> {
+    type Break = Error;
+
+    fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Error> {
+        step(self.enter_statement(statement))
+    }
+
+    fn post_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Error> {
+        if matches!(statement, Statement::Update(_) | Statement::Delete(_)) {
+            self.frames.pop();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        self.enter_table(table);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        step(self.enter_query(query))
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        step(self.leave_query(query))
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        step(self.enter_select(select))
+    }
+
+    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<Error> {
+        self.leave_select();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        self.enter_expr(expr);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        step(self.replace(expr))
+    }
+}

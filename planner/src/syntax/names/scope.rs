@@ -1,0 +1,264 @@
+//! What names can mean in one SELECT: the relations of its FROM, their columns, and the columns that USING made one.
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident};
+
+use super::super::build;
+use crate::error::{Error, Result};
+
+/// A column of a relation or of a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    /// What statements call it; none if only DataFusion knows.
+    pub(super) name: Option<String>,
+    /// What the plan calls it, under the same condition.
+    pub(super) actual: Option<String>,
+}
+
+impl Column {
+    pub(super) fn named(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { actual: Some(name.clone()), name: Some(name) }
+    }
+
+    pub(super) fn unknown() -> Self {
+        Self { name: None, actual: None }
+    }
+}
+
+/// A table, a query or a function in FROM.
+#[derive(Debug, Clone)]
+pub(super) struct Relation {
+    /// The parts of its name, as they are matched.
+    pub(super) path: Vec<String>,
+    /// Its columns; none if they are not known.
+    pub(super) columns: Option<Vec<Column>>,
+    /// False for the side of a SEMI or ANTI join that is not in the result.
+    pub(super) visible: bool,
+}
+
+impl Relation {
+    /// The column `actual` of this relation, spelt out.
+    pub(super) fn column(&self, actual: &str) -> Expr {
+        let mut parts: Vec<Ident> = self.path.iter().map(build::quoted).collect();
+        parts.push(build::quoted(actual));
+        match parts.len() {
+            1 => Expr::Identifier(parts.remove(0)),
+            _ => Expr::CompoundIdentifier(parts),
+        }
+    }
+
+    /// The columns that are called `name`, with capitals where `exactly`.
+    pub(super) fn find(&self, name: &str, exactly: bool) -> Vec<&Column> {
+        let columns = self.columns.iter().flatten();
+        columns
+            .filter(|column| column.name.as_deref().is_some_and(|c| same(c, name, exactly)))
+            .collect()
+    }
+
+    /// Whether `path` is a way to write its name.
+    pub(super) fn is(&self, path: &[String]) -> bool {
+        let mut own = self.path.iter().rev();
+        path.len() <= self.path.len()
+            && path.iter().rev().all(|part| own.next().is_some_and(|o| same(o, part, false)))
+    }
+}
+
+fn same(name: &str, wanted: &str, exactly: bool) -> bool {
+    name == wanted || !exactly && name.to_lowercase() == wanted.to_lowercase()
+}
+
+/// A column that USING or NATURAL made of several.
+#[derive(Debug, Clone)]
+pub(super) struct Merged {
+    pub(super) name: String,
+    /// Its value.
+    pub(super) value: Expr,
+    /// The columns in it, as relation and actual name.
+    pub(super) parts: Vec<(usize, String)>,
+}
+
+/// What `*` stands for, in order.
+#[derive(Debug, Clone)]
+pub(super) enum Star {
+    Merged(Box<Merged>),
+    Column(usize, Column),
+    /// All columns of a relation that are not known, without those of these names.
+    All(usize, Vec<String>),
+}
+
+/// What names can mean in one SELECT.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scope {
+    pub(super) relations: Vec<Relation>,
+    pub(super) merged: Vec<Merged>,
+    pub(super) star: Vec<Star>,
+}
+
+/// What a name means.
+pub(super) enum Meaning {
+    /// What DataFusion will find by itself, or say that it is not there.
+    AsWritten,
+    /// This.
+    Is(Expr),
+    /// Nothing here.
+    Nothing,
+}
+
+/// A name of one part, as it was written and as it is matched.
+pub(super) struct Written<'a> {
+    pub(super) ident: &'a Ident,
+    pub(super) folded: String,
+}
+
+impl Scope {
+    /// What a name without a qualifier means.
+    pub(super) fn find(&self, name: &Written<'_>) -> Result<Meaning> {
+        if let Some(found) = self.find_exactly(&name.folded)? {
+            return Ok(found);
+        }
+        if self.relations.iter().any(|relation| relation.columns.is_none()) {
+            return Ok(Meaning::AsWritten);
+        }
+        if name.ident.quote_style.is_some() {
+            return Ok(Meaning::Nothing);
+        }
+        let raw = &name.ident.value;
+        if *raw != name.folded
+            && let Some(Meaning::AsWritten) = self.find_exactly(raw)?
+        {
+            return Ok(Meaning::Is(Expr::Identifier(build::quoted(raw))));
+        }
+        if let [merged] = self.merged_like(raw).as_slice() {
+            return Ok(Meaning::Is(merged.value.clone()));
+        }
+        let mut alike = self.alike(raw);
+        alike.sort_unstable();
+        alike.dedup();
+        match alike.as_slice() {
+            [] => Ok(Meaning::Nothing),
+            [one] => Ok(Meaning::Is(Expr::Identifier(build::quoted(*one)))),
+            several => Err(capitals(raw, several)),
+        }
+    }
+
+    /// The one visible relation that has a column of this name.
+    pub(super) fn relation_with(&self, name: &str) -> Option<usize> {
+        let mut with = (0..self.relations.len()).filter(|&i| {
+            self.relations[i].visible && !self.relations[i].find(name, true).is_empty()
+        });
+        let (first, second) = (with.next(), with.next());
+        if second.is_none() { first } else { None }
+    }
+
+    fn merged_like(&self, name: &str) -> Vec<&Merged> {
+        self.merged.iter().filter(|merged| same(&merged.name, name, false)).collect()
+    }
+
+    /// Actual names of visible columns that are called `name` but for capitals.
+    fn alike(&self, name: &str) -> Vec<&str> {
+        let visible = self.relations.iter().filter(|relation| relation.visible);
+        let found = visible.flat_map(|relation| relation.find(name, false));
+        found.filter_map(|column| column.actual.as_deref()).collect()
+    }
+
+    fn find_exactly(&self, name: &str) -> Result<Option<Meaning>> {
+        let mut found = 0;
+        for (i, relation) in self.relations.iter().enumerate().filter(|(_, r)| r.visible) {
+            let columns = relation.find(name, true);
+            let free = columns.iter().filter(|column| !self.is_merged(i, column)).count();
+            if free > 1 {
+                return Err(shared(name, relation, free));
+            }
+            found += free;
+        }
+        let merged: Vec<_> = self.merged.iter().filter(|merged| merged.name == name).collect();
+        Ok(match (merged.as_slice(), found) {
+            ([], 0) => None,
+            ([one], 0) => Some(Meaning::Is(one.value.clone())),
+            // Of several DataFusion says that they are.
+            ([], _) => Some(Meaning::AsWritten),
+            _ => {
+                return Err(Error::statement(format!("the column \"{name}\" is ambiguous"))
+                    .with_hint("write the name of its table before it"));
+            }
+        })
+    }
+
+    fn is_merged(&self, relation: usize, column: &Column) -> bool {
+        let is = |(r, name): &(usize, String)| {
+            *r == relation && Some(name.as_str()) == column.actual.as_deref()
+        };
+        self.merged.iter().any(|merged| merged.parts.iter().any(is))
+    }
+
+    /// What a name with a qualifier, or of a field of a column, means.
+    pub(super) fn find_compound(&self, names: &[Written<'_>]) -> Result<Meaning> {
+        let folded: Vec<String> = names.iter().map(|name| name.folded.clone()).collect();
+        for length in (1..names.len().min(4)).rev() {
+            let mut of = self.relations.iter().filter(|relation| relation.is(&folded[..length]));
+            let (Some(relation), None) = (of.next(), of.next()) else { continue };
+            return column_of(relation, names, length);
+        }
+        // The first may be a column whose field is meant.
+        match self.find(&names[0])? {
+            Meaning::Is(Expr::Identifier(first)) => {
+                let mut parts: Vec<Ident> = names.iter().map(|name| name.ident.clone()).collect();
+                parts[0] = first;
+                Ok(Meaning::Is(Expr::CompoundIdentifier(parts)))
+            }
+            Meaning::Is(_) => Ok(Meaning::AsWritten),
+            other => Ok(other),
+        }
+    }
+}
+
+/// The column that is named behind the `length` parts of a relation's name.
+fn column_of(relation: &Relation, names: &[Written<'_>], length: usize) -> Result<Meaning> {
+    let name = &names[length];
+    let mut found = relation.find(&name.folded, true);
+    if found.is_empty() && name.ident.quote_style.is_none() {
+        found = relation.find(&name.ident.value, true);
+        if found.is_empty() {
+            found = relation.find(&name.ident.value, false);
+        }
+    }
+    match found.as_slice() {
+        [] => Ok(Meaning::AsWritten),
+        [column] => {
+            let Some(actual) = &column.actual else { return Ok(Meaning::AsWritten) };
+            if *actual == name.folded {
+                return Ok(Meaning::AsWritten);
+            }
+            let mut parts: Vec<Ident> = names.iter().map(|name| name.ident.clone()).collect();
+            parts[length] = build::quoted(actual);
+            Ok(Meaning::Is(Expr::CompoundIdentifier(parts)))
+        }
+        several => {
+            let actual: Vec<_> = several.iter().filter_map(|c| c.name.as_deref()).collect();
+            match actual.windows(2).all(|pair| pair[0] == pair[1]) {
+                true => Err(shared(&name.folded, relation, several.len())),
+                false => Err(capitals(&name.ident.value, &actual)),
+            }
+        }
+    }
+}
+
+fn shared(name: &str, relation: &Relation, count: usize) -> Error {
+    let of = match relation.path.last() {
+        Some(table) => format!(" of \"{table}\""),
+        None => String::new(),
+    };
+    Error::statement(format!(
+        "the column \"{name}\"{of} is ambiguous: {count} columns have this name"
+    ))
+    .with_hint("give them names of their own with AS")
+}
+
+fn capitals(name: &str, several: &[&str]) -> Error {
+    let names: Vec<_> = several.iter().map(|name| format!("\"{name}\"")).collect();
+    Error::statement(format!(
+        "the column \"{name}\" is ambiguous: it can be {}",
+        names.join(" or ")
+    ))
+    .with_hint("write the name in double quotes")
+}

@@ -1,0 +1,217 @@
+//! Clauses that DataFusion 55.2 refuses, passes over or reads in another way, written as clauses that
+//! it reads right: `FROM t` alone, `FETCH FIRST` and `TOP`, `WITH ROLLUP`, named windows, `TABLESAMPLE`,
+//! `ORDER BY ALL`, `LIKE ... ESCAPE`, `SIMILAR TO`, and the `ORDER BY` and `LIMIT` of a query within `WITH RECURSIVE`.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, GroupByExpr, GroupByWithModifier, LimitClause, OrderBy, OrderByExpr, OrderByKind,
+    OrderByOptions, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement, TableFactor, Top,
+    TopQuantity, Value, VisitorMut, WildcardAdditionalOptions, With,
+};
+
+use super::visit::step;
+use super::{pattern, sample, windows};
+use crate::error::{Error, Result};
+
+/// Rewrites every node on the way.
+pub(crate) struct Reshape;
+
+impl VisitorMut for Reshape {
+    type Break = Error;
+
+    fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Error> {
+        match statement {
+            // What a session makes is gone when it ends, and nobody else sees it.
+            Statement::CreateTable(table) => table.temporary = false,
+            Statement::CreateView(view) => view.temporary = false,
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        step(reshape_query(query))
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        step(reshape_select(select))
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        step(sample::reshape(table))
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        step(pattern::reshape(expr))
+    }
+}
+
+fn reshape_query(query: &mut Query) -> Result<()> {
+    if let Some(with) = &mut query.with {
+        keep_order_of_recursive(with)?;
+    }
+    top_as_limit(query)?;
+    fetch_as_limit(query)?;
+    order_by_all(query)?;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        windows::inline(select, query.order_by.as_mut())?;
+    }
+    Ok(())
+}
+
+/// DataFusion plans a `UNION` within `WITH RECURSIVE` without the `ORDER BY`, `LIMIT` and `WITH` around it.
+fn keep_order_of_recursive(with: &mut With) -> Result<()> {
+    if !with.recursive {
+        return Ok(());
+    }
+    for cte in &mut with.cte_tables {
+        let query = &mut cte.query;
+        if !matches!(*query.body, SetExpr::SetOperation { .. }) {
+            continue;
+        }
+        let bare = query.order_by.is_none()
+            && query.limit_clause.is_none()
+            && query.fetch.is_none()
+            && query.with.is_none();
+        if bare {
+            continue;
+        }
+        if super::names::mentions(query, &cte.alias.name) {
+            let message = format!(
+                "the recursive query \"{}\" has a WITH, ORDER BY, LIMIT or OFFSET of its own",
+                cte.alias.name.value
+            );
+            return Err(Error::statement(message)
+                .with_hint("write it in the query that reads the recursive one"));
+        }
+        let inner = query.clone();
+        query.with = None;
+        query.order_by = None;
+        query.limit_clause = None;
+        query.fetch = None;
+        query.body = Box::new(SetExpr::Query(inner));
+    }
+    Ok(())
+}
+
+fn top_as_limit(query: &mut Query) -> Result<()> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
+    let Some(Top { with_ties, percent, quantity }) = select.top.take() else { return Ok(()) };
+    if with_ties || percent {
+        return Err(Error::unsupported("TOP with PERCENT or WITH TIES"));
+    }
+    let quantity = match quantity {
+        Some(TopQuantity::Expr(expr)) => expr,
+        Some(TopQuantity::Constant(rows)) => number(&rows.to_string()),
+        None => number("1"),
+    };
+    limit_to(query, quantity, "TOP")
+}
+
+fn fetch_as_limit(query: &mut Query) -> Result<()> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    if fetch.with_ties {
+        return Err(Error::unsupported("FETCH ... WITH TIES").with_hint(
+            "number the rows with rank() OVER (ORDER BY ...) and keep those up to the number",
+        ));
+    }
+    if fetch.percent {
+        return Err(Error::unsupported("FETCH ... PERCENT"));
+    }
+    limit_to(query, fetch.quantity.unwrap_or_else(|| number("1")), "FETCH")
+}
+
+fn limit_to(query: &mut Query, rows: Expr, clause: &str) -> Result<()> {
+    match &mut query.limit_clause {
+        none @ None => {
+            *none = Some(LimitClause::LimitOffset {
+                limit: Some(rows),
+                offset: None,
+                limit_by: Vec::new(),
+            });
+        }
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(rows),
+        Some(_) => {
+            return Err(Error::statement(format!("a query has either LIMIT or {clause}")));
+        }
+    }
+    Ok(())
+}
+
+/// `ORDER BY ALL` as positions. DataFusion passes it over behind a set operation, and finds
+/// expressions and columns of the same name in no other way.
+fn order_by_all(query: &mut Query) -> Result<()> {
+    let Some(OrderBy { kind: OrderByKind::All(options), .. }) = &query.order_by else {
+        return Ok(());
+    };
+    let options = *options;
+    let Some(width) = width(&query.body) else {
+        return match *query.body {
+            SetExpr::Select(_) => Ok(()),
+            _ => Err(Error::unsupported("ORDER BY ALL behind a set operation of SELECT *")
+                .with_hint("name the columns")),
+        };
+    };
+    query.order_by = Some(OrderBy {
+        kind: OrderByKind::Expressions((1..=width).map(|i| by_position(i, options)).collect()),
+        interpolate: None,
+    });
+    Ok(())
+}
+
+fn by_position(position: usize, options: OrderByOptions) -> OrderByExpr {
+    OrderByExpr { expr: number(&position.to_string()), options, with_fill: None }
+}
+
+/// The number of columns, if it shows.
+fn width(set: &SetExpr) -> Option<usize> {
+    let mut set = set;
+    loop {
+        set = match set {
+            SetExpr::Select(select) => {
+                let named = |item: &SelectItem| {
+                    matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
+                };
+                let (items, width) = (&select.projection, select.projection.len());
+                return (width > 0 && items.iter().all(named)).then_some(width);
+            }
+            SetExpr::Query(query) => &query.body,
+            SetExpr::SetOperation { left, .. } => left,
+            SetExpr::Values(values) => return values.rows.first().map(|row| row.content.len()),
+            _ => return None,
+        };
+    }
+}
+
+fn reshape_select(select: &mut Select) -> Result<()> {
+    if matches!(select.flavor, SelectFlavor::FromFirstNoSelect) && select.projection.is_empty() {
+        let all = SelectItem::Wildcard(WildcardAdditionalOptions::default());
+        select.projection.push(all);
+    }
+    group_by_modifiers(&mut select.group_by)?;
+    // In a query of its own the order is walked together with it; here it is a branch of a set operation.
+    windows::inline(select, None)
+}
+
+/// `GROUP BY a, b WITH ROLLUP`, which DataFusion passes over, as `GROUP BY ROLLUP (a, b)`.
+fn group_by_modifiers(group_by: &mut GroupByExpr) -> Result<()> {
+    let GroupByExpr::Expressions(exprs, modifiers) = group_by else { return Ok(()) };
+    let of = match modifiers.as_slice() {
+        [] => return Ok(()),
+        [GroupByWithModifier::Rollup] => Expr::Rollup,
+        [GroupByWithModifier::Cube] => Expr::Cube,
+        _ => {
+            return Err(Error::unsupported("GROUP BY ... WITH TOTALS or with several modifiers")
+                .with_hint("write GROUP BY GROUPING SETS ((...), ())"));
+        }
+    };
+    let sets = std::mem::take(exprs).into_iter().map(|expr| vec![expr]).collect();
+    *group_by = GroupByExpr::Expressions(vec![of(sets)], Vec::new());
+    Ok(())
+}
+
+/// The literal `digits`.
+pub(crate) fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.to_owned(), false).into())
+}

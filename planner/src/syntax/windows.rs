@@ -1,0 +1,133 @@
+//! Puts the definitions of `WINDOW` where they are used.
+//!
+//! DataFusion 55.2 looks for them in the select list alone, takes `sum(x) OVER w` elsewhere for an aggregate
+//! without a window, and passes over the name in `OVER (w ORDER BY x)`.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, NamedWindowDefinition, NamedWindowExpr, OrderBy, Query, Select, VisitMut,
+    VisitorMut, WindowSpec, WindowType,
+};
+
+use super::visit::{done, step};
+use crate::error::{Error, Result};
+
+/// Replaces each window that has a name by its definition, in `select` and in the order of its rows.
+pub(crate) fn inline(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()> {
+    if select.named_window.is_empty() {
+        return Ok(());
+    }
+    let windows = definitions(std::mem::take(&mut select.named_window))?;
+    let mut walk = Inline { windows: &windows, depth: 0 };
+    done(select.projection.visit(&mut walk))?;
+    done(select.qualify.visit(&mut walk))?;
+    done(select.distinct.visit(&mut walk))?;
+    match order_by {
+        Some(order_by) => done(order_by.visit(&mut walk)),
+        None => Ok(()),
+    }
+}
+
+type Windows = Vec<(String, WindowSpec)>;
+
+/// The definitions, each of them in full: one may build on those before it.
+fn definitions(defined: Vec<NamedWindowDefinition>) -> Result<Windows> {
+    let mut windows = Windows::new();
+    for NamedWindowDefinition(name, window) in defined {
+        let spec = match window {
+            NamedWindowExpr::NamedWindow(other) => find(&windows, &other)?.clone(),
+            NamedWindowExpr::WindowSpec(spec) => complete(&windows, spec)?,
+        };
+        let name = folded(&name);
+        if windows.iter().any(|(other, _)| *other == name) {
+            return Err(Error::statement(format!("the window \"{name}\" is defined twice")));
+        }
+        windows.push((name, spec));
+    }
+    Ok(windows)
+}
+
+fn folded(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+fn find<'a>(windows: &'a Windows, name: &Ident) -> Result<&'a WindowSpec> {
+    let wanted = folded(name);
+    let found = windows.iter().find(|(name, _)| *name == wanted);
+    found.map(|(_, spec)| spec).ok_or_else(|| {
+        Error::statement(format!("there is no window \"{wanted}\""))
+            .with_hint(format!("define it before it is used: WINDOW {wanted} AS (...)"))
+    })
+}
+
+/// `spec` with what the window that it names says.
+fn complete(windows: &Windows, spec: WindowSpec) -> Result<WindowSpec> {
+    let WindowSpec { window_name, partition_by, order_by, window_frame } = spec;
+    let Some(name) = window_name else {
+        return Ok(WindowSpec { window_name, partition_by, order_by, window_frame });
+    };
+    let base = find(windows, &name)?.clone();
+    let refused = |what| {
+        Err(Error::statement(format!(
+            "the window \"{}\" {what}, so another one cannot",
+            name.value
+        )))
+    };
+    if !partition_by.is_empty() {
+        return refused("is the base, which alone says PARTITION BY");
+    }
+    if !base.order_by.is_empty() && !order_by.is_empty() {
+        return refused("has an ORDER BY");
+    }
+    if base.window_frame.is_some() {
+        return refused("has a frame");
+    }
+    Ok(WindowSpec {
+        window_name: None,
+        partition_by: base.partition_by,
+        order_by: if order_by.is_empty() { base.order_by } else { order_by },
+        window_frame,
+    })
+}
+
+struct Inline<'a> {
+    windows: &'a Windows,
+    /// Queries within: those have windows of their own.
+    depth: usize,
+}
+
+impl VisitorMut for Inline<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::Function(function) if self.depth == 0 => {
+                step(named(self.windows, &mut function.over))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn named(windows: &Windows, over: &mut Option<WindowType>) -> Result<()> {
+    let spec = match over {
+        Some(WindowType::NamedWindow(name)) => find(windows, name)?.clone(),
+        Some(WindowType::WindowSpec(spec)) if spec.window_name.is_some() => {
+            complete(windows, spec.clone())?
+        }
+        _ => return Ok(()),
+    };
+    *over = Some(WindowType::WindowSpec(spec));
+    Ok(())
+}
