@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
@@ -125,33 +125,115 @@ impl FileOpener for ArrowFiles {
 
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-/// The batches of a stream, which is read in pieces: what it says of its messages' lengths is not believed.
+/// The batches of a stream, message by message: what these say of their lengths is not believed.
 fn of_stream(store: Arc<dyn ObjectStore>, path: Path, size: u64, wanted: SchemaRef) -> Batches {
-    let state = (StreamDecoder::new(), Buffer::default(), 0, None::<Columns>);
-    futures::stream::try_unfold(state, move |(mut decoder, mut rest, mut at, mut columns)| {
-        let (store, path, wanted) = (Arc::clone(&store), path.clone(), Arc::clone(&wanted));
+    let messages = Messages { store, path, size, at: 0, rest: BytesMut::new(), ended: false };
+    let state = (messages, StreamDecoder::new(), Buffer::default(), None::<Columns>);
+    futures::stream::try_unfold(state, move |(mut messages, mut decoder, mut bytes, columns)| {
+        let wanted = Arc::clone(&wanted);
         async move {
             loop {
-                if rest.is_empty() && at >= size {
-                    decoder.finish().map_err(of_decoder)?;
-                    return Ok::<_, DataFusionError>(None);
+                if bytes.is_empty() {
+                    let Some(message) = messages.next().await? else {
+                        return Ok::<_, DataFusionError>(None);
+                    };
+                    bytes = Buffer::from(message);
                 }
-                if rest.is_empty() {
-                    let end = size.min(at + PIECE_BYTES);
-                    rest = Buffer::from(store.get_range(&path, at..end).await?);
-                    at = end;
-                }
-                let Some(batch) = decoder.decode(&mut rest).map_err(of_decoder)? else { continue };
-                let known = match columns.take() {
+                let batch = decoder.decode(&mut bytes).map_err(of_decoder)?;
+                let Some(batch) = batch else { continue };
+                let columns = match columns {
                     Some(columns) => columns,
                     None => Columns::new(&batch.schema(), &wanted)?,
                 };
-                let batch = known.adapt(&batch.project(&known.places)?)?;
-                return Ok(Some((batch, (decoder, rest, at, Some(known)))));
+                let batch = columns.adapt(&batch.project(&columns.places)?)?;
+                return Ok(Some((batch, (messages, decoder, bytes, Some(columns)))));
             }
         }
     })
     .boxed()
+}
+
+/// The messages of a stream, each checked against what is there.
+struct Messages {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+    /// Up to where the stream was read.
+    at: u64,
+    /// What was read and is not yet given out.
+    rest: BytesMut,
+    /// The end was given out.
+    ended: bool,
+}
+
+impl Messages {
+    /// Reads until there are so many bytes; false if the stream has not.
+    async fn fill(&mut self, length: usize) -> Result<bool> {
+        while self.rest.len() < length {
+            if self.at >= self.size {
+                return Ok(false);
+            }
+            let end = self.size.min(self.at + PIECE_BYTES);
+            let piece = self.store.get_range(&self.path, self.at..end).await?;
+            self.rest.extend_from_slice(&piece);
+            self.at = end;
+        }
+        Ok(true)
+    }
+
+    /// A length that a message says, if the stream has so much more than `before`.
+    fn possible(&self, length: i64, before: usize) -> Result<usize> {
+        let left = (self.size - self.at).saturating_add(self.rest.len() as u64);
+        let length = usize::try_from(length).ok().and_then(|length| length.checked_add(before));
+        length.filter(|length| *length as u64 <= left).ok_or_else(|| {
+            damaged("a message says that it is longer than the rest of the file".to_owned())
+        })
+    }
+
+    /// The next message with its body, after the last one the mark of the end, which the decoder needs to give a
+    /// batch without a body; then none.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        const END: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+        if self.ended {
+            return Ok(None);
+        }
+        let message = self.message().await?;
+        self.ended = message.is_none();
+        Ok(message.or(Some(Bytes::from_static(END))))
+    }
+
+    async fn message(&mut self) -> Result<Option<Bytes>> {
+        const LENGTH_BYTES: usize = 4;
+        if !self.fill(LENGTH_BYTES).await? {
+            return match self.rest.is_empty() {
+                true => Ok(None),
+                false => Err(damaged("it ends within a message".to_owned())),
+            };
+        }
+        let marked = self.rest.starts_with(&[0xff; LENGTH_BYTES]);
+        let prefix = if marked { 2 * LENGTH_BYTES } else { LENGTH_BYTES };
+        if !self.fill(prefix).await? {
+            return Err(damaged("it ends within a message".to_owned()));
+        }
+        let length = self.rest.get(prefix - LENGTH_BYTES..prefix).and_then(|b| b.try_into().ok());
+        let length = i32::from_le_bytes(length.unwrap_or_default());
+        if length == 0 {
+            return Ok(None);
+        }
+        let head = self.possible(i64::from(length), prefix)?;
+        self.fill(head).await?;
+        let body = message(self.rest.get(..head).unwrap_or_default())?.bodyLength();
+        let whole = self.possible(body, head)?;
+        self.fill(whole).await?;
+        let bytes = self.rest.split_to(whole).freeze();
+        let message = message(&bytes)?;
+        let batch = message.header_as_record_batch();
+        let dictionary = message.header_as_dictionary_batch().and_then(|batch| batch.data());
+        if let Some(batch) = batch.or(dictionary) {
+            check(Some(batch), head, &bytes)?;
+        }
+        Ok(Some(bytes))
+    }
 }
 
 /// The batches of a file that begin in a part of it.
@@ -174,7 +256,7 @@ async fn of_file(
         let bytes = store.get_range(&path, range(block, size)?).await?;
         let message = message(&bytes)?;
         let content = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
-        check(content, block, &bytes)?;
+        check(content, head_of(block), &bytes)?;
         decoder.read_dictionary(block, &Buffer::from(bytes)).map_err(of_decoder)?;
     }
     let blocks: Vec<Block> = footer.recordBatches().iter().flatten().copied().collect();
@@ -187,7 +269,7 @@ async fn of_file(
         async move {
             let (store, path, decoder, columns) = state.as_ref();
             let bytes = store.get_range(path, range(&block, size)?).await?;
-            check(message(&bytes)?.header_as_record_batch(), &block, &bytes)?;
+            check(message(&bytes)?.header_as_record_batch(), head_of(&block), &bytes)?;
             let batch =
                 decoder.read_record_batch(&block, &Buffer::from(bytes)).map_err(of_decoder)?;
             batch.map(|batch| columns.adapt(&batch)).transpose()
@@ -220,8 +302,13 @@ fn range(block: &Block, size: u64) -> Result<Range<u64>> {
     })
 }
 
+/// Bytes of a block before its body.
+fn head_of(block: &Block) -> usize {
+    usize::try_from(block.metaDataLength()).unwrap_or_default()
+}
+
 /// The message at the start of a block: after the mark of a message, which old writers leave out, and its length.
-fn message(bytes: &Bytes) -> Result<ipc::Message<'_>> {
+fn message(bytes: &[u8]) -> Result<ipc::Message<'_>> {
     const CONTINUATION: &[u8] = &[0xff; 4];
     let start = if bytes.starts_with(CONTINUATION) { 8 } else { 4 };
     let content = bytes.get(start..).unwrap_or_default();
@@ -229,15 +316,14 @@ fn message(bytes: &Bytes) -> Result<ipc::Message<'_>> {
 }
 
 /// Checks what a batch says of itself against what is there of it.
-fn check(batch: Option<ipc::RecordBatch<'_>>, block: &Block, bytes: &Bytes) -> Result<()> {
+fn check(batch: Option<ipc::RecordBatch<'_>>, head: usize, bytes: &[u8]) -> Result<()> {
     let batch = batch
         .ok_or_else(|| damaged("a block is of another kind than the footer says".to_owned()))?;
     let rows = batch.nodes().and_then(|nodes| nodes.iter().next().map(ipc::FieldNode::length));
     if rows.is_some_and(|rows| rows != batch.length()) {
         return Err(damaged("the columns of a batch have different numbers of rows".to_owned()));
     }
-    let body = usize::try_from(block.metaDataLength()).ok().and_then(|at| bytes.get(at..));
-    let body = body.unwrap_or_default();
+    let body = bytes.get(head..).unwrap_or_default();
     for buffer in batch.buffers().iter().flatten() {
         let start = usize::try_from(buffer.offset()).ok();
         let length = usize::try_from(buffer.length()).ok();

@@ -2,7 +2,7 @@
 
 use bigslice_planner::NULL_PARTITION;
 use datafusion::arrow::array::{Array, AsArray, BooleanArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
@@ -167,12 +167,36 @@ fn narrowest(seen: Option<DataType>, folder: &Folder) -> DataType {
     } else if is_date(value) {
         DataType::Date32
     } else {
-        DataType::Utf8
+        moment(value).unwrap_or(DataType::Utf8)
     };
-    match seen {
-        Some(seen) if seen != of_value => DataType::Utf8,
-        _ => of_value,
+    match (seen, of_value) {
+        (Some(DataType::Timestamp(unit, zone)), DataType::Timestamp(other, other_zone))
+            if zone == other_zone =>
+        {
+            let nanos = unit == TimeUnit::Nanosecond || other == TimeUnit::Nanosecond;
+            DataType::Timestamp(if nanos { TimeUnit::Nanosecond } else { unit }, zone)
+        }
+        (Some(seen), of_value) if seen != of_value => DataType::Utf8,
+        (_, of_value) => of_value,
     }
+}
+
+/// The type of a timestamp as this program writes it: `2024-02-29T12:30:00.5`, with a `Z` if it has a zone.
+fn moment(value: &str) -> Option<DataType> {
+    let (time, zone) = match value.strip_suffix('Z') {
+        Some(time) => (time, Some("UTC".into())),
+        None => (value, None),
+    };
+    let (day, time) = time.split_once('T')?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let shape = time.split(':').map(str::len).eq([2, 2, 2]) && time.split(':').all(digits);
+    if !is_date(day) || !shape || !digits(fraction) || fraction.len() > 9 {
+        return None;
+    }
+    let unit = if fraction.len() > 6 { TimeUnit::Nanosecond } else { TimeUnit::Microsecond };
+    let kind = DataType::Timestamp(unit, zone);
+    ScalarValue::try_from_string(value.to_owned(), &kind).is_ok().then_some(kind)
 }
 
 /// Zeros before a number are common (`month=01`). A plus, or a minus before a zero, would be lost.
@@ -276,6 +300,16 @@ mod tests {
         };
         for number in ["7", "-7", "01", "9223372036854775807"] {
             assert_eq!(kind(number), DataType::Int64, "{number}");
+        }
+        let moment = |unit, zone: Option<&str>| DataType::Timestamp(unit, zone.map(Into::into));
+        assert_eq!(kind("2024-02-29T12:30:00"), moment(TimeUnit::Microsecond, None));
+        assert_eq!(
+            kind("2024-02-29T12:30:00.123456789Z"),
+            moment(TimeUnit::Nanosecond, Some("UTC"))
+        );
+        for text in ["2024-02-29 12:30:00", "2024-02-30T12:30:00", "2024-02-29T12:30", "aTb:cc:dd"]
+        {
+            assert_eq!(kind(text), DataType::Utf8, "{text}");
         }
         for text in ["+7", "-0", "-07", "9223372036854775808", "%3007", "1.5", ""] {
             assert_eq!(kind(text), DataType::Utf8, "{text}");

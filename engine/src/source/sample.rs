@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::reader::StreamReader;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
@@ -59,12 +59,23 @@ pub(crate) async fn arrow_schema(
     loop {
         let head = store.get_range(&file.location, 0..length.min(file.size)).await?;
         let start = first_message(&head);
+        if said_length(head.get(start..).unwrap_or_default()) > file.size {
+            let message = "its first message says that it is longer than the file";
+            return Err(DataFusionError::Execution(message.to_owned()));
+        }
         match StreamReader::try_new(Cursor::new(head.slice(start..)), None) {
             Ok(reader) => return Ok(reader.schema()),
             Err(error) if length >= file.size.min(SAMPLE_BYTES_MAX) => return Err(error.into()),
             Err(_) => length = length.saturating_mul(SAMPLE_GROWTH),
         }
     }
+}
+
+/// How long a message says that it is, after its mark, if it has one.
+fn said_length(message: &[u8]) -> u64 {
+    let at = if message.starts_with(&[0xff; 4]) { 4 } else { 0 };
+    let length = message.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+    length.map_or(0, |bytes| u64::from(u32::from_le_bytes(bytes)))
 }
 
 /// Where the first message begins: after the mark of a file and its padding.

@@ -109,6 +109,15 @@ impl ScalarUDFImpl for PartitionText {
         let is_text = is_text(&value.data_type());
         let values = value.to_array(args.number_rows)?;
         let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let values = match values.data_type() {
+            // The same moment, written in one way.
+            DataType::Timestamp(unit, Some(_)) => cast_with_options(
+                &values,
+                &DataType::Timestamp(*unit, Some("UTC".into())),
+                &strict,
+            )?,
+            _ => values,
+        };
         let texts = cast_with_options(&values, &DataType::Utf8, &strict)?;
         Ok(ColumnarValue::Array(names(&texts, is_text)))
     }
@@ -136,8 +145,11 @@ fn names(texts: &ArrayRef, is_text: bool) -> ArrayRef {
 fn escaped(text: &str, is_text: bool) -> String {
     // A number with leading zeros reads as a number, which has lost them. An escape says that it is text.
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let other =
-        text == NULL_PARTITION || (is_text && digits && text.len() > 1 && text.starts_with('0'));
+    let number = digits && text.len() > 1 && text.starts_with('0');
+    // A timestamp reads as one, and may be shown in another way than it was written.
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':')];
+    let moment = marks.iter().all(|(at, mark)| text.as_bytes().get(*at) == Some(mark));
+    let other = text == NULL_PARTITION || (is_text && (number || moment));
     let mut name = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
         if character == PARTITION_ESCAPE || (other && at == 0) {
@@ -161,6 +173,8 @@ mod tests {
         assert_eq!(escaped("a/b", true), "a/b");
         assert_eq!(escaped("007", true), "\u{e000}3007");
         assert_eq!(escaped("0", true), "0");
+        assert_eq!(escaped("2024-02-29T12:30:00", true), "\u{e000}32024-02-29T12:30:00");
+        assert_eq!(escaped("2024-02-29T12:30:00", false), "2024-02-29T12:30:00");
         assert_eq!(escaped("007", false), "007");
         assert_eq!(escaped(NULL_PARTITION, true), "\u{e000}5F_HIVE_DEFAULT_PARTITION__");
         assert_eq!(escaped("\u{e000}", true), "\u{e000}EE\u{e000}80\u{e000}80");
