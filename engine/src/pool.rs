@@ -24,8 +24,8 @@ use crate::gauge::Gauge;
 /// operator could go on, not even to give back what it holds.
 const CERTAIN_PERCENT: usize = 25;
 
-/// What an operator that can spill gets in any case, unless that were more than a quarter
-/// for all of them: two batches and what a merge of them takes, without which it could not go on.
+/// What an operator that can spill gets in any case, unless that were more than half of
+/// the pool for all of them: two batches and what a merge of them takes, without which it could not go on.
 const PART_BYTES_MIN: usize = 2 * 1024 * 1024;
 
 /// A pool that divides one half of itself among the operators that can spill.
@@ -66,13 +66,13 @@ impl HalvedPool {
         let size = self.size(state);
         let left = size.saturating_sub(state.unspillable);
         let part = (size / 2).min(left) / state.spillers.max(1);
-        part.max(PART_BYTES_MIN.min(self.bytes / 4 / state.spillers.max(1)))
+        part.max(PART_BYTES_MIN.min(self.bytes / 2 / state.spillers.max(1)))
     }
 
     /// What operators that cannot spill may hold together.
     fn rest(&self, state: &State) -> usize {
         let size = self.size(state);
-        size - state.spillable.min(size / 2)
+        (size - state.spillable.min(size / 2)).max(self.bytes / 4)
     }
 }
 
@@ -180,9 +180,10 @@ mod tests {
         table.try_grow(900).unwrap();
         let sort = consumer(&pool, "sort", true);
         // But for the little that it needs to begin.
-        sort.try_grow(250).unwrap();
+        sort.try_grow(500).unwrap();
         assert!(sort.try_grow(1).is_err());
     }
+
     #[test]
     fn a_process_that_has_grown_has_a_smaller_pool() {
         // Any process has more than a MiB.
