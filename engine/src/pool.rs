@@ -28,6 +28,9 @@ const CERTAIN_PERCENT: usize = 25;
 /// the pool for all of them: two batches and what a merge of them takes, without which it could not go on.
 const PART_BYTES_MIN: usize = 2 * 1024 * 1024;
 
+/// What a first batch may be counted with.
+const FIRST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// A pool that divides one half of itself among the operators that can spill.
 #[derive(Debug)]
 pub(crate) struct HalvedPool {
@@ -69,6 +72,15 @@ impl HalvedPool {
         part.max(PART_BYTES_MIN.min(self.bytes / 2 / state.spillers.max(1)))
     }
 
+    /// Whether an operator that can spill asks for its first batch. It gets it, whatever others hold:
+    /// it has nothing to spill yet, and would fail. Batches of text are counted with the whole of
+    /// buffers that they share, several MB for each.
+    fn begins(&self, reservation: &MemoryReservation, additional: usize) -> bool {
+        reservation.consumer().can_spill()
+            && reservation.size() <= PART_BYTES_MIN.min(self.bytes / 16)
+            && additional <= FIRST_BYTES_MAX.min(self.bytes / 4)
+    }
+
     /// What operators that cannot spill may hold together.
     fn rest(&self, state: &State) -> usize {
         let size = self.size(state);
@@ -108,7 +120,7 @@ impl MemoryPool for HalvedPool {
         } else {
             self.rest(&state).saturating_sub(state.unspillable)
         };
-        if additional > left {
+        if additional > left && !self.begins(reservation, additional) {
             return Err(exhausted(reservation, additional, left));
         }
         *held(&mut state, reservation) += additional;
