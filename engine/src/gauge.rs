@@ -4,8 +4,8 @@
 //! little. So the process is measured, and two things follow from it:
 //!
 //! ```text
-//! share ─┬─ less what nobody asked for: the pool                  [Gauge::left]
-//!        └─ and a fifth more: queries end with an error          [Gauge::over]
+//! share ─┬─ less what nobody asked for: the pool                        [Gauge::left]
+//!        └─ and a fifth, or 32 MiB, more: queries end with an error    [Gauge::over]
 //! ```
 //!
 //! Made by [`memory`](crate::memory) for a process that belongs to its session alone.
@@ -26,6 +26,10 @@ const INTERVAL: Duration = Duration::from_millis(2);
 /// After queries were told to end, the next time that others are, unless the process grows still:
 /// freed memory takes a moment to be given back.
 const RESPITE: Duration = Duration::from_millis(500);
+
+/// What a process may have beyond its share in any case: an operator that spills sorts what it spills,
+/// and needs as much again for a moment.
+const EXCESS_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
 /// Measures this process for as long as it lives.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ impl Gauge {
 
     /// What the process may have before its queries end.
     fn most(&self) -> u64 {
-        self.share / 5 * 6
+        self.share + (self.share / 5).max(EXCESS_BYTES_MIN)
     }
 }
 
@@ -92,10 +96,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_has_more_than_its_share_is_told() {
+        // More than what any process may have beyond its share.
+        let touched = vec![1u8; 64 << 20];
         let tight = Gauge::start(1 << 20).unwrap();
         assert_eq!(tight.left(0), 0);
         let error = tight.over().happens().await.to_string();
         assert!(error.contains("1 MiB"), "{error}");
+        drop(touched);
         let ample = Gauge::start(1 << 50).unwrap();
         assert!(ample.left(0) > 1 << 49);
         let mut over = ample.over();

@@ -127,7 +127,7 @@ impl Budget {
         const USUAL: usize = 8192;
         const SMALL: usize = 1024;
         /// Bytes of the pool for each partition, below which memory is little.
-        const LITTLE: u64 = 64 * 1024 * 1024;
+        const LITTLE: u64 = 256 * 1024 * 1024;
         let little = self.limited && self.pool_bytes / (partitions.max(1) as u64) < LITTLE;
         if little { SMALL } else { USUAL }
     }

@@ -24,9 +24,12 @@ use crate::gauge::Gauge;
 /// operator could go on, not even to give back what it holds.
 const CERTAIN_PERCENT: usize = 25;
 
-/// What an operator that can spill gets in any case, unless that were more than a quarter
-/// for all of them: two batches and what a merge of them takes, without which it could not go on.
+/// What an operator that can spill gets in any case, unless that were more than half of
+/// the pool for all of them: two batches and what a merge of them takes, without which it could not go on.
 const PART_BYTES_MIN: usize = 2 * 1024 * 1024;
+
+/// What a first batch may be counted with.
+const FIRST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A pool that divides one half of itself among the operators that can spill.
 #[derive(Debug)]
@@ -66,13 +69,22 @@ impl HalvedPool {
         let size = self.size(state);
         let left = size.saturating_sub(state.unspillable);
         let part = (size / 2).min(left) / state.spillers.max(1);
-        part.max(PART_BYTES_MIN.min(self.bytes / 4 / state.spillers.max(1)))
+        part.max(PART_BYTES_MIN.min(self.bytes / 2 / state.spillers.max(1)))
+    }
+
+    /// Whether an operator that can spill asks for its first batch. It gets it, whatever others hold:
+    /// it has nothing to spill yet, and would fail. Batches of text are counted with the whole of
+    /// buffers that they share, several MB for each.
+    fn begins(&self, reservation: &MemoryReservation, additional: usize) -> bool {
+        reservation.consumer().can_spill()
+            && reservation.size() <= PART_BYTES_MIN.min(self.bytes / 16)
+            && additional <= FIRST_BYTES_MAX.min(self.bytes / 4)
     }
 
     /// What operators that cannot spill may hold together.
     fn rest(&self, state: &State) -> usize {
         let size = self.size(state);
-        size - state.spillable.min(size / 2)
+        (size - state.spillable.min(size / 2)).max(self.bytes / 4)
     }
 }
 
@@ -108,7 +120,7 @@ impl MemoryPool for HalvedPool {
         } else {
             self.rest(&state).saturating_sub(state.unspillable)
         };
-        if additional > left {
+        if additional > left && !self.begins(reservation, additional) {
             return Err(exhausted(reservation, additional, left));
         }
         *held(&mut state, reservation) += additional;
@@ -180,9 +192,10 @@ mod tests {
         table.try_grow(900).unwrap();
         let sort = consumer(&pool, "sort", true);
         // But for the little that it needs to begin.
-        sort.try_grow(250).unwrap();
+        sort.try_grow(500).unwrap();
         assert!(sort.try_grow(1).is_err());
     }
+
     #[test]
     fn a_process_that_has_grown_has_a_smaller_pool() {
         // Any process has more than a MiB.

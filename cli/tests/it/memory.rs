@@ -52,7 +52,7 @@ fn a_limit_is_for_all_that_the_processes_have() {
             "n\n900000\n",
         ),
     ];
-    for (limit, workers) in [(130, "0"), (400, "2")] {
+    for (limit, workers) in [(256, "0"), (640, "2")] {
         for (sql, answer) in statements {
             let (said, most) = run(limit, workers, &format!("{ROWS}{sql}"));
             assert!(said.starts_with(answer), "{limit} {workers} {sql}: {said}");
@@ -64,12 +64,12 @@ fn a_limit_is_for_all_that_the_processes_have() {
 
 #[test]
 fn what_no_limit_so_small_can_hold_is_an_error_that_says_so() {
-    let (said, most) = run(130, "0", "select array_agg(repeat('x', 100)) from range(9000000)");
+    let (said, most) = run(256, "0", "select array_agg(repeat('x', 100)) from range(9000000)");
     assert!(
         said.contains("not enough memory") && said.contains("raise the memory limit"),
         "{said}"
     );
-    assert!(most as f64 <= 130.0 * PROMISE, "{most} MiB: {said}");
+    assert!(most as f64 <= 256.0 * PROMISE, "{most} MiB: {said}");
 }
 
 #[test]
