@@ -48,7 +48,8 @@ fn has_windows(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.children().into_iter().any(has_windows)
 }
 
-/// `windows` says that there are window functions in the plan, which must not rely on constants.
+/// `windows` says that there are window functions in the plan, which must not rely on constants. All above an exchange is
+/// built again then: an operator may have been told of them before the exchange was put below it.
 fn rewrite(plan: Arc<dyn ExecutionPlan>, windows: bool) -> Result<Arc<dyn ExecutionPlan>> {
     let mut changed = false;
     let mut children = Vec::with_capacity(plan.children().len());
@@ -60,7 +61,7 @@ fn rewrite(plan: Arc<dyn ExecutionPlan>, windows: bool) -> Result<Arc<dyn Execut
     let constants = windows && !plan.properties().equivalence_properties().constants().is_empty();
     if let Some(shuffle) = plan.downcast_ref::<NetworkShuffleExec>() {
         let claims = claims_order(shuffle.properties().equivalence_properties());
-        if !changed && !claims && !constants {
+        if !changed && !claims && !windows {
             return Ok(plan);
         }
         return match children.pop() {
@@ -69,7 +70,7 @@ fn rewrite(plan: Arc<dyn ExecutionPlan>, windows: bool) -> Result<Arc<dyn Execut
         };
     }
     if let Some(coalesce) = plan.downcast_ref::<NetworkCoalesceExec>() {
-        if !changed && !constants {
+        if !changed && !windows {
             return Ok(plan);
         }
         return match children.pop() {

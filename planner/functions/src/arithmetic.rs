@@ -11,10 +11,15 @@ use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Dat
 use datafusion::arrow::compute::kernels::numeric::{
     add, add_wrapping, mul, neg, sub, sub_wrapping,
 };
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type};
+use datafusion::arrow::datatypes::{
+    DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION,
+    DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Int32Type,
+    Int64Type,
+};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
@@ -22,8 +27,9 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::apply;
 
-/// The function that stands for `left op right` of two integers of one type, if there is one.
-pub fn checked(op: Operator) -> Option<ScalarUDF> {
+/// The function that stands for `left op right`, if the operator has none or another result for some
+/// values of these types.
+pub fn checked(left: &DataType, op: Operator, right: &DataType) -> Option<ScalarUDF> {
     let op = match op {
         Operator::Plus => Op::Add,
         Operator::Minus => Op::Subtract,
@@ -32,7 +38,23 @@ pub fn checked(op: Operator) -> Option<ScalarUDF> {
         Operator::BitwiseShiftRight => Op::ShiftRight,
         _ => return None,
     };
-    Some(ScalarUDF::from(Checked::new(op)))
+    let overflows = match (decimal(left), decimal(right)) {
+        (Some(left), Some(right)) => op.digits(left, right)? > left.0,
+        _ => left.is_integer() && left == right,
+    };
+    overflows.then(|| ScalarUDF::from(Checked::new(op)))
+}
+
+/// The most digits of decimals of this width, the digits of this one, and those behind its point.
+fn decimal(kind: &DataType) -> Option<(i16, i16, i16)> {
+    let (most, digits, scale) = match kind {
+        DataType::Decimal32(digits, scale) => (DECIMAL32_MAX_PRECISION, digits, scale),
+        DataType::Decimal64(digits, scale) => (DECIMAL64_MAX_PRECISION, digits, scale),
+        DataType::Decimal128(digits, scale) => (DECIMAL128_MAX_PRECISION, digits, scale),
+        DataType::Decimal256(digits, scale) => (DECIMAL256_MAX_PRECISION, digits, scale),
+        _ => return None,
+    };
+    Some((i16::from(most), i16::from(*digits), i16::from(*scale)))
 }
 
 /// The function that stands for `-x` of a signed integer.
@@ -59,6 +81,19 @@ enum Op {
 }
 
 impl Op {
+    /// The digits that a result of two decimals can have.
+    fn digits(self, left: (i16, i16, i16), right: (i16, i16, i16)) -> Option<i16> {
+        let ((_, left, left_scale), (_, right, right_scale)) = (left, right);
+        match self {
+            Self::Add | Self::Subtract => {
+                let whole = (left - left_scale).max(right - right_scale);
+                Some(whole + left_scale.max(right_scale) + 1)
+            }
+            Self::Multiply => Some(left + right),
+            Self::Negate | Self::ShiftLeft | Self::ShiftRight => None,
+        }
+    }
+
     fn sign(self) -> &'static str {
         match self {
             Self::Add => "+",
@@ -111,11 +146,20 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        let first = &types[0];
-        if !first.is_integer() || types.iter().any(|other| other != first) {
-            return plan_err!("{} takes integers of one type", self.name());
+        match types {
+            [left, right] if left.is_decimal() && right.is_decimal() => {
+                let op = match self.op {
+                    Op::Add => Operator::Plus,
+                    Op::Subtract => Operator::Minus,
+                    _ => Operator::Multiply,
+                };
+                BinaryTypeCoercer::new(left, &op, right).get_result_type()
+            }
+            [first, rest @ ..] if first.is_integer() && rest.iter().all(|kind| kind == first) => {
+                Ok(first.clone())
+            }
+            _ => plan_err!("{} takes integers of one type, or decimals", self.name()),
         }
-        Ok(first.clone())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
@@ -139,10 +183,13 @@ impl ScalarUDFImpl for Checked {
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&negated, 0)?))
             }
             (Op::ShiftLeft | Op::ShiftRight, [left, right]) => self.shift(left, right),
-            (op, [left, right]) => apply(left, right, |left, right| match op {
-                Op::Add => fast_add(left, right),
-                Op::Subtract => fast_subtract(left, right),
-                _ => mul(left, right),
+            (op, [left, right]) => apply(left, right, |left, right| {
+                match op {
+                    Op::Add => fast_add(left, right),
+                    Op::Subtract => fast_subtract(left, right),
+                    _ => mul(left, right),
+                }
+                .and_then(with_all_digits)
             })
             .map_err(|error| in_words(error, self.op)),
             _ => exec_err!("{} got {} arguments", self.name(), args.args.len()),
@@ -166,7 +213,7 @@ impl Checked {
         let width = left.data_type().primitive_width().unwrap_or(8) * 8;
         let counts = right.to_array(1)?;
         let counts = datafusion::arrow::compute::cast(&counts, &DataType::Decimal128(20, 0))?;
-        let counts = counts.as_primitive::<datafusion::arrow::datatypes::Decimal128Type>();
+        let counts = counts.as_primitive::<Decimal128Type>();
         if let Some(bad) = counts.iter().flatten().find(|count| !(0..width as i128).contains(count))
         {
             return exec_err!(
@@ -222,9 +269,30 @@ fn in_words(error: DataFusionError, op: Op) -> DataFusionError {
     let DataFusionError::ArrowError(arrow, _) = &error else { return error };
     let ArrowError::ArithmeticOverflow(text) = arrow.as_ref() else { return error };
     let what = text.rsplit_once(": ").map_or(op.sign(), |(_, what)| what);
-    exec_datafusion_err!(
-        "integer overflow: {what} is out of range; cast an operand to a wider type or to DECIMAL"
-    )
+    exec_datafusion_err!("overflow: {what} is out of range; cast an operand to a wider type")
+}
+
+/// A result of decimals, if it has no more digits than its type: arrow looks at the width alone, which leaves
+/// room for some numbers of 39 digits.
+fn with_all_digits(result: ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let checked = match result.data_type() {
+        DataType::Decimal128(digits, _) => {
+            let values = result.as_primitive::<Decimal128Type>();
+            let end = 10_i128.pow(u32::from(*digits));
+            // Without a branch for each row; what stands where there is no value is looked at again.
+            let any = values.values().iter().fold(false, |any, x| any | (*x >= end) | (*x <= -end));
+            if any { values.validate_decimal_precision(*digits) } else { Ok(()) }
+        }
+        DataType::Decimal256(digits, _) => {
+            result.as_primitive::<Decimal256Type>().validate_decimal_precision(*digits)
+        }
+        _ => Ok(()),
+    };
+    let kind = result.data_type();
+    checked.map_err(|_| {
+        ArrowError::ArithmeticOverflow(format!("overflow: a result of more digits than {kind} has"))
+    })?;
+    Ok(result)
 }
 
 /// `left + right`. Wraps round first, which takes vectors, and looks at the signs afterwards; only when one

@@ -46,6 +46,9 @@ pub use time::parse::{normal_timestamp, unit_for};
 pub use time::shift::shift_time;
 pub use window::ignoring_nulls;
 
+pub mod only_row;
+pub mod rows;
+
 /// Adds the functions to those of `builder`. One with the name of a function that is there replaces it.
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let functions = builder.scalar_functions().get_or_insert_default();
@@ -67,6 +70,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         time::date_trunc::date_trunc(),
     ]);
     functions.extend(time::to_timestamp::functions());
+    functions.extend([only_row::only_row(), rows::row_of()]);
     functions.push(field::get_field());
     functions.extend([null_fields(), partition_text(), partition_kept()]);
     functions.extend(arithmetic::functions());

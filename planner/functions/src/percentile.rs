@@ -7,18 +7,19 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, FieldRef, Float64Type,
 };
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::approx_median::ApproxMedian;
 use datafusion::functions_aggregate::approx_percentile_cont::ApproxPercentileCont;
 use datafusion::functions_aggregate::median::Median;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature,
-    Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator,
+    Signature, Volatility,
 };
 use datafusion::physical_expr::expressions::Literal;
 
@@ -51,40 +52,32 @@ impl AggregateUDFImpl for ExactMedian {
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let [kind] = types else {
-            return datafusion::common::plan_err!("median takes one argument");
+            return plan_err!("median takes one argument");
         };
         Ok(vec![match kind {
-            DataType::Decimal32(digits, scale)
-            | DataType::Decimal64(digits, scale)
-            | DataType::Decimal128(digits, scale)
-                if *digits < DECIMAL128_MAX_PRECISION =>
-            {
-                DataType::Decimal128(digits + 1, scale + 1)
-            }
-            DataType::Decimal256(digits, scale) if *digits < DECIMAL256_MAX_PRECISION => {
-                DataType::Decimal256(digits + 1, scale + 1)
-            }
             DataType::Null => DataType::Float64,
             kind if kind.is_integer() => DataType::Float64,
             kind if kind.is_numeric() => kind.clone(),
             other => {
-                return datafusion::common::plan_err!(
-                    "median takes numbers, not {other}; cast the argument to one"
-                );
+                return plan_err!("median takes numbers, not {other}; cast the argument to one");
             }
         }])
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.original.return_type(types)
+        self.original.return_type(&[wider(&types[0])])
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        self.original.state_fields(args)
+        let fields = widened(args.input_fields);
+        self.original.state_fields(StateFieldsArgs { input_fields: &fields, ..args })
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.original.accumulator(args)
+        let fields = widened(args.expr_fields);
+        let kind = fields[0].data_type().clone();
+        let inner = self.original.accumulator(AccumulatorArgs { expr_fields: &fields, ..args })?;
+        Ok(if kind.is_decimal() { Box::new(Wider { inner, kind }) } else { inner })
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
@@ -95,11 +88,124 @@ impl AggregateUDFImpl for ExactMedian {
         &self,
         args: AccumulatorArgs,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        self.original.create_groups_accumulator(args)
+        let fields = widened(args.expr_fields);
+        let kind = fields[0].data_type().clone();
+        let args = AccumulatorArgs { expr_fields: &fields, ..args };
+        let inner = self.original.create_groups_accumulator(args)?;
+        Ok(if kind.is_decimal() { Box::new(Wider { inner, kind }) } else { inner })
     }
 
     fn documentation(&self) -> Option<&Documentation> {
         self.original.documentation()
+    }
+}
+
+/// The type in which the middle between two values of type `kind` is exact.
+fn wider(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Decimal32(digits, scale)
+        | DataType::Decimal64(digits, scale)
+        | DataType::Decimal128(digits, scale)
+            if *digits < DECIMAL128_MAX_PRECISION =>
+        {
+            DataType::Decimal128(digits + 1, scale + 1)
+        }
+        DataType::Decimal256(digits, scale) if *digits < DECIMAL256_MAX_PRECISION => {
+            DataType::Decimal256(digits + 1, scale + 1)
+        }
+        other => other.clone(),
+    }
+}
+
+fn widened(fields: &[FieldRef]) -> Vec<FieldRef> {
+    let wide = |field: &FieldRef| field.as_ref().clone().with_data_type(wider(field.data_type()));
+    fields.iter().map(|field| Arc::new(wide(field))).collect()
+}
+
+/// DataFusion's accumulator over values with one digit more.
+#[derive(Debug)]
+struct Wider<A> {
+    inner: A,
+    kind: DataType,
+}
+
+impl<A> Wider<A> {
+    fn cast(&self, values: &[ArrayRef]) -> Result<[ArrayRef; 1]> {
+        Ok([cast(&values[0], &self.kind)?])
+    }
+}
+
+impl Accumulator for Wider<Box<dyn Accumulator>> {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let values = self.cast(values)?;
+        self.inner.update_batch(&values)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let values = self.cast(values)?;
+        self.inner.retract_batch(&values)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.inner.supports_retract_batch()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.inner.merge_batch(states)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.inner.state()
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.inner.evaluate()
+    }
+
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+}
+
+impl GroupsAccumulator for Wider<Box<dyn GroupsAccumulator>> {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        n_groups: usize,
+    ) -> Result<()> {
+        let values = self.cast(values)?;
+        self.inner.update_batch(&values, groups, filter, n_groups)
+    }
+
+    fn merge_batch(
+        &mut self,
+        states: &[ArrayRef],
+        groups: &[usize],
+        n_groups: usize,
+    ) -> Result<()> {
+        self.inner.merge_batch(states, groups, n_groups)
+    }
+
+    fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
+        self.inner.evaluate(emit)
+    }
+
+    fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
+        self.inner.state(emit)
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        self.inner.convert_to_state(&self.cast(values)?, filter)
+    }
+
+    fn size(&self) -> usize {
+        self.inner.size()
     }
 }
 

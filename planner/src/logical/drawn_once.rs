@@ -17,6 +17,8 @@ use datafusion::logical_expr::expr::{Between, Case, ScalarFunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::leaves::is_volatile;
+
 /// Functions that DataFusion writes as a CASE with an argument in it twice.
 const TWICE: [&str; 6] = ["coalesce", "nvl", "ifnull", "nvl2", "nullif", "iff"];
 
@@ -47,13 +49,12 @@ fn with_columns(plan: LogicalPlan, drawn: &mut usize) -> Result<Transformed<Logi
         _ => return Ok(Transformed::no(plan)),
     };
     let [input] = plan.inputs()[..] else { return Ok(Transformed::no(plan)) };
-    let exprs = plan.expressions();
-    if !exprs.iter().any(Expr::is_volatile) {
+    if !is_volatile(&plan)? {
         return Ok(Transformed::no(plan));
     }
     let mut columns = Vec::new();
-    let mut rewritten = Vec::with_capacity(exprs.len());
-    for expr in exprs {
+    let mut rewritten = Vec::new();
+    for expr in plan.expressions() {
         let expr = expr.transform_down(|part| {
             draw(part, everywhere, &mut |expr| column_of(expr, &mut columns, drawn))
         })?;

@@ -14,7 +14,7 @@ use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{ScalarFunction, Sort};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator,
-    Projection,
+    Projection, Subquery,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -97,6 +97,14 @@ fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let name = function.func.name();
             (name == "nullif" || COMPARING.contains(&name)) && keys(&mut function.args, schema)
         }
+        Expr::InSubquery(within) => {
+            let rows = subquery_keys(&mut within.subquery)?;
+            key(&mut within.expr, schema) | rows
+        }
+        Expr::SetComparison(set) => {
+            let rows = subquery_keys(&mut set.subquery)?;
+            key(&mut set.expr, schema) | rows
+        }
         Expr::AggregateFunction(aggregate) => {
             let params = &mut aggregate.params;
             let args = params.distinct && keys(&mut params.args, schema);
@@ -138,6 +146,16 @@ fn is_ordinary(expr: &Expr) -> bool {
         Expr::Cast(cast) => is_ordinary(&cast.expr),
         _ => false,
     }
+}
+
+/// Keys in the place of the floats that a subquery gives, which are compared with something.
+fn subquery_keys(subquery: &mut Subquery) -> Result<bool> {
+    let floats = float_columns(subquery.subquery.schema());
+    if floats.is_empty() || is_keyed(&subquery.subquery, &floats) {
+        return Ok(false);
+    }
+    subquery.subquery = Arc::new(keyed(Arc::clone(&subquery.subquery), &floats)?);
+    Ok(true)
 }
 
 /// What a node compares by itself.

@@ -5,7 +5,7 @@
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// A rule of DataFusion's that leaves plans with volatile expressions as they are.
@@ -40,7 +40,17 @@ impl<R: OptimizerRule + std::fmt::Debug> OptimizerRule for UnlessVolatile<R> {
 fn has_volatile(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        found = node.expressions().iter().any(Expr::is_volatile);
+        found = found || is_volatile(node)?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Whether there is a volatile expression in the node itself.
+pub(super) fn is_volatile(node: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found = found || expr.is_volatile();
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)

@@ -10,11 +10,13 @@ mod float_keys;
 mod in_lists;
 mod lean_windows;
 mod leaves;
+mod null_equal;
 mod numbers;
 mod set_all;
 mod simplify;
 mod time_casts;
 mod time_order;
+mod unnest;
 mod unnest_records;
 
 use std::sync::Arc;
@@ -24,13 +26,17 @@ use datafusion::optimizer::extract_leaf_expressions::{
 };
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
+use self::unnest::UnnestSubqueries;
 pub use lean_windows::LeanWindows;
 
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.iter().position(|rule| rule.name() == "type_coercion");
-    rules.insert(coercion.unwrap_or(rules.len()), Arc::new(time_order::TimeOrder));
+    let coercion = coercion.unwrap_or(rules.len());
+    rules.insert(coercion, Arc::new(time_order::TimeOrder));
+    // Before types are coerced: the comparisons that become joins are coerced with the user's.
+    rules.insert(coercion, Arc::new(UnnestSubqueries));
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));
     rules.insert(0, Arc::new(set_all::SetAll));
     // After types are coerced: these look at them.
@@ -53,6 +59,8 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             "push_down_leaf_projections" => {
                 *rule = Arc::new(leaves::UnlessVolatile(PushDownLeafProjections::new()));
             }
+            "extract_equijoin_predicate" => *rule = Arc::new(null_equal::Keys(Arc::clone(rule))),
+            "eliminate_cross_join" => *rule = Arc::new(null_equal::Flattened(Arc::clone(rule))),
             _ => {}
         }
     }

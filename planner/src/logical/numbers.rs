@@ -76,15 +76,12 @@ fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// *Arithmetic*: the checked function in the place of an operator of integers.
 fn checked_binary(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
-    let Some(function) = checked(binary.op) else {
-        return Transformed::no(Expr::BinaryExpr(binary));
-    };
-    match (binary.left.get_type(schema), binary.right.get_type(schema)) {
-        (Ok(left), Ok(right)) if left.is_integer() && left == right => {
-            Transformed::yes(function.call(vec![*binary.left, *binary.right]))
-        }
-        _ => Transformed::no(Expr::BinaryExpr(binary)),
+    if let (Ok(left), Ok(right)) = (binary.left.get_type(schema), binary.right.get_type(schema))
+        && let Some(function) = checked(&left, binary.op, &right)
+    {
+        return Transformed::yes(function.call(vec![*binary.left, *binary.right]));
     }
+    Transformed::no(Expr::BinaryExpr(binary))
 }
 
 /// *Casts*: `expr` rounded, half away from zero, if it may have a fraction and becomes an integer of type `to`.

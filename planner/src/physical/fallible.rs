@@ -87,8 +87,8 @@ fn fails_binary(binary: &BinaryExpr, expr: &Arc<dyn PhysicalExpr>, schema: &Sche
             _ => !divides(binary.right()),
         },
         Operator::Plus | Operator::Minus | Operator::Multiply => match kind {
-            kind if kind.is_floating() || kind.is_integer() => false,
-            kind => !is_decimal(&kind) || is_widest(&kind),
+            // What can overflow is a function, see `logical::numbers`; moments stay operators.
+            kind => !kind.is_numeric(),
         },
         Operator::RegexMatch
         | Operator::RegexIMatch
@@ -107,11 +107,6 @@ fn divides(expr: &Arc<dyn PhysicalExpr>) -> bool {
     !value.is_null()
         && zero.is_ok_and(|zero| zero != *value)
         && minus_one.map_or(true, |n| n != *value)
-}
-
-fn is_decimal(kind: &DataType) -> bool {
-    use DataType::{Decimal32, Decimal64, Decimal128, Decimal256};
-    matches!(kind, Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..))
 }
 
 /// Whether a decimal has all digits that its type can have: more were cut off, perhaps.

@@ -112,7 +112,7 @@ fn columns_of<'a>(exprs: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Vec
 }
 
 /// `child` under a projection of all its columns, of which nothing is known of `columns`.
-fn forgetting(
+pub(super) fn forgetting(
     child: Arc<dyn ExecutionPlan>,
     columns: &[usize],
     config: &ConfigOptions,

@@ -10,6 +10,7 @@ mod filters;
 mod forget;
 mod guards;
 mod large_limits;
+mod joined_order;
 mod limits;
 mod requirements;
 mod shield;

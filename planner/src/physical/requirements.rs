@@ -10,7 +10,10 @@
 //! - below an operator whose rows are in order already it asks for as many rows as are asked for above it, also
 //!   where that operator drops some (`SELECT DISTINCT .. ORDER BY .. LIMIT`).
 //!
-//! It also makes a sort-merge join claim an order that it has not: by its right input within its left one, as if no
+//! A step before it does the same to a sort that is not needed because partitions can be merged in order: the
+//! number of its rows goes to that merge, below a window function that should see all of them.
+//!
+//! Moving sorts also makes a sort-merge join claim an order that it has not: by its right input within its left one, as if no
 //! key came twice. [`EnsureRequirements`] takes the place of the rule. It calls the same steps, and moves
 //! sorts neither into nor out of operators that stop after some rows, nor sort-merge joins.
 
@@ -34,11 +37,13 @@ use datafusion::physical_optimizer::enforce_sorting::{
     PlanWithCorrespondingCoalescePartitions, PlanWithCorrespondingSort, ensure_sorting,
     parallelize_sorts, replace_with_partial_sort,
 };
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::SortMergeJoinExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use super::apart::{Apart, Below};
+use super::joined_order::forgotten;
 
 /// The rule.
 #[derive(Debug)]
@@ -59,6 +64,11 @@ impl PhysicalOptimizerRule for EnsureRequirements {
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = plan.transform_up(|node| {
+            let forgotten = forgotten(&node, config)?;
+            Ok(forgotten.map_or_else(|| Transformed::no(node), Transformed::yes))
+        })?;
+        let plan = plan.data;
         let plan = if config.optimizer.top_down_join_key_reordering {
             let plan = PlanWithKeyRequirements::new_default(plan);
             plan.transform_down(adjust_input_keys_ordering)?.data.plan
@@ -75,10 +85,12 @@ impl PhysicalOptimizerRule for EnsureRequirements {
             let gathered = PlanWithCorrespondingCoalescePartitions::new_default(plan);
             plan = gathered.transform_up(parallelize_sorts)?.data.plan;
         }
+        let plan = plan.transform_up(limited_above)?.data;
         let plan = OrderPreservationContext::new_default(plan)
             .transform_up(|node| replace_with_order_preserving_variants(node, false, true, config))?
             .data
             .plan;
+        let plan = plan.transform_up(limited_within)?.data;
         let plan = self.move_sorts.optimize(plan, config)?;
         Ok(plan.transform_up(|node| Ok(Transformed::yes(replace_with_partial_sort(node)?)))?.data)
     }
@@ -89,6 +101,45 @@ impl PhysicalOptimizerRule for EnsureRequirements {
 
     fn schema_check(&self) -> bool {
         true
+    }
+}
+
+type Plan = Arc<dyn ExecutionPlan>;
+
+/// A sort that stops after n rows as a limit above one that does not.
+fn limited_above(node: Plan) -> Result<Transformed<Plan>> {
+    let Some((sort, fetch)) = node.downcast_ref::<SortExec>().and_then(|s| Some((s, s.fetch()?)))
+    else {
+        return Ok(Transformed::no(node));
+    };
+    let (order, single) = (sort.expr().clone(), node.output_partitioning().partition_count() == 1);
+    let whole: Plan = Arc::new(sort.with_fetch(None));
+    let limited: Plan = if single {
+        let mut limit = GlobalLimitExec::new(whole, 0, Some(fetch));
+        limit.set_required_ordering(Some(order));
+        Arc::new(limit)
+    } else {
+        let mut limit = LocalLimitExec::new(whole, fetch);
+        limit.set_required_ordering(Some(order));
+        Arc::new(limit)
+    };
+    Ok(Transformed::yes(limited))
+}
+
+/// The other way round, where the sort is still there.
+fn limited_within(node: Plan) -> Result<Transformed<Plan>> {
+    let (input, fetch) = if let Some(limit) = node.downcast_ref::<GlobalLimitExec>() {
+        (limit.input(), limit.fetch().filter(|_| limit.skip() == 0))
+    } else if let Some(limit) = node.downcast_ref::<LocalLimitExec>() {
+        (limit.input(), Some(limit.fetch()))
+    } else {
+        return Ok(Transformed::no(node));
+    };
+    match (input.downcast_ref::<SortExec>(), fetch) {
+        (Some(sort), Some(fetch)) if sort.fetch().is_none() => {
+            Ok(Transformed::yes(Arc::new(sort.with_fetch(Some(fetch)))))
+        }
+        _ => Ok(Transformed::no(node)),
     }
 }
 

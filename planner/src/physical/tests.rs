@@ -98,7 +98,7 @@ async fn attempted(context: &SessionContext, sql: &str) -> Result<Vec<String>, S
 fn every_rule_of_ours_takes_the_place_of_one() {
     let theirs = PhysicalOptimizer::new().rules;
     let replaced = theirs.iter().filter(|rule| {
-        let ours = ours_for((*rule).clone());
+        let ours = ours_for(std::sync::Arc::clone(rule));
         !std::sync::Arc::ptr_eq(&ours, rule)
     });
     let mut names: Vec<_> = replaced.map(|rule| rule.name().to_owned()).collect();
@@ -185,6 +185,56 @@ async fn projections_above_sort_merge_joins_are_still_needed() {
             "SELECT o.k AS ok, p.k AS pk FROM orders o JOIN payments p \
              ON o.k = p.k AND o.id < 3 AND p.id < 3 AND o.amount > p.amount + o.id ORDER BY 1, 2",
             &["0|0", "1|1", "2|2"],
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn joins_of_equal_nulls_are_still_to_be_kept_apart() {
+    let sessions = Sessions::new(&[]).await;
+    let maybe = "(SELECT id, k, nullif(k, 1) AS n FROM customers WHERE id < 9)";
+    for (sql, right) in [
+        (
+            format!(
+                "SELECT count(*) AS n FROM {maybe} a JOIN {maybe} b ON (a.n IS NOT DISTINCT FROM b.n) \
+                 JOIN orders c ON b.id = c.id"
+            ),
+            "27",
+        ),
+        (
+            format!(
+                "SELECT count(*) AS n FROM {maybe} a JOIN {maybe} b ON (a.k IS NOT DISTINCT FROM b.k) \
+                 WHERE a.n = b.n"
+            ),
+            "18",
+        ),
+    ] {
+        sessions.differ(&sql, &[right]).await;
+    }
+}
+
+#[tokio::test]
+async fn sorts_above_window_functions_are_still_to_be_kept_whole() {
+    let sessions = Sessions::new(&[]).await;
+    sessions
+        .differ(
+            "SELECT k, max(v) AS m, count(*) OVER () AS n FROM \
+             (SELECT k, row_number() OVER (PARTITION BY k ORDER BY id) AS v FROM orders) t \
+             GROUP BY k HAVING k > 1 ORDER BY k LIMIT 2",
+            &["2|286|5", "3|286|5"],
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn orders_that_joins_do_not_keep_are_still_claimed() {
+    let sessions = Sessions::new(&["datafusion.optimizer.prefer_hash_join = false"]).await;
+    sessions
+        .differ(
+            "SELECT a.k, b.id FROM (SELECT k FROM customers WHERE id < 6) a \
+             JOIN (SELECT k, id FROM customers WHERE id < 6) b ON a.k = b.k \
+             ORDER BY a.k, b.id LIMIT 4",
+            &["0|0", "0|0", "0|3", "0|3"],
         )
         .await;
 }

@@ -20,6 +20,8 @@ mod time;
 mod visit;
 mod windows;
 
+mod lateral;
+
 use datafusion::sql::parser::Statement;
 
 use crate::error::Result;
@@ -34,6 +36,7 @@ pub(crate) use self::visit::visit;
 /// # Errors
 /// When it has a clause that would be passed over.
 pub fn rewrite(mut statement: Statement) -> Result<Statement> {
+    lateral::rewrite(&mut statement)?;
     time::rewrite(&mut statement);
     visit::visit_mut(&mut statement, &mut reshape::Reshape)?;
     clauses::check(&statement)?;

@@ -1,0 +1,212 @@
+//! Subqueries in the condition of a join.
+//!
+//! Of an inner join they are those of a filter above it. An outer join looks at the condition for each pair of
+//! rows, before it fills up what has no match: the value has to be on one of its sides. It is computed on the
+//! side that may be filled up; the columns of the other side to which it refers are its domain there, and
+//! a further key of the join.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, Result, not_impl_err};
+use datafusion::logical_expr::{Distinct, Expr, Join, JoinType, LogicalPlan};
+
+use super::Unnester;
+use super::lateral::condition_of;
+use super::scope::{self, position};
+use super::shape::{cross, filter, join, project, trimmed};
+
+/// A side of a join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+impl Unnester {
+    pub(super) fn lift_condition(&self, node: Join) -> Result<LogicalPlan> {
+        let mut own = Vec::new();
+        let mut rest = Vec::new();
+        for conjunct in condition_of(&node) {
+            if self.has_own_elsewhere(&conjunct)? {
+                own.push(conjunct)
+            } else {
+                rest.push(conjunct)
+            }
+        }
+        if own.is_empty() {
+            return Ok(LogicalPlan::Join(node));
+        }
+        let schema = Arc::clone(&node.schema);
+        let (left, right) = (node.left.as_ref().clone(), node.right.as_ref().clone());
+        if node.join_type == JoinType::Inner {
+            let joined = join(left, right, JoinType::Inner, &[], rest)?;
+            return match filter(own, joined)? {
+                LogicalPlan::Filter(filter) => self.lift_filter(filter),
+                other => Ok(other),
+            };
+        }
+        let (mut left_now, mut right_now) = (left.clone(), right.clone());
+        for conjunct in own {
+            let side = match self.sides_of(&conjunct, &left, &right)?.as_slice() {
+                [Side::Left] => Some(Side::Left),
+                [Side::Right] | [] => Some(Side::Right),
+                _ => None,
+            };
+            let value = match side {
+                Some(Side::Left) => self.lifted_all(conjunct, &left, &mut left_now)?,
+                Some(Side::Right) => self.lifted_all(conjunct, &right, &mut right_now)?,
+                None => self.of_both(
+                    conjunct,
+                    &node,
+                    (&left, &right),
+                    &mut left_now,
+                    &mut right_now,
+                    &mut rest,
+                )?,
+            };
+            rest.push(value);
+        }
+        let joined = join(left_now, right_now, node.join_type, &[], rest)?;
+        if matches!(node.join_type, JoinType::LeftMark | JoinType::RightMark) {
+            return not_impl_err!("a subquery in the condition of a mark join");
+        }
+        trimmed(joined, &schema)
+    }
+
+    /// The sides whose columns the conjunct names or its subqueries refer to.
+    fn sides_of(
+        &self,
+        conjunct: &Expr,
+        left: &LogicalPlan,
+        right: &LogicalPlan,
+    ) -> Result<Vec<Side>> {
+        let columns = all_columns(conjunct)?;
+        let mut sides = Vec::new();
+        for (side, plan) in [(Side::Left, left), (Side::Right, right)] {
+            if columns.iter().any(|column| position(plan.schema(), column).is_some()) {
+                sides.push(side);
+            }
+        }
+        Ok(sides)
+    }
+
+    /// The condition, computed on the side that is filled up for each value that the other one has.
+    fn of_both(
+        &self,
+        conjunct: Expr,
+        node: &Join,
+        (left, right): (&LogicalPlan, &LogicalPlan),
+        left_now: &mut LogicalPlan,
+        right_now: &mut LogicalPlan,
+        rest: &mut Vec<Expr>,
+    ) -> Result<Expr> {
+        let (other, now) = match node.join_type {
+            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => (left, right_now),
+            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => (right, left_now),
+            kind => {
+                return not_impl_err!(
+                    "a subquery in the condition of a {kind} join that refers to columns of both sides: compute \
+                     its value in a query on one side"
+                );
+            }
+        };
+        let mut wanted: Vec<Column> = Vec::new();
+        for column in all_columns(&conjunct)? {
+            if position(other.schema(), &column).is_some() && !wanted.contains(&column) {
+                wanted.push(column);
+            }
+        }
+        let mut exprs = Vec::new();
+        let mut names = Vec::new();
+        for column in &wanted {
+            let name = self.fresh();
+            exprs.push(Expr::Column(column.clone()).alias(&name));
+            names.push(Column::new_unqualified(name));
+        }
+        let values = LogicalPlan::Distinct(Distinct::All(project(exprs, other.clone())?.into()));
+        *now = cross(now.clone(), values)?;
+        let conjunct = renamed_everywhere(conjunct, &wanted, &names)?;
+        let outer = now.clone();
+        let value = self.lifted_all(conjunct, &outer, now)?;
+        for (column, name) in wanted.into_iter().zip(names) {
+            let (one, other) = (Expr::Column(column), Expr::Column(name));
+            rest.push(datafusion::logical_expr::binary_expr(
+                one,
+                datafusion::logical_expr::Operator::IsNotDistinctFrom,
+                other,
+            ));
+        }
+        Ok(value)
+    }
+}
+
+/// The columns that the expression names and those to which its subqueries refer.
+fn all_columns(expr: &Expr) -> Result<Vec<Column>> {
+    let mut columns: Vec<Column> = expr.column_refs().into_iter().cloned().collect();
+    columns.extend(scope::outer_columns_of(expr)?.into_iter().map(|reference| reference.column));
+    // A set has no order of its own, and plans should be the same each time.
+    columns.sort_by(|one, other| one.flat_name().cmp(&other.flat_name()));
+    Ok(columns)
+}
+
+/// The expression with other names for columns, in its subqueries, too.
+fn renamed_everywhere(expr: Expr, from: &[Column], to: &[Column]) -> Result<Expr> {
+    let new =
+        |column: &Column| from.iter().position(|c| c == column).map(|index| to[index].clone());
+    let renamed = expr.transform_up(|expr| {
+        Ok(match expr {
+            Expr::Column(column) => match new(&column) {
+                Some(name) => Transformed::yes(Expr::Column(name)),
+                None => Transformed::no(Expr::Column(column)),
+            },
+            Expr::OuterReferenceColumn(field, column) => match new(&column) {
+                Some(name) => Transformed::yes(Expr::OuterReferenceColumn(field, name)),
+                None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
+            },
+            Expr::ScalarSubquery(mut own) => {
+                own = in_subquery(own, from, to)?;
+                Transformed::yes(Expr::ScalarSubquery(own))
+            }
+            Expr::Exists(mut exists) => {
+                exists.subquery = in_subquery(exists.subquery, from, to)?;
+                Transformed::yes(Expr::Exists(exists))
+            }
+            Expr::InSubquery(mut within) => {
+                within.subquery = in_subquery(within.subquery, from, to)?;
+                Transformed::yes(Expr::InSubquery(within))
+            }
+            Expr::SetComparison(mut set) => {
+                set.subquery = in_subquery(set.subquery, from, to)?;
+                Transformed::yes(Expr::SetComparison(set))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(renamed.data)
+}
+
+/// A subquery with other names for the columns around it.
+fn in_subquery(
+    subquery: datafusion::logical_expr::Subquery,
+    from: &[Column],
+    to: &[Column],
+) -> Result<datafusion::logical_expr::Subquery> {
+    let plan = Arc::unwrap_or_clone(subquery.subquery);
+    let renamed = plan.transform_up(|node| {
+        node.map_expressions(|expr| {
+            expr.transform_up(|expr| match expr {
+                Expr::OuterReferenceColumn(field, column) => {
+                    Ok(match from.iter().position(|c| *c == column) {
+                        Some(index) => {
+                            Transformed::yes(Expr::OuterReferenceColumn(field, to[index].clone()))
+                        }
+                        None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
+                    })
+                }
+                other => Ok(Transformed::no(other)),
+            })
+        })
+    })?;
+    scope::subquery(renamed.data, subquery.spans)
+}

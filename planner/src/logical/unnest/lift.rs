@@ -1,0 +1,299 @@
+//! Takes subqueries out of the expressions of one operator: joins below the operator give their values.
+//! The operator has the schema that it had.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Distinct, DistinctOn, Expr, Filter, LogicalPlan, Operator, Projection,
+    Sort, Window,
+};
+
+use super::Unnester;
+use super::quantified::{Quantified, is_for_datafusion};
+use super::scope::{contains_subquery, outer_columns, outer_columns_of, position};
+use super::shape::{all, filter, named, project, trimmed};
+
+/// Which subqueries of an expression stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    /// Scalar ones that refer to nothing outside: something else runs them.
+    Stay,
+    /// None.
+    Lifted,
+}
+
+impl Unnester {
+    pub(super) fn lift_filter(&self, node: Filter) -> Result<LogicalPlan> {
+        if !contains_subquery(&node.predicate)? {
+            return Ok(LogicalPlan::Filter(node));
+        }
+        let schema = Arc::clone(node.input.schema());
+        let mut kept = Vec::new();
+        let mut tests = Vec::new();
+        let mut lifted = Vec::new();
+        for conjunct in conjuncts(node.predicate.clone()) {
+            if is_for_datafusion(&conjunct)? || !self.has_own(&conjunct, Alone::Stay)? {
+                kept.push(plain_negation(conjunct));
+            } else if let Some(test) = Quantified::of(&conjunct) {
+                tests.push(test);
+            } else {
+                lifted.push(conjunct);
+            }
+        }
+        if tests.is_empty() && lifted.is_empty() {
+            return Ok(LogicalPlan::Filter(node));
+        }
+        let outer = filter(kept, Arc::unwrap_or_clone(node.input))?;
+        let mut current = outer.clone();
+        for mut test in tests {
+            test.lift_columns(|expr| self.lifted(expr, Alone::Lifted, &outer, &mut current))?;
+            current = self.semi(test, &outer, current)?;
+        }
+        let mut conditions = Vec::new();
+        for conjunct in lifted {
+            conditions.push(self.lifted(conjunct, Alone::Lifted, &outer, &mut current)?);
+        }
+        trimmed(filter(conditions, current)?, &schema)
+    }
+
+    pub(super) fn lift_projection(&self, node: Projection) -> Result<LogicalPlan> {
+        if !self.any_own(&node.expr, Alone::Stay)? {
+            return Ok(LogicalPlan::Projection(node));
+        }
+        let outer = Arc::unwrap_or_clone(node.input);
+        let mut current = outer.clone();
+        let exprs = self.all_lifted(node.expr, &outer, &mut current)?;
+        let exprs = exprs.into_iter().zip(node.schema.iter());
+        let exprs = exprs.map(|(expr, (relation, field))| {
+            let (new_relation, new_name) = expr.qualified_name();
+            if new_relation.as_ref() == relation && new_name == *field.name() {
+                expr
+            } else {
+                expr.unalias().alias_qualified(relation.cloned(), field.name())
+            }
+        });
+        project(exprs.collect(), current)
+    }
+
+    pub(super) fn lift_aggregate(&self, node: Aggregate) -> Result<LogicalPlan> {
+        let alone = self.alone_elsewhere();
+        if !self.any_own(node.group_expr.iter().chain(&node.aggr_expr), alone)? {
+            return Ok(LogicalPlan::Aggregate(node));
+        }
+        let outer = Arc::unwrap_or_clone(node.input);
+        let mut current = outer.clone();
+        let groups = self.all_lifted(node.group_expr, &outer, &mut current)?;
+        let aggregates = self.all_lifted(node.aggr_expr, &outer, &mut current)?;
+        let plan = LogicalPlan::Aggregate(Aggregate::try_new(current.into(), groups, aggregates)?);
+        let own = all(plan.schema());
+        named(plan, own, &node.schema, &[])
+    }
+
+    pub(super) fn lift_window(&self, node: Window) -> Result<LogicalPlan> {
+        if !self.any_own(&node.window_expr, self.alone_elsewhere())? {
+            return Ok(LogicalPlan::Window(node));
+        }
+        let outer = Arc::unwrap_or_clone(node.input);
+        let n_outer = outer.schema().fields().len();
+        let mut current = outer.clone();
+        let exprs = self.all_lifted(node.window_expr, &outer, &mut current)?;
+        let n_current = current.schema().fields().len();
+        let plan = LogicalPlan::Window(Window::try_new(exprs, current.into())?);
+        let columns = plan.schema().columns();
+        let own = columns[..n_outer].iter().chain(&columns[n_current..]);
+        let own = own.cloned().map(Expr::Column).collect();
+        named(plan, own, &node.schema, &[])
+    }
+
+    pub(super) fn lift_distinct(&self, node: Distinct) -> Result<LogicalPlan> {
+        let Distinct::On(on) = node else { return Ok(LogicalPlan::Distinct(node)) };
+        let sort = on.sort_expr.iter().flatten().map(|by| &by.expr);
+        let exprs = on.on_expr.iter().chain(&on.select_expr).chain(sort);
+        if !self.any_own(exprs, self.alone_elsewhere())? {
+            return Ok(LogicalPlan::Distinct(Distinct::On(on)));
+        }
+        let outer = Arc::unwrap_or_clone(on.input);
+        let mut current = outer.clone();
+        let by = self.all_lifted(on.on_expr, &outer, &mut current)?;
+        let select = self.all_lifted(on.select_expr, &outer, &mut current)?;
+        let select = select.into_iter().zip(on.schema.iter());
+        let select = select.map(|(e, (relation, field))| {
+            e.unalias().alias_qualified(relation.cloned(), field.name())
+        });
+        let select = select.collect();
+        let mut sort = None;
+        if let Some(order) = on.sort_expr {
+            let mut sorted = Vec::with_capacity(order.len());
+            for by in order {
+                let expr = self.lifted(by.expr.clone(), Alone::Lifted, &outer, &mut current)?;
+                sorted.push(by.with_expr(expr));
+            }
+            sort = Some(sorted);
+        }
+        let on = DistinctOn::try_new(by, select, sort, current.into())?;
+        Ok(LogicalPlan::Distinct(Distinct::On(on)))
+    }
+
+    pub(super) fn lift_sort(&self, node: Sort) -> Result<LogicalPlan> {
+        if !self.any_own(node.expr.iter().map(|by| &by.expr), self.alone_elsewhere())? {
+            return Ok(LogicalPlan::Sort(node));
+        }
+        let schema = Arc::clone(node.input.schema());
+        let exprs: Vec<&Expr> = node.expr.iter().map(|by| &by.expr).collect();
+        let outer = with_missing(Arc::unwrap_or_clone(node.input), &exprs)?;
+        let mut current = outer.clone();
+        let mut sorted = Vec::with_capacity(node.expr.len());
+        for by in node.expr {
+            let expr = self.lifted(by.expr.clone(), Alone::Lifted, &outer, &mut current)?;
+            sorted.push(by.with_expr(expr));
+        }
+        let sort = Sort { expr: sorted, input: Arc::new(current), fetch: node.fetch };
+        trimmed(LogicalPlan::Sort(sort), &schema)
+    }
+
+    /// Each expression with values in the place of its subqueries.
+    fn all_lifted(
+        &self,
+        exprs: Vec<Expr>,
+        outer: &LogicalPlan,
+        current: &mut LogicalPlan,
+    ) -> Result<Vec<Expr>> {
+        exprs.into_iter().map(|expr| self.lifted(expr, Alone::Lifted, outer, current)).collect()
+    }
+
+    /// The expression with values in the place of its subqueries, those within others first.
+    fn lifted(
+        &self,
+        expr: Expr,
+        alone: Alone,
+        outer: &LogicalPlan,
+        current: &mut LogicalPlan,
+    ) -> Result<Expr> {
+        let lifted = expr.transform_up(|expr| {
+            if !self.is_own(&expr, alone)? {
+                return Ok(Transformed::no(expr));
+            }
+            if let Expr::ScalarSubquery(subquery) = &expr {
+                return Ok(Transformed::yes(self.scalar(&subquery.subquery, outer, current)?));
+            }
+            match Quantified::of(&expr) {
+                Some(test) => Ok(Transformed::yes(self.truth(test, outer, current)?)),
+                None => Ok(Transformed::no(expr)),
+            }
+        })?;
+        Ok(lifted.data)
+    }
+
+    /// The value of an expression at another place than the operators of this file.
+    pub(super) fn lifted_all(
+        &self,
+        expr: Expr,
+        outer: &LogicalPlan,
+        current: &mut LogicalPlan,
+    ) -> Result<Expr> {
+        self.lifted(expr, Alone::Lifted, outer, current)
+    }
+
+    /// Whether the rule has something to do for an expression at another place than a filter or a projection.
+    pub(super) fn has_own_elsewhere(&self, expr: &Expr) -> Result<bool> {
+        self.has_own(expr, self.alone_elsewhere())
+    }
+
+    /// On machines DataFusion makes joins of scalar subqueries in filters and projections only.
+    fn alone_elsewhere(&self) -> Alone {
+        if self.scalars_run_alone { Alone::Stay } else { Alone::Lifted }
+    }
+
+    /// Whether the expression itself is a subquery that the rule has to do with.
+    fn is_own(&self, expr: &Expr, alone: Alone) -> Result<bool> {
+        match expr {
+            Expr::ScalarSubquery(subquery) => {
+                let stays = alone == Alone::Stay || self.scalars_run_alone;
+                Ok(!stays || !outer_columns(&subquery.subquery)?.is_empty())
+            }
+            Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => Ok(true),
+            _ => Ok(false),
+        }
+    }
+
+    fn has_own(&self, expr: &Expr, alone: Alone) -> Result<bool> {
+        expr.exists(|expr| self.is_own(expr, alone))
+    }
+
+    fn any_own<'a>(&self, exprs: impl IntoIterator<Item = &'a Expr>, alone: Alone) -> Result<bool> {
+        for expr in exprs {
+            if self.has_own(expr, alone)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// What has to be true together: `NOT (a OR b)` is `NOT a AND NOT b`.
+fn conjuncts(predicate: Expr) -> Vec<Expr> {
+    let mut done = Vec::new();
+    for conjunct in split_conjunction_owned(predicate) {
+        match conjunct {
+            Expr::Not(inner) => match *inner {
+                Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+                    done.extend(conjuncts(Expr::Not(left)));
+                    done.extend(conjuncts(Expr::Not(right)));
+                }
+                Expr::Not(inner) => done.extend(conjuncts(*inner)),
+                other => done.push(Expr::Not(Box::new(other))),
+            },
+            other => done.push(other),
+        }
+    }
+    done
+}
+
+/// `NOT x IN (S)` as `x NOT IN (S)`, in which form DataFusion's rules look for it.
+fn plain_negation(conjunct: Expr) -> Expr {
+    match conjunct {
+        Expr::Not(inner) => match *inner {
+            Expr::InSubquery(mut within) => {
+                within.negated = !within.negated;
+                Expr::InSubquery(within)
+            }
+            Expr::Exists(mut exists) => {
+                exists.negated = !exists.negated;
+                Expr::Exists(exists)
+            }
+            other => Expr::Not(Box::new(other)),
+        },
+        other => other,
+    }
+}
+
+/// The input of a sort, with the columns to which a subquery in ORDER BY refers though they are not selected. The
+/// SQL planner adds those that stand in ORDER BY itself.
+fn with_missing(input: LogicalPlan, order: &[&Expr]) -> Result<LogicalPlan> {
+    let LogicalPlan::Projection(projection) = &input else { return Ok(input) };
+    let missing = missing_columns(order, &projection.schema, projection.input.schema())?;
+    if missing.is_empty() {
+        return Ok(input);
+    }
+    let exprs = projection.expr.iter().cloned().chain(missing.into_iter().map(Expr::Column));
+    project(exprs.collect(), projection.input.as_ref().clone())
+}
+
+fn missing_columns(order: &[&Expr], has: &DFSchema, below: &DFSchema) -> Result<Vec<Column>> {
+    let mut missing = Vec::new();
+    for expr in order {
+        for reference in outer_columns_of(expr)? {
+            let column = reference.column;
+            if position(has, &column).is_none()
+                && position(below, &column).is_some()
+                && !missing.contains(&column)
+            {
+                missing.push(column);
+            }
+        }
+    }
+    Ok(missing)
+}

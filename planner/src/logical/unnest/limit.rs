@@ -1,0 +1,111 @@
+//! LIMIT and OFFSET of a correlated subquery: so many rows for each value of the domain, which are those
+//! with the first numbers when the rows of each value are numbered.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::expr::Sort as SortExpr;
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt, Limit, LogicalPlan, Projection, SubqueryAlias, Window, cast, lit,
+};
+
+use super::Unnester;
+use super::domain::Domain;
+use super::pull::Pulled;
+use super::shape::{filter, is_row_by_row, named};
+
+impl Unnester {
+    pub(super) fn pull_limit(&self, limit: &Limit, domain: &Domain) -> Result<Pulled> {
+        // The order is that of the nearest sort, which a projection or an alias passes on.
+        match limit.input.as_ref() {
+            LogicalPlan::Projection(projection) if is_row_by_row(projection) => {
+                let below = LogicalPlan::Limit(Limit {
+                    input: Arc::clone(&projection.input),
+                    ..limit.clone()
+                });
+                let moved = Projection::try_new_with_schema(
+                    projection.expr.clone(),
+                    below.into(),
+                    Arc::clone(&projection.schema),
+                )?;
+                self.pull(&LogicalPlan::Projection(moved), domain, Self::no_hints(domain))
+            }
+            LogicalPlan::SubqueryAlias(alias) => {
+                let below =
+                    LogicalPlan::Limit(Limit { input: Arc::clone(&alias.input), ..limit.clone() });
+                let moved = SubqueryAlias::try_new(below.into(), alias.alias.clone())?;
+                self.pull(&LogicalPlan::SubqueryAlias(moved), domain, Self::no_hints(domain))
+            }
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
+                self.numbered(&sort.input, &sort.expr, limit, domain)
+            }
+            input => self.numbered(input, &[], limit, domain),
+        }
+    }
+
+    /// The first `fetch` rows of each value after the first `skip`.
+    pub(super) fn first_rows(
+        &self,
+        input: &LogicalPlan,
+        order: &[SortExpr],
+        skip: Option<usize>,
+        fetch: Option<usize>,
+        domain: &Domain,
+    ) -> Result<Pulled> {
+        let count = |rows: usize| Box::new(lit(i64::try_from(rows).unwrap_or(i64::MAX)));
+        let limit = Limit {
+            skip: skip.map(count),
+            fetch: fetch.map(count),
+            input: Arc::new(input.clone()),
+        };
+        self.numbered(input, order, &limit, domain)
+    }
+
+    fn numbered(
+        &self,
+        input: &LogicalPlan,
+        order: &[SortExpr],
+        limit: &Limit,
+        domain: &Domain,
+    ) -> Result<Pulled> {
+        let pulled = self.pull(input, domain, Self::no_hints(domain))?;
+        let parts = pulled.keys.iter().map(|key| Expr::Column(key.column.clone())).collect();
+        let mut numbers = row_number().partition_by(parts);
+        if !order.is_empty() {
+            let bound = order
+                .iter()
+                .map(|by| Ok(by.with_expr(domain.bind(by.expr.clone(), &pulled.keys)?)));
+            numbers = numbers.order_by(bound.collect::<Result<Vec<_>>>()?);
+        }
+        let keys = pulled.key_columns();
+        let window = Window::try_new(vec![numbers.build()?], pulled.plan.into())?;
+        let plan = LogicalPlan::Window(window);
+        let number = plan.schema().columns().pop().unwrap_or_else(|| Column::new_unqualified(""));
+        let number = cast(Expr::Column(number), DataType::Int64);
+        let bind = |expr: &Option<Box<Expr>>| -> Result<Option<Expr>> {
+            let Some(expr) = expr else { return Ok(None) };
+            if matches!(expr.as_ref(), Expr::Literal(ScalarValue::Null, _)) {
+                return Ok(None);
+            }
+            Ok(Some(cast(domain.bind(expr.as_ref().clone(), &pulled.keys)?, DataType::Int64)))
+        };
+        let (skip, fetch) = (bind(&limit.skip)?, bind(&limit.fetch)?);
+        let mut kept = Vec::new();
+        if let Some(skip) = &skip {
+            kept.push(number.clone().gt(skip.clone()));
+        }
+        if let Some(fetch) = fetch {
+            // The difference, because the sum with the largest LIMIT would wrap.
+            let place = match skip {
+                Some(skip) => number - skip,
+                None => number,
+            };
+            kept.push(place.lt_eq(fetch));
+        }
+        let plan = filter(kept, plan)?;
+        let plan = named(plan, super::shape::all(input.schema()), input.schema(), &keys)?;
+        Ok(Pulled { plan, keys: pulled.keys })
+    }
+}
