@@ -224,6 +224,13 @@ impl Error {
             DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
                 Self::Source { message, hint }
             }
+            // What a user wrote, which DataFusion takes for a fault of its own.
+            DataFusionError::Internal(text)
+                if text.contains("failed to match any signature")
+                    || text.contains("Regular expression did not compile") =>
+            {
+                Self::Statement { message, place: place_of(error), hint }
+            }
             DataFusionError::Internal(_) => Self::Internal { message },
             _ => Self::Query { message, hint },
         }

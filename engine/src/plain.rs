@@ -71,7 +71,48 @@ pub(crate) fn plain(text: &str) -> String {
     for kind in KINDS {
         text = text.replace(kind, "");
     }
-    in_types_of_sql(text.trim())
+    in_types_of_sql(without_debug(&of_call(text.trim())))
+}
+
+/// A call that no function takes: the reason where there is one, and the call, without the list of all that was tried.
+fn of_call(text: &str) -> String {
+    let tried = text.split_once(" failed to match any signature, errors:");
+    let matched = text.split_once("No function matches the given name and argument types '");
+    let call = matched.and_then(|(_, rest)| rest.split_once('\'')).map(|(call, _)| call);
+    match (tried, matched, call) {
+        (Some((function, _)), _, Some(call)) => {
+            format!("{function} cannot be called as {call}: the types of its arguments are others")
+        }
+        (Some((function, _)), _, None) => format!("{function} takes arguments of other types"),
+        (None, Some((reason, _)), Some(call)) => {
+            let reason = reason.trim().trim_end_matches('.');
+            let reason = reason.rsplit(" coercion failed with: ").next().unwrap_or(reason);
+            format!("{reason}: it cannot be called as {call}")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// What stands before a structure in Rust's notation.
+fn without_debug(text: &str) -> &str {
+    for (theirs, ours) in [
+        (
+            "physical plan does not support logical expression WindowFunction",
+            "a window function cannot stand here: compute it in a query within, or use QUALIFY",
+        ),
+        ("physical plan does not support logical expression Wildcard", "* cannot stand here"),
+    ] {
+        if text.to_lowercase().contains(&theirs.to_lowercase()) {
+            return ours;
+        }
+    }
+    let Some(brace) = text.find(" { ") else { return text };
+    let before = &text[..brace];
+    let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    if !before[start..].starts_with(char::is_uppercase) {
+        return text;
+    }
+    text[..start].trim_end_matches([' ', ':', ','])
 }
 
 fn without_tracker(text: &str) -> String {
@@ -172,6 +213,12 @@ mod tests {
                 "no such thing",
             ),
             ("x\n\nbacktrace:  0: main", "x"),
+            (
+                "Function 'sum' failed to match any signature, errors: x. No function matches the given name and argument \
+                 types 'sum(Utf8)'. You might",
+                "Function 'sum' cannot be called as sum(VARCHAR): the types of its arguments are others",
+            ),
+            ("no dots in: Identifier(Ident { value: \"a\" })", "no dots in"),
             ("Error during planning: Execution error: no", "no"),
         ] {
             assert_eq!(plain(theirs), ours);
