@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! share ─┬─ less what nobody asked for: the pool                        [Gauge::left]
-//!        └─ and a fifth, or 32 MiB, more: queries end with an error    [Gauge::over]
+//!        └─ and a fifth, or 64 MiB, more: queries end with an error    [Gauge::over]
 //! ```
 //!
 //! Made by [`memory`](crate::memory) for a process that belongs to its session alone.
@@ -29,7 +29,7 @@ const RESPITE: Duration = Duration::from_millis(500);
 
 /// What a process may have beyond its share in any case: an operator that spills sorts what it spills,
 /// and needs as much again for a moment.
-const EXCESS_BYTES_MIN: u64 = 32 * 1024 * 1024;
+const EXCESS_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 /// Measures this process for as long as it lives.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_has_more_than_its_share_is_told() {
         // More than what any process may have beyond its share.
-        let touched = vec![1u8; 64 << 20];
+        let touched = vec![1u8; 128 << 20];
         let tight = Gauge::start(1 << 20).unwrap();
         assert_eq!(tight.left(0), 0);
         let error = tight.over().happens().await.to_string();
