@@ -132,6 +132,14 @@ pub(crate) fn text(value: impl Into<String>) -> Expr {
     Expr::Value(Value::SingleQuotedString(value.into()).into())
 }
 
+/// The quotes of names that are written here: they mean what they say, and are not looked up again.
+pub(crate) const SETTLED: char = '`';
+
+/// A name that is found already.
+pub(crate) fn settled(name: impl Into<String>) -> Ident {
+    Ident::with_quote(SETTLED, name)
+}
+
 /// The name exactly as it is.
 pub(crate) fn quoted(name: impl Into<String>) -> Ident {
     Ident::with_quote('"', name)

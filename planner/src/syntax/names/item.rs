@@ -76,12 +76,17 @@ pub(super) fn name_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<Option<Str
     })
 }
 
-/// A text that is the same for expressions that DataFusion gives the same name.
+/// A text that is the same for expressions that DataFusion gives the same name; no column is called like one that is not
+/// a column.
 pub(super) fn key_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<String> {
     let mut expr = expr.clone();
     let mut plain = Plain { resolver };
     super::super::visit::done(expr.visit(&mut plain))?;
-    Ok(expr.to_string())
+    // A cast has the name of the column that is cast.
+    Ok(match expr {
+        Expr::Identifier(column) => column.value,
+        expr => format!("\u{0}{expr}"),
+    })
 }
 
 /// Writes an expression without what has no part in its name: casts, parentheses and the way names are written.

@@ -233,7 +233,8 @@ impl<'a> Resolver<'a> {
 
     /// What a name of one part means where the walk is.
     pub(super) fn find(&self, ident: &Ident) -> Result<Meaning> {
-        if ident.quote_style.is_none() && ident.value.starts_with('@') {
+        let is_variable = ident.quote_style.is_none() && ident.value.starts_with('@');
+        if is_variable || ident.quote_style == Some(build::SETTLED) {
             return Ok(Meaning::AsWritten);
         }
         let name = self.written(ident);
@@ -264,6 +265,9 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn find_compound(&self, idents: &[Ident]) -> Result<Meaning> {
+        if idents.iter().all(|ident| ident.quote_style == Some(build::SETTLED)) {
+            return Ok(Meaning::AsWritten);
+        }
         let names: Vec<_> = idents.iter().map(|ident| self.written(ident)).collect();
         for frame in self.frames.iter().rev() {
             let Some(scope) = &frame.scope else { continue };

@@ -39,8 +39,8 @@ pub(super) struct Relation {
 impl Relation {
     /// The column `actual` of this relation, spelt out.
     pub(super) fn column(&self, actual: &str) -> Expr {
-        let mut parts: Vec<Ident> = self.path.iter().map(build::quoted).collect();
-        parts.push(build::quoted(actual));
+        let mut parts: Vec<Ident> = self.path.iter().map(build::settled).collect();
+        parts.push(build::settled(actual));
         match parts.len() {
             1 => Expr::Identifier(parts.remove(0)),
             _ => Expr::CompoundIdentifier(parts),

@@ -106,8 +106,7 @@ fn unnamed(resolver: &Resolver<'_>, expr: &Expr) -> Result<Output> {
     let name = item::name_of(resolver, expr)?;
     let key = match &name {
         Some(name) => name.clone(),
-        // No name of a column begins in this way.
-        None => format!("\u{0}{}", item::key_of(resolver, expr)?),
+        None => item::key_of(resolver, expr)?,
     };
     let plain = item::peeled(expr);
     let merged = match plain {

@@ -45,12 +45,12 @@ fn names_are_written_out() {
         ("SELECT * FROM a JOIN b USING (k)", "SELECT * FROM a JOIN b USING(k)"),
         (
             "SELECT k FROM a FULL JOIN b USING (k) WHERE k > 1 ORDER BY k",
-            "SELECT coalesce(\"a\".\"k\", \"b\".\"k\") AS \"k\" FROM a FULL JOIN b ON \"a\".\"k\" = \"b\".\"k\" \
-             WHERE coalesce(\"a\".\"k\", \"b\".\"k\") > 1 ORDER BY k",
+            "SELECT coalesce(`a`.`k`, `b`.`k`) AS \"k\" FROM a FULL JOIN b ON `a`.`k` = `b`.`k` \
+             WHERE coalesce(`a`.`k`, `b`.`k`) > 1 ORDER BY k",
         ),
         (
             "SELECT * FROM a RIGHT JOIN b USING (k)",
-            "SELECT \"b\".\"k\" AS \"k\", \"a\".\"x\", \"b\".\"y\" FROM a RIGHT JOIN b ON \"a\".\"k\" = \"b\".\"k\"",
+            "SELECT `b`.`k` AS \"k\", `a`.`x`, `b`.`y` FROM a RIGHT JOIN b ON `a`.`k` = `b`.`k`",
         ),
         ("SELECT userid FROM c", "SELECT \"UserID\" FROM c"),
         ("SELECT t.USERID FROM c AS t", "SELECT t.\"UserID\" FROM c AS t"),
