@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use bigslice::{Session, SystemSpec};
 use serde::Deserialize;
@@ -50,6 +51,9 @@ const TINY: [(&str, &str); 6] = [
 /// Bytes that the session with little memory has.
 const LITTLE: u64 = 256 << 20;
 
+/// How long a query over some hundred rows may take.
+const TIME_MAX: Duration = Duration::from_secs(20);
+
 /// All sessions of ours. The first is the one that others are compared with.
 pub(crate) async fn ours() -> Result<Vec<Ours>, Failed> {
     let mut all = Vec::new();
@@ -92,8 +96,11 @@ impl Ours {
 
     /// What a query gives.
     pub(crate) async fn ask(&self, sql: &str) -> Answer {
-        let batches = async { self.session.sql(sql).await?.collect().await }.await;
-        rows_of(&batches.map_err(|e| e.to_string())?)
+        let answer = async { self.session.sql(sql).await?.collect().await };
+        match tokio::time::timeout(TIME_MAX, answer).await {
+            Ok(batches) => rows_of(&batches.map_err(|e| e.to_string())?),
+            Err(_) => Err(format!("no answer within {} s", TIME_MAX.as_secs())),
+        }
     }
 
     pub(crate) async fn shutdown(self) {

@@ -56,6 +56,9 @@ struct Arguments {
     /// A Python that has the package duckdb.
     #[arg(long, default_value = "python3")]
     python: String,
+    /// Prints every query before it is asked.
+    #[arg(long)]
+    show: bool,
     /// Leaves out the other engines: only sessions of ours are compared.
     #[arg(long)]
     alone: bool,
@@ -216,6 +219,9 @@ async fn round(
     for _ in 0..arguments.queries {
         let query = grammar::query(&mut random, &tables);
         tally.queries += 1;
+        if arguments.show {
+            println!("{}", query.tree.sql(Dialect::Ours));
+        }
         let Some(find) = world.compare(&query, tally).await? else { continue };
         tally.finds += 1;
         let small = shrink::shrink(world, &tables, &query, find).await?;

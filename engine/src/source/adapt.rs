@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn required_fields_of_optional_records_hide_values() {
         let leaf = |nullable| Field::new("x", DataType::Int64, nullable);
-        let nested = |outer, inner, required| {
+        let nested = |outer, inner, required: bool| {
             record("r", outer, vec![record("in", inner, vec![leaf(!required)])])
         };
         assert!(hides_values(&record("r", true, vec![leaf(false)]), &["x"]));

@@ -204,12 +204,4 @@ mod tests {
     use datafusion::prelude::SessionContext;
 
     use super::*;
-
-    #[tokio::test]
-    async fn extremes_of_floats_are_still_needed() {
-        let sql = "SELECT min(x) FROM (VALUES (1, 'NaN'::double), (1, 1.0)) v(g, x) GROUP BY g";
-        let plain = SessionContext::new().sql(sql).await.expect("planned").collect().await;
-        let rows = plain.expect("ran");
-        assert!(rows[0].column(0).as_primitive::<Float64Type>().value(0).is_nan());
-    }
 }

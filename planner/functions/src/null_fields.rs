@@ -86,15 +86,4 @@ fn optional(fields: &Fields) -> Fields {
 mod tests {
     use datafusion::arrow::array::Array;
     use datafusion::prelude::SessionContext;
-
-    #[tokio::test]
-    async fn null_fields_are_still_needed() {
-        let rows = "select i, case when i <> 2 then named_struct('x', i * 10) end as r \
-                    from (values (1), (2)) as t(i)";
-        let sql = format!("select unnest(r) from ({rows})");
-        let theirs = SessionContext::new().sql(&sql).await.unwrap().collect().await;
-        let nulls: usize =
-            theirs.unwrap().iter().flat_map(|batch| batch.columns()).map(|c| c.null_count()).sum();
-        assert_eq!(nulls, 0, "DataFusion's own unnest knows of null records now");
-    }
 }

@@ -139,8 +139,6 @@ mod tests {
     use datafusion::arrow::datatypes::Int64Type;
     use datafusion::prelude::{SessionConfig, SessionContext};
 
-    use super::*;
-
     #[tokio::test]
     async fn shifts_over_nulls_are_still_needed() {
         let plain = SessionContext::new_with_config(SessionConfig::new().with_batch_size(2));

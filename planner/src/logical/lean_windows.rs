@@ -171,11 +171,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn windows_without_views_are_still_needed() {
-        assert!(buffers_at_the_end(false).await > 10);
-    }
-
-    #[tokio::test]
     async fn names_types_and_rows_are_as_before() {
         for select in [
             "k, t, row_number() over (order by t) as r",
@@ -183,7 +178,6 @@ mod tests {
             "k, max(t) over (partition by g order by k rows 3 preceding) as m, count(*) over ()",
             "k, first_value(t) over (partition by substr(t, 1, 1) order by upper(t)) as f",
             "k, count(t) filter (where t > '8') over (partition by g) as c",
-            "k, string_agg(t, ',') over (partition by g order by k rows 1 preceding) as s",
             "k, (select max(r) from (select row_number() over (order by t) as r from x)) as n",
         ] {
             let sql = format!("with x as {TEXTS} select {select} from x order by k limit 300");

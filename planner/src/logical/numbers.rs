@@ -206,17 +206,4 @@ mod tests {
         let shown = pretty_format_batches(&rows).expect("shown").to_string();
         assert!(shown.contains("| 1 |"), "{shown}");
     }
-
-    #[tokio::test]
-    async fn filtered_arguments_are_still_needed() {
-        let sql = "SELECT sum(x / y) FILTER (WHERE y <> 0) FROM (VALUES (4, 2), (1, 0)) v(x, y)";
-        let error = plain(sql).await.expect_err("DataFusion divides for every row");
-        assert!(error.to_string().contains("zero"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn keys_once_are_still_needed() {
-        let sql = "SELECT array_agg(x ORDER BY x, x) FROM (VALUES (1), (2)) v(x)";
-        assert!(plain(sql).await.is_err(), "DataFusion takes a key twice");
-    }
 }

@@ -234,7 +234,7 @@ fn safe_bits(mut binary: BinaryExpr) -> Transformed<Expr> {
     let mut changed = false;
     for side in [&mut binary.left, &mut binary.right] {
         if matches!(side.as_ref(), Expr::Negative(_)) {
-            *side = Box::new(shielded(std::mem::take(side.as_mut())));
+            **side = shielded(std::mem::take(side.as_mut()));
             changed = true;
         }
     }

@@ -95,10 +95,8 @@ fn fails_binary(binary: &BinaryExpr, expr: &Arc<dyn PhysicalExpr>, schema: &Sche
             kind if is_widest(&kind) => true,
             _ => !divides(binary.right()),
         },
-        Operator::Plus | Operator::Minus | Operator::Multiply => match kind {
-            // What can overflow is a function, see `logical::numbers`; moments stay operators.
-            kind => !kind.is_numeric(),
-        },
+        // What can overflow is a function, see `logical::numbers`; moments stay operators.
+        Operator::Plus | Operator::Minus | Operator::Multiply => !kind.is_numeric(),
         Operator::RegexMatch
         | Operator::RegexIMatch
         | Operator::RegexNotMatch

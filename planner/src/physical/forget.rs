@@ -105,7 +105,7 @@ fn outer_join(node: &dyn ExecutionPlan) -> Option<JoinType> {
 /// The columns that the expressions read, in order and once each.
 fn columns_of<'a>(exprs: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Vec<usize> {
     let mut columns: Vec<usize> =
-        exprs.flat_map(|expr| collect_columns(expr)).map(|column| column.index()).collect();
+        exprs.flat_map(collect_columns).map(|column| column.index()).collect();
     columns.sort_unstable();
     columns.dedup();
     columns

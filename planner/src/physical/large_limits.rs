@@ -137,16 +137,4 @@ mod tests {
         let large = plan(&context, &format!("select * from {ROWS} order by m limit 90000")).await;
         assert!(!large.contains("TopK") && large.contains("Limit"), "{large}");
     }
-
-    /// DataFusion 55.2 alone fails, and so tells when the rule is not needed any more.
-    #[tokio::test]
-    async fn a_large_limit_in_little_memory_is_still_needed() {
-        let sql =
-            format!("select count(*), min(m) from (select * from {ROWS} order by m limit 300000)");
-        let plain = context(None, 24 << 20).await;
-        let failed = plain.sql(&sql).await.unwrap().collect().await;
-        assert!(failed.unwrap_err().to_string().contains("TopK"));
-        let ruled = context(Some(LargeLimits::over(4 << 20)), 24 << 20).await;
-        ruled.sql(&sql).await.unwrap().collect().await.unwrap();
-    }
 }

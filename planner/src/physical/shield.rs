@@ -141,11 +141,4 @@ impl ExecutionPlan for Shield {
 #[cfg(test)]
 mod tests {
     use datafusion::prelude::SessionContext;
-
-    #[tokio::test]
-    async fn shield_is_still_needed() {
-        let sql = "SELECT y, x / y AS q FROM (VALUES (4, 2, 1), (1, 0, 1)) v(x, y, z) WHERE y <> 0";
-        let plain = SessionContext::new().sql(sql).await.expect("planned").collect().await;
-        assert!(plain.is_err(), "DataFusion divides below the filter");
-    }
 }

@@ -90,7 +90,7 @@ fn keep_order_of_recursive(with: &mut With) -> Result<()> {
         query.order_by = None;
         query.limit_clause = None;
         query.fetch = None;
-        query.body = Box::new(SetExpr::Query(inner));
+        *query.body = SetExpr::Query(inner);
     }
     Ok(())
 }

@@ -146,7 +146,7 @@ fn all_columns(expr: &Expr) -> Result<Vec<Column>> {
     let mut columns: Vec<Column> = expr.column_refs().into_iter().cloned().collect();
     columns.extend(scope::outer_columns_of(expr)?.into_iter().map(|reference| reference.column));
     // A set has no order of its own, and plans should be the same each time.
-    columns.sort_by(|one, other| one.flat_name().cmp(&other.flat_name()));
+    columns.sort_by_key(Column::flat_name);
     Ok(columns)
 }
 

@@ -87,7 +87,7 @@ impl Unnester {
         };
         let aggregates = bind(&aggregate.aggr_expr)?;
         if aggregate.group_expr.is_empty() {
-            return self.ungrouped(aggregate, aggregates, input, domain);
+            return self.ungrouped(aggregate, aggregates, &input, domain);
         }
         let groups = bind(&aggregate.group_expr)?;
         if let [Expr::GroupingSet(sets)] = groups.as_slice() {
@@ -105,20 +105,20 @@ impl Unnester {
         &self,
         old: &Aggregate,
         aggregates: Vec<Expr>,
-        input: Pulled,
+        input: &Pulled,
         domain: &Domain,
     ) -> Result<Pulled> {
         let kinds: Vec<OfNone> = aggregates.iter().map(of_none).collect();
         let keys = input.keys.clone();
         let defaults = if kinds.contains(&OfNone::Unknown) {
-            Some(self.of_no_rows(&aggregates, &input)?)
+            Some(self.of_no_rows(&aggregates, input)?)
         } else {
             None
         };
-        let groups = grouped(&input, Vec::new(), aggregates)?;
+        let groups = grouped(input, Vec::new(), aggregates)?;
         let marker = self.fresh();
         let (groups, columns) = self.marked(groups, keys.len(), &marker)?;
-        let (mut plan, outer_keys) = self.from_domain(groups, &keys, domain)?;
+        let (mut plan, outer_keys) = self.with_domain(groups, &keys, domain)?;
         let is_missing = Expr::Column(Column::new_unqualified(&marker)).is_null();
         let mut values = Vec::with_capacity(kinds.len());
         for (index, (kind, column)) in kinds.iter().zip(&columns).enumerate() {
@@ -161,7 +161,7 @@ impl Unnester {
     }
 
     /// Every value of the domain, with its group if there is one.
-    fn from_domain(
+    fn with_domain(
         &self,
         groups: LogicalPlan,
         keys: &[Key],
@@ -235,7 +235,7 @@ impl Unnester {
         let reordered: Vec<Expr> =
             key_columns.iter().chain(&own).cloned().map(Expr::Column).collect();
         let (groups, renamed) = self.marked(project(reordered, plan)?, keys.len(), &marker)?;
-        let (plan, outer_keys) = self.from_domain(groups, &keys, domain)?;
+        let (plan, outer_keys) = self.with_domain(groups, &keys, domain)?;
         let all_grouped = (1_u64 << n_groups.min(63)) - 1;
         let mut values = Vec::with_capacity(renamed.len());
         for (index, column) in renamed.into_iter().enumerate() {

@@ -21,7 +21,7 @@ struct Sides {
 }
 
 impl Unnester {
-    pub(super) fn pull_join(&self, old: &Join, domain: &Domain, hints: Hints) -> Result<Pulled> {
+    pub(super) fn pull_join(&self, old: &Join, domain: &Domain, hints: &Hints) -> Result<Pulled> {
         if old.null_aware {
             return not_impl_err!("a null-aware join in a correlated subquery");
         }
@@ -66,11 +66,11 @@ impl Unnester {
         }
     }
 
-    fn sides(&self, old: &Join, domain: &Domain, hints: Hints) -> Result<Sides> {
+    fn sides(&self, old: &Join, domain: &Domain, hints: &Hints) -> Result<Sides> {
         let in_left = domain.is_used_by(&old.left)?;
         let in_right = domain.is_used_by(&old.right)?;
-        let on_left = side_hints(&hints, &old.left);
-        let on_right = side_hints(&hints, &old.right);
+        let on_left = side_hints(hints, &old.left);
+        let on_right = side_hints(hints, &old.right);
         let (left, right) = match old.join_type {
             JoinType::Inner if !in_left && !in_right => {
                 let right_is_known = on_right.iter().all(Option::is_some);

@@ -27,14 +27,14 @@ impl Unnester {
         let references = lateral_references(&node.right)?;
         let bound = scope::bound(references, node.left.schema());
         let node =
-            if bound.is_empty() { LogicalPlan::Join(node) } else { self.lateral(node, &bound)? };
+            if bound.is_empty() { LogicalPlan::Join(node) } else { self.lateral(&node, &bound)? };
         match node {
             LogicalPlan::Join(join) => self.lift_condition(join),
             other => Ok(other),
         }
     }
 
-    fn lateral(&self, node: Join, references: &[Reference]) -> Result<LogicalPlan> {
+    fn lateral(&self, node: &Join, references: &[Reference]) -> Result<LogicalPlan> {
         if !matches!(node.join_type, JoinType::Inner | JoinType::Left) {
             return not_impl_err!(
                 "LATERAL on the right of a {} join: write an inner or a left join",
@@ -42,18 +42,18 @@ impl Unnester {
             );
         }
         let schema = Arc::clone(&node.schema);
-        let condition = condition_of(&node);
+        let condition = condition_of(node);
         let is_inner = node.join_type == JoinType::Inner;
         let rows = Domain::of_rows(&node.left);
         let done = if is_row_wise(&node.right, &rows)? && is_inner {
-            let plan = self.row_wise(&node.right, &rows, &node)?;
+            let plan = self.row_wise(&node.right, &rows, node)?;
             self.conditioned(plan, condition)?
-        } else if let Some(plan) = self.kept_with_unnest(&node, &rows, &condition)? {
+        } else if let Some(plan) = self.kept_with_unnest(node, &rows, &condition)? {
             plan
         } else {
             let domain = Domain::of_values(references, &node.left)?;
             let pulled = self.pull(&node.right, &domain, Self::no_hints(&domain))?;
-            self.joined_back(&node, &domain, pulled, condition)?
+            self.joined_back(node, &domain, pulled, condition)?
         };
         let plan = named(done.clone(), all(done.schema()), &schema, &[])?;
         around_rest(plan)
@@ -62,7 +62,7 @@ impl Unnester {
     /// The left rows with the right rows of each.
     fn row_wise(&self, right: &LogicalPlan, rows: &Domain, node: &Join) -> Result<LogicalPlan> {
         let pulled = self.pull(right, rows, Self::no_hints(rows))?;
-        back_in_order(pulled, node)
+        back_in_order(&pulled, node)
     }
 
     fn conditioned(&self, plan: LogicalPlan, condition: Vec<Expr>) -> Result<LogicalPlan> {
@@ -116,7 +116,7 @@ impl Unnester {
         }
         let mark = self.fresh();
         let marked = marked_lists(unnest, &lists, &mark)?;
-        let right = replaced_unnest(&node.right, &marked, &mark)?;
+        let right = replaced_unnest(&node.right, &marked)?;
         let n_right = node.right.schema().fields().len();
         let pulled = self.pull(&right, rows, Self::no_hints(rows))?;
         let columns = right.schema().columns();
@@ -129,12 +129,12 @@ impl Unnester {
         }
         let keys = pulled.key_columns();
         let plan = named(pulled.plan, exprs, node.right.schema(), &keys)?;
-        back_in_order(Pulled { plan, keys: pulled.keys }, node).map(Some)
+        back_in_order(&Pulled { plan, keys: pulled.keys }, node).map(Some)
     }
 }
 
 /// Left columns under their names, then the right ones.
-fn back_in_order(pulled: Pulled, node: &Join) -> Result<LogicalPlan> {
+fn back_in_order(pulled: &Pulled, node: &Join) -> Result<LogicalPlan> {
     let n_right = node.right.schema().fields().len();
     let right = pulled.plan.schema().columns().into_iter().take(n_right).map(Expr::Column);
     let keys = pulled.keys.iter().map(|key| Expr::Column(key.column.clone()));
@@ -223,8 +223,8 @@ fn marked_lists(unnest: &Unnest, lists: &[usize], mark: &str) -> Result<LogicalP
 }
 
 /// The plan over `marked` in the place of its unnest, with the mark as its last column.
-fn replaced_unnest(plan: &LogicalPlan, marked: &LogicalPlan, mark: &str) -> Result<LogicalPlan> {
-    let inner = |input: &LogicalPlan| replaced_unnest(input, marked, mark);
+fn replaced_unnest(plan: &LogicalPlan, marked: &LogicalPlan) -> Result<LogicalPlan> {
+    let inner = |input: &LogicalPlan| replaced_unnest(input, marked);
     match plan {
         LogicalPlan::Unnest(_) => Ok(marked.clone()),
         LogicalPlan::SubqueryAlias(alias) => {

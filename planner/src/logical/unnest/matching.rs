@@ -56,18 +56,18 @@ impl Unnester {
         &self,
         subquery: &LogicalPlan,
         outer: &LogicalPlan,
-        values: Vec<Expr>,
+        values: &[Expr],
     ) -> Result<Matching> {
         let references = scope::bound(scope::outer_columns(subquery)?, outer.schema());
         if references.is_empty() {
-            return self.renamed(subquery.clone(), &values, Vec::new(), Vec::new(), outer.schema());
+            return self.renamed(subquery.clone(), values, Vec::new(), Vec::new(), outer.schema());
         }
-        if let Some(parts) = taken_apart(subquery, values.clone(), outer.schema())? {
-            return self.from_parts(parts, outer.schema());
+        if let Some(parts) = taken_apart(subquery, values.to_vec(), outer.schema())? {
+            return self.of_parts(parts, outer.schema());
         }
         let (pulled, pairs) = self.for_values_of(subquery, &references, outer)?;
         let keys: Vec<Column> = pulled.key_columns();
-        let matching = self.renamed(pulled.plan, &values, keys, Vec::new(), outer.schema())?;
+        let matching = self.renamed(pulled.plan, values, keys, Vec::new(), outer.schema())?;
         let inner = matching.pairs.iter().map(|pair| pair.inner.clone());
         let pairs = pairs.into_iter().zip(inner).map(|(pair, inner)| Pair { inner, ..pair });
         Ok(Matching { pairs: pairs.collect(), ..matching })
@@ -86,7 +86,7 @@ impl Unnester {
         Ok((pulled, pairs))
     }
 
-    fn from_parts(&self, parts: Parts<'_>, outer: &DFSchema) -> Result<Matching> {
+    fn of_parts(&self, parts: Parts<'_>, outer: &DFSchema) -> Result<Matching> {
         let below = match parts.below {
             Below::Node(node) => node.clone(),
             Below::Join(join) => {

@@ -46,7 +46,7 @@ impl Unnester {
             LogicalPlan::Filter(filter) => self.pull_filter(filter, domain, hints),
             LogicalPlan::SubqueryAlias(alias) => self.pull_alias(alias, domain, hints),
             LogicalPlan::Subquery(subquery) => self.pull(&subquery.subquery, domain, hints),
-            LogicalPlan::Join(join) => self.pull_join(join, domain, hints),
+            LogicalPlan::Join(join) => self.pull_join(join, domain, &hints),
             LogicalPlan::Aggregate(aggregate) => self.pull_aggregate(aggregate, domain),
             LogicalPlan::Distinct(distinct) => self.pull_distinct(distinct, domain, hints),
             LogicalPlan::Sort(sort) => self.pull_sort(sort, domain, hints),

@@ -100,12 +100,12 @@ impl Unnester {
             let Some(subquery) = without_duplicates(&conjunct.subquery) else {
                 return filter(vec![lit(!conjunct.negated)], current);
             };
-            let matching = self.matching(&subquery, outer, Vec::new())?;
+            let matching = self.matching(&subquery, outer, &[])?;
             let kind = if conjunct.negated { JoinType::LeftAnti } else { JoinType::LeftSemi };
             return join(current, matching.plan, kind, &matching.pairs, matching.condition);
         };
         let subquery = row_values(&conjunct.subquery)?;
-        let matching = self.matching(&subquery, outer, selected(&subquery))?;
+        let matching = self.matching(&subquery, outer, &selected(&subquery))?;
         let columns = if columns.iter().any(Expr::is_volatile) {
             self.as_columns(columns, &mut current)?
         } else {

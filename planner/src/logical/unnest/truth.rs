@@ -52,7 +52,7 @@ impl Unnester {
         current: &mut LogicalPlan,
     ) -> Result<Expr> {
         let Some(subquery) = without_duplicates(subquery) else { return Ok(lit(true)) };
-        let matching = self.matching(&subquery, outer, Vec::new())?;
+        let matching = self.matching(&subquery, outer, &[])?;
         if matching.pairs.is_empty() && matching.condition.is_empty() {
             let first = LogicalPlan::Limit(Limit {
                 skip: None,
@@ -124,7 +124,7 @@ impl Unnester {
         outer: &LogicalPlan,
         current: &mut LogicalPlan,
     ) -> Result<Expr> {
-        let matching = self.matching(subquery, outer, selected(subquery))?;
+        let matching = self.matching(subquery, outer, &selected(subquery))?;
         let test = Comparison::new(columns, operator, &matching, current)?;
         let is_single = test.columns.len() == 1;
         if operator != Operator::Eq && is_single && matching.is_by_keys() {

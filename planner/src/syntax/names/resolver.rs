@@ -129,10 +129,9 @@ impl<'a> Resolver<'a> {
     pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<Column>> {
         if let [part] = name.0.as_slice()
             && let Some(ident) = part.as_ident()
+            && let Some(named) = self.cte(&self.fold(ident))
         {
-            if let Some(named) = self.cte(&self.fold(ident)) {
-                return named.columns.clone();
-            }
+            return named.columns.clone();
         }
         let columns = self.catalog.columns(name)?;
         Some(columns.into_iter().map(Column::named).collect())

@@ -95,6 +95,7 @@ pub(super) struct Scope {
 }
 
 /// What a name means.
+#[expect(clippy::large_enum_variant, reason = "it is looked at and gone: none are kept")]
 pub(super) enum Meaning {
     /// What DataFusion will find by itself, or say that it is not there.
     AsWritten,
