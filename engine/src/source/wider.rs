@@ -52,11 +52,10 @@ fn numbers(a: &DataType, b: &DataType) -> Option<DataType> {
     let scale = left_scale.max(right_scale);
     let precision = left_whole.max(right_whole) + scale;
     let (precision, scale) = (u8::try_from(precision).ok()?, i8::try_from(scale).ok()?);
-    match precision {
-        0..=DECIMAL128_MAX_PRECISION => Some(Decimal128(precision.max(1), scale)),
-        ..=DECIMAL256_MAX_PRECISION => Some(Decimal256(precision, scale)),
-        _ => None,
+    if precision <= DECIMAL128_MAX_PRECISION {
+        return Some(Decimal128(precision.max(1), scale));
     }
+    (precision <= DECIMAL256_MAX_PRECISION).then_some(Decimal256(precision, scale))
 }
 
 /// Digits before and after the point.

@@ -38,7 +38,7 @@ const TEXT: u16 = 1 << 7;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
     kinds: Kinds,
-    list: Option<Box<Shape>>,
+    list: Option<Box<Self>>,
     object: Option<Keys>,
 }
 
