@@ -197,11 +197,3 @@ impl Accumulator for Keyed {
         self.0.size()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use datafusion::arrow::array::AsArray;
-    use datafusion::prelude::SessionContext;
-
-    use super::*;
-}

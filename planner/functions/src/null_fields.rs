@@ -81,9 +81,3 @@ fn optional(fields: &Fields) -> Fields {
     let optional = |field: &FieldRef| -> Field { field.as_ref().clone().with_nullable(true) };
     fields.iter().map(optional).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use datafusion::arrow::array::Array;
-    use datafusion::prelude::SessionContext;
-}

@@ -38,6 +38,10 @@ pub(super) fn spread(
     ))
 }
 
+/// How the adapter shows itself that every worker gives to the scans that are sent to it: of all adapters this
+/// one need not travel.
+const ADAPTER_OF_WORKERS: &str = "Adapters";
+
 /// Refuses a scan of files that a worker would read in another way than the driver planned:
 /// DataFusion leaves some settings out when it writes a plan down. (That a JSON file is one array
 /// is one of them, too, but cannot be asked; a worker fails on such a file.)
@@ -46,7 +50,11 @@ pub(super) fn travels(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()>
     let source = &scan.file_source;
     let lost = if scan.file_compression_type.is_compressed() {
         "how its files are compressed"
-    } else if scan.expr_adapter_factory.is_some() {
+    } else if scan
+        .expr_adapter_factory
+        .as_ref()
+        .is_some_and(|adapter| format!("{adapter:?}") != ADAPTER_OF_WORKERS)
+    {
         "how its files differ from the table's columns"
     } else if source.file_type() == "arrow_stream" {
         "that its files are Arrow streams"

@@ -137,8 +137,3 @@ impl ExecutionPlan for Shield {
         exec_err!("an operator of the planner cannot run")
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use datafusion::prelude::SessionContext;
-}

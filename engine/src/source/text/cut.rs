@@ -153,7 +153,7 @@ impl CutFile<'_> {
             length = length.min(most);
             let from = cut.saturating_sub(length);
             if from == 0 {
-                return self.from_the_beginning(cut).await;
+                return self.since_the_beginning(cut).await;
             }
             let text = self.read(from, cut).await?;
             if let Some(proven) = self.proven(&text) {
@@ -161,7 +161,7 @@ impl CutFile<'_> {
             }
             if length == most {
                 if memchr(self.dialect.quote, &text).is_some() {
-                    return self.from_the_beginning(cut).await;
+                    return self.since_the_beginning(cut).await;
                 }
                 let previous = text.last().copied().unwrap_or_default();
                 return Ok(Quotes { dialect: self.dialect, state: State::Outside, previous });
@@ -196,7 +196,7 @@ impl CutFile<'_> {
         }
     }
 
-    async fn from_the_beginning(&self, cut: u64) -> Result<Quotes<'_>> {
+    async fn since_the_beginning(&self, cut: u64) -> Result<Quotes<'_>> {
         let mut quotes = Quotes::at_row(self.dialect, State::Outside);
         let mut at = 0;
         while at < cut {
