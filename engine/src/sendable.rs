@@ -14,7 +14,8 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
+    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, InputOrderMode,
+    ReplaceChildrenOptions,
 };
 use datafusion_distributed::{
     BroadcastExec, DistributedExec, DistributedLeafExec, NetworkBoundaryExt,
@@ -103,6 +104,11 @@ fn what_is_lost(node: &Arc<dyn ExecutionPlan>) -> Option<String> {
     if let Some(function) = functions.iter().find(|f| bigslice_planner::is_lost(f)) {
         return Some(format!("a machine would not learn all of \"{}\"", function.name()));
     }
+    if relies_on_a_constant(node) {
+        return Some(
+            "a machine would not learn that a column of PARTITION BY has one value".to_owned(),
+        );
+    }
     let columns = file_scan(node).map(|scan| scan.file_source().table_schema());
     if columns.is_some_and(|columns| !columns.virtual_columns().is_empty()) {
         return Some("a machine would not learn of the columns that tell of files".to_owned());
@@ -114,6 +120,26 @@ fn what_is_lost(node: &Arc<dyn ExecutionPlan>) -> Option<String> {
     });
     // They arrive as 32 bit numbers, which do not go with their columns.
     (half || visited.is_err()).then(|| "a machine would not learn of a 16 bit number".to_owned())
+}
+
+/// Whether a window function needs a column in order that its input is not sorted by, because the planner knew that
+/// it has one value. Exchanges do not say so where they are decoded.
+fn relies_on_a_constant(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let bounded = node.downcast_ref::<BoundedWindowAggExec>();
+    let sorted = bounded.is_none_or(|window| window.input_order_mode == InputOrderMode::Sorted);
+    let functions = match node.downcast_ref::<WindowAggExec>() {
+        Some(window) => window.window_expr(),
+        None => bounded.map_or(&[][..], |window| window.window_expr()),
+    };
+    let (Some(function), Some(input)) = (functions.first(), node.children().first().copied())
+    else {
+        return false;
+    };
+    let order = input.output_ordering();
+    let is_sorted_by = |key: &Arc<dyn PhysicalExpr>| {
+        order.is_some_and(|order| order.iter().any(|sort| sort.expr.eq(key)))
+    };
+    sorted && !function.partition_by().iter().all(is_sorted_by)
 }
 
 fn has_half(expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
