@@ -3,7 +3,7 @@
 //!
 //! DataFusion 55.2 takes nulls for false or true, or changes values, where it simplifies
 //!
-//! - `x IN (1) AND x IN (2)`, with NOT and OR likewise: see [`in_lists`](super::in_lists);
+//! - `x IN (1) AND x IN (2)`, with NOT and OR likewise: see [`super::in_lists`];
 //! - `x ~ '.*'`, which is null for a null, into `x IS NOT NULL`; and `x ~ 'a\\b'`, whose backslash
 //!   is meant, into a LIKE whose backslash escapes;
 //! - `CAST(x AS t) = 5` into `x = 5` where several `x` become 5: a decimal cast to an integer, a
