@@ -25,20 +25,10 @@ const ALL: &[Explained] = &[
         },
     },
     Explained {
-        reason: "refused: the same column twice in ROLLUP or CUBE",
-        is: |ours, _| ours.is_some_and(|said| said.contains("there would be two columns")),
-    },
-    Explained {
         reason: "refused: a correlated subquery over outer rows that may come out otherwise when they are \
                  computed again",
         is: |ours, _| {
             ours.is_some_and(|said| said.contains("rows that may differ when they are computed"))
-        },
-    },
-    Explained {
-        reason: "to be mended: DISTINCT over IS TRUE and IS FALSE is an internal error of the planner",
-        is: |ours, _| {
-            ours.is_some_and(|said| said.contains("physical input schema should be the same"))
         },
     },
     Explained {

@@ -14,6 +14,7 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 
 mod arithmetic;
+mod collected;
 mod exact_float;
 mod extremes;
 mod field;
@@ -80,6 +81,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let aggregates = builder.aggregate_functions().get_or_insert_default();
     aggregates.extend(total::functions());
     aggregates.extend(extremes::functions());
+    aggregates.extend(collected::functions());
     aggregates.extend(percentile::functions());
     builder.window_functions().get_or_insert_default().extend(window::functions());
     builder

@@ -17,6 +17,7 @@ mod set_all;
 mod simplify;
 mod time_casts;
 mod time_order;
+mod truth_tests;
 mod unnest;
 mod unnest_records;
 
@@ -47,6 +48,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(float_keys::FloatKeys));
     rules.push(Arc::new(time_casts::TimeCasts));
     rules.push(Arc::new(drawn_once::DrawnOnce));
+    rules.push(Arc::new(truth_tests::TruthTests));
     rules
 }
 

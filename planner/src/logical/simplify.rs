@@ -7,7 +7,7 @@
 //! - `x ~ '.*'`, which is null for a null, into `x IS NOT NULL`; and `x ~ 'a\\b'`, whose backslash
 //!   is meant, into a LIKE whose backslash escapes;
 //! - `CAST(x AS t) = 5` into `x = 5` where several `x` become 5: a decimal cast to an integer, a
-//!   timestamp moved to another time zone, TRY_CAST of what becomes null; and `x < 5.5` into `x < 5` where a timestamp of
+//!   timestamp moved to another time zone; `TRY_CAST(x AS t) = 5` likewise, where `x` may become null; and `x < 5.5` into `x < 5` where a timestamp of
 //!   seconds meets one of milliseconds;
 //! - `a # b # a` into `b` although `a` may be null, and `-a & a` into 0, `-(a & b)` into `-a | -b` as if `-` were `~`.
 //!
@@ -19,7 +19,7 @@ use bigslice_functions::{Unfit, cast_time, same_value, unknown};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{Cast, InList, Like, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr::{Between, Cast, InList, Like, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::merge_schema;
@@ -101,7 +101,9 @@ fn safe_part(
     schema: &DFSchema,
     config: &dyn OptimizerConfig,
 ) -> Result<Transformed<Expr>> {
-    Ok(match expr {
+    let attempts = with_attempts_kept(expr)?;
+    let kept = attempts.transformed;
+    let safe = match attempts.data {
         Expr::BinaryExpr(binary) if is_regex(binary.op) => safe_regex(binary),
         Expr::BinaryExpr(binary) if is_bitwise(binary.op) => safe_bits(binary),
         Expr::BinaryExpr(binary) if compares(binary.op) => {
@@ -109,6 +111,7 @@ fn safe_part(
             let safe = safe_comparison(binary, schema);
             Transformed::new_transformed(safe.data, safe.transformed || known)
         }
+        Expr::Between(between) => safe_between(between, schema),
         Expr::InList(list) => safe_list(list, schema),
         Expr::Negative(inner)
             if matches!(
@@ -119,6 +122,19 @@ fn safe_part(
             Transformed::yes(Expr::Negative(Box::new(shielded(*inner))))
         }
         other => Transformed::no(other),
+    };
+    Ok(Transformed::new_transformed(safe.data, safe.transformed || kept))
+}
+
+/// The expression with each `TRY_CAST` in it as it is. A comparison takes it away not only where it compares it: `BETWEEN`
+/// and casts between the two become such comparisons while they are simplified.
+fn with_attempts_kept(expr: Expr) -> Result<Transformed<Expr>> {
+    if is_shielded(&expr) {
+        return Ok(Transformed::no(expr));
+    }
+    expr.map_children(|child| {
+        let attempt = matches!(&child, Expr::TryCast(attempt) if !is_constant(&attempt.expr));
+        Ok(if attempt { Transformed::yes(shielded(child)) } else { Transformed::no(child) })
     })
 }
 
@@ -270,8 +286,17 @@ fn safe_comparison(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Exp
     Transformed::new_transformed(Expr::BinaryExpr(binary), changed)
 }
 
+/// Simplifying makes two comparisons of it, and takes the casts out of them, in one go.
+fn safe_between(mut between: Between, schema: &DFSchema) -> Transformed<Expr> {
+    let changed = must_stay(&between.expr, &[&between.low, &between.high], schema);
+    if changed {
+        between.expr = Box::new(kept(*between.expr, schema));
+    }
+    Transformed::new_transformed(Expr::Between(between), changed)
+}
+
 fn safe_list(mut list: InList, schema: &DFSchema) -> Transformed<Expr> {
-    if !matches!(list.expr.as_ref(), Expr::Cast(_) | Expr::TryCast(_)) {
+    if !matches!(list.expr.as_ref(), Expr::Cast(_)) {
         return Transformed::no(Expr::InList(list));
     }
     let constants: Vec<&Expr> = list.list.iter().collect();
@@ -302,11 +327,11 @@ fn is_timestamp(of: &DataType) -> bool {
 
 /// Whether `expr` is a cast that a comparison with the constants may not lose.
 fn must_stay(expr: &Expr, constants: &[&Expr], schema: &DFSchema) -> bool {
-    let (inner, to) = match expr {
-        Expr::TryCast(TryCast { .. }) => return true,
-        Expr::Cast(Cast { expr, field }) => (expr, field.data_type()),
-        _ => return false,
-    };
+    let Expr::Cast(Cast { expr: inner, field }) = expr else { return false };
+    let to = field.data_type();
+    if must_stay(inner, constants, schema) {
+        return true;
+    }
     let Ok(from) = inner.get_type(schema) else { return false };
     match (&from, to) {
         (

@@ -190,6 +190,9 @@ fn reshape_select(select: &mut Select) -> Result<()> {
         select.projection.push(all);
     }
     group_by_modifiers(&mut select.group_by)?;
+    if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+        exprs.iter_mut().for_each(as_grouping_sets);
+    }
     // In a query of its own the order is walked together with it; here it is a branch of a set operation.
     windows::inline(select, None)
 }
@@ -210,6 +213,38 @@ fn group_by_modifiers(group_by: &mut GroupByExpr) -> Result<()> {
     *group_by = GroupByExpr::Expressions(vec![of(sets)], Vec::new());
     Ok(())
 }
+
+/// `ROLLUP` and `CUBE` over tuples or over a column twice, which DataFusion 55.2 refuses, as `GROUPING SETS`.
+fn as_grouping_sets(expr: &mut Expr) {
+    let (Expr::Rollup(groups) | Expr::Cube(groups)) = &*expr else { return };
+    let columns: Vec<&Expr> = groups.iter().flatten().collect();
+    let twice = (1..columns.len()).any(|index| columns[..index].contains(&columns[index]));
+    let tuples = groups.iter().any(|group| group.len() != 1);
+    if !(twice || tuples) || groups.len() > MOST_GROUPS {
+        return;
+    }
+    let all = 0..groups.len();
+    let chosen: Vec<Vec<usize>> = match expr {
+        Expr::Rollup(_) => (0..=groups.len()).rev().map(|first| (0..first).collect()).collect(),
+        _ => (0..1_usize << groups.len())
+            .rev()
+            .map(|mask| all.clone().filter(|index| mask & (1 << index) != 0).collect())
+            .collect(),
+    };
+    let set_of = |chosen: Vec<usize>| {
+        let mut set: Vec<Expr> = Vec::new();
+        for column in chosen.into_iter().flat_map(|index| &groups[index]) {
+            if !set.contains(column) {
+                set.push(column.clone());
+            }
+        }
+        set
+    };
+    *expr = Expr::GroupingSets(chosen.into_iter().map(set_of).collect());
+}
+
+/// A `CUBE` over so many has 4,096 grouping sets, which DataFusion refuses anyway.
+const MOST_GROUPS: usize = 12;
 
 /// The literal `digits`.
 pub(crate) fn number(digits: &str) -> Expr {
