@@ -54,6 +54,9 @@ const LITTLE: u64 = 256 << 20;
 /// How long a query over some hundred rows may take.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
+/// What is said of a query that takes longer.
+pub(crate) const TOO_LATE: &str = "no answer within";
+
 /// All sessions of ours. The first is the one that others are compared with.
 pub(crate) async fn ours() -> Result<Vec<Ours>, Failed> {
     let mut all = Vec::new();
@@ -99,7 +102,7 @@ impl Ours {
         let answer = async { self.session.sql(sql).await?.collect().await };
         match tokio::time::timeout(TIME_MAX, answer).await {
             Ok(batches) => rows_of(&batches.map_err(|e| e.to_string())?),
-            Err(_) => Err(format!("no answer within {} s", TIME_MAX.as_secs())),
+            Err(_) => Err(format!("{TOO_LATE} {} s", TIME_MAX.as_secs())),
         }
     }
 

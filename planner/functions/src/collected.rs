@@ -33,8 +33,8 @@ enum Kind {
 impl Kind {
     fn function(self) -> AggregateUDF {
         let original = match self {
-            Kind::Array => AggregateUDF::from(ArrayAgg::default()),
-            Kind::Text => AggregateUDF::from(StringAgg::default()),
+            Self::Array => AggregateUDF::from(ArrayAgg::default()),
+            Self::Text => AggregateUDF::from(StringAgg::default()),
         };
         AggregateUDF::from(Collected { kind: self, original })
     }

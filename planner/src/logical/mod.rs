@@ -7,6 +7,7 @@ mod days;
 mod drawn_once;
 mod expressions;
 mod extract;
+mod filters_above;
 mod float_keys;
 mod in_lists;
 mod lean_windows;
@@ -64,6 +65,7 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             "push_down_leaf_projections" => {
                 *rule = Arc::new(leaves::UnlessVolatile(PushDownLeafProjections::new()));
             }
+            "push_down_filter" => *rule = Arc::new(filters_above::FiltersAbove(Arc::clone(rule))),
             "extract_equijoin_predicate" => *rule = Arc::new(null_equal::Keys(Arc::clone(rule))),
             "eliminate_cross_join" => *rule = Arc::new(null_equal::Flattened(Arc::clone(rule))),
             _ => {}
