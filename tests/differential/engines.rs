@@ -162,7 +162,8 @@ impl Oracle {
         if self.answers.read_line(&mut line)? == 0 {
             return Err("the other engines ended (is the package duckdb installed?)".into());
         }
-        Ok(match serde_json::from_str(&line)? {
+        let reply = serde_json::from_str(&line).map_err(|e| format!("{e}: {line:.300}"))?;
+        Ok(match reply {
             Reply::Rows { rows } => Ok(rows),
             Reply::Error { error } => Err(error),
         })

@@ -40,7 +40,7 @@ def text(value):
 class Oracle:
     def __init__(self):
         self.duck = duckdb.connect()
-        self.duck.execute("SET threads = 1; SET TimeZone = 'UTC'")
+        self.duck.execute("SET threads = 1; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         self.duck.execute("SET default_null_order = 'nulls_last_on_asc_first_on_desc'")
         self.duck.execute("SET ieee_floating_point_ops = true")
         self.lite = sqlite3.connect(":memory:")

@@ -3,31 +3,15 @@
 //!
 //! DataFusion 55.2: arrow-csv writes both as nothing, and the null of a table of one column as two quotes.
 
-use std::fmt;
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::csv::writer::Terminator;
 use datafusion::arrow::csv::{QuoteStyle, WriterBuilder};
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::runtime::SpawnedTask;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::datasource::file_format::csv::CsvSink;
 use datafusion::datasource::file_format::write::BatchSerializer;
-use datafusion::datasource::file_format::write::demux::DemuxedStreamReceiver;
-use datafusion::datasource::file_format::write::orchestration::spawn_writer_tasks_and_join;
-use datafusion::datasource::physical_plan::{FileSink, FileSinkConfig};
-use datafusion::datasource::sink::{DataSink, DataSinkExec};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
-use object_store::ObjectStore;
 
 /// Writes rows as text.
 #[derive(Debug, Clone)]
@@ -176,97 +160,5 @@ impl BatchSerializer for Delimited {
         }
         self.rows(&batch, &mut out)?;
         Ok(out.into())
-    }
-}
-
-/// Writes rows to files as [`Delimited`] has them, in the place of DataFusion's sink.
-struct DelimitedSink(CsvSink);
-
-impl fmt::Debug for DelimitedSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl DisplayAs for DelimitedSink {
-    fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_as(kind, f)
-    }
-}
-
-#[async_trait]
-impl FileSink for DelimitedSink {
-    fn config(&self) -> &FileSinkConfig {
-        self.0.config()
-    }
-
-    async fn spawn_writer_tasks_and_join(
-        &self,
-        context: &Arc<TaskContext>,
-        demux_task: SpawnedTask<Result<()>>,
-        file_stream_rx: DemuxedStreamReceiver,
-        object_store: Arc<dyn ObjectStore>,
-    ) -> Result<u64> {
-        let options = self.0.writer_options();
-        spawn_writer_tasks_and_join(
-            context,
-            Arc::new(Delimited::new(options.writer_options.clone())),
-            options.compression.into(),
-            options.compression_level,
-            object_store,
-            demux_task,
-            file_stream_rx,
-        )
-        .await
-    }
-}
-
-#[async_trait]
-impl DataSink for DelimitedSink {
-    fn schema(&self) -> &SchemaRef {
-        self.0.schema()
-    }
-
-    async fn write_all(
-        &self,
-        data: SendableRecordBatchStream,
-        context: &Arc<TaskContext>,
-    ) -> Result<u64> {
-        FileSink::write_all(self, data, context).await
-    }
-}
-
-/// The rule that puts [`DelimitedSink`] in the place of DataFusion's.
-#[derive(Debug)]
-pub(crate) struct WriteDelimited;
-
-impl PhysicalOptimizerRule for WriteDelimited {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let changed = plan.transform_up(|node| {
-            let sink = node.downcast_ref::<DataSinkExec>();
-            let Some((node, csv)) =
-                sink.and_then(|node| Some((node, node.sink().downcast_ref::<CsvSink>()?)))
-            else {
-                return Ok(Transformed::no(node));
-            };
-            let sink = CsvSink::new(csv.config().clone(), csv.writer_options().clone());
-            let input = Arc::clone(node.input());
-            let order = node.sort_order().clone();
-            let plan = DataSinkExec::new(input, Arc::new(DelimitedSink(sink)), order);
-            Ok(Transformed::yes(Arc::new(plan) as Arc<dyn ExecutionPlan>))
-        });
-        changed.map(|changed| changed.data)
-    }
-
-    fn name(&self) -> &'static str {
-        "write_delimited"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
     }
 }

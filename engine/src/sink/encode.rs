@@ -6,7 +6,6 @@ use std::io::Write;
 use std::sync::Arc;
 
 use datafusion::arrow::csv;
-use datafusion::arrow::json;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 use flate2::write::GzEncoder;
@@ -16,6 +15,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::delimited::Delimited;
 use super::options::{Compression, Encoding, SinkSpec};
+use super::text::JsonLines;
 
 /// Encoded bytes at which a row group of Parquet ends: enough for scans, little for memory.
 const ROW_GROUP_BYTES: usize = 64 << 20;
@@ -110,11 +110,9 @@ impl Encoder {
                 packed.as_write().write_all(&rows)?;
             }
             Self::Text { kind: Text::Json, packed } => {
-                // A column that is always null is there all the same.
-                let rows = json::WriterBuilder::new().with_explicit_nulls(true);
-                let mut rows = rows.build::<_, json::writer::LineDelimited>(packed.as_write());
-                rows.write(batch)?;
-                rows.finish()?;
+                let mut rows = Vec::new();
+                JsonLines::rows(batch, &mut rows)?;
+                packed.as_write().write_all(&rows)?;
             }
         }
         Ok(())

@@ -52,15 +52,16 @@ mod part;
 mod stage;
 mod staged;
 mod target;
+mod text;
 mod transaction;
 mod writes;
 
-pub(crate) use delimited::WriteDelimited;
 pub(crate) use folders::{named_physical, named_schema};
 pub use options::{Compression, Existing, WriteOptions};
 pub(crate) use options::{Encoding, SinkSpec};
 pub use part::WrittenFile;
 pub(crate) use part::{Opened, Opening, Written, write};
 pub(crate) use target::writes;
+pub(crate) use text::WriteText;
 pub(crate) use transaction::Transaction;
 pub(crate) use writes::Writes;

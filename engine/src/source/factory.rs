@@ -20,7 +20,7 @@ use super::format::{Format, Kind, complete, compression_of_name};
 use super::listing::{Listing, list, list_or_empty, nothing};
 use super::location::{Location, Place};
 use super::stores::Stores;
-use super::table::{FileTable, FileTableParts, check_orders, of_format};
+use super::table::{FileTable, FileTableParts, check_orders, formats_differ, of_format};
 use super::{partition, schema};
 
 /// Tables of places in `FROM`.
@@ -65,7 +65,7 @@ async fn of_place(session: &SessionState, location: Location) -> Result<FileTabl
     let store = session.runtime_env().object_store(location.store())?;
     let listing = list(&store, &location).await?;
     let format = common_format(&location, &listing)?;
-    let listing = of_format(listing, format);
+    let listing = of_format(listing, format, &location)?;
     let file_schema =
         schema::infer(session, &store, &location, format, None, &listing.files).await?;
     let (file_schema, partition_columns) = with_folders(&location, format, file_schema, &listing)?;
@@ -100,17 +100,7 @@ fn common_format(location: &Location, listing: &Listing) -> Result<Format> {
         .into_datafusion());
     };
     match known.find(|(other, _)| *other != format) {
-        Some((_, other)) => Err(SourceError::new(
-            SourceErrorKind::Differ,
-            format!(
-                "\"{}\" has files of different formats: \"{}\" and \"{}\"",
-                location.text(),
-                location.show(&first.location),
-                location.show(&other.location)
-            ),
-        )
-        .hint("name those of one format by a pattern such as 'folder/*.parquet'")
-        .into_datafusion()),
+        Some((_, other)) => Err(formats_differ(location, first, other)),
         None => Ok(format),
     }
 }
@@ -279,7 +269,7 @@ async fn listed(
             _ => list(store, location).await?,
         };
         let found = !listing.files.is_empty();
-        let listing = of_format(listing, format);
+        let listing = of_format(listing, format, location)?;
         if found && listing.files.is_empty() {
             return Err(SourceError::new(
                 SourceErrorKind::Missing,

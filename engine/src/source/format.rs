@@ -47,6 +47,13 @@ impl Format {
         Self::of_path(&name).or(in_query)
     }
 
+    /// Whether a file of this format is one for a table of the other. Tables of tabs are tables of CSV with a
+    /// delimiter.
+    pub(crate) fn is_read_as(self, table: Self) -> bool {
+        let text = |kind| if kind == Kind::Tsv { Kind::Csv } else { kind };
+        text(self.kind) == text(table.kind) && self.compression == table.compression
+    }
+
     fn of_path(name: &str) -> Option<Self> {
         let (stem, compression) = split_compression(name);
         let kind = match stem.rsplit_once('.')?.1 {

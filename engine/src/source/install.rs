@@ -11,7 +11,7 @@ use super::factory::{ExternalTables, PlaceTables};
 use super::float_bounds::FloatBounds;
 use super::sealed::SealScans;
 use super::stores::Stores;
-use crate::sink::WriteDelimited;
+use crate::sink::WriteText;
 
 /// Formats by the keyword after `STORED AS`.
 const KEYWORDS: [&str; 10] =
@@ -40,7 +40,7 @@ pub(crate) fn install(context: SessionContext, stores: &Arc<Stores>) -> SessionC
         .with_session_id(session_id)
         .with_catalog_list(catalogs)
         .with_physical_optimizer_rule(Arc::new(FloatBounds))
-        .with_physical_optimizer_rule(Arc::new(WriteDelimited))
+        .with_physical_optimizer_rule(Arc::new(WriteText))
         .with_physical_optimizer_rule(Arc::new(SealScans));
     for keyword in KEYWORDS {
         let tables = Arc::new(ExternalTables::new(Arc::clone(stores)));

@@ -27,7 +27,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::{LexOrdering, create_lex_ordering};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use object_store::ObjectStore;
+use object_store::{ObjectMeta, ObjectStore};
 
 use super::error::{SourceError, SourceErrorKind};
 use super::format::{Format, Kind};
@@ -118,7 +118,8 @@ impl FileTable {
         let columns = &self.parts.partition_columns;
         let mut files: Vec<PartitionedFile> = Vec::new();
         for location in &self.parts.locations {
-            let listing = of_format(list_or_empty(store, location).await?, self.parts.format);
+            let listing =
+                of_format(list_or_empty(store, location).await?, self.parts.format, location)?;
             for meta in listing.files {
                 let values = partition::values(&listing.root, &meta.location, columns)?;
                 let mut file = PartitionedFile::from(meta);
@@ -291,18 +292,68 @@ impl TableProvider for FileTable {
 }
 
 /// Of the files in a folder or of a pattern, those of the table's format. A folder whose files have
-/// no extension that says anything is taken as it is.
-pub(crate) fn of_format(mut listing: Listing, format: Format) -> Listing {
+/// no extension that says anything is taken as it is. Files that differ in their compression alone are an error:
+/// whoever declares a table of CSV means all of them.
+pub(crate) fn of_format(
+    mut listing: Listing,
+    format: Format,
+    location: &Location,
+) -> Result<Listing> {
     if listing.single {
-        return listing;
+        return Ok(listing);
     }
-    let is = |file: &object_store::ObjectMeta| Format::of_name(file.location.as_ref());
-    if listing.files.iter().any(|file| is(file) == Some(format)) {
-        listing.files.retain(|file| is(file) == Some(format));
-    } else {
-        listing.files.retain(|file| is(file).is_none());
+    let of = |file: &ObjectMeta| Format::of_name(file.location.as_ref());
+    let is = |file: &ObjectMeta| of(file).is_some_and(|of| of.is_read_as(format));
+    let packed = |file: &ObjectMeta| {
+        of(file)
+            .is_some_and(|of| Format { compression: format.compression, ..of }.is_read_as(format))
+    };
+    let some = listing.files.iter().find(|file| is(file));
+    let other = listing.files.iter().find(|file| packed(file) && !is(file));
+    match (some, other) {
+        (Some(some), Some(other)) => Err(formats_differ(location, some, other)),
+        (None, Some(other)) => Err(SourceError::new(
+            SourceErrorKind::Differ,
+            format!(
+                "\"{}\" is compressed, and the table is not declared so",
+                location.show(&other.location)
+            ),
+        )
+        .hint(
+            "add OPTIONS ('format.compression' 'gzip') to the statement, or 'zstd', 'bzip2' or 'xz', or \
+             none where there is one",
+        )
+        .into_datafusion()),
+        (Some(_), None) => {
+            listing.files.retain(is);
+            Ok(listing)
+        }
+        (None, None) => {
+            listing.files.retain(|file| of(file).is_none());
+            Ok(listing)
+        }
     }
-    listing
+}
+
+/// The error for two files in one place.
+pub(crate) fn formats_differ(
+    location: &Location,
+    one: &ObjectMeta,
+    other: &ObjectMeta,
+) -> DataFusionError {
+    let extension = one.location.filename().and_then(|name| name.split_once('.'));
+    let extension = extension.map_or("parquet", |(_, extension)| extension);
+    SourceError::new(
+        SourceErrorKind::Differ,
+        format!(
+            "\"{}\" has files of different formats: \"{}\" and \"{}\"",
+            location.text(),
+            location.show(&one.location),
+            location.show(&other.location)
+        ),
+    )
+    .hint(format!("name those of one format by a pattern such as 'folder/*.{extension}'"))
+    .into_datafusion()
 }
 
 /// Checks that declared orders name columns of the table.

@@ -10,7 +10,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
 
@@ -39,10 +39,6 @@ struct InstantOf {
 impl ScalarUDFImpl for InstantOf {
     fn name(&self) -> &'static str {
         "instant_of"
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.first().map(|time| time.schema_name().to_string()).unwrap_or_default())
     }
 
     fn signature(&self) -> &Signature {
@@ -81,11 +77,6 @@ impl AtTimeZone {
 impl ScalarUDFImpl for AtTimeZone {
     fn name(&self) -> &'static str {
         "at_time_zone"
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        // It does not change the name of its column.
-        Ok(args.first().map(|time| time.schema_name().to_string()).unwrap_or_default())
     }
 
     fn signature(&self) -> &Signature {

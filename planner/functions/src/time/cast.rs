@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
 
@@ -86,11 +86,6 @@ impl ScalarUDFImpl for CastTime {
             Unfit::IsNull => "try_cast_time",
             Unfit::IsClamped => "clamp_time",
         }
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        // As a CAST, it does not change the name of its column.
-        Ok(args.first().map(|value| value.schema_name().to_string()).unwrap_or_default())
     }
 
     fn signature(&self) -> &Signature {

@@ -10,7 +10,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
 
@@ -41,11 +41,6 @@ impl TimestampOf {
 impl ScalarUDFImpl for TimestampOf {
     fn name(&self) -> &'static str {
         if self.unfit == Unfit::IsNull { "try_timestamp_of" } else { "timestamp_of" }
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        // As a CAST, it does not change the name of its column.
-        Ok(args.first().map(|value| value.schema_name().to_string()).unwrap_or_default())
     }
 
     fn signature(&self) -> &Signature {

@@ -1,4 +1,8 @@
-//! The scope that a FROM makes, and the joins by USING and NATURAL in it that must be written with ON.
+//! The scope that a FROM makes, and its joins by USING and NATURAL written with ON.
+//!
+//! DataFusion 55.2 does not know that their column is one: in WHERE, and after a second join, it may be any of
+//! several, and of a FULL or RIGHT join it is the left side's. Where the columns of a table are not known before the
+//! query runs, inner and left joins are left to it.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias,
@@ -24,7 +28,7 @@ pub(super) struct From {
 pub(super) fn read(resolver: &mut Resolver<'_>, tables: &[TableWithJoins]) -> Result<From> {
     let mut from = From::default();
     for table in tables {
-        let convert = needs_conversion(table);
+        let convert = conversion_of(table);
         let star = joined(resolver, &mut from, table, convert)?;
         from.scope.star.extend(star);
     }
@@ -36,19 +40,34 @@ pub(super) fn read(resolver: &mut Resolver<'_>, tables: &[TableWithJoins]) -> Re
     Ok(from)
 }
 
-/// A FULL or RIGHT join by USING or NATURAL somewhere in it.
-fn needs_conversion(tables: &TableWithJoins) -> bool {
+/// Which joins by USING and NATURAL are written with ON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Conversion {
+    /// There are none.
+    None,
+    /// Those of tables whose columns are known.
+    Known,
+    /// All, because one of them is a FULL or RIGHT join.
+    All,
+}
+
+fn conversion_of(tables: &TableWithJoins) -> Conversion {
     let nested = |table: &TableFactor| match table {
-        TableFactor::NestedJoin { table_with_joins, .. } => needs_conversion(table_with_joins),
-        _ => false,
+        TableFactor::NestedJoin { table_with_joins, .. } => conversion_of(table_with_joins),
+        _ => Conversion::None,
     };
-    nested(&tables.relation)
-        || tables.joins.iter().any(|join| {
-            let (kind, constraint) = parts(&join.join_operator);
-            let by_name =
-                matches!(constraint, Some(JoinConstraint::Using(_) | JoinConstraint::Natural));
-            by_name && matches!(kind, Kind::Right | Kind::Full) || nested(&join.relation)
-        })
+    let of_join = |join: &Join| {
+        let own = match parts(&join.join_operator) {
+            (kind, Some(JoinConstraint::Using(_) | JoinConstraint::Natural)) => match kind {
+                Kind::Right | Kind::Full => Conversion::All,
+                Kind::Inner | Kind::KeepsLeft | Kind::KeepsRight => Conversion::Known,
+            },
+            _ => Conversion::None,
+        };
+        own.max(nested(&join.relation))
+    };
+    let joins = tables.joins.iter().map(of_join).max().unwrap_or(Conversion::None);
+    joins.max(nested(&tables.relation))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,7 +131,7 @@ fn joined(
     resolver: &mut Resolver<'_>,
     from: &mut From,
     tables: &TableWithJoins,
-    convert: bool,
+    convert: Conversion,
 ) -> Result<Vec<Star>> {
     let mut left = factor(resolver, from, &tables.relation, convert)?;
     for Join { relation, global: _, join_operator } in &tables.joins {
@@ -135,7 +154,8 @@ fn joined(
         left = match (keys, kind) {
             (Some(keys), Kind::Inner | Kind::Right | Kind::Full) if by_name && !keys.is_empty() => {
                 let other = keys.iter().any(|key| key.left.actual != key.right.actual);
-                if convert || other {
+                let known = || !left.iter().chain(&right).any(|item| matches!(item, Star::All(..)));
+                if convert == Conversion::All || other || known() {
                     conversion = all_equal(&keys).map(JoinConstraint::On);
                     merge(left, right, &keys, kind)
                 } else {
@@ -357,7 +377,7 @@ fn factor(
     resolver: &mut Resolver<'_>,
     from: &mut From,
     table: &TableFactor,
-    convert: bool,
+    convert: Conversion,
 ) -> Result<Vec<Star>> {
     let (path, columns, alias) = match table {
         TableFactor::Table { name, alias, args: None, .. } => {
@@ -367,7 +387,8 @@ fn factor(
         TableFactor::Derived { subquery, alias, .. } => {
             let columns = resolver.columns_of_query(subquery)?;
             // A join by ON must say which side it means.
-            let own = (convert && alias.is_none()).then(|| resolver.unused_name("unnamed"));
+            let own = (convert != Conversion::None && alias.is_none())
+                .then(|| resolver.unused_name("unnamed"));
             from.aliases.push(own.clone());
             (own.into_iter().collect(), columns, alias.as_ref())
         }
