@@ -65,7 +65,7 @@ pub use windows::{WindowsThatTravel, is_lost};
 /// before they add rules or functions of their own.
 pub fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     let mut builder = windows::register(bigslice_functions::register(builder));
-    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(logical::Extract));
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(logical::Operators));
     *builder.analyzer() = Some(Analyzer {
         function_rewrites: bigslice_functions::rewrites(),
         rules: logical::analyzer_rules(),

@@ -45,6 +45,7 @@ pub use time::date_part::date_part;
 pub use time::interval::{Carry, justify};
 pub use time::interval_text::normal_interval;
 pub use time::parse::{normal_timestamp, unit_for};
+pub use time::scale::{Scale, scale_interval};
 pub use time::shift::shift_time;
 pub use window::ignoring_nulls;
 
@@ -65,6 +66,8 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         justify(Carry::Days),
         justify(Carry::Hours),
         shift_time(),
+        scale_interval(Scale::Times),
+        scale_interval(Scale::Over),
         time::at_time_zone::instant_of(),
         time::timestamp_of::timestamp_of(Unfit::Fails),
         time::timestamp_of::timestamp_of(Unfit::IsNull),
@@ -78,8 +81,14 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     functions.extend(arithmetic::functions());
     functions.push(Arc::new(float_key()));
     functions.push(Arc::new(ScalarUDF::from(like_pattern::LikePattern::new())));
+    // Names of the SQL standard.
+    functions.push(Arc::new(
+        datafusion::functions::math::signum().as_ref().clone().with_aliases(["sign"]),
+    ));
     let aggregates = builder.aggregate_functions().get_or_insert_default();
     aggregates.extend(total::functions());
+    let every = datafusion::functions_aggregate::bool_and_or::bool_and_udaf();
+    aggregates.push(Arc::new(every.as_ref().clone().with_aliases(["every"])));
     aggregates.extend(extremes::functions());
     aggregates.extend(collected::functions());
     aggregates.extend(percentile::functions());

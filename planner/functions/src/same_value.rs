@@ -3,7 +3,8 @@
 //!
 //! Optimizers know two things of an expression: its shape, which `same_value(x)` hides, and what
 //! its values are (one value only, or sorted). The latter passes through any function whose arguments have it.
-//! `same_value(x, unknown())` hides that too, because nothing is known of `unknown()`.
+//! `same_value(x, unknown())` hides that too, because nothing is known of `unknown()`. A number as a third argument
+//! keeps two of them apart whose `x` are known to be equal.
 
 use std::sync::{Arc, LazyLock};
 
@@ -35,7 +36,7 @@ struct SameValue {
 
 impl SameValue {
     fn new() -> Self {
-        let shapes = vec![TypeSignature::Any(1), TypeSignature::Any(2)];
+        let shapes = (1..=3).map(TypeSignature::Any).collect();
         Self { signature: Signature::one_of(shapes, Volatility::Immutable) }
     }
 }

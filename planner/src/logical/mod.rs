@@ -6,7 +6,6 @@
 mod days;
 mod drawn_once;
 mod expressions;
-mod extract;
 mod filters_above;
 mod float_keys;
 mod in_lists;
@@ -14,6 +13,7 @@ mod lean_windows;
 mod leaves;
 mod null_equal;
 mod numbers;
+mod operators;
 mod set_all;
 mod simplify;
 mod time_casts;
@@ -32,7 +32,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use self::unnest::UnnestSubqueries;
 pub use lean_windows::LeanWindows;
 
-pub(crate) use extract::Extract;
+pub(crate) use operators::Operators;
 
 /// The rules that make a plan of SQL one that can be optimised, in their order.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {

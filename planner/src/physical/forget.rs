@@ -3,19 +3,22 @@
 //! DataFusion 55.2: `WHERE a = 1` makes `a` a constant, a sorted file makes it sorted, and
 //! both stay so above an aggregate whose grouping sets leave `a` out, and above an outer join
 //! that has no match, although `a` is null in those rows. A sort by `a` is then dropped, groups are cut apart
-//! and LIMIT gives other rows. [`ForgetNulled`] puts a projection below such operators, in which those columns
-//! are `same_value(a, unknown())`. It runs before the rules that look at orders.
+//! and LIMIT gives other rows. So do columns that are equal below (`x AS y`, a join's keys) and constants among the
+//! groups. [`ForgetNulled`] puts a projection below such operators, in which those columns
+//! are `same_value(a, unknown())`; of grouping sets it computes each expression, apart from all others. It runs before
+//! the rules that look at orders.
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{JoinType, Result};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::aggregates::{AggregateExec, PhysicalGroupBy};
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{
@@ -33,6 +36,12 @@ impl PhysicalOptimizerRule for ForgetNulled {
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| {
+            if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
+                return sets_apart(aggregate, config).map(|apart| match apart {
+                    Some(apart) => Transformed::yes(apart),
+                    None => Transformed::no(Arc::clone(&node)),
+                });
+            }
             let children: Vec<_> = node.children().into_iter().cloned().collect();
             let mut forgotten = Vec::with_capacity(children.len());
             let mut changed = false;
@@ -63,20 +72,79 @@ impl PhysicalOptimizerRule for ForgetNulled {
     }
 }
 
+/// An aggregate with grouping sets over a projection that computes its groups, and lets nothing be known of them.
+fn sets_apart(
+    aggregate: &AggregateExec,
+    config: &ConfigOptions,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let groups = aggregate.group_expr();
+    if !groups.has_grouping_set() {
+        return Ok(None);
+    }
+    let child = aggregate.input();
+    let schema = child.schema();
+    let config = Arc::new(config.clone());
+    let mut exprs: Vec<ProjectionExpr> = Vec::new();
+    for (index, field) in schema.fields().iter().enumerate() {
+        let expr = Arc::new(Column::new(field.name(), index));
+        exprs.push(ProjectionExpr { expr, alias: field.name().clone() });
+    }
+    let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::new();
+    for (index, (expr, name)) in groups.expr().iter().enumerate() {
+        let expr = unknown_value(Arc::clone(expr), Some(index), &schema, &config)?;
+        columns.push((Arc::new(Column::new(name, exprs.len())), name.clone()));
+        exprs.push(ProjectionExpr { expr, alias: name.clone() });
+    }
+    let input: Arc<dyn ExecutionPlan> =
+        Arc::new(ProjectionExec::try_new(exprs, Arc::clone(child))?);
+    let groups = PhysicalGroupBy::new(
+        columns,
+        groups.null_expr().to_vec(),
+        groups.groups().to_vec(),
+        groups.has_grouping_set(),
+    );
+    let input_schema = input.schema();
+    let apart = AggregateExec::try_new(
+        *aggregate.mode(),
+        groups,
+        aggregate.aggr_expr().to_vec(),
+        aggregate.filter_expr().to_vec(),
+        input,
+        input_schema,
+    )?;
+    Ok(Some(Arc::new(apart.with_limit_options(aggregate.limit_options()))))
+}
+
+/// `expr`, of which nothing is known, and of which it is not known either that it equals one of another `number`.
+fn unknown_value(
+    expr: Arc<dyn PhysicalExpr>,
+    number: Option<usize>,
+    schema: &Schema,
+    config: &Arc<ConfigOptions>,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let unknown = ScalarFunctionExpr::try_new(
+        bigslice_functions::unknown(),
+        Vec::new(),
+        schema,
+        Arc::clone(config),
+    )?;
+    let mut args: Vec<Arc<dyn PhysicalExpr>> = vec![expr, Arc::new(unknown)];
+    args.extend(number.map(|number| lit(number as u64)));
+    let value = ScalarFunctionExpr::try_new(
+        bigslice_functions::same_value(),
+        args,
+        schema,
+        Arc::clone(config),
+    )?;
+    Ok(Arc::new(value))
+}
+
 /// The columns of the child with that `index` of which something is known that does not hold above `node`.
 fn nulled_columns(
     node: &dyn ExecutionPlan,
     index: usize,
     child: &Arc<dyn ExecutionPlan>,
 ) -> Vec<usize> {
-    if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
-        return if aggregate.group_expr().has_grouping_set() {
-            let groups = aggregate.group_expr().expr().iter().map(|(expr, _)| expr);
-            columns_of(groups)
-        } else {
-            Vec::new()
-        };
-    }
     let Some(join) = outer_join(node) else { return Vec::new() };
     let nulled = match join {
         JoinType::Left => index == 1,
@@ -123,18 +191,7 @@ pub(super) fn forgetting(
     for (index, field) in schema.fields().iter().enumerate() {
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
         let expr = if columns.contains(&index) {
-            let unknown: Arc<dyn PhysicalExpr> = Arc::new(ScalarFunctionExpr::try_new(
-                bigslice_functions::unknown(),
-                Vec::new(),
-                &schema,
-                Arc::clone(&config),
-            )?);
-            Arc::new(ScalarFunctionExpr::try_new(
-                bigslice_functions::same_value(),
-                vec![column, unknown],
-                &schema,
-                Arc::clone(&config),
-            )?)
+            unknown_value(column, None, &schema, &config)?
         } else {
             column
         };

@@ -8,10 +8,12 @@
 
 mod balance;
 mod build;
+mod calls;
 mod clauses;
 mod dialect;
 mod drawn;
 mod names;
+mod ordinals;
 mod parse;
 mod pattern;
 mod reshape;

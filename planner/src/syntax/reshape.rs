@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::visit::step;
-use super::{pattern, sample, windows};
+use super::{calls, ordinals, pattern, sample, windows};
 use crate::error::{Error, Result};
 
 /// Rewrites every node on the way.
@@ -43,6 +43,7 @@ impl VisitorMut for Reshape {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        calls::reshape(expr);
         step(pattern::reshape(expr))
     }
 }
@@ -54,6 +55,7 @@ fn reshape_query(query: &mut Query) -> Result<()> {
     top_as_limit(query)?;
     fetch_as_limit(query)?;
     order_by_all(query)?;
+    ordinals::by_name(query);
     if let SetExpr::Select(select) = query.body.as_mut() {
         windows::inline(select, query.order_by.as_mut())?;
     }

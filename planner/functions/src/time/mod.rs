@@ -11,6 +11,7 @@ pub(crate) mod date_trunc;
 pub(crate) mod interval;
 pub(crate) mod interval_text;
 pub(crate) mod parse;
+pub(crate) mod scale;
 pub(crate) mod shift;
 pub(crate) mod text;
 pub(crate) mod timestamp_of;

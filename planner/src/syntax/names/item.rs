@@ -127,6 +127,13 @@ impl VisitorMut for Plain<'_, '_> {
                 }
                 return ControlFlow::Continue(());
             }
+            // The names do not say which subquery it is.
+            Expr::Exists { negated, .. } => {
+                build::call(if *negated { "not exists" } else { "exists" }, vec![])
+            }
+            Expr::InSubquery { expr: of, negated, .. } => {
+                build::call(if *negated { "not in" } else { "in" }, vec![of.as_ref().clone()])
+            }
             Expr::Value(value) if matches!(value.value, Value::EscapedStringLiteral(_)) => {
                 let text = value.value.clone().into_string().unwrap_or_default();
                 build::text(text)
