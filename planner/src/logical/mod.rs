@@ -9,11 +9,13 @@ mod expressions;
 mod filters_above;
 mod float_keys;
 mod in_lists;
+mod lag_defaults;
 mod lean_windows;
 mod leaves;
 mod null_equal;
 mod numbers;
 mod operators;
+mod order_columns;
 mod set_all;
 mod simplify;
 mod time_casts;
@@ -44,12 +46,14 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion, Arc::new(UnnestSubqueries));
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));
     rules.insert(0, Arc::new(set_all::SetAll));
+    rules.insert(0, Arc::new(lag_defaults::LagDefaults));
     // After types are coerced: these look at them.
     rules.push(Arc::new(numbers::Numbers));
     rules.push(Arc::new(float_keys::FloatKeys));
     rules.push(Arc::new(time_casts::TimeCasts));
     rules.push(Arc::new(drawn_once::DrawnOnce));
     rules.push(Arc::new(truth_tests::TruthTests));
+    rules.push(Arc::new(order_columns::OrderColumns));
     rules
 }
 
