@@ -21,6 +21,8 @@ const ORACLE: &str = include_str!("oracle.py");
 pub(crate) struct Ours {
     pub(crate) name: &'static str,
     session: Session,
+    /// How long a query may take.
+    patience: Duration,
 }
 
 /// Settings that change how a query is computed, and must not change its rows.
@@ -51,14 +53,11 @@ const TINY: [(&str, &str); 6] = [
 /// Bytes that the session with little memory has.
 const LITTLE: u64 = 256 << 20;
 
-/// How long a query over some hundred rows may take.
-const TIME_MAX: Duration = Duration::from_secs(20);
-
 /// What is said of a query that takes longer.
 pub(crate) const TOO_LATE: &str = "no answer within";
 
 /// All sessions of ours. The first is the one that others are compared with.
-pub(crate) async fn ours() -> Result<Vec<Ours>, Failed> {
+pub(crate) async fn ours(patience: Duration) -> Result<Vec<Ours>, Failed> {
     let mut all = Vec::new();
     for name in ["in one process", "otherwise", "tiny batches", "little memory", "machines"] {
         let mut builder = Session::builder().partitions(2);
@@ -73,7 +72,7 @@ pub(crate) async fn ours() -> Result<Vec<Ours>, Failed> {
             }
             _ => {}
         }
-        all.push(Ours { name, session: builder.build().await? });
+        all.push(Ours { name, session: builder.build().await?, patience });
     }
     Ok(all)
 }
@@ -100,9 +99,9 @@ impl Ours {
     /// What a query gives.
     pub(crate) async fn ask(&self, sql: &str) -> Answer {
         let answer = async { self.session.sql(sql).await?.collect().await };
-        match tokio::time::timeout(TIME_MAX, answer).await {
+        match tokio::time::timeout(self.patience, answer).await {
             Ok(batches) => rows_of(&batches.map_err(|e| e.to_string())?),
-            Err(_) => Err(format!("{TOO_LATE} {} s", TIME_MAX.as_secs())),
+            Err(_) => Err(format!("{TOO_LATE} {} s", self.patience.as_secs())),
         }
     }
 

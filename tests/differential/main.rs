@@ -50,6 +50,9 @@ struct Arguments {
     /// Queries in a round.
     #[arg(long, default_value_t = 40)]
     queries: usize,
+    /// Seconds that a query over some hundred rows may take.
+    #[arg(long, default_value_t = 20)]
+    patience: u64,
     /// Ends after so many finds.
     #[arg(long, default_value_t = 5)]
     finds: usize,
@@ -196,7 +199,11 @@ async fn run(arguments: &Arguments) -> Result<usize, Failed> {
         true => None,
         false => Some(Oracle::start(&arguments.python)?),
     };
-    let mut world = World { ours: engines::ours().await?, oracle, folder: tempfile::tempdir()? };
+    let mut world = World {
+        ours: engines::ours(Duration::from_secs(arguments.patience)).await?,
+        oracle,
+        folder: tempfile::tempdir()?,
+    };
     let mut tally = Tally::default();
     let begun = Instant::now();
     let end = Duration::from_secs_f64(arguments.minutes.max(0.0) * 60.0);

@@ -5,6 +5,7 @@
 //! travel to workers and is unknown to constant folding. So the planner puts these functions in the operators'
 //! place. They have the operators' names as columns, and one error for every width.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum};
@@ -132,13 +133,27 @@ impl ScalarUDFImpl for Checked {
 
     /// That of the operator, so that columns keep their names.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(match args {
-            [left, right] => {
-                format!("{} {} {}", left.schema_name(), self.op.sign(), right.schema_name())
-            }
-            [only] => format!("(- {})", only.schema_name()),
-            _ => self.name().to_owned(),
-        })
+        let [left, right] = args else {
+            return Ok(match args {
+                [only] => format!("(- {})", only.schema_name()),
+                _ => self.name().to_owned(),
+            });
+        };
+        // Asked for at every level: a chain of operators is written from its first operand on, not level by level.
+        let mut chain = vec![(self.op, right)];
+        let mut first = left;
+        while let Expr::ScalarFunction(call) = first
+            && let Some(checked) = call.func.inner().downcast_ref::<Self>()
+            && let [left, right] = call.args.as_slice()
+        {
+            chain.push((checked.op, right));
+            first = left;
+        }
+        let mut name = first.schema_name().to_string();
+        for (op, operand) in chain.into_iter().rev() {
+            write!(name, " {} {}", op.sign(), operand.schema_name())?;
+        }
+        Ok(name)
     }
 
     fn signature(&self) -> &Signature {

@@ -19,7 +19,7 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
 
@@ -55,6 +55,12 @@ impl ScalarUDFImpl for FloatKey {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        // With its casts, which have no part in other names: the keys of `x = a AND x = CAST(a AS DOUBLE)` are two.
+        let args: Vec<_> = args.iter().map(ToString::to_string).collect();
+        Ok(format!("{FLOAT_KEY}({})", args.join(", ")))
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

@@ -61,21 +61,47 @@ pub(super) fn whole(file: &str, message: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }
 
+/// The first bytes of files that are no text, with what they are and how such a file is read.
+const NOT_TEXT: [(&[u8], &str, &str); 5] = [
+    (&[0x1f, 0x8b], "compressed with gzip", "gzip"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "compressed with Zstandard", "zstd"),
+    (&[0xfd, b'7', b'z', b'X', b'Z'], "compressed with xz", "xz"),
+    (b"BZh", "compressed with bzip2", "bzip2"),
+    (b"PAR1", "Parquet", "parquet"),
+];
+
 /// The error for a byte that is no text.
 pub(super) fn no_text(read: &[u8], at: usize) -> Fault {
+    if let Some((_, what, name)) = NOT_TEXT.iter().find(|(first, ..)| read.starts_with(first)) {
+        let hint = match *name {
+            "parquet" => "give the file a name that ends in .parquet".to_owned(),
+            name => format!(
+                "give the file a name that ends in its compression, such as .csv.gz, or write \
+                 CREATE EXTERNAL TABLE ... OPTIONS ('format.compression' '{name}')"
+            ),
+        };
+        return Fault::new(0, format!("the file is no text, but {what}")).hint(hint);
+    }
     let byte = read.get(at).copied().unwrap_or_default();
     Fault::new(at, format!("the text is not UTF-8: there is a byte 0x{byte:02x}"))
         .hint("convert the file, for example with iconv -f latin1 -t utf-8")
 }
 
-/// A value as it is shown in an error: its beginning, without characters that do not print.
+/// Where the row begins that is next at `at`: behind what separates rows.
+pub(super) fn row_at(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == b',').count()
+}
+
+/// A value as it is shown in an error: the beginning of its first line, without characters that do not print.
 pub(super) fn shown(value: &str) -> String {
-    let mut shown: String = value
+    let line = value.lines().next().unwrap_or_default();
+    let mut shown: String = line
         .chars()
         .take(SHOWN_CHARS)
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect();
-    if value.chars().nth(SHOWN_CHARS).is_some() {
+    if line.len() < value.trim_end().len() || line.chars().nth(SHOWN_CHARS).is_some() {
         shown.push_str("...");
     }
     shown

@@ -42,7 +42,11 @@ fn resolved(sql: &str) -> Result<(String, Labels), Error> {
 fn names_are_written_out() {
     let cases = [
         ("SELECT k, x FROM a", "SELECT k, x FROM a"),
-        ("SELECT * FROM a JOIN b USING (k)", "SELECT * FROM a JOIN b USING(\"k\")"),
+        (
+            "SELECT * FROM a JOIN b USING (k)",
+            "SELECT `a`.`k` AS \"k\", `a`.`x`, `b`.`y` FROM a JOIN b ON `a`.`k` = `b`.`k`",
+        ),
+        ("SELECT * FROM a JOIN unknown USING (k)", "SELECT * FROM a JOIN unknown USING(\"k\")"),
         (
             "SELECT k FROM a FULL JOIN b USING (k) WHERE k > 1 ORDER BY k",
             "SELECT coalesce(`a`.`k`, `b`.`k`) AS \"k\" FROM a FULL JOIN b ON `a`.`k` = `b`.`k` \

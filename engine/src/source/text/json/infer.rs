@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::lex::{Stop, Walk, Walker};
 use super::rows::{Next, Rows};
 use super::shape::Keys;
-use crate::source::text::fault::Fault;
+use crate::source::text::fault::{Fault, row_at};
 use crate::source::text::infer::{ASKED_AT_ONCE, Most};
 use crate::source::text::input::{Input, Origin};
 use crate::source::text::scan::ROW_BYTES_MAX;
@@ -42,7 +42,8 @@ async fn head(file: Origin, most: Most) -> Result<Keys> {
             Ok(false) => break,
             Err(Stop::Wrong(fault)) => return Err(input.told(fault, 0).await),
             Err(Stop::Open) if input.last => {
-                let fault = Fault::new(at, "the file ends in the middle of a row");
+                let fault =
+                    Fault::new(row_at(&input.text, at), "the file ends in the middle of a row");
                 return Err(input.told(fault, 0).await);
             }
             Err(Stop::Open) if input.text.len() - at > ROW_BYTES_MAX => {

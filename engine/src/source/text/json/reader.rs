@@ -11,7 +11,7 @@ use object_store::ObjectStoreExt;
 use super::lex::{Stop, Walk, Walker};
 use super::object::Object;
 use super::rows::{Next, Rows, row_after_cut};
-use crate::source::text::fault::{Fault, no_text};
+use crate::source::text::fault::{Fault, no_text, row_at};
 use crate::source::text::input::{Input, Origin, is_utf16};
 use crate::source::text::reading::Reading;
 use crate::source::text::scan::ROW_BYTES_MAX;
@@ -96,7 +96,10 @@ impl JsonReader {
                 }
                 Err(Stop::Wrong(fault)) => return Err(self.input.told(fault, self.start).await),
                 Err(Stop::Open) if self.input.last => {
-                    let fault = Fault::new(at, "the file ends in the middle of a row");
+                    let fault = Fault::new(
+                        row_at(&self.input.text, at),
+                        "the file ends in the middle of a row",
+                    );
                     return Err(self.input.told(fault, self.start).await);
                 }
                 Err(Stop::Open) if self.object.len() > 0 && at - begin >= BATCH_BYTES => break,
