@@ -49,7 +49,7 @@ fn with_columns(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let names = NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let expr = expr.transform_up(|part| pulled.from_function(part))?;
+                let expr = expr.transform_up(|part| pulled.pull_from(part))?;
                 Ok(if expr.transformed {
                     expr.update_data(|expr| name.restore(expr))
                 } else {
@@ -110,7 +110,7 @@ impl Pulled {
         Ok(true)
     }
 
-    fn from_function(&mut self, mut expr: Expr) -> Result<Transformed<Expr>> {
+    fn pull_from(&mut self, mut expr: Expr) -> Result<Transformed<Expr>> {
         let mut changed = false;
         let order = match &mut expr {
             Expr::WindowFunction(function) => {
