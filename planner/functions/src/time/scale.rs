@@ -78,7 +78,8 @@ impl ScalarUDFImpl for ScaleInterval {
         let intervals = cast(&arrays[0], &INTERVAL)?;
         let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
         let scaled: PrimitiveArray<IntervalMonthDayNanoType> = match arrays[1].data_type() {
-            of if of.is_integer() && self.scale == Scale::Times => {
+            // What does not fit into a BIGINT is too much for any interval but a tiny one.
+            of if of.is_integer() && *of != DataType::UInt64 && self.scale == Scale::Times => {
                 let factors = cast(&arrays[1], &DataType::Int64)?;
                 let factors = factors.as_primitive::<Int64Type>();
                 rows(intervals.iter().zip(factors), times)?
