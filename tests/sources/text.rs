@@ -369,3 +369,48 @@ fn table(name: &str, format: &str, path: &str, options: &str) -> String {
          options ('format.has_header' 'true'{options})"
     )
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_files_leaves_none_out_for_its_compression() {
+    for world in worlds().await {
+        world.write("logs/1.csv", "i\n1\n");
+        world.rows("copy (select 2 as i) to '@logs/2.csv.gz' stored as csv").await;
+        let error = world.error("create external table t stored as csv location '@logs/'").await;
+        assert!(error.contains("different formats") && error.contains("2.csv.gz"), "{error}");
+        assert!(error.contains("*.csv"), "{error}");
+        world.rows("copy (select 3 as i) to '@packed/1.csv.gz' stored as csv").await;
+        let error = world.error("create external table t stored as csv location '@packed/'").await;
+        assert!(error.contains("compressed") && error.contains("'format.compression'"), "{error}");
+        let declared = "create external table t stored as csv location '@packed/' \
+                        options ('format.compression' 'gzip')";
+        world.rows(declared).await;
+        assert_eq!(world.text("select i from t").await, "3");
+        world.write("bare/1.csv", "i\n4\n");
+        let sql = "create external table u stored as csv location '@bare/' \
+                   options ('format.compression' 'gzip')";
+        let error = world.error(sql).await;
+        assert!(error.contains("bare/1.csv\" is not compressed with gzip"), "{error}");
+        // The same bytes under a name that says text.
+        let bytes = std::fs::read(world.path("packed/1.csv.gz")).unwrap();
+        world.write("plain.csv", bytes);
+        let error = world.error("select * from '@plain.csv'").await;
+        assert!(error.contains("plain.csv") && error.contains("compressed with gzip"), "{error}");
+        world.session.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_of_nulls_come_back_from_json() {
+    for world in worlds().await {
+        world.rows("copy (select 1 as i, cast(null as bigint) as v) to '@n.jsonl'").await;
+        assert_eq!(world.text("select i, v is null from '@n.jsonl'").await, "1|true");
+        let late = "copy (select value as i, case when value > 150000 then value end as v \
+                    from range(200000)) to '@late.jsonl'";
+        world.rows(late).await;
+        assert_eq!(
+            world.text("select count(*), count(v) from '@late.jsonl'").await,
+            "200000|49999"
+        );
+        world.session.shutdown().await;
+    }
+}

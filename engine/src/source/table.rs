@@ -312,18 +312,7 @@ pub(crate) fn of_format(
     let other = listing.files.iter().find(|file| packed(file) && !is(file));
     match (some, other) {
         (Some(some), Some(other)) => Err(formats_differ(location, some, other)),
-        (None, Some(other)) => Err(SourceError::new(
-            SourceErrorKind::Differ,
-            format!(
-                "\"{}\" is compressed, and the table is not declared so",
-                location.show(&other.location)
-            ),
-        )
-        .hint(
-            "add OPTIONS ('format.compression' 'gzip') to the statement, or 'zstd', 'bzip2' or 'xz', or \
-             none where there is one",
-        )
-        .into_datafusion()),
+        (None, Some(other)) => Err(compressed_otherwise(location, other, format)),
         (Some(_), None) => {
             listing.files.retain(is);
             Ok(listing)
@@ -333,6 +322,26 @@ pub(crate) fn of_format(
             Ok(listing)
         }
     }
+}
+
+/// The error for a table none of whose files is compressed as it is declared.
+fn compressed_otherwise(location: &Location, file: &ObjectMeta, format: Format) -> DataFusionError {
+    let file = location.show(&file.location);
+    let (message, hint) = match format.compression_option() {
+        None => (
+            format!(
+                "\"{file}\" is compressed by its name, and the table is declared without compression"
+            ),
+            "add OPTIONS ('format.compression' 'gzip') to the statement, or 'zstd', 'bzip2' or 'xz'",
+        ),
+        Some(declared) => (
+            format!(
+                "\"{file}\" is not compressed with {declared} by its name, and the table is declared so"
+            ),
+            "change or leave out the option 'format.compression'",
+        ),
+    };
+    SourceError::new(SourceErrorKind::Differ, message).hint(hint).into_datafusion()
 }
 
 /// The error for two files in one place.

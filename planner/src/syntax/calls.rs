@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::build;
 
 /// Aggregates whose result is the same in any order of their rows.
-const UNORDERED: [&str; 12] = [
+const UNORDERED: [&str; 11] = [
     "min",
     "max",
     "count",
@@ -24,7 +24,6 @@ const UNORDERED: [&str; 12] = [
     "bit_xor",
     "median",
     "approx_distinct",
-    "grouping",
 ];
 
 /// Rewrites `expr` if it is one of these calls.

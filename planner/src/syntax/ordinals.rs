@@ -4,7 +4,7 @@
 //! it does not find them, although the expression is a column of the result.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
+    Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
 };
 
 use super::build;
@@ -57,7 +57,7 @@ fn expr_of(item: &SelectItem) -> Option<&Expr> {
 }
 
 /// The name of an item that is computed; it gets one if it has none. None if another column might be meant by it.
-fn named(select: &mut Select, at: usize) -> Option<datafusion::sql::sqlparser::ast::Ident> {
+fn named(select: &mut Select, at: usize) -> Option<Ident> {
     let name = match &select.projection[at] {
         SelectItem::UnnamedExpr(expr) if !is_name(expr) => build::quoted(expr.to_string()),
         SelectItem::ExprWithAlias { expr, alias } if !is_name(expr) => alias.clone(),
