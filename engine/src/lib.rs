@@ -157,7 +157,7 @@ pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;
 pub use session::{MachineInfo, QUERIES_RUNNING_MAX, Session, TableInfo};
-pub use sink::{Compression, Existing, WriteOptions, WrittenFile};
+pub use sink::{Compression, Delimited, Existing, WriteOptions, WrittenFile};
 pub use slice::{
     Batch, BatchWriter, Emitter, LinesOptions, Paths, Prefix, Rows, Sink, Slice, Stopped, Table,
     TarEntry, TarEntryView,

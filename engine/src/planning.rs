@@ -4,12 +4,15 @@
 
 use std::sync::Arc;
 
-use bigslice_planner::{Drawn, Labels, check_statement, check_text, draw, parse, resolve, rewrite};
+use bigslice_planner::{
+    Drawn, Headers, Labels, check_statement, check_text, draw, headers, parse, resolve, rewrite,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{
-    CreateMemoryTable, DdlStatement, LogicalPlan, Statement as PlanStatement,
+    CreateMemoryTable, DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder,
+    Statement as PlanStatement,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as Parsed;
@@ -50,6 +53,7 @@ async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef, Vec<
     let stages = script::explain_stages(text);
     let mut statement = parsed(&state, stages.as_deref().unwrap_or(text))?;
     check_statement(&statement, &statement_limits(state.config_options()))?;
+    let headers = headers(&statement);
     statement = rewrite(statement)?;
     statement = source::prepare(statement, &session.stores).map_err(|e| Error::of(&e, text))?;
     let missing = |e: &_| session.name_missing_table(e, text);
@@ -57,13 +61,14 @@ async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef, Vec<
     let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
     let labels = resolve(&mut statement, &tables)?;
     let (statement, drawn) = draw_first(&state, &mut tables, statement)?;
-    let logical = tables.plan(statement).map_err(of_plan)?;
+    let logical = tables.plan(statement).and_then(|plan| stored_under(&headers, plan));
+    let logical = logical.map_err(of_plan)?;
     let work = classify(session, logical, stages.is_some()).await.map_err(|e| match e {
         Failed::Ours(e) => e,
         Failed::Theirs(e) => Error::of(&e, text),
     })?;
     let work = optimize(&state, work).map_err(|e| Error::of(&e, text))?;
-    let schema = labelled(schema_of(&work), &labels);
+    let schema = labelled(schema_of(&work), &labels, &headers);
     Ok((work, schema, drawn))
 }
 
@@ -115,16 +120,50 @@ pub(crate) fn parsed(state: &SessionState, text: &str) -> Result<Parsed> {
 }
 
 /// The columns under the names that the statement gives them.
-fn labelled(schema: SchemaRef, labels: &Labels) -> SchemaRef {
-    if labels.is_empty() {
+fn labelled(schema: SchemaRef, labels: &Labels, headers: &Headers) -> SchemaRef {
+    if labels.is_empty() && headers.is_empty() {
         return schema;
     }
     let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let shown = labels.shown(&names);
-    let fields = schema.fields().iter().zip(shown);
+    let shown: Vec<_> = shown.iter().map(String::as_str).collect();
+    let fields = schema.fields().iter().zip(headers.over(&shown));
     let fields: Vec<_> =
         fields.map(|(field, name)| field.as_ref().clone().with_name(name)).collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// The plan of a statement that stores a query's rows, with columns that are called as the query is written.
+fn stored_under(headers: &Headers, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let renamed = |input: Arc<LogicalPlan>| -> Result<_, DataFusionError> {
+        let names: Vec<_> =
+            input.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        let given = headers.over_stored(&names);
+        if given == names {
+            return Ok(input);
+        }
+        let columns = input.schema().columns().into_iter().zip(given);
+        let columns: Vec<_> =
+            columns.map(|(column, name)| Expr::Column(column).alias(name)).collect();
+        let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input)).project(columns)?;
+        Ok(Arc::new(plan.build()?))
+    };
+    Ok(match plan {
+        _ if headers.is_empty() => plan,
+        LogicalPlan::Copy(mut copy) => {
+            copy.input = renamed(copy.input)?;
+            LogicalPlan::Copy(copy)
+        }
+        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(mut create)) => {
+            create.input = renamed(create.input)?;
+            LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create))
+        }
+        LogicalPlan::Ddl(DdlStatement::CreateView(mut view)) => {
+            view.input = renamed(view.input)?;
+            LogicalPlan::Ddl(DdlStatement::CreateView(view))
+        }
+        other => other,
+    })
 }
 
 enum Failed {

@@ -57,7 +57,7 @@ pub use prepare::prepare;
 pub use scalar_subquery::{OneRowSubqueries, one_row};
 pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};
 pub use statement::check_statement;
-pub use syntax::{Catalog, Drawn, Labels, draw, parse, resolve, rewrite};
+pub use syntax::{Catalog, Drawn, Headers, Labels, draw, headers, parse, resolve, rewrite};
 pub use text::{StatementLimits, check_text};
 pub use windows::{WindowsThatTravel, is_lost};
 

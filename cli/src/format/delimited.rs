@@ -1,5 +1,5 @@
-//! The formats csv and tsv: a header, then a line per row. A null is an empty field; nested values
-//! are JSON text, which programs can read back.
+//! The formats csv and tsv: a header, then a line per row. A null is an empty field, and an
+//! empty text is two quotes; nested values are JSON text, which programs can read back.
 
 use std::sync::Arc;
 
@@ -12,36 +12,29 @@ use super::{Writer, json};
 
 /// Writes csv or tsv.
 pub(super) struct Delimited {
-    delimiter: u8,
+    rows: bigslice::Delimited,
     schema: SchemaRef,
 }
 
 impl Delimited {
     pub(super) fn csv(schema: &SchemaRef) -> Self {
-        Self { delimiter: b',', schema: flat(schema) }
+        Self::new(b',', schema)
     }
 
     pub(super) fn tsv(schema: &SchemaRef) -> Self {
-        Self { delimiter: b'\t', schema: flat(schema) }
+        Self::new(b'\t', schema)
     }
 
-    fn write(
-        &self,
-        batch: &RecordBatch,
-        header: bool,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ArrowError> {
-        WriterBuilder::new()
-            .with_delimiter(self.delimiter)
-            .with_header(header)
-            .build(out)
-            .write(batch)
+    fn new(delimiter: u8, schema: &SchemaRef) -> Self {
+        let options = WriterBuilder::new().with_delimiter(delimiter);
+        Self { rows: bigslice::Delimited::new(options), schema: flat(schema) }
     }
 }
 
 impl Writer for Delimited {
     fn start(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError> {
-        self.write(&RecordBatch::new_empty(Arc::clone(&self.schema)), true, out)
+        self.rows.names(&self.schema, out);
+        Ok(())
     }
 
     fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
@@ -58,7 +51,7 @@ impl Writer for Delimited {
         if columns.is_empty() {
             return Ok(());
         }
-        self.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?, false, out)
+        self.rows.rows(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?, out)
     }
 
     fn finish(&mut self, _out: &mut Vec<u8>) -> Result<(), ArrowError> {

@@ -13,18 +13,18 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
 use datafusion::datasource::file_format::write::BatchSerializer;
 
-/// Writes rows as text.
+/// Writes rows as delimited text (CSV), such that null and the empty text stay apart.
 #[derive(Debug, Clone)]
-pub(crate) struct Delimited(WriterBuilder);
+pub struct Delimited(WriterBuilder);
 
 impl Delimited {
     /// By the options of arrow-csv.
-    pub(crate) fn new(options: WriterBuilder) -> Self {
+    pub fn new(options: WriterBuilder) -> Self {
         Self(options)
     }
 
     /// Appends the line of names.
-    pub(crate) fn names(&self, schema: &Schema, out: &mut Vec<u8>) {
+    pub fn names(&self, schema: &Schema, out: &mut Vec<u8>) {
         for (at, field) in schema.fields().iter().enumerate() {
             if at > 0 {
                 out.push(self.0.delimiter());
@@ -37,7 +37,10 @@ impl Delimited {
     }
 
     /// Appends rows.
-    pub(crate) fn rows(&self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    ///
+    /// # Errors
+    /// When a column is nested.
+    pub fn rows(&self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
         let options = &self.0;
         let formats = FormatOptions::default()
             .with_date_format(options.date_format())
@@ -53,7 +56,7 @@ impl Delimited {
                     field.name(),
                     array.data_type()
                 );
-                return Err(ArrowError::CsvError(message).into());
+                return Err(ArrowError::CsvError(message));
             }
             let formatter = ArrayFormatter::try_new(array.as_ref(), &formats)?;
             columns.push((

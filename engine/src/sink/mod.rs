@@ -56,6 +56,7 @@ mod text;
 mod transaction;
 mod writes;
 
+pub use delimited::Delimited;
 pub(crate) use folders::{named_physical, named_schema};
 pub use options::{Compression, Existing, WriteOptions};
 pub(crate) use options::{Encoding, SinkSpec};

@@ -28,10 +28,15 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::apply;
 
+use crate::quotient::rounded_divide;
+
 /// The function that stands for `left op right`, if the operator has none or another result for some
 /// values of these types.
 pub fn checked(left: &DataType, op: Operator, right: &DataType) -> Option<ScalarUDF> {
     let op = match op {
+        Operator::Divide if left.is_decimal() && right.is_decimal() => {
+            return Some(rounded_divide());
+        }
         Operator::Plus => Op::Add,
         Operator::Minus => Op::Subtract,
         Operator::Multiply => Op::Multiply,

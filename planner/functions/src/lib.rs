@@ -25,6 +25,7 @@ mod opaque_cast;
 mod parquet_values;
 mod partition_text;
 mod percentile;
+mod quotient;
 mod same_value;
 mod time;
 mod total;
@@ -38,6 +39,7 @@ pub use null_fields::null_fields;
 pub use opaque_cast::opaque_cast;
 pub use parquet_values::{parquet_interval, uuid_text};
 pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, partition_text};
+pub use quotient::rounded_divide;
 pub use same_value::{same_value, unknown};
 pub use time::at_time_zone::at_time_zone;
 pub use time::cast::{Unfit, cast_time, casts_time};
@@ -79,7 +81,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     functions.push(field::get_field());
     functions.extend([null_fields(), partition_text(), partition_kept()]);
     functions.extend(arithmetic::functions());
-    functions.push(Arc::new(float_key()));
+    functions.extend([Arc::new(rounded_divide()), Arc::new(float_key())]);
     functions.push(Arc::new(ScalarUDF::from(like_pattern::LikePattern::new())));
     // Names of the SQL standard.
     functions.push(Arc::new(

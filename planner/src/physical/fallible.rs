@@ -71,6 +71,11 @@ fn fails_itself(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
             name if TOTAL.contains(&name) => false,
             // They fail for arguments that are literals here, and then for each row.
             "substr" | "regexp_like" | "split_part" | "left" | "right" | "round" => !constant,
+            "rounded_divide" => {
+                let kind = expr.data_type(schema);
+                kind.is_ok_and(|kind| is_widest(&kind))
+                    || !function.args().iter().skip(1).all(divides)
+            }
             _ => true,
         };
     }

@@ -1,7 +1,7 @@
 //! The syntax tree between text and plan: what sqlparser or DataFusion's SQL planner reads otherwise than
 //! SQL means it becomes a tree that they read right, and clauses that DataFusion passes over are refused.
 //!
-//! 1. [`parse()`] makes the tree, with a dialect of ours.
+//! 1. [`parse()`] makes the tree, with a dialect of ours. [`headers()`] tells what its columns are called.
 //! 2. [`rewrite`] changes and refuses what shows in the tree alone.
 //! 3. [`resolve`] finds what names mean, which takes the tables' columns.
 //! 4. [`draw`] finds queries of `WITH` that must be computed before the statement.
@@ -10,8 +10,10 @@ mod balance;
 mod build;
 mod calls;
 mod clauses;
+mod decimals;
 mod dialect;
 mod drawn;
+mod headers;
 mod names;
 mod ordinals;
 mod parse;
@@ -29,6 +31,7 @@ use datafusion::sql::parser::Statement;
 use crate::error::Result;
 
 pub use self::drawn::{Drawn, draw};
+pub use self::headers::{Headers, headers};
 pub use self::names::{Catalog, Labels, resolve};
 pub use self::parse::parse;
 pub(crate) use self::visit::visit;

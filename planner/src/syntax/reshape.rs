@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::visit::step;
-use super::{calls, ordinals, pattern, sample, windows};
+use super::{calls, decimals, ordinals, pattern, sample, windows};
 use crate::error::{Error, Result};
 
 /// Rewrites every node on the way.
@@ -44,6 +44,7 @@ impl VisitorMut for Reshape {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         calls::reshape(expr);
+        decimals::keep(expr);
         step(pattern::reshape(expr))
     }
 }

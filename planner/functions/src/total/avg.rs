@@ -1,4 +1,5 @@
-//! The function `avg`: DataFusion's, with exact sums of integers, and windows of floats that never subtract.
+//! The function `avg`: DataFusion's, with exact sums of integers, means of decimals that are rounded, and windows of
+//! floats that never subtract.
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use datafusion::logical_expr::{
 };
 
 use super::distinct::Distinct;
+use super::mean::Rounded;
 use super::sliding::Window;
 use super::whole::{Outcome, STATE, Total, Totals};
 
@@ -76,6 +78,12 @@ impl AggregateUDFImpl for Avg {
         let fresh: super::distinct::Fresh = match kind(&args) {
             DataType::Int64 => Box::new(|| Ok(Box::new(Total::<Int64Type>::new(Outcome::Mean)))),
             DataType::UInt64 => Box::new(|| Ok(Box::new(Total::<UInt64Type>::new(Outcome::Mean)))),
+            decimal if decimal.is_decimal() => {
+                let rounded = Rounded::new(args.return_field.data_type());
+                let is_distinct = args.is_distinct;
+                let original = self.original.accumulator(args)?;
+                return Ok(rounded.over(original, is_distinct));
+            }
             _ => return self.original.accumulator(args),
         };
         if !args.is_distinct {
@@ -114,6 +122,10 @@ impl AggregateUDFImpl for Avg {
         match kind(&args) {
             DataType::Int64 => Ok(Box::new(Totals::<Int64Type>::new(Outcome::Mean))),
             DataType::UInt64 => Ok(Box::new(Totals::<UInt64Type>::new(Outcome::Mean))),
+            decimal if decimal.is_decimal() => {
+                let rounded = Rounded::new(args.return_field.data_type());
+                Ok(rounded.over_groups(self.original.create_groups_accumulator(args)?))
+            }
             _ => self.original.create_groups_accumulator(args),
         }
     }

@@ -35,7 +35,9 @@ impl Unnester {
         let mut tests = Vec::new();
         let mut lifted = Vec::new();
         for conjunct in conjuncts(node.predicate.clone()) {
-            if is_for_datafusion(&conjunct)? || !self.has_own(&conjunct, Alone::Stay)? {
+            if is_for_datafusion(&conjunct)?
+                || !self.has_own(&conjunct, self.alone_in(&conjunct)?)?
+            {
                 kept.push(plain_negation(conjunct));
             } else if let Some(test) = Quantified::of(&conjunct) {
                 tests.push(test);
@@ -60,7 +62,11 @@ impl Unnester {
     }
 
     pub(super) fn lift_projection(&self, node: Projection) -> Result<LogicalPlan> {
-        if !self.any_own(&node.expr, Alone::Stay)? {
+        let mut has_own = false;
+        for expr in &node.expr {
+            has_own = has_own || self.has_own(expr, self.alone_in(expr)?)?;
+        }
+        if !has_own {
             return Ok(LogicalPlan::Projection(node));
         }
         let outer = Arc::unwrap_or_clone(node.input);
@@ -205,6 +211,12 @@ impl Unnester {
     /// On machines DataFusion makes joins of scalar subqueries in filters and projections only.
     fn alone_elsewhere(&self) -> Alone {
         if self.scalars_run_alone { Alone::Stay } else { Alone::Lifted }
+    }
+
+    /// The same in a filter or a projection: what refers outwards there may become the condition of a join.
+    fn alone_in(&self, expr: &Expr) -> Result<Alone> {
+        let is_plain = outer_columns_of(expr)?.is_empty();
+        Ok(if is_plain { Alone::Stay } else { self.alone_elsewhere() })
     }
 
     /// Whether the expression itself is a subquery that the rule has to do with.
