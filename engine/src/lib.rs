@@ -126,6 +126,7 @@ mod sink;
 mod slice;
 mod source;
 mod spill;
+mod stored;
 mod system;
 pub mod table;
 mod task;

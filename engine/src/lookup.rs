@@ -7,26 +7,33 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bigslice_planner::{headers, parse, resolve as resolve_names, rewrite};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::file_options::file_type::FileType;
-use datafusion::common::{DFSchema, ResolvedTableReference, TableReference, plan_datafusion_err};
+use datafusion::common::{
+    DFSchema, ResolvedTableReference, TableReference, plan_datafusion_err, plan_err,
+};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::file_format::format_as_file_type;
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::var_provider::{VarType, is_system_variables};
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
+    AggregateUDF, DdlStatement, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource,
+    Volatility, WindowUDF,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ParserOptions, SqlToRel, object_name_to_table_reference};
 use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::dialect::dialect_from_str;
+
+use crate::stored::Written;
 
 /// See the [module](self).
 pub(crate) struct Lookup<'a> {
@@ -37,13 +44,23 @@ pub(crate) struct Lookup<'a> {
 impl<'a> Lookup<'a> {
     /// Looks up what `statement` names.
     pub(crate) async fn of(state: &'a SessionState, statement: &Statement) -> Result<Self> {
+        Self::within(state, statement, &[]).await
+    }
+
+    /// The same for a statement that is the definition of the last of these views, each of which is read by the one
+    /// before it.
+    async fn within(
+        state: &'a SessionState,
+        statement: &Statement,
+        views: &[ResolvedTableReference],
+    ) -> Result<Self> {
         let mut tables = HashMap::new();
         for reference in state.resolve_table_references(statement)? {
             let resolved = resolve(state, reference);
             if tables.contains_key(&resolved) {
                 continue;
             }
-            if let Some(source) = look_up(state, &resolved).await? {
+            if let Some(source) = look_up(state, &resolved, views).await? {
                 tables.insert(resolved, source);
             }
         }
@@ -81,15 +98,59 @@ fn resolve(state: &SessionState, reference: TableReference) -> ResolvedTableRefe
 async fn look_up(
     state: &SessionState,
     table: &ResolvedTableReference,
+    views: &[ResolvedTableReference],
 ) -> Result<Option<Arc<dyn TableSource>>> {
     let Ok(schema) = state.schema_for_ref(table.clone()) else { return Ok(None) };
-    if let Some(found) = schema.table(&table.table).await? {
-        return Ok(Some(provider_as_source(found)));
+    let mut found = schema.table(&table.table).await?;
+    if found.is_none() {
+        let names = schema.table_names();
+        let mut alike = names.iter().filter(|name| name.to_lowercase() == *table.table);
+        let (Some(name), None) = (alike.next(), alike.next()) else { return Ok(None) };
+        found = schema.table(name).await?;
     }
-    let names = schema.table_names();
-    let mut alike = names.iter().filter(|name| name.to_lowercase() == *table.table);
-    let (Some(name), None) = (alike.next(), alike.next()) else { return Ok(None) };
-    Ok(schema.table(name).await?.map(provider_as_source))
+    let Some(found) = found else { return Ok(None) };
+    if let Some(view) = found.downcast_ref::<ViewTable>()
+        && let Some(definition) = view.definition()
+    {
+        // A view in a view in a view: the future has no end.
+        let view = Box::pin(planned_view(state, table, definition, views)).await?;
+        return Ok(Some(provider_as_source(Arc::new(view))));
+    }
+    Ok(Some(provider_as_source(found)))
+}
+
+/// The view, planned with the tables that there are now. DataFusion 55.2 keeps the plan that it made when the view
+/// was created, and reads tables that were dropped or replaced since.
+async fn planned_view(
+    state: &SessionState,
+    name: &ResolvedTableReference,
+    definition: &str,
+    views: &[ResolvedTableReference],
+) -> Result<ViewTable> {
+    if views.contains(name) {
+        return plan_err!("the view \"{}\" reads itself", name.table);
+    }
+    let views: Vec<_> = views.iter().chain([name]).cloned().collect();
+    let planned = async {
+        let options = &state.config().options().sql_parser;
+        let dialect = dialect_from_str(options.dialect)
+            .ok_or_else(|| plan_datafusion_err!("there is no dialect \"{}\"", options.dialect))?;
+        let statement = parse(definition, dialect, options.recursion_limit.get())?;
+        let headers = headers(&statement);
+        let written = Written { text: definition.to_owned(), headers: &headers };
+        let external = |e: bigslice_planner::Error| DataFusionError::External(e.into());
+        let mut statement = rewrite(statement).map_err(external)?;
+        let tables = Lookup::within(state, &statement, &views).await?;
+        resolve_names(&mut statement, &tables).map_err(external)?;
+        written.stored(tables.plan(statement)?)
+    };
+    let reads = || format!("the view \"{}\" cannot be read any more", name.table);
+    match planned.await.map_err(|e| e.context(reads()))? {
+        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
+            Ok(ViewTable::new(Arc::unwrap_or_clone(view.input), view.definition))
+        }
+        _ => plan_err!("the definition of the view \"{}\" is not one", name.table),
+    }
 }
 
 impl bigslice_planner::Catalog for Lookup<'_> {

@@ -11,8 +11,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{
-    CreateMemoryTable, DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder,
-    Statement as PlanStatement,
+    CreateMemoryTable, DdlStatement, LogicalPlan, Statement as PlanStatement,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as Parsed;
@@ -28,6 +27,7 @@ use crate::limits::statement_limits;
 use crate::lookup::Lookup;
 use crate::query::{Query, Work};
 use crate::session::Inner;
+use crate::stored::Written;
 use crate::{explain, script, settings, sink, source};
 
 /// Parses and plans one statement, up to its logical plan.
@@ -54,6 +54,7 @@ async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef, Vec<
     let mut statement = parsed(&state, stages.as_deref().unwrap_or(text))?;
     check_statement(&statement, &statement_limits(state.config_options()))?;
     let headers = headers(&statement);
+    let written = Written { text: statement.to_string(), headers: &headers };
     statement = rewrite(statement)?;
     statement = source::prepare(statement, &session.stores).map_err(|e| Error::of(&e, text))?;
     let missing = |e: &_| session.name_missing_table(e, text);
@@ -61,7 +62,7 @@ async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef, Vec<
     let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
     let labels = resolve(&mut statement, &tables)?;
     let (statement, drawn) = draw_first(&state, &mut tables, statement)?;
-    let logical = tables.plan(statement).and_then(|plan| stored_under(&headers, plan));
+    let logical = tables.plan(statement).and_then(|plan| written.stored(plan));
     let logical = logical.map_err(of_plan)?;
     let work = classify(session, logical, stages.is_some()).await.map_err(|e| match e {
         Failed::Ours(e) => e,
@@ -131,39 +132,6 @@ fn labelled(schema: SchemaRef, labels: &Labels, headers: &Headers) -> SchemaRef 
     let fields: Vec<_> =
         fields.map(|(field, name)| field.as_ref().clone().with_name(name)).collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-}
-
-/// The plan of a statement that stores a query's rows, with columns that are called as the query is written.
-fn stored_under(headers: &Headers, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
-    let renamed = |input: Arc<LogicalPlan>| -> Result<_, DataFusionError> {
-        let names: Vec<_> =
-            input.schema().fields().iter().map(|field| field.name().as_str()).collect();
-        let given = headers.over_stored(&names);
-        if given == names {
-            return Ok(input);
-        }
-        let columns = input.schema().columns().into_iter().zip(given);
-        let columns: Vec<_> =
-            columns.map(|(column, name)| Expr::Column(column).alias(name)).collect();
-        let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input)).project(columns)?;
-        Ok(Arc::new(plan.build()?))
-    };
-    Ok(match plan {
-        _ if headers.is_empty() => plan,
-        LogicalPlan::Copy(mut copy) => {
-            copy.input = renamed(copy.input)?;
-            LogicalPlan::Copy(copy)
-        }
-        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(mut create)) => {
-            create.input = renamed(create.input)?;
-            LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create))
-        }
-        LogicalPlan::Ddl(DdlStatement::CreateView(mut view)) => {
-            view.input = renamed(view.input)?;
-            LogicalPlan::Ddl(DdlStatement::CreateView(view))
-        }
-        other => other,
-    })
 }
 
 enum Failed {

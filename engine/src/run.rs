@@ -278,7 +278,11 @@ async fn create_table(
     let exists = session.context.table_exist(create.name.clone());
     let exists = exists.map_err(|e| Error::of(&e, &text))?;
     let plan = Arc::clone(&create.input);
-    let schema = Arc::clone(plan.schema().inner());
+    let schema = match plan.as_ref() {
+        // Columns that are declared one by one, without a query.
+        LogicalPlan::EmptyRelation(_) => Arc::clone(plan.schema().inner()),
+        _ => nullable(plan.schema().inner()),
+    };
     let needed = !exists || create.or_replace;
     let batches: Vec<RecordBatch> = if needed {
         let run = Run {
@@ -295,6 +299,13 @@ async fn create_table(
     let create = CreateMemoryTable { input: Arc::new(scan), ..create };
     let ddl = LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create));
     command(session, ddl, text).await
+}
+
+/// The columns of a table made of a query's rows: that none of these has a null does not forbid nulls in those to come.
+fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let fields: Vec<_> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// A scan of `batches`, with the names and types of `schema`.

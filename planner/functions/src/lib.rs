@@ -21,6 +21,7 @@ mod field;
 mod float_key;
 mod like_pattern;
 mod null_fields;
+mod nullable;
 mod opaque_cast;
 mod parquet_values;
 mod partition_text;
@@ -36,6 +37,7 @@ pub use exact_float::exact_float;
 pub use field::GetField;
 pub use float_key::{FLOAT_KEY, float_key, has_float_keys};
 pub use null_fields::null_fields;
+pub use nullable::nullable;
 pub use opaque_cast::opaque_cast;
 pub use parquet_values::{parquet_interval, uuid_text};
 pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, partition_text};
@@ -79,7 +81,13 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     functions.extend(time::to_timestamp::functions());
     functions.extend([only_row::only_row(), rows::row_of()]);
     functions.push(field::get_field());
-    functions.extend([null_fields(), partition_text(), partition_kept()]);
+    functions.extend([
+        nullable(true),
+        nullable(false),
+        null_fields(),
+        partition_text(),
+        partition_kept(),
+    ]);
     functions.extend(arithmetic::functions());
     functions.extend([Arc::new(rounded_divide()), Arc::new(float_key())]);
     functions.push(Arc::new(ScalarUDF::from(like_pattern::LikePattern::new())));

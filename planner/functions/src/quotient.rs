@@ -145,10 +145,10 @@ fn of_width<T: DecimalType>(
         },
         _ => try_binary(left, right, divide)?,
     };
-    result
-        .validate_decimal_precision(digits)
-        .map_err(|_| ArrowError::ArithmeticOverflow("/".to_owned()))?;
-    Ok(Arc::new(result.with_precision_and_scale(digits, scale)?))
+    let result = result.with_precision_and_scale(digits, scale)?;
+    let fits = result.validate_decimal_precision(digits);
+    fits.map_err(|_| ArrowError::ArithmeticOverflow("/".to_owned()))?;
+    Ok(Arc::new(result))
 }
 
 /// An overflow in our words; other errors as they are.
@@ -178,7 +178,7 @@ pub(crate) fn mean(sum: i256, up: i256, count: u64, digits: u8) -> Option<i256> 
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::Decimal128Array;
+    use datafusion::arrow::array::{Decimal128Array, Scalar};
     use datafusion::arrow::util::pretty::pretty_format_columns;
     use datafusion::prelude::SessionContext;
 
@@ -211,16 +211,20 @@ mod tests {
         let left = left.with_precision_and_scale(10, 2).expect("they fit");
         let right = Decimal128Array::from(vec![3, 0, 3, 10]);
         let right = right.with_precision_and_scale(10, 0).expect("they fit");
-        let to = DataType::Decimal128(16, 6);
+        let to = DataType::Decimal128(7, 6);
         let shown =
             |array: ArrayRef| pretty_format_columns("q", &[array]).expect("text").to_string();
         let all = shown(divided(&left, &right, &to).expect("no zero"));
         for value in ["0.666667", "-0.666667", "0.005000"] {
             assert!(all.contains(value), "{all}");
         }
-        let three = Decimal128Array::new_scalar(3);
-        assert!(shown(divided(&left, &three, &to).expect("no zero")).contains("0.016667"));
-        let zero = Decimal128Array::new_scalar(0);
+        let whole = |value| {
+            let value = Decimal128Array::from(vec![value]).with_precision_and_scale(10, 0);
+            Scalar::new(value.expect("it fits"))
+        };
+        let three = whole(3);
+        assert!(shown(divided(&left, &three, &to).expect("no zero")).contains("0.666667"));
+        let zero = whole(0);
         assert!(divided(&left, &zero, &to).is_err());
     }
 

@@ -4,11 +4,13 @@
 //! one process and on machines.
 
 mod days;
+mod decimal_literals;
 mod drawn_once;
 mod expressions;
 mod filters_above;
 mod float_keys;
 mod in_lists;
+mod kept_order;
 mod lag_defaults;
 mod lean_windows;
 mod leaves;
@@ -20,7 +22,9 @@ mod set_all;
 mod simplify;
 mod time_casts;
 mod time_order;
+mod time_units;
 mod truth_tests;
+mod union_types;
 mod unnest;
 mod unnest_records;
 
@@ -34,6 +38,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use self::unnest::UnnestSubqueries;
 pub use lean_windows::LeanWindows;
 
+pub(crate) use kept_order::ORDERED;
 pub(crate) use operators::Operators;
 
 /// The rules that make a plan of SQL one that can be optimised, in their order.
@@ -44,8 +49,13 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion, Arc::new(time_order::TimeOrder));
     // Before types are coerced: the comparisons that become joins are coerced with the user's.
     rules.insert(coercion, Arc::new(UnnestSubqueries));
+    // As above: coercion would make doubles of decimals.
+    rules.insert(coercion, Arc::new(decimal_literals::DecimalLiterals));
+    rules.insert(coercion, Arc::new(time_units::TimeUnits));
+    rules.insert(coercion, Arc::new(union_types::UnionTypes));
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));
     rules.insert(0, Arc::new(set_all::SetAll));
+    rules.insert(0, Arc::new(kept_order::KeptOrder));
     rules.insert(0, Arc::new(lag_defaults::LagDefaults));
     // After types are coerced: these look at them.
     rules.push(Arc::new(numbers::Numbers));

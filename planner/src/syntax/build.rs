@@ -10,7 +10,15 @@ use datafusion::sql::sqlparser::ast::{
 
 /// `SELECT * FROM from`
 pub(crate) fn all_of(from: TableFactor) -> Query {
-    let all = SelectItem::Wildcard(WildcardAdditionalOptions::default());
+    items_of(vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())], from)
+}
+
+/// `SELECT columns FROM from`
+pub(crate) fn select(columns: Vec<Expr>, from: TableFactor) -> Query {
+    items_of(columns.into_iter().map(SelectItem::UnnamedExpr).collect(), from)
+}
+
+fn items_of(projection: Vec<SelectItem>, from: TableFactor) -> Query {
     let select = Select {
         select_token: AttachedToken::empty(),
         optimizer_hints: Vec::new(),
@@ -18,7 +26,7 @@ pub(crate) fn all_of(from: TableFactor) -> Query {
         select_modifiers: None,
         top: None,
         top_before_distinct: false,
-        projection: vec![all],
+        projection,
         exclude: None,
         into: None,
         from: vec![TableWithJoins { relation: from, joins: Vec::new() }],

@@ -3,13 +3,20 @@
 //! - `x = ANY (list)` is false there, not null, where the list has a null and no `x`; `NOT x <> ALL (list)` is right.
 //! - `min(x ORDER BY y)` is an error over groups: what does not go by an order gets none.
 //! - `mod(a, b)` is not known: it is `a % b`.
+//! - `a ^ b` is a bitwise XOR there; in PostgreSQL and DuckDB it is `power(a, b)`, and XOR is `a # b`.
+//! - `[t.x, 1]` with a column of a query around is not planned below UNNEST: `make_array(t.x, 1)` is.
+//! - `x IN (VALUES (1), (2))` is refused in some places.
+//! - `INTERVAL 1 DAY` without quotes is refused in a window's frame.
+//! - `ARRAY(SELECT ...)` is not known: it is `array_agg` of the query's rows, in their order.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, UnaryOperator,
+    FunctionArguments, Ident, Query, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    UnaryOperator, Value,
 };
 
-use super::build;
+use super::lateral::has_column;
+use super::{build, kept_order};
 
 /// Aggregates whose result is the same in any order of their rows.
 const UNORDERED: [&str; 11] = [
@@ -40,8 +47,24 @@ pub(crate) fn reshape(expr: &mut Expr) {
             let none = Box::new(Expr::Nested(Box::new(none)));
             *expr = Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Not, expr: none }));
         }
+        Expr::BinaryOp { left, op: BinaryOperator::BitwiseXor, right } => {
+            *expr = build::call("power", vec![left.as_ref().clone(), right.as_ref().clone()]);
+        }
+        Expr::Array(list) if list.elem.iter().any(has_column) => {
+            *expr = build::call("make_array", std::mem::take(&mut list.elem));
+        }
+        Expr::InSubquery { subquery, .. } => of_values(subquery),
+        Expr::Interval(interval) => {
+            if let Expr::Value(value) = interval.value.as_mut()
+                && let Value::Number(digits, _) = &value.value
+            {
+                value.value = Value::SingleQuotedString(digits.clone());
+            }
+        }
         Expr::Function(function) => {
-            if let Some(remainder) = remainder(function) {
+            if let Some(list) = list_of(function) {
+                *expr = list;
+            } else if let Some(remainder) = remainder(function) {
                 *expr = remainder;
             } else if is_one_of(function, &UNORDERED)
                 && let FunctionArguments::List(list) = &mut function.args
@@ -51,6 +74,46 @@ pub(crate) fn reshape(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// The rows of a list of values as a query.
+fn of_values(query: &mut Query) {
+    let SetExpr::Values(values) = query.body.as_ref() else { return };
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    let from = TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(query.clone()),
+        alias: None,
+        sample: None,
+    };
+    let columns = (1..=width).map(|n| Expr::Identifier(Ident::new(format!("column{n}"))));
+    *query = build::select(columns.collect(), from);
+}
+
+/// The query of `ARRAY(SELECT ...)` as one that gives the list.
+fn list_of(function: &Function) -> Option<Expr> {
+    let FunctionArguments::Subquery(query) = &function.args else { return None };
+    if !is_one_of(function, &["array"]) {
+        return None;
+    }
+    let (name, column) = (Ident::new("__rows"), Ident::new("__value"));
+    let from = TableFactor::Derived {
+        lateral: false,
+        subquery: query.clone(),
+        alias: Some(TableAlias {
+            explicit: true,
+            name,
+            columns: vec![TableAliasColumnDef { name: column.clone(), data_type: None }],
+            at: None,
+        }),
+        sample: None,
+    };
+    let all = build::call("array_agg", vec![Expr::Identifier(column)]);
+    let none = build::call("make_array", Vec::new());
+    let list = build::call("coalesce", vec![all, none]);
+    let mut query = build::select(vec![list], from);
+    kept_order::mark(&mut query);
+    Some(Expr::Subquery(Box::new(query)))
 }
 
 fn is_one_of(function: &Function, names: &[&str]) -> bool {

@@ -10,7 +10,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use datafusion::sql::sqlparser::ast::{
-    ColumnOption, Expr, GranteesType, Ident, ObjectNamePart, Statement,
+    BinaryOperator, ColumnOption, Expr, GranteesType, Ident, ObjectNamePart, Statement,
 };
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -19,6 +19,9 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// Binds closer than comparisons and `LIKE`, less than `+`: every operator that SQL does not name.
 const OTHER_OPERATOR: u8 = 25;
+
+/// Binds closer than `*`.
+const POWER: u8 = 45;
 
 /// Binds less than `NOT` and closer than `OR`.
 const LOGICAL_XOR: u8 = 7;
@@ -72,7 +75,10 @@ impl Dialect for Mended {
         }
         // What is not told by one of sqlparser's names for precedences.
         match parser.peek_token_ref().token {
+            // Shifts have the precedence of the caret in sqlparser.
+            Token::Caret => Some(Ok(POWER)),
             Token::StringConcat
+            | Token::Sharp
             | Token::Tilde
             | Token::TildeAsterisk
             | Token::ExclamationMarkTilde
@@ -93,6 +99,15 @@ impl Dialect for Mended {
         expr: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
+        if self.is_generic() && parser.consume_token(&Token::Sharp) {
+            let right = parser.parse_subexpr(OTHER_OPERATOR);
+            let xor = |right| Expr::BinaryOp {
+                left: Box::new(expr.clone()),
+                op: BinaryOperator::PGBitwiseXor,
+                right: Box::new(right),
+            };
+            return Some(right.map(xor));
+        }
         let distinct = [Keyword::IS, Keyword::DISTINCT, Keyword::FROM];
         let not_distinct = [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM];
         let negated = if parser.parse_keywords(&distinct) {

@@ -6,8 +6,11 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement as Parsed};
 use datafusion::sql::sqlparser::ast::{
-    CreateTable, CreateView, Expr, Query, Select, SelectItem, SetExpr, Statement, visit_expressions,
+    CreateTable, CreateView, Cte, Expr, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
+    TableFactor, Value, Visit, Visitor, WildcardAdditionalOptions, visit_expressions,
 };
+
+use super::build;
 
 /// The names of a result's columns. Between what the list begins and ends with there may be items of which it is
 /// not known how many columns they are.
@@ -70,26 +73,34 @@ pub fn headers(statement: &Parsed) -> Headers {
         },
         _ => None,
     };
-    query.and_then(|query| select_of(query)).map(of_select).unwrap_or_default()
+    query.map(|query| of_query(query, &[])).unwrap_or_default()
 }
 
-/// The select list that names the columns of a query.
-fn select_of(query: &Query) -> Option<&Select> {
-    let mut set = query.body.as_ref();
+/// What names the columns of a query; `around` are the queries of WITH that it can read.
+fn of_query(query: &Query, around: &[&Cte]) -> Headers {
     if !query.pipe_operators.is_empty() {
-        return None;
+        return Headers::default();
     }
+    let own = query.with.iter().flat_map(|with| &with.cte_tables);
+    let ctes: Vec<_> = around.iter().copied().chain(own).collect();
+    let mut set = query.body.as_ref();
     loop {
         set = match set {
-            SetExpr::Select(select) => return Some(select),
+            SetExpr::Select(select) => return of_select(select, &ctes),
             SetExpr::SetOperation { left, .. } => left,
-            SetExpr::Query(query) => return select_of(query),
-            _ => return None,
+            SetExpr::Query(query) => return of_query(query, &ctes),
+            _ => return Headers::default(),
         };
     }
 }
 
-fn of_select(select: &Select) -> Headers {
+fn of_select(select: &Select, ctes: &[&Cte]) -> Headers {
+    if is_all(select)
+        && let [from] = select.from.as_slice()
+        && from.joins.is_empty()
+    {
+        return of_relation(&from.relation, ctes);
+    }
     let mut headers = Headers::default();
     for item in &select.projection {
         match item {
@@ -101,6 +112,36 @@ fn of_select(select: &Select) -> Headers {
     }
     headers.is_open |= select.projection.is_empty();
     headers
+}
+
+/// Whether the list is `*` and nothing else.
+fn is_all(select: &Select) -> bool {
+    match select.projection.as_slice() {
+        [] => true,
+        [SelectItem::Wildcard(options)] => *options == WildcardAdditionalOptions::default(),
+        _ => false,
+    }
+}
+
+/// What names all columns of one relation, a query.
+fn of_relation(relation: &TableFactor, ctes: &[&Cte]) -> Headers {
+    let no_names = |alias: Option<&TableAlias>| alias.is_none_or(|alias| alias.columns.is_empty());
+    match relation {
+        TableFactor::Derived { subquery, alias, .. } if no_names(alias.as_ref()) => {
+            of_query(subquery, ctes)
+        }
+        TableFactor::Table { name, alias, args: None, .. } if no_names(alias.as_ref()) => {
+            let [part] = name.0.as_slice() else { return Headers::default() };
+            let is_it = |cte: &&&Cte| Some(&cte.alias.name) == part.as_ident();
+            match ctes.iter().rposition(|cte| is_it(&cte)) {
+                Some(at) if ctes[at].alias.columns.is_empty() => {
+                    of_query(&ctes[at].query, &ctes[..at])
+                }
+                _ => Headers::default(),
+            }
+        }
+        _ => Headers::default(),
+    }
 }
 
 impl Headers {
@@ -136,6 +177,31 @@ fn text_of(expr: &Expr) -> Option<String> {
         },
         _ => Some(expr.to_string()),
     }
+}
+
+/// Names items of a select list that have a subquery in them: DataFusion 55.2 calls the column after one of the
+/// subquery, or all alike.
+pub(super) fn name_subqueries(select: &mut Select) {
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && has_subquery(expr)
+        {
+            let alias = build::quoted(expr.to_string());
+            let expr = std::mem::replace(expr, Expr::value(Value::Null));
+            *item = SelectItem::ExprWithAlias { expr, alias };
+        }
+    }
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    struct Queries;
+    impl Visitor for Queries {
+        type Break = ();
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    expr.visit(&mut Queries).is_break()
 }
 
 #[cfg(test)]

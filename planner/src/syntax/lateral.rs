@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 /// Functions of tables that also exist as functions that give lists.
 const SERIES: &[&str] = &["generate_series", "range"];
 
+/// What `LATERAL unnest(...)` is for the parser.
+const UNNEST: &str = "unnest";
+
 /// Changes the statement and all queries in it.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
     let outcome = match statement {
@@ -71,6 +74,18 @@ impl VisitorMut for Change {
 
 /// Makes rows of a tuple and of what the query selects.
 fn compare_rows(left: &mut Expr, query: &mut Query) -> Result<()> {
+    if let Expr::Function(function) = left
+        && function.name.to_string().eq_ignore_ascii_case("row")
+        && let FunctionArguments::List(list) = &function.args
+    {
+        let columns = list.args.iter().map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        });
+        if let Some(columns) = columns.collect() {
+            *left = Expr::Tuple(columns);
+        }
+    }
     let Expr::Tuple(columns) = left else { return Ok(()) };
     let names: Vec<String> = (0..columns.len()).map(|n| format!("__c{n}")).collect();
     if let SetExpr::Select(select) = query.body.as_ref() {
@@ -117,7 +132,7 @@ fn series(factor: &TableFactor) -> Option<TableFactor> {
     };
     let [part] = name.0.as_slice() else { return None };
     let function = part.as_ident()?.value.to_ascii_lowercase();
-    if !SERIES.contains(&function.as_str()) {
+    if function != UNNEST && !SERIES.contains(&function.as_str()) {
         return None;
     }
     let mut exprs = Vec::with_capacity(args.len());
@@ -125,7 +140,7 @@ fn series(factor: &TableFactor) -> Option<TableFactor> {
         let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else { return None };
         exprs.push(expr.clone());
     }
-    if !exprs.iter().any(has_column) {
+    if function != UNNEST && !exprs.iter().any(has_column) {
         return None;
     }
     let mut alias = alias.clone().unwrap_or_else(|| TableAlias {
@@ -135,11 +150,13 @@ fn series(factor: &TableFactor) -> Option<TableFactor> {
         at: None,
     });
     if alias.columns.is_empty() {
-        alias.columns.push(TableAliasColumnDef::from_name("value"));
+        let column = if function == UNNEST { UNNEST } else { "value" };
+        alias.columns.push(TableAliasColumnDef::from_name(column));
     }
+    let array_exprs = if function == UNNEST { exprs } else { vec![call(name.clone(), exprs)] };
     Some(TableFactor::UNNEST {
         alias: Some(alias),
-        array_exprs: vec![call(name.clone(), exprs)],
+        array_exprs,
         with_offset: false,
         with_offset_alias: None,
         with_ordinality: false,
@@ -147,7 +164,7 @@ fn series(factor: &TableFactor) -> Option<TableFactor> {
 }
 
 /// Whether a column is named anywhere in the expression.
-fn has_column(expr: &Expr) -> bool {
+pub(super) fn has_column(expr: &Expr) -> bool {
     struct Find;
     impl Visitor for Find {
         type Break = ();

@@ -14,6 +14,7 @@ mod decimals;
 mod dialect;
 mod drawn;
 mod headers;
+mod kept_order;
 mod names;
 mod ordinals;
 mod parse;

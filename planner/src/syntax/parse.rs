@@ -4,6 +4,7 @@
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::Dialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
@@ -25,6 +26,7 @@ pub fn parse(
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location();
     let mut tokens = tokens.map_err(ParserError::from)?;
     whole_numbers(&mut tokens)?;
+    without_materialized(&mut tokens);
     let mut statements = DFParserBuilder::new(tokens)
         .with_dialect(&dialect)
         .with_recursion_limit(nesting_max)
@@ -40,6 +42,31 @@ pub fn parse(
         (Some(_), false) => Err(DataFusionError::Plan(
             "one statement was expected, but the text holds several".to_owned(),
         )),
+    }
+}
+
+/// Takes `[NOT] MATERIALIZED` out of `WITH q AS MATERIALIZED (...)`, which sqlparser 0.62 reads in PostgreSQL's dialect
+/// alone. It says how to compute the query, and nothing of its rows.
+fn without_materialized(tokens: &mut Vec<TokenWithSpan>) {
+    let word = |token: &TokenWithSpan, keyword: Keyword| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.keyword == keyword);
+    let is_space = |token: &&TokenWithSpan| matches!(token.token, Token::Whitespace(_));
+    let mut at = 0;
+    while at < tokens.len() {
+        let after = tokens[at + 1..].iter().find(|token| !is_space(token));
+        let opens = after.is_some_and(|token| token.token == Token::LParen);
+        if !(word(&tokens[at], Keyword::MATERIALIZED) && opens) {
+            at += 1;
+            continue;
+        }
+        let before = |end: usize| tokens[..end].iter().rposition(|token| !is_space(&token));
+        let not = before(at).filter(|&not| word(&tokens[not], Keyword::NOT));
+        let first = not.unwrap_or(at);
+        if before(first).is_some_and(|previous| word(&tokens[previous], Keyword::AS)) {
+            tokens.drain(first..=at);
+            at = first;
+        } else {
+            at += 1;
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::visit::step;
-use super::{calls, decimals, ordinals, pattern, sample, windows};
+use super::{calls, decimals, headers, kept_order, ordinals, pattern, sample, windows};
 use crate::error::{Error, Result};
 
 /// Rewrites every node on the way.
@@ -57,6 +57,7 @@ fn reshape_query(query: &mut Query) -> Result<()> {
     fetch_as_limit(query)?;
     order_by_all(query)?;
     ordinals::by_name(query);
+    kept_order::mark(query);
     if let SetExpr::Select(select) = query.body.as_mut() {
         windows::inline(select, query.order_by.as_mut())?;
     }
@@ -192,6 +193,7 @@ fn reshape_select(select: &mut Select) -> Result<()> {
         let all = SelectItem::Wildcard(WildcardAdditionalOptions::default());
         select.projection.push(all);
     }
+    headers::name_subqueries(select);
     group_by_modifiers(&mut select.group_by)?;
     if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
         exprs.iter_mut().for_each(as_grouping_sets);

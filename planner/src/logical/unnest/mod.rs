@@ -28,10 +28,11 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use bigslice_functions::nullable;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, plan_err};
-use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
 use datafusion::optimizer::AnalyzerRule;
 
 mod comparison;
@@ -107,6 +108,8 @@ impl Unnester {
     /// One operator, whose inputs are done.
     fn node(&self, node: LogicalPlan) -> Result<LogicalPlan> {
         let node = node.map_expressions(|expr| expr.transform_up(|expr| self.inner(expr)))?.data;
+        // A subquery, of this node or below, may have become one that can be null.
+        let node = node.recompute_schema()?;
         match node {
             LogicalPlan::Filter(filter) => self.lift_filter(filter),
             LogicalPlan::Projection(projection) => self.lift_projection(projection),
@@ -122,7 +125,9 @@ impl Unnester {
     /// The expression, with the plan of its subquery done.
     fn inner(&self, expr: Expr) -> Result<Transformed<Expr>> {
         Ok(Transformed::yes(match expr {
-            Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(self.subquery(subquery)?),
+            Expr::ScalarSubquery(subquery) => {
+                Expr::ScalarSubquery(null_of_nothing(self.subquery(subquery)?)?)
+            }
             Expr::Exists(mut exists) => {
                 exists.subquery = self.subquery(exists.subquery)?;
                 Expr::Exists(exists)
@@ -142,6 +147,39 @@ impl Unnester {
     fn subquery(&self, subquery: Subquery) -> Result<Subquery> {
         let plan = self.plan(Arc::unwrap_or_clone(subquery.subquery))?;
         scope::subquery(plan, subquery.spans)
+    }
+}
+
+/// The scalar subquery, with a value that may be null, as that of no rows is. (One that refers outwards becomes the
+/// right side of a left join, which makes it so.)
+fn null_of_nothing(subquery: Subquery) -> Result<Subquery> {
+    let schema = subquery.subquery.schema();
+    let is_so = schema.field(0).is_nullable() || has_a_row(&subquery.subquery);
+    if is_so || !subquery.outer_ref_columns.is_empty() {
+        return Ok(subquery);
+    }
+    let is_constant = match subquery.subquery.as_ref() {
+        LogicalPlan::Projection(projection) => !projection.expr[0].any_column_refs(),
+        _ => false,
+    };
+    let columns = schema.columns().into_iter().map(|column| {
+        let name = column.name.clone();
+        let value = nullable(is_constant).call(vec![Expr::Column(column)]);
+        value.alias(name)
+    });
+    let columns: Vec<_> = columns.collect();
+    let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(subquery.subquery));
+    Ok(Subquery { subquery: Arc::new(plan.project(columns)?.build()?), ..subquery })
+}
+
+/// Whether the plan has a row, whatever there is in the tables.
+fn has_a_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_a_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_a_row(&alias.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        _ => false,
     }
 }
 

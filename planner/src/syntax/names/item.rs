@@ -20,7 +20,12 @@ pub(super) fn of_result(outputs: Option<&[Column]>, name: &Written<'_>) -> Resul
         outputs.iter().filter(|column| column.name.as_deref() == Some(&name.folded)).collect();
     match exact.as_slice() {
         [] => Ok(named_like(Some(outputs), name)),
-        [_] => Ok(Meaning::AsWritten),
+        [column] => Ok(match &column.actual {
+            Some(actual) if column.actual != column.name => {
+                Meaning::Is(Expr::Identifier(build::quoted(actual)))
+            }
+            _ => Meaning::AsWritten,
+        }),
         // Of several the scope of FROM says more.
         _ => Ok(Meaning::Nothing),
     }

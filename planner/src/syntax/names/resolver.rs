@@ -56,6 +56,8 @@ struct Frame {
     is_select: bool,
     /// Where the columns of a SELECT in it go.
     context: Option<Context>,
+    /// Whether the order of the query, which is a SELECT, may read columns of FROM.
+    orders_by_columns: bool,
 }
 
 /// See the [module](self).
@@ -150,7 +152,7 @@ impl<'a> Resolver<'a> {
         if !query.pipe_operators.is_empty() {
             return Ok(None);
         }
-        self.frames.push(Frame::default());
+        self.frames.push(Frame { orders_by_columns: orders_by_columns(query), ..Frame::default() });
         let columns = self.read_ctes(query).and_then(|()| self.columns_of_set(&query.body));
         self.frames.pop();
         columns
@@ -198,7 +200,12 @@ impl<'a> Resolver<'a> {
         query: &Query,
     ) -> Result<Option<Vec<Column>>> {
         let first = match query.body.as_ref() {
-            SetExpr::SetOperation { left, .. } => self.columns_of_set(left)?,
+            SetExpr::SetOperation { left, .. } => {
+                self.frames.push(Frame::default());
+                let columns = self.columns_of_set(left);
+                self.frames.pop();
+                columns?
+            }
             _ => return self.columns_of_query(query),
         };
         Ok(from::renamed(self, alias, first))
@@ -225,7 +232,8 @@ impl<'a> Resolver<'a> {
         if let Some(read) = self.reads.get(&at) {
             return Ok(Rc::clone(read));
         }
-        let read = Rc::new(select::read(self, select, context)?);
+        let hidden = self.frames.last().is_some_and(|frame| frame.orders_by_columns);
+        let read = Rc::new(select::read(self, select, (context, hidden))?);
         self.reads.insert(at, Rc::clone(&read));
         Ok(read)
     }
@@ -294,7 +302,8 @@ impl<'a> Resolver<'a> {
             frame.ctes_visible = i + usize::from(frame.recursive);
         }
         let context = self.context_within(query);
-        self.frames.push(Frame { context: Some(context), ..Frame::default() });
+        let orders_by_columns = orders_by_columns(query);
+        self.frames.push(Frame { context: Some(context), orders_by_columns, ..Frame::default() });
         self.read_ctes(query)?;
         self.rename_hiding(query);
         let outputs = match query.body.as_ref() {
@@ -527,6 +536,15 @@ impl<'a> Resolver<'a> {
             *name = ObjectName::from(vec![build::quoted(found.value)]);
         }
     }
+}
+
+/// Whether the query is a SELECT whose order is by more than names and numbers of its columns.
+fn orders_by_columns(query: &Query) -> bool {
+    let Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }) = &query.order_by else {
+        return false;
+    };
+    matches!(query.body.as_ref(), SetExpr::Select(_))
+        && exprs.iter().any(|by| !matches!(by.expr, Expr::Identifier(_) | Expr::Value(_)))
 }
 
 /// The expressions that are names of fields.

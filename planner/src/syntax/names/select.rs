@@ -11,7 +11,7 @@ use super::super::build;
 use super::from::{self, From};
 use super::item;
 use super::resolver::{Context, Resolver};
-use super::scope::{Column, Meaning, Merged, Scope, Star};
+use super::scope::{Column, Meaning, Merged, Relation, Scope, Star};
 use crate::error::{Error, Result};
 
 /// What was read.
@@ -35,6 +35,8 @@ struct Output {
     relation: Option<usize>,
     /// Whether the item must take the place of what was written.
     changed: bool,
+    /// Whether its alias is the name of a column of FROM that it is not.
+    hides: bool,
 }
 
 /// Either one column, or all of a relation that is not known.
@@ -43,11 +45,17 @@ enum Part {
     Unknown(SelectItem),
 }
 
-pub(super) fn read(resolver: &mut Resolver<'_>, select: &Select, context: Context) -> Result<Read> {
+/// Reads `select`, whose columns go where `context` says. `is_seen_past` says that an alias must not hide a column: the
+/// ORDER BY of the query has expressions, in which names mean columns of FROM. DataFusion 55.2 finds the alias.
+pub(super) fn read(
+    resolver: &mut Resolver<'_>,
+    select: &Select,
+    (context, is_seen_past): (Context, bool),
+) -> Result<Read> {
     let from = from::read(resolver, &select.from)?;
     let scope = from.scope.clone();
     let parts = resolver.within(scope.clone(), |resolver| parts(resolver, select, &scope))?;
-    let renamed = tell_apart(resolver, parts, context);
+    let renamed = tell_apart(resolver, parts, context, is_seen_past);
     let outputs = renamed.parts.iter().map(|(part, column)| match part {
         Part::One(_) => Some(column.clone()),
         Part::Unknown(_) => None,
@@ -66,14 +74,18 @@ fn parts(resolver: &Resolver<'_>, select: &Select, scope: &Scope) -> Result<Vec<
     for item in &select.projection {
         match item {
             SelectItem::UnnamedExpr(expr) => parts.push(Part::One(unnamed(resolver, expr)?)),
-            SelectItem::ExprWithAlias { expr: _, alias } => {
+            SelectItem::ExprWithAlias { expr, alias } => {
                 let name = resolver.fold(alias);
+                let is_column = item::name_of(resolver, expr)?.as_ref() == Some(&name);
+                let of_from = |relation: &Relation| !relation.find(&name, true).is_empty();
+                let hides = !is_column && scope.relations.iter().any(of_from);
                 parts.push(Part::One(Output {
                     item: item.clone(),
                     key: name.clone(),
                     name: Some(name),
                     relation: None,
                     changed: false,
+                    hides,
                 }));
             }
             SelectItem::Wildcard(options) => match star(scope, options) {
@@ -120,7 +132,7 @@ fn unnamed(resolver: &Resolver<'_>, expr: &Expr) -> Result<Output> {
         (Some(name), Some(value)) => (aliased(value, name), true),
         _ => (SelectItem::UnnamedExpr(expr.clone()), false),
     };
-    Ok(Output { item, relation: resolver.relation_of(plain), name, key, changed })
+    Ok(Output { item, relation: resolver.relation_of(plain), name, key, changed, hides: false })
 }
 
 fn aliased(expr: Expr, name: &str) -> SelectItem {
@@ -175,6 +187,7 @@ fn part(scope: &Scope, item: &Star, left_out: &[String]) -> Option<Option<Part>>
                     key: name.clone(),
                     relation: None,
                     changed: true,
+                    hides: false,
                 })
             })
         }
@@ -186,6 +199,7 @@ fn part(scope: &Scope, item: &Star, left_out: &[String]) -> Option<Option<Part>>
                     key: name.clone(),
                     relation: Some(*relation),
                     changed: false,
+                    hides: false,
                 })
             })
         }
@@ -233,7 +247,12 @@ struct Renamed {
 }
 
 /// Gives columns whose name another one has before them a name of their own.
-fn tell_apart(resolver: &mut Resolver<'_>, parts: Vec<Part>, context: Context) -> Renamed {
+fn tell_apart(
+    resolver: &mut Resolver<'_>,
+    parts: Vec<Part>,
+    context: Context,
+    is_seen_past: bool,
+) -> Renamed {
     let mut alike: HashMap<String, Vec<usize>> = HashMap::new();
     for (i, part) in parts.iter().enumerate() {
         if let Part::One(output) = part {
@@ -246,6 +265,11 @@ fn tell_apart(resolver: &mut Resolver<'_>, parts: Vec<Part>, context: Context) -
             continue;
         }
         same[1..].iter().for_each(|&i| rename[i] = true);
+    }
+    if is_seen_past && context != Context::Stored {
+        for (rename, part) in rename.iter_mut().zip(&parts) {
+            *rename |= matches!(part, Part::One(output) if output.hides);
+        }
     }
     let positions_known = parts.iter().all(|part| matches!(part, Part::One(_)));
     let taken: Vec<String> = parts

@@ -1,0 +1,148 @@
+//! Numbers with a point beside decimals are decimals.
+//!
+//! DataFusion 55.2 makes a double of every number with a point, and a decimal that meets it becomes one, too:
+//! `price * 0.15` and `price - 0.1 = 0.2` lose the digits for which the column is a decimal. Where the other operand of
+//! `+`, `-`, `*`, `%` or of a comparison is a decimal, or the number is cast to one, the number is taken as it was
+//! written. A quotient by a double stays a double, which has more digits.
+
+use datafusion::arrow::datatypes::DECIMAL128_MAX_PRECISION;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions::rewrite;
+use super::simplify::compares;
+
+/// The rule; see the header of its file.
+#[derive(Debug)]
+pub(super) struct DecimalLiterals;
+
+impl AnalyzerRule for DecimalLiterals {
+    fn name(&self) -> &'static str {
+        "decimal_literals"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite(plan, &|node| Ok(Transformed::no(node)), &|expr, schema| {
+            expr.transform_up(|node| Ok(beside_decimals(node, schema)))
+        })
+    }
+}
+
+/// One expression, whose children are done.
+fn beside_decimals(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let is_decimal = |expr: &Expr| expr.get_type(schema).is_ok_and(|kind| kind.is_decimal());
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if keeps_digits(op) => {
+            let mut both = [left, right];
+            let changed = match (is_decimal(&both[0]), is_decimal(&both[1])) {
+                (true, false) => take(&mut both[1]),
+                (false, true) => take(&mut both[0]),
+                _ => false,
+            };
+            let [left, right] = both;
+            mark(changed, Expr::BinaryExpr(BinaryExpr { left, op, right }))
+        }
+        Expr::Between(Between { expr, negated, mut low, mut high }) if is_decimal(&expr) => {
+            let changed = take(&mut low) | take(&mut high);
+            mark(changed, Expr::Between(Between { expr, negated, low, high }))
+        }
+        Expr::InList(InList { expr, mut list, negated }) if is_decimal(&expr) => {
+            let changed = list.iter_mut().fold(false, |changed, item| take(item) | changed);
+            mark(changed, Expr::InList(InList { expr, list, negated }))
+        }
+        Expr::Cast(Cast { mut expr, field }) if field.data_type().is_decimal() => {
+            let changed = take(&mut expr);
+            mark(changed, Expr::Cast(Cast { expr, field }))
+        }
+        Expr::TryCast(TryCast { mut expr, field }) if field.data_type().is_decimal() => {
+            let changed = take(&mut expr);
+            mark(changed, Expr::TryCast(TryCast { expr, field }))
+        }
+        other => Transformed::no(other),
+    }
+}
+
+fn mark(changed: bool, expr: Expr) -> Transformed<Expr> {
+    if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
+fn keeps_digits(op: Operator) -> bool {
+    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Modulo)
+        || compares(op)
+}
+
+/// Makes a decimal of the number, if it is one with few enough digits.
+fn take(expr: &mut Expr) -> bool {
+    let decimal = match expr {
+        Expr::Literal(ScalarValue::Float64(Some(number)), _) => exactly(*number),
+        Expr::Negative(inner) => match inner.as_ref() {
+            Expr::Literal(ScalarValue::Float64(Some(number)), _) => exactly(-*number),
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some(decimal) = decimal else { return false };
+    *expr = Expr::Literal(decimal, None);
+    true
+}
+
+/// The number with the digits that it is written with: the fewest that tell it from all other doubles.
+fn exactly(number: f64) -> Option<ScalarValue> {
+    // The text of a large or a small number would have more digits than were written.
+    if !number.is_finite() || number != 0.0 && !(1e-15..1e17).contains(&number.abs()) {
+        return None;
+    }
+    let text = number.abs().to_string();
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let n_digits = u8::try_from(whole.trim_start_matches('0').len() + fraction.len()).ok()?.max(1);
+    if n_digits > DECIMAL128_MAX_PRECISION {
+        return None;
+    }
+    let scale = i8::try_from(fraction.len()).ok()?;
+    let digits = if number < 0.0 { -digits } else { digits };
+    Some(ScalarValue::Decimal128(Some(digits), n_digits, scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::AsArray;
+    use datafusion::arrow::datatypes::DataType;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[test]
+    fn numbers_keep_the_digits_that_they_are_written_with() {
+        for (number, digits, n_digits, scale) in [
+            (0.15, 15, 2, 2),
+            (-0.1, -1, 1, 1),
+            (1.005, 1005, 4, 3),
+            (2.0, 2, 1, 0),
+            (0.0, 0, 1, 0),
+            (0.001, 1, 3, 3),
+        ] {
+            let expected = ScalarValue::Decimal128(Some(digits), n_digits, scale);
+            assert_eq!(exactly(number), Some(expected), "{number}");
+        }
+        for number in [f64::NAN, f64::INFINITY, 1e300, 1e-300] {
+            assert_eq!(exactly(number), None, "{number}");
+        }
+        let types = DataType::Decimal128(4, 3);
+        assert_eq!(exactly(1.005).map(|value| value.data_type()), Some(types));
+    }
+
+    #[tokio::test]
+    async fn numbers_beside_decimals_are_still_needed() {
+        let plain = SessionContext::new();
+        let sql = "SELECT x - 0.1 = 0.2 FROM (SELECT arrow_cast('0.30', 'Decimal128(5, 2)') AS x)";
+        let rows = plain.sql(sql).await.expect("planned").collect().await.expect("rows");
+        assert!(!rows[0].column(0).as_boolean().value(0), "DataFusion keeps decimals by itself");
+    }
+}

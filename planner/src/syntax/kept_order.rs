@@ -1,0 +1,66 @@
+//! Keeps the order of a query below aggregates that show it, such as `string_agg`, for the rule that gives it to them.
+//!
+//! DataFusion 55.2 plans a query in FROM, or of WITH, without its ORDER BY, unless it has an OFFSET or a LIMIT.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArgumentClause, FunctionArguments, LimitClause, Offset, OffsetRows, Query,
+    Select, SetExpr, TableFactor, Value, Visit, Visitor,
+};
+
+use crate::logical::ORDERED;
+
+/// Marks queries that `query`, a SELECT with such aggregates, reads.
+pub(super) fn mark(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    if !shows_order(select) {
+        return;
+    }
+    for from in select.from.iter_mut().filter(|from| from.joins.is_empty()) {
+        if let TableFactor::Derived { subquery, .. } = &mut from.relation {
+            keep(subquery);
+        }
+    }
+    for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+        keep(&mut cte.query);
+    }
+}
+
+/// Gives a query with an order an OFFSET of nothing.
+fn keep(query: &mut Query) {
+    if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() {
+        query.limit_clause = Some(LimitClause::LimitOffset {
+            limit: None,
+            offset: Some(Offset {
+                value: Expr::value(Value::Number("0".to_owned(), false)),
+                rows: OffsetRows::None,
+            }),
+            limit_by: Vec::new(),
+        });
+    }
+}
+
+/// Whether an aggregate in the select list or in HAVING shows the order of its rows, and has none of its own.
+fn shows_order(select: &Select) -> bool {
+    struct Find;
+    impl Visitor for Find {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+            let name = function.name.to_string().to_ascii_lowercase();
+            let has_order = |clause: &FunctionArgumentClause| {
+                matches!(clause, FunctionArgumentClause::OrderBy(_))
+            };
+            let plain = match &function.args {
+                FunctionArguments::List(list) => !list.clauses.iter().any(has_order),
+                _ => false,
+            };
+            match plain && function.over.is_none() && ORDERED.contains(&name.as_str()) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    select.projection.visit(&mut Find).is_break() || select.having.visit(&mut Find).is_break()
+}
