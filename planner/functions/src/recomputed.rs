@@ -28,7 +28,6 @@ pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
         upstream::bit_and_or_xor::bit_and_udaf().as_ref().clone(),
         upstream::bit_and_or_xor::bit_or_udaf().as_ref().clone(),
         upstream::approx_distinct::approx_distinct_udaf().as_ref().clone(),
-        upstream::approx_median::approx_median_udaf().as_ref().clone(),
     ]
     .map(|original| Arc::new(AggregateUDF::from(Moving { original })))
     .into()
