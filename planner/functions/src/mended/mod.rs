@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::functions::{core, datetime, math, regex, string, unicode};
 use datafusion::functions_nested as nested;
+use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
@@ -164,6 +165,14 @@ impl ScalarUDFImpl for Mended {
 
     fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
         self.original.inner().output_ordering(inputs)
+    }
+
+    fn evaluate_bounds(&self, inputs: &[&Interval]) -> Result<Interval> {
+        let types: Vec<_> = inputs.iter().map(|input| input.data_type()).collect();
+        match self.mend.gives(&types)? {
+            Some(kind) => Interval::make_unbounded(&kind),
+            None => self.original.inner().evaluate_bounds(inputs),
+        }
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
