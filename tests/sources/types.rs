@@ -29,6 +29,18 @@ async fn of_duckdb(world: &World) {
         ),
         ("select count(*) from '@t.parquet' where nested['u'] is not null", "1"),
         ("select count(*) from '@t.parquet' where n is null and u is null", "1"),
+        // A TIME of microseconds beside literals, which have nanoseconds.
+        (
+            "select t < time '13:00', t between time '12:34' and time '12:35', t in (time '12:34:56.789'), \
+             coalesce(t, time '01:00') = t from '@t.parquet' where t >= time '12:34:56.789'",
+            "true|true|true|true",
+        ),
+        // Lists whose elements are called `element`, beside those that are made here.
+        (
+            "select ll || [[9]], array_append(ll, [7]), array_repeat(ll[1], 2), concat(ll, ll) \
+             from '@t.parquet' where ll is not null",
+            "[[1, 2], [3], [9]]|[[1, 2], [3], [7]]|[[1, 2], [1, 2]]|[[1, 2], [3], [1, 2], [3]]",
+        ),
     ] {
         assert_eq!(world.text(sql).await, answer, "{sql}");
     }

@@ -19,6 +19,8 @@ use datafusion::logical_expr::{
     Signature,
 };
 
+use crate::recomputed::recomputed;
+
 /// The functions of this module, to be registered.
 pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
     [Kind::Array, Kind::Text].map(|kind| Arc::new(kind.function())).into()
@@ -68,7 +70,7 @@ impl AggregateUDFImpl for Collected {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.original.inner().create_sliding_accumulator(args)
+        recomputed(&self.original, &args)
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {

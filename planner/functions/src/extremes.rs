@@ -1,7 +1,8 @@
-//! `min` and `max` of floats by SQL's order: NaN is the largest value.
+//! `min` and `max` of floats and of nested values by SQL's order: NaN, and a null inside, is the largest value.
 //!
 //! DataFusion 55.2: the accumulators of groups let a NaN win whatever was asked for, and those without
-//! groups order NaN by its sign. Of other types the functions are DataFusion's.
+//! groups order NaN by its sign. And nested values are ordered by another order than ORDER BY's, or not at all ("uncomparable
+//! values"): here by `nested_key`. Of other types the functions are DataFusion's.
 
 use std::sync::Arc;
 
@@ -20,23 +21,24 @@ use datafusion::logical_expr::{
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
 
 use crate::float_key::keys;
+use crate::nested_key::{has_nested_key, nested_keys};
+use crate::recomputed::recomputed;
 
 /// The functions of this module, to be registered.
 pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
-    vec![
-        Arc::new(AggregateUDF::from(Extreme { end: End::Least, min: Min::new(), max: Max::new() })),
-        Arc::new(AggregateUDF::from(Extreme {
-            end: End::Greatest,
-            min: Min::new(),
-            max: Max::new(),
-        })),
-    ]
+    [End::Least, End::Greatest].map(|end| Arc::new(end.function())).into()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum End {
     Least,
     Greatest,
+}
+
+impl End {
+    fn function(self) -> AggregateUDF {
+        AggregateUDF::from(Extreme { end: self, min: Min::new(), max: Max::new() })
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -102,19 +104,26 @@ impl AggregateUDFImpl for Extreme {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if has_nested_key(args.return_type()) {
+            let found = ScalarValue::try_new_null(args.return_type())?;
+            return Ok(Box::new(NestedExtreme { end: self.end, found, key: None }));
+        }
         let floats = args.return_field.data_type().is_floating();
         let original = self.original().accumulator(args)?;
         Ok(if floats { Box::new(Keyed(original)) } else { original })
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if has_nested_key(args.return_type()) {
+            return recomputed(&self.end.function(), &args);
+        }
         let floats = args.return_field.data_type().is_floating();
         let original = self.original().create_sliding_accumulator(args)?;
         Ok(if floats { Box::new(Keyed(original)) } else { original })
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.original().groups_accumulator_supported(args)
+        !has_nested_key(args.return_type()) && self.original().groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(
@@ -161,6 +170,53 @@ impl AggregateUDFImpl for Extreme {
 
     fn set_monotonicity(&self, kind: &DataType) -> SetMonotonicity {
         self.original().set_monotonicity(kind)
+    }
+}
+
+/// The extreme of nested values, by their keys.
+#[derive(Debug)]
+struct NestedExtreme {
+    end: End,
+    found: ScalarValue,
+    key: Option<Vec<u8>>,
+}
+
+impl Accumulator for NestedExtreme {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let keys = nested_keys(&values[0])?;
+        let present = keys.iter().enumerate().filter_map(|(row, key)| Some((key?, row)));
+        // Of equal ones the first.
+        let best = match self.end {
+            End::Least => present.min_by_key(|(key, _)| *key),
+            End::Greatest => present.max_by(|a, b| a.0.cmp(b.0).then(b.1.cmp(&a.1))),
+        };
+        let Some((key, row)) = best else { return Ok(()) };
+        let better = self.key.as_deref().is_none_or(|found| match self.end {
+            End::Least => key < found,
+            End::Greatest => key > found,
+        });
+        if better {
+            self.found = ScalarValue::try_from_array(&values[0], row)?;
+            self.key = Some(key.to_vec());
+        }
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.update_batch(states)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.found.clone()])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(self.found.clone())
+    }
+
+    fn size(&self) -> usize {
+        let key = self.key.as_ref().map_or(0, Vec::capacity);
+        size_of_val(self) + key + self.found.size()
     }
 }
 

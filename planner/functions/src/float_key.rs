@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, FixedSizeListArray, GenericListArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, FixedSizeListArray, GenericListArray, MapArray,
     OffsetSizeTrait, PrimitiveArray, StructArray,
 };
 use datafusion::arrow::datatypes::{
@@ -39,6 +39,7 @@ pub fn has_float_keys(kind: &DataType) -> bool {
             has_float_keys(item.data_type())
         }
         DataType::Struct(fields) => fields.iter().any(|field| has_float_keys(field.data_type())),
+        DataType::Map(entries, _) => has_float_keys(entries.data_type()),
         _ => false,
     }
 }
@@ -127,6 +128,11 @@ pub(crate) fn keys(values: &ArrayRef) -> Result<ArrayRef> {
             let record = values.as_struct();
             let columns = record.columns().iter().map(keys).collect::<Result<Vec<_>>>()?;
             Arc::new(StructArray::try_new(fields.clone(), columns, record.nulls().cloned())?)
+        }
+        DataType::Map(..) => {
+            let (field, offsets, entries, nulls, sorted) = values.as_map().clone().into_parts();
+            let entries = keys(&(Arc::new(entries) as ArrayRef))?.as_struct().clone();
+            Arc::new(MapArray::try_new(field, offsets, entries, nulls, sorted)?)
         }
         _ => Arc::clone(values),
     })

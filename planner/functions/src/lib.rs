@@ -20,6 +20,8 @@ mod extremes;
 mod field;
 mod float_key;
 mod like_pattern;
+mod mended;
+mod nested_key;
 mod null_fields;
 mod nullable;
 mod opaque_cast;
@@ -27,6 +29,8 @@ mod parquet_values;
 mod partition_text;
 mod percentile;
 mod quotient;
+mod recomputed;
+mod round_parts;
 mod same_value;
 mod time;
 mod total;
@@ -36,21 +40,25 @@ pub use arithmetic::{checked, checked_negation};
 pub use exact_float::exact_float;
 pub use field::GetField;
 pub use float_key::{FLOAT_KEY, float_key, has_float_keys};
+pub use nested_key::{NESTED_KEY, has_nested_key, nested_key};
 pub use null_fields::null_fields;
 pub use nullable::nullable;
 pub use opaque_cast::opaque_cast;
 pub use parquet_values::{parquet_interval, uuid_text};
 pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, partition_text};
 pub use quotient::rounded_divide;
+pub use round_parts::{round_parts, rounds_parts, whole_type};
 pub use same_value::{same_value, unknown};
 pub use time::at_time_zone::at_time_zone;
 pub use time::cast::{Unfit, cast_time, casts_time};
 pub use time::date_part::date_part;
+pub use time::days_between::days_between;
 pub use time::interval::{Carry, justify};
 pub use time::interval_text::normal_interval;
 pub use time::parse::{normal_timestamp, unit_for};
 pub use time::scale::{Scale, scale_interval};
 pub use time::shift::shift_time;
+pub use time::units::finest_time;
 pub use window::ignoring_nulls;
 
 pub mod only_row;
@@ -77,6 +85,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         time::timestamp_of::timestamp_of(Unfit::IsNull),
         date_part(),
         time::date_trunc::date_trunc(),
+        days_between(),
     ]);
     functions.extend(time::to_timestamp::functions());
     functions.extend([only_row::only_row(), rows::row_of()]);
@@ -90,6 +99,8 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     ]);
     functions.extend(arithmetic::functions());
     functions.extend([Arc::new(rounded_divide()), Arc::new(float_key())]);
+    functions.extend([Arc::new(nested_key()), Arc::new(round_parts())]);
+    functions.extend(mended::functions());
     functions.push(Arc::new(ScalarUDF::from(like_pattern::LikePattern::new())));
     // Names of the SQL standard.
     functions.push(Arc::new(
@@ -97,11 +108,10 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     ));
     let aggregates = builder.aggregate_functions().get_or_insert_default();
     aggregates.extend(total::functions());
-    let every = datafusion::functions_aggregate::bool_and_or::bool_and_udaf();
-    aggregates.push(Arc::new(every.as_ref().clone().with_aliases(["every"])));
     aggregates.extend(extremes::functions());
     aggregates.extend(collected::functions());
     aggregates.extend(percentile::functions());
+    aggregates.extend(recomputed::functions());
     builder.window_functions().get_or_insert_default().extend(window::functions());
     builder
 }

@@ -23,6 +23,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::expressions::Literal;
 
+use crate::recomputed::recomputed;
+
 /// The functions of this module, to be registered.
 pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
     vec![
@@ -249,6 +251,13 @@ impl<F: AggregateUDFImpl + Eq + std::hash::Hash> AggregateUDFImpl for FewValues<
             Some(percentile) => Box::new(Few { digest, percentile, kind }),
             None => digest,
         })
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        match functions().into_iter().find(|function| function.name() == self.name()) {
+            Some(function) => recomputed(&function, &args),
+            None => self.original.create_sliding_accumulator(args),
+        }
     }
 
     fn supports_within_group_clause(&self) -> bool {

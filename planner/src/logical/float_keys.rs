@@ -1,20 +1,24 @@
-//! One zero and one NaN wherever floats are ordered, told apart or grouped: `float_key` round each of them.
+//! One zero and one NaN wherever floats are ordered, told apart or grouped: `float_key` round each of them. And one
+//! order of lists, structs and maps wherever they are compared or ordered: `nested_key` round each of those.
 //!
-//! [`bigslice_functions::float_key`] says what DataFusion 55.2 gets wrong without. Comparisons with a number
+//! [`bigslice_functions::float_key`] and [`bigslice_functions::nested_key`] say what DataFusion 55.2 gets wrong without. Comparisons with a number
 //! that is neither zero nor NaN for equality are left alone, so that they are found in statistics
 //! and Bloom filters; conditions on a key of a column are, too, as `float_bounds` of the engine reads them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use bigslice_functions::{FLOAT_KEY, float_key, has_float_keys};
+use bigslice_functions::{
+    FLOAT_KEY, NESTED_KEY, float_key, has_float_keys, has_nested_key, nested_key,
+};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{ScalarFunction, Sort};
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, JoinConstraint, LogicalPlan, Operator,
-    Projection, Subquery,
+    Aggregate, BinaryExpr, Case, Distinct, Expr, ExprSchemable, JoinConstraint, LogicalPlan,
+    Operator, Projection, Subquery,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -34,16 +38,40 @@ impl AnalyzerRule for FloatKeys {
     }
 }
 
-/// `expr` as a key, if it holds floats and is none yet.
+fn is_key(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(function)
+        if matches!(function.func.name(), FLOAT_KEY | NESTED_KEY))
+}
+
+/// `expr` as a key, if it is nested or a float and is none yet. The key of a nested value is good for comparing alone.
 fn key(expr: &mut Expr, schema: &DFSchema) -> bool {
-    let is_key = |function: &ScalarFunction| function.func.name() == FLOAT_KEY;
-    if matches!(expr, Expr::ScalarFunction(function) if is_key(function))
-        || !expr.get_type(schema).is_ok_and(|kind| has_float_keys(&kind))
-    {
+    match expr.get_type(schema) {
+        Ok(kind) if has_nested_key(&kind) => {
+            // A float key in it is not wanted any more.
+            let inner = match std::mem::take(expr) {
+                Expr::ScalarFunction(mut inner) if inner.func.name() == FLOAT_KEY => {
+                    inner.args.pop().unwrap_or_default()
+                }
+                other => other,
+            };
+            *expr = nested_key().call(vec![inner]);
+            true
+        }
+        _ => float(expr, schema),
+    }
+}
+
+/// `expr` as a key that is a value of its type, if it holds floats and is none yet.
+fn float(expr: &mut Expr, schema: &DFSchema) -> bool {
+    if is_key(expr) || !expr.get_type(schema).is_ok_and(|kind| has_float_keys(&kind)) {
         return false;
     }
     *expr = float_key().call(vec![std::mem::take(expr)]);
     true
+}
+
+fn floats<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
+    exprs.into_iter().fold(false, |changed, expr| changed | float(expr, schema))
 }
 
 fn keys<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
@@ -94,8 +122,11 @@ fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             None => false,
         },
         Expr::ScalarFunction(function) => {
+            if let Some(choice) = nested_null_if(function, schema) {
+                return Ok(Transformed::yes(choice));
+            }
             let name = function.func.name();
-            (name == "nullif" || COMPARING.contains(&name)) && keys(&mut function.args, schema)
+            (name == "nullif" || COMPARING.contains(&name)) && floats(&mut function.args, schema)
         }
         Expr::InSubquery(within) => {
             let rows = subquery_keys(&mut within.subquery)?;
@@ -107,17 +138,34 @@ fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::AggregateFunction(aggregate) => {
             let params = &mut aggregate.params;
-            let args = params.distinct && keys(&mut params.args, schema);
+            let args = params.distinct && floats(&mut params.args, schema);
             sort_keys(&mut params.order_by, schema) | args
         }
         Expr::WindowFunction(window) => {
             let params = &mut window.params;
-            let args = params.distinct && keys(&mut params.args, schema);
-            sort_keys(&mut params.order_by, schema) | keys(&mut params.partition_by, schema) | args
+            let args = params.distinct && floats(&mut params.args, schema);
+            sort_keys(&mut params.order_by, schema)
+                | floats(&mut params.partition_by, schema)
+                | args
         }
         _ => false,
     };
     Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+}
+
+/// `nullif` of nested values, which gives the first as it is and compares the keys.
+fn nested_null_if(function: &ScalarFunction, schema: &DFSchema) -> Option<Expr> {
+    let [value, other] = function.args.as_slice() else { return None };
+    let kind = value.get_type(schema).ok()?;
+    let null = ScalarValue::try_new_null(&kind).ok()?;
+    if function.func.name() != "nullif" || !has_nested_key(&kind) || value.is_volatile() {
+        return None;
+    }
+    let [mut left, mut right] = [value.clone(), other.clone()];
+    let keyed = key(&mut left, schema) & key(&mut right, schema);
+    let null = Box::new(Expr::Literal(null, None));
+    let whens = vec![(Box::new(left.eq(right)), null)];
+    keyed.then(|| Expr::Case(Case::new(None, whens, Some(Box::new(value.clone())))))
 }
 
 fn of_comparison(binary: &mut BinaryExpr, schema: &DFSchema) -> bool {
@@ -150,11 +198,12 @@ fn is_ordinary(expr: &Expr) -> bool {
 
 /// Keys in the place of the floats that a subquery gives, which are compared with something.
 fn subquery_keys(subquery: &mut Subquery) -> Result<bool> {
-    let floats = float_columns(subquery.subquery.schema());
-    if floats.is_empty() || is_keyed(&subquery.subquery, &floats) {
+    let compared = |kind: &DataType| has_float_keys(kind) || has_nested_key(kind);
+    let columns = columns_of(subquery.subquery.schema(), compared);
+    if columns.is_empty() || is_keyed(&subquery.subquery, &columns) {
         return Ok(false);
     }
-    subquery.subquery = Arc::new(keyed(Arc::clone(&subquery.subquery), &floats)?);
+    subquery.subquery = Arc::new(keyed(Arc::clone(&subquery.subquery), &columns, key)?);
     Ok(true)
 }
 
@@ -179,11 +228,11 @@ fn of_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             Ok(if changed { Transformed::yes(node) } else { Transformed::no(node) })
         }
         LogicalPlan::Distinct(Distinct::All(input)) => {
-            let floats = float_columns(input.schema());
+            let floats = columns_of(input.schema(), has_float_keys);
             if floats.is_empty() || is_keyed(&input, &floats) {
                 return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::All(input))));
             }
-            let input = Arc::new(keyed(input, &floats)?);
+            let input = Arc::new(keyed(input, &floats, float)?);
             Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::All(input))))
         }
         LogicalPlan::Distinct(Distinct::On(mut distinct)) => {
@@ -220,7 +269,7 @@ fn of_aggregate(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
             Expr::Alias(_) => {}
             computed => {
                 let name = computed.schema_name().to_string();
-                if key(computed, &schema) {
+                if float(computed, &schema) {
                     *computed = std::mem::take(computed).alias(name);
                     changed = true;
                 }
@@ -228,20 +277,24 @@ fn of_aggregate(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
         }
     }
     if !columns.is_empty() && !is_keyed(&aggregate.input, &columns) {
-        aggregate.input = Arc::new(keyed(aggregate.input, &columns)?);
+        aggregate.input = Arc::new(keyed(aggregate.input, &columns, float)?);
         changed = true;
     }
     let node = LogicalPlan::Aggregate(aggregate);
     Ok(if changed { Transformed::yes(node) } else { Transformed::no(node) })
 }
 
-fn float_columns(schema: &DFSchema) -> HashSet<Column> {
-    let columns = schema.iter().filter(|(_, field)| has_float_keys(field.data_type()));
+fn columns_of(schema: &DFSchema, wanted: impl Fn(&DataType) -> bool) -> HashSet<Column> {
+    let columns = schema.iter().filter(|(_, field)| wanted(field.data_type()));
     columns.map(Column::from).collect()
 }
 
 /// `input` with keys in the place of `columns`, by the same names.
-fn keyed(input: Arc<LogicalPlan>, columns: &HashSet<Column>) -> Result<LogicalPlan> {
+fn keyed(
+    input: Arc<LogicalPlan>,
+    columns: &HashSet<Column>,
+    key: fn(&mut Expr, &DFSchema) -> bool,
+) -> Result<LogicalPlan> {
     let schema = Arc::clone(input.schema());
     let exprs = schema.iter().map(|(qualifier, field)| {
         let column = Column::from((qualifier, field));
@@ -249,7 +302,9 @@ fn keyed(input: Arc<LogicalPlan>, columns: &HashSet<Column>) -> Result<LogicalPl
             return Expr::Column(column);
         }
         let name = column.name.clone();
-        float_key().call(vec![Expr::Column(column)]).alias_qualified(qualifier.cloned(), name)
+        let mut expr = Expr::Column(column);
+        key(&mut expr, schema.as_ref());
+        expr.alias_qualified(qualifier.cloned(), name)
     });
     Ok(LogicalPlan::Projection(Projection::try_new(exprs.collect(), input)?))
 }
@@ -262,8 +317,7 @@ fn is_keyed(input: &LogicalPlan, columns: &HashSet<Column>) -> bool {
             Expr::Alias(alias) => {
                 alias.name == column.name
                     && alias.relation == column.relation
-                    && matches!(alias.expr.as_ref(), Expr::ScalarFunction(function)
-                        if function.func.name() == FLOAT_KEY)
+                    && is_key(&alias.expr)
             }
             _ => false,
         })

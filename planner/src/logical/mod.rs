@@ -14,15 +14,19 @@ mod kept_order;
 mod lag_defaults;
 mod lean_windows;
 mod leaves;
+mod list_fields;
 mod null_equal;
 mod numbers;
 mod operators;
 mod order_columns;
+mod range_frames;
 mod set_all;
 mod simplify;
+mod text_calls;
 mod time_casts;
 mod time_order;
 mod time_units;
+mod timestamp_units;
 mod truth_tests;
 mod union_types;
 mod unnest;
@@ -47,11 +51,15 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let coercion = rules.iter().position(|rule| rule.name() == "type_coercion");
     let coercion = coercion.unwrap_or(rules.len());
     rules.insert(coercion, Arc::new(time_order::TimeOrder));
+    rules.insert(coercion, Arc::new(time_units::TimeUnits));
+    rules.insert(coercion, Arc::new(list_fields::ListFields));
+    rules.insert(coercion, Arc::new(text_calls::TextCalls));
+    rules.insert(coercion, Arc::new(range_frames::RangeFrames));
     // Before types are coerced: the comparisons that become joins are coerced with the user's.
     rules.insert(coercion, Arc::new(UnnestSubqueries));
     // As above: coercion would make doubles of decimals.
     rules.insert(coercion, Arc::new(decimal_literals::DecimalLiterals));
-    rules.insert(coercion, Arc::new(time_units::TimeUnits));
+    rules.insert(coercion, Arc::new(timestamp_units::TimestampUnits));
     rules.insert(coercion, Arc::new(union_types::UnionTypes));
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));
     rules.insert(0, Arc::new(set_all::SetAll));

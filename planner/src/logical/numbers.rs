@@ -5,7 +5,8 @@
 //! are folded, so that folding sees our functions. Each part says which fault of DataFusion 55.2 it mends:
 //!
 //! - *arithmetic*: `+`, `-`, `*`, shifts and negation of integers wrap round ([`bigslice_functions::checked`]);
-//! - *casts*: a fraction that is cast to an integer is cut off, where PostgreSQL and DuckDB round;
+//! - *casts*: a fraction that is cast to an integer is cut off, where PostgreSQL and DuckDB round, in
+//!   lists, structs and maps, too;
 //! - *nulls ignored*: a window function that is sent to a worker loses IGNORE NULLS
 //!   ([`bigslice_functions::ignoring_nulls`]);
 //! - *filtered arguments*: the argument of an aggregate is computed for rows that its FILTER leaves out, so
@@ -15,11 +16,13 @@
 
 use std::collections::HashSet;
 
-use bigslice_functions::{checked, checked_negation, ignoring_nulls};
+use bigslice_functions::{
+    checked, checked_negation, ignoring_nulls, round_parts, rounds_parts, whole_type,
+};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions::math::round;
 use datafusion::logical_expr::expr::{
     AggregateFunction, NullTreatment, ScalarFunction, Sort, WindowFunction,
@@ -86,12 +89,18 @@ fn checked_binary(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
 
 /// *Casts*: `expr` rounded, half away from zero, if it may have a fraction and becomes an integer of type `to`.
 fn whole(expr: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
+    let from = expr.get_type(schema).ok()?;
     if !to.is_integer() {
-        return None;
+        // Parts of nested values.
+        let is_rounded = |function: &ScalarFunction| function.func.name() == "round_parts";
+        let done = matches!(expr, Expr::ScalarFunction(function) if is_rounded(function));
+        if done || !rounds_parts(&from, to) {
+            return None;
+        }
+        let null = Expr::Literal(ScalarValue::try_new_null(to).ok()?, None);
+        return Some(round_parts().call(vec![expr.clone(), null]));
     }
-    // The digit that rounding may add.
-    let digits = |digits: u8, scale: i8| digits.saturating_sub(scale.unsigned_abs()) + 1;
-    let rounded = match expr.get_type(schema).ok()? {
+    let rounded = match from {
         DataType::Float16 | DataType::Float32 | DataType::Float64 => {
             let is_round = |function: &ScalarFunction| function.func.name() == "round";
             if matches!(expr, Expr::ScalarFunction(function) if is_round(function)) {
@@ -99,11 +108,7 @@ fn whole(expr: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
             }
             return Some(round().call(vec![expr.clone()]));
         }
-        DataType::Decimal32(n, scale) if scale > 0 => DataType::Decimal32(digits(n, scale), 0),
-        DataType::Decimal64(n, scale) if scale > 0 => DataType::Decimal64(digits(n, scale), 0),
-        DataType::Decimal128(n, scale) if scale > 0 => DataType::Decimal128(digits(n, scale), 0),
-        DataType::Decimal256(n, scale) if scale > 0 => DataType::Decimal256(digits(n, scale), 0),
-        _ => return None,
+        decimal => whole_type(&decimal)?,
     };
     Some(Expr::Cast(Cast::new(Box::new(expr.clone()), rounded)))
 }

@@ -1,12 +1,13 @@
 //! Operators and EXTRACT, planned as functions of ours.
 //!
-//! DataFusion 55.2 plans EXTRACT as its own `date_part`, whatever function of that name the session has, and refuses to
-//! multiply an interval.
+//! DataFusion 55.2 plans EXTRACT as its own `date_part`, whatever function of that name the session has, refuses to
+//! multiply an interval or what two timestamps differ by, to add that to a date or an interval, and to compare times of day of
+//! two units.
 
-use bigslice_functions::{Scale, date_part, scale_interval};
-use datafusion::arrow::datatypes::DataType;
+use bigslice_functions::{Scale, date_part, finest_time, scale_interval};
+use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
@@ -26,21 +27,58 @@ impl ExprPlanner for Operators {
         expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let (left, right) = (expr.left.get_type(schema), expr.right.get_type(schema));
+        let (Ok(left), Ok(right)) = (left, right) else { return Ok(PlannerResult::Original(expr)) };
         let scale = match expr.op {
             BinaryOperator::Multiply => Scale::Times,
             BinaryOperator::Divide => Scale::Over,
-            _ => return Ok(PlannerResult::Original(expr)),
+            BinaryOperator::Plus | BinaryOperator::Minus => {
+                return Ok(PlannerResult::Original(with_intervals(expr, &left, &right)));
+            }
+            _ => return Ok(PlannerResult::Original(with_one_unit(expr, &left, &right))),
         };
-        let (left, right) = (expr.left.get_type(schema), expr.right.get_type(schema));
-        let (Ok(left), Ok(right)) = (left, right) else { return Ok(PlannerResult::Original(expr)) };
+        let lasts = |of: &DataType| matches!(of, DataType::Interval(_) | DataType::Duration(_));
         let args = match (left, right) {
-            (DataType::Interval(_), of) if of.is_numeric() => vec![expr.left, expr.right],
-            (of, DataType::Interval(_)) if of.is_numeric() && scale == Scale::Times => {
-                vec![expr.right, expr.left]
+            (left, of) if lasts(&left) && of.is_numeric() => {
+                vec![as_interval(expr.left, &left), expr.right]
+            }
+            (of, right) if lasts(&right) && of.is_numeric() && scale == Scale::Times => {
+                vec![as_interval(expr.right, &right), expr.left]
             }
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let call = ScalarFunction::new_udf(scale_interval(scale), args);
         Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
     }
+}
+
+/// What two timestamps differ by, as an interval where a date or an interval stands beside it.
+fn with_intervals(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> RawBinaryExpr {
+    let beside = |of: &DataType| matches!(of, DataType::Date32 | DataType::Interval(_));
+    let lasts = |of: &DataType| matches!(of, DataType::Duration(_));
+    if !(beside(left) && lasts(right) || beside(right) && lasts(left)) {
+        return expr;
+    }
+    RawBinaryExpr {
+        left: as_interval(expr.left, left),
+        right: as_interval(expr.right, right),
+        op: expr.op,
+    }
+}
+
+fn as_interval(expr: Expr, of: &DataType) -> Expr {
+    if !matches!(of, DataType::Duration(_)) {
+        return expr;
+    }
+    let to = DataType::Interval(IntervalUnit::MonthDayNano);
+    Expr::Cast(Cast::new(Box::new(expr), to))
+}
+
+/// Times of day in the finer unit of the two.
+fn with_one_unit(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> RawBinaryExpr {
+    let Some(unit) = finest_time([left, right]) else { return expr };
+    let cast = |expr: Expr, of: &DataType| {
+        if *of == unit { expr } else { Expr::Cast(Cast::new(Box::new(expr), unit.clone())) }
+    };
+    RawBinaryExpr { left: cast(expr.left, left), right: cast(expr.right, right), op: expr.op }
 }

@@ -1,9 +1,9 @@
-//! Casts of timestamps, and what is added to instants, by functions of ours.
+//! Casts of timestamps, what is added to instants, and what dates differ by, by functions of ours.
 //!
-//! DataFusion 55.2: see `cast_time` and `shift_time` in the crate of functions. It runs after type coercion,
+//! DataFusion 55.2: see `cast_time`, `shift_time` and `days_between` in the crate of functions. It runs after type coercion,
 //! so that the casts which that puts in are ours, too.
 
-use bigslice_functions::{Unfit, casts_time, shift_time};
+use bigslice_functions::{Unfit, casts_time, days_between, shift_time};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -65,7 +65,7 @@ fn cast_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// An instant and an interval.
+/// An instant and an interval, or two dates.
 fn shifted(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_instant = |of: &DataType| matches!(of, DataType::Timestamp(_, Some(_)));
     let is_interval = |of: &DataType| matches!(of, DataType::Interval(_));
@@ -76,6 +76,9 @@ fn shifted(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transfor
         }
         (Ok(one), Ok(other)) if op == Operator::Plus && is_interval(&one) && is_instant(&other) => {
             (right, left)
+        }
+        (Ok(DataType::Date32), Ok(DataType::Date32)) if op == Operator::Minus => {
+            return Transformed::yes(days_between().call(vec![left, right]));
         }
         _ => {
             let (left, right) = (Box::new(left), Box::new(right));

@@ -1,24 +1,25 @@
-//! Dates and timestamps of several units that become values of one type: the branches of CASE, the arguments of `coalesce`
-//! and its like, what is looked for in a list, and a difference.
+//! Times of day of several units in the finest of them, where they meet.
 //!
-//! DataFusion 55.2 makes nanoseconds of all of them as soon as one has these, and of dates, too: the year 1600 or 9999 in
-//! one of the others is an error. Literals have nanoseconds as a rule. Here those that need no more than
-//! microseconds get them beside values that have no more, and dates become timestamps of that unit.
+//! DataFusion 55.2: see `finest_time` in the crate of functions. Comparisons by operators are planned so from the start, and
+//! functions take such arguments themselves; here are the rest: BETWEEN, IN, CASE, set operations and joins.
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use std::sync::Arc;
+
+use bigslice_functions::finest_time;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::{
+    BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Union,
+};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
+use super::simplify::compares;
 
-/// Functions whose arguments become values of one type.
-const ALIKE: [&str; 6] = ["coalesce", "nvl", "ifnull", "nullif", "greatest", "least"];
-
-/// The rule; see the header of its file.
+/// The analyzer rule that does it. It runs before types are coerced.
 #[derive(Debug)]
 pub(super) struct TimeUnits;
 
@@ -28,101 +29,105 @@ impl AnalyzerRule for TimeUnits {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite(plan, &|node| Ok(Transformed::no(node)), &|expr, schema| {
-            expr.transform_up(|node| Ok(alike(node, schema)))
+        rewrite(plan, &of_node, &|expr, schema| {
+            expr.transform_up(|mut part| {
+                let changed = of_expr(&mut part, schema);
+                Ok(Transformed::new_transformed(part, changed))
+            })
         })
     }
 }
 
-/// One expression, whose children are done.
-fn alike(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let mut peers: Vec<&mut Expr> = match &mut expr {
-        Expr::Case(case) => {
-            let results = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
-            results.chain(case.else_expr.as_deref_mut()).collect()
-        }
-        Expr::ScalarFunction(call) if ALIKE.contains(&call.name()) => {
-            call.args.iter_mut().collect()
-        }
-        Expr::InList(InList { expr, list, .. }) => {
-            std::iter::once(expr.as_mut()).chain(list).collect()
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
-            vec![left.as_mut(), right.as_mut()]
-        }
-        _ => return Transformed::no(expr),
-    };
-    let changed = same_unit(&mut peers, schema);
-    if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
-}
-
-/// Gives literals and dates among `peers` the unit of the others, if these have no nanoseconds.
-fn same_unit(peers: &mut [&mut Expr], schema: &DFSchema) -> bool {
-    let kinds: Vec<_> = peers.iter().map(|peer| peer.get_type(schema).ok()).collect();
-    let is_nanos = |kind: &Option<DataType>| {
-        matches!(kind, Some(DataType::Timestamp(TimeUnit::Nanosecond, None)))
-    };
-    let is_coarser = |kind: &Option<DataType>| matches!(kind, Some(DataType::Timestamp(unit, None)) if *unit != TimeUnit::Nanosecond);
-    let mut kinds_and_peers = kinds.iter().zip(peers.iter());
-    let fits = kinds_and_peers.all(|(kind, peer)| !is_nanos(kind) || in_micros(peer).is_some());
-    if !fits || !kinds.iter().any(is_coarser) {
-        return false;
-    }
-    let mut changed = false;
-    for (peer, kind) in peers.iter_mut().zip(&kinds) {
-        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-        if matches!(kind, Some(DataType::Date32)) {
-            **peer = Expr::Cast(Cast::new(Box::new(std::mem::take(*peer)), micros));
-            changed = true;
-        } else if is_nanos(kind)
-            && let Some(literal) = in_micros(peer)
-        {
-            **peer = literal;
-            changed = true;
-        }
-    }
-    changed
-}
-
-/// The literal with microseconds, if it needs no more.
-fn in_micros(expr: &Expr) -> Option<Expr> {
+fn of_expr(expr: &mut Expr, schema: &DFSchema) -> bool {
     match expr {
-        Expr::Literal(ScalarValue::TimestampNanosecond(Some(nanos), None), _)
-            if nanos % 1_000 == 0 =>
-        {
-            Some(Expr::Literal(ScalarValue::TimestampMicrosecond(Some(nanos / 1_000), None), None))
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
+            in_one_unit(vec![left, right], schema)
         }
-        Expr::Cast(Cast { expr, .. }) => match expr.as_ref() {
-            Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _)
-                if n_fraction_digits(text) <= 6 =>
-            {
-                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-                Some(Expr::Cast(Cast::new(expr.clone(), micros)))
+        Expr::Between(between) => {
+            in_one_unit(vec![&mut between.expr, &mut between.low, &mut between.high], schema)
+        }
+        Expr::InList(list) => {
+            let mut parts = vec![list.expr.as_mut()];
+            parts.extend(&mut list.list);
+            in_one_unit(parts, schema)
+        }
+        Expr::Case(Case { expr, when_then_expr, else_expr }) => {
+            let (mut compared, mut given) = (Vec::new(), Vec::new());
+            for (when, then) in when_then_expr {
+                compared.push(when.as_mut());
+                given.push(then.as_mut());
             }
-            _ => None,
-        },
-        _ => None,
+            given.extend(else_expr.as_deref_mut());
+            let base = expr.as_deref_mut();
+            let compared = base.is_some_and(|base| {
+                compared.push(base);
+                in_one_unit(compared, schema)
+            });
+            in_one_unit(given, schema) | compared
+        }
+        _ => false,
     }
 }
 
-fn n_fraction_digits(text: &str) -> usize {
-    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
-    fraction.bytes().take_while(u8::is_ascii_digit).count()
+/// Casts those of a coarser unit to the finest, if all are times of day.
+fn in_one_unit(parts: Vec<&mut Expr>, schema: &DFSchema) -> bool {
+    let types: Result<Vec<DataType>> = parts.iter().map(|part| part.get_type(schema)).collect();
+    let Ok(types) = types else { return false };
+    let Some(finest) = finest_time(&types) else { return false };
+    for (part, kind) in parts.into_iter().zip(types) {
+        if kind != finest && !kind.is_null() {
+            *part = Expr::Cast(Cast::new(Box::new(std::mem::take(part)), finest.clone()));
+        }
+    }
+    true
 }
 
-#[cfg(test)]
-mod tests {
-    use datafusion::prelude::SessionContext;
-
-    #[tokio::test]
-    async fn one_unit_is_still_needed() {
-        let plain = SessionContext::new();
-        let sql = "SELECT coalesce(x, TIMESTAMP '2020-01-01') \
-                   FROM (SELECT arrow_cast('1600-01-01', 'Timestamp(Microsecond, None)') AS x)";
-        let rows = match plain.sql(sql).await {
-            Ok(frame) => frame.collect().await.map(drop),
-            Err(error) => Err(error),
-        };
-        assert!(rows.is_err(), "DataFusion keeps microseconds by itself");
+fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Join(join) => Ok(of_join(join)),
+        LogicalPlan::Union(union) => of_union(union),
+        other => Ok(Transformed::no(other)),
     }
+}
+
+fn of_join(mut join: Join) -> Transformed<LogicalPlan> {
+    let Ok(schema) = join.left.schema().join(join.right.schema()) else {
+        return Transformed::no(LogicalPlan::Join(join));
+    };
+    let mut changed = false;
+    for (left, right) in &mut join.on {
+        changed |= in_one_unit(vec![left, right], &schema);
+    }
+    Transformed::new_transformed(LogicalPlan::Join(join), changed)
+}
+
+fn of_union(union: Union) -> Result<Transformed<LogicalPlan>> {
+    let width = union.schema.fields().len();
+    let same = union.inputs.iter().all(|input| input.schema().fields().len() == width);
+    let finest: Vec<Option<DataType>> = (0..if same { width } else { 0 })
+        .map(|at| {
+            finest_time(union.inputs.iter().map(|input| input.schema().field(at).data_type()))
+        })
+        .collect();
+    if finest.iter().all(Option::is_none) {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let inputs = union.inputs.iter().map(|input| in_units(input, &finest));
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
+}
+
+fn in_units(input: &Arc<LogicalPlan>, finest: &[Option<DataType>]) -> Result<Arc<LogicalPlan>> {
+    let exprs = input.schema().iter().zip(finest).map(|((relation, field), finest)| {
+        let column = Expr::Column(Column::from((relation, field)));
+        match finest {
+            Some(finest) if finest != field.data_type() => {
+                let cast = Expr::Cast(Cast::new(Box::new(column), finest.clone()));
+                cast.alias_qualified(relation.cloned(), field.name())
+            }
+            _ => column,
+        }
+    });
+    let exprs: Vec<Expr> = exprs.collect();
+    Ok(Arc::new(LogicalPlanBuilder::from(Arc::clone(input)).project(exprs)?.build()?))
 }

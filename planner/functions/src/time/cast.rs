@@ -2,12 +2,13 @@
 //!
 //! DataFusion 55.2 (arrow 59) gives the wall clock of UTC where an instant becomes a timestamp without zone, fails at
 //! local times that a change of clocks leaves out or has twice, reads few forms of text, and fails to say which value is
-//! out of range. `try_cast_time` gives null where `cast_time` fails, `clamp_time` the end of the range where
+//! out of range. It reads `23:59:60` as a time that it cannot show, `100000` as one in nanoseconds, and `1` as an interval of a month. `try_cast_time` gives null where `cast_time` fails, `clamp_time` the end of the range where
 //! a timestamp is out of it: for comparisons, in which that changes nothing.
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, Time64NanosecondArray};
+use datafusion::arrow::compute::kernels::cast_utils::string_to_time_nanoseconds;
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::arrow::error::ArrowError;
@@ -17,9 +18,10 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::interval_text::normal_interval;
 use super::parse::{Parsed, parse};
 use super::text;
-use super::unit::{Point, points, timestamps};
+use super::unit::{Point, SECONDS_A_DAY, points, timestamps};
 use super::zone::Zone;
 
 /// What to do with a value that the type cannot hold.
@@ -48,11 +50,11 @@ pub fn cast_time(unfit: Unfit) -> Arc<ScalarUDF> {
 
 /// Whether a cast is one of those that arrow has wrong.
 pub fn casts_time(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Date32, Timestamp};
+    use DataType::{Date32, Interval, Time32, Time64, Timestamp};
     match (from, to) {
-        (from, Timestamp(..)) if is_text(from) => true,
+        (from, Timestamp(..) | Time32(_) | Time64(_) | Interval(_)) if is_text(from) => true,
         (Timestamp(_, from), Timestamp(_, to)) => from.is_some() != to.is_some(),
-        (Timestamp(_, Some(_)), Date32 | DataType::Time32(_) | DataType::Time64(_)) => true,
+        (Timestamp(_, Some(_)), Date32 | Time32(_) | Time64(_)) => true,
         (Date32, Timestamp(..)) => true,
         (Timestamp(..), to) => is_text(to),
         _ => false,
@@ -133,6 +135,15 @@ pub(crate) fn converted(array: &ArrayRef, to: &DataType, unfit: Unfit) -> Result
         (from, DataType::Timestamp(unit, zone)) if is_text(from) => {
             read(array, (*unit, zone.as_deref()), to, unfit)
         }
+        (from, DataType::Time32(_) | DataType::Time64(_)) if is_text(from) => {
+            let nanos = each_text::<_, Time64NanosecondArray>(array, unfit, time_of_day)?;
+            plain_cast(&nanos, to, unfit)
+        }
+        (from, DataType::Interval(_)) if is_text(from) => {
+            let read = |text: &str| Ok(interval_text(text));
+            let texts = each_text::<_, StringArray>(array, unfit, read)?;
+            plain_cast(&texts, to, unfit)
+        }
         (DataType::Timestamp(..) | DataType::Date32, DataType::Timestamp(unit, zone)) => {
             let moved = moved(array.as_ref(), zone.as_deref())?;
             let values = moved
@@ -211,6 +222,42 @@ fn read(
         }
     }
     timestamps(values, to)
+}
+
+/// What `read` makes of each text, which is null where that fails and may.
+fn each_text<T, A: Array + FromIterator<Option<T>> + 'static>(
+    array: &ArrayRef,
+    unfit: Unfit,
+    read: impl Fn(&str) -> Result<T>,
+) -> Result<ArrayRef> {
+    let texts = datafusion::arrow::compute::cast(array, &DataType::Utf8)?;
+    let texts: &StringArray = texts.as_string();
+    let values = texts.iter().map(|text| match text.map(&read).transpose() {
+        Err(_) if unfit == Unfit::IsNull => Ok(None),
+        read => read,
+    });
+    Ok(Arc::new(values.collect::<Result<A>>()?))
+}
+
+/// A time of day in nanoseconds.
+fn time_of_day(text: &str) -> Result<i64> {
+    let read = if text.contains(':') { string_to_time_nanoseconds(text.trim()).ok() } else { None };
+    match read.filter(|nanos| *nanos < SECONDS_A_DAY * 1_000_000_000) {
+        Some(nanos) => Ok(nanos),
+        None => Err(ArrowError::CastError(format!(
+            "cannot read \"{text}\" as a time: write it as 23:59:59"
+        ))
+        .into()),
+    }
+}
+
+/// The text of an interval in a form that arrow reads. A number alone is one of seconds, as in a literal.
+fn interval_text(text: &str) -> String {
+    let is_number = text.trim().parse::<f64>().is_ok_and(f64::is_finite);
+    if is_number {
+        return format!("{} seconds", text.trim());
+    }
+    normal_interval(text, None).unwrap_or_else(|| text.to_owned())
 }
 
 fn read_one(text: &str, zone: Option<Zone>) -> Result<Point> {

@@ -2,7 +2,9 @@
 //!
 //! DataFusion 55.2 computes in nanoseconds, which end with the year 2262, whatever the unit of `t` is, and makes
 //! nanoseconds of a date. Here what it cannot compute is computed in seconds, and a date becomes microseconds; so do
-//! local times at which the clocks of the zone change. `decade`, `century` and `millennium` are precisions, too.
+//! local times at which the clocks of the zone change. `decade`, `century` and `millennium` are precisions, too. It computes
+//! a constant otherwise than a column, and rounds the fractions of a second before 1970: here all are columns, and
+//! `millisecond` and `microsecond` are cut to by ours.
 
 use std::sync::Arc;
 
@@ -92,29 +94,37 @@ impl ScalarUDFImpl for DateTrunc {
         let Some(precision) = precision.try_as_str().flatten().map(str::to_lowercase) else {
             return exec_err!("the precision of date_trunc must be a text, such as 'month'");
         };
-        let time = time.clone();
-        let failed = if matches!(precision.as_str(), "decade" | "century" | "millennium") {
-            None
+        let scalar = matches!(time, ColumnarValue::Scalar(_));
+        let array = time.to_array(if scalar { 1 } else { args.number_rows })?;
+        let found = if is_ours(&precision, array.data_type()) {
+            truncated(&precision, &array)?.ok_or_else(|| not_a_precision(&precision))?
         } else {
-            match self.upstream.invoke_with_args(args) {
-                Ok(truncated) => return Ok(truncated),
-                Err(error) => Some(error),
+            let name = args.args[0].clone();
+            let column = ColumnarValue::Array(Arc::clone(&array));
+            let (columns, number_rows) = (vec![name, column], array.len());
+            match self.upstream.invoke_with_args(ScalarFunctionArgs {
+                args: columns,
+                number_rows,
+                ..args
+            }) {
+                Ok(truncated) => truncated.into_array(number_rows)?,
+                Err(error) => truncated(&precision, &array)?.ok_or(error)?,
             }
         };
-        match (failed, time) {
-            (failed, ColumnarValue::Array(array)) => match truncated(&precision, &array)? {
-                Some(truncated) => Ok(ColumnarValue::Array(truncated)),
-                None => Err(failed.unwrap_or_else(|| not_a_precision(&precision))),
-            },
-            (failed, ColumnarValue::Scalar(value)) => {
-                match truncated(&precision, &value.to_array()?)? {
-                    Some(truncated) => {
-                        Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&truncated, 0)?))
-                    }
-                    None => Err(failed.unwrap_or_else(|| not_a_precision(&precision))),
-                }
-            }
-        }
+        Ok(if scalar {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&found, 0)?)
+        } else {
+            ColumnarValue::Array(found)
+        })
+    }
+}
+
+/// Whether DataFusion does not know the precision, or computes it wrong.
+fn is_ours(precision: &str, of: &DataType) -> bool {
+    match precision {
+        "decade" | "century" | "millennium" => true,
+        "millisecond" | "microsecond" => matches!(of, DataType::Timestamp(..)),
+        _ => false,
     }
 }
 
@@ -133,6 +143,15 @@ fn truncated(precision: &str, array: &ArrayRef) -> Result<Option<ArrayRef>> {
             continue;
         };
         let local = zone.map_or(Ok(point.seconds), |zone| zone.local(point.seconds))?;
+        let nanos = match precision {
+            "millisecond" => point.nanos - point.nanos % 1_000_000,
+            "microsecond" => point.nanos - point.nanos % 1_000,
+            _ => 0,
+        };
+        if matches!(precision, "millisecond" | "microsecond") {
+            values.push(Some(Point { nanos, ..point }.checked(*unit)?));
+            continue;
+        }
         let Some(local) = floor(precision, local) else { return Ok(None) };
         let seconds = zone.map_or(Ok(local), |zone| zone.instant(local))?;
         values.push(Some(Point { seconds, nanos: 0 }.checked(*unit)?));

@@ -129,7 +129,11 @@ fn times(of: IntervalMonthDayNano, n: i64) -> Option<IntervalMonthDayNano> {
     ))
 }
 
-fn by_float(scale: Scale, of: IntervalMonthDayNano, n: f64) -> Option<IntervalMonthDayNano> {
+pub(crate) fn by_float(
+    scale: Scale,
+    of: IntervalMonthDayNano,
+    n: f64,
+) -> Option<IntervalMonthDayNano> {
     let scaled = |part: f64| match scale {
         Scale::Times => part * n,
         Scale::Over => part / n,

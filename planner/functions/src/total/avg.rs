@@ -1,27 +1,30 @@
-//! The function `avg`: DataFusion's, with exact sums of integers, means of decimals that are rounded, and windows of
-//! floats that never subtract.
+//! The function `avg`: DataFusion's, with exact sums of integers, means of decimals that are rounded, means of intervals, and
+//! windows of floats that never subtract.
 
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, UInt64Type};
-use datafusion::common::Result;
 use datafusion::common::types::{
     NativeType, logical_float64, logical_int8, logical_int16, logical_int32, logical_int64,
     logical_uint8, logical_uint16, logical_uint32, logical_uint64,
 };
+use datafusion::common::{Result, not_impl_err};
 use datafusion::functions_aggregate::average::Avg as Original;
 use datafusion::functions_aggregate::sum::Sum;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, Coercion, Documentation, GroupsAccumulator, ReversedUDAF,
-    Signature, TypeSignature, TypeSignatureClass, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Coercion, Documentation, GroupsAccumulator,
+    ReversedUDAF, Signature, TypeSignature, TypeSignatureClass, Volatility,
 };
 
 use super::distinct::Distinct;
+use super::interval_mean::IntervalMean;
 use super::mean::Rounded;
 use super::sliding::Window;
 use super::whole::{Outcome, STATE, Total, Totals};
+use crate::recomputed::recomputed;
+use crate::time::interval::INTERVAL;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Avg {
@@ -42,6 +45,7 @@ impl Default for Avg {
             vec![
                 exact(TypeSignatureClass::Decimal),
                 exact(TypeSignatureClass::Duration),
+                exact(TypeSignatureClass::Interval),
                 widened(logical_uint64(), unsigned, NativeType::UInt64),
                 widened(logical_int64(), signed, NativeType::Int64),
                 widened(logical_float64(), vec![TypeSignatureClass::Float], NativeType::Float64),
@@ -71,7 +75,10 @@ impl AggregateUDFImpl for Avg {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.original.return_type(types)
+        match types {
+            [DataType::Interval(_)] => Ok(INTERVAL),
+            _ => self.original.return_type(types),
+        }
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -84,6 +91,12 @@ impl AggregateUDFImpl for Avg {
                 let original = self.original.accumulator(args)?;
                 return Ok(rounded.over(original, is_distinct));
             }
+            DataType::Interval(_) if args.is_distinct => {
+                return not_impl_err!(
+                    "avg(DISTINCT ..) of intervals: write avg over a query with SELECT DISTINCT"
+                );
+            }
+            DataType::Interval(_) => return Ok(Box::new(IntervalMean::default())),
             _ => return self.original.accumulator(args),
         };
         if !args.is_distinct {
@@ -97,9 +110,11 @@ impl AggregateUDFImpl for Avg {
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         let kind = args.input_fields[0].data_type();
-        if !matches!(kind, DataType::Int64 | DataType::UInt64) {
-            return self.original.state_fields(args);
-        }
+        let sum = match kind {
+            DataType::Int64 | DataType::UInt64 => STATE,
+            DataType::Interval(_) => INTERVAL,
+            _ => return self.original.state_fields(args),
+        };
         if args.is_distinct {
             let item = Field::new_list_field(kind.clone(), true);
             let name = format_state_name(args.name, "avg distinct");
@@ -107,12 +122,13 @@ impl AggregateUDFImpl for Avg {
         }
         Ok(vec![
             Arc::new(Field::new(format_state_name(args.name, "count"), DataType::UInt64, true)),
-            Arc::new(Field::new(format_state_name(args.name, "sum"), STATE, true)),
+            Arc::new(Field::new(format_state_name(args.name, "sum"), sum, true)),
         ])
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.original.groups_accumulator_supported(args)
+        !matches!(kind(&args), DataType::Interval(_))
+            && self.original.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(
@@ -133,6 +149,7 @@ impl AggregateUDFImpl for Avg {
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match (kind(&args), args.is_distinct) {
             (DataType::Float64, false) => Ok(Box::new(Window::new(Outcome::Mean))),
+            (_, true) => recomputed(&AggregateUDF::from(Self::default()), &args),
             _ => self.accumulator(args),
         }
     }

@@ -14,6 +14,7 @@
 mod avg;
 mod checked;
 mod distinct;
+mod interval_mean;
 mod mean;
 mod sliding;
 mod sum;

@@ -14,14 +14,15 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, Documentation, Expr, GroupsAccumulator, Operator, ReversedUDAF,
-    SetMonotonicity, Signature, StatisticsArgs,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, GroupsAccumulator, Operator,
+    ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
 };
 
 use super::checked::{CheckedSum, CheckedSums};
 use super::distinct::{Distinct, DistinctWindow};
 use super::sliding::Window;
 use super::whole::{Outcome, STATE, Total, Totals};
+use crate::recomputed::recomputed;
 
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Sum {
@@ -142,7 +143,7 @@ impl AggregateUDFImpl for Sum {
             (DataType::Int64, true) => Ok(Box::new(DistinctWindow::<Int64Type>::default())),
             (DataType::UInt64, true) => Ok(Box::new(DistinctWindow::<UInt64Type>::default())),
             (DataType::Float64, false) => Ok(Box::new(Window::new(Outcome::Sum))),
-            (_, true) => self.original.create_sliding_accumulator(args),
+            (_, true) => recomputed(&AggregateUDF::from(Self::default()), &args),
             (kind, false) if never_overflows(kind) => {
                 self.original.create_sliding_accumulator(args)
             }

@@ -1,0 +1,128 @@
+//! Dates and timestamps of several units that become values of one type: the branches of CASE, the arguments of `coalesce`
+//! and its like, what is looked for in a list, and a difference.
+//!
+//! DataFusion 55.2 makes nanoseconds of all of them as soon as one has these, and of dates, too: the year 1600 or 9999 in
+//! one of the others is an error. Literals have nanoseconds as a rule. Here those that need no more than
+//! microseconds get them beside values that have no more, and dates become timestamps of that unit.
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions::rewrite;
+
+/// Functions whose arguments become values of one type.
+const ALIKE: [&str; 6] = ["coalesce", "nvl", "ifnull", "nullif", "greatest", "least"];
+
+/// The rule; see the header of its file.
+#[derive(Debug)]
+pub(super) struct TimestampUnits;
+
+impl AnalyzerRule for TimestampUnits {
+    fn name(&self) -> &'static str {
+        "timestamp_units"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite(plan, &|node| Ok(Transformed::no(node)), &|expr, schema| {
+            expr.transform_up(|node| Ok(alike(node, schema)))
+        })
+    }
+}
+
+/// One expression, whose children are done.
+fn alike(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let mut peers: Vec<&mut Expr> = match &mut expr {
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
+            results.chain(case.else_expr.as_deref_mut()).collect()
+        }
+        Expr::ScalarFunction(call) if ALIKE.contains(&call.name()) => {
+            call.args.iter_mut().collect()
+        }
+        Expr::InList(InList { expr, list, .. }) => {
+            std::iter::once(expr.as_mut()).chain(list).collect()
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
+            vec![left.as_mut(), right.as_mut()]
+        }
+        _ => return Transformed::no(expr),
+    };
+    let changed = same_unit(&mut peers, schema);
+    if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
+/// Gives literals and dates among `peers` the unit of the others, if these have no nanoseconds.
+fn same_unit(peers: &mut [&mut Expr], schema: &DFSchema) -> bool {
+    let kinds: Vec<_> = peers.iter().map(|peer| peer.get_type(schema).ok()).collect();
+    let is_nanos = |kind: &Option<DataType>| {
+        matches!(kind, Some(DataType::Timestamp(TimeUnit::Nanosecond, None)))
+    };
+    let is_coarser = |kind: &Option<DataType>| matches!(kind, Some(DataType::Timestamp(unit, None)) if *unit != TimeUnit::Nanosecond);
+    let mut kinds_and_peers = kinds.iter().zip(peers.iter());
+    let fits = kinds_and_peers.all(|(kind, peer)| !is_nanos(kind) || in_micros(peer).is_some());
+    if !fits || !kinds.iter().any(is_coarser) {
+        return false;
+    }
+    let mut changed = false;
+    for (peer, kind) in peers.iter_mut().zip(&kinds) {
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        if matches!(kind, Some(DataType::Date32)) {
+            **peer = Expr::Cast(Cast::new(Box::new(std::mem::take(*peer)), micros));
+            changed = true;
+        } else if is_nanos(kind)
+            && let Some(literal) = in_micros(peer)
+        {
+            **peer = literal;
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// The literal with microseconds, if it needs no more.
+fn in_micros(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Literal(ScalarValue::TimestampNanosecond(Some(nanos), None), _)
+            if nanos % 1_000 == 0 =>
+        {
+            Some(Expr::Literal(ScalarValue::TimestampMicrosecond(Some(nanos / 1_000), None), None))
+        }
+        Expr::Cast(Cast { expr, .. }) => match expr.as_ref() {
+            Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _)
+                if n_fraction_digits(text) <= 6 =>
+            {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+                Some(Expr::Cast(Cast::new(expr.clone(), micros)))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn n_fraction_digits(text: &str) -> usize {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    #[tokio::test]
+    async fn one_unit_is_still_needed() {
+        let plain = SessionContext::new();
+        let sql = "SELECT coalesce(x, TIMESTAMP '2020-01-01') \
+                   FROM (SELECT arrow_cast('1600-01-01', 'Timestamp(Microsecond, None)') AS x)";
+        let rows = match plain.sql(sql).await {
+            Ok(frame) => frame.collect().await.map(drop),
+            Err(error) => Err(error),
+        };
+        assert!(rows.is_err(), "DataFusion keeps microseconds by itself");
+    }
+}
