@@ -30,7 +30,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::adapt::Adapters;
+use super::adapt::{Adapters, columns_of};
 
 /// The bytes at the start and at the end of an Arrow file; a stream has others.
 const MAGIC: &[u8] = b"ARROW1";
@@ -64,7 +64,9 @@ impl FileSource for ByName {
             None => SplitProjection::unprojected(table),
         };
         let wanted = Arc::new(table.file_schema().project(&split.file_indices)?);
-        let files = Arc::new(ArrowFiles { store, wanted });
+        let whole = Arc::clone(table.file_schema());
+        let files =
+            Arc::new(ArrowFiles { store, wanted: Arc::new(Wanted { wanted, table: whole }) });
         ProjectionOpener::try_new(split, files, table.file_schema())
     }
 
@@ -95,8 +97,15 @@ impl FileSource for ByName {
 /// Opens files and streams of Arrow batches.
 struct ArrowFiles {
     store: Arc<dyn ObjectStore>,
+    wanted: Arc<Wanted>,
+}
+
+/// What is read of each file.
+struct Wanted {
     /// The columns that come out.
     wanted: SchemaRef,
+    /// All columns of the table's files.
+    table: SchemaRef,
 }
 
 impl FileOpener for ArrowFiles {
@@ -126,7 +135,7 @@ impl FileOpener for ArrowFiles {
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
 /// The batches of a stream, message by message: what these say of their lengths is not believed.
-fn of_stream(store: Arc<dyn ObjectStore>, path: Path, size: u64, wanted: SchemaRef) -> Batches {
+fn of_stream(store: Arc<dyn ObjectStore>, path: Path, size: u64, wanted: Arc<Wanted>) -> Batches {
     let messages = Messages { store, path, size, at: 0, rest: BytesMut::new(), ended: false };
     let state = (messages, StreamDecoder::new(), Buffer::default(), None::<Columns>);
     futures::stream::try_unfold(state, move |(mut messages, mut decoder, mut bytes, columns)| {
@@ -242,7 +251,7 @@ async fn of_file(
     path: Path,
     size: u64,
     part: Range<u64>,
-    wanted: SchemaRef,
+    wanted: Arc<Wanted>,
 ) -> Result<Batches> {
     let footer = footer(&store, &path, size).await?;
     let footer =
@@ -367,10 +376,17 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(file: &SchemaRef, wanted: &SchemaRef) -> Result<Self> {
-        let places = wanted.fields().iter().filter_map(|field| file.index_of(field.name()).ok());
-        let places: Vec<usize> = places.collect();
-        let there: SchemaRef = Arc::new(Schema::project(file, &places)?);
+    fn new(file: &SchemaRef, Wanted { wanted, table }: &Wanted) -> Result<Self> {
+        let named = columns_of(file, table);
+        let mut places = Vec::with_capacity(wanted.fields().len());
+        let mut fields = Vec::with_capacity(wanted.fields().len());
+        for field in wanted.fields() {
+            if let Some(place) = table.index_of(field.name()).ok().and_then(|at| named[at]) {
+                places.push(place);
+                fields.push(file.field(place).clone().with_name(field.name()));
+            }
+        }
+        let there: SchemaRef = Arc::new(Schema::new_with_metadata(fields, file.metadata().clone()));
         let factory = BatchAdapterFactory::new(Arc::clone(wanted));
         let adapter = factory.with_adapter_factory(Arc::new(Adapters)).make_adapter(&there)?;
         Ok(Self { places, adapter })

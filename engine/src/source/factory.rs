@@ -15,6 +15,7 @@ use datafusion::logical_expr::CreateExternalTable;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 
+use super::declared::check_names;
 use super::error::{SourceError, SourceErrorKind};
 use super::format::{Format, Kind, complete, compression_of_name};
 use super::listing::{Listing, list, list_or_empty, nothing};
@@ -181,6 +182,8 @@ impl TableProviderFactory for ExternalTables {
             parts.file_schema = file_schema;
         } else {
             (parts.file_schema, parts.partition_columns) = declared_columns(command)?;
+            let declared = (&parts.file_schema, parts.format, &parts.reader);
+            check_names(session, &store, first, declared, &listing.files).await?;
         }
         let table = FileTable::new(parts)?;
         check_orders(&table.schema(), &command.order_exprs)?;
@@ -311,7 +314,10 @@ fn declared_columns(command: &CreateExternalTable) -> Result<(SchemaRef, partiti
         .iter()
         .map(|name| Ok((name.clone(), schema.field_with_name(name)?.data_type().clone())))
         .collect::<Result<partition::Columns>>()?;
-    Ok((without(&schema, &columns), columns))
+    // What a statement says of files is not what they hold: they are read as if any value could be missing.
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone());
+    Ok((without(&Arc::new(schema), &columns), columns))
 }
 
 fn no_columns(location: &Location) -> datafusion::error::DataFusionError {

@@ -38,7 +38,7 @@ use super::sample::is_arrow_stream;
 use super::sealed::{Seal, SealedScan};
 use super::statistics::{grouped, with_statistics};
 use super::text::{TextOptions, TextSource};
-use crate::sink::{named_physical, named_schema};
+use crate::sink::{named_physical, named_schema, stored_physical, stored_schema};
 
 /// What a [`FileTable`] is made of.
 #[derive(Debug, Clone)]
@@ -274,12 +274,17 @@ impl TableProvider for FileTable {
             true => input,
             false => named_physical(session, input, in_folders)?,
         };
+        let output_schema = Arc::new(named_schema(&self.schema, in_folders));
+        let (input, output_schema) = match self.parts.format.kind {
+            Kind::Parquet => (stored_physical(session, input)?, stored_schema(&output_schema)),
+            _ => (input, output_schema),
+        };
         let config = FileSinkConfig {
             original_url: location.text().to_owned(),
             object_store_url: self.store.clone(),
             table_paths: vec![ListingTableUrl::try_new(location.url()?, None)?],
             file_group: FileGroup::default(),
-            output_schema: Arc::new(named_schema(&self.schema, in_folders)),
+            output_schema,
             table_partition_cols: in_folders.clone(),
             insert_op: op,
             keep_partition_by_columns: false,

@@ -7,7 +7,7 @@
 use datafusion::arrow::compute::kernels::cast_utils::string_to_datetime;
 use datafusion::arrow::datatypes::TimeUnit;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 /// Integers from here on are not all floats of 64 bits.
 pub(super) const EXACT_INTEGERS: u64 = 1 << 53;
@@ -191,6 +191,24 @@ pub(super) fn timestamp(text: &str) -> Option<(DateTime<Utc>, TimeUnit)> {
     let time = string_to_datetime(&Utc, text).ok()?;
     in_unit(&time, unit)?;
     Some((time, unit))
+}
+
+/// A date that is written by a format.
+pub(super) fn date_by(text: &str, format: &str) -> Option<i32> {
+    let day = NaiveDate::parse_from_str(text.trim(), format).ok()?;
+    Some(chrono::Datelike::num_days_from_ce(&day) - EPOCH_DAYS)
+}
+
+/// A timestamp that is written by a format, with or without an offset, or without a time.
+pub(super) fn timestamp_by(text: &str, format: &str, unit: TimeUnit) -> Option<i64> {
+    let text = text.trim();
+    let time = DateTime::parse_from_str(text, format).map(|time| time.to_utc()).ok();
+    let time = time.or_else(|| Some(NaiveDateTime::parse_from_str(text, format).ok()?.and_utc()));
+    let time = time.or_else(|| {
+        let day = NaiveDate::parse_from_str(text, format).ok()?;
+        Some(day.and_time(chrono::NaiveTime::MIN).and_utc())
+    });
+    in_unit(&time?, unit)
 }
 
 /// The beginning of a date as a number of units.
