@@ -119,6 +119,7 @@ mod run;
 mod script;
 mod sendable;
 mod session;
+mod set;
 mod settings;
 mod shard;
 mod show;

@@ -86,6 +86,7 @@ fn made(file: &DataType, table: &DataType) -> Option<Arc<ScalarUDF>> {
         (DataType::Int64 | DataType::UInt64, DataType::Float64) => Some(exact_float()),
         (DataType::FixedSizeBinary(12), DataType::Interval(_)) => Some(parquet_interval()),
         (DataType::FixedSizeBinary(16), DataType::Utf8View) => Some(uuid_text()),
+        (decimal, DataType::Float64) if decimal.is_decimal() => Some(opaque_cast(table.clone())),
         (DataType::Timestamp(unit, _), DataType::Timestamp(other, _)) if unit != other => {
             Some(opaque_cast(table.clone()))
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
+use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::error::Result;
 use object_store::{ObjectMeta, ObjectStore};
@@ -52,7 +53,7 @@ pub(super) async fn check_names(
         there.extend(names.filter(|name| known.insert((*name).clone())).cloned());
     }
     let others = others(&there, table);
-    let meant = |name: &&&str| did_you_mean(name, others.iter().copied()).is_some();
+    let meant = |name: &&&str| others.iter().any(|other| is_close(name, other));
     let wrong = match format.kind {
         Kind::Json => missing.iter().find(meant),
         _ => missing.first(),
@@ -60,6 +61,12 @@ pub(super) async fn check_names(
     wrong.map_or(Ok(()), |name| {
         Err(unknown(location, files.len(), name, &there, &others).into_datafusion())
     })
+}
+
+/// Is one name the other but for a letter in three?
+fn is_close(name: &str, other: &str) -> bool {
+    let distance = levenshtein(&name.to_lowercase(), &other.to_lowercase());
+    distance * 3 <= name.chars().count()
 }
 
 /// The names in files that are no column of the table.

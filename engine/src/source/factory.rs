@@ -12,13 +12,14 @@ use datafusion::datasource::file_format::FileFormat;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 
 use super::declared::check_names;
 use super::error::{SourceError, SourceErrorKind};
 use super::format::{Format, Kind, complete, compression_of_name};
-use super::listing::{Listing, list, list_or_empty, nothing};
+use super::listing::{Listing, list, list_or_empty, not_empty, nothing};
 use super::location::{Location, Place};
 use super::stores::Stores;
 use super::table::{FileTable, FileTableParts, check_orders, formats_differ, of_format};
@@ -64,19 +65,51 @@ impl UrlTableFactory for PlaceTables {
 
 async fn of_place(session: &SessionState, location: Location) -> Result<FileTable> {
     let store = session.runtime_env().object_store(location.store())?;
-    let listing = list(&store, &location).await?;
+    let listing = list_or_empty(&store, &location).await?;
+    if listing.single && listing.files.is_empty() && is_empty_json(&location) {
+        return empty(session, location);
+    }
+    let listing = not_empty(listing, &location)?;
     let format = common_format(&location, &listing)?;
     let listing = of_format(listing, format, &location)?;
     let file_schema =
         schema::infer(session, &store, &location, format, None, &listing.files).await?;
-    let (file_schema, partition_columns) = with_folders(&location, format, file_schema, &listing)?;
+    let (file_schema, partition_columns) =
+        with_folders(&location, format, file_schema, (&listing.keyed, &listing))?;
     FileTable::new(FileTableParts {
         locations: vec![location],
         format,
         reader: format.reader(session),
         file_schema,
+        required: Vec::new(),
         declared: false,
         partition_columns,
+        orders: Vec::new(),
+        constraints: Constraints::default(),
+        defaults: HashMap::new(),
+        definition: None,
+    })
+}
+
+/// A file of JSON with nothing in it is how a result of no rows is written.
+fn is_empty_json(location: &Location) -> bool {
+    let format = Format::of_name(location.name());
+    format.is_some_and(|format| {
+        format == Format { kind: Kind::Json, compression: CompressionTypeVariant::UNCOMPRESSED }
+    })
+}
+
+/// A table of no rows, and of no columns, since nobody says which.
+fn empty(session: &SessionState, location: Location) -> Result<FileTable> {
+    let format = Format { kind: Kind::Json, compression: CompressionTypeVariant::UNCOMPRESSED };
+    FileTable::new(FileTableParts {
+        locations: vec![location],
+        format,
+        reader: format.reader(session),
+        file_schema: Arc::new(Schema::empty()),
+        required: Vec::new(),
+        declared: false,
+        partition_columns: Vec::new(),
         orders: Vec::new(),
         constraints: Constraints::default(),
         defaults: HashMap::new(),
@@ -112,9 +145,9 @@ fn with_folders(
     location: &Location,
     format: Format,
     file_schema: SchemaRef,
-    listing: &Listing,
+    (root, listing): (&Path, &Listing),
 ) -> Result<(SchemaRef, partition::Columns)> {
-    let columns = partition::infer(location, &listing.root, &listing.files)?;
+    let columns = partition::infer(location, root, &listing.files)?;
     if matches!(format.kind, Kind::Csv | Kind::Tsv) {
         let left = columns.into_iter().filter(|(name, _)| file_schema.index_of(name).is_err());
         let left = left.collect();
@@ -177,7 +210,8 @@ impl TableProviderFactory for ExternalTables {
                 &listing.files,
             )
             .await?;
-            let (file_schema, columns) = with_folders(first, parts.format, file_schema, &listing)?;
+            let (file_schema, columns) =
+                with_folders(first, parts.format, file_schema, (&listing.root, &listing))?;
             parts.partition_columns = chosen(columns, &command.table_partition_cols)?;
             parts.file_schema = file_schema;
         } else {
@@ -246,6 +280,10 @@ fn declared(
         format: Format { kind, compression: compression_of(&reader) },
         reader,
         file_schema: Arc::new(Schema::empty()),
+        required: {
+            let fields = command.schema.fields().iter().filter(|field| !field.is_nullable());
+            fields.map(|field| field.name().clone()).collect()
+        },
         declared: !command.schema.fields().is_empty(),
         partition_columns: Vec::new(),
         orders: command.order_exprs.clone(),
@@ -269,6 +307,13 @@ async fn listed(
         let listing = match location.place() {
             // The folder of a table that has no rows yet.
             Place::Folder(_) => list_or_empty(store, location).await?,
+            _ if format.kind == Kind::Json => {
+                let listing = list_or_empty(store, location).await?;
+                match listing.single {
+                    true => listing,
+                    false => not_empty(listing, location)?,
+                }
+            }
             _ => list(store, location).await?,
         };
         let found = !listing.files.is_empty();

@@ -63,9 +63,9 @@ impl Head {
         Ok(Self { schema, codec, sync })
     }
 
-    /// The head with a schema that the decoder understands.
-    pub(super) fn bytes(&self) -> std::result::Result<Vec<u8>, String> {
-        let schema = names::plain(&self.schema)?;
+    /// The head with a schema that the decoder understands, and whether that is in parts that need each other.
+    pub(super) fn bytes(&self) -> std::result::Result<(Vec<u8>, bool), String> {
+        let (schema, refers) = names::plain(&self.schema)?;
         let mut out = MAGIC.to_vec();
         put_number(&mut out, 1 + u64::from(self.codec.is_some()));
         put_text(&mut out, SCHEMA);
@@ -76,7 +76,7 @@ impl Head {
         }
         put_number(&mut out, 0);
         out.extend_from_slice(&self.sync);
-        Ok(out)
+        Ok((out, refers))
     }
 }
 

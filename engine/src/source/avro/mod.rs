@@ -184,13 +184,16 @@ impl Batches {
                 fields.push(of_file.field(place).clone().with_name(field.name()));
             }
         }
-        let places: Vec<usize> = (0..read.len()).collect();
-        if read.is_empty() {
+        let (bytes, refers) = head.bytes().map_err(damaged)?;
+        let mut places: Vec<usize> = (0..read.len()).collect();
+        if refers {
+            // A column may be of a type that another one defines.
+            places = std::mem::replace(&mut read, (0..of_file.fields().len()).collect());
+        } else if read.is_empty() {
             // Rows of no column are counted by one.
             read.extend((!of_file.fields().is_empty()).then_some(0));
         }
         let there = Arc::new(of_file.project(&read)?);
-        let bytes = head.bytes().map_err(damaged)?;
         let content = Read::chain(Cursor::new(bytes), Blocks::new(content, head.sync));
         let mut builder = ReaderBuilder::new().with_batch_size(batch_rows.max(1));
         if !read.iter().copied().eq(0..of_file.fields().len()) {
@@ -238,7 +241,7 @@ pub(super) async fn avro_schema(
 
 /// The columns of a file, as SQL has them.
 fn columns(head: &Head) -> Result<SchemaRef> {
-    let bytes = head.bytes().map_err(damaged)?;
+    let (bytes, _) = head.bytes().map_err(damaged)?;
     let reader = ReaderBuilder::new().build(Cursor::new(bytes)).map_err(of_decoder)?;
     Ok(Arc::new(unions::schema(&reader.schema()).map_err(damaged)?))
 }
@@ -278,7 +281,7 @@ mod tests {
         let schema =
             r#"{"type":"record","name":"row","fields":[{"name":"a","type":"long"}]}"#.to_owned();
         let head = Head { schema, codec: None, sync: [7; 16] };
-        let mut bytes = head.bytes().unwrap();
+        let (mut bytes, _) = head.bytes().unwrap();
         for row in rows {
             bytes.extend([2, 2, row * 2]);
             bytes.extend([7; 16]);

@@ -14,8 +14,8 @@ const PRIMITIVE: [&str; 8] =
 /// Records within records, at most: more of them overflow a stack.
 const DEPTH_MAX: usize = 100;
 
-/// The schema as a text; an error if its rows are no records.
-pub(super) fn plain(schema: &str) -> Result<String, String> {
+/// The schema as a text, and whether it speaks of a type where that is not defined; an error if its rows are no records.
+pub(super) fn plain(schema: &str) -> Result<(String, bool), String> {
     let mut schema: Value =
         serde_json::from_str(schema).map_err(|error| format!("its schema is no JSON: {error}"))?;
     if let Some(inner) = schema.get("type").filter(|inner| inner.is_object()) {
@@ -31,13 +31,19 @@ pub(super) fn plain(schema: &str) -> Result<String, String> {
             "its rows are of the type \"{kind}\", not records, and so there are no columns"
         ));
     }
-    Names::default().walk(&mut schema, "", 0)?;
-    Ok(schema.to_string())
+    let mut names = Names::default();
+    names.walk(&mut schema, "", 0)?;
+    Ok((schema.to_string(), names.refers))
 }
 
-/// The names that were defined: none until the type is known to its end.
+/// What names mean.
 #[derive(Debug, Default)]
-struct Names(HashMap<String, (String, bool)>);
+struct Names {
+    /// The names that were defined, and whether the type is known to its end.
+    defined: HashMap<String, (String, bool)>,
+    /// One of them was spoken of.
+    refers: bool,
+}
 
 impl Names {
     fn walk(&mut self, schema: &mut Value, space: &str, depth: usize) -> Result<(), String> {
@@ -121,7 +127,7 @@ impl Names {
             };
             self.walk(kind, &within, depth + 1)?;
         }
-        if let Some((_, whole)) = self.0.get_mut(&full) {
+        if let Some((_, whole)) = self.defined.get_mut(&full) {
             *whole = true;
         }
         Ok(())
@@ -129,21 +135,22 @@ impl Names {
 
     /// Gives a type its new name.
     fn define(&mut self, object: &mut Map<String, Value>, full: String, whole: bool) {
-        let name = format!("t{}", self.0.len());
+        let name = format!("t{}", self.defined.len());
         for key in ["namespace", "aliases", "doc", "default"] {
             object.remove(key);
         }
         object.insert("name".to_owned(), Value::from(name.clone()));
-        self.0.insert(full, (name, whole));
+        self.defined.insert(full, (name, whole));
     }
 
     /// Changes a name to the one that the type has now.
-    fn find(&self, name: &mut String, space: &str) -> Result<(), String> {
+    fn find(&mut self, name: &mut String, space: &str) -> Result<(), String> {
         if PRIMITIVE.contains(&name.as_str()) {
             return Ok(());
         }
         let full = in_space(name, space);
-        match self.0.get(&full).or_else(|| self.0.get(name.as_str())) {
+        self.refers = true;
+        match self.defined.get(&full).or_else(|| self.defined.get(name.as_str())) {
             Some((known, true)) => {
                 known.clone_into(name);
                 Ok(())
@@ -184,7 +191,7 @@ mod tests {
                 {{"name":"a","type":{inner}}},{{"name":"b","type":["null","In"],"default":null}},
                 {{"name":"c","type":"com.x.In"}},{{"name":"d","type":{{"type":"In"}}}}]}}"#
         );
-        let schema: Value = serde_json::from_str(&plain(&schema).unwrap()).unwrap();
+        let schema: Value = serde_json::from_str(&plain(&schema).unwrap().0).unwrap();
         assert_eq!(schema["fields"][1]["type"][1], "t1");
         assert_eq!(schema["fields"][2]["type"], "t1");
         assert_eq!(schema["fields"][3]["type"], "t1");

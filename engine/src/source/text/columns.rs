@@ -6,7 +6,7 @@ use super::dialect::Nulls;
 use super::spans::Span;
 use super::value;
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanBuilder, PrimitiveBuilder, StringBuilder, new_null_array,
+    Array, ArrayRef, BooleanBuilder, PrimitiveBuilder, StringArray, StringBuilder, new_null_array,
 };
 use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
 use datafusion::arrow::datatypes::{
@@ -160,7 +160,16 @@ impl<'a> Values<'a> {
     fn cast(&self, kind: &DataType) -> Result<ArrayRef, Unfit> {
         let is_text = matches!(kind, DataType::Utf8View | DataType::LargeUtf8);
         let mut texts = self.texts(is_text || is_words(kind));
-        cast_texts(&(Arc::new(texts.finish()) as ArrayRef), kind)
+        let texts = texts.finish();
+        let array: ArrayRef = Arc::new(texts.clone());
+        let cast = cast_texts(&array, kind);
+        if cast.is_ok() || !kind.is_decimal() {
+            return cast;
+        }
+        // Arrow's decimals have no exponents.
+        let plain = |text: &str| value::without_exponent(text).unwrap_or_else(|| text.to_owned());
+        let plain: StringArray = texts.iter().map(|text| text.map(plain)).collect();
+        cast_texts(&(Arc::new(plain) as ArrayRef), kind).or(cast)
     }
 }
 
