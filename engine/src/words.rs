@@ -61,9 +61,10 @@ fn described(error: &DataFusionError) -> (String, Option<String>) {
         DataFusionError::ArrowError(arrow, _) => of_arrow(arrow),
         DataFusionError::ParquetError(parquet) if matches!(**parquet, ParquetError::NYI(_)) => {
             let text = chain(parquet);
-            let text = text.strip_prefix("NYI: ").unwrap_or(&text);
-            let text =
-                text.replace("Attempting to write an Arrow interval type", "an interval of type");
+            let text = match text.contains("interval") {
+                true => "intervals of months, days and nanoseconds",
+                false => text.strip_prefix("NYI: ").unwrap_or(&text),
+            };
             let hint = "cast the column to a type that Parquet has, such as VARCHAR";
             (sentence(&format!("not supported in Parquet: {text}")), Some(hint.to_owned()))
         }

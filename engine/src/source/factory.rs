@@ -9,7 +9,7 @@ use datafusion::catalog::{Session, TableProvider, TableProviderFactory, UrlTable
 use datafusion::common::Constraints;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::datasource::file_format::FileFormat;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
 use object_store::path::Path;
@@ -17,7 +17,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 
 use super::declared::check_names;
-use super::error::{SourceError, SourceErrorKind};
+use super::error::{SourceError, SourceErrorKind, explain, kind_of};
 use super::format::{Format, Kind, complete, compression_of_name};
 use super::listing::{Listing, list, list_or_empty, not_empty, nothing};
 use super::location::{Location, Place};
@@ -58,8 +58,24 @@ impl UrlTableFactory for PlaceTables {
         }
         let Some(session) = self.session() else { return Ok(None) };
         let location = self.stores.location(name).await?;
-        let table = of_place(&session, location).await?;
+        let text = location.text().to_owned();
+        let table = of_place(&session, location).await.map_err(|e| by_name(e, &text, name))?;
         Ok(Some(Arc::new(table)))
+    }
+}
+
+/// What is said of the copy of a pipe, as what is said of the pipe.
+fn by_name(error: DataFusionError, copy: &str, name: &str) -> DataFusionError {
+    let (Some((message, hint)), Some(kind)) = (explain(&error), kind_of(&error)) else {
+        return error;
+    };
+    if copy == name {
+        return error;
+    }
+    let error = SourceError::new(kind, message.replace(copy, name));
+    match hint {
+        Some(hint) => error.hint(hint.replace(copy, name)).into_datafusion(),
+        None => error.into_datafusion(),
     }
 }
 
@@ -365,7 +381,7 @@ fn declared_columns(command: &CreateExternalTable) -> Result<(SchemaRef, partiti
     Ok((without(&Arc::new(schema), &columns), columns))
 }
 
-fn no_columns(location: &Location) -> datafusion::error::DataFusionError {
+fn no_columns(location: &Location) -> DataFusionError {
     match location.place() {
         Place::Folder(_) => SourceError::new(
             SourceErrorKind::Missing,
@@ -377,12 +393,12 @@ fn no_columns(location: &Location) -> datafusion::error::DataFusionError {
     }
 }
 
-fn unknown_format(keyword: &str) -> datafusion::error::DataFusionError {
+fn unknown_format(keyword: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, format!("no format is called \"{keyword}\""))
         .hint("formats are PARQUET, CSV, TSV, JSON, ARROW and AVRO")
         .into_datafusion()
 }
 
-fn invalid(message: String) -> datafusion::error::DataFusionError {
+fn invalid(message: String) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }
