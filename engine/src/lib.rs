@@ -119,6 +119,7 @@ mod run;
 mod script;
 mod sendable;
 mod session;
+mod set;
 mod settings;
 mod shard;
 mod show;
@@ -126,7 +127,6 @@ mod sink;
 mod slice;
 mod source;
 mod spill;
-mod stored;
 mod system;
 pub mod table;
 mod task;
@@ -137,6 +137,7 @@ pub mod tpch;
 mod udf;
 mod words;
 mod worker;
+mod written;
 
 pub use args::{SessionArgs, parse_size};
 /// The crate that machines are made with, for whoever calls methods of services on a session's machines

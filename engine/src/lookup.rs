@@ -30,15 +30,33 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ParserOptions, SqlToRel, object_name_to_table_reference};
-use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::ast::{ObjectName, Statement as Sql};
 use datafusion::sql::sqlparser::dialect::dialect_from_str;
 
-use crate::stored::Written;
+use crate::written::Written;
 
 /// See the [module](self).
 pub(crate) struct Lookup<'a> {
     state: &'a SessionState,
     tables: HashMap<ResolvedTableReference, Arc<dyn TableSource>>,
+    /// Other settings than those of the session, for statements that declare columns.
+    settings: Option<ConfigOptions>,
+}
+
+/// The settings for a statement that declares columns. DataFusion 55.2 makes TIMESTAMP WITH TIME ZONE a timestamp
+/// without one when the session has no zone; such a moment is one of UTC, as a cast has it.
+fn of_declarations(state: &SessionState, statement: &Statement) -> Option<ConfigOptions> {
+    let declares = match statement {
+        Statement::CreateExternalTable(_) => true,
+        Statement::Statement(statement) => matches!(**statement, Sql::CreateTable(_)),
+        _ => false,
+    };
+    let options = state.config_options();
+    (declares && options.execution.time_zone.is_none()).then(|| {
+        let mut options = options.as_ref().clone();
+        options.execution.time_zone = Some("UTC".to_owned());
+        options
+    })
 }
 
 impl<'a> Lookup<'a> {
@@ -64,7 +82,7 @@ impl<'a> Lookup<'a> {
                 tables.insert(resolved, source);
             }
         }
-        Ok(Self { state, tables })
+        Ok(Self { state, tables, settings: of_declarations(state, statement) })
     }
 
     /// Adds a table that is only for this statement.
@@ -257,7 +275,7 @@ impl ContextProvider for Lookup<'_> {
     }
 
     fn options(&self) -> &ConfigOptions {
-        self.state.config_options()
+        self.settings.as_ref().unwrap_or_else(|| self.state.config_options())
     }
 
     fn udf_names(&self) -> Vec<String> {

@@ -27,7 +27,7 @@ use crate::limits::statement_limits;
 use crate::lookup::Lookup;
 use crate::query::{Query, Work};
 use crate::session::Inner;
-use crate::stored::Written;
+use crate::written::Written;
 use crate::{explain, script, settings, sink, source};
 
 /// Parses and plans one statement, up to its logical plan.

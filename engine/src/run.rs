@@ -259,6 +259,7 @@ async fn stages(
 
 /// Runs a statement that changes the session.
 async fn command(session: &Arc<Inner>, plan: LogicalPlan, text: Arc<str>) -> Result<()> {
+    crate::set::check(&plan, session.state().config_options())?;
     let inner = Arc::clone(session);
     on_large_stack(session.cpu.handle(), "the statement", move || async move {
         let done = inner.context.execute_logical_plan(plan).await;

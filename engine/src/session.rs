@@ -471,7 +471,10 @@ impl Inner {
         Error::Statement {
             message: format!("there is no table \"{name}\""),
             place: None,
-            hint: words::did_you_mean(name, names),
+            hint: match std::path::Path::new(name).is_dir() {
+                true => Some(format!("\"{name}\" is a folder here: its files are '{name}/'")),
+                false => words::did_you_mean(name, names),
+            },
         }
     }
 }

@@ -9,6 +9,8 @@ use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
+use parquet::errors::ParquetError;
+
 use crate::error::Place;
 use crate::plain::plain;
 
@@ -57,6 +59,15 @@ fn described(error: &DataFusionError) -> (String, Option<String>) {
         DataFusionError::SQL(parser, _) => (of_parser(parser).0, None),
         DataFusionError::SchemaError(schema, _) => of_schema(schema),
         DataFusionError::ArrowError(arrow, _) => of_arrow(arrow),
+        DataFusionError::ParquetError(parquet) if matches!(**parquet, ParquetError::NYI(_)) => {
+            let text = chain(parquet);
+            let text = match text.contains("interval") {
+                true => "intervals of months, days and nanoseconds",
+                false => text.strip_prefix("NYI: ").unwrap_or(&text),
+            };
+            let hint = "cast the column to a type that Parquet has, such as VARCHAR";
+            (sentence(&format!("not supported in Parquet: {text}")), Some(hint.to_owned()))
+        }
         DataFusionError::ParquetError(parquet) => {
             (sentence(&format!("the Parquet file cannot be read: {}", chain(parquet))), None)
         }

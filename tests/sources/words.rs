@@ -49,6 +49,6 @@ async fn formats_that_do_not_fit_are_named() {
     world.text("copy (select 1 as a) to '@types/1.parquet'").await;
     world.text("copy (select 'x' as a) to '@types/2.parquet'").await;
     let error = world.error("select * from '@types'").await;
-    assert!(error.contains("column \"a\" is Int64"), "{error}");
+    assert!(error.contains("column \"a\" is BIGINT"), "{error}");
     assert!(error.contains("1.parquet") && error.contains("2.parquet"), "{error}");
 }

@@ -78,7 +78,8 @@ impl Delimited {
                 text.clear();
                 formatter.value(row).write(&mut text)?;
                 let value = if quoting.is_text { self.trimmed(&text) } else { &text };
-                let null_like = quoting.is_text && (value.is_empty() || value == options.null());
+                let empty = value.is_empty() && (quoting.is_text || quoting.is_binary);
+                let null_like = empty || (quoting.is_text && value == options.null());
                 self.value(value, quoting.always || null_like, out);
             }
             self.end_row(out);
@@ -134,6 +135,8 @@ impl Delimited {
 #[derive(Debug, Clone, Copy)]
 struct Quoting {
     is_text: bool,
+    /// Bytes, which are written as text.
+    is_binary: bool,
     always: bool,
 }
 
@@ -151,7 +154,9 @@ impl Quoting {
             QuoteStyle::NonNumeric => !kind.is_numeric(),
             _ => false,
         };
-        Self { is_text, always }
+        let is_binary =
+            matches!(kind, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
+        Self { is_text, is_binary, always }
     }
 }
 

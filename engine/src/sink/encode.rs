@@ -6,6 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use datafusion::arrow::csv;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 use flate2::write::GzEncoder;
@@ -15,6 +16,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::delimited::Delimited;
 use super::options::{Compression, Encoding, SinkSpec};
+use super::stored::{stored_batch, stored_schema};
 use super::text::JsonLines;
 
 /// Encoded bytes at which a row group of Parquet ends: enough for scans, little for memory.
@@ -28,7 +30,7 @@ const ZSTD_LEVEL: i32 = 3;
 
 /// Makes a file of batches.
 pub(super) enum Encoder {
-    Parquet(Box<ArrowWriter<Vec<u8>>>),
+    Parquet { writer: Box<ArrowWriter<Vec<u8>>>, schema: SchemaRef },
     Text { kind: Text, packed: Box<Packed> },
 }
 
@@ -68,9 +70,10 @@ impl Encoder {
                     .set_compression(compression)
                     .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
                     .build();
-                let schema = Arc::clone(&spec.schema);
-                let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
-                return Ok(Self::Parquet(Box::new(writer)));
+                let schema = stored_schema(&spec.schema);
+                let writer =
+                    ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
+                return Ok(Self::Parquet { writer: Box::new(writer), schema });
             }
             Encoding::Csv => Text::Csv { delimiter: options.delimiter },
             Encoding::Json => Text::Json,
@@ -97,8 +100,8 @@ impl Encoder {
     /// Adds the rows of a batch.
     pub(super) fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
-            Self::Parquet(writer) => {
-                writer.write(batch)?;
+            Self::Parquet { writer, schema } => {
+                writer.write(&stored_batch(batch, schema)?)?;
                 if writer.in_progress_size() >= ROW_GROUP_BYTES {
                     writer.flush()?;
                 }
@@ -121,7 +124,7 @@ impl Encoder {
     /// Bytes that wait for others: those of a row group that has not ended.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
-            Self::Parquet(writer) => writer.memory_size(),
+            Self::Parquet { writer, .. } => writer.memory_size(),
             Self::Text { .. } => 0,
         }
     }
@@ -129,7 +132,7 @@ impl Encoder {
     /// Ends a row group before its time.
     pub(super) fn flush(&mut self) -> Result<()> {
         match self {
-            Self::Parquet(writer) => Ok(writer.flush()?),
+            Self::Parquet { writer, .. } => Ok(writer.flush()?),
             Self::Text { .. } => Ok(()),
         }
     }
@@ -137,7 +140,7 @@ impl Encoder {
     /// The bytes that are finished, once.
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(match self {
-            Self::Parquet(writer) => writer.inner_mut(),
+            Self::Parquet { writer, .. } => writer.inner_mut(),
             Self::Text { packed, .. } => packed.bytes(),
         })
     }
@@ -145,7 +148,7 @@ impl Encoder {
     /// Adds what stands after all rows; the last bytes.
     pub(super) fn finish(self) -> Result<Vec<u8>> {
         Ok(match self {
-            Self::Parquet(writer) => writer.into_inner()?,
+            Self::Parquet { writer, .. } => writer.into_inner()?,
             Self::Text { packed, .. } => match *packed {
                 Packed::Not(bytes) => bytes,
                 Packed::Gzip(encoder) => encoder.finish()?,

@@ -2,7 +2,9 @@
 //! unfinished for the [`Transaction`](super::Transaction).
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Range;
+use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,6 +22,7 @@ use url::Url;
 
 use super::folders::real;
 use super::stage::{Content, Stage, Staged, ended};
+use crate::source::{SourceError, SourceErrorKind};
 
 /// The stores of a session, as stages.
 #[derive(Debug)]
@@ -89,7 +92,9 @@ impl StagedStore {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         if let Some(local) = &self.local {
-            self.stage.note_folders(&local.path_to_filesystem(path)?);
+            let file = local.path_to_filesystem(path)?;
+            self.stage.note_folders(&file);
+            probe(&file)?;
         }
         let upload = self.inner.put_multipart_opts(path, options).await?;
         Ok(Box::new(StagedUpload {
@@ -151,6 +156,34 @@ impl ObjectStore for StagedStore {
     async fn copy_opts(&self, _from: &Path, _to: &Path, _options: CopyOptions) -> Result<()> {
         Err(unsupported("copying"))
     }
+}
+
+/// Makes a file beside the one that will be there, and removes it. object_store 0.13 tries for ever where no file can be
+/// made although its folder is there (`/proc`), and names its own file where it may not make one.
+fn probe(file: &FsPath) -> Result<()> {
+    let shown = file.display().to_string();
+    let cannot = |error: std::io::Error| {
+        let (kind, why) = match error.kind() {
+            ErrorKind::PermissionDenied => {
+                (SourceErrorKind::Denied, "permission denied".to_owned())
+            }
+            ErrorKind::NotFound => {
+                (SourceErrorKind::Invalid, "its folder does not take files".to_owned())
+            }
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                (SourceErrorKind::Occupied, "a folder in its path is a file".to_owned())
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                (SourceErrorKind::Full, "no space is left".to_owned())
+            }
+            _ => (SourceErrorKind::Invalid, error.to_string()),
+        };
+        SourceError::new(kind, format!("cannot write \"{shown}\": {why}")).into_store(&shown)
+    };
+    let folder = file.parent().unwrap_or(FsPath::new("/"));
+    std::fs::create_dir_all(folder).map_err(cannot)?;
+    let made = tempfile::Builder::new().prefix(".").suffix(".probe").tempfile_in(folder);
+    made.map(drop).map_err(cannot)
 }
 
 fn unsupported(what: &str) -> Error {

@@ -13,6 +13,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::folders::named;
+use super::stored::stored_rows;
 use crate::source::{Location, Place, SourceError, SourceErrorKind};
 
 /// The option of `COPY` that decides between a file and a folder.
@@ -59,6 +60,10 @@ pub(super) async fn check(plan: LogicalPlan, session: &SessionState) -> Result<L
                         let input = Arc::unwrap_or_clone(copy.input);
                         Arc::new(named(input, &copy.partition_by, kept)?)
                     }
+                };
+                let input = match copy.file_type.get_ext().as_str() {
+                    "parquet" => stored_rows(input)?,
+                    _ => input,
                 };
                 let output_url = address.clone();
                 Transformed::yes(LogicalPlan::Copy(CopyTo { output_url, input, ..copy }))

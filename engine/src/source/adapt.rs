@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bigslice_planner::{GetField, exact_float, opaque_cast, parquet_interval, uuid_text};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::{FileSource, ParquetSource};
 use datafusion::error::Result;
@@ -30,24 +30,53 @@ pub(super) struct Adapters;
 
 impl PhysicalExprAdapterFactory for Adapters {
     fn create(&self, table: SchemaRef, file: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
-        let made: HashMap<String, Arc<ScalarUDF>> = table
-            .fields()
-            .iter()
-            .filter_map(|field| {
-                let of_file = file.field_with_name(field.name()).ok()?;
-                Some((field.name().clone(), made(of_file.data_type(), field.data_type())?))
-            })
-            .collect();
-        // DataFusion's adapter takes the columns that we make for what the file has.
-        let left = table.fields().iter().map(|field| match made.contains_key(field.name()) {
-            true => file.field_with_name(field.name()).cloned().map(Arc::new),
-            false => Ok(Arc::clone(field)),
+        let mut made: HashMap<String, Arc<ScalarUDF>> = HashMap::new();
+        let mut names: HashMap<String, String> = HashMap::new();
+        let places = columns_of(&file, &table);
+        let left = table.fields().iter().zip(places).map(|(field, place)| {
+            let Some(of_file) = place.map(|at| file.field(at)) else { return Arc::clone(field) };
+            if of_file.name() != field.name() {
+                names.insert(field.name().clone(), of_file.name().clone());
+            }
+            match self::made(of_file.data_type(), field.data_type()) {
+                // DataFusion's adapter takes the columns that we make for what the file has.
+                Some(function) => {
+                    made.insert(of_file.name().clone(), function);
+                    Arc::new(of_file.clone())
+                }
+                None => Arc::new(field.as_ref().clone().with_name(of_file.name())),
+            }
         });
-        let left = left.collect::<std::result::Result<Vec<_>, _>>()?;
+        let left: Vec<FieldRef> = left.collect();
         let left = Arc::new(Schema::new_with_metadata(left, table.metadata().clone()));
         let theirs = DefaultPhysicalExprAdapterFactory.create(left, Arc::clone(&file))?;
-        Ok(Arc::new(Adapter { theirs, made, table, file }))
+        Ok(Arc::new(Adapter { theirs, made, names, table, file }))
     }
+}
+
+/// For each column of a table its place in a file: the column of its name, or the only one of its name but for
+/// capitals that is no other column of the table.
+///
+/// SQL writes names in small letters: DataFusion 55.2 says of a column `name` that it is not in a file with `Name`, and
+/// makes all its values null.
+pub(super) fn columns_of(file: &Schema, table: &Schema) -> Vec<Option<usize>> {
+    let names: HashMap<&str, usize> =
+        file.fields().iter().enumerate().map(|(at, field)| (field.name().as_str(), at)).collect();
+    let place = |field: &FieldRef| {
+        let exact = names.get(field.name().as_str()).copied();
+        exact.or_else(|| {
+            let alike = |other: &FieldRef| {
+                other.name().eq_ignore_ascii_case(field.name())
+                    && table.index_of(other.name()).is_err()
+            };
+            let mut found = file.fields().iter().enumerate().filter(|(_, other)| alike(other));
+            let only = found.next().map(|(at, _)| at);
+            let mine = |other: &&FieldRef| other.name().eq_ignore_ascii_case(field.name());
+            let one = table.fields().iter().filter(mine).count() == 1;
+            only.filter(|_| found.next().is_none() && one)
+        })
+    };
+    table.fields().iter().map(place).collect()
 }
 
 /// What makes a value of a table's column from the value that a file has, where DataFusion's casts do not, or not as
@@ -57,6 +86,7 @@ fn made(file: &DataType, table: &DataType) -> Option<Arc<ScalarUDF>> {
         (DataType::Int64 | DataType::UInt64, DataType::Float64) => Some(exact_float()),
         (DataType::FixedSizeBinary(12), DataType::Interval(_)) => Some(parquet_interval()),
         (DataType::FixedSizeBinary(16), DataType::Utf8View) => Some(uuid_text()),
+        (decimal, DataType::Float64) if decimal.is_decimal() => Some(opaque_cast(table.clone())),
         (DataType::Timestamp(unit, _), DataType::Timestamp(other, _)) if unit != other => {
             Some(opaque_cast(table.clone()))
         }
@@ -67,13 +97,20 @@ fn made(file: &DataType, table: &DataType) -> Option<Arc<ScalarUDF>> {
 #[derive(Debug)]
 struct Adapter {
     theirs: Arc<dyn PhysicalExprAdapter>,
+    /// By the names of the file.
     made: HashMap<String, Arc<ScalarUDF>>,
+    /// What the file calls columns that the table calls otherwise.
+    names: HashMap<String, String>,
     table: SchemaRef,
     file: SchemaRef,
 }
 
 impl PhysicalExprAdapter for Adapter {
     fn rewrite(&self, expr: Expr) -> Result<Expr> {
+        let expr = match self.names.is_empty() {
+            true => expr,
+            false => expr.transform_up(|expr| Ok(self.renamed(expr)))?.data,
+        };
         let expr = expr.transform_up(|expr| Ok(self.field_alone(expr)))?.data;
         let expr = self.theirs.rewrite(expr)?;
         if self.made.is_empty() {
@@ -84,6 +121,15 @@ impl PhysicalExprAdapter for Adapter {
 }
 
 impl Adapter {
+    /// A column by the name that the file has for it.
+    fn renamed(&self, expr: Expr) -> Transformed<Expr> {
+        let column = expr.downcast_ref::<Column>();
+        match column.and_then(|column| Some((self.names.get(column.name())?, column.index()))) {
+            Some((name, at)) => Transformed::yes(Arc::new(Column::new(name, at))),
+            None => Transformed::no(expr),
+        }
+    }
+
     /// DataFusion's `get_field` instead of ours, if both give the same for this file.
     fn field_alone(&self, expr: Expr) -> Transformed<Expr> {
         let Some(call) = ScalarFunctionExpr::try_downcast_func::<GetField>(expr.as_ref()) else {
@@ -157,6 +203,34 @@ pub(super) fn asked_to_adapt(source: &ParquetSource) -> Option<Expr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_found_whatever_their_capitals() {
+        let schema = |names: &[&str]| {
+            let field = |name: &&str| Field::new(*name, DataType::Int64, true);
+            Schema::new(names.iter().map(field).collect::<Vec<_>>())
+        };
+        let places = |file: &[&str], table: &[&str]| columns_of(&schema(file), &schema(table));
+        assert_eq!(places(&["Name", "age"], &["age", "name"]), [Some(1), Some(0)]);
+        assert_eq!(places(&["Name", "NAME"], &["name"]), [None]);
+        assert_eq!(places(&["Name", "name"], &["name"]), [Some(1)]);
+        assert_eq!(places(&["Name"], &["Name", "name"]), [Some(0), None]);
+        assert_eq!(places(&["NAME"], &["Name", "name"]), [None, None]);
+    }
+
+    #[test]
+    fn names_of_the_file_are_still_needed() {
+        let schema =
+            |name: &str| Arc::new(Schema::new(vec![Field::new(name, DataType::Int64, true)]));
+        let (table, file) = (schema("name"), schema("Name"));
+        let column: Expr = Arc::new(Column::new("name", 0));
+        let theirs =
+            DefaultPhysicalExprAdapterFactory.create(Arc::clone(&table), Arc::clone(&file));
+        let theirs = theirs.unwrap().rewrite(Arc::clone(&column)).unwrap();
+        assert!(theirs.is::<Literal>(), "DataFusion finds columns of other capitals now");
+        let ours = Adapters.create(table, file).unwrap().rewrite(column).unwrap();
+        assert_eq!(ours.downcast_ref::<Column>().unwrap().name(), "Name");
+    }
 
     fn record(name: &str, nullable: bool, fields: Vec<Field>) -> Field {
         Field::new(name, DataType::Struct(fields.into()), nullable)

@@ -30,7 +30,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::adapt::Adapters;
+use super::adapt::{Adapters, columns_of};
 
 /// The bytes at the start and at the end of an Arrow file; a stream has others.
 const MAGIC: &[u8] = b"ARROW1";
@@ -64,7 +64,9 @@ impl FileSource for ByName {
             None => SplitProjection::unprojected(table),
         };
         let wanted = Arc::new(table.file_schema().project(&split.file_indices)?);
-        let files = Arc::new(ArrowFiles { store, wanted });
+        let whole = Arc::clone(table.file_schema());
+        let files =
+            Arc::new(ArrowFiles { store, wanted: Arc::new(Wanted { wanted, table: whole }) });
         ProjectionOpener::try_new(split, files, table.file_schema())
     }
 
@@ -95,8 +97,15 @@ impl FileSource for ByName {
 /// Opens files and streams of Arrow batches.
 struct ArrowFiles {
     store: Arc<dyn ObjectStore>,
+    wanted: Arc<Wanted>,
+}
+
+/// What is read of each file.
+struct Wanted {
     /// The columns that come out.
     wanted: SchemaRef,
+    /// All columns of the table's files.
+    table: SchemaRef,
 }
 
 impl FileOpener for ArrowFiles {
@@ -126,7 +135,7 @@ impl FileOpener for ArrowFiles {
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
 /// The batches of a stream, message by message: what these say of their lengths is not believed.
-fn of_stream(store: Arc<dyn ObjectStore>, path: Path, size: u64, wanted: SchemaRef) -> Batches {
+fn of_stream(store: Arc<dyn ObjectStore>, path: Path, size: u64, wanted: Arc<Wanted>) -> Batches {
     let messages = Messages { store, path, size, at: 0, rest: BytesMut::new(), ended: false };
     let state = (messages, StreamDecoder::new(), Buffer::default(), None::<Columns>);
     futures::stream::try_unfold(state, move |(mut messages, mut decoder, mut bytes, columns)| {
@@ -242,11 +251,11 @@ async fn of_file(
     path: Path,
     size: u64,
     part: Range<u64>,
-    wanted: SchemaRef,
+    wanted: Arc<Wanted>,
 ) -> Result<Batches> {
     let footer = footer(&store, &path, size).await?;
     let footer =
-        ipc::root_as_footer(&footer).map_err(|e| damaged(format!("its footer is not one: {e}")))?;
+        ipc::root_as_footer(&footer).map_err(|_| damaged("its footer is not one".to_owned()))?;
     let schema = footer.schema().ok_or_else(|| damaged("its footer has no schema".to_owned()))?;
     let schema: SchemaRef = Arc::new(ipc::convert::fb_to_schema(schema));
     let columns = Columns::new(&schema, &wanted)?;
@@ -312,7 +321,7 @@ fn message(bytes: &[u8]) -> Result<ipc::Message<'_>> {
     const CONTINUATION: &[u8] = &[0xff; 4];
     let start = if bytes.starts_with(CONTINUATION) { 8 } else { 4 };
     let content = bytes.get(start..).unwrap_or_default();
-    ipc::root_as_message(content).map_err(|e| damaged(format!("a batch is not one: {e}")))
+    ipc::root_as_message(content).map_err(|_| damaged("a batch is not one".to_owned()))
 }
 
 /// Checks what a batch says of itself against what is there of it.
@@ -367,10 +376,17 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(file: &SchemaRef, wanted: &SchemaRef) -> Result<Self> {
-        let places = wanted.fields().iter().filter_map(|field| file.index_of(field.name()).ok());
-        let places: Vec<usize> = places.collect();
-        let there: SchemaRef = Arc::new(Schema::project(file, &places)?);
+    fn new(file: &SchemaRef, Wanted { wanted, table }: &Wanted) -> Result<Self> {
+        let named = columns_of(file, table);
+        let mut places = Vec::with_capacity(wanted.fields().len());
+        let mut fields = Vec::with_capacity(wanted.fields().len());
+        for field in wanted.fields() {
+            if let Some(place) = table.index_of(field.name()).ok().and_then(|at| named[at]) {
+                places.push(place);
+                fields.push(file.field(place).clone().with_name(field.name()));
+            }
+        }
+        let there: SchemaRef = Arc::new(Schema::new_with_metadata(fields, file.metadata().clone()));
         let factory = BatchAdapterFactory::new(Arc::clone(wanted));
         let adapter = factory.with_adapter_factory(Arc::new(Adapters)).make_adapter(&there)?;
         Ok(Self { places, adapter })
@@ -384,6 +400,10 @@ impl Columns {
 /// An error of a decoder, as one about the bytes of a file whatever kind it is of.
 fn of_decoder(error: ArrowError) -> DataFusionError {
     match error {
+        // What decompresses speaks of its own types.
+        error if error.to_string().contains("DecompressionError") => {
+            damaged("a buffer cannot be decompressed".to_owned())
+        }
         ArrowError::IpcError(_) | ArrowError::IoError(..) => error.into(),
         other => damaged(other.to_string()),
     }

@@ -98,7 +98,8 @@ pub(crate) fn unreadable(file: &str, reason: &str) -> DataFusionError {
 pub(crate) const NOT_ITS_FORMAT: &str = "its bytes are not what its format says";
 
 /// What libraries write before the reason of an error: one for each hand that it went through.
-const PREFIXES: [&str; 9] = [
+const PREFIXES: [&str; 10] = [
+    "Avro error: ",
     "Arrow error: ",
     "Parquet argument error: ",
     "Parquet error: ",

@@ -9,15 +9,17 @@ use datafusion::catalog::{Session, TableProvider, TableProviderFactory, UrlTable
 use datafusion::common::Constraints;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::datasource::file_format::FileFormat;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 
-use super::error::{SourceError, SourceErrorKind};
+use super::declared::check_names;
+use super::error::{SourceError, SourceErrorKind, explain, kind_of};
 use super::format::{Format, Kind, complete, compression_of_name};
-use super::listing::{Listing, list, list_or_empty, nothing};
+use super::listing::{Listing, list, list_or_empty, not_empty, nothing};
 use super::location::{Location, Place};
 use super::stores::Stores;
 use super::table::{FileTable, FileTableParts, check_orders, formats_differ, of_format};
@@ -56,26 +58,74 @@ impl UrlTableFactory for PlaceTables {
         }
         let Some(session) = self.session() else { return Ok(None) };
         let location = self.stores.location(name).await?;
-        let table = of_place(&session, location).await?;
+        let text = location.text().to_owned();
+        let table = of_place(&session, location).await.map_err(|e| by_name(e, &text, name))?;
         Ok(Some(Arc::new(table)))
+    }
+}
+
+/// What is said of the copy of a pipe, as what is said of the pipe.
+fn by_name(error: DataFusionError, copy: &str, name: &str) -> DataFusionError {
+    let (Some((message, hint)), Some(kind)) = (explain(&error), kind_of(&error)) else {
+        return error;
+    };
+    if copy == name {
+        return error;
+    }
+    let error = SourceError::new(kind, message.replace(copy, name));
+    match hint {
+        Some(hint) => error.hint(hint.replace(copy, name)).into_datafusion(),
+        None => error.into_datafusion(),
     }
 }
 
 async fn of_place(session: &SessionState, location: Location) -> Result<FileTable> {
     let store = session.runtime_env().object_store(location.store())?;
-    let listing = list(&store, &location).await?;
+    let listing = list_or_empty(&store, &location).await?;
+    if listing.single && listing.files.is_empty() && is_empty_json(&location) {
+        return empty(session, location);
+    }
+    let listing = not_empty(listing, &location)?;
     let format = common_format(&location, &listing)?;
     let listing = of_format(listing, format, &location)?;
     let file_schema =
         schema::infer(session, &store, &location, format, None, &listing.files).await?;
-    let (file_schema, partition_columns) = with_folders(&location, format, file_schema, &listing)?;
+    let (file_schema, partition_columns) =
+        with_folders(&location, format, file_schema, (&listing.keyed, &listing))?;
     FileTable::new(FileTableParts {
         locations: vec![location],
         format,
         reader: format.reader(session),
         file_schema,
+        required: Vec::new(),
         declared: false,
         partition_columns,
+        orders: Vec::new(),
+        constraints: Constraints::default(),
+        defaults: HashMap::new(),
+        definition: None,
+    })
+}
+
+/// A file of JSON with nothing in it is how a result of no rows is written.
+fn is_empty_json(location: &Location) -> bool {
+    let format = Format::of_name(location.name());
+    format.is_some_and(|format| {
+        format == Format { kind: Kind::Json, compression: CompressionTypeVariant::UNCOMPRESSED }
+    })
+}
+
+/// A table of no rows, and of no columns, since nobody says which.
+fn empty(session: &SessionState, location: Location) -> Result<FileTable> {
+    let format = Format { kind: Kind::Json, compression: CompressionTypeVariant::UNCOMPRESSED };
+    FileTable::new(FileTableParts {
+        locations: vec![location],
+        format,
+        reader: format.reader(session),
+        file_schema: Arc::new(Schema::empty()),
+        required: Vec::new(),
+        declared: false,
+        partition_columns: Vec::new(),
         orders: Vec::new(),
         constraints: Constraints::default(),
         defaults: HashMap::new(),
@@ -111,9 +161,9 @@ fn with_folders(
     location: &Location,
     format: Format,
     file_schema: SchemaRef,
-    listing: &Listing,
+    (root, listing): (&Path, &Listing),
 ) -> Result<(SchemaRef, partition::Columns)> {
-    let columns = partition::infer(location, &listing.root, &listing.files)?;
+    let columns = partition::infer(location, root, &listing.files)?;
     if matches!(format.kind, Kind::Csv | Kind::Tsv) {
         let left = columns.into_iter().filter(|(name, _)| file_schema.index_of(name).is_err());
         let left = left.collect();
@@ -176,11 +226,14 @@ impl TableProviderFactory for ExternalTables {
                 &listing.files,
             )
             .await?;
-            let (file_schema, columns) = with_folders(first, parts.format, file_schema, &listing)?;
+            let (file_schema, columns) =
+                with_folders(first, parts.format, file_schema, (&listing.root, &listing))?;
             parts.partition_columns = chosen(columns, &command.table_partition_cols)?;
             parts.file_schema = file_schema;
         } else {
             (parts.file_schema, parts.partition_columns) = declared_columns(command)?;
+            let declared = (&parts.file_schema, parts.format, &parts.reader);
+            check_names(session, &store, first, declared, &listing.files).await?;
         }
         let table = FileTable::new(parts)?;
         check_orders(&table.schema(), &command.order_exprs)?;
@@ -243,6 +296,10 @@ fn declared(
         format: Format { kind, compression: compression_of(&reader) },
         reader,
         file_schema: Arc::new(Schema::empty()),
+        required: {
+            let fields = command.schema.fields().iter().filter(|field| !field.is_nullable());
+            fields.map(|field| field.name().clone()).collect()
+        },
         declared: !command.schema.fields().is_empty(),
         partition_columns: Vec::new(),
         orders: command.order_exprs.clone(),
@@ -266,6 +323,13 @@ async fn listed(
         let listing = match location.place() {
             // The folder of a table that has no rows yet.
             Place::Folder(_) => list_or_empty(store, location).await?,
+            _ if format.kind == Kind::Json => {
+                let listing = list_or_empty(store, location).await?;
+                match listing.single {
+                    true => listing,
+                    false => not_empty(listing, location)?,
+                }
+            }
             _ => list(store, location).await?,
         };
         let found = !listing.files.is_empty();
@@ -311,10 +375,13 @@ fn declared_columns(command: &CreateExternalTable) -> Result<(SchemaRef, partiti
         .iter()
         .map(|name| Ok((name.clone(), schema.field_with_name(name)?.data_type().clone())))
         .collect::<Result<partition::Columns>>()?;
-    Ok((without(&schema, &columns), columns))
+    // What a statement says of files is not what they hold: they are read as if any value could be missing.
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone());
+    Ok((without(&Arc::new(schema), &columns), columns))
 }
 
-fn no_columns(location: &Location) -> datafusion::error::DataFusionError {
+fn no_columns(location: &Location) -> DataFusionError {
     match location.place() {
         Place::Folder(_) => SourceError::new(
             SourceErrorKind::Missing,
@@ -326,12 +393,12 @@ fn no_columns(location: &Location) -> datafusion::error::DataFusionError {
     }
 }
 
-fn unknown_format(keyword: &str) -> datafusion::error::DataFusionError {
+fn unknown_format(keyword: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, format!("no format is called \"{keyword}\""))
         .hint("formats are PARQUET, CSV, TSV, JSON, ARROW and AVRO")
         .into_datafusion()
 }
 
-fn invalid(message: String) -> datafusion::error::DataFusionError {
+fn invalid(message: String) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }

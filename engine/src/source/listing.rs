@@ -29,13 +29,19 @@ pub(crate) struct Listing {
     pub(crate) empty: usize,
     /// The folder below which `key=value` folders are columns.
     pub(crate) root: Path,
+    /// The folder above those `key=value` folders that the location itself ends in.
+    pub(crate) keyed: Path,
     /// The user named one file.
     pub(crate) single: bool,
 }
 
 /// Lists a location. An error when there is nothing.
 pub(crate) async fn list(store: &Arc<dyn ObjectStore>, location: &Location) -> Result<Listing> {
-    let listing = list_or_empty(store, location).await?;
+    not_empty(list_or_empty(store, location).await?, location)
+}
+
+/// The listing, if there is something in it.
+pub(crate) fn not_empty(listing: Listing, location: &Location) -> Result<Listing> {
     match (listing.files.is_empty(), listing.single) {
         (false, _) => Ok(listing),
         (true, false) => Err(nothing(location)),
@@ -77,7 +83,17 @@ pub(crate) async fn list_or_empty(
     let empty = all - files.len();
     files.sort_unstable_by(|a, b| a.location.cmp(&b.location));
     files.iter_mut().for_each(refine);
-    Ok(Listing { files, empty, root, single })
+    let keyed = if single { root.clone() } else { above_keys(&root) };
+    Ok(Listing { files, empty, root, keyed, single })
+}
+
+/// The folder above the `key=value` folders that a path ends in.
+fn above_keys(folder: &Path) -> Path {
+    let mut folder = folder.clone();
+    while name(&folder).split_once('=').is_some_and(|(key, _)| !key.is_empty()) {
+        folder = parent(&folder);
+    }
+    folder
 }
 
 /// What the text of a pattern names as it is, if that is there: names may have brackets and question marks.
@@ -122,20 +138,23 @@ async fn folder(
 ) -> Result<Vec<ObjectMeta>> {
     let mut files = Files::new(location);
     let mut pending = vec![path.clone()];
-    let mut others = false;
+    let mut others: Option<Path> = None;
     while let Some(folder) = pending.pop() {
         let level = level(store, &folder).await?;
         files.extend(level.objects.into_iter().filter(|file| !is_hidden(&file.location)))?;
         let (keyed, rest): (Vec<_>, Vec<_>) =
             level.common_prefixes.into_iter().partition(|f| name(f).contains('='));
-        others |= !rest.is_empty();
+        others = others.or_else(|| rest.into_iter().find(|folder| !is_hidden(folder)));
         if !keyed.is_empty() && !location.is_local() {
             // One question for a thousand files, instead of one for each folder.
             return keyed_folders(store, location, path).await;
         }
         pending.extend(keyed);
     }
-    if files.found.is_empty() && others {
+    if let Some(other) = others.as_ref().filter(|_| files.found.iter().any(|file| file.size > 0)) {
+        return Err(beside(location, other));
+    }
+    if files.found.is_empty() && others.is_some() {
         let text = location.text().trim_end_matches('/');
         return Err(SourceError::new(
             SourceErrorKind::Missing,
@@ -145,6 +164,24 @@ async fn folder(
         .into_datafusion());
     }
     Ok(files.found)
+}
+
+/// The error for a folder that would be left out beside files.
+fn beside(location: &Location, other: &Path) -> DataFusionError {
+    let text = location.text().trim_end_matches('/');
+    SourceError::new(
+        SourceErrorKind::Differ,
+        format!(
+            "\"{}\" has files, and beside them the folder \"{}\", whose files would be left out",
+            location.text(),
+            location.show(other)
+        ),
+    )
+    .hint(format!(
+        "name the files by a pattern: '{text}/*' for those of the folder alone, '{text}/**/*.parquet' for all; \
+         what begins with a dot or an underscore is passed over"
+    ))
+    .into_datafusion()
 }
 
 /// All files below a folder of a bucket that are in `key=value` folders alone.

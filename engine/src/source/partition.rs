@@ -84,7 +84,7 @@ pub(crate) fn values(
 ) -> Result<Vec<ScalarValue>> {
     let folders = folders(root, file);
     let of_column = |(name, kind): &(String, DataType)| {
-        let folder = folders.iter().find(|folder| folder.name == *name);
+        let folder = folders.iter().rfind(|folder| folder.name == *name);
         let value = folder.and_then(|folder| folder.value.as_deref());
         // No number and no date is written as nothing.
         let Some(value) = value.filter(|value| !value.is_empty() || kind.is_string()) else {
@@ -164,6 +164,8 @@ fn narrowest(seen: Option<DataType>, folder: &Folder) -> DataType {
         DataType::Utf8
     } else if is_integer(value) {
         DataType::Int64
+    } else if matches!(value, "true" | "false") {
+        DataType::Boolean
     } else if is_date(value) {
         DataType::Date32
     } else {
@@ -199,9 +201,10 @@ fn moment(value: &str) -> Option<DataType> {
     ScalarValue::try_from_string(value.to_owned(), &kind).is_ok().then_some(kind)
 }
 
-/// Zeros before a number are common (`month=01`). A plus, or a minus before a zero, would be lost.
+/// A zero before a digit is common (`month=01`). More of them, a plus, or a minus before a zero, would be lost.
 fn is_integer(value: &str) -> bool {
-    value.parse::<i64>().is_ok() && !value.starts_with('+') && !value.starts_with("-0")
+    let padded = value.starts_with('0') && value.len() > 2;
+    value.parse::<i64>().is_ok() && !padded && !value.starts_with('+') && !value.starts_with("-0")
 }
 
 fn is_date(value: &str) -> bool {
@@ -311,7 +314,10 @@ mod tests {
         {
             assert_eq!(kind(text), DataType::Utf8, "{text}");
         }
-        for text in ["+7", "-0", "-07", "9223372036854775808", "%3007", "1.5", ""] {
+        assert_eq!(kind("true"), DataType::Boolean);
+        for text in
+            ["010", "007", "True", "+7", "-0", "-07", "9223372036854775808", "%3007", "1.5", ""]
+        {
             assert_eq!(kind(text), DataType::Utf8, "{text}");
         }
     }

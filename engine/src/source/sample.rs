@@ -1,5 +1,5 @@
-//! The head of an Avro or Arrow file, for what has to be known before it is read. (That of text is read
-//! by `text`.)
+//! The head of an Arrow file, for what has to be known before it is read. (That of text is read by `text`, that of
+//! Avro by `avro`.)
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::error::{DataFusionError, Result};
-use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 /// How much of a file is looked at first, as stored.
@@ -24,19 +23,6 @@ const ARROW_MAGIC: &[u8] = b"ARROW1";
 
 /// Everything in an Arrow file begins at a multiple of this.
 const ARROW_ALIGNMENT: usize = 8;
-
-/// A store with the head of a file as its only file, under the name that is returned with it: inference
-/// of Avro reads a file to its end and into memory.
-pub(crate) async fn head_of(
-    store: &Arc<dyn ObjectStore>,
-    file: &ObjectMeta,
-) -> Result<(Arc<dyn ObjectStore>, ObjectMeta)> {
-    let head = store.get_range(&file.location, 0..SAMPLE_BYTES.min(file.size)).await?;
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    store.put(&file.location, head.into()).await?;
-    let meta = store.head(&file.location).await?;
-    Ok((store, meta))
-}
 
 /// Is this Arrow file in the stream format?
 pub(crate) async fn is_arrow_stream(

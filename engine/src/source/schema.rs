@@ -14,13 +14,14 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::schema::types::TypePtr;
 
+use super::avro::avro_schema;
 use super::caught::caught_in;
 use super::error::{NOT_ITS_FORMAT, SourceError, SourceErrorKind, explain, reason};
 use super::format::{Format, Kind};
 use super::location::Location;
 use super::logical::{is_special, of_table};
-use super::sample::{arrow_schema, head_of};
-use super::text::{self, Origin, TextOptions};
+use super::sample::arrow_schema;
+use super::text::{self, Origin, TextOptions, type_name};
 use super::wider::wider;
 
 /// How many files are asked for their columns at once.
@@ -136,8 +137,7 @@ async fn ask(
         });
     }
     if format.kind == Kind::Avro {
-        let (head, meta) = head_of(store, file).await?;
-        return reader.infer_schema(session, &head, &[meta]).await;
+        return avro_schema(store, file).await;
     }
     reader.infer_schema(session, store, std::slice::from_ref(file)).await
 }
@@ -173,9 +173,9 @@ fn by_name(files: &[(String, &Schema)]) -> Result<Schema> {
                 differ(&format!(
                     "column \"{}\" is {} in \"{}\" and {} in \"{}\"",
                     field.name(),
-                    known.data_type(),
+                    type_name(known.data_type()),
                     from,
-                    field.data_type(),
+                    type_name(field.data_type()),
                     file
                 ))
             })?;
@@ -277,6 +277,6 @@ mod tests {
         let one = schema(&[("a", DataType::Int32)]);
         let two = schema(&[("a", DataType::Utf8)]);
         let message = by_name(&[(x, &one), (y, &two)]).unwrap_err().to_string();
-        assert!(message.contains("column \"a\" is Int32 in \"x\" and Utf8 in \"y\""), "{message}");
+        assert!(message.contains("column \"a\" is INT in \"x\" and VARCHAR in \"y\""), "{message}");
     }
 }

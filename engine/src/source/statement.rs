@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::Value;
 use super::error::{SourceError, SourceErrorKind};
 use super::format::{Format, Kind};
 use super::location::{Location, with_home};
+use super::options::normalize;
 use super::settings::StoreOptions;
 use super::stores::Stores;
 
@@ -17,11 +18,15 @@ pub(crate) fn prepare(statement: Statement, stores: &Stores) -> Result<Statement
     Ok(match statement {
         Statement::CreateExternalTable(mut create) => {
             take_options(&mut create.options, &create.locations, stores)?;
-            Statement::CreateExternalTable(keyword_in_capitals(create))
+            let mut create = keyword_in_capitals(create);
+            let format = keyword(&create.file_type).ok_or_else(|| unreadable(&create.file_type))?;
+            normalize(&mut create.options, format)?;
+            Statement::CreateExternalTable(create)
         }
         Statement::CopyTo(mut copy) => {
             let target = std::slice::from_ref(&copy.target);
             take_options(&mut copy.options, target, stores)?;
+            refuse_devices(&copy.target)?;
             complete_copy(&mut copy)?;
             copy.target = with_home(copy.target, stores.home())?;
             Statement::CopyTo(copy)
@@ -104,6 +109,7 @@ fn complete_copy(copy: &mut CopyToStatement) -> Result<()> {
     if keyword == "AVRO" {
         return Err(unwritable("AVRO"));
     }
+    normalize(&mut copy.options, keyword)?;
     if let Some(format) = by_name.filter(|format| format.keyword() == keyword) {
         if let Some(compression) = format.compression_option() {
             set(copy, "format.compression", compression);
@@ -126,6 +132,41 @@ fn set(copy: &mut CopyToStatement, key: &str, value: &str) {
     if !has {
         copy.options.push((key.to_owned(), Value::SingleQuotedString(value.to_owned())));
     }
+}
+
+/// How DataFusion calls a format.
+fn keyword(stored_as: &str) -> Option<&'static str> {
+    Some(match stored_as {
+        "PARQUET" => "PARQUET",
+        "CSV" | "TSV" => "CSV",
+        "JSON" | "JSONL" | "NDJSON" => "JSON",
+        "ARROW" | "IPC" | "FEATHER" => "ARROW",
+        "AVRO" => "AVRO",
+        _ => return None,
+    })
+}
+
+/// A result is written beside its place and gets its name when it is whole: no pipe and no terminal can be so.
+fn refuse_devices(target: &str) -> Result<()> {
+    let path = target.strip_prefix("file://").unwrap_or(target);
+    if path != "-" && !path.starts_with("/dev/") && !path.starts_with("/proc/") {
+        return Ok(());
+    }
+    Err(SourceError::new(
+        SourceErrorKind::Invalid,
+        format!("COPY writes files, and \"{target}\" is none"),
+    )
+    .hint(
+        "for rows on standard output run the query itself: bigsql --quiet --format csv --command 'select ...'; \
+         a file whose name is a minus sign is './-.csv'",
+    )
+    .into_datafusion())
+}
+
+fn unreadable(stored_as: &str) -> datafusion::error::DataFusionError {
+    SourceError::new(SourceErrorKind::Invalid, format!("no format is called \"{stored_as}\""))
+        .hint("formats are PARQUET, CSV, TSV, JSON, ARROW and AVRO")
+        .into_datafusion()
 }
 
 fn unknown(target: &str) -> datafusion::error::DataFusionError {

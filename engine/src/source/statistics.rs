@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ScalarValue, Statistics};
@@ -14,6 +14,7 @@ use datafusion::error::Result;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 
+use super::adapt::columns_of;
 use super::bounds::believable;
 use super::caught::caught_in;
 use super::error::{NOT_ITS_FORMAT, explain, reason, unreadable};
@@ -60,7 +61,23 @@ async fn read(
     let cache = session.runtime_env().cache_manager.get_file_metadata_cache();
     let footer = DFParquetMetadata::new(store.as_ref(), file);
     let footer = footer.with_file_metadata_cache(Some(cache)).fetch_metadata().await?;
-    DFParquetMetadata::statistics_from_parquet_metadata(&*believable(footer)?, schema)
+    let names = footer.file_metadata().schema().get_fields();
+    let names = names.iter().map(|column| Field::new(column.name(), DataType::Null, true));
+    let schema = named_as(&Schema::new(names.collect::<Vec<_>>()), schema);
+    DFParquetMetadata::statistics_from_parquet_metadata(&*believable(footer)?, &schema)
+}
+
+/// The table's columns by the names that a file has for them.
+fn named_as(file: &Schema, table: &SchemaRef) -> SchemaRef {
+    let places = columns_of(file, table);
+    let fields = table.fields().iter().zip(places).map(|(field, place)| match place {
+        Some(at) if file.field(at).name() != field.name() => {
+            Arc::new(field.as_ref().clone().with_name(file.field(at).name()))
+        }
+        _ => Arc::clone(field),
+    });
+    let fields: Vec<FieldRef> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()))
 }
 
 /// Leaves out bounds that are not of their column's type. DataFusion 55.2 gathers them by the type of the table's

@@ -38,7 +38,7 @@ use super::sample::is_arrow_stream;
 use super::sealed::{Seal, SealedScan};
 use super::statistics::{grouped, with_statistics};
 use super::text::{TextOptions, TextSource};
-use crate::sink::{named_physical, named_schema};
+use crate::sink::{named_physical, named_schema, stored_physical, stored_schema};
 
 /// What a [`FileTable`] is made of.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub(crate) struct FileTableParts {
     pub(crate) reader: Arc<dyn FileFormat>,
     /// The columns in the files.
     pub(crate) file_schema: SchemaRef,
+    /// The columns that may not be null in rows that are added.
+    pub(crate) required: Vec<String>,
     /// A user declared these columns; else they were found in the files.
     pub(crate) declared: bool,
     /// The columns that folders stand for.
@@ -121,7 +123,7 @@ impl FileTable {
             let listing =
                 of_format(list_or_empty(store, location).await?, self.parts.format, location)?;
             for meta in listing.files {
-                let values = partition::values(&listing.root, &meta.location, columns)?;
+                let values = partition::values(&listing.keyed, &meta.location, columns)?;
                 let mut file = PartitionedFile::from(meta);
                 file.partition_values = values;
                 files.push(file);
@@ -133,6 +135,15 @@ impl FileTable {
             files.dedup_by(|a, b| a.object_meta.location == b.object_meta.location);
         }
         Ok(files)
+    }
+
+    /// The schema of rows that are added, which DataFusion's sink holds to it.
+    fn demanding(&self, schema: &Schema) -> Schema {
+        let fields = schema.fields().iter().map(|field| {
+            let nullable = field.is_nullable() && !self.parts.required.contains(field.name());
+            field.as_ref().clone().with_nullable(nullable)
+        });
+        Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
     }
 
     fn is_partition_filter(&self, filter: &Expr) -> bool {
@@ -274,12 +285,17 @@ impl TableProvider for FileTable {
             true => input,
             false => named_physical(session, input, in_folders)?,
         };
+        let output_schema = Arc::new(self.demanding(&named_schema(&self.schema, in_folders)));
+        let (input, output_schema) = match self.parts.format.kind {
+            Kind::Parquet => (stored_physical(session, input)?, stored_schema(&output_schema)),
+            _ => (input, output_schema),
+        };
         let config = FileSinkConfig {
             original_url: location.text().to_owned(),
             object_store_url: self.store.clone(),
             table_paths: vec![ListingTableUrl::try_new(location.url()?, None)?],
             file_group: FileGroup::default(),
-            output_schema: Arc::new(named_schema(&self.schema, in_folders)),
+            output_schema,
             table_partition_cols: in_folders.clone(),
             insert_op: op,
             keep_partition_by_columns: false,
@@ -314,6 +330,12 @@ pub(crate) fn of_format(
         (Some(some), Some(other)) => Err(formats_differ(location, some, other)),
         (None, Some(other)) => Err(compressed_otherwise(location, other, format)),
         (Some(_), None) => {
+            let bare = |file: &&ObjectMeta| {
+                file.location.filename().is_some_and(|name| !name.contains('.'))
+            };
+            if let Some(file) = listing.files.iter().find(bare) {
+                return Err(not_told(location, some_name(&listing, is), file));
+            }
             listing.files.retain(is);
             Ok(listing)
         }
@@ -322,6 +344,27 @@ pub(crate) fn of_format(
             Ok(listing)
         }
     }
+}
+
+/// The ending of the files that are read.
+fn some_name(listing: &Listing, is: impl Fn(&ObjectMeta) -> bool) -> &str {
+    let some = listing.files.iter().find(|file| is(file));
+    let ending = some.and_then(|file| file.location.filename()?.split_once('.'));
+    ending.map_or("parquet", |(_, ending)| ending)
+}
+
+/// The error for a file beside those of a table whose name does not tell whether it is one of them.
+fn not_told(location: &Location, ending: &str, file: &ObjectMeta) -> DataFusionError {
+    let file = location.show(&file.location);
+    SourceError::new(
+        SourceErrorKind::Differ,
+        format!("\"{}\" has the file \"{file}\", whose format its name does not tell", location.text()),
+    )
+    .hint(format!(
+        "name the files by a pattern such as 'folder/*.{ending}', or give the file a name that begins with a dot: \
+         it is passed over then"
+    ))
+    .into_datafusion()
 }
 
 /// The error for a table none of whose files is compressed as it is declared.

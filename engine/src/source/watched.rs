@@ -38,6 +38,7 @@ use parquet::errors::ParquetError;
 
 use super::adapt::{Adapters, asked_to_adapt};
 use super::arrow_file::ByName;
+use super::avro::AvroFiles;
 use super::caught::{caught, caught_in};
 use super::error::{NOT_ITS_FORMAT, explain, reason, unreadable};
 use super::location::shown;
@@ -76,11 +77,13 @@ pub(super) fn watched(
             .with_expr_adapter(Some(Arc::new(Adapters)));
         return Ok(Some(scan.build()));
     }
-    let binary = source.is::<AvroSource>() || source.is::<ArrowSource>();
-    Ok(binary.then(|| {
-        let source = Arc::new(Watched { inner: Arc::clone(source), url });
-        FileScanConfigBuilder::from(scan.clone()).with_source(source).build()
-    }))
+    let inner: Arc<dyn FileSource> = match source.downcast_ref::<AvroSource>() {
+        Some(avro) => Arc::new(AvroFiles::new(avro.clone())),
+        None if source.is::<ArrowSource>() => Arc::clone(source),
+        None => return Ok(None),
+    };
+    let scan = FileScanConfigBuilder::from(scan.clone());
+    Ok(Some(scan.with_source(Arc::new(Watched { inner, url })).build()))
 }
 
 /// The source with readers that check what they read.
@@ -142,7 +145,7 @@ impl FileSource for Watched {
             None => self.inner.create_morselizer(store, scan, partition)?,
         };
         let (url, whole) = (self.url.clone(), self.is_whole(scan));
-        let of_any_kind = self.inner.is::<AvroSource>();
+        let of_any_kind = self.inner.is::<AvroFiles>();
         Ok(Box::new(WatchedFiles { inner, url, whole, of_any_kind }))
     }
 

@@ -1,8 +1,8 @@
 //! The type that a column has when its files have it as two: one that holds every value of both as it is.
 //!
 //! What has no such type (text and numbers, a decimal of more than 76 digits) has none here, and the files are
-//! refused with their names. The one pair that is not exact by type alone is that of long integers and floats:
-//! those integers are looked at when they are read (see `adapt`).
+//! refused with their names. Two pairs are not exact by type alone: of long integers and floats, where those integers are
+//! looked at when they are read (see `adapt`), and of decimals and floats, of which one is not exact to begin with.
 
 use std::sync::Arc;
 
@@ -23,6 +23,9 @@ const UTC: &str = "UTC";
 pub(super) fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
     match (a, b) {
         (Int64 | UInt64, float) | (float, Int64 | UInt64) if float.is_floating() => Some(Float64),
+        (decimal, Float32 | Float64) | (Float32 | Float64, decimal) if decimal.is_decimal() => {
+            Some(Float64)
+        }
         _ => exactly(a, b),
     }
 }
@@ -232,7 +235,7 @@ mod tests {
             (Decimal128(38, 0), Decimal128(38, 10), Some(Decimal256(48, 10))),
             (Decimal256(76, 0), Decimal128(10, 2), None),
             (Int64, Decimal128(5, 2), Some(Decimal128(21, 2))),
-            (Decimal128(5, 2), Float64, None),
+            (Decimal128(5, 2), Float64, Some(Float64)),
             (Int64, Utf8, None),
             (DataType::Boolean, Int8, None),
         ] {

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
+use super::dialect::Nulls;
+use super::spans::Span;
+use super::value;
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanBuilder, PrimitiveBuilder, StringBuilder, new_null_array,
+    Array, ArrayRef, BooleanBuilder, PrimitiveBuilder, StringArray, StringBuilder, new_null_array,
 };
-use datafusion::arrow::compute::{CastOptions, cast_with_options};
+use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
 };
-use regex::Regex;
-
-use super::spans::Span;
-use super::value;
 
 /// A value that a column cannot have: the number of its row and its text.
 #[derive(Debug)]
@@ -30,7 +29,10 @@ pub(super) struct Values<'a> {
     pub(super) copies: &'a str,
     pub(super) spans: &'a [Span],
     /// Which texts are null.
-    pub(super) nulls: Option<&'a Regex>,
+    pub(super) nulls: &'a Nulls,
+    /// How dates and timestamps are written, if an option says it.
+    pub(super) date_format: Option<&'a str>,
+    pub(super) timestamp_format: Option<&'a str>,
     /// The type was declared by a user: values are read as a user would.
     pub(super) declared: bool,
 }
@@ -52,11 +54,25 @@ impl<'a> Values<'a> {
                 false => self.primitives::<Float64Type>(value::float),
             },
             DataType::Boolean => self.booleans(),
+            DataType::Date32 if self.date_format.is_some() => {
+                let format = self.date_format.unwrap_or_default();
+                self.primitives::<Date32Type>(|text| value::date_by(text, format))
+            }
             DataType::Date32 => self
                 .primitives::<Date32Type>(value::date)
                 .or_else(|unfit| if self.declared { self.cast(kind) } else { Err(unfit) }),
+            DataType::Timestamp(unit, _) if self.timestamp_format.is_some() => {
+                let format = self.timestamp_format.unwrap_or_default();
+                let array = self.timestamps(*unit, |text| value::timestamp_by(text, format, *unit));
+                // The unit is that of the type: only the zone is added.
+                let zoned = |array: ArrayRef| cast(&array, kind).unwrap_or(array);
+                array.map(zoned)
+            }
             DataType::Timestamp(unit, None) => self
-                .timestamps(*unit)
+                .timestamps(*unit, |text| match value::timestamp(text) {
+                    Some((time, _)) => value::in_unit(&time, *unit),
+                    None => value::midnight(text, *unit),
+                })
                 .or_else(|unfit| if self.declared { self.cast(kind) } else { Err(unfit) }),
             DataType::Null => Ok(new_null_array(kind, self.spans.len())),
             _ => self.cast(kind),
@@ -67,8 +83,8 @@ impl<'a> Values<'a> {
     fn get(&self, span: Span, is_text: bool) -> Option<&'a str> {
         let text = span.of(self.text, self.copies);
         let null = match self.nulls {
-            Some(nulls) => nulls.is_match(text) || (text.is_empty() && !is_text),
-            None => text.is_empty() && !(is_text && span.is_quoted()),
+            Nulls::Empty => text.is_empty() && !(is_text && span.is_quoted()),
+            nulls => nulls.is(text, is_text && span.is_quoted()) || (text.is_empty() && !is_text),
         };
         (!null).then_some(text)
     }
@@ -127,11 +143,11 @@ impl<'a> Values<'a> {
         Ok(Arc::new(builder.finish()))
     }
 
-    fn timestamps(&self, unit: TimeUnit) -> Result<ArrayRef, Unfit> {
-        let parse = |text: &str| match value::timestamp(text) {
-            Some((time, _)) => value::in_unit(&time, unit),
-            None => value::midnight(text, unit),
-        };
+    fn timestamps(
+        &self,
+        unit: TimeUnit,
+        parse: impl Fn(&str) -> Option<i64>,
+    ) -> Result<ArrayRef, Unfit> {
         match unit {
             TimeUnit::Second => self.primitives::<TimestampSecondType>(parse),
             TimeUnit::Millisecond => self.primitives::<TimestampMillisecondType>(parse),
@@ -144,7 +160,16 @@ impl<'a> Values<'a> {
     fn cast(&self, kind: &DataType) -> Result<ArrayRef, Unfit> {
         let is_text = matches!(kind, DataType::Utf8View | DataType::LargeUtf8);
         let mut texts = self.texts(is_text || is_words(kind));
-        cast_texts(&(Arc::new(texts.finish()) as ArrayRef), kind)
+        let texts = texts.finish();
+        let array: ArrayRef = Arc::new(texts.clone());
+        let cast = cast_texts(&array, kind);
+        if cast.is_ok() || !kind.is_decimal() {
+            return cast;
+        }
+        // Arrow's decimals have no exponents.
+        let plain = |text: &str| value::without_exponent(text).unwrap_or_else(|| text.to_owned());
+        let plain: StringArray = texts.iter().map(|text| text.map(plain)).collect();
+        cast_texts(&(Arc::new(plain) as ArrayRef), kind).or(cast)
     }
 }
 

@@ -7,11 +7,10 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_nu
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::Result;
 use object_store::ObjectStoreExt;
-use regex::Regex;
 
 use super::columns::{Unfit, Values};
 use super::cut::{CutFile, LOOK_BACK};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Nulls};
 use super::fault::{Fault, declare, no_text, perhaps_null, shown, type_name, whole};
 use super::header::{Places, by_place, names};
 use super::input::{Input, Origin, is_utf16};
@@ -29,7 +28,9 @@ const HEAD_BYTES: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct CsvReader {
     reading: Arc<Reading>,
-    nulls: Option<Regex>,
+    nulls: Nulls,
+    date_format: Option<String>,
+    timestamp_format: Option<String>,
     input: Input,
     scanner: Scanner,
     rows: Rows,
@@ -92,7 +93,21 @@ impl CsvReader {
     ) -> Result<Self> {
         let rows = Rows::new(reading.projection.len());
         let nulls = dialect.nulls()?;
-        Ok(Self { nulls, rows, reading, input, scanner, present, start, stop, done: false })
+        let (date_format, timestamp_format) =
+            (dialect.date_format.clone(), dialect.timestamp_format.clone());
+        Ok(Self {
+            nulls,
+            date_format,
+            timestamp_format,
+            rows,
+            reading,
+            input,
+            scanner,
+            present,
+            start,
+            stop,
+            done: false,
+        })
     }
 
     /// The next rows; none after the last ones.
@@ -166,7 +181,9 @@ impl CsvReader {
                 text,
                 copies,
                 spans: &self.rows.columns[at],
-                nulls: self.nulls.as_ref(),
+                nulls: &self.nulls,
+                date_format: self.date_format.as_deref().filter(|_| reading.declared),
+                timestamp_format: self.timestamp_format.as_deref().filter(|_| reading.declared),
                 declared: reading.declared,
             };
             let array = values.array(field.data_type());

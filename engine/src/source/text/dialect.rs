@@ -24,8 +24,37 @@ pub(crate) struct Dialect {
     pub(super) header: bool,
     /// Rows and files may lack columns, which are null there.
     pub(super) ragged: bool,
+    /// A quote within a quoted value is doubled.
+    pub(super) double_quote: bool,
     /// Which texts are null, instead of the empty one.
     pub(super) null_regex: Option<String>,
+    /// The one text that is null, instead of the empty one, unless it is in quotes.
+    pub(super) null_value: Option<String>,
+    /// How declared dates and timestamps are written, as chrono's strftime says it.
+    pub(super) date_format: Option<String>,
+    pub(super) timestamp_format: Option<String>,
+}
+
+/// Which texts are null.
+#[derive(Debug)]
+pub(super) enum Nulls {
+    /// The empty one.
+    Empty,
+    /// Those that match.
+    Like(Regex),
+    /// This one, as it is and not in quotes.
+    Word(String),
+}
+
+impl Nulls {
+    /// Is it the text of a null, where nothing else says what is?
+    pub(super) fn is(&self, text: &str, quoted: bool) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::Like(nulls) => nulls.is_match(text),
+            Self::Word(word) => text == word && !quoted,
+        }
+    }
 }
 
 impl Dialect {
@@ -39,8 +68,20 @@ impl Dialect {
             terminator: options.terminator.filter(|byte| !matches!(byte, b'\n' | b'\r')),
             header: options.has_header.unwrap_or(header),
             ragged: options.truncated_rows.unwrap_or(false),
+            double_quote: options.double_quote.unwrap_or(true),
             null_regex: options.null_regex.clone(),
+            null_value: options.null_value.clone().filter(|text| !text.is_empty()),
+            date_format: options.date_format.clone(),
+            timestamp_format: options.timestamp_format.clone(),
         };
+        if dialect.null_regex.is_some() && dialect.null_value.is_some() {
+            return Err(SourceError::new(
+                SourceErrorKind::Invalid,
+                "the options \"null_regex\" and \"null_value\" are both given",
+            )
+            .hint("say what is null with one of them")
+            .into_datafusion());
+        }
         dialect.nulls()?;
         let marks = [Some(dialect.delimiter), Some(dialect.quote), dialect.escape];
         let more = [dialect.comment, dialect.terminator];
@@ -54,10 +95,13 @@ impl Dialect {
         Ok(dialect)
     }
 
-    /// The expression for texts that are null.
-    pub(super) fn nulls(&self) -> Result<Option<Regex>> {
-        let compiled = self.null_regex.as_deref().map(Regex::new).transpose();
-        compiled.map_err(|error| {
+    /// Which texts are null.
+    pub(super) fn nulls(&self) -> Result<Nulls> {
+        if let Some(word) = &self.null_value {
+            return Ok(Nulls::Word(word.clone()));
+        }
+        let Some(expression) = self.null_regex.as_deref() else { return Ok(Nulls::Empty) };
+        Regex::new(expression).map(Nulls::Like).map_err(|error| {
             let reason = error.to_string();
             let reason = reason.lines().last().unwrap_or_default().trim().to_owned();
             SourceError::new(

@@ -4,6 +4,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 
 use crate::source::error::{SourceError, SourceErrorKind};
+use crate::table::types::sql_name;
 
 /// How much of a value is shown.
 const SHOWN_CHARS: usize = 60;
@@ -107,8 +108,8 @@ pub(super) fn shown(value: &str) -> String {
     shown
 }
 
-/// A type as SQL calls it, where it has a short name.
-pub(super) fn type_name(kind: &DataType) -> String {
+/// A type as SQL calls it.
+pub(in crate::source) fn type_name(kind: &DataType) -> String {
     match kind {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int16 => "SMALLINT".to_owned(),
@@ -122,7 +123,7 @@ pub(super) fn type_name(kind: &DataType) -> String {
         DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
         DataType::List(_) => "list".to_owned(),
         DataType::Struct(_) => "object".to_owned(),
-        other => other.to_string(),
+        other => sql_name(other).to_uppercase(),
     }
 }
 

@@ -127,7 +127,7 @@ async fn head(dialect: &Dialect, file: Origin, most: Most) -> Result<Head> {
             for (seen, spans) in seen.iter_mut().zip(&rows.columns) {
                 for span in spans {
                     let value = span.of(text, &copies);
-                    let null = nulls.as_ref().is_some_and(|nulls| nulls.is_match(value));
+                    let null = nulls.is(value, span.is_quoted());
                     if !value.is_empty() && !null {
                         seen.add(value);
                     }

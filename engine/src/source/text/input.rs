@@ -101,6 +101,9 @@ impl Input {
         let mut next = end;
         let from = match found.payload {
             GetResultPayload::File(mut file, _) => {
+                if compressed {
+                    packed(&mut file, &origin)?;
+                }
                 file.seek(SeekFrom::Start(start)).map_err(|error| broken(&origin, error))?;
                 next = origin.file.size;
                 let decoder = FileCompressionType::from(origin.compression).convert_read(file);
@@ -307,6 +310,27 @@ fn encoding(bytes: &[u8], origin: &Origin) -> Result<(Encoding, usize)> {
         [0xFF, 0xFE, ..] => Ok((Encoding::Utf16Le, 2)),
         [0xFE, 0xFF, ..] => Ok((Encoding::Utf16Be, 2)),
         _ => Ok((Encoding::Utf8, 0)),
+    }
+}
+
+/// That a file begins as its compression does.
+fn packed(file: &mut (impl Read + Seek), origin: &Origin) -> Result<()> {
+    let (mark, name): (&[u8], &str) = match origin.compression {
+        CompressionTypeVariant::GZIP => (&[0x1f, 0x8b], "gzip"),
+        CompressionTypeVariant::BZIP2 => (b"BZh", "bzip2"),
+        CompressionTypeVariant::XZ => (&[0xfd, b'7', b'z', b'X', b'Z'], "xz"),
+        // A frame may be one that is passed over, of any of sixteen marks.
+        CompressionTypeVariant::ZSTD | CompressionTypeVariant::UNCOMPRESSED => return Ok(()),
+    };
+    let mut head = Vec::with_capacity(mark.len());
+    let read = Read::take(&mut *file, mark.len() as u64).read_to_end(&mut head);
+    read.map_err(|error| broken(origin, error))?;
+    match head == mark {
+        true => Ok(()),
+        false => Err(whole(
+            &origin.name,
+            &format!("is not compressed with {name}, as its name or table says"),
+        )),
     }
 }
 

@@ -32,6 +32,7 @@ mod source;
 mod spans;
 mod value;
 
+pub(super) use fault::type_name;
 pub(crate) use infer::infer;
 pub(crate) use input::Origin;
 pub(crate) use source::{TextOptions, TextSource};

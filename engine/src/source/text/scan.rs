@@ -241,7 +241,7 @@ impl Scanner {
             if next.is_none() && !last {
                 return self.unclosed(begin, mark - start, last);
             }
-            let doubled = text[mark] == quote && next == Some(quote);
+            let doubled = self.dialect.double_quote && text[mark] == quote && next == Some(quote);
             if doubled || (text[mark] != quote && next.is_some()) {
                 let (first, from) = copied.unwrap_or((copies.len(), start));
                 copies.extend_from_slice(&text[from..mark]);

@@ -7,7 +7,7 @@
 use datafusion::arrow::compute::kernels::cast_utils::string_to_datetime;
 use datafusion::arrow::datatypes::TimeUnit;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 /// Integers from here on are not all floats of 64 bits.
 pub(super) const EXACT_INTEGERS: u64 = 1 << 53;
@@ -99,8 +99,8 @@ pub(super) fn fraction(text: &str) -> bool {
 pub(super) fn no_number(text: &str) -> Option<f64> {
     match text {
         "NaN" | "nan" => Some(f64::NAN),
-        "inf" => Some(f64::INFINITY),
-        "-inf" => Some(f64::NEG_INFINITY),
+        "inf" | "Inf" | "Infinity" | "+Infinity" => Some(f64::INFINITY),
+        "-inf" | "-Inf" | "-Infinity" => Some(f64::NEG_INFINITY),
         _ => None,
     }
 }
@@ -125,6 +125,36 @@ fn is_digits(text: &str) -> bool {
 /// A float as a user may write it.
 pub(super) fn declared_float(text: &str) -> Option<f64> {
     text.trim().parse().ok()
+}
+
+/// A decimal with an exponent without it: the digits, and the point where it belongs.
+pub(super) fn without_exponent(text: &str) -> Option<String> {
+    /// Zeros that an exponent may add: more digits than any decimal has.
+    const ZEROS_MAX: i32 = 100;
+    let (mantissa, exponent) = text.trim().split_once(['e', 'E'])?;
+    let exponent: i32 =
+        exponent.parse().ok().filter(|exponent: &i32| exponent.abs() <= ZEROS_MAX)?;
+    let (sign, digits) = match mantissa.as_bytes().first()? {
+        b'-' => ("-", &mantissa[1..]),
+        b'+' => ("", &mantissa[1..]),
+        _ => ("", mantissa),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = [whole, part].concat();
+    if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let point = i32::try_from(whole.len()).ok()? + exponent;
+    let count = usize::try_from(point.max(0)).ok()?;
+    let before = usize::try_from((-point).max(0)).ok()?;
+    let padded = format!("{}{all}", "0".repeat(before));
+    let padded = format!("{padded:0<count$}");
+    let (whole, part) = padded.split_at(count);
+    Some(format!(
+        "{sign}{}.{}",
+        if whole.is_empty() { "0" } else { whole },
+        if part.is_empty() { "0" } else { part }
+    ))
 }
 
 /// A truth value as programs write it.
@@ -193,6 +223,24 @@ pub(super) fn timestamp(text: &str) -> Option<(DateTime<Utc>, TimeUnit)> {
     Some((time, unit))
 }
 
+/// A date that is written by a format.
+pub(super) fn date_by(text: &str, format: &str) -> Option<i32> {
+    let day = NaiveDate::parse_from_str(text.trim(), format).ok()?;
+    Some(chrono::Datelike::num_days_from_ce(&day) - EPOCH_DAYS)
+}
+
+/// A timestamp that is written by a format, with or without an offset, or without a time.
+pub(super) fn timestamp_by(text: &str, format: &str, unit: TimeUnit) -> Option<i64> {
+    let text = text.trim();
+    let time = DateTime::parse_from_str(text, format).map(|time| time.to_utc()).ok();
+    let time = time.or_else(|| Some(NaiveDateTime::parse_from_str(text, format).ok()?.and_utc()));
+    let time = time.or_else(|| {
+        let day = NaiveDate::parse_from_str(text, format).ok()?;
+        Some(day.and_time(chrono::NaiveTime::MIN).and_utc())
+    });
+    in_unit(&time?, unit)
+}
+
 /// The beginning of a date as a number of units.
 pub(super) fn midnight(text: &str, unit: TimeUnit) -> Option<i64> {
     let seconds = i64::from(date(text)?) * 86_400;
@@ -238,6 +286,18 @@ mod tests {
             assert_eq!(float(text), None, "{text}");
         }
         assert_eq!(float("10000000000000000000000"), Some(1e22));
+    }
+
+    #[test]
+    fn exponents_move_the_point() {
+        for (text, plain) in
+            [("1e2", "100.0"), ("-1.25E1", "-12.5"), ("5e-3", "0.005"), ("1.5e0", "1.5")]
+        {
+            assert_eq!(without_exponent(text).as_deref(), Some(plain), "{text}");
+        }
+        for text in ["1", "e5", "1e", "1e999", "x1e2"] {
+            assert_eq!(without_exponent(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::build::Field;
 use super::lex::{Walk, Walker};
 use crate::source::text::fault::{Fault, shown};
 
+/// Keys that are remembered although they are no field's as they are written, at most.
+const OTHER_KEYS_MAX: usize = 1000;
+
 /// What to do with keys that are no fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unknown {
@@ -28,7 +31,9 @@ pub(super) struct Object {
     name: Option<String>,
     /// All keys that are known, in their usual order.
     keys: Vec<String>,
-    places: HashMap<String, usize>,
+    /// Where keys go; those that are no field's, too, once they were seen.
+    places: HashMap<String, Option<usize>>,
+    declared: bool,
     /// For each key, the field that its values go to.
     slots: Vec<Option<usize>>,
     fields: Vec<Field>,
@@ -64,12 +69,12 @@ impl Object {
         refuse: bool,
     ) -> Self {
         let keys: Vec<String> = known.iter().map(|field| field.name().clone()).collect();
-        let places = keys.iter().enumerate().map(|(at, key)| (key.clone(), at)).collect();
+        let places = keys.iter().enumerate().map(|(at, key)| (key.clone(), Some(at))).collect();
         let builders = read.iter();
         let fields =
             builders.map(|field| Field::new(field.name(), field.data_type(), declared)).collect();
         let unknown = if refuse { Unknown::Refuse } else { Unknown::Pass };
-        Self { name, keys, places, slots, fields, types: read, unknown, length: 0 }
+        Self { name, keys, places, declared, slots, fields, types: read, unknown, length: 0 }
     }
 
     /// How many objects there are.
@@ -100,7 +105,7 @@ impl Object {
             walker.peek()?;
             let known = match self.keys.get(usual) {
                 Some(expected) if expected.as_bytes() == &*key => Some(usual),
-                _ => std::str::from_utf8(&key).ok().and_then(|key| self.places.get(key)).copied(),
+                _ => std::str::from_utf8(&key).ok().and_then(|key| self.place(key)),
             };
             match known.map(|at| self.slots[at]) {
                 Some(Some(slot)) => {
@@ -126,6 +131,25 @@ impl Object {
             }
         }
         Ok(())
+    }
+
+    /// The field of a key. A user who declares fields may have written their names in small letters: a key that no
+    /// field has is that of the only one with other capitals.
+    fn place(&mut self, key: &str) -> Option<usize> {
+        if let Some(at) = self.places.get(key) {
+            return *at;
+        }
+        if !self.declared {
+            return None;
+        }
+        let mut alike =
+            self.keys.iter().enumerate().filter(|(_, known)| known.eq_ignore_ascii_case(key));
+        let only = alike.next().map(|(at, _)| at);
+        let only = only.filter(|_| alike.next().is_none());
+        if self.places.len() < self.keys.len() + OTHER_KEYS_MAX {
+            self.places.insert(key.to_owned(), only);
+        }
+        only
     }
 
     fn twice(&self, at: usize, key: &[u8]) -> Fault {
