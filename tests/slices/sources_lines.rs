@@ -43,7 +43,7 @@ fn raw(path: String, line_bytes_max: usize) -> Result<Slice<Bytes>> {
 }
 
 impl World {
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::create_dir_all(std::path::Path::new(&path).parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
@@ -75,9 +75,11 @@ async fn lines_are_in_the_order_of_files(world: &World) {
     world.write("t/b.txt", "3\n4");
     world.write("t/a.log", "1\r\n2\r\n");
     world.write("t/.hidden", "not this");
-    world.write("t/deep/c.txt", "5");
     let all = |name: &str| vec![world.path(name)];
     assert_eq!(world.rows(plain(all("t"))).await, ["1", "2", "3", "4"]);
+    world.write("t/deep/c.txt", "5");
+    let error = world.error(plain(all("t"))).await.to_string();
+    assert!(error.contains("whose files would be left out"), "{error}");
     assert_eq!(world.rows(plain(all("t/*.txt"))).await, ["3", "4"]);
     assert_eq!(world.rows(plain(all("t/**/*.txt"))).await, ["3", "4", "5"]);
     let places = ["t/b.txt", "t/a.log"].map(|name| world.path(name)).to_vec();

@@ -316,7 +316,7 @@ mod tests {
         };
         assert_eq!(checked(&whole).unwrap(), 3);
         for end in 1..whole.len() {
-            let row = (whole.len() - end) % 19 == 0 && whole.len() - end <= 57;
+            let row = (whole.len() - end).is_multiple_of(19) && whole.len() - end <= 57;
             assert_eq!(checked(&whole[..end]).is_ok(), row, "{end} bytes");
         }
         let mut wrong = whole.clone();
