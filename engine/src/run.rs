@@ -86,7 +86,10 @@ fn rows(first: Vec<Arc<DrawnTable>>, run: Run, schema: SchemaRef) -> SendableRec
             to_the_end(&run, &sender).await
         };
         let done = done.await;
-        running.end(&done);
+        // Whoever read the rows may have gone before this task is told so by an abort.
+        if done.is_err() || !sender.is_closed() {
+            running.end(&done);
+        }
         done
     };
     task.spawn_on(work, &handle);
