@@ -1,5 +1,5 @@
 //! The formats csv and tsv: a header, then a line per row. A null is an empty field, and an
-//! empty text is two quotes; nested values are JSON text, which programs can read back.
+//! empty text is two quotes, as is the null of an only column; nested values are JSON text, which programs can read back.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::{Writer, json};
 
 /// Writes csv or tsv.
 pub(super) struct Delimited {
+    options: WriterBuilder,
     rows: bigslice::Delimited,
     schema: SchemaRef,
 }
@@ -26,8 +27,9 @@ impl Delimited {
     }
 
     fn new(delimiter: u8, schema: &SchemaRef) -> Self {
-        let options = WriterBuilder::new().with_delimiter(delimiter);
-        Self { rows: bigslice::Delimited::new(options), schema: flat(schema) }
+        let options = WriterBuilder::new().with_delimiter(delimiter).with_header(false);
+        let rows = bigslice::Delimited::new(options.clone());
+        Self { options, rows, schema: flat(schema) }
     }
 }
 
@@ -51,7 +53,13 @@ impl Writer for Delimited {
         if columns.is_empty() {
             return Ok(());
         }
-        self.rows.rows(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?, out)
+        let is_only = columns.len() == 1;
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        // The null of an only column would be an empty line, which most readers pass over: arrow-csv writes quotes.
+        match is_only {
+            true => self.options.clone().build(out).write(&batch),
+            false => self.rows.rows(&batch, out),
+        }
     }
 
     fn finish(&mut self, _out: &mut Vec<u8>) -> Result<(), ArrowError> {

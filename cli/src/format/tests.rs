@@ -68,6 +68,12 @@ fn csv_leaves_nulls_empty_and_writes_nested_values_as_json() {
                   20,,NaN,-0.05,\n";
     check(Format::Csv, PIPE, &[batch()], expect);
     check(Format::Tsv, PIPE, &[numbers(2)], "n\n0\n1\n");
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some(""), None]));
+    let two = [("a", Arc::clone(&texts)), ("b", Arc::clone(&texts))];
+    let two = RecordBatch::try_from_iter(two).unwrap();
+    check(Format::Csv, PIPE, &[two], "a,b\n\"\",\"\"\n,\n");
+    let one = RecordBatch::try_from_iter([("a", texts)]).unwrap();
+    check(Format::Csv, PIPE, &[one], "a\n\"\"\n\"\"\n");
 }
 
 #[test]
