@@ -5,6 +5,7 @@
 //! editor makes way, and takes up where it was once the line is shown.
 
 use std::borrow::Cow;
+use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -20,10 +21,11 @@ use crate::complete::SqlCompleter;
 use crate::error::{Error, Result};
 use crate::highlight::SqlHighlighter;
 use crate::history::Remembered;
+use crate::output::Appear;
 use crate::report::Origin;
 use crate::script;
 use crate::shell::{Flow, Shell, Status, Stop, Stopped};
-use crate::signals::Signal;
+use crate::signals::{Presence, Signal};
 use crate::vocabulary::Vocabulary;
 
 const MENU: &str = "completion";
@@ -31,8 +33,27 @@ const MENU: &str = "completion";
 /// The editor looks at the break signal ten times a second.
 const BREAK_TIME_MAX: Duration = Duration::from_millis(500);
 
+impl Shell {
+    /// Talks to the user when standard input is a terminal; runs it as a script when it is none.
+    pub async fn run(mut self) -> Result<Status> {
+        match std::io::stdin().is_terminal() {
+            true => self.prompt().await,
+            false => self.standard_input().await,
+        }
+    }
+
+    /// Reads statements at a prompt until the user leaves.
+    pub(crate) async fn prompt(&mut self) -> Result<Status> {
+        self.listen(Presence::Prompt)?;
+        self.appear = Appear::PerStatement;
+        let status = repl(self).await;
+        self.output.finish()?;
+        status
+    }
+}
+
 /// Talks to the user until they leave.
-pub(crate) async fn repl(shell: &mut Shell) -> Result<Status> {
+async fn repl(shell: &mut Shell) -> Result<Status> {
     let vocabulary = Vocabulary::default();
     let mut editor = Box::new(editor(shell, &vocabulary));
     let name = shell.options.name.clone().unwrap_or_else(|| "bigsql".to_owned());

@@ -172,23 +172,6 @@ impl Shell {
         &self.session
     }
 
-    /// Talks to the user when standard input is a terminal; runs it as a script when it is none.
-    pub async fn run(mut self) -> Result<Status> {
-        match std::io::stdin().is_terminal() {
-            true => self.prompt().await,
-            false => self.standard_input().await,
-        }
-    }
-
-    /// Reads statements at a prompt until the user leaves.
-    pub(crate) async fn prompt(&mut self) -> Result<Status> {
-        self.listen(Presence::Prompt)?;
-        self.appear = Appear::PerStatement;
-        let status = crate::repl::repl(self).await;
-        self.output.finish()?;
-        status
-    }
-
     /// Runs standard input as a script.
     pub(crate) async fn standard_input(&mut self) -> Result<Status> {
         self.listen(Presence::Script)?;

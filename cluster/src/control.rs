@@ -29,6 +29,7 @@ use crate::error::{Error, Result, chain};
 use crate::identity::{MachineName, Peer, Role};
 use crate::info::MachineInfo;
 use crate::lease::Lease;
+use crate::machine::{Machine, State};
 use crate::metrics::{Family, Tally};
 use crate::profile::{Hertz, Sampler, Stacks};
 use crate::vitals::Usage;
@@ -40,6 +41,8 @@ const PROFILE: &str = "/bigslice.Control/Profile";
 const PROFILE_BEGUN: &str = "/bigslice.Control/ProfileBegun";
 const PROFILE_END: &str = "/bigslice.Control/ProfileEnd";
 const SHUTDOWN: &str = "/bigslice.Control/Shutdown";
+/// A machine that lives answers far faster, however busy its cores are.
+const INFO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most messages are small; a certificate is below 2 KiB.
 const MESSAGE_SIZE_MAX: usize = 64 << 10;
 /// Far more than the values that a machine may have.
@@ -72,6 +75,19 @@ pub struct Renewal {
 struct ProfileRequest {
     hertz: Hertz,
     at_most: Duration,
+}
+
+impl Machine {
+    /// Asks what it has and how busy it is. Waits until it runs.
+    ///
+    /// # Errors
+    /// If it is lost, or does not answer within 2 s: information is small, and had at once.
+    pub async fn info(&self) -> Result<MachineInfo> {
+        self.wait(State::Running).await;
+        let remote = self.remote().ok_or(Error::Closed)?;
+        let channel = remote.channel().await?;
+        Control::new(self.name().clone(), channel).info(INFO_TIMEOUT).await
+    }
 }
 
 /// Calls the control service of one machine. Clones share the channel.

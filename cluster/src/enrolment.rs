@@ -28,7 +28,7 @@ use url::Url;
 use crate::authority::{Authority, Validity};
 use crate::error::{Error, Result, chain};
 use crate::identity::{MachineName, Peer, SessionId};
-use crate::service::{Requirements, Services};
+use crate::requirements::Requirements;
 
 /// Changes whenever a message below does.
 const PROTOCOL: u32 = 3;
@@ -101,8 +101,8 @@ pub struct Enroler {
     pub lease: Duration,
     /// Given to the machines' services as it is.
     pub settings: Bytes,
-    /// Set up on each machine.
-    pub services: Services,
+    /// What their programs must be, and the services that they set up.
+    pub requirements: Requirements,
 }
 
 impl Enroler {
@@ -134,7 +134,7 @@ impl Enroler {
             lease: self.lease,
             bind,
             settings: self.settings.to_vec(),
-            requirements: Requirements::of(&self.services),
+            requirements: self.requirements.clone(),
         };
         send(stream, &offer).await?;
         let application: Application = receive(stream).await?;

@@ -24,13 +24,11 @@ use tokio::net::UnixStream;
 
 use crate::enrolment::{self, Outcome};
 use crate::error::{Error, Result, chain};
+use crate::file_limit::raise_file_limit;
 use crate::folder::WorkerFolder;
+use crate::local::WORKER_MARKER;
 use crate::service::Cpu;
 use crate::worker::{self, Entrant, ServiceFactory};
-
-/// The first argument of a worker process; the second is its name (for the reader of a process
-/// list), the third its folder. None of them is secret.
-pub(crate) const WORKER_MARKER: &str = "--bigslice-worker";
 
 /// The exit status of a worker that could not join or serve.
 const FAILED: i32 = 70;
@@ -98,17 +96,6 @@ pub fn run_worker(config: WorkerMain) -> ExitCode {
     }
 }
 
-/// Connections and spilled files together are easily more than the usual soft limit of 1024, which is
-/// there for programs that use `select`. Goes on with what there is if it cannot be raised.
-pub(crate) fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(err) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(error = %err, "could not raise the limit of open files");
-    }
-}
-
 fn run(services: &ServiceFactory, ending: &Arc<Ending>) -> Result<()> {
     let start = || "start the worker's I/O runtime";
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -121,6 +108,8 @@ fn run(services: &ServiceFactory, ending: &Arc<Ending>) -> Result<()> {
     let served = runtime.block_on(async {
         let mut channel = inherited().map_err(Error::io("open the channel from the driver"))?;
         let entrant = Entrant::enrol(&mut channel, ending.scratch.clone()).await?;
+        #[cfg(feature = "ec2")]
+        let entrant = entrant.with_routes(crate::ec2::serve_program);
         let (mut channel, watched) =
             blocking(channel).map_err(Error::io("watch the channel from the driver"))?;
         watch("bigslice-driver", ending, How::Orphaned, move || wait_closed(watched))?;

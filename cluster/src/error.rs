@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::identity::MachineName;
+use crate::identity::{InvalidIdentity, MachineName};
 
 /// An error of anybody else's, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -122,6 +122,12 @@ impl Error {
     /// Whether the same call may succeed later, on this machine or on another.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Call { .. } | Self::TooFew { .. })
+    }
+}
+
+impl From<InvalidIdentity> for Error {
+    fn from(InvalidIdentity(reason): InvalidIdentity) -> Self {
+        Self::Identity(reason)
     }
 }
 

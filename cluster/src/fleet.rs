@@ -23,17 +23,18 @@ use crate::control::Control;
 use crate::credentials::Credentials;
 use crate::demand::{Demand, Ledger, Wait};
 use crate::enrolment::Enroler;
-use crate::entry::raise_file_limit;
 use crate::error::{Error, Result, chain};
+use crate::file_limit::raise_file_limit;
 use crate::folder::SessionFolder;
 use crate::identity::{Peer, SessionId};
 use crate::info::MachineInfo;
 use crate::inspector::Inspector;
 use crate::keeper::{self, Post};
-use crate::log::{Log, LogSink};
+use crate::line::LogSink;
+use crate::log::Log;
 use crate::machine::{Machine, State};
+use crate::requirements::{Requirements, Services};
 use crate::roster::{Census, Loss, Roster, StartFailure};
-use crate::service::Services;
 use crate::sizing::{Elastic, Sizing};
 use crate::system::System;
 use crate::vitals::Annals;
@@ -397,7 +398,7 @@ impl Owner {
                 certificate_life,
                 lease,
                 settings: config.settings,
-                services: config.services,
+                requirements: Requirements::of(&config.services),
             }),
             connector: Connector::new(credentials.clone(), runtime.handle().clone())?
                 .with_faults(faults)

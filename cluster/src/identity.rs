@@ -12,7 +12,12 @@ use serde::{Deserialize, Serialize};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::error::{Error, Result};
+/// A name or a certificate that does not say who a process is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidIdentity(pub(crate) String);
+
+type Result<T> = std::result::Result<T, InvalidIdentity>;
 
 /// The scheme of the URI in a certificate.
 const SCHEME: &str = "bigslice";
@@ -28,7 +33,7 @@ fn check_label(what: &str, label: &str) -> Result<()> {
         && label.len() <= LABEL_MAX
         && !label.starts_with('-')
         && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if ok { Ok(()) } else { Err(Error::Identity(format!("\"{label}\" is not a {what}"))) }
+    if ok { Ok(()) } else { Err(InvalidIdentity(format!("\"{label}\" is not a {what}"))) }
 }
 
 macro_rules! label {
@@ -52,7 +57,7 @@ macro_rules! label {
         }
 
         impl FromStr for $name {
-            type Err = Error;
+            type Err = InvalidIdentity;
 
             fn from_str(text: &str) -> Result<Self> {
                 check_label($what, text)?;
@@ -61,7 +66,7 @@ macro_rules! label {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Error;
+            type Error = InvalidIdentity;
 
             fn try_from(text: String) -> Result<Self> {
                 text.parse()
@@ -138,13 +143,13 @@ impl fmt::Display for Role {
 }
 
 impl FromStr for Role {
-    type Err = Error;
+    type Err = InvalidIdentity;
 
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "driver" => Ok(Self::Driver),
             "worker" => Ok(Self::Worker),
-            _ => Err(Error::Identity(format!("\"{text}\" is not a role"))),
+            _ => Err(InvalidIdentity(format!("\"{text}\" is not a role"))),
         }
     }
 }
@@ -184,11 +189,11 @@ impl Peer {
 
     pub(crate) fn server_name(&self) -> Result<ServerName<'static>> {
         ServerName::try_from(self.dns_name())
-            .map_err(|_| Error::Identity(format!("\"{}\" is not a DNS name", self.dns_name())))
+            .map_err(|_| InvalidIdentity(format!("\"{}\" is not a DNS name", self.dns_name())))
     }
 
     fn of_uri(uri: &str) -> Result<Self> {
-        let wrong = || Error::Identity(format!("\"{uri}\" is not the identity of a machine"));
+        let wrong = || InvalidIdentity(format!("\"{uri}\" is not the identity of a machine"));
         let rest =
             uri.strip_prefix(SCHEME).and_then(|r| r.strip_prefix("://")).ok_or_else(wrong)?;
         let parts: Vec<&str> = rest.split('/').collect();
@@ -206,25 +211,25 @@ impl Peer {
     /// name alike. The chain and the dates are not looked at here.
     pub fn of_certificate(certificate: &CertificateDer<'_>) -> Result<Self> {
         let unreadable = |err: &dyn fmt::Display| {
-            Error::Identity(format!("the certificate of the other side is unreadable: {err}"))
+            InvalidIdentity(format!("the certificate of the other side is unreadable: {err}"))
         };
         let (_, parsed) = X509Certificate::from_der(certificate).map_err(|e| unreadable(&e))?;
         let names = parsed
             .subject_alternative_name()
             .map_err(|e| unreadable(&e))?
-            .ok_or_else(|| Error::Identity("the certificate names nobody".to_owned()))?;
+            .ok_or_else(|| InvalidIdentity("the certificate names nobody".to_owned()))?;
         match names.value.general_names.as_slice() {
             [GeneralName::URI(uri), GeneralName::DNSName(dns)] => {
                 let peer = Self::of_uri(uri)?;
                 if peer.dns_name() == *dns {
                     Ok(peer)
                 } else {
-                    Err(Error::Identity(format!(
+                    Err(InvalidIdentity(format!(
                         "the certificate names both \"{uri}\" and \"{dns}\""
                     )))
                 }
             }
-            _ => Err(Error::Identity("the certificate does not name one machine".to_owned())),
+            _ => Err(InvalidIdentity("the certificate does not name one machine".to_owned())),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::vitals::{memory_available, memory_bytes};
+use crate::vitals::{disk, load, memory_available, memory_bytes};
 
 /// Facts about a machine at one moment. What the system does not tell is 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,30 +43,6 @@ impl MachineInfo {
             load: load(),
             os: std::env::consts::OS.to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
-        }
-    }
-}
-
-/// Processes that ran or waited, averaged over 1, 5 and 15 minutes.
-#[cfg(target_os = "linux")]
-pub(crate) fn load() -> [f32; 3] {
-    /// The kernel counts loads in units of this.
-    const LOAD_UNIT: f32 = 65_536.0;
-    rustix::system::sysinfo().loads.map(|load| load as f32 / LOAD_UNIT)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn load() -> [f32; 3] {
-    [0.0; 3]
-}
-
-/// Size and free space of the file system of `path`.
-pub(crate) fn disk(path: &Path) -> (u64, u64) {
-    match rustix::fs::statvfs(path) {
-        Ok(stat) => (stat.f_frsize * stat.f_blocks, stat.f_frsize * stat.f_bavail),
-        Err(err) => {
-            tracing::debug!(error = %err, path = %path.display(), "could not look at a disk");
-            (0, 0)
         }
     }
 }

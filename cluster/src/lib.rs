@@ -30,6 +30,7 @@
 //!
 //! What all that is worth when the network fails, tests find out with [`faults`].
 
+mod address;
 mod authority;
 mod codec;
 mod connector;
@@ -43,6 +44,7 @@ mod enrolment;
 mod entry;
 mod error;
 pub mod faults;
+mod file_limit;
 mod fleet;
 mod folder;
 #[cfg(doctest)]
@@ -54,13 +56,17 @@ mod inspector;
 mod janitor;
 mod keeper;
 mod lease;
+mod line;
 mod local;
 mod log;
 mod logbook;
 mod machine;
+mod markup;
 mod metrics;
 mod pace;
 mod profile;
+mod remote;
+mod requirements;
 mod roster;
 mod server;
 mod service;
@@ -71,37 +77,43 @@ mod tls;
 mod vitals;
 mod wire;
 mod worker;
+mod worker_context;
 
+pub use address::Address;
 pub use authority::{Authority, Validity};
 pub use connector::Connector;
 pub use control::{Control, Renewal};
 pub use credentials::{Application, Credentials};
-pub use debug::{DebugServer, Page, PageKind};
+pub use debug::DebugServer;
 pub use demand::Demand;
 pub use enrolment::{Enroler, Enrolled};
 pub use entry::{WorkerMain, is_worker, run_worker};
 pub use error::{BoxError, Error, Result};
 pub use fleet::{Fleet, FleetConfig};
 pub use folder::SessionFolder;
-pub use identity::{MachineName, Peer, Role, SessionId};
+pub use identity::{InvalidIdentity, MachineName, Peer, Role, SessionId};
 pub use in_process::InProcess;
 pub use info::MachineInfo;
-pub use inspector::{Inspector, MachineReport};
+pub use inspector::{Inspector, MachineReport, PROFILE_MAX, Page, PageKind, Profiling};
+pub use line::{LogLine, LogSink, LogSource};
 pub use local::LocalProcesses;
-pub use log::{LogLine, LogSink, LogSource, MachineLog};
+pub use log::MachineLog;
 pub use logbook::LoggedLine;
 pub use machine::{Hold, Machine, State};
-pub use profile::{Grouping, Hertz, PROFILE_MAX, Profile, Profiling};
+pub use profile::{Grouping, Hertz, Profile};
+pub use remote::Remote;
+pub use requirements::{Requirements, Services};
 pub use roster::{Census, Loss};
 pub use service::{
-    Address, Blob, Call, CallError, Cause, Failed, Failure, Input, InputError, MESSAGE_SIZE_MAX,
-    Many, Method, Never, NoInput, One, Panicked, Refused, Remote, Replies, Reply, Service,
-    ServiceContext, ServiceError, Services, TimedOut, Transport,
+    Blob, Call, CallError, Cause, Failed, Failure, Input, InputError, MESSAGE_SIZE_MAX, Many,
+    Method, Never, NoInput, One, Panicked, Refused, Replies, Reply, Service, ServiceContext,
+    ServiceError, TimedOut, Transport,
 };
 pub use sizing::Elastic;
 pub use system::{Instance, Launch, Launched, System};
 pub use vitals::{POINTS_MAX, Point, Resident, Series, Usage, memory_bytes};
-pub use worker::{ServiceFactory, WorkerContext};
+pub use worker::ServiceFactory;
+pub use worker_context::WorkerContext;
 
 /// The library of counters that [`ServiceContext::metrics`] takes.
 pub use prometheus;

@@ -28,11 +28,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::entry::WORKER_MARKER;
 use crate::error::{Error, Result, chain};
-use crate::log::{LogSource, MachineLog};
+use crate::line::LogSource;
+use crate::log::MachineLog;
 use crate::system::{Instance, Launch, Launched, System};
 use crate::vitals::OomWatch;
+
+/// The first argument of a worker process; the second is its name (for the reader of a process
+/// list), the third its folder. None of them is secret.
+pub(crate) const WORKER_MARKER: &str = "--bigslice-worker";
 
 /// A worker is ready in a fraction of a second; on a host that swaps it may take longer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::thread;
 
 use parking_lot::Mutex;
-use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
 use crate::identity::MachineName;
+use crate::line::{LogLine, LogSink, LogSource};
 use crate::logbook::LogBook;
 
 /// Longer lines are broken up, so that a machine that never ends a line needs no memory here.
@@ -24,42 +24,6 @@ const CHUNK_SIZE: usize = 16 << 10;
 const LINES_QUEUED_MAX: usize = 256;
 /// A machine's last words that are kept for the error if it cannot start.
 const TAIL_LINES_MAX: usize = 20;
-
-/// Takes the lines. Called from one thread, one line at a time.
-pub type LogSink = Arc<dyn Fn(LogLine) + Send + Sync>;
-
-/// Where a line comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogSource {
-    /// A machine's standard output.
-    Stdout,
-    /// A machine's standard error.
-    Stderr,
-    /// The fleet itself: machines lost, replaced, not to be had.
-    Fleet,
-}
-
-impl fmt::Display for LogSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-            Self::Fleet => "fleet",
-        })
-    }
-}
-
-/// One line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogLine {
-    /// The machine that it comes from or is about.
-    pub machine: Option<MachineName>,
-    /// Which of its outputs.
-    pub source: LogSource,
-    /// The line without its end. Bytes that are not UTF-8 are replaced.
-    pub text: String,
-}
 
 enum Message {
     Line(LogLine),

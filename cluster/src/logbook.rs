@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::identity::MachineName;
-use crate::log::{LogLine, LogSource};
+use crate::line::{LogLine, LogSource};
 use crate::vitals::now_ms;
 
 /// Lines that are kept of one machine...
@@ -106,7 +106,7 @@ impl Ring {
 mod tests {
     use super::{BYTES_MAX, BYTES_TOTAL_MAX, LINES_MAX, LogBook};
     use crate::identity::MachineName;
-    use crate::log::{LogLine, LogSource};
+    use crate::line::{LogLine, LogSource};
 
     fn say(book: &LogBook, machine: u64, text: String) {
         let machine = Some(MachineName::worker(machine));

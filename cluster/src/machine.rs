@@ -14,10 +14,11 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use url::Url;
 
+use crate::address::Address;
 use crate::connector::Connector;
 use crate::enrolment::Enrolled;
 use crate::identity::MachineName;
-use crate::service::{Address, Remote};
+use crate::remote::Remote;
 use crate::standing::{Standing, Verdict};
 use crate::system::{Instance, Launched};
 
@@ -109,6 +110,12 @@ impl Machine {
     /// Where it is reached: set once it runs.
     pub fn url(&self) -> Option<&Url> {
         self.inner.enrolled.get().map(|e| &e.url)
+    }
+
+    /// Where other machines reach it: set once it runs. Services take it as an argument and
+    /// [`dial`](crate::ServiceContext::dial) it.
+    pub fn address(&self) -> Option<Address> {
+        self.remote().map(|remote| remote.address().clone())
     }
 
     /// Its process, if it is one of its own and has come up.

@@ -97,7 +97,7 @@ impl ClientCertVerifier for Callers {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.chain.verify_client_cert(certificate, intermediates, now)?;
-        let peer = Peer::of_certificate(certificate).map_err(refuse)?;
+        let peer = Peer::of_certificate(certificate).map_err(|e| refuse(e.into()))?;
         if peer.session != self.session {
             return Err(refuse_with(format!("the caller is {peer}, not of this session")));
         }
@@ -145,7 +145,7 @@ impl ServerCertVerifier for Called {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verified =
             self.chain.verify_server_cert(certificate, intermediates, dialed, ocsp, now)?;
-        let peer = Peer::of_certificate(certificate).map_err(refuse)?;
+        let peer = Peer::of_certificate(certificate).map_err(|e| refuse(e.into()))?;
         if peer.session != self.session || peer.role != Role::Worker {
             return Err(refuse_with(format!(
                 "the machine is {peer}, not a worker of this session"

@@ -15,7 +15,6 @@ use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
-use url::Url;
 
 use crate::connector::Connector;
 use crate::control::{ControlService, ProfilingHere};
@@ -23,11 +22,13 @@ use crate::credentials::{self, Credentials};
 use crate::enrolment::{self, Admission, Application};
 use crate::error::{BoxError, Error, Result, chain};
 use crate::faults::Faults;
-use crate::identity::{MachineName, Peer, SessionId};
+use crate::identity::Peer;
 use crate::lease::Lease;
 use crate::metrics::Tally;
+use crate::requirements::Requirements;
 use crate::server::Server;
-use crate::service::{Cpu, Host, Requirements};
+use crate::service::{Cpu, Host};
+use crate::worker_context::WorkerContext;
 
 /// Makes the services of a worker. Called once on each worker, when it knows who it is and before
 /// anybody can call it. They run on the I/O runtime: work that computes belongs on threads of their
@@ -40,25 +41,8 @@ pub(crate) fn nothing() -> ServiceFactory {
     Arc::new(|_| Box::pin(async { Ok(Routes::default()) }))
 }
 
-/// What a worker knows about itself.
-#[derive(Clone, Debug)]
-pub struct WorkerContext {
-    /// The session it belongs to.
-    pub session: SessionId,
-    /// Its name.
-    pub machine: MachineName,
-    /// Where the others reach it.
-    pub url: Url,
-    /// What the driver gave to [`FleetConfig::settings`](crate::FleetConfig::settings).
-    pub settings: Bytes,
-    /// Its folder for temporary files. It is removed when the worker ends, however it ends.
-    pub scratch: PathBuf,
-    /// Dials other workers of the session.
-    pub connector: Connector,
-    /// What it counts: whatever is registered here stands on the driver's page of metrics
-    /// ([`Inspector::metrics`](crate::Inspector::metrics)), with this machine's name.
-    pub metrics: prometheus::Registry,
-}
+/// Adds services to a worker's own.
+pub(crate) type MoreRoutes = fn(Routes, &Credentials) -> Routes;
 
 /// A worker that is admitted to a session but has no services yet.
 pub(crate) struct Entrant {
@@ -69,6 +53,8 @@ pub(crate) struct Entrant {
     lease: Duration,
     tally: Tally,
     within_driver: bool,
+    /// Adds services that only some systems' machines have.
+    more: Option<MoreRoutes>,
 }
 
 impl Entrant {
@@ -111,12 +97,19 @@ impl Entrant {
             lease: offer.lease,
             tally,
             within_driver: false,
+            more: None,
         })
     }
 
     /// The same, for a worker that is tasks of its driver's process.
     pub(crate) fn within_driver(self) -> Self {
         Self { within_driver: true, ..self }
+    }
+
+    /// The same, with services besides the user's.
+    #[cfg(feature = "ec2")]
+    pub(crate) fn with_routes(self, more: MoreRoutes) -> Self {
+        Self { more: Some(more), ..self }
     }
 
     /// The same, with faults below the connections that it makes.
@@ -157,10 +150,8 @@ impl Entrant {
             stop: stop.clone(),
         };
         let mut routes = routes.add_service(control);
-        #[cfg(feature = "ec2")]
-        {
-            routes =
-                routes.add_service(crate::ec2::HandOn { credentials: self.credentials.clone() });
+        if let Some(more) = self.more {
+            routes = more(routes, &self.credentials);
         }
         if let Some(host) = host {
             routes = routes.add_service(host);

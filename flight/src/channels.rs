@@ -11,10 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bigslice_cluster::Connector;
 use datafusion::error::DataFusionError;
-use datafusion_distributed::{ChannelResolver, WorkerChannel, grpc};
+use datafusion_distributed::{WorkerChannel, grpc};
 use futures::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
 use tonic::body::Body;
@@ -22,7 +21,6 @@ use tonic::transport::Channel;
 use tower::Service;
 use url::Url;
 
-use crate::client::MachineClient;
 use crate::verdict::Verdicts;
 use crate::{Error, blame};
 
@@ -131,17 +129,6 @@ impl Channels {
 impl fmt::Debug for Channels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channels").field("open", &self.shared.open.lock().len()).finish()
-    }
-}
-
-#[async_trait]
-impl ChannelResolver for Channels {
-    /// Does not connect yet: a failure to do so belongs to a query, which only the call names.
-    async fn get_worker_client_for_url(
-        &self,
-        url: &Url,
-    ) -> Result<Box<dyn WorkerChannel>, DataFusionError> {
-        Ok(Box::new(MachineClient::new(self.clone(), url.clone())))
     }
 }
 

@@ -25,8 +25,9 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion_distributed::{
-    CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
-    MaybeEncoded, ProducerHead, SetPlanRequest, TaskMetrics, WorkerChannel, WorkerToCoordinatorMsg,
+    ChannelResolver, CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest,
+    GetWorkerInfoResponse, MaybeEncoded, ProducerHead, SetPlanRequest, TaskMetrics, WorkerChannel,
+    WorkerToCoordinatorMsg,
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use http::HeaderMap;
@@ -63,6 +64,17 @@ impl MachineClient {
     ) -> BoxStream<'static, Result<RecordBatch>> {
         let this = Self::new(self.channels.clone(), self.url.clone());
         verdict.over(stream.map(move |batch| batch.map_err(|err| this.judged(err))))
+    }
+}
+
+#[async_trait]
+impl ChannelResolver for Channels {
+    /// Does not connect yet: a failure to do so belongs to a query, which only the call names.
+    async fn get_worker_client_for_url(
+        &self,
+        url: &Url,
+    ) -> Result<Box<dyn WorkerChannel>, DataFusionError> {
+        Ok(Box::new(MachineClient::new(self.clone(), url.clone())))
     }
 }
 

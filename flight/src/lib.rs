@@ -26,6 +26,7 @@
 //!
 //! The modules, from the wire inwards:
 //! * `error`, `wire`, `blame`: what can go wrong, how it travels, and whose fault it was;
+//! * `limits`: how large a message may be;
 //! * `server`, `gate`, `outbox`: a worker's side of any call;
 //! * `read`, `split`: its partitions; `task_host`, `blocks`: its tasks and shards;
 //! * `channels`: the caller's side, in the driver and in workers: `client` and `verdict` for plans
@@ -42,6 +43,7 @@ mod channels;
 mod client;
 mod error;
 mod gate;
+mod limits;
 mod members;
 mod outbox;
 mod over;

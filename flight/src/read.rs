@@ -35,9 +35,9 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::error::fits;
+use crate::limits::ROW_BYTES_MAX;
 use crate::outbox::{MessageStream, Outbox, message_bytes, outbox};
 use crate::over::OverMemory;
-use crate::server::ROW_BYTES_MAX;
 use crate::split::split;
 use crate::{blame, guard_stream, wire};
 

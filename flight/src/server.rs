@@ -40,19 +40,11 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use crate::gate::{Gate, Guarded, Places, method_of};
+use crate::limits::{MESSAGE_BYTES_MAX, ROW_BYTES_MAX};
 use crate::outbox::MessageStream;
 use crate::over::OverMemory;
 use crate::read::{ReadRequest, read};
 use crate::task_host::{TaskHost, TaskService};
-
-/// The largest message that is no rows, in either direction: a plan or a task. Shards are cut to a
-/// sixteenth of it; a plan over thousands of files can reach it.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// The largest message of rows. Rows are cut to far less (see `split`), so only a single row comes
-/// near it. HTTP/2 carries a message in frames of a few KiB whatever its size; the length of a gRPC
-/// message has 32 bits, and Arrow's offsets end at 2 GiB.
-pub(crate) const ROW_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
 
 /// The gRPC name of datafusion-distributed's worker service.
 const SERVICE: &str = "worker.WorkerService";

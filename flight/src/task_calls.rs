@@ -18,8 +18,8 @@ use url::Url;
 use crate::blocks::{Assembly, Block};
 use crate::channels::{Channels, Evicting, machine_name};
 use crate::error::fits;
-use crate::server::MESSAGE_BYTES_MAX;
-use crate::task_host::{DISCARD, FRAME_BYTES_MAX, REQUEST, RUN, TICKET, TICKET_BYTES_MAX};
+use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, TICKET_BYTES_MAX};
+use crate::task_host::{DISCARD, REQUEST, RUN, TICKET};
 
 /// Calls of a machine's [`TaskHost`](crate::TaskHost). Errors keep their type; whether one is the
 /// loss of a machine, [`is_transport_error`](crate::is_transport_error) tells.

@@ -38,18 +38,14 @@ use tower::Service;
 use crate::blocks::{Block, chunks, end};
 use crate::error::fits;
 use crate::gate::{Guarded, method_of};
+use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, TICKET_BYTES_MAX};
 use crate::outbox::{MessageStream, Outbox, outbox};
-use crate::server::MESSAGE_BYTES_MAX;
 use crate::wire;
 
 /// The action that runs a task.
 pub(crate) const RUN: &str = "run";
 /// The action that forgets shards.
 pub(crate) const DISCARD: &str = "discard";
-/// The longest ticket. It names a partition of a shard; what takes more is a mistake.
-pub(crate) const TICKET_BYTES_MAX: usize = 1024;
-/// What a message may have beside the bytes that are limited: tags, lengths, marks, names.
-pub(crate) const FRAME_BYTES_MAX: usize = 1024;
 
 /// How errors call what a caller sends, and what it gets.
 pub(crate) const REQUEST: &str = "the request of a task";

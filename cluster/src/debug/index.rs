@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use crate::debug::page::escape;
 use crate::debug::spark;
 use crate::identity::MachineName;
 use crate::inspector::{Inspector, MachineReport};
+use crate::markup::escape;
 use crate::vitals::Series;
 
 /// Machines that the page shows: the others are in `/debug/machines`.

@@ -16,13 +16,33 @@
 mod archive;
 mod door;
 mod index;
-mod page;
 mod routes;
 mod server;
 mod spark;
 
-pub(crate) use archive::dump;
-pub(crate) use page::escape;
-pub use page::{Page, PageKind};
+use std::net::SocketAddr;
+
+use crate::error::Result;
+use crate::inspector::Inspector;
+
 pub use server::DebugServer;
-pub(crate) use server::serve;
+
+impl Inspector {
+    /// Serves all that as web pages below `/debug`, until the server is dropped. Only this computer
+    /// gets answers: the address must be a loopback one, its port 0 is any that is free.
+    ///
+    /// # Errors
+    /// If the address is not a loopback one, or cannot be had.
+    pub fn serve(&self, address: SocketAddr) -> Result<DebugServer> {
+        server::serve(self.clone(), address)
+    }
+
+    /// Writes all that into one zip archive: machines, series, metrics, logs, the pages that were added,
+    /// and the last profile if one was taken.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn dump<W: std::io::Write + std::io::Seek>(&self, to: W) -> Result<()> {
+        archive::dump(self, to).await
+    }
+}

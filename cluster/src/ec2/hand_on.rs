@@ -22,6 +22,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::body::Body;
 use tonic::server::{NamedService, UnaryService};
+use tonic::service::Routes;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tower::Service;
@@ -67,8 +68,13 @@ pub(super) async fn ask(channel: Channel, to: To) -> Result<(), Status> {
 
 /// Serves on each machine, for the driver alone.
 #[derive(Clone, Debug)]
-pub(crate) struct HandOn {
-    pub(crate) credentials: Credentials,
+struct HandOn {
+    credentials: Credentials,
+}
+
+/// Adds the service to those of a machine with these credentials.
+pub(crate) fn serve_program(routes: Routes, credentials: &Credentials) -> Routes {
+    routes.add_service(HandOn { credentials: credentials.clone() })
 }
 
 impl HandOn {

@@ -17,7 +17,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::spec::Rebalance;
 use crate::error::chain;
-use crate::log::{LogSource, MachineLog};
+use crate::line::LogSource;
+use crate::log::MachineLog;
 
 /// The enrolment's messages pass through a buffer of this size, and so does output.
 const BUFFER_SIZE: usize = 64 << 10;

@@ -67,7 +67,7 @@ use crate::identity::SessionId;
 use crate::system::{Launch, Launched, System};
 
 pub(crate) use self::caretaker::{is_caretaker, take_care};
-pub(crate) use self::hand_on::HandOn;
+pub(crate) use self::hand_on::serve_program;
 
 pub use self::cidr::Cidr;
 pub use self::clusters::{Cleared, Cluster, Clusters, Console};

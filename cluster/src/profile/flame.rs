@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::debug::escape;
+use crate::markup::escape;
 use crate::profile::merged::{Grouping, Profile};
 
 const WIDTH: f64 = 1200.0;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   driver: Inspector::start_profile            each process: Sampler
-//!     collect ---- Control: profile ------------>  interrupted by its own CPU clock, notes stacks
+//!     profiling -- Control: profile ------------>  interrupted by its own CPU clock, notes stacks
 //!     finish  ---- Control: end_profile -------->  finds the functions' names, answers
 //!     Profile <--------------------- Stacks -----
 //!       pprof::encode, flame::graph
@@ -11,17 +11,14 @@
 //! Machines that are tasks of the driver's process are in the driver's share. A machine that fails, or
 //! dies, is left out and named in [`Profile::missing`].
 
-mod collect;
 mod flame;
 mod merged;
 mod pprof;
 mod sampler;
 mod stacks;
 
-pub use collect::{PROFILE_MAX, Profiling};
 pub use merged::{Grouping, Profile};
 pub use stacks::Hertz;
 
-pub(crate) use collect::{LastProfile, begin};
 pub(crate) use sampler::Sampler;
 pub(crate) use stacks::Stacks;

@@ -20,11 +20,11 @@ use tonic::{Code, Request, Status};
 use crate::error::chain;
 use crate::identity::MachineName;
 use crate::machine::{Machine, State};
+use crate::remote::Remote;
 use crate::service::error::{CallError, Site};
 use crate::service::failure::{Never, ServiceError};
 use crate::service::frame::{InputFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};
 use crate::service::method::{Method, Reply};
-use crate::service::remote::Remote;
 use crate::service::replies::RawReplies;
 
 /// Tries of one retried call; the pauses between them add up to about a minute.

@@ -1,20 +1,12 @@
-//! Calling a [`Machine`] of one's own fleet.
-
-use std::time::Duration;
+//! Calling a [`Machine`] of one's own fleet, and a [`Remote`] of the session.
 
 use futures::Stream;
 use serde::Serialize;
 
-use crate::control::Control;
-use crate::error::{Error, Result};
-use crate::info::MachineInfo;
-use crate::machine::{Machine, State};
-use crate::service::address::Address;
+use crate::machine::Machine;
+use crate::remote::Remote;
 use crate::service::call::{Call, Target};
 use crate::service::method::{Method, Reply};
-
-/// A machine that lives answers far faster, however busy its cores are.
-const INFO_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Machine {
     /// Calls `method` of a service with `arguments`: a value, a tuple if the method has several, `()`
@@ -71,21 +63,46 @@ impl Machine {
     {
         Call::retrying::<S, A, R>(Target::Machine(self.clone()), method, &arguments)
     }
+}
 
-    /// Asks what it has and how busy it is. Waits until it runs.
-    ///
-    /// # Errors
-    /// If it is lost, or does not answer within 2 s: information is small, and had at once.
-    pub async fn info(&self) -> Result<MachineInfo> {
-        self.wait(State::Running).await;
-        let remote = self.remote().ok_or(Error::Closed)?;
-        let channel = remote.channel().await?;
-        Control::new(self.name().clone(), channel).info(INFO_TIMEOUT).await
+impl Remote {
+    /// Calls a method; see [`Machine::call`](crate::Machine::call). This end does not hear of it when
+    /// the machine is given up: it sees its connection break.
+    pub fn call<S, A, R>(&self, method: Method<S, A, R>, arguments: A) -> Call<R::Output, R::Error>
+    where
+        A: Serialize,
+        R: Reply,
+    {
+        Call::begin::<S, A, R>(Target::Remote(self.clone()), method, &arguments)
     }
 
-    /// Where other machines reach it: set once it runs. Services take it as an argument and
-    /// [`dial`](crate::ServiceContext::dial) it.
-    pub fn address(&self) -> Option<Address> {
-        self.remote().map(|remote| remote.address().clone())
+    /// Calls a method that takes a stream; see
+    /// [`Machine::call_with_input`](crate::Machine::call_with_input).
+    pub fn call_with_input<S, A, R, I>(
+        &self,
+        method: Method<S, A, R, I>,
+        arguments: A,
+        input: impl Stream<Item = I> + Send + 'static,
+    ) -> Call<R::Output, R::Error>
+    where
+        A: Serialize,
+        R: Reply,
+        I: Serialize + Send + 'static,
+    {
+        Call::begin_with::<S, A, R, I>(Target::Remote(self.clone()), method, &arguments, input)
+    }
+
+    /// Calls an idempotent method until it answers; see
+    /// [`Machine::retry_call`](crate::Machine::retry_call).
+    pub fn retry_call<S, A, R>(
+        &self,
+        method: Method<S, A, R>,
+        arguments: A,
+    ) -> Call<R::Output, R::Error>
+    where
+        A: Serialize,
+        R: Reply,
+    {
+        Call::retrying::<S, A, R>(Target::Remote(self.clone()), method, &arguments)
     }
 }

@@ -16,7 +16,6 @@
 //! next await), its time is up (the same), the machine stops (the method is dropped; the caller gets
 //! a [`Transport`] error).
 
-mod address;
 mod blob;
 mod call;
 mod callee;
@@ -30,11 +29,9 @@ mod incoming;
 mod input;
 mod method;
 mod registry;
-mod remote;
 mod replies;
 mod setup;
 
-pub use address::Address;
 pub use blob::Blob;
 pub use call::Call;
 pub use context::ServiceContext;
@@ -43,13 +40,10 @@ pub use failure::{Cause, Failure, Never, ServiceError};
 pub use frame::MESSAGE_SIZE_MAX;
 pub use input::{Input, InputError};
 pub use method::{Many, Method, NoInput, One, Reply, Service};
-pub use remote::Remote;
 pub use replies::Replies;
-pub use setup::Services;
 
 pub(crate) use cpu::Cpu;
 pub(crate) use host::Host;
-pub(crate) use registry::Requirements;
 
 /// What the code of [`service`](macro@crate::service) names; not for anybody else.
 #[doc(hidden)]

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::error::BoxError;
+use crate::requirements::{Requirements, Services};
 use crate::service::context::ServiceContext;
 use crate::service::incoming::{Answering, Incoming};
-use crate::service::setup::{Services, Setup};
 
 /// Methods that only one of two programs has; more than these say nothing more.
 const DIFFERENCES_SHOWN_MAX: usize = 8;
@@ -111,16 +110,9 @@ fn lines() -> Vec<String> {
     lines
 }
 
-/// What a driver asks of its workers: the same program, and these services set up.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Requirements {
-    pub(crate) registry: Vec<String>,
-    pub(crate) services: Vec<Setup>,
-}
-
 impl Requirements {
     /// Those of a driver with `services`.
-    pub(crate) fn of(services: &Services) -> Self {
+    pub fn of(services: &Services) -> Self {
         Self { registry: lines(), services: services.list().to_vec() }
     }
 

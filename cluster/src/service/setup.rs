@@ -1,29 +1,10 @@
 //! Which services a driver's machines have, and with which values.
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
+use crate::requirements::{Services, Setup};
 use crate::service::method::Service;
 
-/// A service with its value, encoded.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Setup {
-    pub(crate) service: String,
-    pub(crate) value: Vec<u8>,
-}
-
-/// The services that a machine sets up before it is taken, in this order.
-#[derive(Clone, Debug, Default)]
-pub struct Services {
-    list: Vec<Setup>,
-}
-
 impl Services {
-    /// None.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// These and `service`, whose value goes to each machine.
     ///
     /// # Errors
@@ -37,9 +18,5 @@ impl Services {
             .map_err(|e| refuse(format!("its value cannot be encoded: {e}")))?;
         self.list.push(Setup { service: S::NAME.to_owned(), value });
         Ok(self)
-    }
-
-    pub(crate) fn list(&self) -> &[Setup] {
-        &self.list
     }
 }

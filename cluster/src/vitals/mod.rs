@@ -4,11 +4,13 @@
 
 mod annals;
 mod group;
+mod host;
 mod memory;
 mod series;
 mod usage;
 
 pub(crate) use annals::{Annals, now_ms};
+pub(crate) use host::{disk, load};
 pub(crate) use memory::{OomWatch, memory_available};
 pub use memory::{Resident, memory_bytes};
 pub use series::{POINTS_MAX, Point, Series};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::info;
+use crate::vitals::host::{disk, load};
 use crate::vitals::memory::{self, Resident, memory_available, memory_bytes};
 
 /// Linux counts the time of processes in these, whatever its clock does.
@@ -45,7 +45,7 @@ pub struct Usage {
 impl Usage {
     /// Of this process, whose temporary files are in `scratch`.
     pub(crate) fn gather(scratch: &Path) -> Self {
-        let (disk_bytes, disk_available_bytes) = info::disk(scratch);
+        let (disk_bytes, disk_available_bytes) = disk(scratch);
         let (cpu_user_seconds, cpu_system_seconds) = cpu_seconds();
         let (network_received_bytes, network_sent_bytes) = network();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -60,7 +60,7 @@ impl Usage {
             disk_available_bytes,
             network_received_bytes,
             network_sent_bytes,
-            load: info::load()[0],
+            load: load()[0],
             oom_kills: memory::oom_kills(),
         }
     }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use aws_smithy_types::base64;
 use bigslice_cluster::ec2::{Ec2, Ec2Spec};
-use bigslice_cluster::{Authority, Enroler, Launch, MachineLog, Services, SessionId, System};
+use bigslice_cluster::{
+    Authority, Enroler, Launch, MachineLog, Requirements, Services, SessionId, System,
+};
 use bytes::Bytes;
 
 use super::endpoint::{ARCH, Call, Endpoint, Fleet, OTHER_ARCH, PAUSE_MAX, Script};
@@ -52,7 +54,7 @@ pub(crate) fn order() -> Launch {
             certificate_life: DEADLINE,
             lease: DEADLINE,
             settings: Bytes::new(),
-            services: Services::new(),
+            requirements: Requirements::of(&Services::new()),
         }),
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use bigslice_cluster::ec2::{Ec2, Ec2Spec};
 use bigslice_cluster::{
-    Authority, Credentials, Enroler, Launch, MachineLog, Peer, Services, SessionId, System,
-    Validity,
+    Authority, Credentials, Enroler, Launch, MachineLog, Peer, Requirements, Services, SessionId,
+    System, Validity,
 };
 use bytes::Bytes;
 use rustls::client::ResolvesClientCert;
@@ -48,7 +48,7 @@ fn order(authority: &Arc<Authority>) -> Launch {
             certificate_life: LIFE,
             lease: DEADLINE,
             settings: Bytes::new(),
-            services: Services::new(),
+            requirements: Requirements::of(&Services::new()),
         }),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bigslice_cluster::{
     Authority, Connector, Control, Credentials, Enroler, Error, InProcess, Launch, Launched,
-    MachineLog, MachineName, Peer, Role, Services, SessionId, System, Validity,
+    MachineLog, MachineName, Peer, Requirements, Role, Services, SessionId, System, Validity,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -202,7 +202,7 @@ impl Lone {
                 certificate_life: LIFE,
                 lease: Duration::from_secs(600),
                 settings: Bytes::new(),
-                services: Services::new(),
+                requirements: Requirements::of(&Services::new()),
             }),
         };
         let launched = system.launch(launch).await.expect("the machine starts");

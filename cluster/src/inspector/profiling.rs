@@ -17,9 +17,7 @@ use crate::error::{Error, Result, chain};
 use crate::identity::MachineName;
 use crate::keeper::Post;
 use crate::machine::{Machine, State};
-use crate::profile::merged::Profile;
-use crate::profile::sampler::Sampler;
-use crate::profile::stacks::{Hertz, Stacks};
+use crate::profile::{Hertz, Profile, Sampler, Stacks};
 use crate::vitals::now_ms;
 
 /// A profile that nobody ends is ended after this.

@@ -5,17 +5,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use futures::Stream;
-use serde::Serialize;
 use tokio::sync::OnceCell;
 use tonic::transport::Channel;
 
+use crate::address::Address;
 use crate::connector::Connector;
 use crate::error::Result;
 use crate::identity::MachineName;
-use crate::service::address::Address;
-use crate::service::call::{Call, Target};
-use crate::service::method::{Method, Reply};
 
 /// Another machine of the session, whose services can be called. Clones share the connection, which
 /// is made by the first call and made anew when it breaks.
@@ -45,46 +41,6 @@ impl Remote {
     /// Where it is.
     pub fn address(&self) -> &Address {
         &self.inner.address
-    }
-
-    /// Calls a method; see [`Machine::call`](crate::Machine::call). This end does not hear of it when
-    /// the machine is given up: it sees its connection break.
-    pub fn call<S, A, R>(&self, method: Method<S, A, R>, arguments: A) -> Call<R::Output, R::Error>
-    where
-        A: Serialize,
-        R: Reply,
-    {
-        Call::begin::<S, A, R>(Target::Remote(self.clone()), method, &arguments)
-    }
-
-    /// Calls a method that takes a stream; see
-    /// [`Machine::call_with_input`](crate::Machine::call_with_input).
-    pub fn call_with_input<S, A, R, I>(
-        &self,
-        method: Method<S, A, R, I>,
-        arguments: A,
-        input: impl Stream<Item = I> + Send + 'static,
-    ) -> Call<R::Output, R::Error>
-    where
-        A: Serialize,
-        R: Reply,
-        I: Serialize + Send + 'static,
-    {
-        Call::begin_with::<S, A, R, I>(Target::Remote(self.clone()), method, &arguments, input)
-    }
-
-    /// Calls an idempotent method until it answers; see
-    /// [`Machine::retry_call`](crate::Machine::retry_call).
-    pub fn retry_call<S, A, R>(
-        &self,
-        method: Method<S, A, R>,
-        arguments: A,
-    ) -> Call<R::Output, R::Error>
-    where
-        A: Serialize,
-        R: Reply,
-    {
-        Call::retrying::<S, A, R>(Target::Remote(self.clone()), method, &arguments)
     }
 
     pub(crate) async fn channel(&self) -> Result<Channel> {

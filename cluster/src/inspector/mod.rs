@@ -2,8 +2,10 @@
 //! one process. Nothing here costs anything before it is asked for, but the samples of what machines
 //! use, which come with the renewals of their leases.
 
+mod page;
+mod profiling;
+
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +14,18 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::debug::{self, DebugServer, Page};
 use crate::error::{Error, Result, chain};
 use crate::identity::MachineName;
 use crate::keeper::Post;
 use crate::logbook::{LogBook, LoggedLine};
 use crate::machine::{Machine, State};
 use crate::metrics::{self, Family, Gathered};
-use crate::profile::{self, Hertz, LastProfile, PROFILE_MAX, Profile, Profiling};
+use crate::profile::{Hertz, Profile};
 use crate::vitals::{Annals, Series, Usage};
+
+pub use self::page::{Page, PageKind};
+use self::profiling::LastProfile;
+pub use self::profiling::{PROFILE_MAX, Profiling};
 
 /// Machines that are asked at a time. Each may take a handshake, and an answer takes memory.
 const ASKED_MAX: usize = 64;
@@ -273,25 +278,7 @@ impl Inspector {
     /// # Errors
     /// If a profile is being taken already.
     pub async fn start_profile(&self, hertz: Hertz) -> Result<Profiling> {
-        profile::begin(self.post().cloned(), hertz, &self.inner.last_profile).await
-    }
-
-    /// Serves all that as web pages below `/debug`, until the server is dropped. Only this computer
-    /// gets answers: the address must be a loopback one, its port 0 is any that is free.
-    ///
-    /// # Errors
-    /// If the address is not a loopback one, or cannot be had.
-    pub fn serve(&self, address: SocketAddr) -> Result<DebugServer> {
-        debug::serve(self.clone(), address)
-    }
-
-    /// Writes all that into one zip archive: machines, series, metrics, logs, the pages that were added,
-    /// and the last profile if one was taken.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub async fn dump<W: std::io::Write + std::io::Seek>(&self, to: W) -> Result<()> {
-        debug::dump(self, to).await
+        profiling::begin(self.post().cloned(), hertz, &self.inner.last_profile).await
     }
 }
 

@@ -1,0 +1,12 @@
+//! How many files this process may have open.
+
+/// Connections and spilled files together are easily more than the usual soft limit of 1024, which is
+/// there for programs that use `select`. Goes on with what there is if it cannot be raised.
+pub(crate) fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(err) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(error = %err, "could not raise the limit of open files");
+    }
+}
