@@ -98,7 +98,7 @@ pub(crate) fn tables(random: &mut Random) -> Result<Vec<Table>, Failed> {
 }
 
 fn table(random: &mut Random, name: &str) -> Result<Table, Failed> {
-    let rows = *random.pick(&[0, 1, 2, 5, 13, 40, 40, 150]);
+    let rows = *random.pick(&[0, 1, 2, 5, 13, 20, 40, 80]);
     let mut columns: Vec<(String, Type)> =
         vec![("id".into(), Type::Int64), ("k".into(), Type::Int32), ("s".into(), Type::Text)];
     for n in 0..2 + random.below(4) {

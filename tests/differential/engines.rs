@@ -96,12 +96,13 @@ impl Ours {
         Ok(())
     }
 
-    /// What a query gives.
-    pub(crate) async fn ask(&self, sql: &str) -> Answer {
+    /// What a query gives, within `patience` if that is less than it has.
+    pub(crate) async fn ask(&self, sql: &str, patience: Option<Duration>) -> Answer {
+        let patience = patience.map_or(self.patience, |most| most.min(self.patience));
         let answer = async { self.session.sql(sql).await?.collect().await };
-        match tokio::time::timeout(self.patience, answer).await {
+        match tokio::time::timeout(patience, answer).await {
             Ok(batches) => rows_of(&batches.map_err(|e| e.to_string())?),
-            Err(_) => Err(format!("{TOO_LATE} {} s", self.patience.as_secs())),
+            Err(_) => Err(format!("{TOO_LATE} {} s", patience.as_secs())),
         }
     }
 
