@@ -70,6 +70,10 @@ pub(crate) fn plain(text: &str) -> String {
     let mut text = text.replace("\n\ncaused by\n", ": ").replace("\ncaused by\n", ": ");
     for kind in KINDS {
         text = text.replace(kind, "");
+        // The beginning of a sentence of ours is in small letters.
+        if text.get(..kind.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(kind)) {
+            text.replace_range(..kind.len(), "");
+        }
     }
     in_types_of_sql(without_debug(&of_call(text.trim())))
 }
@@ -216,6 +220,11 @@ mod tests {
             (
                 "Function 'sum' failed to match any signature, errors: x. No function matches the given name and argument \
                  types 'sum(Utf8)'. You might",
+                "Function 'sum' cannot be called as sum(VARCHAR): the types of its arguments are others",
+            ),
+            (
+                "internal error: Function 'sum' failed to match any signature, errors: x. No function matches the given \
+                 name and argument types 'sum(Utf8)'. You might",
                 "Function 'sum' cannot be called as sum(VARCHAR): the types of its arguments are others",
             ),
             ("no dots in: Identifier(Ident { value: \"a\" })", "no dots in"),

@@ -1,7 +1,8 @@
-//! `round_parts(x, null_of_the_type)`: a nested value with its fractions rounded where the type it is cast to has integers.
+//! `round_parts(x, null_of_the_type)`: a float, or a nested value, with its fractions rounded where the type it is cast to
+//! has integers.
 //!
-//! DataFusion 55.2 (arrow 59) cuts fractions off: `[1.5, 2.7]::INTEGER[]` gave `[1, 2]`. PostgreSQL and DuckDB round, half away
-//! from zero. The planner writes it below such casts.
+//! DataFusion 55.2 (arrow 59) cuts fractions off: `[1.5, 2.7]::INTEGER[]` gave `[1, 2]`. PostgreSQL and DuckDB round: floats
+//! half to even, decimals half away from zero. The planner writes it below such casts.
 
 use std::sync::Arc;
 
@@ -201,16 +202,19 @@ fn of_list<O: OffsetSizeTrait>(
 fn of_numbers(values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     Ok(match values.data_type() {
         DataType::Float64 => {
-            let whole: Float64Array = values.as_primitive::<Float64Type>().unary(f64::round);
+            let whole: Float64Array =
+                values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
             Arc::new(whole)
         }
         DataType::Float32 => {
-            let whole: Float32Array = values.as_primitive::<Float32Type>().unary(f32::round);
+            let whole: Float32Array =
+                values.as_primitive::<Float32Type>().unary(f32::round_ties_even);
             Arc::new(whole)
         }
         DataType::Float16 => {
             let wide = cast(values, &DataType::Float32)?;
-            let whole: Float32Array = wide.as_primitive::<Float32Type>().unary(f32::round);
+            let whole: Float32Array =
+                wide.as_primitive::<Float32Type>().unary(f32::round_ties_even);
             cast(&whole, &DataType::Float16)?
         }
         // A cast of decimals rounds.

@@ -3,6 +3,7 @@
 //! Each rule of ours mends a kind of fault, says which, and leaves a plan that gives the same rows in
 //! one process and on machines.
 
+mod case_nulls;
 mod days;
 mod decimal_literals;
 mod drawn_once;
@@ -20,6 +21,7 @@ mod numbers;
 mod operators;
 mod order_columns;
 mod range_frames;
+mod self_equal;
 mod set_all;
 mod simplify;
 mod text_calls;
@@ -72,6 +74,8 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(drawn_once::DrawnOnce));
     rules.push(Arc::new(truth_tests::TruthTests));
     rules.push(Arc::new(order_columns::OrderColumns));
+    rules.push(Arc::new(case_nulls::CaseNulls));
+    rules.push(Arc::new(self_equal::SelfEqual));
     rules
 }
 

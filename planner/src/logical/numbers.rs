@@ -23,7 +23,6 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::functions::math::round;
 use datafusion::logical_expr::expr::{
     AggregateFunction, NullTreatment, ScalarFunction, Sort, WindowFunction,
 };
@@ -87,30 +86,21 @@ fn checked_binary(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::no(Expr::BinaryExpr(binary))
 }
 
-/// *Casts*: `expr` rounded, half away from zero, if it may have a fraction and becomes an integer of type `to`.
+/// *Casts*: `expr` rounded if it may have a fraction and becomes an integer of type `to`: floats half to even, decimals
+/// half away from zero, as in PostgreSQL and DuckDB.
 fn whole(expr: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
     let from = expr.get_type(schema).ok()?;
-    if !to.is_integer() {
-        // Parts of nested values.
-        let is_rounded = |function: &ScalarFunction| function.func.name() == "round_parts";
-        let done = matches!(expr, Expr::ScalarFunction(function) if is_rounded(function));
-        if done || !rounds_parts(&from, to) {
-            return None;
-        }
-        let null = Expr::Literal(ScalarValue::try_new_null(to).ok()?, None);
-        return Some(round_parts().call(vec![expr.clone(), null]));
+    if to.is_integer() && !from.is_floating() {
+        let rounded = whole_type(&from)?;
+        return Some(Expr::Cast(Cast::new(Box::new(expr.clone()), rounded)));
     }
-    let rounded = match from {
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
-            let is_round = |function: &ScalarFunction| function.func.name() == "round";
-            if matches!(expr, Expr::ScalarFunction(function) if is_round(function)) {
-                return None;
-            }
-            return Some(round().call(vec![expr.clone()]));
-        }
-        decimal => whole_type(&decimal)?,
-    };
-    Some(Expr::Cast(Cast::new(Box::new(expr.clone()), rounded)))
+    let is_rounded = |function: &ScalarFunction| function.func.name() == "round_parts";
+    let done = matches!(expr, Expr::ScalarFunction(function) if is_rounded(function));
+    if done || !rounds_parts(&from, to) {
+        return None;
+    }
+    let null = Expr::Literal(ScalarValue::try_new_null(to).ok()?, None);
+    Some(round_parts().call(vec![expr.clone(), null]))
 }
 
 /// *Nulls ignored*: the function of its own, which travels.

@@ -1,15 +1,18 @@
 //! Operators and EXTRACT, planned as functions of ours.
 //!
 //! DataFusion 55.2 plans EXTRACT as its own `date_part`, whatever function of that name the session has, refuses to
-//! multiply an interval or what two timestamps differ by, to add that to a date or an interval, and to compare times of day of
-//! two units.
+//! multiply an interval or what two timestamps differ by, to add that to a date or an interval, to compare times of day of
+//! two units, and to look up a key in a map that is no literal.
 
 use bigslice_functions::{Scale, date_part, finest_time, scale_interval};
 use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::{DFSchema, Result};
+use datafusion::functions_nested::expr_fn::{array_element, map_extract};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
+};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 /// The planner of these, ahead of DataFusion's.
@@ -20,6 +23,22 @@ impl ExprPlanner for Operators {
     fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
         let call = ScalarFunction::new_udf(date_part(), args);
         Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+    }
+
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        match (&expr.field_access, expr.expr.get_type(schema)) {
+            (GetFieldAccess::ListIndex { key }, Ok(DataType::Map(..)))
+                if !matches!(**key, Expr::Literal(..)) =>
+            {
+                let found = map_extract(expr.expr.clone(), key.as_ref().clone());
+                Ok(PlannerResult::Planned(array_element(found, lit(1_i64))))
+            }
+            _ => Ok(PlannerResult::Original(expr)),
+        }
     }
 
     fn plan_binary_op(

@@ -18,7 +18,7 @@ pub(crate) fn select(columns: Vec<Expr>, from: TableFactor) -> Query {
     items_of(columns.into_iter().map(SelectItem::UnnamedExpr).collect(), from)
 }
 
-fn items_of(projection: Vec<SelectItem>, from: TableFactor) -> Query {
+pub(super) fn items_of(projection: Vec<SelectItem>, from: TableFactor) -> Query {
     let select = Select {
         select_token: AttachedToken::empty(),
         optimizer_hints: Vec::new(),
@@ -151,4 +151,9 @@ pub(crate) fn settled(name: impl Into<String>) -> Ident {
 /// The name exactly as it is.
 pub(crate) fn quoted(name: impl Into<String>) -> Ident {
     Ident::with_quote('"', name)
+}
+
+/// The literal `digits`.
+pub(crate) fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.to_owned(), false).into())
 }

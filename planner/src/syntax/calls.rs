@@ -4,6 +4,7 @@
 //! - `min(x ORDER BY y)` is an error over groups: what does not go by an order gets none.
 //! - `mod(a, b)` is not known: it is `a % b`.
 //! - `a ^ b` is a bitwise XOR there; in PostgreSQL and DuckDB it is `power(a, b)`, and XOR is `a # b`.
+//! - `~a`, the bitwise NOT, is refused: it is `a # -1`.
 //! - `[t.x, 1]` with a column of a query around is not planned below UNNEST: `make_array(t.x, 1)` is.
 //! - `x IN (VALUES (1), (2))` is refused in some places.
 //! - `INTERVAL 1 DAY` without quotes is refused in a window's frame.
@@ -49,6 +50,16 @@ pub(crate) fn reshape(expr: &mut Expr) {
         }
         Expr::BinaryOp { left, op: BinaryOperator::BitwiseXor, right } => {
             *expr = build::call("power", vec![left.as_ref().clone(), right.as_ref().clone()]);
+        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: bits } => {
+            let ones = build::number("-1");
+            let bits = Box::new(Expr::Nested(bits.clone()));
+            let not = Expr::BinaryOp {
+                left: bits,
+                op: BinaryOperator::PGBitwiseXor,
+                right: Box::new(ones),
+            };
+            *expr = Expr::Nested(Box::new(not));
         }
         Expr::Array(list) if list.elem.iter().any(has_column) => {
             *expr = build::call("make_array", std::mem::take(&mut list.elem));

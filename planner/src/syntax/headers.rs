@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement as Parsed};
 use datafusion::sql::sqlparser::ast::{
-    CreateTable, CreateView, Cte, Expr, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
-    TableFactor, Value, Visit, Visitor, WildcardAdditionalOptions, visit_expressions,
+    CreateTable, CreateView, Cte, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement,
+    TableAlias, TableFactor, Value, Visit, Visitor, WildcardAdditionalOptions, visit_expressions,
 };
 
 use super::build;
@@ -182,9 +182,52 @@ fn text_of(expr: &Expr) -> Option<String> {
 /// Names items of a select list that have a subquery in them: DataFusion 55.2 calls the column after one of the
 /// subquery, or all alike.
 pub(super) fn name_subqueries(select: &mut Select) {
+    name_items(select, has_subquery);
+}
+
+/// Names columns that are casts of columns: DataFusion gives `CAST(x AS INT)` the name of `x`, and `ORDER BY x` then finds
+/// two columns of that name.
+pub(super) fn name_casts(select: &mut Select) {
+    name_items(select, |expr| matches!(expr, Expr::Cast { .. }) && column_of(expr).is_some());
+}
+
+/// The name of the column that `expr` is, or is a cast of.
+fn column_of(expr: &Expr) -> Option<&Ident> {
+    let mut expr = expr;
+    loop {
+        expr = match expr {
+            Expr::Cast { expr, .. } | Expr::Nested(expr) => expr,
+            Expr::Identifier(name) => return Some(name),
+            Expr::CompoundIdentifier(path) => return path.last(),
+            _ => return None,
+        };
+    }
+}
+
+/// Names casts of columns after the columns in the first SELECT of a set operation, whose names ORDER BY means.
+pub(super) fn name_casts_of_set(set: &mut SetExpr) {
+    let mut set = set;
+    let select = loop {
+        set = match set {
+            SetExpr::SetOperation { left, .. } => left,
+            SetExpr::Select(select) => break select,
+            _ => return,
+        };
+    };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(cast @ Expr::Cast { .. }) = item
+            && let Some(alias) = column_of(cast).cloned()
+        {
+            let expr = std::mem::replace(cast, Expr::value(Value::Null));
+            *item = SelectItem::ExprWithAlias { expr, alias };
+        }
+    }
+}
+
+fn name_items(select: &mut Select, is_meant: impl Fn(&Expr) -> bool) {
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) = item
-            && has_subquery(expr)
+            && is_meant(expr)
         {
             let alias = build::quoted(expr.to_string());
             let expr = std::mem::replace(expr, Expr::value(Value::Null));
@@ -193,7 +236,8 @@ pub(super) fn name_subqueries(select: &mut Select) {
     }
 }
 
-fn has_subquery(expr: &Expr) -> bool {
+/// Whether there is a query in `expr`.
+pub(super) fn has_subquery(expr: &Expr) -> bool {
     struct Queries;
     impl Visitor for Queries {
         type Break = ();

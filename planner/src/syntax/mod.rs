@@ -22,6 +22,7 @@ mod pattern;
 mod reshape;
 mod sample;
 mod time;
+mod unnested;
 mod visit;
 mod windows;
 

@@ -7,11 +7,12 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, GroupByWithModifier, LimitClause, OrderBy, OrderByExpr, OrderByKind,
     OrderByOptions, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement, TableFactor, Top,
-    TopQuantity, Value, VisitorMut, WildcardAdditionalOptions, With,
+    TopQuantity, VisitorMut, WildcardAdditionalOptions, With,
 };
 
+use super::build::number;
 use super::visit::step;
-use super::{calls, decimals, headers, kept_order, ordinals, pattern, sample, windows};
+use super::{calls, decimals, headers, kept_order, ordinals, pattern, sample, unnested, windows};
 use crate::error::{Error, Result};
 
 /// Rewrites every node on the way.
@@ -57,9 +58,13 @@ fn reshape_query(query: &mut Query) -> Result<()> {
     fetch_as_limit(query)?;
     order_by_all(query)?;
     ordinals::by_name(query);
+    unnested::order_above(query);
     kept_order::mark(query);
     if let SetExpr::Select(select) = query.body.as_mut() {
+        headers::name_casts(select);
         windows::inline(select, query.order_by.as_mut())?;
+    } else {
+        headers::name_casts_of_set(&mut query.body);
     }
     Ok(())
 }
@@ -250,8 +255,3 @@ fn as_grouping_sets(expr: &mut Expr) {
 
 /// A `CUBE` over so many has 4,096 grouping sets, which DataFusion refuses anyway.
 const MOST_GROUPS: usize = 12;
-
-/// The literal `digits`.
-pub(crate) fn number(digits: &str) -> Expr {
-    Expr::Value(Value::Number(digits.to_owned(), false).into())
-}

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::build;
-use super::reshape::number;
+use super::build::number;
 use crate::error::{Error, Result};
 
 /// Replaces a table of which a sample is wanted by a query for the sample.

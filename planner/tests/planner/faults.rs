@@ -7,7 +7,7 @@ use datafusion::error::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-/// What mends it, a query, and the rows that it has.
+/// What mends it, a query, and the rows that it has, or a part of the error that it is.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
         "in_lists",
@@ -83,6 +83,140 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "SELECT date_trunc('year', CAST(DATE '9999-12-31' AS TIMESTAMP(6)))",
         "9999-01-01T00:00:00",
     ),
+    (
+        "round_parts: floats",
+        "SELECT CAST(x AS INTEGER) FROM (VALUES (0.5::double), (1.5::double), (2.5::double), (-1.7::double)) AS t(x) ORDER BY x",
+        "-2;0;2;2",
+    ),
+    ("headers: casts", "SELECT CAST(x AS BIGINT) FROM (VALUES (2), (1)) AS t(x) ORDER BY x", "1;2"),
+    (
+        "lag_defaults",
+        "SELECT lag(i, 1, 0.5) OVER (ORDER BY i) FROM (VALUES (1), (2)) AS t(i) ORDER BY i",
+        "0.5;1.0",
+    ),
+    (
+        "interval_mean",
+        "SELECT avg(i) = INTERVAL '2 days' FROM (VALUES (INTERVAL '1 day'), (INTERVAL '3 days')) AS t(i)",
+        "true",
+    ),
+    ("union_types", "SELECT 1 UNION ALL SELECT DATE '2024-01-01'", "error: column 1 of a UNION is"),
+    (
+        "range_frames",
+        "SELECT count(*) OVER (ORDER BY b) FROM (VALUES (X'01'), (X'02')) AS t(b) ORDER BY b",
+        "1;2",
+    ),
+    (
+        "nullable",
+        "SELECT (SELECT 1 FROM (VALUES (1)) AS u(a) WHERE a > 5) IS NULL, (SELECT count(*) FROM (VALUES (1)) AS u(a) HAVING count(*) > 5) IS NULL",
+        "true,true",
+    ),
+    (
+        "recomputed",
+        "SELECT bool_or(x) OVER (ORDER BY i ROWS 1 PRECEDING) FROM (VALUES (1, true), (2, false), (3, false)) AS t(i, x) ORDER BY i",
+        "true;true;false",
+    ),
+    (
+        "mean",
+        "SELECT avg(x) FROM (VALUES (1::decimal(5, 2)), (2::decimal(5, 2)), (2::decimal(5, 2))) AS t(x)",
+        "1.666667",
+    ),
+    (
+        "sliding",
+        "SELECT sum(x) OVER (ORDER BY i ROWS 1 PRECEDING) FROM (VALUES (1, 1e20::double), (2, 1::double), (3, 1::double)) AS t(i, x) ORDER BY i",
+        "1e20;1e20;2.0",
+    ),
+    (
+        "distinct",
+        "SELECT sum(DISTINCT x) FROM (VALUES (9223372036854775807), (1)) AS t(x)",
+        "error: verflow",
+    ),
+    (
+        "percentile",
+        "SELECT median(x) FROM (VALUES (1.1::decimal(3, 1)), (1.2::decimal(3, 1))) AS t(x)",
+        "1.15",
+    ),
+    ("mended: lists as text", "SELECT length([1, 22, 333]), reverse([1, 22])", "3,[22, 1]"),
+    ("mended: regexes", "SELECT regexp_replace('ab', '(b)', '$1')", "a$1"),
+    ("mended: sorted", "SELECT array_sort([2, NULL, 1])", "[1, 2, null]"),
+    ("mended: to_char", "SELECT to_char(TIMESTAMP '2024-02-03 04:05:06', 'YYYY/MM')", "2024/02"),
+    ("mended: whole decimals", "SELECT ceil(x) FROM (VALUES (9.99::decimal(3, 2))) AS t(x)", "10"),
+    ("mended: choices", "SELECT greatest([1], [NULL])", "[null]"),
+    ("time_units", "SELECT TIME '01:00:00' IN (arrow_cast('01:00:00', 'Time32(Second)'))", "true"),
+    ("calls: power", "SELECT 2 ^ 3", "8.0"),
+    ("calls: any", "SELECT 1 = ANY([2, NULL])", "null"),
+    ("calls: mod", "SELECT mod(7, 4)", "3"),
+    ("calls: a list of rows", "SELECT ARRAY(SELECT 1)", "[1]"),
+    ("ordinals", "SELECT DISTINCT abs(x) FROM (VALUES (2), (-1)) AS t(x) ORDER BY abs(x)", "1;2"),
+    ("lateral: rows in IN", "SELECT (1, 2) IN (SELECT 1, 2)", "true"),
+    (
+        "lateral: series",
+        "SELECT n, g.value FROM (VALUES (2)) AS t(n), generate_series(1, t.n) AS g(value) ORDER BY 2",
+        "2,1;2,2",
+    ),
+    ("decimals", "SELECT 1.005::decimal(8, 2)", "1.01"),
+    ("decimal_literals", "SELECT x * 0.15 FROM (VALUES (19.90::decimal(6, 2))) AS t(x)", "2.9850"),
+    ("quotient", "SELECT x / 3 FROM (VALUES (2.00::decimal(6, 2))) AS t(x)", "0.666667"),
+    (
+        "reshape: rollup",
+        "SELECT x, count(*) FROM (VALUES (1), (1)) AS t(x) GROUP BY ROLLUP (x, x) ORDER BY x, 2",
+        "1,2;1,2;null,2",
+    ),
+    (
+        "windows: a definition in ORDER BY",
+        "SELECT x FROM (VALUES (1), (2)) AS t(x) WINDOW w AS (ORDER BY x DESC) ORDER BY row_number() OVER w",
+        "2;1",
+    ),
+    (
+        "guards",
+        "SELECT count(*) FROM (VALUES (1, 0), (4, 2)) AS t(x, y) WHERE y <> 0 AND x / y > 1",
+        "1",
+    ),
+    (
+        "kept_order",
+        "SELECT string_agg(s, ',') FROM (SELECT s FROM (VALUES (2, 'b'), (1, 'a')) AS t(i, s) ORDER BY i) AS q",
+        "a,b",
+    ),
+    (
+        "extremes: no groups",
+        "SELECT max(x) FROM (VALUES (-('NaN'::double)), (1.0::double)) AS t(x)",
+        "NaN",
+    ),
+    (
+        "extremes: groups",
+        "SELECT g, min(x) FROM (VALUES (1, 1.0::double), (1, 'NaN'::double)) AS t(g, x) GROUP BY g",
+        "1,1.0",
+    ),
+    ("text_calls", "SELECT left([12, 3], 2)", "error: left"),
+    (
+        "numbers: filtered arguments",
+        "SELECT k, sum(x / y) FILTER (WHERE y <> 0) FROM (VALUES (1, 1, 0), (1, 4, 2)) AS t(k, x, y) GROUP BY k",
+        "1,2",
+    ),
+    (
+        "numbers: keys twice",
+        "SELECT k, array_agg(x ORDER BY y, y) FROM (VALUES (1, 2, 3), (1, 3, 2)) AS t(k, x, y) GROUP BY k",
+        "1,[3, 2]",
+    ),
+    (
+        "forget",
+        "SELECT a FROM (SELECT value % 3 AS a, value AS b FROM generate_series(1, 9)) AS t WHERE a = 1 GROUP BY ROLLUP (a, b) ORDER BY a NULLS FIRST LIMIT 1",
+        "null",
+    ),
+    (
+        "days_between",
+        "SELECT count(*) FROM (SELECT DATE '2024-01-01' + CAST(value AS INTEGER) AS d FROM generate_series(1, 3)) AS t WHERE d - DATE '2024-01-01' > 1",
+        "2",
+    ),
+    (
+        "requirements",
+        "SELECT a FROM (SELECT a FROM (VALUES (1), (2), (3), (4), (5), (6), (7)) AS t(a) LIMIT 4 OFFSET 3) AS q ORDER BY a DESC",
+        "7;6;5;4",
+    ),
+    (
+        "shield",
+        "SELECT count(*) FROM (SELECT value AS x, value % 2 AS y FROM generate_series(1, 4)) AS a LEFT JOIN (SELECT value AS z FROM generate_series(0, 9)) AS b ON z <> y AND y <> 0 AND x / y > z",
+        "5",
+    ),
 ];
 
 #[tokio::test]
@@ -90,7 +224,7 @@ async fn each_guard_is_still_needed() {
     let plain = SessionContext::new_with_config(config());
     let mut mended = Vec::new();
     for (guard, sql, right) in FAULTS {
-        if matches!(rows(&plain, sql, false).await, Ok(rows) if rows == *right) {
+        if is_right(&rows(&plain, sql, false).await, right) {
             mended.push(guard);
         }
     }
@@ -103,13 +237,20 @@ async fn each_guard_mends_its_fault() {
     let ours = SessionContext::new_with_state(install(builder).build());
     let mut wrong = Vec::new();
     for (guard, sql, right) in FAULTS {
-        match rows(&ours, sql, true).await {
-            Ok(rows) if rows == *right => {}
-            Ok(rows) => wrong.push(format!("{guard}: {rows} for {right}")),
-            Err(error) => wrong.push(format!("{guard}: {error}")),
+        let outcome = rows(&ours, sql, true).await;
+        if !is_right(&outcome, right) {
+            wrong.push(format!("{guard}: {outcome:?} for {right}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn is_right(outcome: &Result<String>, right: &str) -> bool {
+    match (outcome, right.strip_prefix("error: ")) {
+        (Ok(rows), None) => rows == right,
+        (Err(error), Some(part)) => error.to_string().contains(part),
+        _ => false,
+    }
 }
 
 fn config() -> SessionConfig {

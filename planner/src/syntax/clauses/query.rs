@@ -1,10 +1,11 @@
 //! Clauses of queries.
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, GroupByExpr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectInto, SelectItem,
-    SetExpr, WildcardAdditionalOptions, With,
+    Cte, GroupByExpr, LimitClause, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectInto,
+    SelectItem, SetExpr, WildcardAdditionalOptions, With,
 };
 
+use super::super::headers::has_subquery;
 use super::{table, without};
 use crate::error::{Error, Result};
 
@@ -13,7 +14,7 @@ pub(super) fn check(query: &Query, is_top: bool) -> Result<()> {
         with,
         body,
         order_by,
-        limit_clause: _,
+        limit_clause,
         fetch: _,
         locks,
         for_clause,
@@ -33,6 +34,13 @@ pub(super) fn check(query: &Query, is_top: bool) -> Result<()> {
     }
     if let Some(order_by) = order_by {
         check_order(order_by)?;
+    }
+    if let Some(LimitClause::LimitOffset { limit: Some(rows), .. }) = limit_clause
+        && has_subquery(rows)
+    {
+        return Err(Error::unsupported("a subquery behind LIMIT").with_hint(
+            "write the number, or keep rows whose row_number() OVER (ORDER BY ...) is at most the subquery's",
+        ));
     }
     match body.as_ref() {
         SetExpr::Select(select) => into(select, is_top),

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{DropFunction, Statement};
 
 use super::{create, without};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Refuses what DataFusion drops on the way from the tree to the plan.
 pub(super) fn check(statement: &Statement) -> Result<()> {
@@ -54,6 +54,16 @@ pub(super) fn check(statement: &Statement) -> Result<()> {
         Statement::DropFunction(DropFunction { if_exists: _, func_desc, drop_behavior: _ }) => {
             without("DROP FUNCTION of several functions", func_desc.len() > 1)
         }
+        Statement::StartTransaction { .. }
+        | Statement::Commit { .. }
+        | Statement::Rollback { .. } => {
+            Err(Error::unsupported("transactions (BEGIN, COMMIT, ROLLBACK)").with_hint(
+                "each statement is done as a whole or not at all: leave out the words around it",
+            ))
+        }
+        Statement::CreateIndex(_) => Err(Error::unsupported("CREATE INDEX").with_hint(
+            "tables have no indexes: files that are sorted are read in part by themselves",
+        )),
         // The rest DataFusion takes apart without leaving anything out, or refuses as a whole.
         _ => Ok(()),
     }

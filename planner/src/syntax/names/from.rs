@@ -6,7 +6,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias,
-    TableFactor, TableWithJoins,
+    TableAliasColumnDef, TableFactor, TableWithJoins,
 };
 
 use super::super::build;
@@ -451,6 +451,15 @@ pub(super) fn renamed(
         *column = Column::named(resolver.fold(&new.name));
     }
     Some(columns)
+}
+
+/// Adds the names that columns keep to an alias that names the first of them: DataFusion wants all or none.
+pub(super) fn name_all(alias: &mut TableAlias, columns: Option<Vec<Column>>) {
+    let names = alias.columns.len();
+    for column in columns.into_iter().flatten().skip(names) {
+        let Some(name) = column.actual else { break };
+        alias.columns.push(TableAliasColumnDef { name: build::quoted(name), data_type: None });
+    }
 }
 
 /// Changes a FROM as it was found to be needed.

@@ -8,6 +8,7 @@
 //!
 //! The walk sees names alone, no types: what it does not know it leaves to DataFusion.
 
+mod access;
 mod from;
 mod item;
 mod resolver;

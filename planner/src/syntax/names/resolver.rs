@@ -16,7 +16,7 @@ use super::super::visit::step;
 use super::from;
 use super::scope::{Column, Meaning, Relation, Scope, Written};
 use super::select::{self, Read};
-use super::{Catalog, Label, Labels, item};
+use super::{Catalog, Label, Labels, access, item};
 use crate::error::{Error, Result};
 
 /// Where the columns of a query go.
@@ -305,6 +305,13 @@ impl<'a> Resolver<'a> {
         let orders_by_columns = orders_by_columns(query);
         self.frames.push(Frame { context: Some(context), orders_by_columns, ..Frame::default() });
         self.read_ctes(query)?;
+        if let (Some(with), Some(frame)) = (&mut query.with, self.frames.last()) {
+            for (cte, named) in with.cte_tables.iter_mut().zip(&frame.ctes) {
+                if names_some(&cte.alias) {
+                    from::name_all(&mut cte.alias, named.columns.clone());
+                }
+            }
+        }
         self.rename_hiding(query);
         let outputs = match query.body.as_ref() {
             SetExpr::Select(_) => None,
@@ -342,8 +349,24 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    fn enter_table(&mut self, table: &mut TableFactor) -> Result<()> {
+        match table {
+            TableFactor::Table { name, alias: Some(alias), args: None, .. } => {
+                if names_some(alias) {
+                    from::name_all(alias, self.columns_of_table(name));
+                }
+            }
+            TableFactor::Derived { subquery, alias: Some(alias), .. } if names_some(alias) => {
+                from::name_all(alias, self.columns_of_query(subquery)?);
+            }
+            _ => {}
+        }
+        self.read_by_own_name(table);
+        Ok(())
+    }
+
     /// Reads a query of WITH by the name that it was given.
-    fn enter_table(&self, table: &mut TableFactor) {
+    fn read_by_own_name(&self, table: &mut TableFactor) {
         let TableFactor::Table { name, alias, args: None, .. } = table else { return };
         let [part] = name.0.as_slice() else { return };
         let Some(ident) = part.as_ident().cloned() else { return };
@@ -450,9 +473,12 @@ impl<'a> Resolver<'a> {
                 self.frames.pop();
                 return Ok(());
             }
-            Expr::CompoundFieldAccess { access_chain, .. } => {
+            Expr::CompoundFieldAccess { root, access_chain } => {
                 fields_of(access_chain).for_each(|field| {
                     self.fields.remove(&field);
+                });
+                access::spell(access_chain, matches!(**root, Expr::Identifier(_)), |field| {
+                    self.fold(field)
                 });
                 return Ok(());
             }
@@ -538,6 +564,11 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// Whether names of columns stand behind an alias.
+fn names_some(alias: &TableAlias) -> bool {
+    !alias.columns.is_empty()
+}
+
 /// Whether the query is a SELECT whose order is by more than names and numbers of its columns.
 fn orders_by_columns(query: &Query) -> bool {
     let Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }) = &query.order_by else {
@@ -570,8 +601,7 @@ impl VisitorMut for Resolver<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
-        self.enter_table(table);
-        ControlFlow::Continue(())
+        step(self.enter_table(table))
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {

@@ -1,0 +1,108 @@
+//! `SELECT unnest(xs) FROM t ORDER BY id`: the order of rows that are taken apart, by what is not in the select list.
+//!
+//! DataFusion 55.2 looks for the keys of the order among the columns that `unnest` gives, and does not find them. Here the
+//! rows are taken apart in a query of its own, which has the keys as columns.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    ExcludeSelectItem, Expr, GroupByExpr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select,
+    SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor, WildcardAdditionalOptions,
+};
+
+use super::build;
+
+/// Puts the rows of `query` into a query below its order, if it takes rows apart and is ordered by other columns.
+pub(super) fn order_above(query: &mut Query) {
+    let Query {
+        body, order_by: Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }), ..
+    } = query
+    else {
+        return;
+    };
+    let SetExpr::Select(select) = body.as_mut() else { return };
+    if !takes_rows_apart(select) {
+        return;
+    }
+    let mut keys = Vec::new();
+    for by in exprs {
+        let is_of_result = match &by.expr {
+            Expr::Identifier(name) => select.projection.iter().any(|item| is_named(item, name)),
+            expr => matches!(expr, Expr::Value(_)) || is_unnest(expr),
+        };
+        if !is_of_result {
+            let key = build::quoted(format!("__order_{}", keys.len()));
+            let expr = std::mem::replace(&mut by.expr, Expr::Identifier(key.clone()));
+            select.projection.push(SelectItem::ExprWithAlias { expr, alias: key.clone() });
+            keys.push(key);
+        }
+    }
+    if keys.is_empty() {
+        return;
+    }
+    let rows = build::query(SetExpr::Select(select.clone()));
+    let from = TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(rows),
+        alias: Some(TableAlias {
+            explicit: true,
+            name: Ident::new("__rows"),
+            columns: Vec::new(),
+            at: None,
+        }),
+        sample: None,
+    };
+    let keys = keys.into_iter().map(|key| ObjectName::from(vec![key])).collect();
+    let all = SelectItem::Wildcard(WildcardAdditionalOptions {
+        opt_exclude: Some(ExcludeSelectItem::Multiple(keys)),
+        ..WildcardAdditionalOptions::default()
+    });
+    *body = build::items_of(vec![all], from).body;
+}
+
+/// Whether the select list has an `unnest`, and nothing in the query makes one row of several.
+fn takes_rows_apart(select: &Select) -> bool {
+    let is_plain = select.distinct.is_none()
+        && select.having.is_none()
+        && matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+    is_plain
+        && select.projection.iter().any(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                is_unnest(expr)
+            }
+            _ => false,
+        })
+}
+
+/// Whether there is an `unnest` in it.
+fn is_unnest(expr: &Expr) -> bool {
+    struct Unnest;
+    impl Visitor for Unnest {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(function)
+                    if function.name.to_string().eq_ignore_ascii_case("unnest") =>
+                {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut Unnest).is_break()
+}
+
+/// Whether the column of the result that `item` gives has this name.
+fn is_named(item: &SelectItem, name: &Ident) -> bool {
+    let same = |other: &Ident| other.value.eq_ignore_ascii_case(&name.value);
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => same(alias),
+        SelectItem::UnnamedExpr(Expr::Identifier(column)) => same(column),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => path.last().is_some_and(same),
+        SelectItem::UnnamedExpr(_) => false,
+        // It may have any column.
+        _ => true,
+    }
+}
