@@ -37,7 +37,12 @@ impl AnalyzerRule for SelfEqual {
 fn equals_its_part(expr: &Expr) -> bool {
     let Expr::BinaryExpr(binary) = expr else { return false };
     let (left, right) = (binary.left.as_ref(), binary.right.as_ref());
-    binary.op == Operator::Eq && left != right && (has(left, right) || has(right, left))
+    // Those that say that the two differ become the others below a NOT.
+    let compares = matches!(
+        binary.op,
+        Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom
+    );
+    compares && left != right && (has(left, right) || has(right, left))
 }
 
 /// Whether `part`, which is no constant, stands within `whole`.
