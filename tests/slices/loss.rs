@@ -350,13 +350,26 @@ fn slow_square(n: u64, folder: String) -> std::io::Result<u64> {
     Ok(n * n)
 }
 
+/// How many calls have begun in this process.
+fn calls_of(folder: &tempfile::TempDir, pid: u32) -> usize {
+    let names = std::fs::read_dir(folder.path().join("seen")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(&format!("-{pid}"))).count()
+}
+
 async fn a_killed_worker_costs_only_the_items_it_had() {
     const ITEMS: u64 = 24;
     let (session, folder) = session(3).await;
     let seen = seen(&folder);
     let results = session.map(slow_square, (0..ITEMS).map(move |n| (n, seen.clone()))).collect();
     let kill = async {
+        // In the middle of a call: one has just begun on the machine that is killed.
+        let pid = session.machines()[0].pid.unwrap();
         while tasks_seen(&folder) < 8 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let calls = calls_of(&folder, pid);
+        while calls_of(&folder, pid) == calls {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         kill_one(&session);
