@@ -19,12 +19,11 @@ use tokio::time::Instant;
 use crate::cpu::catching_panics;
 use crate::error::{Error, Result};
 use crate::head::Head;
-use crate::job::{Located, Missing};
+use crate::job::{Located, Missing, Runner};
 use crate::muster::{self, Company, tell};
 use crate::planning::{self, Logical};
-use crate::session::Inner;
+use crate::refusal::Refusal;
 use crate::sink::Transaction;
-use crate::task::Refusal;
 use crate::thrift::Thrift;
 
 /// How long a run that lost a machine waits for the replacement before it goes on with what is left:
@@ -38,7 +37,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// What is attempted.
 pub(crate) struct Run {
-    pub(crate) session: Arc<Inner>,
+    pub(crate) session: Arc<Runner>,
     pub(crate) text: Arc<str>,
     /// Optimised already if it gives rows.
     pub(crate) plan: Arc<LogicalPlan>,
@@ -236,7 +235,7 @@ struct Watch {
 impl Watch {
     /// Waits until there is a machine to run on, if there are to be any; after `losses`, for a
     /// moment, until all are there again.
-    async fn begin(session: &Inner, losses: usize) -> Result<Self, Failure> {
+    async fn begin(session: &Runner, losses: usize) -> Result<Self, Failure> {
         let over_memory = session.gauge.as_ref().map(|gauge| gauge.over());
         let Some(fleet) = &session.fleet else {
             return Ok(Self { fleet: None, over_memory, before: 0, silent_until: None });

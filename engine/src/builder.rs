@@ -17,15 +17,16 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Tables;
 use crate::cleanup::Cleanup;
-use crate::codec::PlanCodec;
 use crate::config::{Config, Environment};
 use crate::cpu::Cpu;
 use crate::cut::{Checked, Uncut};
+use crate::driver::{Driver, QUERIES_RUNNING_MAX};
 use crate::error::{Error, Result};
-use crate::job::{self, Runs};
+use crate::job::{self, PlanCodec, Runner, Runs};
 use crate::journal::Journal;
 use crate::memory::Budget;
-use crate::session::{Inner, QUERIES_RUNNING_MAX, Session};
+use crate::session::Session;
+use crate::sink::WriteText;
 use crate::source::{self, Stores};
 use crate::system::SystemSpec;
 use crate::task::{Host, HostParts, Store};
@@ -233,7 +234,7 @@ impl SessionBuilder {
         )?;
         let site = launch::survey(&mut config).await?;
         let budget = launch::budget(&config)?;
-        let cpu = Cpu::new(crate::config::cores(), budget.limited)?;
+        let cpu = Cpu::new(crate::cpu::cores(), budget.limited)?;
         let stores = Stores::new(&config.environment);
         config.head_bytes = budget.buffer_bytes(config.head_bytes);
         let gauge = budget.gauge();
@@ -261,7 +262,7 @@ impl SessionBuilder {
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
         let tables = Tables::install(&context)?;
-        let context = source::install(context, &stores);
+        let context = source::install(context, &stores, Arc::new(WriteText));
         let queries = Arc::new(Semaphore::new(QUERIES_RUNNING_MAX));
         let channels = fleet.as_ref().map(|fleet| Channels::new(fleet.connector()));
         let host = host(&config, &context, &stores, channels.clone(), fleet.as_ref());
@@ -276,13 +277,11 @@ impl SessionBuilder {
             let text = format!("debug pages: {}", debug.url());
             (config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
         }
-        let inner = Inner {
+        let driver = Driver {
             _debug: debug,
             context,
             stores,
-            host,
             channels,
-            runs,
             inspector,
             journal,
             fleet,
@@ -293,7 +292,15 @@ impl SessionBuilder {
             gauge,
             cpu,
         };
-        Ok(Session { inner: Arc::new(inner) })
+        let runner = Runner { host, runs, driver: Arc::new(driver) };
+        Ok(Session { inner: Arc::new(runner) })
+    }
+}
+
+impl Session {
+    /// Begins a session.
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
     }
 }
 

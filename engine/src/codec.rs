@@ -1,5 +1,6 @@
-//! How the plan nodes that are ours travel to a worker: one tag byte, then what the node writes
-//! of itself. Every process of a session registers the one [`PlanCodec`].
+//! How the leaves that are ours travel to a worker: one tag byte, then what the node writes of itself.
+//! [`FileCodec`] knows those that read files and make up tables; every process of a session registers
+//! [`PlanCodec`](crate::job::PlanCodec), which knows the results of runs besides.
 
 use std::sync::Arc;
 
@@ -8,36 +9,24 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
-use crate::job::RunScan;
 use crate::source::SealedScan;
-use crate::task::Host;
 use crate::tpch;
 
 /// The first byte of a node. A tag is never used again for another node: driver and worker are
 /// one binary, but a stored plan may outlive it.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
-enum Tag {
+pub(crate) enum Tag {
     Tpch = 1,
     Sealed = 2,
     Run = 3,
 }
 
-/// Encodes and decodes our nodes. It refuses all others, which lets the next codec try.
+/// Encodes and decodes nodes that read files or make up tables. It refuses all others.
 #[derive(Debug, Default)]
-pub(crate) struct PlanCodec {
-    /// Who reads the shards of runs, in a process that runs what it decodes.
-    host: Option<Arc<Host>>,
-}
+pub(crate) struct FileCodec;
 
-impl PlanCodec {
-    /// The codec of a process where `host` reads the shards of runs.
-    pub(crate) fn reading_by(host: Arc<Host>) -> Self {
-        Self { host: Some(host) }
-    }
-}
-
-impl PhysicalExtensionCodec for PlanCodec {
+impl PhysicalExtensionCodec for FileCodec {
     fn try_encode(
         &self,
         node: Arc<dyn ExecutionPlan>,
@@ -52,10 +41,6 @@ impl PhysicalExtensionCodec for PlanCodec {
         if let Some(scan) = node.downcast_ref::<SealedScan>() {
             buffer.push(Tag::Sealed as u8);
             return scan.encode(buffer, self, converter);
-        }
-        if let Some(scan) = node.downcast_ref::<RunScan>() {
-            buffer.push(Tag::Run as u8);
-            return scan.encode(buffer);
         }
         not_impl_err!("{} cannot be sent to another machine", node.name())
     }
@@ -74,9 +59,6 @@ impl PhysicalExtensionCodec for PlanCodec {
             tag if tag == Tag::Tpch as u8 => Ok(Arc::new(tpch::Scan::decode(bytes)?)),
             tag if tag == Tag::Sealed as u8 => {
                 Ok(Arc::new(SealedScan::decode(bytes, ctx, self, converter)?))
-            }
-            tag if tag == Tag::Run as u8 => {
-                Ok(Arc::new(RunScan::decode(bytes, self.host.as_ref())?))
             }
             tag => internal_err!("a plan node of the unknown kind {tag}"),
         }

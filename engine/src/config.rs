@@ -11,12 +11,9 @@ use std::time::Duration;
 use bigslice_cluster::faults::Faults;
 use bigslice_cluster::{LogSink, Services};
 
+use crate::cpu::cores;
 use crate::error::{Error, Result};
-use crate::system::SystemSpec;
-
-/// Machines of one session, at most: past this the fan-out of partitions times consumers needs
-/// more memory than the exchange is worth.
-pub const MACHINES_MAX: usize = 64;
+use crate::system::{MACHINES_MAX, SystemSpec};
 
 /// Partitions of one task, at most, for the same reason.
 pub const PARTITIONS_MAX: usize = 256;
@@ -164,11 +161,6 @@ impl Config {
         let least = if self.system.machines() > 0 { 2 } else { 1 };
         wanted.clamp(least, PARTITIONS_MAX)
     }
-}
-
-/// The cores of this computer that this process may use.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion_distributed::{DistributedConfig, DistributedExec};
 
 use crate::config::Config;
+use crate::driver::AsksForMachines;
 use crate::error::Error;
 use crate::{explain, sendable, source};
 
@@ -42,11 +43,6 @@ impl QueryPlanner for Uncut {
         Ok(bigslice_planner::prepare(plan, session.config_options()).map_err(Error::from)?)
     }
 }
-
-/// Set in the state of whoever asks for machines before a plan is run. A plan that is made with the session's
-/// own context runs here when machines come and go: nobody would start any for it.
-#[derive(Debug)]
-pub(crate) struct AsksForMachines;
 
 /// The planner above the cut.
 pub(crate) struct Checked {

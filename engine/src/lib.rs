@@ -14,7 +14,7 @@
 //! # The life of a query
 //!
 //! 1. **In.** A script is cut into statements ([`script`]); each is measured, parsed, measured
-//!    again and made a logical plan on a thread of its own ([`planning::query`]). Names of files
+//!    again and made a logical plan on a thread of its own ([`planning::plan`]). Names of files
 //!    and addresses become tables on the way ([`source`]).
 //! 2. **Optimise.** DataFusion's rules; every one leaves a plan that gives the same answer on one
 //!    process.
@@ -24,7 +24,7 @@
 //!    checked ([`cut`]), unless it cannot be sent ([`sendable`]); [`explain`] shows what came
 //!    out. Without machines there is nothing to cut, and nothing of this is paid for.
 //! 5. **Place and run.** One attempt ([`attempt`]) sends each task to a machine, where
-//!    [`worker`] decodes it ([`codec`]) and runs it within its memory ([`memory`], [`pool`], [`spill`]) on
+//!    [`worker`] decodes it ([`job::PlanCodec`]) and runs it within its memory ([`memory`], [`pool`], [`spill`]) on
 //!    its threads ([`cpu`]).
 //! 6. **Out.** The last stage's rows come to the driver, are held back until they are certain
 //!    ([`head`]) and flow to the reader ([`run`]); rows to be written become files all at once
@@ -90,6 +90,7 @@ mod config;
 mod cpu;
 mod cut;
 mod drawn;
+mod driver;
 mod error;
 mod explain;
 pub mod expr;
@@ -114,6 +115,7 @@ mod pool;
 mod program;
 mod query;
 mod redact;
+mod refusal;
 pub mod row;
 mod run;
 mod script;
@@ -134,8 +136,11 @@ mod task;
 mod tests;
 mod thrift;
 pub mod tpch;
+mod translate;
 mod udf;
+mod wire;
 mod words;
+mod work;
 mod worker;
 mod written;
 
@@ -148,23 +153,25 @@ pub use bigslice_cluster::{
     Profile, Profiling, State,
 };
 pub use builder::{HEAD_BYTES, SessionBuilder};
-pub use config::{Environment, MACHINES_MAX, PARTITIONS_MAX};
+pub use config::{Environment, PARTITIONS_MAX};
+pub use driver::{QUERIES_RUNNING_MAX, TableInfo};
 pub use error::{Error, Place, Result};
 pub use func::Invocation;
-pub use job::{Run, RunId, Runnable};
+pub use job::{Run, Runnable};
 pub use map::{MapFunction, Mapped};
 pub use query::Query;
 pub use redact::redact;
 pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;
-pub use session::{MachineInfo, QUERIES_RUNNING_MAX, Session, TableInfo};
+pub use session::{MachineInfo, Session};
 pub use sink::{Compression, Delimited, Existing, WriteOptions, WrittenFile};
 pub use slice::{
     Batch, BatchWriter, Emitter, LinesOptions, Paths, Prefix, Rows, Sink, Slice, Stopped, Table,
     TarEntry, TarEntryView,
 };
-pub use system::SystemSpec;
+pub use system::{MACHINES_MAX, SystemSpec};
+pub use wire::RunId;
 pub use worker::worker_main;
 
 /// Makes a function that builds a slice one that every machine of a session can call.

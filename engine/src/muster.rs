@@ -15,8 +15,8 @@ use datafusion_distributed::DistributedExt;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::driver::Driver;
 use crate::error::{Error, Result};
-use crate::session::Inner;
 use crate::{settings, words};
 
 /// How long is waited for a machine of this computer to be there at all. Starting one takes a fraction of a
@@ -56,22 +56,22 @@ pub(crate) fn usable(plan: &Arc<dyn ExecutionPlan>) -> usize {
 }
 
 /// Asks for so many slots, if machines come and go.
-pub(crate) fn demand(session: &Inner, slots: usize) -> Option<Demand> {
-    let fleet = session.fleet.as_ref().filter(|_| session.config.is_elastic())?;
+pub(crate) fn demand(driver: &Driver, slots: usize) -> Option<Demand> {
+    let fleet = driver.fleet.as_ref().filter(|_| driver.config.is_elastic())?;
     Some(fleet.demand(slots))
 }
 
 /// Waits until there is a machine, if there are to be any.
-pub(crate) async fn wait(session: &Inner) -> Result<()> {
-    let Some(fleet) = &session.fleet else { return Ok(()) };
-    let remote = session.config.system.is_remote();
+pub(crate) async fn wait(driver: &Driver) -> Result<()> {
+    let Some(fleet) = &driver.fleet else { return Ok(()) };
+    let remote = driver.config.system.is_remote();
     let wait = fleet.wait_for(1, if remote { REMOTE_WAIT_MAX } else { LOCAL_WAIT_MAX });
     let mut wait = std::pin::pin!(wait);
     let waited = match tokio::time::timeout(WAIT_SAID_AFTER, &mut wait).await {
         Ok(waited) => waited,
         Err(_) => {
             let text = format!("waiting for machines 0/{}", fleet.size().max(1));
-            (session.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+            (driver.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
             wait.await
         }
     };
@@ -92,11 +92,11 @@ pub(crate) async fn wait(session: &Inner) -> Result<()> {
 
 impl Company {
     /// Asks for `machines`, as far as there may be so many, and waits for the first and for what comes with it.
-    pub(crate) async fn call(session: &Inner, fleet: &Fleet, machines: usize) -> Result<Demand> {
+    pub(crate) async fn call(driver: &Driver, fleet: &Fleet, machines: usize) -> Result<Demand> {
         let machines = machines.min(fleet.size_max());
-        let demand = fleet.demand(machines * session.config.cores_per_process());
+        let demand = fleet.demand(machines * driver.config.cores_per_process());
         let began = Instant::now();
-        wait(session).await?;
+        wait(driver).await?;
         let rest = began.elapsed().clamp(REST_WAIT_MIN, REST_WAIT_MAX);
         if let Err(error) = fleet.wait_for(machines, rest).await {
             tracing::info!(%error, "going on with the machines that are there");
@@ -106,7 +106,7 @@ impl Company {
 
     /// Holds the machines that are to be given work; all that run, if there are none of these.
     pub(crate) async fn hold(
-        session: &Inner,
+        driver: &Driver,
         fleet: &Fleet,
         demand: Option<Demand>,
     ) -> Result<Self> {
@@ -117,7 +117,7 @@ impl Company {
             if !holds.is_empty() {
                 return Ok(Self { holds, _demand: demand });
             }
-            wait(session).await?;
+            wait(driver).await?;
         }
         let message = "machines went as soon as they had come".to_owned();
         Err(Error::Lost { message, hint: None })

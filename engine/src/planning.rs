@@ -1,6 +1,6 @@
 //! From text to plan. Everything here runs on a thread of its own with a large stack and a time
 //! limit, so that no statement can overflow a stack or hold a thread of a runtime:
-//! [`query`] makes the logical plan, [`physical`] one to run, for each attempt anew.
+//! [`plan`] makes the logical plan, [`physical`] one to run, for each attempt anew.
 
 use std::sync::Arc;
 
@@ -22,55 +22,55 @@ use http::HeaderMap;
 
 use crate::cpu::on_large_stack;
 use crate::drawn::DrawnTable;
+use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::limits::statement_limits;
 use crate::lookup::Lookup;
-use crate::query::{Query, Work};
-use crate::session::Inner;
+use crate::work::{Planned, Work};
 use crate::written::Written;
 use crate::{explain, script, settings, sink, source};
 
 /// Parses and plans one statement, up to its logical plan.
-pub(crate) async fn query(session: &Arc<Inner>, text: &str) -> Result<Query> {
-    if session.queries.is_closed() {
+pub(crate) async fn plan(driver: &Arc<Driver>, text: &str) -> Result<Planned> {
+    if driver.queries.is_closed() {
         return Err(Error::Closed);
     }
-    let limits = statement_limits(session.context.state_ref().read().config_options());
+    let limits = statement_limits(driver.context.state_ref().read().config_options());
     check_text(text, &limits)?;
     let text: Arc<str> = text.into();
-    let inner = Arc::clone(session);
-    let words = Arc::clone(&text);
-    let (work, schema, drawn) =
-        on_large_stack(session.cpu.handle(), "planning", move || async move {
-            plan(&inner, &words).await
-        })
-        .await?;
-    Ok(Query { session: Arc::clone(session), text, work, schema, drawn })
+    let here = Arc::clone(driver);
+    on_large_stack(
+        driver.cpu.handle(),
+        "planning",
+        move || async move { plan_here(&here, text).await },
+    )
+    .await
 }
 
-async fn plan(session: &Arc<Inner>, text: &str) -> Result<(Work, SchemaRef, Vec<Arc<DrawnTable>>)> {
-    let state = session.state();
+async fn plan_here(driver: &Driver, words: Arc<str>) -> Result<Planned> {
+    let text = words.as_ref();
+    let state = driver.state();
     let stages = script::explain_stages(text);
     let mut statement = parsed(&state, stages.as_deref().unwrap_or(text))?;
     check_statement(&statement, &statement_limits(state.config_options()))?;
     let headers = headers(&statement);
     let written = Written { text: statement.to_string(), headers: &headers };
     statement = rewrite(statement)?;
-    statement = source::prepare(statement, &session.stores).map_err(|e| Error::of(&e, text))?;
-    let missing = |e: &_| session.name_missing_table(e, text);
+    statement = source::prepare(statement, &driver.stores).map_err(|e| Error::of(&e, text))?;
+    let missing = |e: &_| driver.name_missing_table(e, text);
     let of_plan = |e: DataFusionError| missing(&e).unwrap_or_else(|| Error::of(&e, text));
     let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
     let labels = resolve(&mut statement, &tables)?;
     let (statement, drawn) = draw_first(&state, &mut tables, statement)?;
     let logical = tables.plan(statement).and_then(|plan| written.stored(plan));
     let logical = logical.map_err(of_plan)?;
-    let work = classify(session, logical, stages.is_some()).await.map_err(|e| match e {
+    let work = classify(driver, logical, stages.is_some()).await.map_err(|e| match e {
         Failed::Ours(e) => e,
         Failed::Theirs(e) => Error::of(&e, text),
     })?;
     let work = optimize(&state, work).map_err(|e| Error::of(&e, text))?;
     let schema = labelled(schema_of(&work), &labels, &headers);
-    Ok((work, schema, drawn))
+    Ok(Planned { text: words, work, schema, drawn })
 }
 
 /// Puts tables in the place of queries that are computed first, unless one of them cannot be computed by itself: then
@@ -141,7 +141,7 @@ enum Failed {
 
 /// What is to be done with a plan.
 async fn classify(
-    session: &Arc<Inner>,
+    driver: &Driver,
     plan: LogicalPlan,
     stages: bool,
 ) -> std::result::Result<Work, Failed> {
@@ -163,7 +163,7 @@ async fn classify(
     Ok(match plan {
         // What a prepared statement does is known only now; looking it up changes nothing.
         plan @ LogicalPlan::Statement(PlanStatement::Execute(_)) => {
-            let frame = session.context.execute_logical_plan(plan).await;
+            let frame = driver.context.execute_logical_plan(plan).await;
             let (_, plan) = frame.map_err(Failed::Theirs)?.into_parts();
             Work::Rows(Arc::new(plan))
         }
@@ -201,12 +201,12 @@ pub(crate) enum Logical {
 
 /// The plan to run, made with `state`, which comes back with it.
 pub(crate) async fn physical(
-    session: &Arc<Inner>,
+    driver: &Driver,
     state: SessionState,
     (plan, logical): (Arc<LogicalPlan>, Logical),
     text: Arc<str>,
 ) -> Result<(Arc<dyn ExecutionPlan>, SessionState)> {
-    on_large_stack(session.cpu.handle(), "planning", move || async move {
+    on_large_stack(driver.cpu.handle(), "planning", move || async move {
         let planned = match logical {
             Logical::AsWritten => state.create_physical_plan(&plan).await,
             Logical::Optimized => state.query_planner().create_physical_plan(&plan, &state).await,
@@ -218,13 +218,13 @@ pub(crate) async fn physical(
 
 /// Adds to `state` what the workers of its query must know: changed settings, and how to open the
 /// stores that the plan, which is made by now, reads.
-pub(crate) async fn tell_workers(session: &Inner, state: &mut SessionState) -> Result<()> {
-    if session.fleet.is_none() {
+pub(crate) async fn tell_workers(driver: &Driver, state: &mut SessionState) -> Result<()> {
+    if driver.fleet.is_none() {
         return Ok(());
     }
     let mut headers = HeaderMap::new();
     settings::add_to_headers(state.config_options(), &mut headers)?;
-    let stores = session.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
+    let stores = driver.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
     settings::add_stores(&stores, &mut headers)?;
     state
         .config_mut()

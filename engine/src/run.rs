@@ -33,12 +33,11 @@ use crate::drawn::DrawnTable;
 use crate::error::{Error, Result};
 use crate::explain;
 use crate::head::Head;
-use crate::job::{Located, Missing};
+use crate::job::{Located, Missing, Runner};
 use crate::journal::Kind;
 use crate::planning::{self, Logical};
-use crate::query::{Query, Work};
-use crate::session::Inner;
 use crate::thrift::Thrift;
+use crate::work::{Planned, Work};
 
 /// How often a query is run again after machines were lost.
 pub const RUNS_AGAIN_MAX: usize = 3;
@@ -47,8 +46,11 @@ pub const RUNS_AGAIN_MAX: usize = 3;
 const BATCHES_QUEUED_MAX: usize = 2;
 
 /// Starts a statement; gives the stream of its rows.
-pub(crate) async fn start(query: Query) -> Result<SendableRecordBatchStream> {
-    let Query { session, text, work, schema, drawn } = query;
+pub(crate) async fn start(
+    session: Arc<Runner>,
+    planned: Planned,
+) -> Result<SendableRecordBatchStream> {
+    let Planned { text, work, schema, drawn } = planned;
     let first = match &work {
         Work::Rows(plan) if matches!(**plan, LogicalPlan::Explain(_)) => Vec::new(),
         _ => drawn,
@@ -197,7 +199,7 @@ fn lost_for_good(why: &str) -> Error {
     Error::Lost { message: format!("{why}; the query was run {runs} times"), hint: None }
 }
 
-fn say(session: &Inner, text: String) {
+fn say(session: &Runner, text: String) {
     (session.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
 }
 
@@ -248,7 +250,7 @@ impl RecordBatchStream for Rows {
 }
 
 async fn stages(
-    session: &Arc<Inner>,
+    session: &Arc<Runner>,
     plan: Arc<LogicalPlan>,
     text: Arc<str>,
 ) -> Result<SendableRecordBatchStream> {
@@ -261,7 +263,7 @@ async fn stages(
 }
 
 /// Runs a statement that changes the session.
-async fn command(session: &Arc<Inner>, plan: LogicalPlan, text: Arc<str>) -> Result<()> {
+async fn command(session: &Arc<Runner>, plan: LogicalPlan, text: Arc<str>) -> Result<()> {
     crate::set::check(&plan, session.state().config_options())?;
     let inner = Arc::clone(session);
     on_large_stack(session.cpu.handle(), "the statement", move || async move {
@@ -274,7 +276,7 @@ async fn command(session: &Arc<Inner>, plan: LogicalPlan, text: Arc<str>) -> Res
 /// Runs the query below a `CREATE TABLE` like any other, then lets DataFusion make the table of
 /// its rows.
 async fn create_table(
-    session: &Arc<Inner>,
+    session: &Arc<Runner>,
     create: CreateMemoryTable,
     first: Vec<Arc<DrawnTable>>,
     text: Arc<str>,

@@ -22,7 +22,7 @@ use datafusion_distributed::{
 };
 use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 
-use crate::codec::PlanCodec;
+use crate::job::PlanCodec;
 use crate::source::file_scan;
 
 /// Bytes of a table in this process's memory that may travel with a plan: a message holds 64 MiB,

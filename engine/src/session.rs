@@ -1,5 +1,5 @@
 //! A session: the catalog, the settings, the machines and the threads that statements run with.
-//! Made by [`SessionBuilder`]; hands each statement, parsed and planned, to
+//! Made by [`SessionBuilder`](crate::SessionBuilder); hands each statement, parsed and planned, to
 //! [`Query`].
 //!
 //! Shutting down, in order: no new query is let in; what drops have left to do is done; the fleet stops its machines; what runs have
@@ -9,43 +9,26 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bigslice_cluster::{DebugServer, Fleet, Inspector};
-use bigslice_flight::Channels;
+use bigslice_cluster::{Fleet, Inspector};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
-use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::TableType;
-use futures::FutureExt;
-use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::builder::SessionBuilder;
-use crate::catalog::Tables;
-use crate::cleanup::Cleanup;
-use crate::config::Config;
-use crate::cpu::{Cpu, on_large_stack};
-use crate::cut::AsksForMachines;
+use crate::cpu::on_large_stack;
+use crate::driver::TableInfo;
 use crate::error::{Error, Result};
 use crate::func::registry;
-use crate::gauge::Gauge;
-use crate::job::{self, Job, Run, Runnable, Runs, Work};
-use crate::journal::{Journal, Kind};
+use crate::job::{self, Job, Run, Runnable, Runner, Work};
+use crate::journal::Kind;
 use crate::map::{MapFunction, Mapped};
-use crate::planning;
 use crate::query::Query;
 use crate::row::Row;
 use crate::script::{self, Statement};
-use crate::source::Stores;
-use crate::task::{Host, Plan};
-use crate::{settings, tpch, words};
-
-/// Queries of one session that run at a time. The exchange starts all tasks of a query at once
-/// on all machines, so that each running query takes its part of every machine's memory; what is
-/// above this waits.
-pub const QUERIES_RUNNING_MAX: usize = 8;
+use crate::task::Plan;
+use crate::{planning, tpch};
 
 /// Where SQL runs: in this process alone, or on machines that it has started.
 ///
@@ -53,55 +36,13 @@ pub const QUERIES_RUNNING_MAX: usize = 8;
 /// machines stop; [`Session::shutdown`] stops them and waits.
 #[derive(Clone)]
 pub struct Session {
-    pub(crate) inner: Arc<Inner>,
-}
-
-/// What the clones of a session share. The order of the fields is the order they are dropped in.
-pub(crate) struct Inner {
-    pub(crate) _debug: Option<DebugServer>,
-    pub(crate) context: SessionContext,
-    pub(crate) stores: Arc<Stores>,
-    /// Runs tasks here, and reads shards wherever they are.
-    pub(crate) host: Arc<Host>,
-    pub(crate) channels: Option<Channels>,
-    pub(crate) runs: Runs,
-    pub(crate) inspector: Inspector,
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) fleet: Option<Fleet>,
-    pub(crate) queries: Arc<Semaphore>,
-    /// What drops have left to do.
-    pub(crate) cleanup: Cleanup,
-    /// The tables of the default schema.
-    pub(crate) tables: Arc<Tables>,
-    pub(crate) config: Config,
-    /// Measures this process, if there is a limit to what it may have.
-    pub(crate) gauge: Option<Arc<Gauge>>,
-    pub(crate) cpu: Cpu,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.host.close();
-    }
+    pub(crate) inner: Arc<Runner>,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("config", &self.inner.config).finish_non_exhaustive()
     }
-}
-
-/// A table that statements can name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TableInfo {
-    /// The catalog it is in.
-    pub catalog: String,
-    /// The schema it is in.
-    pub schema: String,
-    /// Its name.
-    pub name: String,
-    /// `table`, `view` or `temporary`.
-    pub kind: &'static str,
 }
 
 /// A machine of the session.
@@ -118,11 +59,6 @@ pub struct MachineInfo {
 }
 
 impl Session {
-    /// Begins a session.
-    pub fn builder() -> SessionBuilder {
-        SessionBuilder::default()
-    }
-
     /// The statements of a script, each with its place.
     ///
     /// # Errors
@@ -140,7 +76,7 @@ impl Session {
         // blanks: the statement keeps them.
         Statement::alone(sql)?;
         let text = sql.trim_end().trim_end_matches(';');
-        planning::query(&self.inner, text).await
+        self.planned(text).await
     }
 
     /// Parses and plans one statement of a script. Places in errors are within the statement:
@@ -149,7 +85,12 @@ impl Session {
     /// # Errors
     /// When the statement is wrong.
     pub async fn query(&self, statement: &Statement) -> Result<Query> {
-        planning::query(&self.inner, &statement.text).await
+        self.planned(&statement.text).await
+    }
+
+    async fn planned(&self, text: &str) -> Result<Query> {
+        let planned = planning::plan(&self.inner.driver, text).await?;
+        Ok(Query::new(Arc::clone(&self.inner), planned))
     }
 
     /// Runs a slice: an [`Invocation`](crate::Invocation) of a func, or in a session without machines
@@ -283,28 +224,7 @@ impl Session {
 
     /// The tables of all catalogs, in order, without those of `information_schema`.
     pub fn tables(&self) -> Vec<TableInfo> {
-        let mut tables = Vec::new();
-        for catalog in self.inner.context.catalog_names() {
-            let Some(provider) = self.inner.context.catalog(&catalog) else { continue };
-            for schema in provider.schema_names() {
-                let Some(provider) = provider.schema(&schema) else { continue };
-                for name in provider.table_names() {
-                    // Catalogs in memory answer at once; one that would have to ask elsewhere
-                    // is not asked for a list.
-                    let kind = provider.table_type(&name).now_or_never();
-                    let kind = match kind.and_then(Result::ok).flatten() {
-                        Some(TableType::View) => "view",
-                        Some(TableType::Temporary) => "temporary",
-                        _ => "table",
-                    };
-                    let (catalog, schema) = (catalog.clone(), schema.clone());
-                    tables.push(TableInfo { catalog, schema, name, kind });
-                }
-            }
-        }
-        tables.retain(|table| table.schema != "information_schema");
-        tables.sort();
-        tables
+        self.inner.table_list()
     }
 
     /// The columns of a table, by its name as a statement would write it.
@@ -323,7 +243,7 @@ impl Session {
         machines.iter().map(MachineInfo::of).collect()
     }
 
-    /// The machines themselves, to call methods of [services](SessionBuilder::services) on, to ask for more of
+    /// The machines themselves, to call methods of [services](crate::SessionBuilder::services) on, to ask for more of
     /// them, or to see how many run; none when this process does all by itself.
     ///
     /// ```
@@ -378,7 +298,7 @@ impl Session {
     /// Looks at this process and all machines of the session as at one: what they print, count, use and
     /// compute, and what the session runs. It takes CPU profiles ([`Inspector::start_profile`]), writes
     /// everything into one archive ([`Inspector::dump`]) and serves it as pages ([`Inspector::serve`],
-    /// or [`SessionBuilder::debug`] from the beginning).
+    /// or [`SessionBuilder::debug`](crate::SessionBuilder::debug) from the beginning).
     pub fn inspector(&self) -> &Inspector {
         &self.inner.inspector
     }
@@ -408,73 +328,6 @@ impl MachineInfo {
             state: machine.state(),
             url: machine.url().cloned(),
             pid: machine.pid(),
-        }
-    }
-}
-
-impl Inner {
-    /// The state that one statement is planned and run with: the session's as it is now, with
-    /// what must hold enforced.
-    pub(crate) fn state(&self) -> SessionState {
-        let mut state = self.context.state();
-        // Where machines come and go, an attempt narrows that down to those that it gets.
-        let machines = self.fleet.as_ref().map_or(0, |fleet| match self.config.is_elastic() {
-            true => fleet.size_max(),
-            false => fleet.urls().len().max(1),
-        });
-        settings::enforce(state.config_mut(), machines);
-        state.config_mut().set_extension(Arc::new(AsksForMachines));
-        state
-    }
-
-    /// Whether a table of this name is one of [`Self::tables`].
-    fn is_in_default_schema(&self, table: &TableReference) -> bool {
-        let state = self.context.state();
-        let names = &state.config_options().catalog;
-        table.catalog().is_none_or(|catalog| catalog == names.default_catalog)
-            && table.schema().is_none_or(|schema| schema == names.default_schema)
-    }
-
-    /// The names of the machines that run now, and a word for those that may come.
-    pub(crate) fn machine_names(&self) -> Vec<String> {
-        let Some(fleet) = &self.fleet else { return Vec::new() };
-        let machines = fleet.machines();
-        let mut names: Vec<_> = machines.iter().map(|machine| machine.name().to_string()).collect();
-        let more = fleet.size_max().saturating_sub(names.len());
-        if self.config.is_elastic() && more > 0 {
-            names.push(format!("{more} to be started"));
-        }
-        names
-    }
-
-    /// If `error` says that a table is missing: our words for it, with its place in `text`.
-    pub(crate) fn name_missing_table(
-        self: &Arc<Self>,
-        error: &DataFusionError,
-        text: &str,
-    ) -> Option<Error> {
-        let name = words::missing_table(error)?;
-        let last = name.rsplit('.').next().unwrap_or(&name);
-        let found = Error::of(error, text).place().or_else(|| script::only_word(text, last));
-        match self.no_table(&name) {
-            Error::Statement { message, hint, .. } => {
-                Some(Error::Statement { message, place: found, hint })
-            }
-            other => Some(other),
-        }
-    }
-
-    /// That there is no table `name`, with the name that may have been meant.
-    pub(crate) fn no_table(self: &Arc<Self>, name: &str) -> Error {
-        let tables = Session { inner: Arc::clone(self) }.tables();
-        let names = tables.iter().map(|table| table.name.as_str());
-        Error::Statement {
-            message: format!("there is no table \"{name}\""),
-            place: None,
-            hint: match std::path::Path::new(name).is_dir() {
-                true => Some(format!("\"{name}\" is a folder here: its files are '{name}/'")),
-                false => words::did_you_mean(name, names),
-            },
         }
     }
 }

@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::messages::Messages;
-use crate::task::Refusal;
+use crate::refusal::Refusal;
 
 /// Bytes that are written, summed and read together: large enough that a call costs little beside
 /// them, small enough that a merge of hundreds of files holds little.

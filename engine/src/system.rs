@@ -4,9 +4,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::config::{MACHINES_MAX, cores};
+use crate::cpu::cores;
 use crate::error::{Error, Result};
 use crate::words;
+
+/// Machines of one session, at most: past this the fan-out of partitions times consumers needs
+/// more memory than the exchange is worth.
+pub const MACHINES_MAX: usize = 64;
 
 /// What a system's description begins with.
 const KINDS: [&str; 4] = ["here", "in-process", "local", "ec2"];

@@ -19,10 +19,10 @@ use datafusion_distributed::{
 use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
 
-use crate::codec::PlanCodec;
-use crate::config::cores;
 use crate::cpu::Cpu;
+use crate::cpu::cores;
 use crate::error::{Error, Result};
+use crate::job::PlanCodec;
 use crate::memory::Budget;
 use crate::source::{Stores, watch};
 use crate::task::{Host, HostParts, Shared, Store};

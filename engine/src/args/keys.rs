@@ -12,9 +12,10 @@ use datafusion_distributed::{DistributedConfig, DistributedExt};
 use super::ec2::{self, Instances};
 use super::size::parse_size;
 use crate::builder::SessionBuilder;
-use crate::config::{MACHINES_MAX, PARTITIONS_MAX};
+use crate::config::PARTITIONS_MAX;
 use crate::error::{Error, Result};
 use crate::settings::EXCHANGE;
+use crate::system::MACHINES_MAX;
 use crate::system::SystemSpec;
 
 /// Names that an error proposes instead of a wrong one, at most.

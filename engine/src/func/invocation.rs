@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::job::{Job, holding, receiving};
+use crate::func::held::{Held, holding, receiving};
 
 /// Bytes of encoded arguments, at most. They go to each machine: more belongs into a file or a slice.
 const ARGUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -20,8 +20,8 @@ const ARGUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// of these, and every process that needs the slice runs the function with these arguments.
 pub struct Invocation<T> {
     call: Result<Call>,
-    /// The runs among the arguments: their results are there for as long as this is.
-    held: Vec<Arc<Job>>,
+    /// What the arguments name, such as runs: their results are there for as long as this is.
+    held: Vec<Held>,
     row: PhantomData<fn() -> T>,
 }
 
@@ -39,8 +39,8 @@ impl fmt::Debug for Call {
 }
 
 impl<T> Invocation<T> {
-    /// The call, unless its arguments could not be encoded, and the runs that it reads.
-    pub(crate) fn into_parts(self) -> Result<(Call, Vec<Arc<Job>>)> {
+    /// The call, unless its arguments could not be encoded, and what it holds.
+    pub(crate) fn into_parts(self) -> Result<(Call, Vec<Held>)> {
         Ok((self.call?, self.held))
     }
 }

@@ -12,16 +12,16 @@
 //!                              └───── sent with tasks ──► compared; a difference is an error
 //! ```
 //!
+//! * [`held`]: what a call holds because it is named among its arguments;
 //! * [`invocation`]: what calling a func gives, and how arguments are encoded;
-//! * [`registry`](mod@registry): all funcs of this binary;
-//! * [`steps`]: what a func has built, verb by verb, so that two builds can be compared.
+//! * [`registry`](mod@registry): all funcs of this binary.
 
+mod held;
 mod invocation;
 mod registry;
-mod steps;
 
+pub(crate) use held::{Held, hold, is_receiving};
 pub(crate) use invocation::Call;
 pub use invocation::{Invocation, decode, invoke};
 pub use registry::{Built, Func, IntoSlice};
 pub(crate) use registry::{difference, registry};
-pub(crate) use steps::{Steps, record};

@@ -8,9 +8,8 @@ use std::sync::{Arc, LazyLock};
 
 use crate::error::{Error, Result};
 use crate::func::Call;
-use crate::func::steps::{Steps, recording};
 use crate::row::Row;
-use crate::slice::{Node, Slice};
+use crate::slice::{Node, Slice, Steps, recording};
 use crate::words;
 
 /// A func as it registers itself.

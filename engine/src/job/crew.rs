@@ -11,9 +11,11 @@ use datafusion::error::DataFusionError;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::job::Runner;
 use crate::muster;
-use crate::session::Inner;
-use crate::task::{Asked, Asks, Refusal, Shared, StoredAt, TaskReply, TaskRequest, decode, encode};
+use crate::refusal::Refusal;
+use crate::task::{Asked, Asks, Shared, TaskReply, TaskRequest};
+use crate::wire::{StoredAt, decode, encode};
 
 /// How often a machine is told what it does not know for one task: once, and again when it has forgotten
 /// meanwhile, because tasks of many other runs came.
@@ -59,17 +61,17 @@ pub(super) struct Crew {
 
 impl Crew {
     /// Tasks that may run at a time in one place.
-    pub(super) fn slots_each(session: &Inner) -> usize {
+    pub(super) fn slots_each(session: &Runner) -> usize {
         session.config.cores_per_process()
     }
 
     /// Tasks that may run at a time in all.
-    pub(super) fn slots(session: &Inner) -> usize {
+    pub(super) fn slots(session: &Runner) -> usize {
         Self::slots_each(session) * session.config.system.machines().max(1)
     }
 
     /// The places that there are now, and what each may have.
-    pub(super) fn room(&self, session: &Inner) -> Room {
+    pub(super) fn room(&self, session: &Runner) -> Room {
         let ready = session.fleet.as_ref().map(|fleet| fleet.ready());
         let places: Vec<_> = match ready {
             None => vec![(Place::Here, None)],
@@ -160,7 +162,7 @@ pub(super) struct Seat {
 /// Runs one task in one place. It does not hold the session meanwhile: one that is dropped ends at
 /// once, and its tasks after it.
 pub(super) async fn run(
-    session: &Weak<Inner>,
+    session: &Weak<Runner>,
     place: &Place,
     request: TaskRequest,
 ) -> Result<TaskReply, Trouble> {
@@ -210,7 +212,7 @@ async fn on_machine(
 /// Has a function called for one item in one place; `request` says which. The reply says how it went: what is
 /// an error here is none of the function's.
 pub(super) async fn call(
-    session: &Weak<Inner>,
+    session: &Weak<Runner>,
     place: &Place,
     request: Bytes,
 ) -> Result<Bytes, Trouble> {
@@ -229,7 +231,7 @@ pub(super) async fn call(
 }
 
 /// What an error means: the machines are asked, and only if all are there is the task to blame.
-async fn judge(session: &Inner, place: &Place, error: &DataFusionError) -> Trouble {
+async fn judge(session: &Runner, place: &Place, error: &DataFusionError) -> Trouble {
     if let (Some(fleet), Place::Machine(name, _)) = (&session.fleet, place) {
         let transport = bigslice_flight::is_transport_error(error);
         if transport {

@@ -10,13 +10,14 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::func::registry;
+use crate::job::Runner;
 use crate::job::crew::{self, Crew, Place, Seat, Trouble};
 use crate::job::given::Given;
 use crate::job::recipe::{Recipe, SourceShards};
 use crate::job::result::Job;
 use crate::job::schedule::{LOSSES_MAX, Schedule, TaskId};
-use crate::session::Inner;
-use crate::task::{Inputs, Spec, StageId, StoredAt, TaskReply, TaskRequest, number};
+use crate::task::{Inputs, Spec, StageId, TaskReply, TaskRequest};
+use crate::wire::{StoredAt, number};
 use crate::{muster, settings};
 
 type Ended = (TaskId, u32, Place, Result<TaskReply, Trouble>);
@@ -34,7 +35,7 @@ impl Job {
     /// Computes what is missing.
     pub(super) async fn evaluate(
         &self,
-        session: &Arc<Inner>,
+        session: &Arc<Runner>,
         schedule: &mut Schedule,
     ) -> Result<()> {
         // Whoever evaluated before and was dropped has left tasks that nobody waits for.
@@ -96,7 +97,7 @@ impl Job {
     /// Asks for as many slots as the tasks take that run or could.
     fn ask(
         &self,
-        session: &Inner,
+        session: &Runner,
         schedule: &Schedule,
         running: &Running,
         demand: Option<&mut Demand>,
@@ -113,7 +114,7 @@ impl Job {
 
     fn start_ready(
         &self,
-        session: &Arc<Inner>,
+        session: &Arc<Runner>,
         schedule: &mut Schedule,
         running: &mut Running,
         given: &mut Given,
@@ -154,7 +155,7 @@ impl Job {
 
     fn request(
         &self,
-        session: &Inner,
+        session: &Runner,
         schedule: &Schedule,
         id: TaskId,
         attempt: u32,
@@ -190,7 +191,7 @@ impl Job {
     /// What all tasks of a stage are told, and its version.
     fn inputs(
         &self,
-        session: &Inner,
+        session: &Runner,
         schedule: &Schedule,
         id: StageId,
         given: &mut Given,
@@ -218,7 +219,7 @@ impl Job {
     /// Takes note of how a task ended; the shard of another run that it could not read, if it is that.
     fn ended(
         &self,
-        session: &Inner,
+        session: &Runner,
         schedule: &mut Schedule,
         id: TaskId,
         attempt: u32,
@@ -263,7 +264,7 @@ impl Job {
     }
 
     /// A task is tried again, unless it was lost too often.
-    fn again(&self, session: &Inner, losses: u32, id: TaskId, why: &str) -> Result<()> {
+    fn again(&self, session: &Runner, losses: u32, id: TaskId, why: &str) -> Result<()> {
         let node = &self.recipe.plan.stages[id.stage.0].node;
         let what = format!("shard {} of {} at {}", id.task, node.verb, node.place);
         if losses >= LOSSES_MAX {
@@ -278,7 +279,7 @@ impl Job {
     /// Machines were lost: what ran there is begun again, what was stored there is not there.
     fn drop_lost_machines(
         &self,
-        session: &Inner,
+        session: &Runner,
         schedule: &mut Schedule,
         running: &mut Running,
     ) -> Result<()> {
@@ -320,7 +321,7 @@ impl Running {
 }
 
 /// What was stored on machines that are gone is not there.
-pub(super) fn forget_lost_machines(session: &Inner, schedule: &mut Schedule) {
+pub(super) fn forget_lost_machines(session: &Runner, schedule: &mut Schedule) {
     let Some(fleet) = &session.fleet else { return };
     let alive: Vec<String> = fleet.urls().iter().map(ToString::to_string).collect();
     schedule.keep_only(&alive);

@@ -9,13 +9,14 @@ use datafusion::common::runtime::SpawnedTask;
 use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
+use crate::job::Runner;
 use crate::job::Runs;
 use crate::job::recipe::SourceShards;
 use crate::job::result::{Job, Outcome};
 use crate::job::schedule::Schedule;
-use crate::session::Inner;
 use crate::source::WorkerStores;
-use crate::task::{Inputs, RunId, StageId, StoredAt};
+use crate::task::{Inputs, StageId};
+use crate::wire::{RunId, StoredAt};
 
 /// What every task of an evaluation is told.
 pub(super) struct Given {
@@ -30,7 +31,7 @@ pub(super) struct Given {
 
 impl Given {
     /// Nothing is known yet about other runs.
-    pub(super) async fn new(session: &Inner) -> Result<Self> {
+    pub(super) async fn new(session: &Runner) -> Result<Self> {
         let stores = session.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
         Ok(Self { stores, inputs: HashMap::new(), stored: HashMap::new(), runs: HashMap::new() })
     }
@@ -40,7 +41,7 @@ impl Given {
     /// when there was nothing to ask.
     pub(super) async fn find(
         &mut self,
-        session: &Arc<Inner>,
+        session: &Arc<Runner>,
         job: &Job,
         schedule: &Schedule,
     ) -> Result<Option<Vec<StageId>>> {
@@ -91,7 +92,7 @@ impl Given {
 
 impl Job {
     /// A run that this one was made from, directly or not. What it had stored may be gone.
-    fn earlier(&self, session: &Arc<Inner>, run: RunId) -> Result<Arc<Self>> {
+    fn earlier(&self, session: &Arc<Runner>, run: RunId) -> Result<Arc<Self>> {
         let recipe = self.lineage().find(run)?;
         Ok(Self::of(session, recipe, self.lineage(), Runs::number))
     }
@@ -99,7 +100,7 @@ impl Job {
 
 /// Has the result of a run computed on a task of its own, which ends with whoever waits for it: a chain of
 /// runs that is computed again from its beginning does not make the stack any deeper.
-fn computed_apart(job: &Arc<Job>, session: &Arc<Inner>) -> BoxFuture<'static, Result<Outcome>> {
+fn computed_apart(job: &Arc<Job>, session: &Arc<Runner>) -> BoxFuture<'static, Result<Outcome>> {
     let (job, session) = (Arc::clone(job), Arc::clone(session));
     Box::pin(async move {
         let done = SpawnedTask::spawn(async move { job.computed(&session).await }).await;

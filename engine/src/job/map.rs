@@ -18,12 +18,13 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Error, Result};
+use crate::job::Runner;
 use crate::job::crew::{self, Crew, Place, Seat, Trouble};
 use crate::job::evaluation::changed;
 use crate::job::schedule::LOSSES_MAX;
 use crate::map::{self, MapFunction, Mapped, Mapping};
 use crate::muster;
-use crate::session::Inner;
+use crate::task::Asked;
 
 /// Results between the task that gets them and whoever reads them. More would only be held: while
 /// nobody reads, each slot has one more.
@@ -38,11 +39,11 @@ type Requests = Box<dyn Iterator<Item = Result<Bytes>> + Send>;
 
 /// Calls `function` for each of `items`.
 pub(crate) fn map<F: MapFunction>(
-    session: &Arc<Inner>,
+    session: &Arc<Runner>,
     _function: F,
     items: impl Iterator<Item = F::Item> + Send + 'static,
 ) -> Mapped<F::Output> {
-    let requests = items.map(|item| map::request(&F::MAPPING, &item));
+    let requests = items.map(|item| map::request(&F::MAPPING, &item, Asked::Call));
     let (results, receiver) = mpsc::channel(RESULTS_QUEUED_MAX);
     let mapping = Map {
         session: Arc::clone(session),
@@ -72,7 +73,7 @@ struct Open {
 
 /// The state of one map.
 struct Map {
-    session: Arc<Inner>,
+    session: Arc<Runner>,
     mapping: Mapping,
     /// None when all items are taken.
     requests: Option<Requests>,

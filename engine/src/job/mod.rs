@@ -10,6 +10,7 @@
 //! ```
 
 mod argument;
+mod codec;
 mod crew;
 mod evaluation;
 mod given;
@@ -17,16 +18,17 @@ mod map;
 mod recipe;
 mod result;
 mod run;
+mod runner;
 mod runs;
 mod schedule;
 mod table;
 
-pub use crate::task::RunId;
-pub(crate) use argument::{holding, receiving};
+pub(crate) use codec::PlanCodec;
 pub(crate) use map::map;
 pub(crate) use result::Job;
 pub(crate) use run::Work;
 pub use run::{Run, Runnable};
+pub(crate) use runner::Runner;
 pub(crate) use runs::Runs;
 pub(crate) use table::{
     Located, Missing, RunScan, run_scan_route, run_scan_scale_up, run_scan_tasks, table,

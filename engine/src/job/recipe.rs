@@ -16,13 +16,14 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::func::{Call, registry};
+use crate::job::Runner;
 use crate::job::crew::Crew;
 use crate::job::result::Job;
 use crate::job::schedule::{Repeats, Schedule};
-use crate::session::Inner;
 use crate::sink::Writes;
 use crate::slice::Resolving;
-use crate::task::{Brief, Plan, RunId, StageId, number};
+use crate::task::{Brief, Plan, StageId};
+use crate::wire::{RunId, number};
 
 /// Earlier runs that a run can compute again, without those that it reads itself: what a chain of runs takes
 /// in the driver is bounded by it. A loss beyond it is an error that says so.
@@ -55,25 +56,31 @@ pub(super) enum SourceShards {
 impl Recipe {
     /// Finds the shards of the sources of a run that gets this number; also the runs among them.
     pub(super) async fn new(
-        session: &Arc<Inner>,
+        session: &Arc<Runner>,
         id: RunId,
         plan: Plan,
         call: Option<Call>,
     ) -> Result<(Self, Vec<Arc<Job>>)> {
-        let resolving = Resolving { session: Arc::clone(session), slots: Crew::slots(session) };
+        let resolving =
+            Resolving { driver: Arc::clone(&session.driver), slots: Crew::slots(session) };
         let mut sources = Vec::new();
         let mut source_shards = Vec::new();
         let mut held = Vec::new();
         for source in &plan.sources {
-            let found = source.shards(&resolving).await?;
-            source_shards.push(number(found.len(), "shards")?);
-            sources.push(match source.run() {
+            let (shards, found) = match source.run() {
                 Some(run) => {
-                    held.push(session.runs.find(run)?);
-                    SourceShards::Run(run)
+                    let job = session.runs.find(run)?;
+                    let shards = job.shards();
+                    held.push(job);
+                    (shards, SourceShards::Run(run))
                 }
-                None => SourceShards::Open(found),
-            });
+                None => {
+                    let found = source.shards(&resolving).await?;
+                    (found.len(), SourceShards::Open(found))
+                }
+            };
+            source_shards.push(number(shards, "shards")?);
+            sources.push(found);
         }
         let brief = Brief {
             call,

@@ -11,13 +11,15 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::func::Call;
+use crate::job::Runner;
 use crate::job::Runs;
 use crate::job::evaluation::forget_lost_machines;
 use crate::job::recipe::{Lineage, Recipe};
 use crate::job::schedule::{Schedule, TaskId};
 use crate::metrics::Metrics;
-use crate::session::Inner;
-use crate::task::{Host, Plan, Refusal, RunId, StoredAt, StoredSize};
+use crate::refusal::Refusal;
+use crate::task::{Host, Plan, StoredSize};
+use crate::wire::{RunId, StoredAt};
 
 /// What of a run is done, and stored. Dropping it forgets what it has stored; a [`Recipe`] can make another.
 pub(crate) struct Job {
@@ -25,7 +27,7 @@ pub(crate) struct Job {
     /// were discarded. Changes only while `progress` is locked.
     files: Mutex<RunId>,
     /// Not held: a table of the session may hold its run.
-    session: Weak<Inner>,
+    session: Weak<Runner>,
     pub(super) recipe: Arc<Recipe>,
     lineage: Arc<Lineage>,
     /// Of each source that is another run, which of its results was read last.
@@ -61,7 +63,7 @@ impl Job {
     /// Finds the shards of the sources; nothing runs yet. Also the runs that it reads, for the caller to hold
     /// until it is computed: otherwise they are computed again for that.
     pub(crate) async fn new(
-        session: &Arc<Inner>,
+        session: &Arc<Runner>,
         plan: Plan,
         call: Option<Call>,
     ) -> Result<(Arc<Self>, Vec<Arc<Self>>)> {
@@ -75,7 +77,7 @@ impl Job {
 
     /// The job of a recipe: the one that there is, or one that has nothing yet.
     pub(super) fn of(
-        session: &Arc<Inner>,
+        session: &Arc<Runner>,
         recipe: &Arc<Recipe>,
         lineage: &Arc<Lineage>,
         id: impl FnOnce() -> RunId,
@@ -118,7 +120,7 @@ impl Job {
     }
 
     /// The session, unless it is gone.
-    pub(crate) fn session(&self) -> Result<Arc<Inner>> {
+    pub(crate) fn session(&self) -> Result<Arc<Runner>> {
         self.session.upgrade().ok_or(Error::Closed)
     }
 
@@ -156,7 +158,7 @@ impl Job {
     }
 
     /// [`ensure`](Self::ensure), in a session that is there.
-    pub(super) async fn computed(&self, session: &Arc<Inner>) -> Result<Outcome> {
+    pub(super) async fn computed(&self, session: &Arc<Runner>) -> Result<Outcome> {
         let mut schedule = self.progress.lock().await;
         forget_lost_machines(session, &mut schedule);
         // Also when all tasks are done: their rows are about files that may have been taken back since.
@@ -185,7 +187,7 @@ impl Job {
     }
 
     /// The result, if it is there and nobody is computing it.
-    pub(super) fn there(&self, session: &Inner) -> Option<Outcome> {
+    pub(super) fn there(&self, session: &Runner) -> Option<Outcome> {
         let mut schedule = self.progress.try_lock().ok()?;
         forget_lost_machines(session, &mut schedule);
         self.outcome(&schedule)
@@ -245,12 +247,12 @@ impl Drop for Job {
 }
 
 /// Has this process forget what a run has stored, at once, and then the machines.
-fn give_up(session: &Inner, run: RunId) -> impl Future<Output = ()> + Send + use<> {
+fn give_up(session: &Runner, run: RunId) -> impl Future<Output = ()> + Send + use<> {
     session.host.forget(run);
     let channels = session.channels.clone();
     let urls = session.fleet.as_ref().map(Fleet::urls).unwrap_or_default();
     async move {
-        let (Some(channels), Ok(request)) = (channels, crate::task::encode(&run)) else { return };
+        let (Some(channels), Ok(request)) = (channels, crate::wire::encode(&run)) else { return };
         for url in urls {
             if let Err(error) = channels.discard_shards(&url, request.clone()).await {
                 tracing::debug!(%error, %url, "could not discard a run's shards");

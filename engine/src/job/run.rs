@@ -16,7 +16,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
-use crate::func::{Built, Call, Invocation};
+use crate::func::{Built, Call, Held, Invocation};
 use crate::job::argument::Named;
 use crate::job::result::{Job, Outcome};
 use crate::job::schedule::LOSSES_MAX;
@@ -24,7 +24,7 @@ use crate::job::table::table;
 use crate::metrics::Metrics;
 use crate::row::Row;
 use crate::slice::{Slice, UserCode};
-use crate::task::StoredAt;
+use crate::wire::StoredAt;
 
 /// The result of a run: the rows of a slice, stored on the machines that computed them.
 ///
@@ -83,7 +83,7 @@ pub trait Runnable {
 pub enum Work {
     #[doc(hidden)]
     #[expect(private_interfaces, reason = "only this crate looks inside")]
-    Call(Call, Vec<Arc<Job>>),
+    Call(Call, Vec<Held>),
     #[doc(hidden)]
     Built(Built),
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::task::RunId;
+use crate::wire::RunId;
 
 /// The number of the next run, of whichever session of this process: a run that is given to another session is
 /// not found there, where its number might else be that of another result.

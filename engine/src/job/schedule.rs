@@ -13,7 +13,8 @@ mod settle;
 mod tests;
 
 use crate::metrics::Metrics;
-use crate::task::{RunId, StageId, StoredAt, StoredSize};
+use crate::task::{StageId, StoredSize};
+use crate::wire::{RunId, StoredAt};
 pub(crate) use settle::Repeats;
 
 /// How often in a row a task may be lost: whatever kills it five times kills it again.

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::map::function::{Mapping, Pending};
-use crate::task::Asked;
 
 /// Bytes of an encoded item, and of an encoded result, at most. A message between driver and machine
 /// holds 64 MiB; what is left is for what travels besides.
@@ -24,13 +23,17 @@ pub(crate) struct CallHeader {
     place: String,
 }
 
-/// The request to call a function for an item.
-pub(crate) fn request(mapping: &Mapping, item: &impl Serialize) -> Result<Bytes> {
+/// The request to call a function for an item; `asked` makes what is asked of a machine of the header.
+pub(crate) fn request<A: Serialize>(
+    mapping: &Mapping,
+    item: &impl Serialize,
+    asked: impl FnOnce(CallHeader) -> A,
+) -> Result<Bytes> {
     let header = CallHeader { name: mapping.name.to_owned(), place: mapping.place() };
     let failed = |e: postcard::Error| {
         Error::query(format!("{}: the item cannot be encoded: {e}", mapping.place()))
     };
-    let head = postcard::to_allocvec(&Asked::Call(header)).map_err(failed)?;
+    let head = postcard::to_allocvec(&asked(header)).map_err(failed)?;
     let n = head.len();
     let request = postcard::to_extend(item, head).map_err(failed)?;
     fits("the item", request.len() - n)

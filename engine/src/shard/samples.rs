@@ -93,28 +93,12 @@ fn column(kind: usize, rows: usize, of: &mut Numbers) -> ArrayRef {
             let values = (0..rows).map(|_| of.optional().map(|n| n.to_le_bytes()));
             Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 8).unwrap())
         }
-        12 | 13 => {
-            let offsets = of.offsets(rows);
-            let values = column(kind - 12, offsets[rows] as usize, of);
-            let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-            Arc::new(ListArray::new(item, offsets, values, of.nulls(rows)))
-        }
-        14 => {
-            let offsets = OffsetBuffer::<i64>::from_lengths((0..rows).map(|_| of.below(3)));
-            let values = column(15, offsets[rows] as usize, of);
-            let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-            Arc::new(LargeListArray::new(item, offsets, values, of.nulls(rows)))
-        }
+        12..=14 | 16 | LIST_VIEW => lists(kind, rows, of),
         15 => {
             let columns = vec![column(1, rows, of), column(19, rows, of), column(2, rows, of)];
             let names = ["text", "word", "flag"].into_iter().zip(&columns);
             let fields = names.map(|(name, c)| Field::new(name, c.data_type().clone(), true));
             Arc::new(StructArray::new(fields.collect(), columns, of.nulls(rows)))
-        }
-        16 => {
-            let values = column(1, rows * 3, of);
-            let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
-            Arc::new(FixedSizeListArray::new(item, 3, values, of.nulls(rows)))
         }
         17 => map(rows, of),
         18 | 23 => union(rows, kind == 18, of),
@@ -131,14 +115,36 @@ fn column(kind: usize, rows: usize, of: &mut Numbers) -> ArrayRef {
             let values = column(1, ends.len(), of);
             Arc::new(RunArray::<Int32Type>::try_new(&ends, &values).unwrap())
         }
-        LIST_VIEW => {
+        _ => Arc::new((0..rows).map(|_| of.optional().map(|n| n as f64)).collect::<Float64Array>()),
+    }
+}
+
+fn lists(kind: usize, rows: usize, of: &mut Numbers) -> ArrayRef {
+    match kind {
+        12 | 13 => {
+            let offsets = of.offsets(rows);
+            let values = column(kind - 12, offsets[rows] as usize, of);
+            let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+            Arc::new(ListArray::new(item, offsets, values, of.nulls(rows)))
+        }
+        14 => {
+            let offsets = OffsetBuffer::<i64>::from_lengths((0..rows).map(|_| of.below(3)));
+            let values = column(15, offsets[rows] as usize, of);
+            let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+            Arc::new(LargeListArray::new(item, offsets, values, of.nulls(rows)))
+        }
+        16 => {
+            let values = column(1, rows * 3, of);
+            let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+            Arc::new(FixedSizeListArray::new(item, 3, values, of.nulls(rows)))
+        }
+        _ => {
             let values = column(1, rows + 3, of);
             let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
             let sizes: ScalarBuffer<i32> = (0..rows).map(|_| of.below(4) as i32).collect();
             let offsets = (0..rows as i32).rev().collect();
             Arc::new(ListViewArray::new(item, offsets, sizes, values, of.nulls(rows)))
         }
-        _ => Arc::new((0..rows).map(|_| of.optional().map(|n| n as f64)).collect::<Float64Array>()),
     }
 }
 

@@ -16,8 +16,8 @@ use parquet::file::properties::WriterProperties;
 
 use super::delimited::Delimited;
 use super::options::{Compression, Encoding, SinkSpec};
-use super::stored::{stored_batch, stored_schema};
 use super::text::JsonLines;
+use crate::source::{stored_batch, stored_schema};
 
 /// Encoded bytes at which a row group of Parquet ends: enough for scans, little for memory.
 const ROW_GROUP_BYTES: usize = 64 << 20;

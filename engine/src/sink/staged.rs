@@ -20,9 +20,8 @@ use object_store::{
 };
 use url::Url;
 
-use super::folders::real;
 use super::stage::{Content, Stage, Staged, ended};
-use crate::source::{SourceError, SourceErrorKind};
+use crate::source::{SourceError, SourceErrorKind, real};
 
 /// The stores of a session, as stages.
 #[derive(Debug)]

@@ -12,9 +12,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::folders::named;
-use super::stored::stored_rows;
-use crate::source::{Location, Place, SourceError, SourceErrorKind};
+use crate::source::{Location, Place, SourceError, SourceErrorKind, named, stored_rows};
 
 /// The option of `COPY` that decides between a file and a folder.
 const SINGLE_FILE: &str = "single_file_output";

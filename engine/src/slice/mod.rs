@@ -18,6 +18,7 @@
 //! * [`combining`], [`reducing`]: how `reduce` combines them, before they are columns and after;
 //! * [`pragma`]: what a slice asks of the tasks that compute it; [`order`]: which verbs go by the order of rows;
 //! * [`mod@write`], [`tee`]: rows go out, to files or to the user's code;
+//! * [`steps`]: which verbs a func has called, so that two processes can compare what they have built;
 //! * [`node`]: the tree itself, and the five things that a node can be; [`explain`]: the tree as text.
 
 mod building;
@@ -42,6 +43,7 @@ mod reducing;
 mod shuffle;
 mod sorting;
 mod source;
+mod steps;
 mod streams;
 mod tee;
 mod typed;
@@ -69,6 +71,7 @@ pub use partitions::Rows;
 pub(crate) use pragma::Pragma;
 pub use prefixed::Prefix;
 pub use source::{LinesOptions, Paths, Sink, Stopped, TarEntry, TarEntryView};
+pub(crate) use steps::{Steps, recording};
 pub use tee::{Batch, BatchWriter};
 pub(crate) use user::UserCode;
 
@@ -122,7 +125,7 @@ impl<T: Row> Slice<T> {
         op: Op,
         select: Option<Arc<dyn Select>>,
     ) -> Self {
-        crate::func::record(verb, place, std::any::type_name::<T>());
+        steps::record(verb, place, std::any::type_name::<T>());
         Self::of_node(verb, place, op, select, None)
     }
 
@@ -134,7 +137,7 @@ impl<T: Row> Slice<T> {
         plan: LogicalPlan,
         text: &str,
     ) -> Self {
-        crate::func::record(verb, place, &format!("{}:\n{text}", std::any::type_name::<T>()));
+        steps::record(verb, place, &format!("{}:\n{text}", std::any::type_name::<T>()));
         Self::of_node(verb, place, op, None, Some(Arc::new(plan)))
     }
 

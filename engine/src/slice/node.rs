@@ -19,8 +19,8 @@ use datafusion::common::Result as PlanResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use crate::driver::Driver;
 use crate::error::Result;
-use crate::session::Inner;
 use crate::sink::SinkSpec;
 use crate::slice::Pragma;
 use crate::slice::choosing::Chosen;
@@ -182,7 +182,7 @@ pub(crate) struct TaskCx {
 /// What the driver knows while it looks for the shards of a source.
 #[derive(Clone)]
 pub(crate) struct Resolving {
-    pub(crate) session: Arc<Inner>,
+    pub(crate) driver: Arc<Driver>,
     /// Tasks that run at a time: fewer shards would leave cores idle.
     pub(crate) slots: usize,
 }
@@ -197,7 +197,7 @@ pub(crate) trait Source: Send + Sync {
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream>;
 
     /// The run whose result this is, if it is one.
-    fn run(&self) -> Option<crate::job::RunId> {
+    fn run(&self) -> Option<crate::wire::RunId> {
         None
     }
 

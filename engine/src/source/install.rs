@@ -5,13 +5,13 @@ use std::sync::Arc;
 use datafusion::catalog::{DynamicFileCatalog, UrlTableFactory};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionContext;
 
 use super::factory::{ExternalTables, PlaceTables};
 use super::float_bounds::FloatBounds;
 use super::sealed::SealScans;
 use super::stores::Stores;
-use crate::sink::WriteText;
 
 /// Formats by the keyword after `STORED AS`.
 const KEYWORDS: [&str; 10] =
@@ -29,7 +29,12 @@ pub(crate) fn runtime(builder: RuntimeEnvBuilder, stores: &Arc<Stores>) -> Runti
 
 /// The last step of building a session: a context made of this one would not know the places any
 /// more. Gives it tables by place, `CREATE EXTERNAL TABLE`, and scans that may be distributed.
-pub(crate) fn install(context: SessionContext, stores: &Arc<Stores>) -> SessionContext {
+/// `writing` is the rule for plans that write, which comes before scans are closed.
+pub(crate) fn install(
+    context: SessionContext,
+    stores: &Arc<Stores>,
+    writing: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+) -> SessionContext {
     let places = Arc::new(PlaceTables::new(Arc::clone(stores)));
     let catalogs = Arc::clone(context.state_ref().read().catalog_list());
     let factory: Arc<dyn UrlTableFactory> = Arc::<PlaceTables>::clone(&places);
@@ -40,7 +45,7 @@ pub(crate) fn install(context: SessionContext, stores: &Arc<Stores>) -> SessionC
         .with_session_id(session_id)
         .with_catalog_list(catalogs)
         .with_physical_optimizer_rule(Arc::new(FloatBounds))
-        .with_physical_optimizer_rule(Arc::new(WriteText))
+        .with_physical_optimizer_rule(writing)
         .with_physical_optimizer_rule(Arc::new(SealScans));
     for keyword in KEYWORDS {
         let tables = Arc::new(ExternalTables::new(Arc::clone(stores)));

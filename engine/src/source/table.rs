@@ -30,15 +30,16 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::error::{SourceError, SourceErrorKind};
+use super::folders::{named_physical, named_schema};
 use super::format::{Format, Kind};
 use super::listing::{Listing, list_or_empty};
 use super::location::{Location, Place};
+use super::parquet_types::{stored_physical, stored_schema};
 use super::partition;
 use super::sample::is_arrow_stream;
 use super::sealed::{Seal, SealedScan};
 use super::statistics::{grouped, with_statistics};
 use super::text::{TextOptions, TextSource};
-use crate::sink::{named_physical, named_schema, stored_physical, stored_schema};
 
 /// What a [`FileTable`] is made of.
 #[derive(Debug, Clone)]

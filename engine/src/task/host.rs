@@ -16,17 +16,16 @@ use futures::stream::BoxStream;
 
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Scope};
+use crate::refusal::Refusal;
 use crate::shard::ShardWriter;
 use crate::slice::{Split, SplitCx, shard_ids};
 use crate::source::Stores;
 use crate::task::known::{Known, Told};
 use crate::task::pipe::Pipe;
 use crate::task::plan::Stage;
-use crate::task::refusal::Refusal;
-use crate::task::request::{
-    Asked, RunId, ShardTicket, StoredAt, StoredSize, TaskReply, TaskRequest, decode, encode, number,
-};
+use crate::task::request::{Asked, ShardTicket, StoredSize, TaskReply, TaskRequest};
 use crate::task::store::Store;
+use crate::wire::{RunId, StoredAt, decode, encode, number};
 
 /// Makes the context that a task computes in, with these settings.
 type Contexts = Box<dyn Fn(&[(String, String)]) -> Result<Arc<TaskContext>> + Send + Sync>;

@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::func::registry;
+use crate::refusal::Refusal;
 use crate::task::plan::Plan;
-use crate::task::refusal::Refusal;
-use crate::task::request::{Brief, Inputs, RunId, TaskRequest};
+use crate::task::request::{Brief, Inputs, TaskRequest};
+use crate::wire::RunId;
 
 /// Runs of which something is kept for their next task.
 const RUNS_KEPT_MAX: usize = 64;

@@ -15,16 +15,12 @@ mod host;
 mod known;
 mod pipe;
 mod plan;
-mod refusal;
 mod request;
 mod store;
 
 pub(crate) use host::{Host, HostParts, Shared};
 pub(crate) use plan::{Asks, Plan, StageId};
-pub(crate) use refusal::Refusal;
-pub use request::RunId;
 pub(crate) use request::{
-    Asked, Brief, Inputs, ShardTicket, Spec, StoredAt, StoredSize, TaskReply, TaskRequest, decode,
-    encode, number,
+    Asked, Brief, Inputs, ShardTicket, Spec, StoredSize, TaskReply, TaskRequest,
 };
 pub(crate) use store::Store;

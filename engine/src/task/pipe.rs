@@ -21,8 +21,9 @@ use crate::slice::{Node, Op, Split, TaskCx};
 use crate::task::host::Host;
 use crate::task::known::Told;
 use crate::task::plan::{Stage, StageId};
-use crate::task::request::{ShardTicket, Spec, StoredAt, TaskRequest, number};
+use crate::task::request::{ShardTicket, Spec, TaskRequest};
 use crate::task::store::missing;
+use crate::wire::{StoredAt, number};
 
 /// Shards that a reader has open at a time: while it decodes one, the next is on its way.
 const SHARDS_OPEN_MAX: usize = 2;
@@ -232,7 +233,7 @@ impl Host {
         };
         let url = Url::parse(machine)
             .map_err(|e| internal_datafusion_err!("the address of a machine: {e}"))?;
-        let ticket = crate::task::request::encode(&ticket)?;
+        let ticket = crate::wire::encode(&ticket)?;
         let channels = self.channels.as_ref();
         let channels =
             channels.ok_or_else(|| internal_datafusion_err!("a shard of a machine in no fleet"))?;

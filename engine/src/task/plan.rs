@@ -14,10 +14,11 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
-use crate::func::{Built, Steps};
+use crate::func::Built;
 use crate::sink::SinkSpec;
+use crate::slice::Steps;
 use crate::slice::{Narrow, Node, Op, Pragma, Shards, Source, Split};
-use crate::task::request::number;
+use crate::wire::number;
 
 /// The number of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,42 +1,20 @@
 //! What the driver asks of a task and what it hears back, as they travel. Driver and worker are one
 //! binary, so the encoding has no versions.
 
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::func::{Call, Steps};
+use crate::func::Call;
+
 use crate::map::CallHeader;
 use crate::metrics::Metrics;
 use crate::sink::{Opened, Written};
+use crate::slice::Steps;
 use crate::source::WorkerStores;
 use crate::task::plan::Plan;
-
-/// Names a run in its session, and its files.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RunId(pub(crate) u64);
-
-impl fmt::Debug for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "run {}", self.0)
-    }
-}
-
-/// The output of one attempt of one task.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct StoredAt {
-    pub(crate) run: RunId,
-    pub(crate) stage: u32,
-    pub(crate) task: u32,
-    pub(crate) attempt: u32,
-    /// The address of the machine that has it; none is the driver itself.
-    pub(crate) machine: Option<String>,
-}
+use crate::wire::{RunId, StoredAt};
 
 /// What it takes to open a shard of a source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -130,33 +108,10 @@ pub(crate) struct TaskReply {
     pub(crate) written: Vec<Written>,
 }
 
-/// `n` as what travels counts shards, tasks, partitions and the like.
-///
-/// # Errors
-/// When it does not fit: cut off, two of them would have one number.
-pub(crate) fn number(n: usize, of: &str) -> Result<u32> {
-    u32::try_from(n).map_err(|_| {
-        let message = format!("there are more {of} than the {} that a run can have", u32::MAX);
-        Error::Query { message, hint: Some("use fewer shards".to_owned()) }
-    })
-}
-
-/// Encodes what travels.
-pub(crate) fn encode(message: &impl Serialize) -> Result<Bytes> {
-    postcard::to_allocvec(message)
-        .map(Bytes::from)
-        .map_err(|e| Error::internal(format!("a message between driver and task: {e}")))
-}
-
-/// Decodes what travels.
-pub(crate) fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M> {
-    postcard::from_bytes(bytes)
-        .map_err(|e| Error::internal(format!("a message between driver and task: {e}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::encode;
 
     /// A thousand tasks that each read what a thousand others have stored: what goes to two machines.
     #[test]

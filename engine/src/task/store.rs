@@ -11,9 +11,10 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
+use crate::refusal::Refusal;
 use crate::shard::{self, Index};
-use crate::task::refusal::Refusal;
-use crate::task::request::{RunId, ShardTicket, StoredAt};
+use crate::task::request::ShardTicket;
+use crate::wire::{RunId, StoredAt};
 
 /// Runs that are known to be forgotten. Their tasks were told to end before, and are heard of within moments.
 const FORGOTTEN_MAX: usize = 256;

@@ -1,7 +1,8 @@
 //! The schedule by itself: what may start, and what a loss undoes.
 
 use super::*;
-use crate::task::{RunId, StoredSize};
+use crate::task::StoredSize;
+use crate::wire::RunId;
 
 fn at(id: TaskId, attempt: u32, machine: &str) -> StoredAt {
     StoredAt {

@@ -14,13 +14,14 @@ use futures::StreamExt;
 
 use crate::cpu::on_large_stack;
 use crate::error::{Error, Result};
+use crate::job::Runner;
 use crate::job::result::{Job, Outcome};
 use crate::job::run::same_result;
 use crate::job::table::RunTable;
 use crate::job::table::pieces::{Piece, dealt};
 use crate::job::table::scan::Reading;
-use crate::session::Inner;
-use crate::task::{Host, RunId, StoredAt};
+use crate::task::Host;
+use crate::wire::{RunId, StoredAt};
 
 /// Shards that are tried at a time.
 const SHARDS_TRIED_MAX: usize = 8;
@@ -45,7 +46,7 @@ impl Located {
     /// Finds the runs that `plan` reads and tells `state`, when there are machines to read them: without
     /// machines the driver reads all.
     pub(crate) async fn tell(
-        session: &Arc<Inner>,
+        session: &Arc<Runner>,
         state: &mut SessionState,
         plan: &Arc<LogicalPlan>,
         missing: Missing,

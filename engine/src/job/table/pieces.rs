@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{StoredAt, StoredSize};
+use crate::task::StoredSize;
+
+use crate::wire::StoredAt;
 
 /// Pieces for each partition, at least, where there are as many blocks: what one has too many of is a small
 /// part of what it reads.
@@ -127,7 +129,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::task::RunId;
+    use crate::wire::RunId;
 
     fn shard(task: u32, machine: &str, blocks: u32) -> Piece {
         let machine = Some(machine.to_owned());

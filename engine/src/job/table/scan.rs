@@ -24,7 +24,8 @@ use futures::{StreamExt, TryStreamExt};
 use crate::job::result::Job;
 use crate::job::run::begun;
 use crate::job::table::pieces::{Piece, Share, dealt};
-use crate::task::{Host, Refusal, ShardTicket};
+use crate::refusal::Refusal;
+use crate::task::{Host, ShardTicket};
 
 /// A scan of a run, or of a part of it.
 #[derive(Debug, Clone)]

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::job::table::pieces::{Piece, Share};
 use crate::job::table::scan::{Reading, RunScan};
 use crate::shard::{schema_from_bytes, schema_to_bytes};
-use crate::task::{Host, decode, encode, number};
+use crate::task::Host;
+use crate::wire::{decode, encode, number};
 
 #[derive(Serialize, Deserialize)]
 struct Wire {

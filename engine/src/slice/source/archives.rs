@@ -138,7 +138,7 @@ impl Source for Archives {
     }
 
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
-        let parts: Vec<Part> = crate::task::decode(spec)?;
+        let parts: Vec<Part> = crate::wire::decode(spec)?;
         let mut stream =
             RecordBatchReceiverStream::builder(Arc::clone(&self.schema), BATCHES_AHEAD_MAX);
         let (place, schema, out) = (self.place, Arc::clone(&self.schema), stream.tx());

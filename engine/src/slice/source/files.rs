@@ -306,7 +306,7 @@ impl Source for Files {
 
 impl Files {
     async fn shards_of(&self, path: &str, resolving: &Resolving) -> Result<Vec<Arc<[u8]>>> {
-        let context = &resolving.session.context;
+        let context = &resolving.driver.context;
         let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
         let provider = context.table_provider(TableReference::bare(path)).await.map_err(of)?;
         let table = context.read_table(provider).map_err(of)?;

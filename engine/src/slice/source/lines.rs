@@ -238,7 +238,7 @@ impl Source for Lines {
     }
 
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
-        let parts = crate::task::decode(spec)?;
+        let parts = crate::wire::decode(spec)?;
         Ok((self.open)(self.text.clone(), parts, cx))
     }
 }

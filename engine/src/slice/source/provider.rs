@@ -93,11 +93,11 @@ struct Share {
 #[async_trait]
 impl Source for Provided {
     async fn shards(&self, resolving: &Resolving) -> Result<Vec<Arc<[u8]>>> {
-        let (context, asked) = (&resolving.session.context, resolving.slots.max(1));
+        let (context, asked) = (&resolving.driver.context, resolving.slots.max(1));
         let plan = self.table.scan(context.copied_config(), context.runtime_env(), asked).await?;
         let partitions = plan.output_partitioning().partition_count();
         let shares = (0..partitions).map(|partition| Share { partition, partitions, asked });
-        shares.map(|share| Ok(crate::task::encode(&share)?.as_ref().into())).collect()
+        shares.map(|share| Ok(crate::wire::encode(&share)?.as_ref().into())).collect()
     }
 
     /// The scan of a view is a plan.
@@ -106,7 +106,7 @@ impl Source for Provided {
     }
 
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
-        let share: Share = crate::task::decode(spec)?;
+        let share: Share = crate::wire::decode(spec)?;
         let (table, context) = (self.table.clone(), Arc::clone(&cx.context));
         let schema = Arc::clone(&table.schema);
         let scanned = async move {

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use datafusion::common::{Result as PlanResult, internal_datafusion_err};
 use datafusion::execution::SendableRecordBatchStream;
 
-use crate::error::Result;
-use crate::job::RunId;
+use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::slice::Slice;
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
+use crate::wire::RunId;
 
 impl<T: Row> Slice<T> {
     /// The rows of a run.
@@ -26,9 +26,8 @@ struct OfRun {
 
 #[async_trait]
 impl Source for OfRun {
-    async fn shards(&self, resolving: &Resolving) -> Result<Vec<Arc<[u8]>>> {
-        let job = resolving.session.runs.find(self.run)?;
-        Ok(vec![Arc::default(); job.shards()])
+    async fn shards(&self, _: &Resolving) -> Result<Vec<Arc<[u8]>>> {
+        Err(Error::internal("the shards of a run are known to its runner"))
     }
 
     fn open(&self, _: &[u8], _: &TaskCx) -> PlanResult<SendableRecordBatchStream> {

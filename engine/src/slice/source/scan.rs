@@ -17,12 +17,12 @@ use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
 };
 
-use crate::codec::PlanCodec;
+use crate::codec::FileCodec;
 use crate::error::{Error, Result};
 use crate::slice::node::{Resolving, TaskCx};
 use crate::slice::source::columns::rows;
 use crate::source::{SealedScan, file_scan, watch};
-use crate::task::number;
+use crate::wire::number;
 
 /// Bytes of files that one shard has, unless there would be too few shards then: a few seconds of work.
 const SHARD_BYTES: u64 = 128 * 1024 * 1024;
@@ -38,7 +38,7 @@ pub(super) async fn sized(
     rows: &DataFrame,
     resolving: &Resolving,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut state = resolving.session.context.state();
+    let mut state = resolving.driver.context.state();
     let options = state.config_mut().options_mut();
     options.execution.target_partitions = resolving.slots;
     options.optimizer.enable_round_robin_repartition = false;
@@ -96,7 +96,7 @@ pub(super) fn spec(plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<Ar
 
 /// A partition of a plan that a task runs as it is.
 pub(super) fn encoded(plan: Arc<dyn ExecutionPlan>, partition: usize) -> Result<Arc<[u8]>> {
-    let bytes = physical_plan_to_bytes_with_extension_codec(plan, &PlanCodec::default());
+    let bytes = physical_plan_to_bytes_with_extension_codec(plan, &FileCodec);
     let bytes = bytes.map_err(|e| Error::of(&e, ""))?;
     if bytes.len() > SPEC_BYTES_MAX {
         let (mib, most) = (bytes.len() >> 20, SPEC_BYTES_MAX >> 20);
@@ -118,8 +118,7 @@ pub(super) fn open(
     let Some((partition, plan)) = spec.split_first_chunk::<4>() else {
         return Err(internal_datafusion_err!("the scan of a shard is malformed"));
     };
-    let plan =
-        physical_plan_from_bytes_with_extension_codec(plan, &cx.context, &PlanCodec::default())?;
+    let plan = physical_plan_from_bytes_with_extension_codec(plan, &cx.context, &FileCodec)?;
     let plan = watch(plan, &cx.context.runtime_env())?;
     let partition = u32::from_le_bytes(*partition) as usize;
     let scanned = plan.execute(partition, Arc::clone(&cx.context))?;

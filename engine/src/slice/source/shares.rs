@@ -32,10 +32,10 @@ pub(super) async fn find(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<StoredFile>> {
     let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
-    let runtime = resolving.session.context.runtime_env();
+    let runtime = resolving.driver.context.runtime_env();
     let mut all = Vec::new();
     for path in paths {
-        let location = Location::parse(path, resolving.session.stores.home()).map_err(of)?;
+        let location = Location::parse(path, resolving.driver.stores.home()).map_err(of)?;
         let (mut files, single) = StoredFile::list(&location, &runtime).await.map_err(of)?;
         // A folder whose names say nothing is taken as it is.
         if !single && files.iter().any(|file| wanted(&file.name)) {
@@ -53,7 +53,7 @@ pub(super) async fn divided(
     resolving: &Resolving,
     shard_bytes: u64,
 ) -> Vec<Vec<Part>> {
-    let runtime = resolving.session.context.runtime_env();
+    let runtime = resolving.driver.context.runtime_env();
     let total: u64 = files.iter().map(|file| file.size).sum();
     let share = share_bytes(total, resolving.slots as u64, shard_bytes);
     let mut parts = Vec::new();
@@ -78,7 +78,7 @@ pub(super) fn whole(files: Vec<StoredFile>) -> Vec<Vec<Part>> {
 pub(super) fn encoded(shares: &[Vec<Part>]) -> Result<Vec<Arc<[u8]>>> {
     let none = [Vec::new()];
     let shares = if shares.is_empty() { &none } else { shares };
-    shares.iter().map(|parts| Ok(crate::task::encode(parts)?.as_ref().into())).collect()
+    shares.iter().map(|parts| Ok(crate::wire::encode(parts)?.as_ref().into())).collect()
 }
 
 fn share_bytes(total: u64, slots: u64, shard_bytes: u64) -> u64 {

@@ -19,7 +19,6 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use crate::cpu::on_large_stack;
 use crate::error::Result;
 use crate::planning;
-use crate::query::{Query, Work};
 use crate::row::Row;
 use crate::slice::expr::{Call, shaped};
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
@@ -28,6 +27,7 @@ use crate::slice::source::scan;
 use crate::slice::{Slice, typed};
 use crate::source::SealedScan;
 use crate::tpch;
+use crate::work::Work;
 
 impl<T: Row> Slice<T> {
     /// The rows of a query over what the session has: files by their places, its tables and its
@@ -69,31 +69,15 @@ impl<T: Row> Slice<T> {
         Self::of_statement(call, &query.into())
     }
 
+    /// The rows of a statement that was planned at `place`.
+    pub(crate) fn of_query(text: &str, place: &'static Location<'static>) -> Self {
+        Self::of_statement(Call { verb: "typed", place }, text)
+    }
+
     fn of_statement(call: Call, text: &str) -> Self {
         let text = text.trim_end().trim_end_matches(';').to_owned();
         let statement = Statement { call, text, schema: typed::schema::<T>() };
         Self::new(call.verb, call.place, Op::Source(Arc::new(statement)))
-    }
-}
-
-impl Query {
-    /// The rows of this statement as a slice, see [`Slice::read_sql`]: it is planned again when the slice
-    /// is run. Without machines it runs as it is; for machines, write `Slice::read_sql` in a func.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-    /// use bigslice::prelude::*;
-    ///
-    /// let session = Session::builder().build().await?;
-    /// let query = session.sql("select 20 + 1").await?;
-    /// let doubled = query.typed::<i64>().map(|x| 2 * x);
-    /// assert_eq!(session.run(doubled).await?.collect().await?, [42]);
-    /// # Ok::<(), Error>(()) }).unwrap();
-    /// ```
-    #[track_caller]
-    pub fn typed<T: Row>(&self) -> Slice<T> {
-        let call = Call { verb: "typed", place: Location::caller() };
-        Slice::of_statement(call, &self.text)
     }
 }
 
@@ -106,9 +90,9 @@ struct Statement {
 #[async_trait]
 impl Source for Statement {
     async fn shards(&self, resolving: &Resolving) -> Result<Vec<Arc<[u8]>>> {
-        let session = &resolving.session;
+        let driver = &resolving.driver;
         let within = self.call.to_string();
-        let query = planning::query(session, &self.text).await.map_err(|e| e.within(&within))?;
+        let query = planning::plan(driver, &self.text).await.map_err(|e| e.within(&within))?;
         let Work::Rows(plan) = query.work else {
             return Err(self.call.error("only a query has rows"));
         };
@@ -117,9 +101,9 @@ impl Source for Statement {
             return Err(self.call.error(message));
         }
         let plan = shaped(Arc::unwrap_or_clone(plan), &self.schema, self.call)?;
-        let rows = DataFrame::new(session.context.state(), plan);
+        let rows = DataFrame::new(driver.context.state(), plan);
         let resolving = resolving.clone();
-        let handle = session.cpu.handle().clone();
+        let handle = driver.cpu.handle().clone();
         let planned = move || async move { scan::sized(&rows, &resolving).await };
         let plan = on_large_stack(&handle, "planning", planned).await;
         let plan = plan.map_err(|e| e.within(&within))?;

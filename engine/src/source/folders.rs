@@ -15,14 +15,14 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use object_store::path::Path;
 
-use crate::source::{SourceError, SourceErrorKind};
+use super::error::{SourceError, SourceErrorKind};
 
 /// How the writer's percent-encoding leaves [`PARTITION_ESCAPE`].
 const ESCAPE_ENCODED: &str = "%EE%80%80";
 
 /// The rows of `input` with texts for folders in the place of the columns of `partition_by`; with values that are
 /// looked at, if these columns are `kept` in the files.
-pub(super) fn named(
+pub(crate) fn named(
     input: LogicalPlan,
     partition_by: &[String],
     kept: bool,
@@ -93,7 +93,7 @@ pub(crate) fn named_schema(schema: &Schema, partition_by: &[(String, DataType)])
 }
 
 /// The path of a file whose folders have names by `partition_text`.
-pub(super) fn real(path: &Path) -> object_store::Result<Path> {
+pub(crate) fn real(path: &Path) -> object_store::Result<Path> {
     debug_assert_eq!(PARTITION_ESCAPE, '\u{e000}');
     match path.as_ref().contains(ESCAPE_ENCODED) {
         false => Ok(path.clone()),

@@ -56,7 +56,7 @@ pub(crate) fn stored_schema(schema: &Schema) -> SchemaRef {
 }
 
 /// Rows as a Parquet file with this schema has them.
-pub(super) fn stored_batch(batch: &RecordBatch, to: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn stored_batch(batch: &RecordBatch, to: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     let columns = batch.columns().iter().zip(to.fields());
     let columns = columns.map(|(column, field)| match column.data_type() == field.data_type() {
@@ -67,7 +67,7 @@ pub(super) fn stored_batch(batch: &RecordBatch, to: &SchemaRef) -> Result<Record
 }
 
 /// The rows of a plan as a Parquet file has them.
-pub(super) fn stored_rows(input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
+pub(crate) fn stored_rows(input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     let schema = Arc::clone(input.schema());
     if schema.fields().iter().all(|field| stored(field.data_type()).is_none()) {
         return Ok(input);

@@ -6,7 +6,7 @@ use datafusion::error::DataFusionError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::task::request::{StoredAt, encode};
+use crate::wire::{StoredAt, encode};
 use crate::words;
 
 /// What became of what was asked.
