@@ -14,6 +14,7 @@
 mod data;
 mod engines;
 mod explained;
+mod expressions;
 mod grammar;
 mod random;
 mod rows;

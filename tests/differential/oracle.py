@@ -12,8 +12,12 @@ import math
 import pathlib
 import sqlite3
 import sys
+import threading
 
 import duckdb
+
+# Seconds that a query may take.
+PATIENCE = 20
 
 
 def text(value):
@@ -61,8 +65,15 @@ class Oracle:
         return {"rows": []}
 
     def ask(self, sql, engine):
-        cursor = (self.duck if engine == "duckdb" else self.lite).execute(sql)
-        return {"rows": [[text(value) for value in row] for row in cursor.fetchall()]}
+        connection = self.duck if engine == "duckdb" else self.lite
+        # What takes longer has no answer: it would hold up all others.
+        late = threading.Timer(PATIENCE, connection.interrupt)
+        late.start()
+        try:
+            rows = connection.execute(sql).fetchall()
+        finally:
+            late.cancel()
+        return {"rows": [[text(value) for value in row] for row in rows]}
 
 
 def main():

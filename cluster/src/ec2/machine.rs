@@ -1,7 +1,7 @@
 //! One instance in the hands of a fleet: how it is waited for, noticed to be over, and ended. Made
 //! as soon as EC2 has named the instance, so that whatever goes wrong from there on ends it.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,15 +57,8 @@ impl Ec2Machine {
         &self.id
     }
 
-    /// Waits for the instance, gives it its program and admits its worker.
-    pub(super) async fn enrol(
-        &self,
-        launch: &Launch,
-        secret: &Secret,
-        plan: &Plan,
-        arch: &'static str,
-    ) -> Result<Enrolled> {
-        let over = |reason: String| Error::Start { machine: launch.machine.clone(), reason };
+    /// Waits for the instance: its own address, and the host by which the driver reaches it; or why there is none.
+    async fn address(&self) -> Result<(Ipv4Addr, String), String> {
         let reach = self.inner.spec.reach;
         let found = self.inner.watcher.until(&self.id, |seen| {
             let host = match reach {
@@ -75,7 +68,19 @@ impl Ec2Machine {
             let place = seen.running.then_some(seen.private).flatten().zip(host);
             seen.over.clone().map(Err).or(place.map(Ok))
         });
-        let (private, host) = found.await.map_err(over)?;
+        found.await
+    }
+
+    /// Waits for the instance, gives it its program and admits its worker.
+    pub(super) async fn enrol(
+        &self,
+        launch: &Launch,
+        secret: &Secret,
+        plan: &Plan,
+        arch: &'static str,
+    ) -> Result<Enrolled> {
+        let over = |reason: String| Error::Start { machine: launch.machine.clone(), reason };
+        let (private, host) = self.address().await.map_err(over)?;
         let port = self.inner.spec.port;
         let authority = &launch.enroler.authority;
         let validity =

@@ -142,9 +142,19 @@ async fn collect(
         }
     };
     let (own, answered) = tokio::join!(sampler.finish(), ending);
-    let mut parts = BTreeMap::from([(MachineName::driver(), own?)]);
+    let (parts, missing) = shares(own?, asked.into_keys(), answered);
+    Ok(Profile { hertz, began_ms, lasted, parts, missing })
+}
+
+/// What was seen of each machine, and why nothing was of the others.
+fn shares(
+    own: Stacks,
+    asked: impl Iterator<Item = MachineName>,
+    answered: Vec<Answer>,
+) -> (BTreeMap<MachineName, Stacks>, BTreeMap<MachineName, String>) {
+    let mut parts = BTreeMap::from([(MachineName::driver(), own)]);
     let mut missing = BTreeMap::new();
-    let mut silent: BTreeSet<MachineName> = asked.into_keys().collect();
+    let mut silent: BTreeSet<MachineName> = asked.collect();
     for (machine, answer) in answered {
         silent.remove(&machine);
         match answer {
@@ -154,7 +164,7 @@ async fn collect(
     }
     let late = format!("no answer within {} s", ANSWER_GRACE.as_secs());
     missing.extend(silent.into_iter().map(|machine| (machine, late.clone())));
-    Ok(Profile { hertz, began_ms, lasted, parts, missing })
+    (parts, missing)
 }
 
 /// Has one machine profiled.

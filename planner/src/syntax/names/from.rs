@@ -19,9 +19,9 @@ use crate::error::{Error, Result};
 pub(super) struct From {
     pub(super) scope: Scope,
     /// For each join, in the order of the walk: what is to stand in the place of its constraint.
-    conversions: Vec<Option<JoinConstraint>>,
+    pub(super) conversions: Vec<Option<JoinConstraint>>,
     /// For each query in FROM, in the same order: the name that it gets because it has none.
-    aliases: Vec<Option<String>>,
+    pub(super) aliases: Vec<Option<String>>,
 }
 
 /// Reads a FROM.
@@ -105,7 +105,7 @@ fn parts(operator: &JoinOperator) -> (Kind, Option<&JoinConstraint>) {
     }
 }
 
-fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+pub(super) fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     match operator {
         JoinOperator::Join(c)
         | JoinOperator::Inner(c)
@@ -459,50 +459,5 @@ pub(super) fn name_all(alias: &mut TableAlias, columns: Option<Vec<Column>>) {
     for column in columns.into_iter().flatten().skip(names) {
         let Some(name) = column.actual else { break };
         alias.columns.push(TableAliasColumnDef { name: build::quoted(name), data_type: None });
-    }
-}
-
-/// Changes a FROM as it was found to be needed.
-pub(super) fn apply(from: From, tables: &mut [TableWithJoins]) -> Scope {
-    let From { scope, conversions, aliases } = from;
-    let (mut conversions, mut aliases) = (conversions.into_iter(), aliases.into_iter());
-    for table in tables {
-        apply_to(table, &mut conversions, &mut aliases);
-    }
-    scope
-}
-
-fn apply_to(
-    tables: &mut TableWithJoins,
-    conversions: &mut impl Iterator<Item = Option<JoinConstraint>>,
-    aliases: &mut impl Iterator<Item = Option<String>>,
-) {
-    apply_to_factor(&mut tables.relation, conversions, aliases);
-    for join in &mut tables.joins {
-        apply_to_factor(&mut join.relation, conversions, aliases);
-        if let (Some(new), Some(old)) =
-            (conversions.next().flatten(), constraint_of(&mut join.join_operator))
-        {
-            *old = new;
-        }
-    }
-}
-
-fn apply_to_factor(
-    table: &mut TableFactor,
-    conversions: &mut impl Iterator<Item = Option<JoinConstraint>>,
-    aliases: &mut impl Iterator<Item = Option<String>>,
-) {
-    match table {
-        TableFactor::NestedJoin { table_with_joins, .. } => {
-            apply_to(table_with_joins, conversions, aliases);
-        }
-        TableFactor::Derived { alias, .. } => {
-            if let Some(name) = aliases.next().flatten() {
-                let name = build::quoted(name);
-                *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
-            }
-        }
-        _ => {}
     }
 }

@@ -9,8 +9,10 @@
 //! The walk sees names alone, no types: what it does not know it leaves to DataFusion.
 
 mod access;
+mod apply;
 mod from;
 mod item;
+mod queries;
 mod resolver;
 mod scope;
 mod select;

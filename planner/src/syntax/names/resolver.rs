@@ -6,17 +6,18 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Assignment, AssignmentTarget, Cte, Delete, Expr, FromTable, Ident, Insert,
-    ObjectName, OrderBy, OrderByKind, Query, Select, SetExpr, Statement, TableAlias, TableFactor,
-    TableObject, TableWithJoins, Update, VisitMut, VisitorMut,
+    AccessExpr, Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName,
+    OrderBy, OrderByKind, Query, Select, SetExpr, Statement, TableAlias, TableFactor, TableObject,
+    TableWithJoins, Update, VisitMut, VisitorMut,
 };
 
 use super::super::build;
 use super::super::visit::step;
 use super::from;
+use super::queries::Named;
 use super::scope::{Column, Meaning, Relation, Scope, Written};
 use super::select::{self, Read};
-use super::{Catalog, Label, Labels, access, item};
+use super::{Catalog, Label, Labels, access, apply, item};
 use crate::error::{Error, Result};
 
 /// Where the columns of a query go.
@@ -30,41 +31,33 @@ pub(super) enum Context {
     Inner,
 }
 
-/// A query of WITH.
-struct Named {
-    name: String,
-    columns: Option<Vec<Column>>,
-    /// The name that it gets, because a query around has one of the same name, which DataFusion refuses.
-    own: Option<String>,
-}
-
 /// What is known inside of one query or select.
 #[derive(Default)]
-struct Frame {
-    ctes: Vec<Named>,
+pub(super) struct Frame {
+    pub(super) ctes: Vec<Named>,
     /// How many of them can be read where the walk is.
-    ctes_visible: usize,
+    pub(super) ctes_visible: usize,
     /// The queries of the CTEs, to know when the walk is in one.
-    cte_queries: Vec<*const Query>,
-    recursive: bool,
-    scope: Option<Scope>,
+    pub(super) cte_queries: Vec<*const Query>,
+    pub(super) recursive: bool,
+    pub(super) scope: Option<Scope>,
     /// The names that the select list gives.
-    outputs: Option<Vec<Column>>,
+    pub(super) outputs: Option<Vec<Column>>,
     /// Taken out while the body is walked: names in it mean the result's columns first.
-    order_by: Option<OrderBy>,
+    pub(super) order_by: Option<OrderBy>,
     /// The frame of a query whose body is a SELECT.
-    is_select: bool,
+    pub(super) is_select: bool,
     /// Where the columns of a SELECT in it go.
-    context: Option<Context>,
+    pub(super) context: Option<Context>,
     /// Whether the order of the query, which is a SELECT, may read columns of FROM.
-    orders_by_columns: bool,
+    pub(super) orders_by_columns: bool,
 }
 
 /// See the [module](self).
 pub(super) struct Resolver<'a> {
-    catalog: &'a dyn Catalog,
+    pub(super) catalog: &'a dyn Catalog,
     pub(super) context: Context,
-    frames: Vec<Frame>,
+    pub(super) frames: Vec<Frame>,
     /// What was read of a SELECT before the walk came to it.
     reads: HashMap<*const Select, Rc<Read>>,
     names_used: HashMap<String, usize>,
@@ -100,7 +93,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn written<'i>(&self, ident: &'i Ident) -> Written<'i> {
+    pub(super) fn written<'i>(&self, ident: &'i Ident) -> Written<'i> {
         Written { ident, folded: self.fold(ident) }
     }
 
@@ -128,106 +121,8 @@ impl<'a> Resolver<'a> {
         self.labels.push((actual, Label::LikeColumn(position, text)));
     }
 
-    pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<Column>> {
-        if let [part] = name.0.as_slice()
-            && let Some(ident) = part.as_ident()
-            && let Some(named) = self.cte(&self.fold(ident))
-        {
-            return named.columns.clone();
-        }
-        let columns = self.catalog.columns(name)?;
-        Some(columns.into_iter().map(Column::named).collect())
-    }
-
-    /// The query of WITH that a name means.
-    fn cte(&self, folded: &str) -> Option<&Named> {
-        self.frames.iter().rev().find_map(|frame| {
-            let mut ctes = frame.ctes.iter().take(frame.ctes_visible).rev();
-            ctes.find(|named| named.name == folded)
-        })
-    }
-
-    /// The columns of a query that is read by another one.
-    pub(super) fn columns_of_query(&mut self, query: &Query) -> Result<Option<Vec<Column>>> {
-        if !query.pipe_operators.is_empty() {
-            return Ok(None);
-        }
-        self.frames.push(Frame { orders_by_columns: orders_by_columns(query), ..Frame::default() });
-        let columns = self.read_ctes(query).and_then(|()| self.columns_of_set(&query.body));
-        self.frames.pop();
-        columns
-    }
-
-    fn columns_of_set(&mut self, set: &SetExpr) -> Result<Option<Vec<Column>>> {
-        let mut set = set;
-        loop {
-            set = match set {
-                SetExpr::SetOperation { left, .. } => left,
-                SetExpr::Query(query) => return self.columns_of_query(query),
-                SetExpr::Select(select) => {
-                    return Ok(self.read(select, Context::Inner)?.outputs.clone());
-                }
-                SetExpr::Values(values) => {
-                    let width = values.rows.first().map_or(0, |row| row.content.len());
-                    let column = |i| Column::named(format!("column{i}"));
-                    return Ok(Some((1..=width).map(column).collect()));
-                }
-                _ => return Ok(None),
-            };
-        }
-    }
-
-    /// Adds the CTEs of `query` to the frame on top.
-    fn read_ctes(&mut self, query: &Query) -> Result<()> {
-        let Some(with) = &query.with else { return Ok(()) };
-        for Cte { alias, query, .. } in &with.cte_tables {
-            let name = self.fold(&alias.name);
-            let columns = if with.recursive {
-                self.columns_of_recursive(alias, query)?
-            } else {
-                self.columns_of_query(query)?
-            };
-            let columns = from::renamed(self, alias, columns);
-            self.add_cte(name, columns, std::ptr::from_ref(query.as_ref()), with.recursive);
-        }
-        Ok(())
-    }
-
-    /// Its first part has no name for itself; the others read what the first part gives.
-    fn columns_of_recursive(
-        &mut self,
-        alias: &TableAlias,
-        query: &Query,
-    ) -> Result<Option<Vec<Column>>> {
-        let first = match query.body.as_ref() {
-            SetExpr::SetOperation { left, .. } => {
-                self.frames.push(Frame::default());
-                let columns = self.columns_of_set(left);
-                self.frames.pop();
-                columns?
-            }
-            _ => return self.columns_of_query(query),
-        };
-        Ok(from::renamed(self, alias, first))
-    }
-
-    fn add_cte(
-        &mut self,
-        name: String,
-        columns: Option<Vec<Column>>,
-        query: *const Query,
-        recursive: bool,
-    ) {
-        if let Some(frame) = self.frames.last_mut() {
-            frame.ctes.push(Named { name, columns, own: None });
-            frame.ctes_visible = frame.ctes.len();
-            frame.cte_queries.push(query);
-            frame.recursive = recursive;
-        }
-    }
-
     /// Reads a SELECT, or gives what was read of it.
-    fn read(&mut self, select: &Select, context: Context) -> Result<Rc<Read>> {
+    pub(super) fn read(&mut self, select: &Select, context: Context) -> Result<Rc<Read>> {
         let at = std::ptr::from_ref(select);
         if let Some(read) = self.reads.get(&at) {
             return Ok(Rc::clone(read));
@@ -326,35 +221,12 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    /// Gives queries of WITH names of their own where they hide those of a query around.
-    fn rename_hiding(&mut self, query: &mut Query) {
-        let (Some(with), Some((_, around))) = (&mut query.with, self.frames.split_last()) else {
-            return;
-        };
-        let hides = |name: &str| {
-            around.iter().any(|frame| frame.ctes.iter().any(|named| named.name == name))
-        };
-        let ctes = self.frames.last().map(|frame| &frame.ctes);
-        let names: Vec<_> = ctes.into_iter().flatten().map(|named| named.name.clone()).collect();
-        let hiding: Vec<_> = names.iter().map(|name| hides(name)).collect();
-        for (i, cte) in with.cte_tables.iter_mut().enumerate() {
-            if hiding.get(i) != Some(&true) {
-                continue;
-            }
-            let own = self.unused_name(&names[i]);
-            cte.alias.name = build::quoted(&own);
-            if let Some(named) = self.frames.last_mut().and_then(|frame| frame.ctes.get_mut(i)) {
-                named.own = Some(own);
-            }
-        }
-    }
-
     fn enter_table(&mut self, table: &mut TableFactor) -> Result<()> {
         match table {
-            TableFactor::Table { name, alias: Some(alias), args: None, .. } => {
-                if names_some(alias) {
-                    from::name_all(alias, self.columns_of_table(name));
-                }
+            TableFactor::Table { name, alias: Some(alias), args: None, .. }
+                if names_some(alias) =>
+            {
+                from::name_all(alias, self.columns_of_table(name));
             }
             TableFactor::Derived { subquery, alias: Some(alias), .. } if names_some(alias) => {
                 from::name_all(alias, self.columns_of_query(subquery)?);
@@ -363,23 +235,6 @@ impl<'a> Resolver<'a> {
         }
         self.read_by_own_name(table);
         Ok(())
-    }
-
-    /// Reads a query of WITH by the name that it was given.
-    fn read_by_own_name(&self, table: &mut TableFactor) {
-        let TableFactor::Table { name, alias, args: None, .. } = table else { return };
-        let [part] = name.0.as_slice() else { return };
-        let Some(ident) = part.as_ident().cloned() else { return };
-        let Some(own) = self.cte(&self.fold(&ident)).and_then(|named| named.own.as_ref()) else {
-            return;
-        };
-        *name = ObjectName::from(vec![build::quoted(own)]);
-        alias.get_or_insert_with(|| TableAlias {
-            explicit: true,
-            name: ident,
-            columns: Vec::new(),
-            at: None,
-        });
     }
 
     /// Where the columns of SELECTs that are the body of `query`, or branches of it, go.
@@ -440,7 +295,7 @@ impl<'a> Resolver<'a> {
         let context = context.unwrap_or(Context::Inner);
         let read = self.read(select, context)?;
         let Read { from, projection, outputs } = read.as_ref();
-        let scope = from::apply(from.clone(), &mut select.from);
+        let scope = apply::from(from.clone(), &mut select.from);
         if let Some(projection) = projection {
             select.projection.clone_from(projection);
         }
@@ -570,7 +425,7 @@ fn names_some(alias: &TableAlias) -> bool {
 }
 
 /// Whether the query is a SELECT whose order is by more than names and numbers of its columns.
-fn orders_by_columns(query: &Query) -> bool {
+pub(super) fn orders_by_columns(query: &Query) -> bool {
     let Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }) = &query.order_by else {
         return false;
     };

@@ -1,7 +1,11 @@
 //! House rules that a compiler does not check: arrows between the crates, crates that must never
-//! come in, a header on every file, names that say nothing, and files that have grown too long.
+//! come in, cycles between the modules of a crate, a header on every file, names that say nothing, and files and
+//! functions that have grown too long.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be read fails the test")]
+
+mod functions;
+mod modules;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,7 +50,13 @@ const BANNED: &[&str] = &[
 const EMPTY_NAMES: &[&str] = &["common", "helper", "helpers", "misc", "util", "utils"];
 
 /// Lines after which a source file without tests is split; data tables and tests may be longer.
-const LINES_MAX: usize = 700;
+const LINES_MAX: usize = 500;
+
+/// Lines after which a function outside of tests is split.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Functions that are a match over all variants of somebody else's enum, so that a new one is a compile error.
+const LISTS: &[&str] = &["planner/src/syntax/clauses/expr.rs"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").into()
@@ -99,6 +109,25 @@ fn arrows_between_crates_run_one_way() {
 }
 
 #[test]
+fn modules_of_a_crate_use_each_other_one_way() {
+    for (folder, _) in ARROWS {
+        let src = root().join(folder).join("src");
+        let mut files = Vec::new();
+        rust_files(&src, &mut files);
+        let graph = modules::graph(&src, &files);
+        let cycles = modules::in_cycles(&graph);
+        let edges = graph.iter().filter(|(name, _)| cycles.contains(name));
+        let edges: Vec<_> = edges
+            .map(|(name, used)| {
+                let back: Vec<_> = used.iter().filter(|other| cycles.contains(other)).collect();
+                format!("{name} uses {back:?}")
+            })
+            .collect();
+        assert!(cycles.is_empty(), "modules of {folder} that use each other: {edges:#?}");
+    }
+}
+
+#[test]
 fn banned_crates_stay_out_of_the_tree() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
     assert!(lock.contains("name = \"ring\""), "the lock file names ring");
@@ -127,7 +156,17 @@ fn every_file_has_a_header_a_telling_name_and_a_bearable_length() {
         }
         let lines = text.lines().count();
         if !is_test && lines > LINES_MAX {
-            complaints.insert(file, format!("{lines} lines: look for a seam"));
+            complaints.insert(file.clone(), format!("{lines} lines: look for a seam"));
+        }
+        // What expands a macro is mostly the code that it expands to.
+        let is_macro = file.components().any(|part| part.as_os_str() == "macros");
+        let is_list = LISTS.iter().any(|list| file.ends_with(list));
+        if !is_test
+            && !is_macro
+            && !is_list
+            && let Some(long) = functions::longest(&text, FUNCTION_LINES_MAX)
+        {
+            complaints.insert(file, format!("{long}: look for a seam"));
         }
     }
     assert!(complaints.is_empty(), "{complaints:#?}");

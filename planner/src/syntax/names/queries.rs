@@ -1,0 +1,157 @@
+//! The columns of tables and queries, and the queries of WITH that are known where the walk is.
+
+use datafusion::sql::sqlparser::ast::{Cte, ObjectName, Query, SetExpr, TableAlias, TableFactor};
+
+use super::super::build;
+use super::from;
+use super::resolver::{Context, Frame, Resolver, orders_by_columns};
+use super::scope::Column;
+use crate::error::Result;
+
+/// A query of WITH.
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) columns: Option<Vec<Column>>,
+    /// The name that it gets, because a query around has one of the same name, which DataFusion refuses.
+    pub(super) own: Option<String>,
+}
+
+impl Resolver<'_> {
+    pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<Column>> {
+        if let [part] = name.0.as_slice()
+            && let Some(ident) = part.as_ident()
+            && let Some(named) = self.cte(&self.fold(ident))
+        {
+            return named.columns.clone();
+        }
+        let columns = self.catalog.columns(name)?;
+        Some(columns.into_iter().map(Column::named).collect())
+    }
+
+    /// The query of WITH that a name means.
+    pub(super) fn cte(&self, folded: &str) -> Option<&Named> {
+        self.frames.iter().rev().find_map(|frame| {
+            let mut ctes = frame.ctes.iter().take(frame.ctes_visible).rev();
+            ctes.find(|named| named.name == folded)
+        })
+    }
+
+    /// The columns of a query that is read by another one.
+    pub(super) fn columns_of_query(&mut self, query: &Query) -> Result<Option<Vec<Column>>> {
+        if !query.pipe_operators.is_empty() {
+            return Ok(None);
+        }
+        self.frames.push(Frame { orders_by_columns: orders_by_columns(query), ..Frame::default() });
+        let columns = self.read_ctes(query).and_then(|()| self.columns_of_set(&query.body));
+        self.frames.pop();
+        columns
+    }
+
+    pub(super) fn columns_of_set(&mut self, set: &SetExpr) -> Result<Option<Vec<Column>>> {
+        let mut set = set;
+        loop {
+            set = match set {
+                SetExpr::SetOperation { left, .. } => left,
+                SetExpr::Query(query) => return self.columns_of_query(query),
+                SetExpr::Select(select) => {
+                    return Ok(self.read(select, Context::Inner)?.outputs.clone());
+                }
+                SetExpr::Values(values) => {
+                    let width = values.rows.first().map_or(0, |row| row.content.len());
+                    let column = |i| Column::named(format!("column{i}"));
+                    return Ok(Some((1..=width).map(column).collect()));
+                }
+                _ => return Ok(None),
+            };
+        }
+    }
+
+    /// Adds the CTEs of `query` to the frame on top.
+    pub(super) fn read_ctes(&mut self, query: &Query) -> Result<()> {
+        let Some(with) = &query.with else { return Ok(()) };
+        for Cte { alias, query, .. } in &with.cte_tables {
+            let name = self.fold(&alias.name);
+            let columns = if with.recursive {
+                self.columns_of_recursive(alias, query)?
+            } else {
+                self.columns_of_query(query)?
+            };
+            let columns = from::renamed(self, alias, columns);
+            self.add_cte(name, columns, std::ptr::from_ref(query.as_ref()), with.recursive);
+        }
+        Ok(())
+    }
+
+    /// Its first part has no name for itself; the others read what the first part gives.
+    pub(super) fn columns_of_recursive(
+        &mut self,
+        alias: &TableAlias,
+        query: &Query,
+    ) -> Result<Option<Vec<Column>>> {
+        let first = match query.body.as_ref() {
+            SetExpr::SetOperation { left, .. } => {
+                self.frames.push(Frame::default());
+                let columns = self.columns_of_set(left);
+                self.frames.pop();
+                columns?
+            }
+            _ => return self.columns_of_query(query),
+        };
+        Ok(from::renamed(self, alias, first))
+    }
+
+    pub(super) fn add_cte(
+        &mut self,
+        name: String,
+        columns: Option<Vec<Column>>,
+        query: *const Query,
+        recursive: bool,
+    ) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.ctes.push(Named { name, columns, own: None });
+            frame.ctes_visible = frame.ctes.len();
+            frame.cte_queries.push(query);
+            frame.recursive = recursive;
+        }
+    }
+
+    /// Gives queries of WITH names of their own where they hide those of a query around.
+    pub(super) fn rename_hiding(&mut self, query: &mut Query) {
+        let (Some(with), Some((_, around))) = (&mut query.with, self.frames.split_last()) else {
+            return;
+        };
+        let hides = |name: &str| {
+            around.iter().any(|frame| frame.ctes.iter().any(|named| named.name == name))
+        };
+        let ctes = self.frames.last().map(|frame| &frame.ctes);
+        let names: Vec<_> = ctes.into_iter().flatten().map(|named| named.name.clone()).collect();
+        let hiding: Vec<_> = names.iter().map(|name| hides(name)).collect();
+        for (i, cte) in with.cte_tables.iter_mut().enumerate() {
+            if hiding.get(i) != Some(&true) {
+                continue;
+            }
+            let own = self.unused_name(&names[i]);
+            cte.alias.name = build::quoted(&own);
+            if let Some(named) = self.frames.last_mut().and_then(|frame| frame.ctes.get_mut(i)) {
+                named.own = Some(own);
+            }
+        }
+    }
+
+    /// Reads a query of WITH by the name that it was given.
+    pub(super) fn read_by_own_name(&self, table: &mut TableFactor) {
+        let TableFactor::Table { name, alias, args: None, .. } = table else { return };
+        let [part] = name.0.as_slice() else { return };
+        let Some(ident) = part.as_ident().cloned() else { return };
+        let Some(own) = self.cte(&self.fold(&ident)).and_then(|named| named.own.as_ref()) else {
+            return;
+        };
+        *name = ObjectName::from(vec![build::quoted(own)]);
+        alias.get_or_insert_with(|| TableAlias {
+            explicit: true,
+            name: ident,
+            columns: Vec::new(),
+            at: None,
+        });
+    }
+}
