@@ -108,6 +108,7 @@ mod map;
 mod memory;
 mod messages;
 pub mod metrics;
+mod misused;
 mod muster;
 mod plain;
 mod planning;

@@ -1,6 +1,7 @@
 //! Says in words that a user understands what DataFusion's errors say to a developer. Called by
 //! [`Error::of`](crate::Error::of) alone.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 
 use datafusion::arrow::error::ArrowError;
@@ -12,6 +13,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use parquet::errors::ParquetError;
 
 use crate::error::Place;
+use crate::misused;
 use crate::plain::plain;
 
 /// Names listed in a hint, at most: a table of a thousand columns is not a hint.
@@ -73,9 +75,8 @@ fn described(error: &DataFusionError) -> (String, Option<String>) {
         }
         DataFusionError::ObjectStore(store) => (sentence(&chain(store.as_ref())), None),
         DataFusionError::IoError(io) => (sentence(&chain(io)), None),
-        DataFusionError::NotImplemented(text) => {
-            (format!("not supported: {}", sentence(text)), None)
-        }
+        DataFusionError::NotImplemented(text) => misused::said(text)
+            .unwrap_or_else(|| (format!("not supported: {}", sentence(text)), None)),
         DataFusionError::Plan(text) => split_hint(text),
         DataFusionError::Internal(text)
         | DataFusionError::Configuration(text)
@@ -237,9 +238,13 @@ fn hint_for(field: &Column, valid: &[Column]) -> Option<String> {
         }
         return Some(hint);
     }
-    let mut names: Vec<String> = valid.iter().take(NAMES_MAX).map(quoted).collect();
-    if valid.len() > NAMES_MAX {
-        names.push(format!("and {} more", valid.len() - NAMES_MAX));
+    let mut seen = HashSet::new();
+    let mut names: Vec<String> =
+        valid.iter().map(quoted).filter(|name| seen.insert(name.clone())).collect();
+    if names.len() > NAMES_MAX {
+        let more = names.len() - NAMES_MAX;
+        names.truncate(NAMES_MAX);
+        names.push(format!("and {more} more"));
     }
     Some(format!("the columns are {}", names.join(", ")))
 }
@@ -267,6 +272,9 @@ pub(crate) fn missing_table(error: &DataFusionError) -> Option<String> {
 /// DataFusion's planner puts its suggestion into the message: "Invalid function 'x'.\nDid you
 /// mean 'y'?"
 fn split_hint(text: &str) -> (String, Option<String>) {
+    if let Some(said) = misused::said(text) {
+        return said;
+    }
     if let Some(said) = of_arguments(text) {
         return (sentence(said), None);
     }

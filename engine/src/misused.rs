@@ -1,0 +1,81 @@
+//! Mistakes that are made often, which DataFusion says in words of its own: each with what is wrong and what to write.
+
+/// Functions that are called for rows that OVER names, and for nothing else.
+const OF_WINDOWS: &[&str] = &[
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "nth_value",
+];
+
+/// The message and the hint for what DataFusion says in `text`, if it is one of these.
+pub(crate) fn said(text: &str) -> Option<(String, Option<String>)> {
+    ungrouped(text).or_else(|| without_over(text)).or_else(|| varying(text))
+}
+
+/// "While expanding wildcard, column "t.id" must appear in the GROUP BY clause or must be part of an aggregate function,
+/// currently only "count(Int64(1))" appears in the SELECT clause satisfies this requirement"
+fn ungrouped(text: &str) -> Option<(String, Option<String>)> {
+    let (before, _) = text.split_once("must appear in the GROUP BY clause")?;
+    let column = before.rsplit_once("column \"")?.1.trim_end().trim_end_matches('"');
+    Some((
+        format!("the column \"{column}\" is neither in GROUP BY nor within an aggregate"),
+        Some("add it to GROUP BY, or choose a value with min, max or first_value".to_owned()),
+    ))
+}
+
+/// "Invalid function 'row_number'."
+fn without_over(text: &str) -> Option<(String, Option<String>)> {
+    let (_, rest) = text.split_once("Invalid function '")?;
+    let (name, _) = rest.split_once('\'')?;
+    let name = OF_WINDOWS.iter().find(|known| known.eq_ignore_ascii_case(name))?;
+    Some((
+        format!("\"{name}\" is a window function, and is called without a window"),
+        Some(format!("write {name}(...) OVER (ORDER BY ...)")),
+    ))
+}
+
+/// "There is only support Literal types for field at idx: 1 in Window Function"
+fn varying(text: &str) -> Option<(String, Option<String>)> {
+    text.contains("only support Literal types for field at idx").then(|| {
+        (
+            "an argument of a window function varies from row to row, and must be a constant"
+                .to_owned(),
+            Some(
+                "of lag, lead, ntile and nth_value only the first argument may be a column"
+                    .to_owned(),
+            ),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::said;
+
+    #[test]
+    fn mistakes_are_named() {
+        let ungrouped = "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \
+                         \"t.id\" must appear in the GROUP BY clause or must be part of an aggregate function, currently";
+        let cases = [
+            (ungrouped, "the column \"t.id\" is neither in GROUP BY nor within an aggregate"),
+            (
+                "Invalid function 'rank'.",
+                "\"rank\" is a window function, and is called without a window",
+            ),
+            (
+                "There is only support Literal types for field at idx: 1 in Window Function",
+                "an argument of a window function varies from row to row, and must be a constant",
+            ),
+        ];
+        for (theirs, ours) in cases {
+            assert_eq!(said(theirs).unwrap().0, ours);
+        }
+        assert!(said("Invalid function 'foo'.").is_none());
+    }
+}
