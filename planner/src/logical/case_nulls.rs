@@ -9,10 +9,10 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
-
-use super::expressions::rewrite;
 
 /// The analyzer rule that does it.
 #[derive(Debug, Default)]
@@ -24,19 +24,39 @@ impl AnalyzerRule for CaseNulls {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite(plan, &|node| Ok(Transformed::no(node)), &|expr, schema| {
-            expr.transform_up(|part| with_nulls(part, schema))
-        })
+        Ok(plan.transform_up_with_subqueries(told)?.data)
     }
+}
+
+/// The node with each such CASE in its columns as one that may be null.
+fn told(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    if matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_)) {
+        // They give no columns, and DataFusion's rules know what a CASE there comes to.
+        return Ok(Transformed::yes(plan.recompute_schema()?));
+    }
+    let schema = merge_schema(&plan.inputs());
+    let names = NamePreserver::new(&plan);
+    let mut rewrite = |expr: Expr| {
+        let name = names.save(&expr);
+        let parts = expr.transform_up(|part| with_nulls(part, &schema))?;
+        Ok(if parts.transformed { parts.update_data(|expr| name.restore(expr)) } else { parts })
+    };
+    plan.map_expressions(|expr| match expr {
+        Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
+        _ => rewrite(expr),
+    })?
+    .map_data(LogicalPlan::recompute_schema)
 }
 
 fn with_nulls(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match &expr {
+        // Not all is known of the conditions yet: whether a branch is taken shows when they are simplified.
         Expr::Case(case) => {
+            let may = |branch: &Expr| branch.nullable(schema).unwrap_or(true);
             let mut branches = case.when_then_expr.iter().map(|(_, then)| then);
-            let differs = branches.any(|then| then.nullable(schema).unwrap_or(false))
-                && !expr.nullable(schema)?;
-            Ok(match differs {
+            let depends = case.else_expr.as_deref().is_some_and(|other| !may(other))
+                && branches.any(|then| may(then));
+            Ok(match depends {
                 true => Transformed::yes(nullable(false).call(vec![expr])),
                 false => Transformed::no(expr),
             })

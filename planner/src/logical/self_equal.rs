@@ -7,7 +7,7 @@
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
@@ -35,14 +35,24 @@ impl AnalyzerRule for SelfEqual {
 }
 
 fn equals_its_part(expr: &Expr) -> bool {
-    let Expr::BinaryExpr(binary) = expr else { return false };
-    let (left, right) = (binary.left.as_ref(), binary.right.as_ref());
-    // Those that say that the two differ become the others below a NOT.
-    let compares = matches!(
-        binary.op,
-        Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom
-    );
-    compares && left != right && (has(left, right) || has(right, left))
+    use Operator::{Eq, IsDistinctFrom, IsNotDistinctFrom, NotEq};
+    match expr {
+        // Those that say that the two differ become the others below a NOT.
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            matches!(op, Eq | NotEq | IsDistinctFrom | IsNotDistinctFrom) && overlap(left, right)
+        }
+        // One value, or two that are one, and it becomes a comparison.
+        Expr::Between(between) => {
+            overlap(&between.expr, &between.low) || overlap(&between.expr, &between.high)
+        }
+        Expr::InList(list) => list.list.iter().any(|value| overlap(&list.expr, value)),
+        _ => false,
+    }
+}
+
+/// Whether one of two expressions stands within the other.
+fn overlap(one: &Expr, other: &Expr) -> bool {
+    one != other && (has(one, other) || has(other, one))
 }
 
 /// Whether `part`, which is no constant, stands within `whole`.
