@@ -52,7 +52,12 @@ fn with_nulls(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match &expr {
         // Not all is known of the conditions yet: whether a branch is taken shows when they are simplified.
         Expr::Case(case) => {
-            let may = |branch: &Expr| branch.nullable(schema).unwrap_or(true);
+            // Of no rows a subquery is null, whatever its column says.
+            let is_query = |part: &Expr| matches!(part, Expr::ScalarSubquery(_));
+            let may = |branch: &Expr| {
+                branch.nullable(schema).unwrap_or(true)
+                    || branch.exists(|part| Ok(is_query(part))).unwrap_or(true)
+            };
             let mut branches = case.when_then_expr.iter().map(|(_, then)| then);
             let depends = case.else_expr.as_deref().is_some_and(|other| !may(other))
                 && branches.any(|then| may(then));
