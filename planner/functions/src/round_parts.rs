@@ -1,8 +1,9 @@
 //! `round_parts(x, null_of_the_type)`: a float, or a nested value, with its fractions rounded where the type it is cast to
 //! has integers.
 //!
-//! DataFusion 55.2 (arrow 59) cuts fractions off: `[1.5, 2.7]::INTEGER[]` gave `[1, 2]`. PostgreSQL and DuckDB round: floats
-//! half to even, decimals half away from zero. The planner writes it below such casts.
+//! DataFusion 55.2 (arrow 59) cuts fractions off: `[1.5, 2.7]::INTEGER[]` gave `[1, 2]`. They are rounded, half away
+//! from zero: `2.5` is a double here and a decimal in PostgreSQL and DuckDB, which round decimals so (and doubles half to even).
+//! The planner writes it below such casts.
 
 use std::sync::Arc;
 
@@ -202,19 +203,16 @@ fn of_list<O: OffsetSizeTrait>(
 fn of_numbers(values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     Ok(match values.data_type() {
         DataType::Float64 => {
-            let whole: Float64Array =
-                values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
+            let whole: Float64Array = values.as_primitive::<Float64Type>().unary(f64::round);
             Arc::new(whole)
         }
         DataType::Float32 => {
-            let whole: Float32Array =
-                values.as_primitive::<Float32Type>().unary(f32::round_ties_even);
+            let whole: Float32Array = values.as_primitive::<Float32Type>().unary(f32::round);
             Arc::new(whole)
         }
         DataType::Float16 => {
             let wide = cast(values, &DataType::Float32)?;
-            let whole: Float32Array =
-                wide.as_primitive::<Float32Type>().unary(f32::round_ties_even);
+            let whole: Float32Array = wide.as_primitive::<Float32Type>().unary(f32::round);
             cast(&whole, &DataType::Float16)?
         }
         // A cast of decimals rounds.

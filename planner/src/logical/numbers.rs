@@ -86,8 +86,7 @@ fn checked_binary(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::no(Expr::BinaryExpr(binary))
 }
 
-/// *Casts*: `expr` rounded if it may have a fraction and becomes an integer of type `to`: floats half to even, decimals
-/// half away from zero, as in PostgreSQL and DuckDB.
+/// *Casts*: `expr` rounded if it may have a fraction and becomes an integer of type `to`, half away from zero.
 fn whole(expr: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
     let from = expr.get_type(schema).ok()?;
     if to.is_integer() && !from.is_floating() {
