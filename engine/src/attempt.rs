@@ -23,8 +23,8 @@ use crate::job::{Located, Missing, Runner};
 use crate::muster::{self, Company, tell};
 use crate::planning::{self, Logical};
 use crate::refusal::Refusal;
-use crate::sink::Transaction;
 use crate::thrift::Thrift;
+use bigslice_files::sink::Transaction;
 
 /// How long a run that lost a machine waits for the replacement before it goes on with what is left:
 /// several times what a local process takes. What runs on fewer machines has less memory.

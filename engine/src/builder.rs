@@ -16,8 +16,7 @@ use datafusion_distributed::DistributedExt;
 use tokio::sync::Semaphore;
 
 use crate::catalog::Tables;
-use crate::cleanup::Cleanup;
-use crate::config::{Config, Environment};
+use crate::config::Config;
 use crate::cpu::Cpu;
 use crate::cut::{Checked, Uncut};
 use crate::driver::{Driver, QUERIES_RUNNING_MAX};
@@ -26,11 +25,13 @@ use crate::job::{self, PlanCodec, Runner, Runs};
 use crate::journal::Journal;
 use crate::memory::Budget;
 use crate::session::Session;
-use crate::sink::WriteText;
-use crate::source::{self, Stores};
 use crate::system::SystemSpec;
 use crate::task::{Host, HostParts, Store};
 use crate::{launch, settings, tpch, udf};
+use bigslice_files::Cleanup;
+use bigslice_files::Environment;
+use bigslice_files::Stores;
+use bigslice_files::sink::WriteText;
 
 /// Bytes of a result that are held back until it is certain: a machine that is lost before then
 /// costs time, not the result.
@@ -262,7 +263,7 @@ impl SessionBuilder {
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
         let tables = Tables::install(&context)?;
-        let context = source::install(context, &stores, Arc::new(WriteText));
+        let context = bigslice_files::install(context, &stores, Arc::new(WriteText));
         let queries = Arc::new(Semaphore::new(QUERIES_RUNNING_MAX));
         let channels = fleet.as_ref().map(|fleet| Channels::new(fleet.connector()));
         let host = host(&config, &context, &stores, channels.clone(), fleet.as_ref());
@@ -343,8 +344,8 @@ fn distributed(
         .with_distributed_desired_task_count_handler(job::run_scan_tasks)
         .with_distributed_scale_up_leaf_node_handler(job::run_scan_scale_up)
         .with_distributed_route_tasks_handler(job::run_scan_route)
-        .with_distributed_desired_task_count_handler(source::sealed_scan_tasks)
-        .with_distributed_scale_up_leaf_node_handler(source::sealed_scan_scale_up)
+        .with_distributed_desired_task_count_handler(bigslice_files::sealed_scan_tasks)
+        .with_distributed_scale_up_leaf_node_handler(bigslice_files::sealed_scan_scale_up)
         .with_distributed_scale_up_leaf_node_handler(bigslice_planner::spread_files);
     let options = ExchangeOptions {
         bytes_per_partition: settings::BYTES_PER_PARTITION,

@@ -9,8 +9,8 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
-use crate::source::SealedScan;
 use crate::tpch;
+use bigslice_files::SealedScan;
 
 /// The first byte of a node. A tag is never used again for another node: driver and worker are
 /// one binary, but a stored plan may outlive it.

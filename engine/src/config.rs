@@ -2,7 +2,6 @@
 //! given. Filled in by [`SessionBuilder`](crate::SessionBuilder), read by everything that builds a
 //! part of a session.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use bigslice_cluster::faults::Faults;
 use bigslice_cluster::{LogSink, Services};
+use bigslice_files::Environment;
 
 use crate::cpu::cores;
 use crate::error::{Error, Result};
@@ -17,43 +17,6 @@ use crate::system::{MACHINES_MAX, SystemSpec};
 
 /// Partitions of one task, at most, for the same reason.
 pub const PARTITIONS_MAX: usize = 256;
-
-/// What the program's surroundings say about access to stores, such as the `AWS_*` variables. The engine itself
-/// never reads the environment: [`SessionArgs`](crate::SessionArgs) does, and others may.
-///
-/// It may hold secrets: it has no `Display`, and `Debug` shows the names only.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Environment(BTreeMap<String, String>);
-
-impl Environment {
-    /// The value of one variable, if it is set and not empty.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    /// All variables, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-}
-
-impl FromIterator<(String, String)> for Environment {
-    fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> Self {
-        Self(variables.into_iter().collect())
-    }
-}
-
-impl From<BTreeMap<String, String>> for Environment {
-    fn from(variables: BTreeMap<String, String>) -> Self {
-        Self(variables)
-    }
-}
-
-impl fmt::Debug for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
-    }
-}
 
 /// Everything a session is built from.
 #[derive(Clone)]

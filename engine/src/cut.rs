@@ -26,7 +26,7 @@ use datafusion_distributed::{DistributedConfig, DistributedExec};
 use crate::config::Config;
 use crate::driver::AsksForMachines;
 use crate::error::Error;
-use crate::{explain, sendable, source};
+use crate::{explain, sendable};
 
 /// The planner below the cut.
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ impl Checked {
         if self.on_demand && !asks {
             return Uncut.create_physical_plan(plan, session).await;
         }
-        if self.remote && source::reads_files_here(plan)? {
+        if self.remote && bigslice_files::reads_files_here(plan)? {
             let text = "the query runs in this process, not on the machines: it reads files of this \
                         computer, which they do not see (those of a bucket they do)";
             (self.log)(LogLine { machine: None, source: LogSource::Fleet, text: text.to_owned() });

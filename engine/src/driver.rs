@@ -14,14 +14,14 @@ use futures::FutureExt;
 use tokio::sync::Semaphore;
 
 use crate::catalog::Tables;
-use crate::cleanup::Cleanup;
 use crate::config::Config;
 use crate::cpu::Cpu;
 use crate::error::Error;
 use crate::gauge::Gauge;
 use crate::journal::Journal;
-use crate::source::Stores;
 use crate::{script, settings, words};
+use bigslice_files::Cleanup;
+use bigslice_files::Stores;
 
 /// Queries of one session that run at a time. The exchange starts all tasks of a query at once
 /// on all machines, so that each running query takes its part of every machine's memory; what is
@@ -124,7 +124,7 @@ impl Driver {
             place: None,
             hint: match std::path::Path::new(name).is_dir() {
                 true => Some(format!("\"{name}\" is a folder here: its files are '{name}/'")),
-                false => words::did_you_mean(name, names),
+                false => bigslice_files::did_you_mean(name, names),
             },
         }
     }

@@ -15,7 +15,7 @@
 //!
 //! 1. **In.** A script is cut into statements ([`script`]); each is measured, parsed, measured
 //!    again and made a logical plan on a thread of its own ([`planning::plan`]). Names of files
-//!    and addresses become tables on the way ([`source`]).
+//!    and addresses become tables on the way ([`bigslice_files`]).
 //! 2. **Optimise.** DataFusion's rules; every one leaves a plan that gives the same answer on one
 //!    process.
 //! 3. **Lower.** DataFusion's physical planner, for each attempt anew ([`planning::physical`]),
@@ -28,7 +28,7 @@
 //!    its threads ([`cpu`]).
 //! 6. **Out.** The last stage's rows come to the driver, are held back until they are certain
 //!    ([`head`]) and flow to the reader ([`run`]); rows to be written become files all at once
-//!    ([`sink`]).
+//!    ([`bigslice_files::sink`]).
 //! 7. **When a machine is lost** [`run`] decides: the attempt is repeated on the machines that
 //!    are left, and the user sees a line in the log; or, when rows were given out, an error
 //!    ([`Error`], in [`words`] of a user).
@@ -84,7 +84,6 @@ mod args;
 mod attempt;
 mod builder;
 mod catalog;
-mod cleanup;
 mod codec;
 mod config;
 mod cpu;
@@ -117,7 +116,6 @@ mod program;
 mod query;
 mod redact;
 mod refusal;
-pub mod row;
 mod run;
 mod script;
 mod sendable;
@@ -126,9 +124,7 @@ mod set;
 mod settings;
 mod shard;
 mod show;
-mod sink;
 mod slice;
-mod source;
 mod spill;
 mod system;
 pub mod table;
@@ -145,6 +141,9 @@ mod work;
 mod worker;
 mod written;
 
+#[doc(inline)]
+pub use bigslice_rows as row;
+
 pub use args::{SessionArgs, parse_size};
 /// The crate that machines are made with, for whoever calls methods of services on a session's machines
 /// ([`Session::fleet`]), asks for machines, or has faults befall them in tests.
@@ -153,8 +152,10 @@ pub use bigslice_cluster::{
     Grouping, Hertz, Inspector, LogLine, LogSink, LogSource, MachineReport, Page, PageKind,
     Profile, Profiling, State,
 };
+pub use bigslice_files::Environment;
+pub use bigslice_files::sink::{Compression, Delimited, Existing, WriteOptions};
 pub use builder::{HEAD_BYTES, SessionBuilder};
-pub use config::{Environment, PARTITIONS_MAX};
+pub use config::PARTITIONS_MAX;
 pub use driver::{QUERIES_RUNNING_MAX, TableInfo};
 pub use error::{Error, Place, Result};
 pub use func::Invocation;
@@ -166,10 +167,9 @@ pub use row::{Row, Value};
 pub use run::RUNS_AGAIN_MAX;
 pub use script::Statement;
 pub use session::{MachineInfo, Session};
-pub use sink::{Compression, Delimited, Existing, WriteOptions, WrittenFile};
 pub use slice::{
     Batch, BatchWriter, Emitter, LinesOptions, Paths, Prefix, Rows, Sink, Slice, Stopped, Table,
-    TarEntry, TarEntryView,
+    TarEntry, TarEntryView, WrittenFile,
 };
 pub use system::{MACHINES_MAX, SystemSpec};
 pub use wire::RunId;
@@ -275,9 +275,9 @@ pub mod __private {
     pub use crate::func::{Built, Func, IntoSlice, decode, invoke};
     pub use crate::map::{Fallible, Mapping, Pending};
     pub use crate::program::{OfError, OfHolder, OfSendHolder, OfTermination, OfText, drive};
+    pub use crate::row::function::{Argument, Arguments, Done, Returned};
     pub use crate::udf::{
-        Aggregate, AggregateParts, Argument, Arguments, Done, Fault, Kind, Returned, ScalarParts,
-        Udf, Volatility, each_row, expr,
+        Aggregate, AggregateParts, Fault, Kind, ScalarParts, Udf, Volatility, each_row, expr,
     };
 }
 

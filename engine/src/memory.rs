@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::gauge::Gauge;
 use crate::pool::HalvedPool;
-use crate::source::{self, Stores};
 use crate::spill::{SPILLED_BYTES_MAX, SpillFiles};
+use bigslice_files::Stores;
 
 /// The part of a process's memory that operators may reserve, in percent. Batches in flight and
 /// buffers are not counted by the pool: measured, a process exceeds its pool by 120 to 270 MB.
@@ -163,7 +163,7 @@ impl Budget {
             .with_memory_pool(self.pool(gauge))
             .with_metadata_cache_limit(self.buffer_bytes(FOOTERS_BYTES))
             .with_disk_manager_builder(disk);
-        source::runtime(builder, stores).build_arc().map_err(|e| Error::of(&e, ""))
+        bigslice_files::runtime(builder, stores).build_arc().map_err(|e| Error::of(&e, ""))
     }
 }
 

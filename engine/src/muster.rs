@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::driver::Driver;
 use crate::error::{Error, Result};
-use crate::{settings, words};
+use crate::settings;
 
 /// How long is waited for a machine of this computer to be there at all. Starting one takes a fraction of a
 /// second; an error is promised within 30 s.
@@ -76,7 +76,7 @@ pub(crate) async fn wait(driver: &Driver) -> Result<()> {
         }
     };
     waited.map_err(|error| {
-        let why = words::chain(&error);
+        let why = bigslice_files::chain(&error);
         match fleet.lost() {
             lost if lost.is_empty() => {
                 Error::Machines { message: format!("there is no machine to run on: {why}") }

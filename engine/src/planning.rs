@@ -28,7 +28,7 @@ use crate::limits::statement_limits;
 use crate::lookup::Lookup;
 use crate::work::{Planned, Work};
 use crate::written::Written;
-use crate::{explain, script, settings, sink, source};
+use crate::{explain, script, settings};
 
 /// Parses and plans one statement, up to its logical plan.
 pub(crate) async fn plan(driver: &Arc<Driver>, text: &str) -> Result<Planned> {
@@ -56,7 +56,8 @@ async fn plan_here(driver: &Driver, words: Arc<str>) -> Result<Planned> {
     let headers = headers(&statement);
     let written = Written { text: statement.to_string(), headers: &headers };
     statement = rewrite(statement)?;
-    statement = source::prepare(statement, &driver.stores).map_err(|e| Error::of(&e, text))?;
+    statement =
+        bigslice_files::prepare(statement, &driver.stores).map_err(|e| Error::of(&e, text))?;
     let missing = |e: &_| driver.name_missing_table(e, text);
     let of_plan = |e: DataFusionError| missing(&e).unwrap_or_else(|| Error::of(&e, text));
     let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
@@ -171,7 +172,7 @@ async fn classify(
             Work::CreateTable(Box::new(create))
         }
         plan @ (LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) => Work::Command(Box::new(plan)),
-        plan if sink::writes(&plan) => Work::Write(Arc::new(plan)),
+        plan if bigslice_files::sink::writes(&plan) => Work::Write(Arc::new(plan)),
         plan @ (LogicalPlan::Dml(_) | LogicalPlan::Copy(_)) => Work::Write(Arc::new(plan)),
         plan => Work::Rows(Arc::new(plan)),
     })

@@ -11,7 +11,6 @@ use std::process::{ExitCode, Termination};
 
 use crate::error::Error;
 use crate::table::cell;
-use crate::words;
 
 /// The exit code of a program that failed.
 const FAILED: u8 = 1;
@@ -134,9 +133,9 @@ fn tell(error: &(dyn StdError + 'static)) -> ExitCode {
 
 /// What an error and its causes say, the hint of ours if one is among these, and the exit code.
 fn words_of(error: &(dyn StdError + 'static)) -> (String, Option<String>, u8) {
-    let ours = words::links(error).find_map(|link| link.downcast_ref::<Error>());
+    let ours = bigslice_files::links(error).find_map(|link| link.downcast_ref::<Error>());
     let code = if matches!(ours, Some(Error::Config { .. })) { WRONG_USAGE } else { FAILED };
-    (words::chain(error), ours.and_then(Error::hint), code)
+    (bigslice_files::chain(error), ours.and_then(Error::hint), code)
 }
 
 fn say(message: &str, hint: Option<&str>, code: u8) -> ExitCode {

@@ -23,7 +23,7 @@ use datafusion_distributed::{
 use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 
 use crate::job::PlanCodec;
-use crate::source::file_scan;
+use bigslice_files::file_scan;
 
 /// Bytes of a table in this process's memory that may travel with a plan: a message holds 64 MiB,
 /// and each task of a broadcast gets its own copy.

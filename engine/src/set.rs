@@ -10,7 +10,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{LogicalPlan, Statement};
 
 use crate::error::{Error, Result};
-use crate::words::{chain, did_you_mean};
+use bigslice_files::{chain, did_you_mean};
 
 /// Settings of the process, which are kept elsewhere.
 const RUNTIME: &str = "datafusion.runtime.";

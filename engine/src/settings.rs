@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits::StatementSettings;
 use crate::memory::Budget;
-use crate::source::WorkerStores;
 use crate::spill::ONE_BATCH;
+use bigslice_files::WorkerStores;
 
 /// The header of a task's plan that carries [`changed`] settings.
 const HEADER: HeaderName = HeaderName::from_static("x-bigslice-settings");

@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use crate::cpu::cores;
 use crate::error::{Error, Result};
-use crate::words;
 
 /// Machines of one session, at most: past this the fan-out of partitions times consumers needs
 /// more memory than the exchange is worth.
@@ -108,7 +107,7 @@ impl FromStr for SystemSpec {
             }),
             "ec2" => ec2(text),
             _ => {
-                let meant = words::did_you_mean(kind, KINDS.into_iter());
+                let meant = bigslice_files::did_you_mean(kind, KINDS.into_iter());
                 let what = "here, in-process:N, local:N or ec2:instance=TYPE,n=N";
                 let help = meant.unwrap_or_else(|| format!("write {what}"));
                 Err(Error::config(format!("\"{text}\" is no system; {help}")))

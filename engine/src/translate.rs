@@ -1,12 +1,13 @@
 //! Errors of DataFusion, of the planner and of machines as ours, with the place in the statement and words that a user
 //! understands ([`words`]).
 
+use bigslice_files::Failed;
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 
 use crate::error::{Error, Place};
 use crate::refusal::Refusal;
-use crate::{script, source, words};
+use crate::{script, words};
 
 impl Error {
     /// The error of ours that says what `error` says, with places in the statement `text`.
@@ -17,7 +18,10 @@ impl Error {
         if let Some(refusal) = Refusal::of(error) {
             return refusal.into();
         }
-        if let Some((message, hint)) = source::explain(error) {
+        if let Some(failed) = words::find::<Failed>(error) {
+            return Self::of(&failed.cause, "").within(&failed.what);
+        }
+        if let Some((message, hint)) = bigslice_files::explain(error) {
             return Self::Source { message, hint };
         }
         let (message, hint) = words::describe(error);
@@ -77,7 +81,7 @@ impl From<bigslice_cluster::Error> for Error {
     fn from(error: bigslice_cluster::Error) -> Self {
         match error {
             bigslice_cluster::Error::Options(message) => Self::config(message),
-            error => Self::Machines { message: words::chain(&error) },
+            error => Self::Machines { message: bigslice_files::chain(&error) },
         }
     }
 }

@@ -12,6 +12,8 @@ use datafusion::sql::sqlparser::parser::ParserError;
 
 use parquet::errors::ParquetError;
 
+use bigslice_files::{HINT, chain};
+
 use crate::error::Place;
 use crate::misused;
 use crate::plain::plain;
@@ -28,9 +30,6 @@ pub(crate) const END: &str = "the end of the statement";
 /// What helps against too little memory.
 pub(crate) const MEMORY_HINT: &str =
     "raise the memory limit, use fewer partitions, or let the query read or keep less";
-
-/// What stands between a message and its hint where an error is text: a machine sends no more of it.
-pub(crate) const HINT: &str = "\nhint: ";
 
 /// The message for `error`, and what may help.
 pub(crate) fn describe(error: &DataFusionError) -> (String, Option<String>) {
@@ -138,32 +137,6 @@ pub(crate) fn find<E: StdError + 'static>(error: &DataFusionError) -> Option<&E>
     None
 }
 
-/// An error and its causes.
-pub(crate) fn links<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    let mut next = Some(error);
-    let links = std::iter::from_fn(move || {
-        let link = next?;
-        next = link.source();
-        Some(link)
-    });
-    links.take(CHAIN_MAX)
-}
-
-/// What an error and its causes say, each once.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    for cause in links(error).skip(1) {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-    }
-    text
-}
-
 /// `text` as one of our messages: no space around it, no final period, and a small first letter
 /// unless the word is a name of its own.
 pub(crate) fn sentence(text: &str) -> String {
@@ -247,17 +220,6 @@ fn hint_for(field: &Column, valid: &[Column]) -> Option<String> {
         names.push(format!("and {more} more"));
     }
     Some(format!("the columns are {}", names.join(", ")))
-}
-
-/// The name that may have been meant instead of `wanted`.
-pub(crate) fn did_you_mean<'a>(
-    wanted: &str,
-    names: impl Iterator<Item = &'a str>,
-) -> Option<String> {
-    let wanted = wanted.to_lowercase();
-    let (distance, name) =
-        names.map(|name| (levenshtein(&wanted, &name.to_lowercase()), name)).min()?;
-    (distance * 2 <= wanted.chars().count()).then(|| format!("did you mean \"{name}\"?"))
 }
 
 /// The name in DataFusion's "table 'catalog.schema.name' not found", without what the session

@@ -24,9 +24,9 @@ use crate::cpu::cores;
 use crate::error::{Error, Result};
 use crate::job::PlanCodec;
 use crate::memory::Budget;
-use crate::source::{Stores, watch};
 use crate::task::{Host, HostParts, Shared, Store};
 use crate::{settings, udf};
+use bigslice_files::{Stores, watch};
 
 /// The version that workers report; driver and worker are one binary.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

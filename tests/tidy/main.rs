@@ -17,7 +17,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("planner", &["bigslice-functions"]),
     ("planner/functions", &[]),
     ("flight", &["bigslice-cluster"]),
-    ("engine", &["bigslice-cluster", "bigslice-flight", "bigslice-macros", "bigslice-planner"]),
+    (
+        "engine",
+        &[
+            "bigslice-cluster",
+            "bigslice-files",
+            "bigslice-flight",
+            "bigslice-macros",
+            "bigslice-planner",
+            "bigslice-rows",
+        ],
+    ),
+    ("engine/files", &["bigslice-functions"]),
+    ("engine/rows", &["bigslice-macros"]),
     ("cli", &["bigslice", "bigslice-features"]),
     ("benches", &["bigslice", "bigslice-features", "bigsql"]),
     ("tests", &["bigslice", "bigslice-features"]),
@@ -28,6 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("cluster", &["arrow", "arrow-flight", "datafusion", "datafusion-distributed", "parquet"]),
     ("planner", &["tokio", "tonic", "object_store", "arrow-flight", "futures"]),
+    ("engine/files", &["tonic", "arrow-flight"]),
+    ("engine/rows", &["datafusion", "parquet", "object_store", "tokio", "tonic", "arrow-flight"]),
     (
         "planner/functions",
         &["datafusion-distributed", "tokio", "tonic", "object_store", "arrow-flight"],

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::Environment;
+use bigslice_files::Environment;
 
 /// The start of the names that a session gets to see, besides [`NAMES`].
 const PREFIX: &str = "AWS_";

@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::func::Call;
 use crate::row::Row;
 use crate::slice::{Node, Slice, Steps, recording};
-use crate::words;
 
 /// A func as it registers itself.
 #[derive(Debug, Clone, Copy)]
@@ -126,7 +125,7 @@ impl Registry {
             )));
         }
         let Some(func) = self.funcs.get(call.name.as_str()) else {
-            let hint = words::did_you_mean(&call.name, self.funcs.keys().copied());
+            let hint = bigslice_files::did_you_mean(&call.name, self.funcs.keys().copied());
             let message = format!("this program has no func \"{}\"", call.name);
             return Err(Error::Query { message, hint });
         };

@@ -141,7 +141,7 @@ impl Job {
                             request.sinks = opened;
                             crew::run(&of, &at, request).await
                         }
-                        Err(error) => Err(Trouble::Failed(error)),
+                        Err(error) => Err(Trouble::Failed(error.into())),
                     };
                     (id, attempt, at, outcome)
                 },

@@ -14,9 +14,9 @@ use crate::job::Runs;
 use crate::job::recipe::SourceShards;
 use crate::job::result::{Job, Outcome};
 use crate::job::schedule::Schedule;
-use crate::source::WorkerStores;
 use crate::task::{Inputs, StageId};
 use crate::wire::{RunId, StoredAt};
+use bigslice_files::WorkerStores;
 
 /// What every task of an evaluation is told.
 pub(super) struct Given {

@@ -20,10 +20,10 @@ use crate::job::Runner;
 use crate::job::crew::Crew;
 use crate::job::result::Job;
 use crate::job::schedule::{Repeats, Schedule};
-use crate::sink::Writes;
 use crate::slice::Resolving;
 use crate::task::{Brief, Plan, StageId};
 use crate::wire::{RunId, number};
+use bigslice_files::sink::Writes;
 
 /// Earlier runs that a run can compute again, without those that it reads itself: what a chain of runs takes
 /// in the driver is bounded by it. A loss beyond it is an error that says so.

@@ -8,7 +8,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::words;
 
 /// A function that [`Session::map`](crate::Session::map) can have called on machines: what
 /// [`#[bigslice::map]`](macro@crate::map) makes of one.
@@ -126,7 +125,7 @@ impl Mapping {
             ))),
             (None, _) => Err(Error::Query {
                 message: format!("this machine's program has no function \"{name}\" to map"),
-                hint: words::did_you_mean(name, all().map(|mapping| mapping.name)),
+                hint: bigslice_files::did_you_mean(name, all().map(|mapping| mapping.name)),
             }),
         }
     }

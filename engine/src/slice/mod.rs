@@ -74,6 +74,7 @@ pub use source::{LinesOptions, Paths, Sink, Stopped, TarEntry, TarEntryView};
 pub(crate) use steps::{Steps, recording};
 pub use tee::{Batch, BatchWriter};
 pub(crate) use user::UserCode;
+pub use write::WrittenFile;
 
 /// Rows of type `T` in shards, described by where they come from and what is done to them.
 ///

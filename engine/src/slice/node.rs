@@ -21,10 +21,10 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::driver::Driver;
 use crate::error::Result;
-use crate::sink::SinkSpec;
 use crate::slice::Pragma;
 use crate::slice::choosing::Chosen;
 use crate::slice::order::Order;
+use bigslice_files::sink::SinkSpec;
 
 /// One verb of a slice.
 pub(crate) struct Node {

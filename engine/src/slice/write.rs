@@ -4,10 +4,23 @@
 use std::panic::Location;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::row::Row;
-use crate::sink::{Encoding, SinkSpec, WriteOptions, WrittenFile};
 use crate::slice::node::Op;
 use crate::slice::{Slice, typed};
+use bigslice_files::sink::{Encoding, SinkSpec, WriteOptions};
+
+/// A file that a slice was written to: a row for each shard.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Row, Serialize, Deserialize)]
+pub struct WrittenFile {
+    /// Where it is, as any reader takes it.
+    pub path: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
 
 impl<T: Row> Slice<T> {
     /// Writes one Parquet file for each shard into a folder: a local path or `s3://bucket/folder`.

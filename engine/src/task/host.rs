@@ -19,13 +19,13 @@ use crate::metrics::{Metrics, Scope};
 use crate::refusal::Refusal;
 use crate::shard::ShardWriter;
 use crate::slice::{Split, SplitCx, shard_ids};
-use crate::source::Stores;
 use crate::task::known::{Known, Told};
 use crate::task::pipe::Pipe;
 use crate::task::plan::Stage;
 use crate::task::request::{Asked, ShardTicket, StoredSize, TaskReply, TaskRequest};
 use crate::task::store::Store;
 use crate::wire::{RunId, StoredAt, decode, encode, number};
+use bigslice_files::Stores;
 
 /// Makes the context that a task computes in, with these settings.
 type Contexts = Box<dyn Fn(&[(String, String)]) -> Result<Arc<TaskContext>> + Send + Sync>;

@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::row::Row;
 use crate::shard::Decoder;
-use crate::sink::{self, Opening, SinkSpec, Written, WrittenFile};
+use crate::slice::WrittenFile;
 use crate::slice::{Node, Op, Split, TaskCx};
 use crate::task::host::Host;
 use crate::task::known::Told;
@@ -24,6 +24,7 @@ use crate::task::plan::{Stage, StageId};
 use crate::task::request::{ShardTicket, Spec, TaskRequest};
 use crate::task::store::missing;
 use crate::wire::{StoredAt, number};
+use bigslice_files::sink::{self, Opening, SinkSpec, Written};
 
 /// Shards that a reader has open at a time: while it decodes one, the next is on its way.
 const SHARDS_OPEN_MAX: usize = 2;

@@ -15,10 +15,10 @@ use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::func::Built;
-use crate::sink::SinkSpec;
 use crate::slice::Steps;
 use crate::slice::{Narrow, Node, Op, Pragma, Shards, Source, Split};
 use crate::wire::number;
+use bigslice_files::sink::SinkSpec;
 
 /// The number of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,11 +10,11 @@ use crate::func::Call;
 
 use crate::map::CallHeader;
 use crate::metrics::Metrics;
-use crate::sink::{Opened, Written};
 use crate::slice::Steps;
-use crate::source::WorkerStores;
 use crate::task::plan::Plan;
 use crate::wire::{RunId, StoredAt};
+use bigslice_files::WorkerStores;
+use bigslice_files::sink::{Opened, Written};
 
 /// What it takes to open a shard of a source.
 #[derive(Debug, Clone, Serialize, Deserialize)]

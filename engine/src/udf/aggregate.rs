@@ -14,8 +14,8 @@ use datafusion::logical_expr::{
 };
 
 use crate::row::Value;
+use crate::row::function::Arguments;
 use crate::udf::Udf;
-use crate::udf::arguments::Arguments;
 use crate::udf::coercion::coerced;
 use crate::udf::groups::{Groups, Ungrouped};
 

@@ -10,7 +10,7 @@ use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
 use crate::row::Value;
-use crate::udf::arguments::{Arguments, called};
+use crate::row::function::{Arguments, called};
 use crate::udf::fault::{Fault, guarded};
 use crate::udf::{Aggregate, Udf};
 

@@ -9,30 +9,28 @@
 //!                     [scalar]  one row in, one value out
 //!                     [aggregate]  many rows in, one value out; a state for each group [groups]
 //!
-//! a batch:  arrays ─► columns, opened once [arguments] ─► the function, row by row ─► builder [returned]
+//! a batch:  arrays ─► columns, opened once [Arguments] ─► the function, row by row ─► builder [Returned]
 //! ```
 //!
-//! * [`arguments`]: what a function may take, and how it is read from columns;
-//! * [`returned`]: what it may return;
+//! * [`Arguments`], [`Returned`]: what a function may take and return, and how that is read from and written to columns;
 //! * [`coercion`]: which columns SQL may give for an argument;
 //! * [`linked`]: all functions of this program;
 //! * [`fault`]: what is said when one fails.
 
 mod aggregate;
-mod arguments;
 mod coercion;
 mod fault;
 mod groups;
 mod linked;
 mod macros;
-mod returned;
 mod scalar;
 
+#[cfg(doc)]
+use crate::row::function::{Arguments, Returned};
+
 pub use aggregate::{Aggregate, AggregateParts};
-pub use arguments::{Argument, Arguments};
 pub use fault::Fault;
 pub use linked::{Kind, Udf, Volatility, expr};
 pub(crate) use linked::{check, register};
 pub use macros::udf;
-pub use returned::{Done, Returned};
 pub use scalar::{ScalarParts, each_row};

@@ -9,7 +9,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature};
 
 use crate::row::Value;
-use crate::udf::arguments::{Arguments, called};
+use crate::row::function::{Arguments, called};
 use crate::udf::coercion::coerced;
 use crate::udf::fault::{Fault, guarded};
 use crate::udf::{Udf, Volatility};

@@ -10,7 +10,6 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use super::Call;
 use crate::error::{Error, Result};
 use crate::slice::source::holds;
-use crate::words;
 
 /// The plan, with exactly the columns `schema`.
 pub(in crate::slice) fn shaped(
@@ -77,7 +76,7 @@ fn named<'a>(
             let names = found.iter().map(|(_, field)| field.name().as_str());
             Err(Error::Query {
                 message: format!("{call}: there is no column \"{name}\" for the row's field"),
-                hint: words::did_you_mean(name, names),
+                hint: bigslice_files::did_you_mean(name, names),
             })
         }
     }

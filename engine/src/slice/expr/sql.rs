@@ -129,7 +129,7 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
     let failed = |e| {
         let missing = words::missing_table(&e).map(|name| Error::Query {
             message: format!("{call}: there is no table \"{name}\""),
-            hint: words::did_you_mean(&name, tables.iter().map(|(name, _)| name.as_str())),
+            hint: bigslice_files::did_you_mean(&name, tables.iter().map(|(name, _)| name.as_str())),
         });
         missing.unwrap_or_else(|| Error::of(&e, text).within(&call.to_string()))
     };

@@ -26,7 +26,7 @@ use crate::row::Row;
 use crate::slice::node::{Op, Resolving, Source, TaskCx};
 use crate::slice::source::shares::{self, Part};
 use crate::slice::{Paths, Slice, typed};
-use crate::source::{Content, StoredFile};
+use bigslice_files::{Content, StoredFile};
 
 /// Batches that a task may be ahead of whoever takes them.
 const BATCHES_AHEAD_MAX: usize = 2;

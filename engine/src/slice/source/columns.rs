@@ -23,7 +23,7 @@ pub(super) fn columns_of(row: &SchemaRef, name: &str, table: DataFrame) -> Resul
             let names = found.fields().iter().map(|f| f.name().as_str());
             return Err(Error::Query {
                 message: format!("{name} has no column \"{column_name}\""),
-                hint: crate::words::did_you_mean(column_name, names),
+                hint: bigslice_files::did_you_mean(column_name, names),
             });
         };
         let column = Expr::Column(Column::from_name(column_name));

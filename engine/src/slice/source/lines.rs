@@ -23,7 +23,7 @@ use crate::slice::node::{Op, Resolving, Source, TaskCx};
 use crate::slice::source::cutter::{Cutter, TooLong};
 use crate::slice::source::shares::{self, Part};
 use crate::slice::{Paths, Slice, typed};
-use crate::source::Content;
+use bigslice_files::Content;
 
 /// Batches that a task may be ahead of whoever takes them.
 const BATCHES_AHEAD_MAX: usize = 2;

@@ -21,8 +21,8 @@ use crate::codec::FileCodec;
 use crate::error::{Error, Result};
 use crate::slice::node::{Resolving, TaskCx};
 use crate::slice::source::columns::rows;
-use crate::source::{SealedScan, file_scan, watch};
 use crate::wire::number;
+use bigslice_files::{SealedScan, file_scan, watch};
 
 /// Bytes of files that one shard has, unless there would be too few shards then: a few seconds of work.
 const SHARD_BYTES: u64 = 128 * 1024 * 1024;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::slice::node::Resolving;
-use crate::source::{Location, StoredFile};
+use bigslice_files::{Location, StoredFile};
 
 /// Shards that files are read in, at most.
 const SHARDS_MAX: u64 = 4096;

@@ -25,9 +25,9 @@ use crate::slice::node::{Op, Resolving, Source, TaskCx};
 use crate::slice::order::Order;
 use crate::slice::source::scan;
 use crate::slice::{Slice, typed};
-use crate::source::SealedScan;
 use crate::tpch;
 use crate::work::Work;
+use bigslice_files::SealedScan;
 
 impl<T: Row> Slice<T> {
     /// The rows of a query over what the session has: files by their places, its tables and its
@@ -142,5 +142,5 @@ fn stays_in_place(plan: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 fn is_file_scan(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.is::<DataSourceExec>() && crate::source::file_scan(plan).is_some()
+    plan.is::<DataSourceExec>() && bigslice_files::file_scan(plan).is_some()
 }

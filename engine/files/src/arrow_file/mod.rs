@@ -1,0 +1,4 @@
+//! Arrow files and streams.
+
+pub(crate) mod head;
+pub(crate) mod reader;

@@ -1,0 +1,292 @@
+//! What can be wrong with a place that a user named, in sentences.
+//!
+//! Stores, listings and sinks make a [`SourceError`]; it travels inside the errors of
+//! `object_store` and DataFusion, and [`explain`] finds it again for whoever prints.
+
+use std::error::Error;
+use std::fmt;
+
+use datafusion::error::DataFusionError;
+
+/// Causes of an error that are followed, so that no cycle can hold us.
+const CAUSES_MAX: usize = 64;
+
+/// What stands between a message and its hint where an error is text: a machine sends no more of it.
+pub const HINT: &str = "\nhint: ";
+
+/// What kind of thing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceErrorKind {
+    /// The file, folder, bucket or key is not there, or nothing matches.
+    Missing,
+    /// Credentials are missing, unknown, expired or not enough.
+    Denied,
+    /// The bucket is in another region.
+    Region,
+    /// No answer from the place.
+    Unreachable,
+    /// The address, an option or the format does not make sense.
+    Invalid,
+    /// Files that should be one table differ.
+    Differ,
+    /// Something is in the way of a result.
+    Occupied,
+    /// No space is left.
+    Full,
+}
+
+/// One thing that is wrong with a place, and what to do about it.
+#[derive(Debug, Clone)]
+pub struct SourceError {
+    kind: SourceErrorKind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl SourceError {
+    /// A sentence in lower case, without a period.
+    pub fn new(kind: SourceErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    /// Adds what the user can do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// As an error of DataFusion.
+    pub fn into_datafusion(self) -> DataFusionError {
+        DataFusionError::External(Box::new(self))
+    }
+
+    /// As an error of `object_store`; a missing thing stays recognisable as missing.
+    pub fn into_store(self, path: &str) -> object_store::Error {
+        match self.kind {
+            SourceErrorKind::Missing => {
+                object_store::Error::NotFound { path: path.to_owned(), source: Box::new(self) }
+            }
+            SourceErrorKind::Denied => object_store::Error::PermissionDenied {
+                path: path.to_owned(),
+                source: Box::new(self),
+            },
+            _ => object_store::Error::Generic { store: "store", source: Box::new(self) },
+        }
+    }
+}
+
+/// A failure of a sink: what could not be done, and why.
+#[derive(Debug)]
+pub struct Failed {
+    /// What could not be done: `cannot write "out/part-0.csv"`.
+    pub what: String,
+    /// Why.
+    pub cause: DataFusionError,
+}
+
+impl Failed {
+    /// As an error of DataFusion.
+    pub(crate) fn at(what: impl Into<String>, cause: DataFusionError) -> DataFusionError {
+        DataFusionError::External(Box::new(Self { what: what.into(), cause }))
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.cause)
+    }
+}
+
+impl Error for Failed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// With the hint, so that it is there when the error comes from a machine as its text.
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "{HINT}{hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for SourceError {}
+
+/// The error about a file whose bytes are not what they should be.
+pub(crate) fn unreadable(file: &str, reason: &str) -> DataFusionError {
+    SourceError::new(SourceErrorKind::Invalid, format!("\"{file}\" cannot be read: {reason}"))
+        .hint("the file may be damaged or not yet written to its end")
+        .into_datafusion()
+}
+
+/// What is said of a file whose decoder panicked.
+pub(crate) const NOT_ITS_FORMAT: &str = "its bytes are not what its format says";
+
+/// What libraries write before the reason of an error: one for each hand that it went through.
+const PREFIXES: [&str; 10] = [
+    "Avro error: ",
+    "Arrow error: ",
+    "Parquet argument error: ",
+    "Parquet error: ",
+    "External error: ",
+    "External: ",
+    "Ipc error: ",
+    "Io error: ",
+    "Parser error: ",
+    "Execution error: ",
+];
+
+/// The reason of an error of a reader, without the names of the libraries that it comes from.
+pub(crate) fn reason(error: &DataFusionError) -> String {
+    let text = error.find_root().strip_backtrace();
+    let mut reason = text.as_str();
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| reason.strip_prefix(prefix)) {
+        reason = rest;
+    }
+    // What follows is for whoever mends the library.
+    let end = reason.find(" { ").or_else(|| reason.find("error_trace")).unwrap_or(reason.len());
+    reason[..end].trim_end_matches([' ', ',', ':']).to_owned()
+}
+
+/// A message and its hint as one text, for errors that hold nothing but a text.
+pub(crate) fn with_hint(message: &str, hint: &str) -> String {
+    format!("{message}{HINT}{hint}")
+}
+
+/// An error and its causes.
+pub fn links<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    let links = std::iter::from_fn(move || {
+        let link = next?;
+        next = link.source();
+        Some(link)
+    });
+    links.take(CAUSES_MAX)
+}
+
+/// What an error and its causes say, each once.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in links(error).skip(1) {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+    }
+    text
+}
+
+/// The sentence and the hint for a user, when a place or a disk is what is wrong.
+pub fn explain(error: &DataFusionError) -> Option<(String, Option<String>)> {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    for _ in 0..CAUSES_MAX {
+        let current = cause?;
+        if let Some(found) = found_in(current) {
+            return Some((found.message, found.hint));
+        }
+        cause = next_cause(current);
+    }
+    None
+}
+
+/// The kind of the [`SourceError`] in an error, if there is one.
+pub(crate) fn kind_of(error: &(dyn Error + 'static)) -> Option<SourceErrorKind> {
+    let mut cause = Some(error);
+    for _ in 0..CAUSES_MAX {
+        let current = cause?;
+        if let Some(found) = found_in(current) {
+            return Some(found.kind);
+        }
+        cause = next_cause(current);
+    }
+    None
+}
+
+fn found_in(error: &(dyn Error + 'static)) -> Option<SourceError> {
+    if let Some(found) = error.downcast_ref::<SourceError>() {
+        return Some(found.clone());
+    }
+    let io = error.downcast_ref::<std::io::Error>()?;
+    match io.kind() {
+        std::io::ErrorKind::StorageFull
+        | std::io::ErrorKind::QuotaExceeded
+        | std::io::ErrorKind::FileTooLarge => Some(
+            SourceError::new(SourceErrorKind::Full, format!("no space is left to write to: {io}"))
+                .hint("free some space or write to another disk; nothing of the result was kept"),
+        ),
+        _ => None,
+    }
+}
+
+/// The next cause. Some wrappers do not name the error they hold as their source.
+fn next_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    if let Some(error) = error.downcast_ref::<DataFusionError>() {
+        return match error {
+            DataFusionError::ObjectStore(inner) => Some(inner.as_ref()),
+            DataFusionError::External(inner) => Some(inner.as_ref()),
+            DataFusionError::Context(_, inner) => Some(inner.as_ref()),
+            DataFusionError::Diagnostic(_, inner) => Some(inner.as_ref()),
+            DataFusionError::Shared(inner) => Some(inner.as_ref()),
+            DataFusionError::IoError(inner) => Some(inner),
+            DataFusionError::ArrowError(inner, _) => Some(inner.as_ref()),
+            DataFusionError::ParquetError(inner) => Some(inner.as_ref()),
+            DataFusionError::Collection(inner) => inner.first().map(|e| e as _),
+            other => other.source(),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        return error.get_ref().map(|e| e as _);
+    }
+    if let Some(datafusion::arrow::error::ArrowError::IoError(_, inner)) = error.downcast_ref() {
+        return Some(inner);
+    }
+    error.source()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_is_found_under_wrappers() {
+        let error = SourceError::new(SourceErrorKind::Missing, "no bucket \"x\"").hint("make it");
+        let store = error.into_store("key");
+        let wrapped = DataFusionError::Context(
+            "while reading".to_owned(),
+            Box::new(DataFusionError::ObjectStore(Box::new(store))),
+        );
+        let (message, hint) = explain(&wrapped).unwrap();
+        assert_eq!(message, "no bucket \"x\"");
+        assert_eq!(hint.as_deref(), Some("make it"));
+        assert_eq!(kind_of(&wrapped), Some(SourceErrorKind::Missing));
+    }
+
+    #[test]
+    fn reasons_have_no_names_of_libraries() {
+        let inner = parquet::errors::ParquetError::General("Invalid footer".to_owned());
+        let error = DataFusionError::ParquetError(Box::new(inner));
+        assert_eq!(reason(&error), "Invalid footer");
+        let error = DataFusionError::Execution("Unable to get root: Out { range: 1 }".to_owned());
+        assert_eq!(reason(&error), "Unable to get root: Out");
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let io = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let store = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(io) };
+        let error = DataFusionError::ObjectStore(Box::new(store));
+        assert!(explain(&error).unwrap().0.contains("no space is left"));
+    }
+
+    #[test]
+    fn other_errors_are_not_explained() {
+        assert!(explain(&DataFusionError::Plan("column not found".to_owned())).is_none());
+    }
+}

@@ -1,0 +1,202 @@
+//! Compressed files to their end. Tools that compress in parallel (pbzip2, pixz, pzstd), and `cat`, write
+//! several compressed streams one after the other; a decoder ends after the first of them unless it is told
+//! otherwise, and what comes after it is lost without a word. DataFusion tells its decoders so for files on
+//! disk, and for gzip, but not for other files from a bucket or a web server.
+//!
+//! [`decompress`] is how this crate decompresses; [`to_their_ends`] makes a scan of DataFusion's do so.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::common::parsers::CompressionTypeVariant;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::physical_plan::{
+    FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource,
+};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::Result as PlanResult;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_plan::DisplayFormatType;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use tokio_util::io::{ReaderStream, StreamReader};
+
+/// Bytes out of a decoder at a time: enough that the change of threads costs little, and little to hold.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// What is in a compressed file, to its last stream.
+pub(crate) fn decompress<E>(
+    stored: BoxStream<'static, Result<Bytes, E>>,
+    compression: CompressionTypeVariant,
+) -> BoxStream<'static, std::io::Result<Bytes>>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let stored = stored.map_err(std::io::Error::other);
+    macro_rules! all_of {
+        ($decoder:ident) => {{
+            let mut decoder = $decoder::new(StreamReader::new(stored));
+            decoder.multiple_members(true);
+            ReaderStream::with_capacity(decoder, CHUNK_BYTES).boxed()
+        }};
+    }
+    match compression {
+        CompressionTypeVariant::GZIP => all_of!(GzipDecoder),
+        CompressionTypeVariant::BZIP2 => all_of!(BzDecoder),
+        CompressionTypeVariant::XZ => all_of!(XzDecoder),
+        CompressionTypeVariant::ZSTD => all_of!(ZstdDecoder),
+        CompressionTypeVariant::UNCOMPRESSED => stored.boxed(),
+    }
+}
+
+/// The scan as it is to be run: what DataFusion would read only the first stream of is decompressed before
+/// its reader sees it. None if the scan is right as it is.
+pub(crate) fn to_their_ends(scan: &FileScanConfig) -> Option<FileScanConfig> {
+    let compression = CompressionTypeVariant::from(scan.file_compression_type);
+    if compression == CompressionTypeVariant::UNCOMPRESSED
+        || scan.object_store_url.as_str().starts_with("file:")
+    {
+        return None;
+    }
+    let source = Arc::new(Decompressed { inner: Arc::clone(scan.file_source()), compression });
+    let scan = FileScanConfigBuilder::from(scan.clone())
+        .with_file_compression_type(FileCompressionType::UNCOMPRESSED)
+        .with_source(source);
+    Some(scan.build())
+}
+
+/// A source that is given decompressed files.
+struct Decompressed {
+    inner: Arc<dyn FileSource>,
+    compression: CompressionTypeVariant,
+}
+
+impl FileSource for Decompressed {
+    fn create_file_opener(
+        &self,
+        object_store: Arc<dyn ObjectStore>,
+        base_config: &FileScanConfig,
+        partition: usize,
+    ) -> PlanResult<Arc<dyn FileOpener>> {
+        let store = DecompressedStore { inner: object_store, compression: self.compression };
+        self.inner.create_file_opener(Arc::new(store), base_config, partition)
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        self.inner.table_schema()
+    }
+
+    fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
+        let inner = self.inner.with_batch_size(batch_size);
+        Arc::new(Self { inner, compression: self.compression })
+    }
+
+    fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        self.inner.filter()
+    }
+
+    fn projection(&self) -> Option<&ProjectionExprs> {
+        self.inner.projection()
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        self.inner.metrics()
+    }
+
+    fn file_type(&self) -> &str {
+        self.inner.file_type()
+    }
+
+    fn fmt_extra(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt_extra(kind, f)
+    }
+
+    fn supports_repartitioning(&self) -> bool {
+        false
+    }
+
+    fn apply_expressions(
+        &self,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> PlanResult<TreeNodeRecursion>,
+    ) -> PlanResult<TreeNodeRecursion> {
+        self.inner.apply_expressions(visit)
+    }
+}
+
+/// A store whose files come decompressed. Only whole files can be read.
+#[derive(Debug)]
+struct DecompressedStore {
+    inner: Arc<dyn ObjectStore>,
+    compression: CompressionTypeVariant,
+}
+
+impl fmt::Display for DecompressedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for DecompressedStore {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if options.range.is_some() {
+            return Err(only_read("a part of a compressed file"));
+        }
+        let found = self.inner.get_opts(location, options).await?;
+        let (meta, range, attributes) =
+            (found.meta.clone(), found.range.clone(), found.attributes.clone());
+        let content = decompress(found.into_stream(), self.compression);
+        let content = content.map_err(|error| match error.downcast::<Error>() {
+            Ok(stores) => stores,
+            Err(source) => Error::Generic { store: "a decoder", source: source.into() },
+        });
+        let payload = GetResultPayload::Stream(content.boxed());
+        Ok(GetResult { payload, meta, range, attributes })
+    }
+
+    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
+        Err(only_read("writing"))
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        Err(only_read("writing"))
+    }
+
+    fn delete_stream(
+        &self,
+        _: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        futures::stream::once(async { Err(only_read("deleting")) }).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        Err(only_read("copying"))
+    }
+}
+
+fn only_read(what: &str) -> Error {
+    Error::NotSupported { source: format!("{what}, where files are decompressed").into() }
+}
