@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use bigslice::{Session, SystemSpec};
+use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -56,6 +57,18 @@ const LITTLE: u64 = 256 << 20;
 /// What is said of a query that takes longer.
 pub(crate) const TOO_LATE: &str = "no answer within";
 
+/// What is said of a query that needs more than a tester has.
+pub(crate) const TOO_LARGE: &str = "no answer of a size that can be compared";
+
+/// Rows of an answer, at most.
+const ROWS_MAX: usize = 100_000;
+
+/// Bytes that a query may add to this process.
+const BYTES_MAX: usize = 3 << 30;
+
+/// How often the size of this process is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// All sessions of ours. The first is the one that others are compared with.
 pub(crate) async fn ours(patience: Duration) -> Result<Vec<Ours>, Failed> {
     let mut all = Vec::new();
@@ -99,16 +112,49 @@ impl Ours {
     /// What a query gives, within `patience` if that is less than it has.
     pub(crate) async fn ask(&self, sql: &str, patience: Option<Duration>) -> Answer {
         let patience = patience.map_or(self.patience, |most| most.min(self.patience));
-        let answer = async { self.session.sql(sql).await?.collect().await };
-        match tokio::time::timeout(patience, answer).await {
-            Ok(batches) => rows_of(&batches.map_err(|e| e.to_string())?),
-            Err(_) => Err(format!("{TOO_LATE} {} s", patience.as_secs())),
+        let answer = async {
+            let mut stream = self.session.sql(sql).await?.stream().await?;
+            let (mut batches, mut rows) = (Vec::new(), 0);
+            while let Some(batch) = stream.next().await.transpose()? {
+                rows += batch.num_rows();
+                if rows > ROWS_MAX {
+                    return Ok(None);
+                }
+                batches.push(batch);
+            }
+            Ok::<_, bigslice::Error>(Some(batches))
+        };
+        tokio::select! {
+            answer = answer => match answer.map_err(|e| e.to_string())? {
+                Some(batches) => rows_of(&batches),
+                None => Err(TOO_LARGE.to_owned()),
+            },
+            () = tokio::time::sleep(patience) => {
+                Err(format!("{TOO_LATE} {} s", patience.as_secs()))
+            }
+            () = grown() => Err(TOO_LARGE.to_owned()),
         }
     }
 
     pub(crate) async fn shutdown(self) {
         self.session.shutdown().await;
     }
+}
+
+/// Waits until this process has grown by [`BYTES_MAX`].
+async fn grown() {
+    let before = resident();
+    while resident() < before.saturating_add(BYTES_MAX) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Bytes that this process holds; none where the system does not say.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
+    kilobytes.map_or(0, |kilobytes: usize| kilobytes << 10)
 }
 
 /// The other engines.

@@ -46,6 +46,7 @@ class Oracle:
         self.duck = duckdb.connect()
         self.duck.execute("SET threads = 1; SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         self.duck.execute("SET default_null_order = 'nulls_last_on_asc_first_on_desc'")
+        self.duck.execute("SET memory_limit = '2GB'; SET max_temp_directory_size = '0GB'")
         self.duck.execute("SET ieee_floating_point_ops = true")
         self.lite = sqlite3.connect(":memory:")
         self.lite.execute("PRAGMA case_sensitive_like = on")
