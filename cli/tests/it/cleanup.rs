@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::command::bigsql;
-use crate::process::{Process, started_by, until, until_gone};
+use bigslice_tests::process::{Process, started_by, until, until_gone};
 
 /// A query that is still running whenever the driver is told to end.
 const ENDLESS: &str = "select sum(a.v * b.v) from generate_series(1, 3000000) a (v) \

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::{PROGRAM, testdata};
-use crate::process::Process;
+use crate::{PROGRAM, testdata};
+use bigslice_tests::process::Process;
 
 /// No command of these tests takes as long; one that hangs is told apart by it.
 const DEADLINE: Duration = Duration::from_secs(120);

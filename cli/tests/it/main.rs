@@ -1,24 +1,21 @@
 //! The integration tests, one program: each would link DataFusion once more.
 
-#![expect(
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "tests fail by panics and print seeds"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
-mod cells;
 mod cleanup;
 mod command;
 mod embed;
-mod harness;
 mod inspect;
-mod loss;
 mod memory;
-mod panics;
 mod pipes;
-mod process;
 mod prompt;
-mod s3;
-mod slt;
-mod tpch;
+
+use std::path::{Path, PathBuf};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bigsql");
+
+/// The folder of the test data.
+pub(crate) fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("testdata")
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::command::bigsql;
-use crate::process::{Process, started_by};
+use bigslice_tests::process::{Process, started_by};
 
 /// The part of the limit that is promised to be kept. It has room for what is allocated between two
 /// looks at the memory, and for what an operator needs to give back what it holds.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pty_process::blocking::{Command, Pty};
 use tempfile::TempDir;
 
-use crate::harness::PROGRAM;
+use crate::PROGRAM;
 
 /// What is waited for comes within this.
 const DEADLINE: Duration = Duration::from_secs(60);

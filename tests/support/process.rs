@@ -13,8 +13,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// One process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Process {
-    pub(crate) pid: u32,
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
     start: u64,
 }
 
@@ -41,29 +42,29 @@ fn stat(pid: u32) -> Option<Stat> {
 
 impl Process {
     /// The process that has this id now.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
+    pub fn of(pid: u32) -> Option<Self> {
         Some(Self { pid, start: stat(pid)?.start })
     }
 
     /// Whether it still runs; one that nobody has waited for yet does not.
-    pub(crate) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.start == self.start && stat.state != 'Z')
     }
 
     /// The time it has computed, in ticks of 10 ms.
-    pub(crate) fn cpu_ticks(&self) -> u64 {
+    pub fn cpu_ticks(&self) -> u64 {
         stat(self.pid).map_or(0, |stat| stat.cpu_ticks)
     }
 
     /// The most memory it ever held, in KiB.
-    pub(crate) fn resident_max_kib(&self) -> Option<u64> {
+    pub fn resident_max_kib(&self) -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.trim().trim_end_matches("kB").trim().parse().ok()
     }
 
     /// Sends it a signal; one that is gone is left alone.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         if self.is_alive()
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
         {
@@ -74,7 +75,7 @@ impl Process {
 }
 
 /// All that a process has started, and what those have.
-pub(crate) fn started_by(pid: u32) -> Vec<Process> {
+pub fn started_by(pid: u32) -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in entries.flatten() {
@@ -95,7 +96,7 @@ pub(crate) fn started_by(pid: u32) -> Vec<Process> {
 }
 
 /// Waits until `holds` does, and says what was waited for if that takes longer than `deadline`.
-pub(crate) async fn until<F>(deadline: Duration, what: &str, mut holds: impl FnMut() -> F)
+pub async fn until<F>(deadline: Duration, what: &str, mut holds: impl FnMut() -> F)
 where
     F: Future<Output = bool>,
 {
@@ -107,13 +108,13 @@ where
 }
 
 /// Waits until none of these runs any more.
-pub(crate) async fn until_gone(processes: &[Process], deadline: Duration) {
+pub async fn until_gone(processes: &[Process], deadline: Duration) {
     let what = format!("the end of {processes:?}");
     until(deadline, &what, || async { !processes.iter().any(Process::is_alive) }).await;
 }
 
 /// Waits until these compute nothing: less than a tenth of the time, for half a second.
-pub(crate) async fn until_idle(processes: &[Process], deadline: Duration) {
+pub async fn until_idle(processes: &[Process], deadline: Duration) {
     let ticks = || processes.iter().map(Process::cpu_ticks).sum::<u64>();
     until(deadline, "machines without work", || async {
         let before = ticks();

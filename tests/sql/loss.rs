@@ -11,7 +11,7 @@ use futures::StreamExt;
 use rustix::process::Signal;
 
 use crate::harness::World;
-use crate::process::{Process, until, until_gone, until_idle};
+use bigslice_tests::process::{Process, until, until_gone, until_idle};
 
 /// Pairs of flights that left one airport on one day: 52 million, by a join of two shuffles.
 const PAIRS: &str = "SELECT a.carrier, count(*), sum(a.distance - b.distance), \

@@ -13,10 +13,11 @@ use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
 use tempfile::TempDir;
 
 use crate::cells;
-use crate::process::{Process, until, until_gone};
+use bigslice_tests::process::{Process, until, until_gone};
 
-/// The program, for machines that are processes.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bigsql");
+/// The program of machines that are processes: the tester, which is a worker when it is told to be one. A test
+/// program has no `main` of its own.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_differential");
 
 /// A machine that is told to end must be gone by then.
 const END_DEADLINE: Duration = Duration::from_secs(20);

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Volatility, create_udf};
 use tempfile::TempDir;
 
 use crate::harness::{World, small_tasks, testdata};
-use crate::process::Process;
+use bigslice_tests::process::Process;
 
 /// A folder of good files and one that makes the Parquet reader panic: two bytes of a page of
 /// `words` are changed, which no check of the reader finds.
