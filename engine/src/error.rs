@@ -1,6 +1,6 @@
 //! The one error type of this crate, by what whoever gets it can do about it.
 //!
-//! Errors of DataFusion become ours in one place, [`translate`](crate::translate).
+//! Errors of DataFusion become ours in one place, [`translate`](crate::base::translate).
 
 use datafusion::error::DataFusionError;
 use serde::{Deserialize, Serialize};

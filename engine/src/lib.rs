@@ -13,25 +13,25 @@
 //!
 //! # The life of a query
 //!
-//! 1. **In.** A script is cut into statements ([`script`]); each is measured, parsed, measured
-//!    again and made a logical plan on a thread of its own ([`planning::plan`]). Names of files
+//! 1. **In.** A script is cut into statements ([`script`](base::script)); each is measured, parsed, measured
+//!    again and made a logical plan on a thread of its own ([`planning::plan`](statement::planning::plan)). Names of files
 //!    and addresses become tables on the way ([`bigslice_files`]).
 //! 2. **Optimise.** DataFusion's rules; every one leaves a plan that gives the same answer on one
 //!    process.
-//! 3. **Lower.** DataFusion's physical planner, for each attempt anew ([`planning::physical`]),
-//!    with the settings of the moment ([`settings`]).
+//! 3. **Lower.** DataFusion's physical planner, for each attempt anew ([`planning::physical`](statement::planning::physical)),
+//!    with the settings of the moment ([`settings`](base::settings)).
 //! 4. **Cut.** With machines, the plan is guarded, cut into stages of tasks, guarded again and
-//!    checked ([`cut`]), unless it cannot be sent ([`sendable`]); [`explain`] shows what came
+//!    checked ([`cut`](query::distribute)), unless it cannot be sent ([`sendable`](query::sendable)); [`explain`](statement::explain) shows what came
 //!    out. Without machines there is nothing to cut, and nothing of this is paid for.
-//! 5. **Place and run.** One attempt ([`attempt`]) sends each task to a machine, where
-//!    [`worker`] decodes it ([`job::PlanCodec`]) and runs it within its memory ([`memory`], [`pool`], [`spill`]) on
-//!    its threads ([`cpu`]).
+//! 5. **Place and run.** One attempt ([`attempt`](query::attempt)) sends each task to a machine, where
+//!    [`worker`](session::worker) decodes it ([`job::PlanCodec`](runs::job::PlanCodec)) and runs it within its memory ([`memory`](base::memory), [`pool`](base::memory::pool), [`spill`](base::memory::spill)) on
+//!    its threads ([`cpu`](base::cpu)).
 //! 6. **Out.** The last stage's rows come to the driver, are held back until they are certain
-//!    ([`head`]) and flow to the reader ([`run`]); rows to be written become files all at once
+//!    ([`head`](query::holdback)) and flow to the reader ([`run`](query::run)); rows to be written become files all at once
 //!    ([`bigslice_files::sink`]).
-//! 7. **When a machine is lost** [`run`] decides: the attempt is repeated on the machines that
+//! 7. **When a machine is lost** [`run`](query::run) decides: the attempt is repeated on the machines that
 //!    are left, and the user sees a line in the log; or, when rows were given out, an error
-//!    ([`Error`], in [`words`] of a user).
+//!    ([`Error`], in [`words`](base::diagnostics) of a user).
 //!
 //! # The life of a run
 //!
@@ -63,8 +63,8 @@
 //!
 //! 1. **Describe.** Verbs make the nodes of a [`slice`](mod@slice); a [`func`](mod@func) that holds them can be called by
 //!    every process.
-//! 2. **Cut.** [`task`] cuts the tree where rows move, on the driver and on each worker alike.
-//! 3. **Schedule.** A [`job`] sends each task, one for each shard of a stage, to a machine with room, and
+//! 2. **Cut.** [`task`](runs::task) cuts the tree where rows move, on the driver and on each worker alike.
+//! 3. **Schedule.** A [`job`](runs::job) sends each task, one for each shard of a stage, to a machine with room, and
 //!    has again computed what is lost.
 //! 4. **Store.** A task pipes its inputs through its verbs into a file of [`shard`]s; whoever
 //!    needs them reads them over Flight and verifies them before decoding.
@@ -80,71 +80,32 @@
 
 extern crate self as bigslice;
 
-mod args;
-mod attempt;
-mod builder;
-mod catalog;
-mod codec;
-mod config;
-mod cpu;
-mod cut;
-mod drawn;
-mod driver;
+mod base;
 mod error;
-mod explain;
 pub mod expr;
-mod func;
-mod gauge;
 #[cfg(doctest)]
 mod guide;
-mod head;
-mod job;
-mod journal;
-mod launch;
-mod limits;
-mod lookup;
-mod map;
-mod memory;
-mod messages;
 pub mod metrics;
-mod misused;
-mod muster;
-mod plain;
-mod planning;
-mod pool;
-mod program;
+mod pipeline;
 mod query;
-mod redact;
-mod refusal;
-mod run;
-mod script;
-mod sendable;
+mod runs;
 mod session;
-mod set;
-mod settings;
 mod shard;
-mod show;
-mod slice;
-mod spill;
-mod system;
+mod statement;
 pub mod table;
-mod task;
 #[cfg(test)]
 mod tests;
-mod thrift;
 pub mod tpch;
-mod translate;
-mod udf;
-mod wire;
-mod words;
-mod work;
-mod worker;
-mod written;
 
 #[doc(inline)]
 pub use bigslice_rows as row;
 
-pub use args::{SessionArgs, parse_size};
+pub use base::config::PARTITIONS_MAX;
+pub use base::driver::{QUERIES_RUNNING_MAX, TableInfo};
+pub use base::redact::redact;
+pub use base::script::Statement;
+pub use base::system::{MACHINES_MAX, SystemSpec};
+pub use base::wire::RunId;
 /// The crate that machines are made with, for whoever calls methods of services on a session's machines
 /// ([`Session::fleet`]), asks for machines, or has faults befall them in tests.
 pub use bigslice_cluster as cluster;
@@ -154,26 +115,21 @@ pub use bigslice_cluster::{
 };
 pub use bigslice_files::Environment;
 pub use bigslice_files::sink::{Compression, Delimited, Existing, WriteOptions};
-pub use builder::{HEAD_BYTES, SessionBuilder};
-pub use config::PARTITIONS_MAX;
-pub use driver::{QUERIES_RUNNING_MAX, TableInfo};
 pub use error::{Error, Place, Result};
-pub use func::Invocation;
-pub use job::{Run, Runnable};
-pub use map::{MapFunction, Mapped};
-pub use query::Query;
-pub use redact::redact;
-pub use row::{Row, Value};
-pub use run::RUNS_AGAIN_MAX;
-pub use script::Statement;
-pub use session::{MachineInfo, Session};
-pub use slice::{
+pub use pipeline::func::Invocation;
+pub use pipeline::map::{MapFunction, Mapped};
+pub use pipeline::slice::{
     Batch, BatchWriter, Emitter, LinesOptions, Paths, Prefix, Rows, Sink, Slice, Stopped, Table,
     TarEntry, TarEntryView, WrittenFile,
 };
-pub use system::{MACHINES_MAX, SystemSpec};
-pub use wire::RunId;
-pub use worker::worker_main;
+pub use query::Query;
+pub use query::run::RUNS_AGAIN_MAX;
+pub use row::{Row, Value};
+pub use runs::job::{Run, Runnable};
+pub use session::args::{SessionArgs, parse_size};
+pub use session::builder::{HEAD_BYTES, SessionBuilder};
+pub use session::worker::worker_main;
+pub use session::{MachineInfo, Session};
 
 /// Makes a function that builds a slice one that every machine of a session can call.
 ///
@@ -262,8 +218,8 @@ pub use bigslice_macros::main;
 /// Their values go there with [`SessionBuilder::services`]; [`Session::fleet`] has the machines, and shows how a
 /// method is called. What a service can be is told by [`cluster::service`](macro@cluster::service), which this is.
 pub use bigslice_macros::service;
-pub use map::map;
-pub use udf::udf;
+pub use pipeline::map::map;
+pub use pipeline::udf::udf;
 
 /// What the macros' output names.
 #[doc(hidden)]
@@ -272,12 +228,14 @@ pub mod __private {
 
     pub use datafusion::logical_expr::Expr;
 
-    pub use crate::func::{Built, Func, IntoSlice, decode, invoke};
-    pub use crate::map::{Fallible, Mapping, Pending};
-    pub use crate::program::{OfError, OfHolder, OfSendHolder, OfTermination, OfText, drive};
-    pub use crate::row::function::{Argument, Arguments, Done, Returned};
-    pub use crate::udf::{
+    pub use crate::pipeline::func::{Built, Func, IntoSlice, decode, invoke};
+    pub use crate::pipeline::map::{Fallible, Mapping, Pending};
+    pub use crate::pipeline::udf::{
         Aggregate, AggregateParts, Fault, Kind, ScalarParts, Udf, Volatility, each_row, expr,
+    };
+    pub use crate::row::function::{Argument, Arguments, Done, Returned};
+    pub use crate::session::program::{
+        OfError, OfHolder, OfSendHolder, OfTermination, OfText, drive,
     };
 }
 

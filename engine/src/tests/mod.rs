@@ -11,7 +11,9 @@ mod statements;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 
-use crate::{Error, Session, SystemSpec};
+use crate::Error;
+use crate::Session;
+use crate::SystemSpec;
 
 async fn here() -> Session {
     Session::builder().build().await.unwrap()

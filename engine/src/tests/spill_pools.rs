@@ -1,5 +1,5 @@
 //! What DataFusion's spill pools do when two tasks spill at the same time, with files of many batches
-//! and with those that [`settings`](crate::settings) give them.
+//! and with those that [`settings`](crate::base::settings) give them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use datafusion::physical_plan::spill::spill_pool;
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 
-use crate::spill::{ONE_BATCH, SpillFiles};
+use crate::base::memory::spill::{ONE_BATCH, SpillFiles};
 
 /// Files of which the first is slow to open: whoever writes to it says so and waits.
 struct SlowFirst {

@@ -22,7 +22,8 @@ use datafusion::error::DataFusionError;
 use parking_lot::{Condvar, Mutex};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 
-use crate::{Error, Result};
+use crate::Error;
+use crate::Result;
 
 use super::{
     batches::Selection,

@@ -21,7 +21,8 @@ use parquet::{
 };
 use tempfile::NamedTempFile;
 
-use crate::{Error, Result};
+use crate::Error;
+use crate::Result;
 
 use super::{
     generate::{Written, failed, unexpected},

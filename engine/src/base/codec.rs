@@ -1,0 +1,66 @@
+//! How the leaves that are ours travel to a worker: one tag byte, then what the node writes of itself.
+//! [`FileCodec`] knows those that read files and make up tables; every process of a session registers
+//! [`PlanCodec`](crate::runs::job::PlanCodec), which knows the results of runs besides.
+
+use std::sync::Arc;
+
+use datafusion::common::{Result, internal_err, not_impl_err};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+
+use crate::tpch;
+use bigslice_files::SealedScan;
+
+/// The first byte of a node. A tag is never used again for another node: driver and worker are
+/// one binary, but a stored plan may outlive it.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Tag {
+    Tpch = 1,
+    Sealed = 2,
+    Run = 3,
+}
+
+/// Encodes and decodes nodes that read files or make up tables. It refuses all others.
+#[derive(Debug, Default)]
+pub(crate) struct FileCodec;
+
+impl PhysicalExtensionCodec for FileCodec {
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buffer: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        if let Some(scan) = node.downcast_ref::<tpch::Scan>() {
+            buffer.push(Tag::Tpch as u8);
+            scan.encode(buffer);
+            return Ok(());
+        }
+        if let Some(scan) = node.downcast_ref::<SealedScan>() {
+            buffer.push(Tag::Sealed as u8);
+            return scan.encode(buffer, self, converter);
+        }
+        not_impl_err!("{} cannot be sent to another machine", node.name())
+    }
+
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        _inputs: &[Arc<dyn ExecutionPlan>],
+        ctx: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some((&tag, bytes)) = bytes.split_first() else {
+            return internal_err!("a plan node without a tag");
+        };
+        match tag {
+            tag if tag == Tag::Tpch as u8 => Ok(Arc::new(tpch::Scan::decode(bytes)?)),
+            tag if tag == Tag::Sealed as u8 => {
+                Ok(Arc::new(SealedScan::decode(bytes, ctx, self, converter)?))
+            }
+            tag => internal_err!("a plan node of the unknown kind {tag}"),
+        }
+    }
+}

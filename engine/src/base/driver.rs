@@ -1,0 +1,159 @@
+//! What the driver's side of a session has, below all that it runs: the catalog, the stores, the machines and the
+//! threads that compute.
+
+use std::sync::Arc;
+
+use bigslice_cluster::{DebugServer, Fleet, Inspector};
+use bigslice_flight::Channels;
+use datafusion::common::TableReference;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::TableType;
+use futures::FutureExt;
+use tokio::sync::Semaphore;
+
+use crate::base::catalog::Tables;
+use crate::base::config::Config;
+use crate::base::cpu::Cpu;
+use crate::base::diagnostics;
+use crate::base::history::Journal;
+use crate::base::memory::gauge::Gauge;
+use crate::base::script;
+use crate::base::settings;
+use crate::error::Error;
+use bigslice_files::Cleanup;
+use bigslice_files::Stores;
+
+/// Queries of one session that run at a time. The exchange starts all tasks of a query at once
+/// on all machines, so that each running query takes its part of every machine's memory; what is
+/// above this waits.
+pub const QUERIES_RUNNING_MAX: usize = 8;
+
+/// Set in the state of whoever asks for machines before a plan is run. A plan that is made with the session's
+/// own context runs here when machines come and go: nobody would start any for it.
+#[derive(Debug)]
+pub(crate) struct AsksForMachines;
+
+/// A table that statements can name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableInfo {
+    /// The catalog it is in.
+    pub catalog: String,
+    /// The schema it is in.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// `table`, `view` or `temporary`.
+    pub kind: &'static str,
+}
+
+/// What the clones of a session share, without what runs slices. The order of the fields is the order they are
+/// dropped in.
+pub(crate) struct Driver {
+    pub(crate) _debug: Option<DebugServer>,
+    pub(crate) context: SessionContext,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) channels: Option<Channels>,
+    pub(crate) inspector: Inspector,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) fleet: Option<Fleet>,
+    pub(crate) queries: Arc<Semaphore>,
+    /// What drops have left to do.
+    pub(crate) cleanup: Cleanup,
+    /// The tables of the default schema.
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) config: Config,
+    /// Measures this process, if there is a limit to what it may have.
+    pub(crate) gauge: Option<Arc<Gauge>>,
+    pub(crate) cpu: Cpu,
+}
+
+impl Driver {
+    /// The state that one statement is planned and run with: the session's as it is now, with
+    /// what must hold enforced.
+    pub(crate) fn state(&self) -> SessionState {
+        let mut state = self.context.state();
+        // Where machines come and go, an attempt narrows that down to those that it gets.
+        let machines = self.fleet.as_ref().map_or(0, |fleet| match self.config.is_elastic() {
+            true => fleet.size_max(),
+            false => fleet.urls().len().max(1),
+        });
+        settings::enforce(state.config_mut(), machines);
+        state.config_mut().set_extension(Arc::new(AsksForMachines));
+        state
+    }
+
+    /// Whether a table of this name is one of [`Self::tables`].
+    pub(crate) fn is_in_default_schema(&self, table: &TableReference) -> bool {
+        let state = self.context.state();
+        let names = &state.config_options().catalog;
+        table.catalog().is_none_or(|catalog| catalog == names.default_catalog)
+            && table.schema().is_none_or(|schema| schema == names.default_schema)
+    }
+
+    /// The names of the machines that run now, and a word for those that may come.
+    pub(crate) fn machine_names(&self) -> Vec<String> {
+        let Some(fleet) = &self.fleet else { return Vec::new() };
+        let machines = fleet.machines();
+        let mut names: Vec<_> = machines.iter().map(|machine| machine.name().to_string()).collect();
+        let more = fleet.size_max().saturating_sub(names.len());
+        if self.config.is_elastic() && more > 0 {
+            names.push(format!("{more} to be started"));
+        }
+        names
+    }
+
+    /// If `error` says that a table is missing: our words for it, with its place in `text`.
+    pub(crate) fn name_missing_table(&self, error: &DataFusionError, text: &str) -> Option<Error> {
+        let name = diagnostics::missing_table(error)?;
+        let last = name.rsplit('.').next().unwrap_or(&name);
+        let found = Error::of(error, text).place().or_else(|| script::only_word(text, last));
+        match self.no_table(&name) {
+            Error::Statement { message, hint, .. } => {
+                Some(Error::Statement { message, place: found, hint })
+            }
+            other => Some(other),
+        }
+    }
+
+    /// That there is no table `name`, with the name that may have been meant.
+    pub(crate) fn no_table(&self, name: &str) -> Error {
+        let tables = self.table_list();
+        let names = tables.iter().map(|table| table.name.as_str());
+        Error::Statement {
+            message: format!("there is no table \"{name}\""),
+            place: None,
+            hint: match std::path::Path::new(name).is_dir() {
+                true => Some(format!("\"{name}\" is a folder here: its files are '{name}/'")),
+                false => bigslice_files::did_you_mean(name, names),
+            },
+        }
+    }
+
+    /// The tables of all catalogs, in order, without those of `information_schema`.
+    pub(crate) fn table_list(&self) -> Vec<TableInfo> {
+        let mut tables = Vec::new();
+        for catalog in self.context.catalog_names() {
+            let Some(provider) = self.context.catalog(&catalog) else { continue };
+            for schema in provider.schema_names() {
+                let Some(provider) = provider.schema(&schema) else { continue };
+                for name in provider.table_names() {
+                    // Catalogs in memory answer at once; one that would have to ask elsewhere
+                    // is not asked for a list.
+                    let kind = provider.table_type(&name).now_or_never();
+                    let kind = match kind.and_then(Result::ok).flatten() {
+                        Some(TableType::View) => "view",
+                        Some(TableType::Temporary) => "temporary",
+                        _ => "table",
+                    };
+                    let (catalog, schema) = (catalog.clone(), schema.clone());
+                    tables.push(TableInfo { catalog, schema, name, kind });
+                }
+            }
+        }
+        tables.retain(|table| table.schema != "information_schema");
+        tables.sort();
+        tables
+    }
+}

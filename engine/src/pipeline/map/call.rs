@@ -1,0 +1,109 @@
+//! One call of a mapped function: what travels, and how a machine answers. A request is a header and
+//! the encoded item, a reply is what became of it and the encoded result.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bigslice_flight::panic_text;
+use bytes::Bytes;
+use futures::FutureExt;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::pipeline::map::function::{Mapping, Pending};
+
+/// Bytes of an encoded item, and of an encoded result, at most. A message between driver and machine
+/// holds 64 MiB; what is left is for what travels besides.
+pub(crate) const VALUE_BYTES_MAX: usize = 63 * 1024 * 1024;
+
+/// Which function is called.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CallHeader {
+    name: String,
+    /// Where it is in the driver's program.
+    place: String,
+}
+
+/// The request to call a function for an item; `asked` makes what is asked of a machine of the header.
+pub(crate) fn request<A: Serialize>(
+    mapping: &Mapping,
+    item: &impl Serialize,
+    asked: impl FnOnce(CallHeader) -> A,
+) -> Result<Bytes> {
+    let header = CallHeader { name: mapping.name.to_owned(), place: mapping.place() };
+    let failed = |e: postcard::Error| {
+        Error::query(format!("{}: the item cannot be encoded: {e}", mapping.place()))
+    };
+    let head = postcard::to_allocvec(&asked(header)).map_err(failed)?;
+    let n = head.len();
+    let request = postcard::to_extend(item, head).map_err(failed)?;
+    fits("the item", request.len() - n)
+        .map_err(|e| Error::query(format!("{}: {e}", mapping.place())))?;
+    Ok(request.into())
+}
+
+fn fits(what: &str, bytes: usize) -> Result<(), String> {
+    if bytes <= VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    let (bytes, most) = (bytes.div_ceil(1 << 20), VALUE_BYTES_MAX >> 20);
+    Err(format!(
+        "{what} takes {bytes} MiB, more than the {most} MiB that can be sent; give the path of a file \
+         instead"
+    ))
+}
+
+/// Calls the function. Whatever goes wrong is in the reply: an error of this call is one of the
+/// machine's.
+///
+/// # Errors
+/// When the reply cannot be encoded.
+pub(crate) async fn answer(header: CallHeader, item: Bytes) -> Result<Bytes> {
+    let outcome = match Mapping::find(&header.name, &header.place) {
+        Ok(mapping) => called(mapping, item)
+            .await
+            .map_err(|said| Error::query(format!("{}: {said}", mapping.place()))),
+        Err(error) => Err(error),
+    };
+    let (head, value) = match outcome {
+        Ok(value) => (Ok(()), value),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let head: Result<(), Error> = head;
+    let mut reply = postcard::to_allocvec(&head)
+        .map_err(|e| Error::internal(format!("the reply of a call cannot be encoded: {e}")))?;
+    reply.extend_from_slice(&value);
+    Ok(reply.into())
+}
+
+async fn called(mapping: Mapping, item: Bytes) -> Result<Vec<u8>, String> {
+    let pending = catch_unwind(AssertUnwindSafe(|| (mapping.call)(&item)));
+    drop(item);
+    let value = match pending.map_err(|panic| panicked(panic.as_ref()))?? {
+        Pending::Waiting(call) => {
+            let called = AssertUnwindSafe(call).catch_unwind().await;
+            called.map_err(|panic| panicked(panic.as_ref()))??
+        }
+        // A thread that blocks must not be one that queries need.
+        Pending::Blocking(call) => {
+            let called = tokio::task::spawn_blocking(call).await;
+            called.map_err(|join| match join.try_into_panic() {
+                Ok(panic) => panicked(panic.as_ref()),
+                Err(_) => "the machine is stopping".to_owned(),
+            })??
+        }
+    };
+    fits("the result", value.len())?;
+    Ok(value)
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    format!("panicked: {}", panic_text(panic))
+}
+
+/// Takes a reply apart: the encoded result, or what went wrong.
+pub(crate) fn read(reply: &Bytes) -> Result<Bytes> {
+    let (head, value) = postcard::take_from_bytes::<Result<(), Error>>(reply)
+        .map_err(|e| Error::internal(format!("the reply of a call: {e}")))?;
+    head?;
+    Ok(reply.slice_ref(value))
+}

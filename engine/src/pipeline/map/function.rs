@@ -1,0 +1,157 @@
+//! What `#[map]` makes of a function, and how a machine finds it: by its name, among those that were
+//! linked into the program.
+
+use std::fmt;
+use std::pin::Pin;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+
+/// A function that [`Session::map`](crate::Session::map) can have called on machines: what
+/// [`#[bigslice::map]`](macro@crate::pipeline::map) makes of one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be mapped over items",
+    label = "not marked with #[bigslice::map]",
+    note = "machines call a function by its name: mark it with #[bigslice::map], and give it what a \
+            closure would capture as a part of each item"
+)]
+pub trait MapFunction: Copy + Send + Sync + 'static {
+    /// What it is called with; a tuple if it has several arguments.
+    type Item: Serialize + DeserializeOwned + Send + 'static;
+    /// What it gives.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+
+    /// How it is called by its name.
+    #[doc(hidden)]
+    const MAPPING: Mapping;
+}
+
+/// The encoded result of a call, or what went wrong.
+type Outcome = Result<Vec<u8>, String>;
+
+/// A call that has been decoded.
+pub enum Pending {
+    /// Computes, or blocks: for a thread of its own.
+    Blocking(Box<dyn FnOnce() -> Outcome + Send>),
+    /// Waits most of its time.
+    Waiting(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pending")
+    }
+}
+
+impl Pending {
+    /// A call of a function.
+    ///
+    /// # Errors
+    /// When the item cannot be decoded.
+    pub fn blocking<I, O>(bytes: &[u8], call: fn(I) -> Result<O, String>) -> Result<Self, String>
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+    {
+        let item: I = decode(bytes)?;
+        Ok(Self::Blocking(Box::new(move || call(item).and_then(|output| encode(&output)))))
+    }
+
+    /// A call of an async function.
+    ///
+    /// # Errors
+    /// When the item cannot be decoded.
+    pub fn waiting<I, O, F>(bytes: &[u8], call: fn(I) -> F) -> Result<Self, String>
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize,
+        F: Future<Output = Result<O, String>> + Send + 'static,
+    {
+        let item: I = decode(bytes)?;
+        Ok(Self::Waiting(Box::pin(async move { call(item).await.and_then(|o| encode(&o)) })))
+    }
+}
+
+fn decode<I: DeserializeOwned>(bytes: &[u8]) -> Result<I, String> {
+    postcard::from_bytes(bytes).map_err(|e| {
+        format!(
+            "the item cannot be decoded: {e} (types whose encoding is not fixed, such as untagged enums, \
+             cannot be items)"
+        )
+    })
+}
+
+fn encode(output: &impl Serialize) -> Outcome {
+    postcard::to_allocvec(output).map_err(|e| format!("the result cannot be encoded: {e}"))
+}
+
+/// A function as it registers itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Mapping {
+    /// Its path: the module's and its own name.
+    pub name: &'static str,
+    /// The file it is in.
+    pub file: &'static str,
+    /// The line it begins at.
+    pub line: u32,
+    /// Decodes an item and gets the call ready.
+    pub call: fn(&[u8]) -> Result<Pending, String>,
+}
+
+inventory::collect!(Mapping);
+
+impl Mapping {
+    /// Where it is, for errors.
+    pub(super) fn place(&self) -> String {
+        format!("{} at {}:{}", self.name, self.file, self.line)
+    }
+
+    /// The function with this name, which must be the caller's.
+    pub(super) fn find(name: &str, place: &str) -> Result<Self> {
+        let all = || inventory::iter::<Self>().copied();
+        let mut found = all().filter(|mapping| mapping.name == name);
+        match (found.next(), found.next()) {
+            (Some(mapping), None) if mapping.place() == place => Ok(mapping),
+            (Some(mapping), None) => Err(Error::query(format!(
+                "this machine's program is another one: it has {}, where the driver has {place}",
+                mapping.place()
+            ))),
+            (Some(one), Some(other)) => Err(Error::query(format!(
+                "there are two functions to map with this name, {} and {}",
+                one.place(),
+                other.place()
+            ))),
+            (None, _) => Err(Error::Query {
+                message: format!("this machine's program has no function \"{name}\" to map"),
+                hint: bigslice_files::did_you_mean(name, all().map(|mapping| mapping.name)),
+            }),
+        }
+    }
+}
+
+/// What a function returns that can fail.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be what a mapped function returns",
+    label = "not a `Result` whose error can be shown",
+    note = "a mapped function returns any value that serde can encode, or a `Result` of one"
+)]
+pub trait Fallible {
+    /// What it gives if all is well.
+    type Output;
+
+    /// The result, with what is said of an error.
+    ///
+    /// # Errors
+    /// What the function returned.
+    fn told(self) -> Result<Self::Output, String>;
+}
+
+impl<T, E: fmt::Display> Fallible for Result<T, E> {
+    type Output = T;
+
+    fn told(self) -> Result<T, String> {
+        self.map_err(|error| error.to_string())
+    }
+}

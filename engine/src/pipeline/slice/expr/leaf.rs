@@ -1,0 +1,184 @@
+//! A slice as a table: the leaf of a logical plan, and of the physical plan that comes of it. Made
+//! by [`verbs`](super::verbs) and [`sql`](super::sql); [`cut`](super::cut) puts the slice back in.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+
+use crate::pipeline::slice::node::{Node, Op};
+
+/// A slice as a table.
+pub(super) struct Leaf {
+    node: Arc<Node>,
+    schema: SchemaRef,
+}
+
+impl Leaf {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        let schema = nullable(&node.schema);
+        Self { node, schema }
+    }
+}
+
+/// The columns, each of which may have nulls: that a row's type has none is known of rows that a
+/// closure made, not of those in a file. Whoever takes the rows as a type checks it.
+fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
+}
+
+impl fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.node.verb, self.node.place)
+    }
+}
+
+#[async_trait]
+impl TableProvider for Leaf {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let takes = |filter: &&Expr| match &self.node.op {
+            Op::Source(source) if source.takes(filter) => TableProviderFilterPushDown::Exact,
+            _ => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(takes).collect())
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = session.config().target_partitions();
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let columns = projection.unwrap_or(&all);
+        // Rows without columns are not stored: where only their number counts, one is read.
+        let read = if columns.is_empty() { &all[..1.min(all.len())] } else { columns.as_slice() };
+        if let Op::Source(source) = &self.node.op
+            && let Some(pruned) = source.pruned(read, filters)
+        {
+            let schema = Arc::new(self.node.schema.project(read)?);
+            let Node { verb, place, .. } = *self.node;
+            let op = Op::Source(pruned);
+            let node = Node::new(verb, place, schema, op);
+            let scan = SliceScan::new(Arc::new(node), partitions);
+            let kept: Vec<usize> = (0..columns.len()).collect();
+            return projected(scan, &kept);
+        }
+        if !filters.is_empty() {
+            return internal_err!("a slice was given filters that it does not take");
+        }
+        projected(SliceScan::new(Arc::clone(&self.node), partitions), columns)
+    }
+}
+
+/// The columns with these numbers, in this order.
+fn projected(scan: SliceScan, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = scan.schema();
+    let scan: Arc<dyn ExecutionPlan> = Arc::new(scan);
+    if columns.iter().copied().eq(0..schema.fields().len()) {
+        return Ok(scan);
+    }
+    let exprs = columns.iter().map(|n| {
+        let name = schema.field(*n).name();
+        (Arc::new(Column::new(name, *n)) as Arc<dyn PhysicalExpr>, name.clone())
+    });
+    Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), scan)?))
+}
+
+/// All rows of a slice, in partitions of which nothing is known but that there are several.
+pub(super) struct SliceScan {
+    pub(super) node: Arc<Node>,
+    properties: Arc<PlanProperties>,
+}
+
+impl SliceScan {
+    fn new(node: Arc<Node>, partitions: usize) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(nullable(&node.schema)),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { node, properties: Arc::new(properties) }
+    }
+}
+
+impl fmt::Debug for SliceScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SliceScan")
+    }
+}
+
+impl DisplayAs for SliceScan {
+    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SliceScan: {} at {}", self.node.verb, self.node.place)?;
+        match &self.node.op {
+            Op::Source(source) => match source.describe() {
+                Some(text) => write!(f, ", {text}"),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ExecutionPlan for SliceScan {
+    fn name(&self) -> &'static str {
+        "SliceScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() { Ok(self) } else { internal_err!("a slice has no children") }
+    }
+
+    fn execute(
+        &self,
+        _partition: usize,
+        _context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        internal_err!("a slice is computed by tasks")
+    }
+}

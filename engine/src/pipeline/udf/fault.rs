@@ -1,0 +1,56 @@
+//! What is said when a function fails: its name, where it is, and its own words. A panic is caught
+//! here and is an error like any other.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bigslice_flight::panic_text;
+use datafusion::error::DataFusionError;
+
+use crate::pipeline::udf::Udf;
+use crate::row::Mismatch;
+
+/// Why a batch could not be computed.
+#[derive(Debug)]
+pub enum Fault {
+    /// The function returned an error.
+    Failed(String),
+    /// The columns hold what an argument cannot be.
+    Mismatch(Mismatch),
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self::Failed(text)
+    }
+}
+
+impl From<Mismatch> for Fault {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::Mismatch(mismatch)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(text) => f.write_str(text),
+            Self::Mismatch(mismatch) => mismatch.fmt(f),
+        }
+    }
+}
+
+/// Runs `work`, which calls the function for the rows of a batch.
+pub(super) fn guarded<T>(
+    udf: &Udf,
+    work: impl FnOnce() -> Result<T, Fault>,
+) -> Result<T, DataFusionError> {
+    let what = match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(fault)) => fault.to_string(),
+        Err(panic) => format!("panicked: {}", panic_text(panic.as_ref())),
+    };
+    let Udf { name, file, line, .. } = udf;
+    // The kind whose words arrive unchanged from another machine.
+    Err(DataFusionError::Execution(format!("{name} at {file}:{line}: {what}")))
+}

@@ -1,0 +1,169 @@
+//! All functions of this program that SQL can call. They register themselves when the program is
+//! linked, as funcs do; every session and every worker takes them from here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::{self as theirs, AggregateUDF, Expr, ScalarUDF};
+
+use crate::error::{Error, Result};
+use crate::pipeline::udf::aggregate::AggregateParts;
+use crate::pipeline::udf::scalar::{Scalar, ScalarParts};
+
+/// A function as it registers itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Udf {
+    /// How SQL calls it.
+    pub name: &'static str,
+    /// The file it is in.
+    pub file: &'static str,
+    /// The line it begins at.
+    pub line: u32,
+    /// What it gives for equal arguments.
+    pub volatility: Volatility,
+    /// What it computes.
+    pub kind: Kind,
+}
+
+/// What a function computes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A value for each row.
+    Scalar(ScalarParts),
+    /// A value for each group of rows.
+    Aggregate(AggregateParts),
+}
+
+/// When a function gives the same value for the same arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volatility {
+    /// Always: a call with constants is made once, while the query is planned.
+    Immutable,
+    /// Within one query.
+    Stable,
+    /// Never: it is called for each row.
+    Volatile,
+}
+
+impl From<Volatility> for theirs::Volatility {
+    fn from(volatility: Volatility) -> Self {
+        match volatility {
+            Volatility::Immutable => Self::Immutable,
+            Volatility::Stable => Self::Stable,
+            Volatility::Volatile => Self::Volatile,
+        }
+    }
+}
+
+inventory::collect!(Udf);
+
+/// Two of one name at one place are one: the same function.
+impl Udf {
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.name, self.file, self.line) == (other.name, other.file, other.line)
+    }
+}
+
+/// The functions as DataFusion calls them.
+#[derive(Debug, Default)]
+struct Functions {
+    scalar: Vec<Arc<ScalarUDF>>,
+    aggregate: Vec<Arc<AggregateUDF>>,
+}
+
+impl Functions {
+    fn of(udfs: impl Iterator<Item = &'static Udf>) -> Self {
+        let mut functions = Self::default();
+        for udf in udfs {
+            match &udf.kind {
+                Kind::Scalar(parts) => {
+                    functions
+                        .scalar
+                        .push(Arc::new(ScalarUDF::new_from_impl(Scalar::new(udf, *parts))));
+                }
+                Kind::Aggregate(parts) => functions.aggregate.push(Arc::new((parts.function)(udf))),
+            }
+        }
+        functions
+    }
+}
+
+/// Adds the functions of this program to what a session is made of.
+pub(crate) fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    let functions = Functions::of(inventory::iter::<Udf>());
+    builder.scalar_functions().get_or_insert_default().extend(functions.scalar);
+    builder.aggregate_functions().get_or_insert_default().extend(functions.aggregate);
+    builder
+}
+
+/// Checks, before a session starts, that every name means one function. `builtin` has DataFusion's
+/// functions and no others.
+pub(crate) fn check(builtin: &SessionState) -> Result<()> {
+    names(inventory::iter::<Udf>(), |name| {
+        builtin.scalar_functions().contains_key(name)
+            || builtin.aggregate_functions().contains_key(name)
+            || builtin.window_functions().contains_key(name)
+    })
+}
+
+fn names(udfs: impl Iterator<Item = &'static Udf>, builtin: impl Fn(&str) -> bool) -> Result<()> {
+    let mut seen: BTreeMap<&str, &Udf> = BTreeMap::new();
+    for udf in udfs {
+        let Udf { name, file, line, .. } = udf;
+        if builtin(name) {
+            return Err(Error::config(format!(
+                "the function \"{name}\" at {file}:{line} has the name of one that SQL has already; \
+                 give it another: #[bigslice::udf(name = \"...\")]"
+            )));
+        }
+        if let Some(other) = seen.insert(name, udf) {
+            return Err(Error::config(format!(
+                "there are two functions \"{name}\" for SQL, at {}:{} and at {file}:{line}",
+                other.file, other.line
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A call of a function in an expression; what `expr` of `#[udf]` makes.
+pub fn expr(udf: &'static Udf, arguments: Vec<Expr>) -> Expr {
+    match &udf.kind {
+        Kind::Scalar(parts) => ScalarUDF::new_from_impl(Scalar::new(udf, *parts)).call(arguments),
+        Kind::Aggregate(parts) => (parts.function)(udf).call(arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn udf(name: &'static str, line: u32) -> &'static Udf {
+        Box::leak(Box::new(Udf {
+            name,
+            file: "src/dna.rs",
+            line,
+            volatility: Volatility::Immutable,
+            kind: Kind::Scalar(ScalarParts {
+                arguments: Vec::new,
+                returns: || arrow::datatypes::DataType::Int64,
+                evaluate: |_, _| Err("not called".to_owned().into()),
+            }),
+        }))
+    }
+
+    #[test]
+    fn a_name_means_one_function() {
+        let check = |udfs: Vec<&'static Udf>| names(udfs.into_iter(), |name| name == "abs");
+        check(vec![udf("gc", 3), udf("at", 4)]).unwrap();
+        let error = check(vec![udf("gc", 3), udf("gc", 9)]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "there are two functions \"gc\" for SQL, at src/dna.rs:3 and at src/dna.rs:9"
+        );
+        let error = check(vec![udf("abs", 7)]).unwrap_err().to_string();
+        assert!(error.contains("\"abs\" at src/dna.rs:7 has the name of one"), "{error}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Functions of one row: how DataFusion calls them, and the loop over a batch.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature};
+
+use crate::pipeline::udf::coercion::coerced;
+use crate::pipeline::udf::fault::{Fault, guarded};
+use crate::pipeline::udf::{Udf, Volatility};
+use crate::row::Value;
+use crate::row::function::{Arguments, called};
+
+/// What `#[udf]` knows of a function of one row.
+#[derive(Debug, Clone, Copy)]
+pub struct ScalarParts {
+    /// The types of its arguments.
+    pub arguments: fn() -> Vec<DataType>,
+    /// The type of what it returns.
+    pub returns: fn() -> DataType,
+    /// Calls it for so many rows.
+    pub evaluate: fn(&[ArrayRef], usize) -> Result<ArrayRef, Fault>,
+}
+
+/// Calls `function` for each of `rows` rows, and makes a column of what it appends. Where an argument
+/// is null that may not be, so is the result.
+///
+/// # Errors
+/// When the function fails, or the arrays are not what it takes.
+pub fn each_row<A: Arguments, V: Value>(
+    arrays: &[ArrayRef],
+    rows: usize,
+    function: impl for<'a> Fn(A::Views<'a>, &mut V::Builder) -> Result<(), String>,
+) -> Result<ArrayRef, Fault> {
+    let calls = called::<A>(arrays, None);
+    let columns = A::open(arrays, calls.as_ref())?;
+    let mut builder = V::builder(rows);
+    match calls {
+        None => {
+            for row in 0..rows {
+                function(A::get(&columns, row), &mut builder)?;
+            }
+        }
+        Some(calls) => {
+            for row in 0..rows {
+                if calls.is_valid(row) {
+                    function(A::get(&columns, row), &mut builder)?;
+                } else {
+                    V::append_null(&mut builder);
+                }
+            }
+        }
+    }
+    Ok(V::finish(&mut builder))
+}
+
+/// A function of one row, as DataFusion knows it.
+pub(super) struct Scalar {
+    udf: &'static Udf,
+    parts: ScalarParts,
+    arguments: Vec<DataType>,
+    signature: Signature,
+}
+
+impl Scalar {
+    pub(super) fn new(udf: &'static Udf, parts: ScalarParts) -> Self {
+        let signature = Signature::user_defined(udf.volatility.into());
+        Self { udf, parts, arguments: (parts.arguments)(), signature }
+    }
+}
+
+impl fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Scalar").field(&self.udf.name).finish()
+    }
+}
+
+impl PartialEq for Scalar {
+    fn eq(&self, other: &Self) -> bool {
+        self.udf.is(other.udf)
+    }
+}
+
+impl Eq for Scalar {}
+
+impl Hash for Scalar {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.udf.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Scalar {
+    fn name(&self) -> &str {
+        self.udf.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        coerced(self.udf, &self.arguments, given)
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok((self.parts.returns)())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        // Of no rows nothing is computed: what would fail for one must not.
+        let once = constant && self.udf.volatility != Volatility::Volatile && args.number_rows > 0;
+        let rows = if once { 1 } else { args.number_rows };
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
+        let array = guarded(self.udf, || (self.parts.evaluate)(&arrays, rows))?;
+        Ok(if once {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+        } else {
+            ColumnarValue::Array(array)
+        })
+    }
+}

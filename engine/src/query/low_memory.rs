@@ -1,0 +1,89 @@
+//! Ways to run a query with less memory than usual, each slower than the one before. Chosen by
+//! [`attempt`](crate::query::attempt) when an attempt has run out of memory, for the next one.
+
+use std::sync::Arc;
+
+use bigslice_planner::LargeLimits;
+use datafusion::config::ConfigNonZeroUsize;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::sorts::sort::SortExec;
+
+/// How sparing an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thrift {
+    /// Not at all: as fast as it goes.
+    Usual,
+    /// Joins sort and merge both sides, which can spill, instead of holding one in a hash table,
+    /// which cannot. Of a sort with a limit all rows are sorted, instead of keeping the first.
+    Spilling,
+    /// As few partitions as are right, so that each operator may hold more, and few rows at a time,
+    /// so that those on their way take less.
+    Least {
+        /// Whether the query joins: with one partition DataFusion plans hash tables, come what may.
+        joins: bool,
+    },
+}
+
+/// The rows of a batch then: a merge of sorted files holds two batches of each, and rows may be wide.
+const ROWS_LEAST: usize = 128;
+
+impl Thrift {
+    /// What is done, for a line in the log.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Usual => "as it was",
+            Self::Spilling => "with joins and limits that spill",
+            Self::Least { .. } => "with fewer partitions and small batches",
+        }
+    }
+
+    /// Plans with `state` will be this sparing.
+    pub(crate) fn apply(self, state: &mut SessionState, has_machines: bool) {
+        if self == Self::Usual {
+            return;
+        }
+        let id = state.session_id().to_owned();
+        *state = SessionStateBuilder::new_from_existing(state.clone())
+            .with_session_id(id)
+            .with_physical_optimizer_rule(Arc::new(LargeLimits::over(0)))
+            .build();
+        let options = state.config_mut().options_mut();
+        options.optimizer.prefer_hash_join = false;
+        if let Self::Least { joins } = self {
+            // Over machines a plan of one partition may not be cut.
+            let partitions = if has_machines || joins { 2 } else { 1 };
+            options.execution.target_partitions = partitions;
+            if let Ok(rows) = ConfigNonZeroUsize::try_new(ROWS_LEAST) {
+                options.execution.batch_size = rows;
+            }
+        }
+    }
+
+    /// What may help when `plan`, made with this thrift, has run out of memory.
+    pub(crate) fn instead(self, plan: &Arc<dyn ExecutionPlan>) -> Option<Self> {
+        let hashes = any(plan, |node| node.is::<HashJoinExec>());
+        let limited = any(plan, |node| {
+            node.downcast_ref::<SortExec>().is_some_and(|sort| sort.fetch().is_some())
+        });
+        let joins = hashes || any(plan, |node| node.is::<SortMergeJoinExec>());
+        match self {
+            Self::Usual if hashes || limited => Some(Self::Spilling),
+            Self::Usual | Self::Spilling => Some(Self::Least { joins }),
+            Self::Least { .. } => None,
+        }
+    }
+}
+
+/// True when a node of the plan, in any of its stages, is what is looked for.
+fn any(plan: &Arc<dyn ExecutionPlan>, is: impl Fn(&dyn ExecutionPlan) -> bool) -> bool {
+    let mut open = vec![plan];
+    while let Some(node) = open.pop() {
+        if is(node.as_ref()) {
+            return true;
+        }
+        open.extend(node.children());
+    }
+    false
+}

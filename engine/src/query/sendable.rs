@@ -1,0 +1,150 @@
+//! Whether a plan can be sent to machines at all. A table of the embedding program may scan by a
+//! node that only this process knows, a table that was made here may be too large to travel
+//! with each task's plan, and DataFusion's encoding of plans leaves out what some of them need; such a plan
+//! runs here, uncut. Asked by [`cut`](crate::query::distribute).
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::limit::GlobalLimitExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, InputOrderMode,
+    ReplaceChildrenOptions,
+};
+use datafusion_distributed::{
+    BroadcastExec, DistributedExec, DistributedLeafExec, NetworkBoundaryExt,
+};
+use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
+
+use crate::runs::job::PlanCodec;
+use bigslice_files::file_scan;
+
+/// Bytes of a table in this process's memory that may travel with a plan: a message holds 64 MiB,
+/// and each task of a broadcast gets its own copy.
+const TABLE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The union of datafusion-distributed, which keeps the type to itself.
+const UNION: &str = "ChildrenIsolatorUnionExec";
+
+/// Why a cut plan cannot be sent, if it cannot.
+pub(crate) fn obstacle(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
+    let mut open = vec![(plan, false)];
+    while let Some((node, sent)) = open.pop() {
+        if sent && let Some(obstacle) = obstacle_at(node) {
+            return Some(obstacle);
+        }
+        let sent = sent || node.is_network_boundary();
+        open.extend(node.children().into_iter().map(|child| (child, sent)));
+    }
+    None
+}
+
+fn obstacle_at(node: &Arc<dyn ExecutionPlan>) -> Option<String> {
+    // Those are sent by datafusion-distributed. The parts of a leaf are scans that the cut has split, which it
+    // does to those it knows how to send.
+    if node.is::<DistributedExec>()
+        || node.is::<BroadcastExec>()
+        || node.is_network_boundary()
+        || node.name() == UNION
+    {
+        return None;
+    }
+    if let Some(leaf) = node.downcast_ref::<DistributedLeafExec>() {
+        return what_is_lost(leaf.original());
+    }
+    if let Some(lost) = what_is_lost(node) {
+        return Some(lost);
+    }
+    if let Some(scan) = node.downcast_ref::<DataSourceExec>() {
+        let table = scan.data_source().downcast_ref::<MemorySourceConfig>()?;
+        let batches = table.partitions().iter().flatten();
+        let bytes: usize = batches.map(|batch| batch.get_array_memory_size()).sum();
+        return (bytes > TABLE_BYTES_MAX).then(|| {
+            format!("a table of {} MiB is in the memory of this process alone", bytes >> 20)
+        });
+    }
+    let encoded = by_itself(node)
+        .and_then(|node| physical_plan_to_bytes_with_extension_codec(node, &PlanCodec::default()));
+    encoded.err().map(|_| format!("\"{}\" is known to this process alone", node.name()))
+}
+
+/// The node over inputs that are quickly written down.
+fn by_itself(node: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    if node.children().is_empty() {
+        return Ok(Arc::clone(node));
+    }
+    let inputs = node.children().into_iter().map(|input| {
+        let partitions = input.output_partitioning().partition_count();
+        let empty = EmptyExec::new(input.schema()).with_partitions(partitions);
+        Arc::new(empty) as Arc<dyn ExecutionPlan>
+    });
+    let keep = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
+    Arc::clone(node).replace_children(inputs.collect(), keep)
+}
+
+/// What datafusion-proto 55.2 leaves out, without an error, when it writes `node` down.
+fn what_is_lost(node: &Arc<dyn ExecutionPlan>) -> Option<String> {
+    let skipped = node.downcast_ref::<GlobalLimitExec>().map(GlobalLimitExec::skip);
+    // It writes numbers of rows with 32 bits.
+    if node.fetch().into_iter().chain(skipped).any(|rows| u32::try_from(rows).is_err()) {
+        return Some(
+            "a machine would not learn of a limit of more than 4294967295 rows".to_owned(),
+        );
+    }
+    let functions = match node.downcast_ref::<WindowAggExec>() {
+        Some(window) => window.window_expr(),
+        None => node.downcast_ref::<BoundedWindowAggExec>().map_or(&[][..], |w| w.window_expr()),
+    };
+    if let Some(function) = functions.iter().find(|f| bigslice_planner::is_lost(f)) {
+        return Some(format!("a machine would not learn all of \"{}\"", function.name()));
+    }
+    if relies_on_a_constant(node) {
+        return Some(
+            "a machine would not learn that a column of PARTITION BY has one value".to_owned(),
+        );
+    }
+    let columns = file_scan(node).map(|scan| scan.file_source().table_schema());
+    if columns.is_some_and(|columns| !columns.virtual_columns().is_empty()) {
+        return Some("a machine would not learn of the columns that tell of files".to_owned());
+    }
+    let mut half = false;
+    let visited = node.apply_expressions(&mut |expr| {
+        half |= has_half(expr)?;
+        Ok(TreeNodeRecursion::Continue)
+    });
+    // They arrive as 32 bit numbers, which do not go with their columns.
+    (half || visited.is_err()).then(|| "a machine would not learn of a 16 bit number".to_owned())
+}
+
+/// Whether a window function needs a column in order that its input is not sorted by, because the planner knew that
+/// it has one value. Exchanges do not say so where they are decoded.
+fn relies_on_a_constant(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let bounded = node.downcast_ref::<BoundedWindowAggExec>();
+    let sorted = bounded.is_none_or(|window| window.input_order_mode == InputOrderMode::Sorted);
+    let functions = match node.downcast_ref::<WindowAggExec>() {
+        Some(window) => window.window_expr(),
+        None => bounded.map_or(&[][..], |window| window.window_expr()),
+    };
+    let (Some(function), Some(input)) = (functions.first(), node.children().first().copied())
+    else {
+        return false;
+    };
+    let order = input.output_ordering();
+    let is_sorted_by = |key: &Arc<dyn PhysicalExpr>| {
+        order.is_some_and(|order| order.iter().any(|sort| sort.expr.eq(key)))
+    };
+    sorted && !function.partition_by().iter().all(is_sorted_by)
+}
+
+fn has_half(expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
+    expr.exists(|expr| {
+        let literal = expr.downcast_ref::<Literal>();
+        Ok(literal.is_some_and(|literal| matches!(literal.value(), ScalarValue::Float16(_))))
+    })
+}

@@ -1,0 +1,59 @@
+//! How the leaves that are ours travel to a worker, results of runs among them.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+
+use crate::base::codec::{FileCodec, Tag};
+use crate::runs::job::RunScan;
+use crate::runs::task::Host;
+
+/// Encodes and decodes our nodes. It refuses all others, which lets the next codec try.
+#[derive(Debug, Default)]
+pub(crate) struct PlanCodec {
+    /// Who reads the shards of runs, in a process that runs what it decodes.
+    host: Option<Arc<Host>>,
+    files: FileCodec,
+}
+
+impl PlanCodec {
+    /// The codec of a process where `host` reads the shards of runs.
+    pub(crate) fn reading_by(host: Arc<Host>) -> Self {
+        Self { host: Some(host), files: FileCodec }
+    }
+}
+
+impl PhysicalExtensionCodec for PlanCodec {
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buffer: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        match node.downcast_ref::<RunScan>() {
+            Some(scan) => {
+                buffer.push(Tag::Run as u8);
+                scan.encode(buffer)
+            }
+            None => self.files.try_encode(node, buffer, converter),
+        }
+    }
+
+    fn try_decode(
+        &self,
+        bytes: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        ctx: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match bytes.split_first() {
+            Some((&tag, bytes)) if tag == Tag::Run as u8 => {
+                Ok(Arc::new(RunScan::decode(bytes, self.host.as_ref())?))
+            }
+            _ => self.files.try_decode(bytes, inputs, ctx, converter),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Where the runs are that a statement reads, found before it is planned. In the configuration that it
+//! is planned and run with, which holds the runs for that long.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
+use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use futures::StreamExt;
+
+use crate::base::cpu::on_large_stack;
+use crate::base::wire::{RunId, StoredAt};
+use crate::error::{Error, Result};
+use crate::runs::job::Runner;
+use crate::runs::job::result::{Job, Outcome};
+use crate::runs::job::run::same_result;
+use crate::runs::job::table::RunTable;
+use crate::runs::job::table::pieces::{Piece, dealt};
+use crate::runs::job::table::scan::Reading;
+use crate::runs::task::Host;
+
+/// Shards that are tried at a time.
+const SHARDS_TRIED_MAX: usize = 8;
+
+/// What is done about a run that is not all there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// It is computed.
+    Compute,
+    /// It is left as it is: the statement only asks what would be done.
+    Leave,
+}
+
+/// The runs that one statement reads, and where their shards are.
+#[derive(Debug)]
+pub(crate) struct Located {
+    runs: HashMap<RunId, (Arc<Job>, Outcome)>,
+    host: Arc<Host>,
+}
+
+impl Located {
+    /// Finds the runs that `plan` reads and tells `state`, when there are machines to read them: without
+    /// machines the driver reads all.
+    pub(crate) async fn tell(
+        session: &Arc<Runner>,
+        state: &mut SessionState,
+        plan: &Arc<LogicalPlan>,
+        missing: Missing,
+    ) -> Result<()> {
+        if session.fleet.is_none() || session.runs.is_empty() {
+            return Ok(());
+        }
+        let plan = Arc::clone(plan);
+        let find = move || async move { runs_of(&plan).map_err(|e| Error::of(&e, "")) };
+        let found = on_large_stack(session.cpu.handle(), "planning", find).await?;
+        let mut runs = HashMap::new();
+        for (job, generation) in found {
+            let outcome = match missing {
+                Missing::Compute => Some(job.ensure().await?),
+                Missing::Leave => job.there(session),
+            };
+            if let Some(outcome) = outcome {
+                same_result(&generation, outcome.generation)?;
+                runs.insert(job.id(), (job, outcome));
+            }
+        }
+        if !runs.is_empty() {
+            let located = Self { runs, host: Arc::clone(&session.host) };
+            state.config_mut().set_extension(Arc::new(located));
+        }
+        Ok(())
+    }
+
+    /// How a run is read from where it is, if that is known.
+    pub(super) fn scan(&self, job: &Arc<Job>, state: &dyn Session) -> Option<Reading> {
+        let (held, outcome) = self.runs.get(&job.id())?;
+        let shards = outcome.stored.iter().zip(&outcome.sizes);
+        let whole: Arc<[_]> = shards.filter_map(|(at, size)| Piece::of_shard(at, size)).collect();
+        let share = dealt(&whole, 1, state.config().target_partitions()).pop()?;
+        let (host, held) = (Some(Arc::clone(&self.host)), Some(Arc::clone(held)));
+        Some(Reading::Stored { share, whole: Some(whole), host, held })
+    }
+
+    /// A shard could not be read. The others of its run are tried, and what is lost is made again when it is
+    /// next asked for.
+    pub(crate) async fn shard_lost(&self, at: &StoredAt) {
+        for (job, outcome) in self.runs.values().filter(|(job, _)| job.files() == at.run) {
+            job.shard_lost(at.task as usize, at).await;
+            let others = outcome.stored.clone().into_iter().enumerate();
+            let others = others.filter(|(_, other)| other != at).collect::<Vec<_>>();
+            let tried = futures::stream::iter(others).map(|(shard, other)| {
+                let (job, host) = (Arc::clone(job), Arc::clone(&self.host));
+                async move {
+                    if !job.can_begin(&other, &host).await {
+                        job.shard_lost(shard, &other).await;
+                    }
+                }
+            });
+            tried.buffer_unordered(SHARDS_TRIED_MAX).collect::<()>().await;
+        }
+    }
+}
+
+/// A run that a plan reads, and which of its results.
+type Read = (Arc<Job>, Arc<OnceLock<u64>>);
+
+/// The runs that `plan` reads, within views, too.
+fn runs_of(plan: &LogicalPlan) -> Result<Vec<Read>, DataFusionError> {
+    let mut found = Vec::new();
+    let mut open = vec![plan.clone()];
+    while let Some(plan) = open.pop() {
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                if let Some(view) = scan.source.get_logical_plan() {
+                    open.push(view.into_owned());
+                } else if let Ok(provider) = source_as_provider(&scan.source)
+                    && let Some(table) = provider.downcast_ref::<RunTable>()
+                {
+                    found.push((Arc::clone(&table.job), Arc::clone(&table.generation)));
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,293 @@
+//! The leaf of a plan that reads a run: from where its shards are, or through the driver, which computes what
+//! is not there. Made by [`RunTable`](super::RunTable).
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::coop::cooperative;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::base::refusal::Refusal;
+use crate::runs::job::result::Job;
+use crate::runs::job::run::begun;
+use crate::runs::job::table::pieces::{Piece, Share, dealt};
+use crate::runs::task::{Host, ShardTicket};
+
+/// A scan of a run, or of a part of it.
+#[derive(Debug, Clone)]
+pub(crate) struct RunScan {
+    /// What the run is called.
+    pub(super) title: Arc<str>,
+    /// Of whole rows.
+    pub(super) rows: SchemaRef,
+    /// The columns that are read, by their numbers.
+    pub(super) columns: Arc<[usize]>,
+    /// No partition need give more rows than this. The plan has the limit itself above.
+    pub(super) limit: Option<usize>,
+    pub(super) reading: Reading,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+/// How the rows are read.
+#[derive(Debug, Clone)]
+pub(super) enum Reading {
+    /// By the driver alone, a partition for each shard.
+    ByDriver { job: Arc<Job>, generation: Arc<OnceLock<u64>> },
+    /// From where they are.
+    Stored {
+        share: Share,
+        /// All shards of the run, if this is a scan of all of it.
+        whole: Option<Arc<[Piece]>>,
+        /// Who reads; none in a plan that is only on its way.
+        host: Option<Arc<Host>>,
+        /// In the driver: for as long as the plan is there, the shards are.
+        held: Option<Arc<Job>>,
+    },
+}
+
+impl Reading {
+    pub(super) fn by_driver(job: &Arc<Job>, generation: &Arc<OnceLock<u64>>) -> Self {
+        Self::ByDriver { job: Arc::clone(job), generation: Arc::clone(generation) }
+    }
+
+    fn partitions(&self) -> usize {
+        match self {
+            Self::ByDriver { job, .. } => job.shards(),
+            Self::Stored { share, .. } => share.partitions.len(),
+        }
+    }
+}
+
+impl RunScan {
+    /// A scan of these columns of rows with the schema `rows`.
+    pub(super) fn new(
+        title: Arc<str>,
+        rows: &SchemaRef,
+        columns: Arc<[usize]>,
+        limit: Option<usize>,
+        reading: Reading,
+    ) -> Result<Self> {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::new(rows.project(&columns)?)),
+            Partitioning::UnknownPartitioning(reading.partitions()),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        let (rows, properties) = (Arc::clone(rows), Arc::new(properties));
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(Self { title, rows, columns, limit, reading, properties, metrics })
+    }
+
+    /// The bytes that it reads; none if only the driver can.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        match &self.reading {
+            Reading::ByDriver { .. } => None,
+            Reading::Stored { share, .. } => {
+                Some(share.partitions.iter().flatten().map(|piece| piece.bytes).sum())
+            }
+        }
+    }
+
+    /// The blocks that it reads.
+    pub(super) fn blocks(&self) -> usize {
+        match &self.reading {
+            Reading::ByDriver { .. } => 0,
+            Reading::Stored { share, .. } => {
+                share.partitions.iter().flatten().map(|piece| piece.blocks.len()).sum()
+            }
+        }
+    }
+
+    /// The address of the machine that has most of what it reads.
+    pub(super) fn home(&self) -> Option<&str> {
+        match &self.reading {
+            Reading::ByDriver { .. } => None,
+            Reading::Stored { share, .. } => share.home.as_deref(),
+        }
+    }
+
+    /// One scan for each of so many tasks, with as many partitions as this one has. `None` if this one is
+    /// not of all of a run, or cannot be read but by the driver.
+    pub(super) fn split(&self, tasks: usize) -> Result<Option<Vec<Self>>> {
+        let Reading::Stored { whole: Some(whole), host, held, share } = &self.reading else {
+            return Ok(None);
+        };
+        let shares = dealt(whole, tasks, share.partitions.len());
+        let scans = shares.into_iter().map(|share| {
+            let (host, held) = (host.clone(), held.clone());
+            let reading = Reading::Stored { share, whole: None, host, held };
+            let (title, columns) = (Arc::clone(&self.title), Arc::clone(&self.columns));
+            Self::new(title, &self.rows, columns, self.limit, reading)
+        });
+        scans.collect::<Result<_>>().map(Some)
+    }
+
+    /// The rows of one partition, or of all.
+    fn row_count(&self, partition: Option<usize>) -> Precision<usize> {
+        let count = |pieces: &mut dyn Iterator<Item = &Piece>| {
+            usize::try_from(pieces.map(|piece| piece.rows).sum::<u64>()).unwrap_or(usize::MAX)
+        };
+        let Reading::Stored { share, whole, .. } = &self.reading else { return Precision::Absent };
+        match (partition, whole) {
+            (Some(partition), _) => match share.partitions.get(partition) {
+                Some(pieces) => Precision::Inexact(count(&mut pieces.iter())),
+                None => Precision::Absent,
+            },
+            (None, Some(whole)) => Precision::Exact(count(&mut whole.iter())),
+            (None, None) => Precision::Inexact(count(&mut share.partitions.iter().flatten())),
+        }
+    }
+
+    /// The rows of a partition, with the columns that are read.
+    fn read(&self, partition: usize) -> Result<SendableRecordBatchStream> {
+        match &self.reading {
+            Reading::ByDriver { job, generation } => {
+                let (job, generation) = (Arc::clone(job), Arc::clone(generation));
+                let (rows, columns) = (Arc::clone(&self.rows), Arc::clone(&self.columns));
+                let begun = async move {
+                    let of = Arc::clone(&rows);
+                    begun(job, partition, of, &generation).await.map_err(DataFusionError::from)
+                };
+                let read = futures::stream::once(begun).try_flatten();
+                let read = read.map(move |batch| Ok(batch?.project(&columns)?));
+                Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), read)))
+            }
+            Reading::Stored { host: None, .. } => {
+                internal_err!("a scan of a run is read where nobody can read it")
+            }
+            Reading::Stored { share, host: Some(host), .. } => {
+                let tickets = share.partitions[partition].iter().map(|piece| {
+                    let (at, blocks) = (piece.at.clone(), Some(piece.blocks.clone()));
+                    ShardTicket { at, partition: 0, blocks }
+                });
+                let read = host.read_tickets(tickets.collect(), &self.rows, Some(&self.columns));
+                // The driver has to know which shard it is that is lost.
+                let read = read.map_err(Refusal::travelling);
+                Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), read)))
+            }
+        }
+    }
+}
+
+impl DisplayAs for RunScan {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(format, DisplayFormatType::TreeRender) {
+            return f.write_str(&self.title);
+        }
+        write!(f, "RunScan: {}", self.title)?;
+        match &self.reading {
+            Reading::ByDriver { job, .. } => write!(f, ", shards={}", job.shards())?,
+            Reading::Stored { whole: Some(whole), .. } => write!(f, ", shards={}", whole.len())?,
+            Reading::Stored { .. } => write!(f, ", blocks={}", self.blocks())?,
+        }
+        if let Some(rows) = self.row_count(None).get_value() {
+            write!(f, ", rows={rows}")?;
+        }
+        let schema = self.schema();
+        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, ", columns=[{}]", names.join(", "))?;
+        match self.limit {
+            Some(limit) => write!(f, ", limit={limit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ExecutionPlan for RunScan {
+    fn name(&self) -> &'static str {
+        "RunScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() { Ok(self) } else { internal_err!("a scan has no children") }
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        _context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        if partition >= self.reading.partitions() {
+            return internal_err!(
+                "partition {partition} of a scan of {}",
+                self.reading.partitions()
+            );
+        }
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let rows = first_rows(self.read(partition)?, self.limit.unwrap_or(usize::MAX), metrics);
+        let stream = RecordBatchStreamAdapter::new(self.schema(), rows);
+        Ok(Box::pin(cooperative(stream)))
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        _inputs: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        statistics.num_rows = self.row_count(args.partition());
+        statistics.calculate_total_byte_size(&self.schema());
+        Ok(Arc::new(statistics))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+/// The first `limit` rows of some batches, counted.
+fn first_rows(
+    rows: SendableRecordBatchStream,
+    limit: usize,
+    metrics: BaselineMetrics,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let first =
+        futures::stream::unfold((rows, limit, metrics), |(mut rows, left, metrics)| async move {
+            if left == 0 {
+                return None;
+            }
+            let batch = match rows.next().await? {
+                Ok(batch) => batch,
+                Err(error) => return Some((Err(error), (rows, 0, metrics))),
+            };
+            let first = batch.slice(0, batch.num_rows().min(left));
+            metrics.record_output(first.num_rows());
+            let left = left - first.num_rows();
+            Some((Ok(first), (rows, left, metrics)))
+        });
+    first.boxed()
+}

@@ -1,0 +1,257 @@
+//! The pipe of a task: from the shards it reads, through the verbs of its stage, to the rows it stores.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt};
+use parking_lot::Mutex;
+use url::Url;
+
+use crate::base::wire::{StoredAt, number};
+use crate::pipeline::slice::WrittenFile;
+use crate::pipeline::slice::{Node, Op, Split, TaskCx};
+use crate::row::Row;
+use crate::runs::task::host::Host;
+use crate::runs::task::known::Told;
+use crate::runs::task::plan::{Stage, StageId};
+use crate::runs::task::request::{ShardTicket, Spec, TaskRequest};
+use crate::runs::task::store::missing;
+use crate::shard::Decoder;
+use bigslice_files::sink::{self, Opening, SinkSpec, Written};
+
+/// Shards that a reader has open at a time: while it decodes one, the next is on its way.
+const SHARDS_OPEN_MAX: usize = 2;
+
+/// What the pipe of one task is made from.
+pub(super) struct Pipe<'a> {
+    pub(super) host: &'a Arc<Host>,
+    pub(super) request: &'a TaskRequest,
+    pub(super) told: &'a Told,
+    pub(super) context: &'a Arc<TaskContext>,
+    /// What was written for sinks.
+    pub(super) written: &'a Arc<Mutex<Vec<Written>>>,
+}
+
+impl Pipe<'_> {
+    /// The rows that the task stores.
+    pub(super) fn rows(&self, stage: &Stage) -> Result<SendableRecordBatchStream> {
+        let task = self.request.task as usize;
+        match (&stage.before, &stage.node.op) {
+            (Some(before), Op::Narrow { input, .. }) if before.spans() => {
+                before.run(self.node(input, task)?, &self.cx(task))
+            }
+            (Some(before), _) => before.run(self.node(&stage.node, task)?, &self.cx(task)),
+            (None, _) => self.node(&stage.node, task),
+        }
+    }
+
+    fn cx(&self, shard: usize) -> TaskCx {
+        TaskCx { shard, context: Arc::clone(self.context) }
+    }
+
+    /// The rows of one shard of a node.
+    fn node(&self, node: &Arc<Node>, shard: usize) -> Result<SendableRecordBatchStream> {
+        let cx = self.cx(shard);
+        match &node.op {
+            Op::Source(source) => {
+                let id = self.told.plan.source_id(node).map(|id| id as u32);
+                let specs = self.request.sources.iter();
+                let mut found = specs.filter(|(of, s, _)| Some(*of) == id && *s as usize == shard);
+                match found.next() {
+                    Some((_, _, Spec::Open(spec))) => source.open(spec, &cx),
+                    Some((_, _, Spec::Stored(at))) => {
+                        Ok(self.host.read(vec![at.clone()], 0, &node.schema))
+                    }
+                    None => {
+                        Err(internal_datafusion_err!("no way to open shard {shard} of a source"))
+                    }
+                }
+            }
+            Op::Narrow { input, work } => work.run(self.node(input, shard)?, &cx),
+            Op::Sink { input, spec } => self.sink(node, input, spec, shard),
+            Op::Union(inputs) => {
+                let mut shard = shard;
+                for input in inputs {
+                    let shards = self.told.plan.shards(input, &self.told.source_shards);
+                    if shard < shards {
+                        return self.node(input, shard);
+                    }
+                    shard -= shards;
+                }
+                Err(internal_datafusion_err!("a union has no shard {shard}"))
+            }
+            Op::Wide { work, .. } => {
+                let exchanges = self.told.plan.exchanges(node).iter();
+                let inputs = exchanges.map(|stage| self.exchange(*stage, shard));
+                work.run(inputs.collect::<Result<_>>()?, &cx)
+            }
+        }
+    }
+
+    /// The row about the file that one shard of a sink is written to.
+    fn sink(
+        &self,
+        node: &Arc<Node>,
+        input: &Arc<Node>,
+        spec: &Arc<SinkSpec>,
+        shard: usize,
+    ) -> Result<SendableRecordBatchStream> {
+        let id = self.told.plan.sink_id(node).map(|id| id as u32);
+        let mut opened = self.request.sinks.iter();
+        let opened = opened.find(|o| Some(o.sink) == id && o.shard as usize == shard).cloned();
+        let opened = opened.ok_or_else(|| internal_datafusion_err!("a sink was not opened"))?;
+        if let Opening::Written { rows, bytes } = opened.opening {
+            let row = written_row(&node.schema, opened.path, rows, bytes);
+            return Ok(with_schema(&node.schema, futures::stream::iter([row])));
+        }
+        let (spec, rows) = (Arc::clone(spec), self.node(input, shard)?);
+        let (stores, context) = (Arc::clone(&self.host.stores), Arc::clone(self.context));
+        let (all, schema) = (Arc::clone(self.written), Arc::clone(&node.schema));
+        let row = async move {
+            let path = opened.path.clone();
+            let written = sink::write(&spec, opened, rows, &stores, &context).await?;
+            let row = written_row(&schema, path, written.rows, written.bytes);
+            all.lock().push(written);
+            row
+        };
+        Ok(with_schema(&node.schema, futures::stream::once(row)))
+    }
+
+    /// Writes what no verb above it has asked for: all files of a sink appear.
+    pub(super) async fn finish_sinks(&self) -> Result<()> {
+        for opened in &self.request.sinks {
+            let id = (opened.sink, opened.shard);
+            let is_written = self.written.lock().iter().any(|w| (w.sink, w.shard) == id);
+            if is_written || matches!(opened.opening, Opening::Written { .. }) {
+                continue;
+            }
+            let node = self.told.plan.sink(opened.sink);
+            let node = node.ok_or_else(|| internal_datafusion_err!("a sink that is not there"))?;
+            let mut rows = self.node(node, opened.shard as usize)?;
+            while rows.next().await.transpose()?.is_some() {}
+        }
+        Ok(())
+    }
+
+    /// What a stage has stored for one shard of the next.
+    fn exchange(&self, id: StageId, shard: usize) -> Result<SendableRecordBatchStream> {
+        let stage = &self.told.plan.stages[id.0];
+        let mut inputs = self.told.inputs.stages.iter();
+        let stored = inputs.find(|(of, _)| *of as usize == id.0);
+        let Some((_, stored)) = stored else {
+            return Err(internal_datafusion_err!("a task was not told where stage {} is", id.0));
+        };
+        Ok(match stage.split {
+            Split::Keep => {
+                // A shard that the input does not have is empty.
+                let own = stored.get(shard).cloned();
+                self.host.read(own.into_iter().collect(), 0, &stage.schema)
+            }
+            Split::One => self.host.read(stored.clone(), 0, &stage.schema),
+            Split::ByHash(_) | Split::By(_) => self.host.read(stored.clone(), shard, &stage.schema),
+        })
+    }
+}
+
+/// The row about a file.
+fn written_row(schema: &SchemaRef, path: String, rows: u64, bytes: u64) -> Result<RecordBatch> {
+    let mut builder = WrittenFile::builder(1);
+    WrittenFile::append(&mut builder, WrittenFile { path, rows, bytes }.view());
+    Ok(RecordBatch::try_new(Arc::clone(schema), WrittenFile::finish(&mut builder))?)
+}
+
+fn with_schema(
+    schema: &SchemaRef,
+    rows: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), rows))
+}
+
+impl Host {
+    /// The rows that are stored in `partition` of each of these, one after the other.
+    pub(crate) fn read(
+        self: &Arc<Self>,
+        stored: Vec<StoredAt>,
+        partition: usize,
+        schema: &SchemaRef,
+    ) -> SendableRecordBatchStream {
+        let partition = match number(partition, "partitions") {
+            Ok(partition) => partition,
+            Err(error) => {
+                let error = futures::stream::iter([Err(DataFusionError::from(error))]);
+                return with_schema(schema, error);
+            }
+        };
+        let tickets = stored.into_iter().map(move |at| ShardTicket { at, partition, blocks: None });
+        self.read_tickets(tickets.collect(), schema, None)
+    }
+
+    /// The rows that these tickets are for, one after the other, with only so many of the columns of
+    /// `schema` if they are named by their numbers.
+    pub(crate) fn read_tickets(
+        self: &Arc<Self>,
+        tickets: Vec<ShardTicket>,
+        schema: &SchemaRef,
+        columns: Option<&[usize]>,
+    ) -> SendableRecordBatchStream {
+        let decoder = match columns {
+            None => Decoder::new(schema),
+            Some(columns) => Decoder::of_columns(schema, columns),
+        };
+        let decoder = match decoder {
+            Ok(decoder) => Arc::new(decoder),
+            Err(e) => {
+                let error = Err(internal_datafusion_err!("{e}"));
+                return with_schema(schema, futures::stream::iter([error]));
+            }
+        };
+        let (host, of) = (Arc::clone(self), Arc::clone(&decoder));
+        let rows = futures::stream::iter(tickets)
+            .map(move |ticket| Arc::clone(&host).shard(ticket, Arc::clone(&of)))
+            .buffered(SHARDS_OPEN_MAX)
+            .try_flatten();
+        with_schema(decoder.schema(), rows)
+    }
+
+    async fn shard(
+        self: Arc<Self>,
+        ticket: ShardTicket,
+        decoder: Arc<Decoder>,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let at = ticket.at.clone();
+        let away = at.machine.as_deref().filter(|machine| !self.is(machine));
+        let Some(machine) = away else {
+            let blocks = self.store.get(&at)?.blocks(&ticket)?;
+            let blocks = futures::stream::iter(blocks).map_err(DataFusionError::from);
+            return Ok(decoded(blocks, decoder, at).boxed());
+        };
+        let url = Url::parse(machine)
+            .map_err(|e| internal_datafusion_err!("the address of a machine: {e}"))?;
+        let ticket = crate::base::wire::encode(&ticket)?;
+        let channels = self.channels.as_ref();
+        let channels =
+            channels.ok_or_else(|| internal_datafusion_err!("a shard of a machine in no fleet"))?;
+        let blocks = channels.read_shard(&url, ticket).await?;
+        let blocks = blocks.map_ok(|block| (block.bytes, block.crc));
+        Ok(decoded(blocks, decoder, at).boxed())
+    }
+}
+
+fn decoded(
+    blocks: impl Stream<Item = Result<(Bytes, u32)>> + Send + 'static,
+    decoder: Arc<Decoder>,
+    at: StoredAt,
+) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    blocks.map(move |block| {
+        let (bytes, crc) = block?;
+        // What was changed on disk or on its way is as good as gone.
+        decoder.decode(bytes, crc).map_err(|e| missing(&at, &e.to_string()).into())
+    })
+}

@@ -1,0 +1,214 @@
+//! The settings by their keys, as `--set` and the file of settings name them: a few of the session itself, and all
+//! of DataFusion and of the exchange between machines.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use datafusion::common::utils::datafusion_strsim::levenshtein;
+use datafusion::execution::config::SessionConfig;
+use datafusion_distributed::{DistributedConfig, DistributedExt};
+
+use super::ec2::{self, Instances};
+use super::size::parse_size;
+use crate::base::config::PARTITIONS_MAX;
+use crate::base::settings::EXCHANGE;
+use crate::base::system::MACHINES_MAX;
+use crate::base::system::SystemSpec;
+use crate::error::{Error, Result};
+use crate::session::builder::SessionBuilder;
+
+/// Names that an error proposes instead of a wrong one, at most.
+const NEAR_MAX: usize = 3;
+
+/// The settings of the session itself.
+pub(super) const OWN: &[&str] = &[
+    "debug",
+    "head-bytes",
+    "idle",
+    "max",
+    "memory-limit",
+    "partitions",
+    "system",
+    "temp-root",
+    "workers",
+];
+
+/// A setting as a user gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) key: String,
+    pub(super) value: String,
+    /// Where: a file and a line, or a flag.
+    pub(super) place: String,
+}
+
+impl Setting {
+    /// Why it cannot be taken.
+    pub(super) fn refused(&self, why: &str) -> Error {
+        Error::config(format!("{}: the setting \"{}\": {why}", self.place, self.key))
+    }
+
+    fn unknown(&self) -> Error {
+        let near = near(&self.key);
+        let hint = match near.as_slice() {
+            [] => format!(
+                "the settings of a session are {}; those of DataFusion begin with \"datafusion.\"",
+                OWN.join(", ")
+            ),
+            near => {
+                let quoted: Vec<_> = near.iter().map(|key| format!("\"{key}\"")).collect();
+                format!("did you mean {}?", quoted.join(" or "))
+            }
+        };
+        let message = format!("{}: there is no setting \"{}\"", self.place, self.key);
+        Error::Config { message, hint: Some(hint) }
+    }
+}
+
+/// `builder` with one more setting; what concerns EC2 is collected in `instances`.
+pub(super) fn apply(
+    mut builder: SessionBuilder,
+    instances: &mut Instances,
+    setting: &Setting,
+) -> Result<SessionBuilder> {
+    let Setting { key, value, .. } = setting;
+    let refused = |why: String| setting.refused(&why);
+    Ok(match key.as_str() {
+        "workers" => {
+            // A number of machines that is said later takes the place of a limit.
+            builder.config.machines_max = None;
+            instances.leave();
+            builder.workers(workers(value).map_err(refused)?)
+        }
+        "system" if Instances::are(value) => {
+            instances.choose(setting)?;
+            builder
+        }
+        "system" => {
+            let system = value.parse::<SystemSpec>().map_err(|e| refused(e.to_string()))?;
+            if system == SystemSpec::Here {
+                builder.config.machines_max = None;
+            }
+            instances.leave();
+            builder.system(system)
+        }
+        "max" => builder.elastic(machines_max(value).map_err(refused)?),
+        "idle" => builder.idle(time(value).map_err(refused)?),
+        _ if key.starts_with(ec2::PREFIX) => {
+            instances.set(setting);
+            builder
+        }
+        "memory-limit" => builder.memory_limit(parse_size(value).map_err(refused)?),
+        "partitions" => builder.partitions(partitions(value).map_err(refused)?),
+        "debug" => builder.debug(debug(value).map_err(refused)?),
+        "temp-root" => builder.temp_root(folder(value).map_err(refused)?),
+        "head-bytes" => {
+            let bytes = parse_size(value).map_err(refused)?;
+            builder.head_bytes(usize::try_from(bytes).unwrap_or(usize::MAX))
+        }
+        _ => {
+            check(setting)?;
+            builder.set(key, value)
+        }
+    })
+}
+
+/// Whether DataFusion would take it: now, when it is known where it was given.
+fn check(setting: &Setting) -> Result<()> {
+    let mut scratch = theirs();
+    if !names(&scratch).any(|name| name == setting.key) {
+        return Err(setting.unknown());
+    }
+    let set = scratch.options_mut().set(&setting.key, &setting.value);
+    set.map_err(|e| {
+        setting.refused(&format!("\"{}\" will not do: {}", setting.value, Error::of(&e, "")))
+    })
+}
+
+/// All settings of DataFusion and of the exchange, with their defaults.
+fn theirs() -> SessionConfig {
+    let mut session = SessionConfig::new();
+    session.set_distributed_option_extension(DistributedConfig::default());
+    session
+}
+
+/// The keys of all settings of `session`. Those of the exchange name themselves without what stands before them.
+fn names(session: &SessionConfig) -> impl Iterator<Item = String> {
+    session.options().entries().into_iter().map(|entry| {
+        match entry.key.starts_with("datafusion.") {
+            true => entry.key,
+            false => format!("{EXCHANGE}{}", entry.key),
+        }
+    })
+}
+
+/// The settings that may have been meant by `key`, the likeliest first.
+fn near(key: &str) -> Vec<String> {
+    // What a key ends in is what is mistyped; and a setting of the session that stands below the
+    // header of a table in a file has got that before its name.
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_lowercase();
+    let most = last(key).chars().count() / 2;
+    let theirs = theirs();
+    let theirs = names(&theirs).map(|name| (levenshtein(&key.to_lowercase(), &name), name));
+    let own = OWN.iter().map(|name| (levenshtein(&last(key), name), (*name).to_owned()));
+    let mut near: Vec<_> = own.chain(theirs).filter(|(distance, _)| *distance <= most).collect();
+    near.sort();
+    near.into_iter().take(NEAR_MAX).map(|(_, name)| name).collect()
+}
+
+pub(super) fn workers(text: &str) -> Result<usize, String> {
+    number(text, 0, MACHINES_MAX)
+}
+
+pub(super) fn partitions(text: &str) -> Result<usize, String> {
+    number(text, 1, PARTITIONS_MAX)
+}
+
+pub(super) fn machines_max(text: &str) -> Result<usize, String> {
+    number(text, 1, MACHINES_MAX)
+}
+
+/// A system, as it was written: options of EC2 may be said elsewhere too.
+pub(super) fn system(text: &str) -> Result<String, String> {
+    if Instances::are(text) {
+        ec2::check(text)?;
+    } else {
+        text.parse::<SystemSpec>().map_err(|e| e.to_string())?;
+    }
+    Ok(text.to_owned())
+}
+
+/// A length of time: `30s`, `10m`, `2h`.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 60 * 60)];
+    let seconds = units.iter().find_map(|(unit, seconds)| {
+        text.strip_suffix(unit)?.trim().parse::<u64>().ok()?.checked_mul(*seconds)
+    });
+    let seconds = seconds.ok_or_else(|| format!("\"{text}\" is no time such as 30s, 10m or 2h"))?;
+    Ok(Duration::from_secs(seconds))
+}
+
+/// A port of this computer, where only its users reach it.
+pub(super) fn debug(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => Err(format!("\"{text}\" is no port, a number from 0 to {}", u16::MAX)),
+    }
+}
+
+fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("\"{text}\" is no number from {least} to {most}")),
+    }
+}
+
+/// A folder; where a file of settings is read from says nothing about where a path should begin.
+fn folder(text: &str) -> Result<PathBuf, String> {
+    let folder = PathBuf::from(text);
+    match folder.is_absolute() {
+        true => Ok(folder),
+        false => Err(format!("\"{text}\" is no path from the root, such as /var/tmp")),
+    }
+}

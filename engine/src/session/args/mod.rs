@@ -1,0 +1,357 @@
+//! What a user says about a session outside the program: flags, the file of settings, the environment.
+//! The only room of this crate that reads them, and only when a program asks for it.
+//!
+//! Later ones prevail: what a session is without a word ([`SessionBuilder`]), the file
+//! ([`mod@file`]), the flags, `--set`. Every one of them names settings of [`keys`].
+
+mod ec2;
+mod file;
+mod keys;
+mod lines;
+mod size;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser};
+
+pub use size::parse_size;
+
+use self::ec2::Instances;
+use self::keys::Setting;
+use self::surroundings::Surroundings;
+use crate::error::{Error, Result};
+use crate::session::Session;
+use crate::session::builder::SessionBuilder;
+
+/// The flags that configure a session: those of bigsql, for every program.
+///
+/// | flag | |
+/// |---|---|
+/// | `--workers N` | work on `N` processes of this computer; 0 works in this process |
+/// | `--system SPEC` | `here`, `in-process:N`, `local:N` or `ec2:instance=TYPE,n=N` |
+/// | `--max N` | start machines as the work asks for them, at most `N`, and release them when idle |
+/// | `--idle TIME` | how long these are kept without work, such as `30s` or `10m` |
+/// | `--memory-limit SIZE` | the memory for all of it, such as `4G` |
+/// | `--partitions N` | how many partitions a machine works on at the same time |
+/// | `--debug`, `--debug=PORT` | serve pages about it all on this computer; without a port, on any that is free |
+/// | `--set KEY=VALUE`, `-set KEY=VALUE` | any setting by its key; may be given several times |
+/// | `--config FILE` | the file of settings, instead of `~/.config/bigslice/config.toml` |
+///
+/// A program without flags of its own calls [`Session::from_args`]. One that has some either reads them with
+/// clap and takes these in:
+///
+/// ```
+/// use bigslice::SessionArgs;
+/// use clap::Parser;
+///
+/// #[derive(Parser)]
+/// struct Args {
+///     files: Vec<String>,
+///     #[command(flatten)]
+///     session: SessionArgs,
+/// }
+///
+/// let args = Args::parse_from(["program", "--memory-limit", "1G", "a.txt"]);
+/// assert_eq!(args.files, ["a.txt"]);
+/// // args.session.open().await? is the session
+/// ```
+///
+/// or has them taken out of its arguments, and reads the others in its own way:
+///
+/// ```
+/// use bigslice::SessionArgs;
+///
+/// let (session, rest) = SessionArgs::take(["program", "--workers=2", "--top", "3", "a.txt"])?;
+/// assert_eq!(rest, ["program", "--top", "3", "a.txt"]);
+/// # drop(session); Ok::<(), bigslice::Error>(())
+/// ```
+// Without a text about itself: clap would give it to the program that takes this in.
+#[derive(Debug, Clone, Default, Args)]
+#[command(about = None, long_about = None)]
+#[group(skip)]
+pub struct SessionArgs {
+    /// Work on N processes of this computer; 0 works in this process, on all cores
+    #[arg(long, value_name = "N", value_parser = keys::workers, help_heading = "Session")]
+    workers: Option<usize>,
+    /// The machines to work on: here, in-process:N, local:N or ec2:instance=TYPE,n=N,spot,region=...
+    #[arg(
+        long,
+        value_name = "SPEC",
+        value_parser = keys::system,
+        conflicts_with = "workers",
+        help_heading = "Session"
+    )]
+    system: Option<String>,
+    /// Start machines as the work asks for them, at most N, and release them when they are idle
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = keys::machines_max,
+        conflicts_with = "workers",
+        help_heading = "Session"
+    )]
+    max: Option<usize>,
+    /// How long such machines are kept without work: 30s, 10m [default: 1m, or 10m on EC2]
+    #[arg(long, value_name = "TIME", value_parser = keys::time, help_heading = "Session")]
+    idle: Option<Duration>,
+    /// The memory for all of it, such as 4G or 512M; what needs more spills to disk
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Session")]
+    memory_limit: Option<u64>,
+    /// How many partitions a machine works on at the same time [default: its cores]
+    #[arg(long, value_name = "N", value_parser = keys::partitions, help_heading = "Session")]
+    partitions: Option<usize>,
+    /// Serve pages about the session and its machines at http://127.0.0.1:PORT/debug [default: a free port]
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_parser = keys::debug,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "0",
+        help_heading = "Session"
+    )]
+    debug: Option<SocketAddr>,
+    /// Change a setting by its key, such as datafusion.execution.batch_size=4096
+    #[arg(
+        long = "set",
+        value_name = "KEY=VALUE",
+        value_parser = pair,
+        action = ArgAction::Append,
+        help_heading = "Session"
+    )]
+    settings: Vec<(String, String)>,
+    /// A file of settings [default: ~/.config/bigslice/config.toml, if there is one]
+    #[arg(long, value_name = "FILE", help_heading = "Session")]
+    config: Option<PathBuf>,
+}
+
+/// The flags alone: what [`SessionArgs::take`] has found is read by this.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true, disable_version_flag = true)]
+struct Alone {
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("a setting is written KEY=VALUE".to_owned()),
+    }
+}
+
+impl SessionArgs {
+    /// Takes the flags of a session out of `arguments`, and returns the others in their order. The first
+    /// argument is the program's name and stays; so does all that comes after `--`. An argument that follows one which
+    /// is not a flag of a session is taken all the same when it is one.
+    ///
+    /// # Errors
+    /// When a flag has no value, or one that is wrong.
+    pub fn take<A: Into<OsString>>(
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<(Self, Vec<OsString>)> {
+        let command = Alone::command();
+        let mut arguments = arguments.into_iter().map(Into::into);
+        let mut taken = Vec::new();
+        let mut rest: Vec<OsString> = arguments.next().into_iter().collect();
+        while let Some(argument) = arguments.next() {
+            if argument == "--" {
+                rest.push(argument);
+                break;
+            }
+            let argument = spelt_out(argument);
+            match flag(&command, &argument) {
+                None => rest.push(argument),
+                Some(Value::Inside) => taken.push(argument),
+                Some(Value::Next) => {
+                    taken.push(argument);
+                    taken.extend(arguments.next());
+                }
+            }
+        }
+        rest.extend(arguments);
+        let matches = command.try_get_matches_from(taken);
+        let alone = matches.and_then(|matches| Alone::from_arg_matches(&matches));
+        Ok((alone.map_err(|e| refused(&e))?.session, rest))
+    }
+
+    /// `arguments` as clap reads them: `-set`, which is how Go's programs have it, becomes `--set`. Only who reads
+    /// these flags with clap and wants both needs this.
+    pub fn for_clap(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> impl Iterator<Item = OsString> {
+        let mut ended = false;
+        arguments.into_iter().map(move |argument| {
+            ended |= argument == "--";
+            if ended { argument } else { spelt_out(argument) }
+        })
+    }
+
+    /// How the flags are described in the help of a program that does not leave that to clap.
+    pub fn help() -> String {
+        let help = Alone::command().help_template("{options}").render_help();
+        format!("{}\n", help.to_string().trim_matches('\n'))
+    }
+
+    /// What such a session is built from, with the file of settings and with what the environment says about access
+    /// to stores. What machines print goes to standard error, until [`SessionBuilder::log`] says otherwise.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a setting is none or has a wrong value.
+    pub fn builder(&self) -> Result<SessionBuilder> {
+        self.builder_in(Surroundings::read())
+    }
+
+    /// What the file of settings and the flags say of machines on EC2, whether or not a session would have them: for
+    /// programs that look after such machines.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or an option is none or has a wrong value.
+    #[cfg(feature = "ec2")]
+    pub fn instances(&self) -> Result<bigslice_cluster::ec2::Ec2Spec> {
+        let surroundings = Surroundings::read();
+        let (_, instances) = self.said(&surroundings)?;
+        instances.spec(surroundings.user.as_deref())
+    }
+
+    /// Builds such a session, and starts its machines if it has any.
+    ///
+    /// # Errors
+    /// As [`Self::builder`] and [`SessionBuilder::build`].
+    pub async fn open(&self) -> Result<Session> {
+        self.builder()?.build().await
+    }
+
+    fn builder_in(&self, surroundings: Surroundings) -> Result<SessionBuilder> {
+        let (builder, instances) = self.said(&surroundings)?;
+        let builder = builder.environment(surroundings.engine);
+        Ok(match instances.system(surroundings.user.as_deref())? {
+            Some(system) => builder.system(system),
+            None => builder,
+        })
+    }
+
+    /// All that the file and the flags say.
+    fn said(&self, surroundings: &Surroundings) -> Result<(SessionBuilder, Instances)> {
+        let from_file = match (&self.config, &surroundings.config_file) {
+            (Some(path), _) => file::read(path)?,
+            (None, Some(path)) => file::read_if_there(path)?,
+            (None, None) => Vec::new(),
+        };
+        // A program that takes its session from its arguments is there for that session.
+        let mut builder = Session::builder().owns_process(true).log(lines::to_stderr());
+        let mut instances = Instances::default();
+        let flag = |name: &str, value: String| Setting {
+            key: name.to_owned(),
+            value,
+            place: format!("--{name}"),
+        };
+        let mut settings = from_file;
+        settings.extend(self.workers.map(|workers| flag("workers", workers.to_string())));
+        settings.extend(self.system.clone().map(|system| flag("system", system)));
+        for setting in settings {
+            builder = keys::apply(builder, &mut instances, &setting)?;
+        }
+        if let Some(max) = self.max {
+            builder = builder.elastic(max);
+        }
+        if let Some(idle) = self.idle {
+            builder = builder.idle(idle);
+        }
+        if let Some(bytes) = self.memory_limit {
+            builder = builder.memory_limit(bytes);
+        }
+        if let Some(partitions) = self.partitions {
+            builder = builder.partitions(partitions);
+        }
+        if let Some(address) = self.debug {
+            builder = builder.debug(address);
+        }
+        for (key, value) in &self.settings {
+            let place = "--set".to_owned();
+            let setting = Setting { key: key.clone(), value: value.clone(), place };
+            builder = keys::apply(builder, &mut instances, &setting)?;
+        }
+        Ok((builder, instances))
+    }
+}
+
+impl Session {
+    /// Builds a session from the arguments of this process, from the file of settings and from the environment,
+    /// and starts its machines if it has any. It takes the flags of [`SessionArgs`]; all other arguments are
+    /// the program's, and left alone.
+    ///
+    /// ```no_run
+    /// use bigslice::prelude::*;
+    ///
+    /// #[bigslice::main]
+    /// async fn main() -> Result<()> {
+    ///     let session = Session::from_args().await?; // program --workers 4 --memory-limit 8G
+    ///     session.sql("select 1 as one").await?.show().await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When a flag or a setting is wrong, or a machine does not start.
+    pub async fn from_args() -> Result<Self> {
+        Ok(Self::from_args_in(std::env::args_os()).await?.0)
+    }
+
+    /// As [`Self::from_args`], from these arguments, of which the first is the program's name; and the
+    /// arguments that are left, as [`SessionArgs::take`] returns them.
+    ///
+    /// # Errors
+    /// When a flag or a setting is wrong, or a machine does not start.
+    pub async fn from_args_in<A: Into<OsString>>(
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<(Self, Vec<OsString>)> {
+        let (args, rest) = SessionArgs::take(arguments)?;
+        Ok((args.open().await?, rest))
+    }
+}
+
+/// Where the value of a flag is.
+enum Value {
+    /// After its `=`.
+    Inside,
+    /// The next argument.
+    Next,
+}
+
+/// Whether an argument is one of the flags of `command`, and where its value is.
+fn flag(command: &Command, argument: &OsStr) -> Option<Value> {
+    let name = argument.to_str()?.strip_prefix("--")?;
+    let (name, inside) = match name.split_once('=') {
+        Some((name, _)) => (name, true),
+        None => (name, false),
+    };
+    let flag = command.get_arguments().find(|flag| flag.get_long() == Some(name))?;
+    // One that may do without a value has it after its `=`.
+    Some(if inside || flag.is_require_equals_set() { Value::Inside } else { Value::Next })
+}
+
+fn spelt_out(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text) if text == "-set" || text.starts_with("-set=") => format!("-{text}").into(),
+        _ => argument,
+    }
+}
+
+/// What clap says of arguments, as an error of ours: without its first word and its advice.
+fn refused(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let message = text.split("\n\n").next().unwrap_or(text).trim_end();
+    let hint = (error.kind() == ErrorKind::ArgumentConflict)
+        .then(|| "both say on which machines the work is done: give one of them".to_owned());
+    Error::Config { message: message.to_owned(), hint }
+}

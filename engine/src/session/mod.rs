@@ -1,0 +1,340 @@
+//! A session: the catalog, the settings, the machines and the threads that statements run with.
+//! Made by [`SessionBuilder`](crate::SessionBuilder); hands each statement, parsed and planned, to
+//! [`Query`].
+//!
+//! Shutting down, in order: no new query is let in; what drops have left to do is done; the fleet stops its machines; what runs have
+//! stored here is removed; the last clone of the session drops the context, then the threads that
+//! compute.
+
+pub(crate) mod args;
+pub(crate) mod builder;
+pub(crate) mod program;
+mod provision;
+pub(crate) mod worker;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bigslice_cluster::{Fleet, Inspector};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
+use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SessionContext;
+use url::Url;
+
+use crate::base::cpu::on_large_stack;
+use crate::base::driver::TableInfo;
+use crate::base::history::Kind;
+use crate::base::script::{self, Statement};
+use crate::error::{Error, Result};
+use crate::pipeline::func::registry;
+use crate::pipeline::map::{MapFunction, Mapped};
+use crate::query::Query;
+use crate::row::Row;
+use crate::runs::job::{self, Job, Run, Runnable, Runner, Work};
+use crate::runs::task::Plan;
+use crate::statement::planning;
+use crate::tpch;
+
+/// Where SQL runs: in this process alone, or on machines that it has started.
+///
+/// A session is cheap to clone; all clones are the same session. When the last one goes, its
+/// machines stop; [`Session::shutdown`] stops them and waits.
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) inner: Arc<Runner>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+/// A machine of the session.
+#[derive(Debug, Clone)]
+pub struct MachineInfo {
+    /// Its name, which log lines and `EXPLAIN STAGES` use.
+    pub name: String,
+    /// The state it is in.
+    pub state: bigslice_cluster::State,
+    /// Where it serves.
+    pub url: Option<Url>,
+    /// Its process, when it is one.
+    pub pid: Option<u32>,
+}
+
+impl Session {
+    /// The statements of a script, each with its place.
+    ///
+    /// # Errors
+    /// When a string, a quoted name or a comment is not closed.
+    pub fn statements(&self, script: &str) -> Result<Vec<Statement>> {
+        script::split(script)
+    }
+
+    /// Parses and plans one statement. Nothing runs before [`Query::stream`].
+    ///
+    /// # Errors
+    /// When the text is not exactly one statement, or the statement is wrong.
+    pub async fn sql(&self, sql: &str) -> Result<Query> {
+        // Places in errors are places in the text that was given, also when it begins with
+        // blanks: the statement keeps them.
+        Statement::alone(sql)?;
+        let text = sql.trim_end().trim_end_matches(';');
+        self.planned(text).await
+    }
+
+    /// Parses and plans one statement of a script. Places in errors are within the statement:
+    /// [`Statement::place_in_script`] moves them.
+    ///
+    /// # Errors
+    /// When the statement is wrong.
+    pub async fn query(&self, statement: &Statement) -> Result<Query> {
+        self.planned(&statement.text).await
+    }
+
+    async fn planned(&self, text: &str) -> Result<Query> {
+        let planned = planning::plan(&self.inner.driver, text).await?;
+        Ok(Query::new(Arc::clone(&self.inner), planned))
+    }
+
+    /// Runs a slice: an [`Invocation`](crate::Invocation) of a func, or in a session without machines
+    /// any [`Slice`](crate::Slice). Returns when all of its rows are computed; they stay where they
+    /// were computed until the [`Run`] is dropped.
+    ///
+    /// A task that is lost with its machine is run again, and of what was stored there whatever is
+    /// still needed. Dropping the future ends the run.
+    ///
+    /// # Errors
+    /// When the func, a closure or a source fails, or a task was lost too often.
+    pub async fn run<R: Runnable>(&self, work: R) -> Result<Run<R::Row>> {
+        // What it reads is held until it has been read: from then on it knows how to compute it again.
+        let (job, _sources) = self.job(work).await?;
+        let running = self.inner.journal.begin(Kind::Run, job.name());
+        let done = async {
+            let _place = self.inner.queries.acquire().await.map_err(|_| Error::Closed)?;
+            job.ensure().await
+        };
+        let done = done.await;
+        running.end(&done);
+        done?;
+        self.inner.journal.count(&job.metrics().await);
+        Ok(Run::new(job))
+    }
+
+    /// A slice as a table of DataFusion. Nothing runs before the frame is read: then the slice is computed,
+    /// once, however often the frame is read while it or a clone of it is there.
+    ///
+    /// See [`Run::to_dataframe`] for what runs where.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::expr::{col, lit};
+    /// use bigslice::prelude::*;
+    ///
+    /// let session = Session::builder().build().await?;
+    /// let frame = session.to_dataframe(Slice::const_(2, 0..10i64).map(|x| x * x)).await?;
+    /// assert_eq!(frame.filter(col("value").gt(lit(30)))?.count().await?, 4);
+    /// # Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// When the func fails, or the shards of a source cannot be found.
+    pub async fn to_dataframe<R: Runnable>(&self, work: R) -> Result<DataFrame> {
+        let (job, _sources) = self.job(work).await?;
+        Run::<R::Row>::new(job).to_dataframe()
+    }
+
+    /// What computes a slice, and the results that it reads. Nothing runs yet.
+    async fn job<R: Runnable>(&self, work: R) -> Result<(Arc<Job>, Vec<Arc<Job>>)> {
+        if self.inner.queries.is_closed() {
+            return Err(Error::Closed);
+        }
+        let (built, call, _held) = match work.into_work()? {
+            Work::Call(call, held) => {
+                let of = call.clone();
+                let handle = self.inner.cpu.handle();
+                let build = move || async move { registry().build(&of) };
+                // What it reads is held until the job holds it itself.
+                (on_large_stack(handle, "building a slice", build).await?, Some(call), held)
+            }
+            Work::Built(_) if self.inner.fleet.is_some() => {
+                return Err(Error::Query {
+                    message: "a slice that was not built by a func cannot run on machines".to_owned(),
+                    hint: Some(
+                        "machines build it by calling a function by its name: put what makes it into \
+                         one that is marked with #[bigslice::func], and run what that returns"
+                            .to_owned(),
+                    ),
+                });
+            }
+            Work::Built(built) => (built, None, Vec::new()),
+        };
+        Job::new(&self.inner, Plan::of(built), call).await
+    }
+
+    /// Calls `function` for each of `items`, on all cores of this computer, or on machines if the session has
+    /// them. Results come as they finish, each with the number of its item.
+    ///
+    /// Items are taken as machines have room, and no further than somebody reads the results: there may
+    /// be any number of them. One whose machine is lost is begun again; one that is lost five times in
+    /// a row, that fails or that panics gives an error, which is its own: the others go on. Encoded, an item
+    /// and a result take at most 63 MiB each. Dropping the results ends the map.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use bigslice::prelude::*;
+    /// use futures::StreamExt;
+    ///
+    /// #[bigslice::map]
+    /// fn reversed(word: String) -> String {
+    ///     word.chars().rev().collect()
+    /// }
+    ///
+    /// let session = Session::builder().build().await?; // or .workers(4)
+    /// let words = ["drawer", "stressed"].map(str::to_owned);
+    /// let mut results = session.map(reversed, words);
+    /// while let Some((n, word)) = results.next().await {
+    ///     assert_eq!(word?, ["reward", "desserts"][n]);
+    /// }
+    /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    pub fn map<F, I>(&self, function: F, items: I) -> Mapped<F::Output>
+    where
+        F: MapFunction,
+        I: IntoIterator<Item = F::Item, IntoIter: Send + 'static>,
+    {
+        job::map(&self.inner, function, items.into_iter())
+    }
+
+    /// Makes the result of a run a table that statements can name, instead of the one that may have
+    /// had this name: a statement sees the one or the other. (In a schema that is not the default one, a statement at
+    /// that moment may see no table.) It holds the result for as long as it is there. Machines read it from where it is stored,
+    /// most of it each from its own disk; what of it was lost is computed again before a statement reads it.
+    ///
+    /// # Errors
+    /// When the name is not one.
+    pub fn register<T: Row>(&self, name: &str, run: &Run<T>) -> Result<()> {
+        let table = job::table(run.held()?, &run.schema());
+        let of = |e: DataFusionError| Error::of(&e, "");
+        let reference = TableReference::parse_str(name);
+        if self.inner.is_in_default_schema(&reference) {
+            self.inner.tables.replace(reference.table(), table);
+            return Ok(());
+        }
+        self.inner.context.deregister_table(name).map_err(of)?;
+        self.inner.context.register_table(name, table).map_err(of)?;
+        Ok(())
+    }
+
+    /// The tables of all catalogs, in order, without those of `information_schema`.
+    pub fn tables(&self) -> Vec<TableInfo> {
+        self.inner.table_list()
+    }
+
+    /// The columns of a table, by its name as a statement would write it.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub async fn table_schema(&self, name: &str) -> Result<SchemaRef> {
+        let provider = self.inner.context.table_provider(TableReference::parse_str(name)).await;
+        provider.map(|table| table.schema()).map_err(|_| self.inner.no_table(name))
+    }
+
+    /// The machines, in order of name; none when this process does all by itself.
+    pub fn machines(&self) -> Vec<MachineInfo> {
+        let Some(fleet) = &self.inner.fleet else { return Vec::new() };
+        let machines = fleet.machines();
+        machines.iter().map(MachineInfo::of).collect()
+    }
+
+    /// The machines themselves, to call methods of [services](crate::SessionBuilder::services) on, to ask for more of
+    /// them, or to see how many run; none when this process does all by itself.
+    ///
+    /// ```
+    /// use bigslice::cluster::{BoxError, Services};
+    /// use bigslice::prelude::*;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Greeter(String);
+    ///
+    /// #[bigslice::service]
+    /// impl Greeter {
+    ///     async fn greet(&self, name: String) -> String {
+    ///         format!("{}, {name}", self.0)
+    ///     }
+    /// }
+    ///
+    /// #[bigslice::main]
+    /// async fn main() -> Result<(), BoxError> {
+    ///     let session = Session::builder()
+    ///         .system(SystemSpec::InProcess { machines: 2 })
+    ///         .services(Services::new().with(&Greeter("hello".to_owned()))?)
+    ///         .build()
+    ///         .await?;
+    ///     for machine in session.fleet().unwrap().machines() {
+    ///         assert_eq!(machine.call(Greeter::greet, "you".to_owned()).await?, "hello, you");
+    ///     }
+    ///     session.shutdown().await;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// The session ends it: shut down the session, not the fleet.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.inner.fleet.as_ref()
+    }
+
+    /// Registers the eight TPC-H tables at `scale`, generated while they are read.
+    ///
+    /// # Errors
+    /// When the scale is out of range.
+    pub fn register_tpch(&self, scale: f64) -> Result<()> {
+        tpch::check_scale(scale).map_err(|e| Error::of(&e, ""))?;
+        for table in tpch::TableName::ALL {
+            let provider = tpch::table_provider(table, scale);
+            let replaced = self.inner.context.register_table(table.as_str(), provider);
+            replaced.map_err(|e| Error::of(&e, ""))?;
+        }
+        Ok(())
+    }
+
+    /// Looks at this process and all machines of the session as at one: what they print, count, use and
+    /// compute, and what the session runs. It takes CPU profiles ([`Inspector::start_profile`]), writes
+    /// everything into one archive ([`Inspector::dump`]) and serves it as pages ([`Inspector::serve`],
+    /// or [`SessionBuilder::debug`](crate::SessionBuilder::debug) from the beginning).
+    pub fn inspector(&self) -> &Inspector {
+        &self.inner.inspector
+    }
+
+    /// DataFusion's context of this session: to register tables and functions of one's own.
+    /// Queries that are run with it directly are not run again when a machine is lost.
+    pub fn context(&self) -> &SessionContext {
+        &self.inner.context
+    }
+
+    /// Stops the machines and waits until they are gone. Running queries fail; new ones are
+    /// refused.
+    pub async fn shutdown(&self) {
+        self.inner.queries.close();
+        self.inner.cleanup.finish().await;
+        if let Some(fleet) = &self.inner.fleet {
+            fleet.shutdown().await;
+        }
+        self.inner.host.close();
+    }
+}
+
+impl MachineInfo {
+    fn of(machine: &bigslice_cluster::Machine) -> Self {
+        Self {
+            name: machine.name().to_string(),
+            state: machine.state(),
+            url: machine.url().cloned(),
+            pid: machine.pid(),
+        }
+    }
+}
