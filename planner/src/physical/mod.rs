@@ -22,6 +22,7 @@ use std::sync::Arc;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::SortMergeJoinExec;
 
 use apart::{Apart, Below};
@@ -51,6 +52,7 @@ pub(crate) fn rules() -> Vec<Rule> {
 /// The rule that takes the place of one of DataFusion's.
 fn ours_for(rule: Rule) -> Rule {
     match rule.name() {
+        "aggregate_statistics" => Arc::new(Apart::new(rule, Below::ByItself, aggregates_some_rows)),
         "FilterPushdown" => Arc::new(filters::FilterPushdown::written()),
         "FilterPushdown(Post)" => Arc::new(filters::FilterPushdown::learned()),
         "LimitAggregation" => Arc::new(topk::TopKAggregation),
@@ -64,6 +66,14 @@ fn ours_for(rule: Rule) -> Rule {
         }
         _ => rule,
     }
+}
+
+/// DataFusion 55.2: the values of an aggregate are looked for in the statistics of its input. One with a FILTER has
+/// none there, and then those of the next aggregate below it are taken for them.
+fn aggregates_some_rows(node: &dyn ExecutionPlan) -> bool {
+    node.downcast_ref::<AggregateExec>().is_some_and(|aggregate| {
+        aggregate.group_expr().is_empty() && aggregate.filter_expr().iter().any(Option::is_some)
+    })
 }
 
 /// DataFusion 55.2: a projection that moves below a sort-merge join leaves the columns of the join's condition

@@ -108,6 +108,7 @@ fn every_rule_of_ours_takes_the_place_of_one() {
     assert_eq!(
         names,
         [
+            "aggregate_statistics",
             "FilterPushdown",
             "EnsureRequirements",
             "ProjectionPushdown",

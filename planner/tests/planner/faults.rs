@@ -32,6 +32,16 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "0",
     ),
     (
+        "aggregates_some_rows",
+        "SELECT min(1) FILTER (WHERE true) FROM (SELECT count(*) AS n FROM (VALUES (1), (2)) AS t(x)) AS q WHERE n > 1",
+        "1",
+    ),
+    (
+        "unnest: NOT IN of what may be null",
+        "SELECT count(*) FROM generate_series(1, 2) AS t(id) WHERE nullif(1, id) NOT IN (SELECT 1)",
+        "0",
+    ),
+    (
         "drawn_once",
         "SELECT count(*) BETWEEN 400 AND 800 FROM generate_series(1, 5000) WHERE random() BETWEEN 0.45 AND 0.55",
         "true",

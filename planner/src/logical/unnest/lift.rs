@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 };
 
 use super::Unnester;
+use super::matching::may_be_null;
 use super::quantified::{Quantified, is_for_datafusion};
 use super::scope::{contains_subquery, outer_columns, outer_columns_of, position};
 use super::shape::{all, filter, named, project, trimmed};
@@ -34,21 +35,22 @@ impl Unnester {
         let mut kept = Vec::new();
         let mut tests = Vec::new();
         let mut lifted = Vec::new();
+        let mut input = node.input.as_ref().clone();
         for conjunct in conjuncts(node.predicate.clone()) {
             if is_for_datafusion(&conjunct)?
                 || !self.has_own(&conjunct, self.alone_in(&conjunct)?)?
             {
-                kept.push(plain_negation(conjunct));
+                kept.push(self.null_in_sight(plain_negation(conjunct), &mut input)?);
             } else if let Some(test) = Quantified::of(&conjunct) {
                 tests.push(test);
             } else {
                 lifted.push(conjunct);
             }
         }
-        if tests.is_empty() && lifted.is_empty() {
+        if tests.is_empty() && lifted.is_empty() && input.schema() == node.input.schema() {
             return Ok(LogicalPlan::Filter(node));
         }
-        let outer = filter(kept, Arc::unwrap_or_clone(node.input))?;
+        let outer = filter(kept, input)?;
         let mut current = outer.clone();
         for mut test in tests {
             test.lift_columns(|expr| self.lifted(expr, Alone::Lifted, &outer, &mut current))?;
@@ -59,6 +61,23 @@ impl Unnester {
             conditions.push(self.lifted(conjunct, Alone::Lifted, &outer, &mut current)?);
         }
         trimmed(filter(conditions, current)?, &schema)
+    }
+
+    /// `x NOT IN (S)` whose `x` is a column of `input` where that is what tells whether it may be null. DataFusion
+    /// 55.2 asks the columns of `x`: `nullif(1, id) NOT IN (S)` is an anti join that knows no nulls when `id` has
+    /// none.
+    fn null_in_sight(&self, conjunct: Expr, input: &mut LogicalPlan) -> Result<Expr> {
+        let Expr::InSubquery(mut within) = conjunct else { return Ok(conjunct) };
+        let schema = input.schema();
+        let has_nulls = |column: &Column| may_be_null(&Expr::Column(column.clone()), schema);
+        if within.negated
+            && may_be_null(&within.expr, schema)
+            && !within.expr.column_refs().into_iter().any(has_nulls)
+        {
+            let columns = self.as_columns(vec![*within.expr], input)?;
+            within.expr = Box::new(columns.into_iter().next().unwrap_or_default());
+        }
+        Ok(Expr::InSubquery(within))
     }
 
     pub(super) fn lift_projection(&self, node: Projection) -> Result<LogicalPlan> {

@@ -167,7 +167,7 @@ pub(super) fn row_values(subquery: &LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// Whether a conjunct may stay for DataFusion: its subquery refers to nothing outside, and what it is
-/// compared with is a column.
+/// compared with has a column.
 pub(super) fn is_for_datafusion(conjunct: &Expr) -> Result<bool> {
     let inner = match conjunct {
         Expr::Not(inner) => inner.as_ref(),
