@@ -144,7 +144,10 @@ impl World {
                 first = Some(answer);
                 continue;
             };
-            if is_heavy && answer.as_ref().is_err_and(|said| said.contains(engines::TOO_LATE)) {
+            let gave_up = |said: &String| {
+                said.contains(engines::TOO_LATE) || said.contains("not enough memory")
+            };
+            if is_heavy && answer.as_ref().is_err_and(gave_up) {
                 *tally
                     .explained
                     .entry("a heavy query, and settings that make it heavier")

@@ -10,6 +10,10 @@ use crate::base::refusal::Refusal;
 use crate::base::script;
 use crate::error::{Error, Place};
 
+/// What `RepartitionExec` of DataFusion 55.2 panics with when it is read a second time. `NestedLoopJoinExec` does
+/// that when its left input does not fit in memory.
+const READ_TWICE: &str = "partition not used yet";
+
 impl Error {
     /// The error of ours that says what `error` says, with places in the statement `text`.
     pub(crate) fn of(error: &DataFusionError, text: &str) -> Self {
@@ -26,6 +30,11 @@ impl Error {
             return Self::Source { message, hint };
         }
         let (message, hint) = diagnostics::describe(error);
+        if message.contains(READ_TWICE) {
+            let message = "not enough memory: a join without keys cannot hold one of its inputs";
+            let hint = diagnostics::MEMORY_HINT.to_owned();
+            return Self::Memory { message: message.to_owned(), hint };
+        }
         match diagnostics::innermost(error) {
             DataFusionError::SQL(parser, _) => {
                 let (message, place) = diagnostics::of_parser(parser);

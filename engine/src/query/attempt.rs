@@ -142,7 +142,9 @@ async fn execute(
     let mut stream = match catching_panics(start).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(e)) => return Err(watch.judge(&e, &plan, &run.text, thrift).await),
-        Err(panic) => return Err(panicked(&panic)),
+        Err(panic) => {
+            return Err(watch.judge(&panicked(&panic), &plan, &run.text, thrift).await);
+        }
     };
     while let Some(next) = watch.next(&mut stream, out).await? {
         match next {
@@ -217,8 +219,8 @@ async fn give(out: &mpsc::Sender<RecordBatch>, batches: Vec<RecordBatch>) -> Res
     Ok(())
 }
 
-fn panicked(panic: &str) -> Failure {
-    Failure::Stop(Error::query(format!("a function or an operator panicked: {panic}")))
+fn panicked(panic: &str) -> DataFusionError {
+    DataFusionError::Execution(format!("a function or an operator panicked: {panic}"))
 }
 
 /// The fleet as one attempt sees it: which machines were lost since it began.
@@ -275,7 +277,7 @@ impl Watch {
             let silent_until = self.silent_until;
             tokio::select! {
                 item = catching_panics(stream.next()) => {
-                    return item.map_err(|panic| panicked(&panic));
+                    return Ok(item.unwrap_or_else(|panic| Some(Err(panicked(&panic)))));
                 }
                 () = lost(&mut self.fleet), if silent_until.is_none() => {
                     self.silent_until = Some(Instant::now() + SILENCE_MAX);

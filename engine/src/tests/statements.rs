@@ -227,6 +227,18 @@ async fn sorts_larger_than_the_memory_spill_in_every_partition() {
     }
 }
 
+// DataFusion's join reads its input a second time then, which an exchange does not allow: with one partition there is
+// none.
+#[tokio::test]
+async fn a_join_without_keys_spills_an_input_that_does_not_fit() {
+    let session = Session::builder().memory_limit(46 << 20).partitions(2).build().await.unwrap();
+    let sql = "select count(*) as n from \
+        (select distinct value as k, repeat('x', 40) || value as t from range(800000)) as a \
+        join range(3) as b on a.k < b.value - 5 or a.t = cast(b.value as varchar)";
+    let counted = table(&session, sql).await;
+    assert!(counted.contains("| 0 |"), "{counted}");
+}
+
 #[tokio::test]
 async fn memory_that_suffices_for_nothing_names_the_operator() {
     let session = Session::builder().memory_limit(32 << 20).partitions(1).build().await.unwrap();
