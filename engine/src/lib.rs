@@ -241,9 +241,16 @@ pub mod __private {
 
 /// What most programs name.
 pub mod prelude {
+    pub use crate::Error;
+    pub use crate::Invocation;
+    pub use crate::Query;
+    pub use crate::Result;
+    pub use crate::Row;
+    pub use crate::Run;
+    pub use crate::Session;
+    pub use crate::SessionArgs;
+    pub use crate::Slice;
+    pub use crate::SystemSpec;
     pub use crate::metrics::{Counter, Gauge, Histogram};
-    pub use crate::{
-        Error, Invocation, Query, Result, Row, Run, Session, SessionArgs, Slice, SystemSpec,
-        worker_main,
-    };
+    pub use crate::worker_main;
 }

@@ -8,48 +8,21 @@
 //!                       rows split by key, stored as shards
 //! ```
 //!
-//! One file per group of verbs; a file has the verb, what its node does on a task, and why:
-//! * [`source`]: where rows come from;
-//! * [`narrow`], [`choosing`], [`partitions`]: row by row, or a shard at a time; nothing moves;
+//! One folder per group of verbs; a file has the verb, what its node does on a task, and why:
+//! * [`tree`]: the nodes, what they ask of tasks, and how two processes compare what they have built;
+//! * [`rows`]: row by row, or a shard at a time; nothing moves. Closures choose rows ([`rows::choosing`]), and what they
+//!   make becomes batches ([`rows::building`]) or goes on as it is ([`rows::making`]);
+//! * [`keyed`]: rows move by key: `reduce`, `fold`, `cogroup`, joins;
+//! * [`whole`]: rows move for other reasons: sorts, `reshard`, the first rows, all of them;
 //! * [`expr`]: verbs that the optimizer sees through, SQL among them;
-//! * [`keyed`], [`cogroup`], [`join`], [`joining`], [`shuffle`], [`whole`], [`ordered`]: rows move, most of them by
-//!   key; [`prefixed`] makes keys of columns;
-//! * [`making`], [`building`]: who takes the rows that closures make, and what batches they become;
-//! * [`combining`], [`reducing`]: how `reduce` combines them, before they are columns and after;
-//! * [`pragma`]: what a slice asks of the tasks that compute it; [`order`]: which verbs go by the order of rows;
-//! * [`mod@write`], [`tee`]: rows go out, to files or to the user's code;
-//! * [`steps`]: which verbs a func has called, so that two processes can compare what they have built;
-//! * [`node`]: the tree itself, and the five things that a node can be; [`explain`]: the tree as text.
+//! * [`io`]: where rows come from, and files they go to.
 
-mod building;
-mod choosing;
-mod cogroup;
-mod combining;
-mod explain;
 mod expr;
-mod join;
-mod joining;
+mod io;
 mod keyed;
-mod keys;
-mod making;
-mod narrow;
-mod node;
-mod order;
-mod ordered;
-mod partitions;
-mod pragma;
-mod prefixed;
-mod reducing;
-mod shuffle;
-mod sorting;
-mod source;
-mod steps;
-mod streams;
-mod tee;
-mod typed;
-mod user;
+mod rows;
+mod tree;
 mod whole;
-mod write;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -58,23 +31,23 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 
-use crate::pipeline::slice::making::Makes;
+use crate::pipeline::slice::rows::making::Makes;
 use crate::row::Row;
 
 pub use expr::Table;
-pub(crate) use keys::shard_ids;
-pub use making::Emitter;
-pub(crate) use node::{
+pub use io::source::{LinesOptions, Paths, Sink, Stopped, TarEntry, TarEntryView};
+pub use io::write::WrittenFile;
+pub(crate) use keyed::keys::shard_ids;
+pub use keyed::prefixed::Prefix;
+pub use rows::making::Emitter;
+pub use rows::partitions::Rows;
+pub use rows::tee::{Batch, BatchWriter};
+pub(crate) use tree::node::{
     Narrow, Node, Op, Resolving, Select, Shards, Source, Split, SplitCx, TaskCx,
 };
-pub use partitions::Rows;
-pub(crate) use pragma::Pragma;
-pub use prefixed::Prefix;
-pub use source::{LinesOptions, Paths, Sink, Stopped, TarEntry, TarEntryView};
-pub(crate) use steps::{Steps, recording};
-pub use tee::{Batch, BatchWriter};
-pub(crate) use user::UserCode;
-pub use write::WrittenFile;
+pub(crate) use tree::pragma::Pragma;
+pub(crate) use tree::steps::{Steps, recording};
+pub(crate) use tree::user::UserCode;
 
 /// Rows of type `T` in shards, described by where they come from and what is done to them.
 ///
@@ -126,7 +99,7 @@ impl<T: Row> Slice<T> {
         op: Op,
         select: Option<Arc<dyn Select>>,
     ) -> Self {
-        steps::record(verb, place, std::any::type_name::<T>());
+        tree::steps::record(verb, place, std::any::type_name::<T>());
         Self::of_node(verb, place, op, select, None)
     }
 
@@ -138,7 +111,7 @@ impl<T: Row> Slice<T> {
         plan: LogicalPlan,
         text: &str,
     ) -> Self {
-        steps::record(verb, place, &format!("{}:\n{text}", std::any::type_name::<T>()));
+        tree::steps::record(verb, place, &format!("{}:\n{text}", std::any::type_name::<T>()));
         Self::of_node(verb, place, op, None, Some(Arc::new(plan)))
     }
 
@@ -149,7 +122,7 @@ impl<T: Row> Slice<T> {
         select: Option<Arc<dyn Select>>,
         relation: Option<Arc<LogicalPlan>>,
     ) -> Self {
-        let schema = typed::schema::<T>();
+        let schema = tree::typed::schema::<T>();
         let node = Node { select, relation, ..Node::new(verb, place, schema, op) };
         Self { node: Arc::new(node), makes: None, row: PhantomData }
     }

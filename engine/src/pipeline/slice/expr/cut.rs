@@ -37,7 +37,7 @@ use super::Call;
 use super::fragment::{ByExprs, Check, Fragment, Slot, Values};
 use super::leaf::SliceScan;
 use super::proof::{self, Lies, collecting_join};
-use crate::pipeline::slice::node::{Exchange, Node, Op, Shards, Split};
+use crate::pipeline::slice::tree::node::{Exchange, Node, Op, Shards, Split};
 
 /// Why a plan was not cut.
 pub(super) enum Stop {

@@ -33,10 +33,13 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::Call;
 use crate::error::{Error, Result};
-use crate::pipeline::slice::keys::{canonical, ids_of};
-use crate::pipeline::slice::node::{Narrow, Partition, Resolving, Source, SplitCx, TaskCx, Wide};
-use crate::pipeline::slice::order::Order;
-use crate::pipeline::slice::{UserCode, streams};
+use crate::pipeline::slice::UserCode;
+use crate::pipeline::slice::keyed::keys::{canonical, ids_of};
+use crate::pipeline::slice::tree::node::{
+    Narrow, Partition, Resolving, Source, SplitCx, TaskCx, Wide,
+};
+use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::streams;
 
 /// Looks at each batch of a slice's rows before somebody takes them for rows of a type.
 pub(super) type Check = Arc<dyn Fn(&RecordBatch, &TaskCx) -> PlanResult<()> + Send + Sync>;

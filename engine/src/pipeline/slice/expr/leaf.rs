@@ -17,7 +17,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
-use crate::pipeline::slice::node::{Node, Op};
+use crate::pipeline::slice::tree::node::{Node, Op};
 
 /// A slice as a table.
 pub(super) struct Leaf {

@@ -24,7 +24,7 @@ use super::fragment::{Check, text};
 use super::{Call, shape};
 use crate::base::cpu::with_large_stack;
 use crate::error::{Error, Result};
-use crate::pipeline::slice::node::Op;
+use crate::pipeline::slice::tree::node::Op;
 use crate::pipeline::udf;
 
 /// Partitions that DataFusion plans for: it leaves out exchanges where there is only one.

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 
 use super::Call;
 use crate::error::{Error, Result};
-use crate::pipeline::slice::source::holds;
+use crate::pipeline::slice::tree::lossless::holds;
 
 /// The plan, with exactly the columns `schema`.
 pub(in crate::pipeline::slice) fn shaped(

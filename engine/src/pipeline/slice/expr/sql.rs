@@ -18,7 +18,7 @@ use crate::base::cpu::with_large_stack;
 use crate::base::diagnostics;
 use crate::error::{Error, Result};
 use crate::pipeline::slice::Slice;
-use crate::pipeline::slice::node::Node;
+use crate::pipeline::slice::tree::node::Node;
 use crate::row::Row;
 use crate::statement::lookup::Lookup;
 use crate::statement::planning;

@@ -14,8 +14,9 @@ use super::Call;
 use super::leaf::Leaf;
 use super::planner::{self, Planned};
 use crate::error::Result;
-use crate::pipeline::slice::node::{Node, TaskCx};
-use crate::pipeline::slice::{Slice, UserCode, typed};
+use crate::pipeline::slice::tree::node::{Node, TaskCx};
+use crate::pipeline::slice::tree::typed;
+use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
 
 /// The name of a slice's columns' table in plans.
