@@ -1,5 +1,5 @@
 //! Machines as a library: started by the program itself, as tasks of this process, processes of this
-//! host, and later instances of a cloud; mutually authenticated; gone when the program is. This crate
+//! host, and instances of EC2; mutually authenticated; gone when the program is. This crate
 //! knows nothing of rows, Arrow or SQL: a machine serves the methods that its user has marked with
 //! [`service`](macro@service), and whatever gRPC services its [`ServiceFactory`] makes.
 //!
@@ -30,90 +30,62 @@
 //!
 //! What all that is worth when the network fails, tests find out with [`faults`].
 
-mod address;
-mod authority;
-mod codec;
-mod connector;
-mod control;
-mod credentials;
 mod debug;
-mod demand;
-#[cfg(feature = "ec2")]
-pub mod ec2;
-mod enrolment;
-mod entry;
 mod error;
 pub mod faults;
-mod file_limit;
 mod fleet;
-mod folder;
 #[cfg(doctest)]
 mod guide;
 mod identity;
-mod in_process;
-mod info;
-mod inspector;
-mod janitor;
-mod keeper;
-mod lease;
-mod line;
-mod local;
-mod log;
-mod logbook;
 mod machine;
 mod markup;
-mod metrics;
-mod pace;
-mod profile;
-mod remote;
+mod observe;
+mod process;
 mod requirements;
-mod roster;
-mod server;
+mod security;
 mod service;
-mod sizing;
-mod standing;
-mod system;
-mod tls;
-mod vitals;
-mod wire;
+mod systems;
 mod worker;
-mod worker_context;
 
-pub use address::Address;
-pub use authority::{Authority, Validity};
-pub use connector::Connector;
-pub use control::{Control, Renewal};
-pub use credentials::{Application, Credentials};
+#[cfg(feature = "ec2")]
+pub use systems::ec2;
+
 pub use debug::DebugServer;
-pub use demand::Demand;
-pub use enrolment::{Enroler, Enrolled};
-pub use entry::{WorkerMain, is_worker, run_worker};
 pub use error::{BoxError, Error, Result};
+pub use fleet::demand::Demand;
+pub use fleet::inspector::{Inspector, MachineReport, PROFILE_MAX, Page, PageKind, Profiling};
+pub use fleet::roster::Loss;
+pub use fleet::sizing::Elastic;
 pub use fleet::{Fleet, FleetConfig};
-pub use folder::SessionFolder;
 pub use identity::{InvalidIdentity, MachineName, Peer, Role, SessionId};
-pub use in_process::InProcess;
-pub use info::MachineInfo;
-pub use inspector::{Inspector, MachineReport, PROFILE_MAX, Page, PageKind, Profiling};
-pub use line::{LogLine, LogSink, LogSource};
-pub use local::LocalProcesses;
-pub use log::MachineLog;
-pub use logbook::LoggedLine;
+pub use machine::address::Address;
+pub use machine::info::MachineInfo;
+pub use machine::remote::Remote;
+pub use machine::system::{Instance, Launch, Launched, System};
 pub use machine::{Hold, Machine, State};
-pub use profile::{Grouping, Hertz, Profile};
-pub use remote::Remote;
+pub use observe::line::{LogLine, LogSink, LogSource};
+pub use observe::log::MachineLog;
+pub use observe::logbook::LoggedLine;
+pub use observe::metrics::census::Census;
+pub use observe::profile::{Grouping, Hertz, Profile};
+pub use observe::vitals::{POINTS_MAX, Point, Resident, Series, Usage, memory_bytes};
+pub use process::folder::SessionFolder;
 pub use requirements::{Requirements, Services};
-pub use roster::{Census, Loss};
+pub use security::authority::{Authority, Validity};
+pub use security::connector::Connector;
+pub use security::credentials::{Application, Credentials};
+pub use security::enrolment::{Enroler, Enrolled};
+pub use service::worker_context::WorkerContext;
 pub use service::{
     Blob, Call, CallError, Cause, Failed, Failure, Input, InputError, MESSAGE_SIZE_MAX, Many,
     Method, Never, NoInput, One, Panicked, Refused, Replies, Reply, Service, ServiceContext,
     ServiceError, TimedOut, Transport,
 };
-pub use sizing::Elastic;
-pub use system::{Instance, Launch, Launched, System};
-pub use vitals::{POINTS_MAX, Point, Resident, Series, Usage, memory_bytes};
+pub use systems::entry::{WorkerMain, is_worker, run_worker};
+pub use systems::in_process::InProcess;
+pub use systems::local::LocalProcesses;
 pub use worker::ServiceFactory;
-pub use worker_context::WorkerContext;
+pub use worker::control::{Control, Renewal};
 
 /// The library of counters that [`ServiceContext::metrics`] takes.
 pub use prometheus;

@@ -10,10 +10,10 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use crate::error::{Error, Result};
+use crate::fleet::inspector::Inspector;
 use crate::identity::MachineName;
-use crate::inspector::Inspector;
-use crate::profile::Grouping;
-use crate::vitals::now_ms;
+use crate::observe::profile::Grouping;
+use crate::observe::vitals::now_ms;
 
 /// What the archive is of.
 #[derive(Debug, Serialize)]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use crate::debug::spark;
+use crate::fleet::inspector::{Inspector, MachineReport};
 use crate::identity::MachineName;
-use crate::inspector::{Inspector, MachineReport};
 use crate::markup::escape;
-use crate::vitals::Series;
+use crate::observe::vitals::Series;
 
 /// Machines that the page shows: the others are in `/debug/machines`.
 const ROWS_MAX: usize = 1000;

@@ -23,7 +23,7 @@ mod spark;
 use std::net::SocketAddr;
 
 use crate::error::Result;
-use crate::inspector::Inspector;
+use crate::fleet::inspector::Inspector;
 
 pub use server::DebugServer;
 

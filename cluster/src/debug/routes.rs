@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::debug::{archive, index};
 use crate::error::{Error, chain};
+use crate::fleet::inspector::Inspector;
 use crate::identity::MachineName;
-use crate::inspector::Inspector;
-use crate::profile::Grouping;
+use crate::observe::profile::Grouping;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";

@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::debug::door;
 use crate::debug::routes::{self, Content};
 use crate::error::{Error, Result};
-use crate::inspector::Inspector;
+use crate::fleet::inspector::Inspector;
 
 /// Connections at a time: a browser opens a few, a scraper one.
 const CONNECTIONS_MAX: usize = 32;

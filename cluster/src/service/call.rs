@@ -19,8 +19,8 @@ use tonic::{Code, Request, Status};
 
 use crate::error::chain;
 use crate::identity::MachineName;
+use crate::machine::remote::Remote;
 use crate::machine::{Machine, State};
-use crate::remote::Remote;
 use crate::service::error::{CallError, Site};
 use crate::service::failure::{Never, ServiceError};
 use crate::service::frame::{InputFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};

@@ -4,7 +4,7 @@ use futures::Stream;
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::remote::Remote;
+use crate::machine::remote::Remote;
 use crate::service::call::{Call, Target};
 use crate::service::method::{Method, Reply};
 

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::address::Address;
 use crate::error::Result;
 use crate::identity::{MachineName, Peer, SessionId};
-use crate::remote::Remote;
-use crate::worker_context::WorkerContext;
+use crate::machine::address::Address;
+use crate::machine::remote::Remote;
+use crate::service::worker_context::WorkerContext;
 
 /// Machines whose connections are kept. A session that replaces so many in its life forgets the
 /// connections of the first, most of which are gone by then.

@@ -28,14 +28,14 @@ use tower::Service;
 
 use crate::error::{Result, chain};
 use crate::identity::Peer;
-use crate::metrics::Tally;
+use crate::observe::metrics::Tally;
 use crate::requirements::{Requirements, Setup};
 use crate::service::context::Here;
 use crate::service::cpu::Cpu;
 use crate::service::frame::{PlainFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};
 use crate::service::incoming::{Incoming, refusal};
 use crate::service::registry::{Entry, Registered, Shared, registered};
-use crate::worker_context::WorkerContext;
+use crate::service::worker_context::WorkerContext;
 
 /// Calls that a machine has open at a time; a task each, and what it holds.
 const CALLS_MAX: usize = 16 * 1024;

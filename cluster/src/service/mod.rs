@@ -16,6 +16,8 @@
 //! next await), its time is up (the same), the machine stops (the method is dropped; the caller gets
 //! a [`Transport`] error).
 
+pub(crate) mod worker_context;
+
 mod blob;
 mod call;
 mod callee;

@@ -1,0 +1,169 @@
+//! What machines print, line by line, on its way to the driver's user. A thread of its own calls
+//! the sink: a user who does not read (a full pipe, a pager) holds up the machines that print, but
+//! never a lease.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{Error, Result};
+use crate::identity::MachineName;
+use crate::observe::line::{LogLine, LogSink, LogSource};
+use crate::observe::logbook::LogBook;
+
+/// Longer lines are broken up, so that a machine that never ends a line needs no memory here.
+const LINE_SIZE_MAX: usize = 64 << 10;
+/// Read from a machine's output at once.
+const CHUNK_SIZE: usize = 16 << 10;
+/// Lines on their way to the sink; a machine that prints faster than they are taken waits.
+const LINES_QUEUED_MAX: usize = 256;
+/// A machine's last words that are kept for the error if it cannot start.
+const TAIL_LINES_MAX: usize = 20;
+
+enum Message {
+    Line(LogLine),
+    Flush(oneshot::Sender<()>),
+}
+
+/// The way to the sink. Clones share it; the thread ends with the last.
+#[derive(Clone)]
+pub(crate) struct Log {
+    queue: mpsc::Sender<Message>,
+    book: Arc<LogBook>,
+}
+
+impl Log {
+    pub(crate) fn new(sink: LogSink) -> Result<Self> {
+        let (queue, mut lines) = mpsc::channel(LINES_QUEUED_MAX);
+        thread::Builder::new()
+            .name("bigslice-log".to_owned())
+            .spawn(move || {
+                while let Some(message) = lines.blocking_recv() {
+                    match message {
+                        Message::Line(line) => sink(line),
+                        // Nobody waits for it any more if this fails.
+                        Message::Flush(done) => drop(done.send(())),
+                    }
+                }
+            })
+            .map_err(Error::io("start the thread that prints the machines' output"))?;
+        Ok(Self { queue, book: Arc::default() })
+    }
+
+    /// The last lines of each machine.
+    pub(crate) fn book(&self) -> &Arc<LogBook> {
+        &self.book
+    }
+
+    /// A line of the fleet's own about a machine. Left out if the user does not read, rather than to
+    /// wait.
+    pub(crate) fn say(&self, machine: &MachineName, text: String) {
+        tracing::info!(%machine, text);
+        self.send(LogLine { machine: Some(machine.clone()), source: LogSource::Fleet, text });
+    }
+
+    /// The same about all of them.
+    pub(crate) fn tell(&self, text: String) {
+        tracing::info!(text);
+        self.send(LogLine { machine: None, source: LogSource::Fleet, text });
+    }
+
+    fn send(&self, line: LogLine) {
+        self.book.write(&line);
+        if self.queue.try_send(Message::Line(line)).is_err() {
+            tracing::debug!("the sink does not take lines");
+        }
+    }
+
+    /// Returns when the sink has had every line so far.
+    pub(crate) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.queue.send(Message::Flush(done)).await.is_ok() {
+            // An error means that the thread is gone, and with it the lines.
+            flushed.await.unwrap_or_default();
+        }
+    }
+
+    pub(crate) fn of(&self, machine: MachineName) -> MachineLog {
+        MachineLog { log: self.clone(), machine, tail: Arc::default() }
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").finish_non_exhaustive()
+    }
+}
+
+/// The output of one machine, for the [`System`](crate::System) that starts it.
+#[derive(Clone, Debug)]
+pub struct MachineLog {
+    log: Log,
+    machine: MachineName,
+    tail: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl MachineLog {
+    /// The output of `machine`, given to `sink`: for whoever uses a system without a fleet.
+    pub fn new(machine: MachineName, sink: LogSink) -> Result<Self> {
+        Ok(Log::new(sink)?.of(machine))
+    }
+
+    /// Sends what comes from `output` on its way, until its end. Waits if lines are not taken.
+    pub async fn forward(self, source: LogSource, mut output: impl AsyncRead + Unpin + Send) {
+        let mut line = Vec::new();
+        let mut chunk = vec![0; CHUNK_SIZE];
+        loop {
+            let read = match output.read(&mut chunk).await {
+                Ok(0) => break,
+                Ok(read) => &chunk[..read],
+                Err(err) => {
+                    tracing::debug!(machine = %self.machine, error = %err, "output broke off");
+                    break;
+                }
+            };
+            for part in read.split_inclusive(|byte| *byte == b'\n') {
+                for piece in part.chunks(LINE_SIZE_MAX) {
+                    if line.len() + piece.len() > LINE_SIZE_MAX {
+                        self.line(source, &std::mem::take(&mut line)).await;
+                    }
+                    line.extend_from_slice(piece);
+                }
+                if line.ends_with(b"\n") {
+                    self.line(source, &std::mem::take(&mut line)).await;
+                }
+            }
+        }
+        if !line.is_empty() {
+            self.line(source, &line).await;
+        }
+    }
+
+    async fn line(&self, source: LogSource, bytes: &[u8]) {
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        if source == LogSource::Stderr {
+            let mut tail = self.tail.lock();
+            if tail.len() == TAIL_LINES_MAX {
+                tail.pop_front();
+            }
+            tail.push_back(text.clone());
+        }
+        let line = LogLine { machine: Some(self.machine.clone()), source, text };
+        self.log.book.write(&line);
+        if self.log.queue.send(Message::Line(line)).await.is_err() {
+            tracing::debug!(machine = %self.machine, "nobody takes lines any more");
+        }
+    }
+
+    /// The machine's last lines on standard error.
+    pub fn tail(&self) -> Vec<String> {
+        self.tail.lock().iter().cloned().collect()
+    }
+}

@@ -1,0 +1,111 @@
+//! What the driver itself knows to say on the page of metrics: what machines use, and how many there
+//! are.
+
+use crate::observe::metrics::census::Census;
+use crate::observe::metrics::wire::{Family, Kind};
+use crate::observe::vitals::Usage;
+
+fn one(name: &str, help: &str, kind: Kind, value: f64) -> Family {
+    Family::numbers(name, help, kind, [(Vec::new(), value)])
+}
+
+fn by(label: &str, values: &[(&str, f64)]) -> Vec<(Vec<(String, String)>, f64)> {
+    let labelled =
+        |(name, value): &(&str, f64)| (vec![(label.to_owned(), (*name).to_owned())], *value);
+    values.iter().map(labelled).collect()
+}
+
+/// Whether a machine has answered.
+pub(crate) fn up_family(up: bool) -> Family {
+    let help = "Whether the machine has answered when this page was made.";
+    one("bigslice_up", help, Kind::Gauge, f64::from(u8::from(up)))
+}
+
+/// What a process uses of its machine.
+pub(crate) fn usage_families(usage: &Usage) -> Vec<Family> {
+    let mut families = vec![
+        Family::numbers(
+            "bigslice_cpu_seconds_total",
+            "Seconds that the process has computed.",
+            Kind::Counter,
+            by("mode", &[("user", usage.cpu_user_seconds), ("system", usage.cpu_system_seconds)]),
+        ),
+        one("bigslice_cores", "Cores of the process.", Kind::Gauge, f64::from(usage.cores)),
+        one(
+            "bigslice_resident_bytes",
+            "Main memory of the process.",
+            Kind::Gauge,
+            usage.resident_bytes as f64,
+        ),
+        Family::numbers(
+            "bigslice_memory_bytes",
+            "Main memory of the host: all of it, and what could be had without swapping.",
+            Kind::Gauge,
+            by(
+                "part",
+                &[
+                    ("total", usage.memory_bytes as f64),
+                    ("available", usage.memory_available_bytes as f64),
+                ],
+            ),
+        ),
+        Family::numbers(
+            "bigslice_disk_bytes",
+            "The file system of the temporary files.",
+            Kind::Gauge,
+            by(
+                "part",
+                &[
+                    ("total", usage.disk_bytes as f64),
+                    ("available", usage.disk_available_bytes as f64),
+                ],
+            ),
+        ),
+        Family::numbers(
+            "bigslice_network_bytes_total",
+            "Bytes that the host has sent and received.",
+            Kind::Counter,
+            by(
+                "direction",
+                &[
+                    ("in", usage.network_received_bytes as f64),
+                    ("out", usage.network_sent_bytes as f64),
+                ],
+            ),
+        ),
+        one("bigslice_load", "The host's load over a minute.", Kind::Gauge, f64::from(usage.load)),
+    ];
+    families.extend(usage.oom_kills.map(|kills| {
+        let help = "Processes that the host has killed because memory ran out.";
+        one("bigslice_oom_kills_total", help, Kind::Counter, kills as f64)
+    }));
+    families
+}
+
+/// How many machines there are.
+pub(crate) fn fleet_families(census: &Census) -> Vec<Family> {
+    let total = |name: &str, help: &str, n: u64| one(name, help, Kind::Counter, n as f64);
+    vec![
+        Family::numbers(
+            "bigslice_machines",
+            "Machines by what they are; those on probation run, too.",
+            Kind::Gauge,
+            by(
+                "state",
+                &[
+                    ("wanted", census.wanted as f64),
+                    ("starting", census.starting as f64),
+                    ("running", census.running as f64),
+                    ("on_probation", census.on_probation as f64),
+                ],
+            ),
+        ),
+        total("bigslice_machines_started_total", "Machines that came up.", census.started_total),
+        total("bigslice_machines_lost_total", "Machines that were lost.", census.lost_total),
+        total(
+            "bigslice_machines_released_total",
+            "Machines that were released because they were not wanted any more.",
+            census.released_total,
+        ),
+    ]
+}

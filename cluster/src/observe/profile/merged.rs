@@ -1,0 +1,133 @@
+//! The profile of all machines together.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::identity::MachineName;
+use crate::observe::profile::stacks::{Hertz, Stacks};
+use crate::observe::profile::{flame, pprof};
+
+/// What a flame graph stands on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Grouping {
+    /// All machines as one.
+    #[default]
+    Together,
+    /// Each machine for itself, beside the others.
+    ByMachine,
+}
+
+/// Where the threads of all machines were while the profile was taken.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub(crate) hertz: Hertz,
+    /// When it began, in milliseconds since 1970.
+    pub(crate) began_ms: u64,
+    pub(crate) lasted: Duration,
+    pub(crate) parts: BTreeMap<MachineName, Stacks>,
+    pub(crate) missing: BTreeMap<MachineName, String>,
+}
+
+impl Profile {
+    /// The machines that are in it; one that is in the driver's process is not named, but in there.
+    pub fn machines(&self) -> impl Iterator<Item = &MachineName> {
+        self.parts.keys()
+    }
+
+    /// The machines that should be in it and are not, with the reason.
+    pub fn missing(&self) -> &BTreeMap<MachineName, String> {
+        &self.missing
+    }
+
+    /// For how long it was taken.
+    pub fn lasted(&self) -> Duration {
+        self.lasted
+    }
+
+    /// How many samples it has, of all machines.
+    pub fn samples(&self) -> u64 {
+        self.parts.values().map(Stacks::samples).sum()
+    }
+
+    /// The processor time that the samples stand for.
+    pub fn cpu_time(&self) -> Duration {
+        Duration::from_nanos(self.samples() * self.hertz.period_nanos())
+    }
+
+    /// As pprof's protocol buffer, compressed: what `go tool pprof` and most viewers open. Each sample
+    /// has the labels `machine` and `thread`.
+    pub fn to_pprof(&self) -> Vec<u8> {
+        pprof::encode(self)
+    }
+
+    /// As a flame graph, an SVG.
+    pub fn to_flame_graph(&self, grouping: Grouping) -> String {
+        flame::graph(self, grouping)
+    }
+
+    /// What it is, in a line for people.
+    pub fn summary(&self) -> String {
+        let mut text = format!(
+            "{} samples, {:.1} s of processor time in {:.1} s on {}",
+            self.samples(),
+            self.cpu_time().as_secs_f64(),
+            self.lasted.as_secs_f64(),
+            match self.parts.len() {
+                1 => "one process".to_owned(),
+                n => format!("{n} processes"),
+            }
+        );
+        for (machine, reason) in &self.missing {
+            text.push_str(&format!("; without {machine}: {reason}"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::Profile;
+    use crate::identity::MachineName;
+    use crate::observe::profile::stacks::{Function, Hertz, Stack, Stacks};
+
+    /// One machine was three times in `main -> work<T>`, another once in `main`; a third is missing.
+    pub(in crate::observe::profile) fn profile() -> Profile {
+        let function =
+            |name: &str| Function { name: name.to_owned(), file: "a.rs".to_owned(), line: 7 };
+        let stacks = |names: &[&str], samples| Stacks {
+            hertz: Hertz::new(100).expect("a frequency"),
+            functions: names.iter().map(|name| function(name)).collect(),
+            stacks: vec![Stack {
+                thread: "t".to_owned(),
+                // What no function has is left out.
+                frames: (0..=u32::try_from(names.len()).expect("few")).collect(),
+                samples,
+            }],
+            omitted: 0,
+        };
+        let parts = [
+            (MachineName::worker(0), stacks(&["work<T>", "main"], 3)),
+            (MachineName::worker(1), stacks(&["main"], 1)),
+        ];
+        Profile {
+            hertz: Hertz::new(100).expect("a frequency"),
+            began_ms: 5,
+            lasted: Duration::from_secs(2),
+            parts: BTreeMap::from(parts),
+            missing: BTreeMap::from([(MachineName::worker(2), "it is \"gone\"".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn a_profile_says_what_it_is() {
+        let profile = profile();
+        assert_eq!(
+            profile.summary(),
+            "4 samples, 0.0 s of processor time in 2.0 s on 2 processes; without m2: it is \"gone\""
+        );
+        assert_eq!(profile.cpu_time(), Duration::from_millis(40));
+    }
+}

@@ -1,0 +1,149 @@
+//! Takes the stacks of this process. The process's CPU clock (`ITIMER_PROF`) interrupts whichever thread
+//! computes; the handler notes its stack. Calls of the kernel that are interrupted are begun again
+//! (`SA_RESTART`); those that the kernel never begins again (waiting for events) return early, which
+//! all users of them must expect anyway.
+//!
+//! A process has one such clock, so that it has one profile at a time. The handler looks at no stack
+//! whose innermost function is of the C library, where that is not safe: such time is not in profiles.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+
+use pprof::{ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
+
+use crate::error::{Error, Result};
+use crate::observe::profile::stacks::{Function, Hertz, Stack, Stacks};
+
+/// Stacks of one process, at most: those seen most often.
+const STACKS_MAX: usize = 50_000;
+/// Where stacks are not looked at: see the head of this file.
+const UNSAFE_LIBRARIES: [&str; 4] = ["libc", "libgcc", "pthread", "vdso"];
+/// The function that notes stacks; what it has called stands before it.
+const HANDLER: &str = "perf_signal_handler";
+/// A generic function's name may repeat its types' without end.
+const NAME_MAX: usize = 1024;
+
+/// A profile of this process that is being taken; dropping it ends it.
+pub(crate) struct Sampler {
+    guard: ProfilerGuard<'static>,
+    hertz: Hertz,
+}
+
+impl Sampler {
+    /// Begins to take samples. The first time reads what is known of the program's functions, which takes
+    /// a second or so, on a thread that may block.
+    ///
+    /// # Errors
+    /// If there is a profile of this process already.
+    pub(crate) async fn begin(hertz: Hertz) -> Result<Self> {
+        match tokio::task::spawn_blocking(move || start(hertz)).await {
+            Ok(begun) => begun,
+            Err(err) => Err(Error::Profile(format!("it could not begin: {err}"))),
+        }
+    }
+
+    /// Ends it. Finding the functions' names takes a second or so, on a thread that may block.
+    pub(crate) async fn finish(self) -> Result<Stacks> {
+        let resolved = tokio::task::spawn_blocking(move || {
+            let Self { guard, hertz } = self;
+            let report = guard.report().build_unresolved();
+            drop(guard);
+            report.map(|report| resolve(&report, hertz))
+        });
+        match resolved.await {
+            Ok(Ok(stacks)) => Ok(stacks),
+            Ok(Err(err)) => Err(Error::Profile(err.to_string())),
+            Err(err) => Err(Error::Profile(format!("the names of functions: {err}"))),
+        }
+    }
+}
+
+fn start(hertz: Hertz) -> Result<Sampler> {
+    let frequency = i32::try_from(hertz.per_second()).unwrap_or(i32::MAX);
+    let guard = ProfilerGuardBuilder::default()
+        .frequency(frequency)
+        .blocklist(&UNSAFE_LIBRARIES)
+        .build()
+        .map_err(|err| match err {
+            pprof::Error::Running => {
+                Error::Profile("one is being taken of this process already".to_owned())
+            }
+            err => Error::Profile(err.to_string()),
+        })?;
+    Ok(Sampler { guard, hertz })
+}
+
+/// Finds the functions' names.
+fn resolve(report: &UnresolvedReport, hertz: Hertz) -> Stacks {
+    let mut names = Names::default();
+    let mut seen: HashMap<(String, Vec<u32>), u64> = HashMap::new();
+    for (stack, samples) in &report.data {
+        let (mut frames, mut all): (Vec<u32>, Vec<u32>) = Default::default();
+        let mut interrupted = None;
+        for frame in &stack.frames {
+            let (functions, is_handler) = names.at(frame.ip());
+            if is_handler {
+                // The next frame is what returns from it.
+                interrupted = Some(2);
+            }
+            all.extend_from_slice(functions);
+            match &mut interrupted {
+                None => {}
+                Some(0) => frames.extend_from_slice(functions),
+                Some(skipped) => *skipped -= 1,
+            }
+        }
+        if interrupted.is_none() {
+            // The program has no names; where its functions are is better than nothing.
+            frames = all;
+        }
+        if frames.is_empty() {
+            continue;
+        }
+        let name = &stack.thread_name[..stack.thread_name_length];
+        let thread = String::from_utf8_lossy(name).into_owned();
+        let samples = u64::try_from(*samples).unwrap_or(0);
+        *seen.entry((thread, frames)).or_default() += samples;
+    }
+    let stack = |((thread, frames), samples)| Stack { thread, frames, samples };
+    let mut stacks: Vec<Stack> = seen.into_iter().map(stack).collect();
+    stacks.sort_by(|a, b| b.samples.cmp(&a.samples).then_with(|| a.frames.cmp(&b.frames)));
+    let omitted = stacks.iter().skip(STACKS_MAX).map(|stack| stack.samples).sum();
+    stacks.truncate(STACKS_MAX);
+    Stacks { hertz, functions: names.functions, stacks, omitted }
+}
+
+/// Functions by address; several at one where some were inlined.
+#[derive(Default)]
+struct Names {
+    functions: Vec<Function>,
+    indices: HashMap<Function, u32>,
+    known: HashMap<usize, (Vec<u32>, bool)>,
+}
+
+impl Names {
+    fn at(&mut self, address: *mut c_void) -> (&[u32], bool) {
+        let Self { functions, indices, known } = self;
+        let (found, is_handler) = known.entry(address as usize).or_insert_with(|| {
+            let mut found = Vec::new();
+            let mut is_handler = false;
+            backtrace::resolve(address, |symbol| {
+                let name = symbol.name().map(|name| format!("{name:#}"));
+                let mut name = name.unwrap_or_else(|| "unknown".to_owned());
+                name.truncate(name.floor_char_boundary(NAME_MAX));
+                is_handler |= name == HANDLER;
+                let file = symbol.filename().map(|file| file.display().to_string());
+                let file = file.unwrap_or_default();
+                let function = Function { name, file, line: symbol.lineno().unwrap_or(0) };
+                let index = indices.entry(function).or_insert_with_key(|function| {
+                    functions.push(function.clone());
+                    // One for each address at most, of which there are far fewer.
+                    u32::try_from(functions.len() - 1).unwrap_or(u32::MAX)
+                });
+                found.push(*index);
+            });
+            (found, is_handler)
+        });
+        (found, *is_handler)
+    }
+}

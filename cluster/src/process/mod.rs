@@ -1,0 +1,5 @@
+//! What a process of a session has on its host: temporary folders, and open files.
+
+pub(crate) mod file_limit;
+pub(crate) mod folder;
+mod janitor;

@@ -1,0 +1,220 @@
+//! The driver's end of the connection to an instance: made once, while it boots, and held for as
+//! long as the machine is wanted. After what [`supply`](super::supply) gives, frames go over it both
+//! ways (a kind, a length, bytes): the enrolment's messages, the worker's output, notices of the
+//! instance, its end. The other end is boot.py; [`boot`](super::boot) draws the conversation.
+
+use std::time::Duration;
+
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split,
+};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::client::TlsStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::spec::Rebalance;
+use crate::error::chain;
+use crate::observe::line::LogSource;
+use crate::observe::log::MachineLog;
+
+/// The enrolment's messages pass through a buffer of this size, and so does output.
+const BUFFER_SIZE: usize = 64 << 10;
+/// boot.py sends frames of at most this size; larger ones are not from it.
+const FRAME_SIZE_MAX: usize = 1 << 20;
+/// Kind and length.
+const FRAME_HEAD_SIZE: usize = 5;
+/// The last output of a machine that has ended is waited for.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// What EC2's hint means.
+const HINT: &str = "AWS is more likely than before to take this machine back";
+
+const CHANNEL: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+pub(super) const END: u8 = 3;
+const NOTICE: u8 = 4;
+const ENROLLED: u8 = 5;
+/// The program has come from another machine, or, with a reason, has not.
+pub(super) const PROGRAM: u8 = 6;
+
+/// How a link ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The instance said how its worker ended, or why it never had one.
+    Told(String),
+    /// The connection broke; what that means is for others to say.
+    Broken(String),
+}
+
+/// The connection to one instance. Dropping it ends the instance's worker.
+#[derive(Debug)]
+pub(super) struct Link {
+    end: watch::Receiver<Option<End>>,
+    notice: watch::Receiver<Option<String>>,
+    _pump: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    /// Turns the connection into a link, a channel on which the worker can be enrolled, and the
+    /// means to say that it is.
+    pub(super) fn start(
+        stream: TlsStream<TcpStream>,
+        log: &MachineLog,
+        rebalance: Rebalance,
+    ) -> (Self, DuplexStream, oneshot::Sender<()>) {
+        let (near, far) = tokio::io::duplex(BUFFER_SIZE);
+        let (enrolled, told) = oneshot::channel();
+        let (sender, end) = watch::channel(None);
+        let (noticed, notice) = watch::channel(None);
+        let log = log.clone();
+        let pump = Handle::current().spawn(async move {
+            let (from, to) = split(stream);
+            let (worker_reads, worker_writes) = split(far);
+            let ended = tokio::select! {
+                end = inward(from, worker_writes, &log, rebalance, &noticed) => end,
+                end = outward(worker_reads, to, told) => end,
+            };
+            sender.send_replace(Some(ended));
+            // Whoever waits for a notice waits for as long as for the end, no longer.
+            drop(noticed);
+        });
+        (Self { end, notice, _pump: AbortOnDropHandle::new(pump) }, near, enrolled)
+    }
+
+    /// Returns when it has ended.
+    pub(super) async fn ended(&self) -> End {
+        let mut end = self.end.clone();
+        match end.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or_else(|| End::Broken(String::new())),
+            Err(_) => End::Broken("nobody holds the connection any more".to_owned()),
+        }
+    }
+
+    /// Returns when the instance has said that it will be taken away, with the reason.
+    pub(super) async fn noticed(&self) -> String {
+        let mut notice = self.notice.clone();
+        let told = notice.wait_for(Option::is_some).await.ok().and_then(|notice| notice.clone());
+        match told {
+            Some(reason) => reason,
+            // It has ended instead.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What comes from the instance, until its end.
+async fn inward(
+    mut from: ReadHalf<TlsStream<TcpStream>>,
+    mut worker: WriteHalf<DuplexStream>,
+    log: &MachineLog,
+    rebalance: Rebalance,
+    noticed: &watch::Sender<Option<String>>,
+) -> End {
+    let mut outputs = JoinSet::new();
+    let mut output = |source| {
+        let (near, far) = tokio::io::duplex(BUFFER_SIZE);
+        outputs.spawn(log.clone().forward(source, far));
+        near
+    };
+    let (mut stdout, mut stderr) = (output(LogSource::Stdout), output(LogSource::Stderr));
+    let end = loop {
+        let (kind, data) = match frame(&mut from).await {
+            Ok(frame) => frame,
+            Err(err) => break End::Broken(chain(&err)),
+        };
+        let passed = match kind {
+            CHANNEL => worker.write_all(&data).await,
+            STDOUT => stdout.write_all(&data).await,
+            STDERR => stderr.write_all(&data).await,
+            END => break End::Told(String::from_utf8_lossy(&data).into_owned()),
+            NOTICE => match &data[..] {
+                hint if !hint.starts_with(b"spot/") => {
+                    if rebalance == Rebalance::Replace {
+                        noticed.send_replace(Some(HINT.to_owned()));
+                    }
+                    stderr.write_all(format!("{HINT}\n").as_bytes()).await
+                }
+                notice => {
+                    noticed.send_replace(Some(taken_back(notice)));
+                    Ok(())
+                }
+            },
+            kind => break End::Broken(format!("it sends what it should not: {kind}")),
+        };
+        if let Err(err) = passed {
+            // Whoever would have read is done with it; the enrolment is over, say.
+            tracing::debug!(error = %err, kind, "a machine's message has no reader");
+        }
+    };
+    drop((stdout, stderr));
+    let drained = async { while outputs.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_GRACE, drained).await.is_err() {
+        tracing::debug!("the last output of a machine is not taken");
+    }
+    end
+}
+
+/// What a notice says: `spot/instance-action {"action":"terminate","time":"2030-01-01T00:00:00Z"}`.
+fn taken_back(notice: &[u8]) -> String {
+    let json = notice.iter().position(|byte| *byte == b'{').map_or(&[][..], |at| &notice[at..]);
+    let told: Option<serde_json::Value> = serde_json::from_slice(json).ok();
+    match told.as_ref().and_then(|told| told["time"].as_str()) {
+        Some(time) => format!("AWS takes the spot instance back at {time}"),
+        None => "AWS takes the spot instance back".to_owned(),
+    }
+}
+
+/// The next frame: its kind and bytes.
+pub(super) async fn frame(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; FRAME_HEAD_SIZE];
+    from.read_exact(&mut head).await?;
+    let [kind, length @ ..] = head;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > FRAME_SIZE_MAX {
+        return Err(std::io::Error::other(format!("a message of {length} bytes is too long")));
+    }
+    let mut data = vec![0; length];
+    from.read_exact(&mut data).await?;
+    Ok((kind, data))
+}
+
+/// What goes to the instance: the enrolment's messages, until their sender is dropped, then that it
+/// is enrolled. Ends only if sending fails.
+async fn outward(
+    mut worker: ReadHalf<DuplexStream>,
+    mut to: WriteHalf<TlsStream<TcpStream>>,
+    enrolled: oneshot::Receiver<()>,
+) -> End {
+    let mut data = vec![0; BUFFER_SIZE];
+    let failed = loop {
+        let read = match worker.read(&mut data).await {
+            Ok(0) | Err(_) => break None,
+            Ok(read) => read,
+        };
+        if let Err(err) = send(&mut to, CHANNEL, &data[..read]).await {
+            break Some(err);
+        }
+    };
+    let failed = match failed {
+        None if enrolled.await.is_ok() => send(&mut to, ENROLLED, &[]).await.err(),
+        failed => failed,
+    };
+    match failed {
+        Some(err) => End::Broken(chain(&err)),
+        None => std::future::pending().await,
+    }
+}
+
+async fn send(to: &mut (impl AsyncWrite + Unpin), kind: u8, data: &[u8]) -> std::io::Result<()> {
+    let mut frame = Vec::with_capacity(FRAME_HEAD_SIZE + data.len());
+    frame.push(kind);
+    // The buffer that is sent from is far below 4 GiB.
+    frame.extend_from_slice(&(data.len() as u32).to_be_bytes());
+    frame.extend_from_slice(data);
+    to.write_all(&frame).await?;
+    to.flush().await
+}

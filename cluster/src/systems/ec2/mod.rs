@@ -1,0 +1,322 @@
+//! Machines that are EC2 instances (feature `ec2`), in the account whose credentials the environment has. Nothing
+//! resident, no image of our own: an instance boots Amazon Linux, takes this program from the driver
+//! and is a worker like any other.
+//!
+//! ```text
+//!   Ec2Spec -> plan (types, image, subnets) -> one call per machine                  order
+//!                                                   |  on demand: RunInstances       request
+//!                                                   |  spot: CreateFleet             spot
+//!                                                   |  user data                     boot
+//!   DescribeInstances, for all together  <- watch   |
+//!                                                   v
+//!   program, enrolment, output, notices  <- link -> instance                         machine
+//! ```
+//!
+//! What ends an instance, each without the help of the others: the fleet (TerminateInstances); the
+//! end of the link or the lease, whichever the worker notices first; the end of the worker; a timer
+//! for a boot that gets nowhere; a timer for its whole life. Switching off is terminating, and takes
+//! the volumes along. What is left without cost, a security group and launch templates,
+//! [`Ec2::finish`] removes, the caretaker of a driver that is killed, or [`Clusters::gc`] from any other
+//! process.
+
+mod api;
+mod boot;
+mod caretaker;
+mod cidr;
+mod clusters;
+mod dial;
+mod freight;
+mod group;
+mod hand_on;
+mod kinds;
+mod link;
+mod machine;
+mod order;
+mod peers;
+mod plan;
+mod program;
+mod request;
+mod setup;
+mod spec;
+mod spot;
+mod supply;
+mod template;
+mod value;
+mod watch;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, Semaphore};
+use tokio::task::JoinSet;
+
+use self::api::failed;
+use self::boot::Secret;
+use self::caretaker::Caretaker;
+use self::order::Resources;
+use self::peers::Peers;
+use self::watch::Watcher;
+use crate::error::{Error, Result, chain};
+use crate::identity::SessionId;
+use crate::machine::system::{Launch, Launched, System};
+
+pub(crate) use self::caretaker::{is_caretaker, take_care};
+pub(crate) use self::hand_on::serve_program;
+
+pub use self::cidr::Cidr;
+pub use self::clusters::{Cleared, Cluster, Clusters, Console};
+pub use self::plan::Plan;
+pub use self::setup::{Check, setup};
+pub use self::spec::{Ec2Spec, Market, Reach, Rebalance};
+
+/// A machine that is not ready by then is given up, a minute before it gives itself up.
+const START_TIMEOUT: Duration = Duration::from_secs(14 * 60);
+/// How long a fleet's end waits for its instances to end, so that their security group can be removed.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+/// Launches under way at once. EC2 lets an account make a handful of these calls, and two more with
+/// each second.
+const LAUNCHES_MAX: usize = 4;
+
+/// The policy that whoever runs a driver needs, as IAM takes it (JSON): to look, to launch what is
+/// tagged as ours, and to end only that. With [`Ec2Spec::iam_profile`] comes `iam:PassRole` for that
+/// profile's role, which the account's owner adds for this one role.
+pub fn policy() -> &'static str {
+    include_str!("policy.json")
+}
+
+/// Starts machines as EC2 instances, for one fleet. Clones are the same.
+#[derive(Clone)]
+pub struct Ec2 {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    spec: Ec2Spec,
+    region: String,
+    ec2: aws_sdk_ec2::Client,
+    ssm: aws_sdk_ssm::Client,
+    plan: OnceCell<Plan>,
+    /// The session for which something may have been made, whether or not it is known here: who made it
+    /// may have been dropped before AWS answered.
+    session: Mutex<Option<SessionId>>,
+    resources: AsyncMutex<Option<Resources>>,
+    /// Whether another process finds the credentials that this one has.
+    inheritable: bool,
+    /// Waits for the end of this process, from before something is made until nothing is left.
+    caretaker: AsyncMutex<Option<Caretaker>>,
+    watcher: Watcher,
+    peers: Arc<Peers>,
+    errands: Errands,
+    /// Held by the launch that decides on the zone.
+    deciding: AsyncMutex<()>,
+    launches: Semaphore,
+    zone: Mutex<Zone>,
+}
+
+/// The one zone of all machines; free to change when there are none.
+#[derive(Debug, Default)]
+struct Zone {
+    name: String,
+    machines: usize,
+}
+
+impl Zone {
+    fn taken(&self) -> Option<String> {
+        (self.machines > 0).then(|| self.name.clone())
+    }
+
+    fn join(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+        self.machines += 1;
+    }
+
+    fn leave(&mut self) {
+        self.machines = self.machines.saturating_sub(1);
+    }
+}
+
+/// Calls that must be made although nobody waits for them.
+#[derive(Debug, Default)]
+struct Errands {
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Errands {
+    fn run(&self, runtime: &Handle, errand: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(errand, runtime);
+    }
+}
+
+impl Ec2 {
+    /// With credentials and region as all AWS tools find them.
+    ///
+    /// A process of this same program then waits beside this one, and removes what it leaves if it is killed.
+    pub async fn new(spec: Ec2Spec) -> Result<Self> {
+        let config = api::load(&spec).await;
+        Self::with(spec, &config, true)
+    }
+
+    /// With a configuration of the caller's: his own credentials, say, or an endpoint that is not
+    /// AWS's. A region of `spec` goes before the configuration's.
+    ///
+    /// No other process has it, so nobody waits beside this one: what it leaves without cost if it is killed is
+    /// for [`Clusters::gc`].
+    pub fn with_config(spec: Ec2Spec, config: &SdkConfig) -> Result<Self> {
+        Self::with(spec, config, false)
+    }
+
+    fn with(spec: Ec2Spec, config: &SdkConfig, inheritable: bool) -> Result<Self> {
+        spec.check()?;
+        let config = api::bounded(config);
+        let region = api::region(&spec, &config)?;
+        let config = config.to_builder().region(aws_config::Region::new(region.clone())).build();
+        let ec2 = aws_sdk_ec2::Client::new(&config);
+        let inner = Inner {
+            watcher: Watcher::new(ec2.clone()),
+            ssm: aws_sdk_ssm::Client::new(&config),
+            ec2,
+            spec,
+            region,
+            plan: OnceCell::new(),
+            session: Mutex::default(),
+            resources: AsyncMutex::default(),
+            inheritable,
+            caretaker: AsyncMutex::default(),
+            peers: Arc::default(),
+            errands: Errands::default(),
+            deciding: AsyncMutex::new(()),
+            launches: Semaphore::new(LAUNCHES_MAX),
+            zone: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What will be started, to show before it is. Asks AWS once; checks on the way that types,
+    /// image, network and programs fit together.
+    pub async fn plan(&self) -> Result<&Plan> {
+        self.inner.plan().await
+    }
+
+    /// Clusters of this account and region, this one and others.
+    pub fn clusters(&self) -> Clusters {
+        self.inner.clusters()
+    }
+
+    /// Removes what a fleet leaves that has been shut down: instances that could not be told, the
+    /// security group, once no instance is in it, which EC2 needs up to a minute or two for, and
+    /// launch templates. The fleet does that itself when it is shut down, unless it is only dropped.
+    pub async fn finish(&self, patience: Duration) -> Result<()> {
+        let mut resources = self.inner.resources.lock().await;
+        let session = self.inner.session.lock().clone();
+        if let Some(session) = session {
+            self.clusters().stop_session(&session, patience).await?;
+            *resources = None;
+            *self.inner.session.lock() = None;
+            if let Some(caretaker) = self.inner.caretaker.lock().await.take() {
+                caretaker.dismiss().await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Ec2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ec2").field("spec", &self.inner.spec).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl System for Ec2 {
+    fn name(&self) -> &'static str {
+        "ec2"
+    }
+
+    async fn launch(&self, launch: Launch) -> Result<Launched> {
+        let secret = Secret::new(&launch.machine)?;
+        let (machine, arch) = self.inner.order(&launch, &secret).await?;
+        let plan = self.inner.plan().await?;
+        let enrolled = machine.enrol(&launch, &secret, plan, arch);
+        let refused = match tokio::time::timeout(START_TIMEOUT, enrolled).await {
+            Ok(Ok(enrolled)) => return Ok(Launched { enrolled, instance: Arc::new(machine) }),
+            Ok(Err(Error::Start { reason, .. })) => reason,
+            Ok(Err(err)) => chain(&err),
+            Err(_) => format!("not ready within {} s", START_TIMEOUT.as_secs()),
+        };
+        let words = self.inner.last_words(&launch, machine.id()).await;
+        let reason = format!("instance {}: {refused}{words}", machine.id());
+        Err(Error::Start { machine: launch.machine, reason })
+    }
+
+    async fn end_session(&self, _session: &SessionId) -> Result<()> {
+        self.finish(FINISH_TIMEOUT).await
+    }
+}
+
+impl Inner {
+    fn clusters(&self) -> Clusters {
+        Clusters::new(self.ec2.clone())
+    }
+
+    /// Has somebody wait for the end of this process, if nobody does.
+    async fn have_caretaker(&self, session: &SessionId) -> Result<()> {
+        if is_caretaker() {
+            return Err(Error::Options(
+                "this program does not ask is_worker() first in its main, as one must that starts \
+                 machines"
+                    .to_owned(),
+            ));
+        }
+        let mut caretaker = self.caretaker.lock().await;
+        if caretaker.is_none() && self.inheritable {
+            let profile = self.spec.profile.as_deref();
+            *caretaker = Caretaker::start(session, &self.region, profile).await;
+        }
+        Ok(())
+    }
+
+    async fn plan(&self) -> Result<&Plan> {
+        self.plan
+            .get_or_try_init(|| plan::resolve(&self.spec, &self.ec2, &self.ssm, &self.region))
+            .await
+    }
+
+    async fn terminate(&self, id: &str) -> Result<()> {
+        let attempt = format!("terminate {id}");
+        let ended = self.ec2.terminate_instances().instance_ids(id).send().await;
+        match ended.map_err(failed(attempt)) {
+            Err(Error::Cloud { code, .. }) if code == "InvalidInstanceID.NotFound" => Ok(()),
+            ended => ended.map(drop),
+        }
+    }
+
+    /// What a machine that did not come up said: its worker's errors, else its console.
+    async fn last_words(&self, launch: &Launch, id: &str) -> String {
+        const CONSOLE_LINES: usize = 20;
+        let mut words = launch.log.tail();
+        if words.is_empty() {
+            let text = api::console(&self.ec2, id).await.unwrap_or_default();
+            let skipped = text.lines().count().saturating_sub(CONSOLE_LINES);
+            words = text.lines().skip(skipped).map(str::to_owned).collect();
+        }
+        if words.is_empty() {
+            String::new()
+        } else {
+            format!("; its last words:\n{}", words.join("\n"))
+        }
+    }
+}
