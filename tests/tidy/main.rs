@@ -1,6 +1,6 @@
 //! House rules that a compiler does not check: arrows between the crates, crates that must never
-//! come in, cycles between the modules of a crate, a header on every file, names that say nothing, and files and
-//! functions that have grown too long.
+//! come in, cycles between the modules of a crate, arrows against the wings, a header on every file, names that say nothing, and
+//! files, functions and folders that have grown too long.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be read fails the test")]
 
@@ -48,6 +48,102 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The wings of the two large crates: which modules right below `src` each may use. The table is in ARCHITECTURE.md.
+const WINGS: &[(&str, &[(&str, &[&str])])] = &[
+    (
+        "engine",
+        &[
+            ("error", &[]),
+            ("expr", &[]),
+            ("guide", &[]),
+            ("metrics", &[]),
+            ("shard", &[]),
+            ("table", &[]),
+            ("tpch", &[]),
+            ("base", &["error", "metrics", "tpch"]),
+            ("statement", &["base", "error"]),
+            ("pipeline", &["base", "error", "metrics", "shard", "statement", "tpch"]),
+            ("runs", &["base", "error", "metrics", "pipeline", "shard"]),
+            ("query", &["base", "error", "pipeline", "runs", "statement", "table"]),
+            (
+                "session",
+                &["base", "error", "pipeline", "query", "runs", "statement", "table", "tpch"],
+            ),
+        ],
+    ),
+    (
+        "cluster",
+        &[
+            ("error", &["identity"]),
+            ("faults", &["identity"]),
+            ("guide", &[]),
+            ("identity", &[]),
+            ("markup", &[]),
+            ("requirements", &[]),
+            ("process", &["error", "identity"]),
+            ("observe", &["error", "identity", "markup"]),
+            ("security", &["error", "faults", "identity", "requirements"]),
+            ("machine", &["error", "faults", "identity", "observe", "security"]),
+            ("service", &["error", "identity", "machine", "observe", "requirements", "security"]),
+            (
+                "worker",
+                &[
+                    "error",
+                    "faults",
+                    "identity",
+                    "machine",
+                    "observe",
+                    "requirements",
+                    "security",
+                    "service",
+                ],
+            ),
+            (
+                "fleet",
+                &[
+                    "error",
+                    "identity",
+                    "machine",
+                    "observe",
+                    "process",
+                    "requirements",
+                    "security",
+                    "worker",
+                ],
+            ),
+            ("debug", &["error", "fleet", "identity", "markup", "observe"]),
+            (
+                "systems",
+                &[
+                    "error", "faults", "fleet", "identity", "machine", "observe", "process",
+                    "security", "service", "worker",
+                ],
+            ),
+        ],
+    ),
+];
+
+/// Folders whose files use each other one way, too, besides those right below the `src` of each crate.
+const ORDERED: &[(&str, &[&str])] = &[
+    ("engine", &["base"]),
+    ("engine", &["statement"]),
+    ("engine", &["pipeline"]),
+    ("engine", &["pipeline", "slice"]),
+    ("engine", &["runs"]),
+    ("engine", &["query"]),
+    ("engine", &["session"]),
+    ("cluster", &["fleet"]),
+    ("cluster", &["machine"]),
+    ("cluster", &["observe"]),
+    ("cluster", &["process"]),
+    ("cluster", &["security"]),
+    ("cluster", &["systems"]),
+    ("cluster", &["worker"]),
+    ("engine/files", &["parquet_file"]),
+    ("engine/files", &["stores"]),
+    ("engine/files", &["table"]),
+];
+
 /// Crates that would bring a second TLS stack or a build tool beyond a C compiler.
 const BANNED: &[&str] = &[
     "aws-lc-rs",
@@ -68,6 +164,19 @@ const LINES_MAX: usize = 500;
 
 /// Lines after which a function outside of tests is split.
 const FUNCTION_LINES_MAX: usize = 70;
+
+/// Files of a folder, those below it not counted, above which groups are looked for.
+const FILES_FLAT_MAX: usize = 20;
+
+/// Folders with a file for each of many things of one kind: rules, functions, cases.
+const LARGE_FOLDERS: &[&str] = &[
+    "cluster/src/systems/ec2",
+    "cli/src",
+    "planner/functions/src",
+    "planner/src/logical",
+    "tests/slices",
+    "tests/sources",
+];
 
 /// Functions that are a match over all variants of somebody else's enum, so that a new one is a compile error.
 const LISTS: &[&str] = &["planner/src/syntax/clauses/expr.rs"];
@@ -122,13 +231,18 @@ fn arrows_between_crates_run_one_way() {
     }
 }
 
+fn modules_below(crate_folder: &str, folder: &[&str]) -> modules::Graph {
+    let src = root().join(crate_folder).join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    modules::graph(&src, &files, folder)
+}
+
 #[test]
 fn modules_of_a_crate_use_each_other_one_way() {
-    for (folder, _) in ARROWS {
-        let src = root().join(folder).join("src");
-        let mut files = Vec::new();
-        rust_files(&src, &mut files);
-        let graph = modules::graph(&src, &files);
+    let roots = ARROWS.iter().map(|(crate_folder, _)| (*crate_folder, &[][..]));
+    for (crate_folder, folder) in roots.chain(ORDERED.iter().copied()) {
+        let graph = modules_below(crate_folder, folder);
         let cycles = modules::in_cycles(&graph);
         let edges = graph.iter().filter(|(name, _)| cycles.contains(name));
         let edges: Vec<_> = edges
@@ -137,7 +251,29 @@ fn modules_of_a_crate_use_each_other_one_way() {
                 format!("{name} uses {back:?}")
             })
             .collect();
-        assert!(cycles.is_empty(), "modules of {folder} that use each other: {edges:#?}");
+        let place = folder.join("/");
+        assert!(
+            cycles.is_empty(),
+            "modules of {crate_folder} {place} that use each other: {edges:#?}"
+        );
+    }
+}
+
+#[test]
+fn wings_use_those_below_them() {
+    for (crate_folder, wings) in WINGS {
+        let wings: BTreeMap<&str, &[&str]> = wings.iter().copied().collect();
+        for (name, used) in modules_below(crate_folder, &[]) {
+            let Some(allowed) = wings.get(name.as_str()) else {
+                panic!("{crate_folder}/src/{name} is in no row of the table of wings")
+            };
+            for other in used {
+                assert!(
+                    allowed.contains(&other.as_str()),
+                    "in {crate_folder}, {name} must not use {other}: see the wings in ARCHITECTURE.md"
+                );
+            }
+        }
     }
 }
 
@@ -156,8 +292,12 @@ fn every_file_has_a_header_a_telling_name_and_a_bearable_length() {
     for (folder, _) in ARROWS {
         rust_files(&root().join(folder), &mut files);
     }
+    // A crate may lie in the folder of another.
+    files.sort();
+    files.dedup();
     assert!(files.len() > 20, "only {} source files were found", files.len());
     let mut complaints = BTreeMap::new();
+    let mut flat = BTreeMap::new();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
@@ -168,6 +308,8 @@ fn every_file_has_a_header_a_telling_name_and_a_bearable_length() {
         if EMPTY_NAMES.contains(&stem.as_str()) {
             complaints.insert(file.clone(), format!("\"{stem}\" says nothing: name the concept"));
         }
+        let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+        *flat.entry(folder).or_insert(0) += usize::from(!is_test);
         let lines = text.lines().count();
         if !is_test && lines > LINES_MAX {
             complaints.insert(file.clone(), format!("{lines} lines: look for a seam"));
@@ -181,6 +323,12 @@ fn every_file_has_a_header_a_telling_name_and_a_bearable_length() {
             && let Some(long) = functions::longest(&text, FUNCTION_LINES_MAX)
         {
             complaints.insert(file, format!("{long}: look for a seam"));
+        }
+    }
+    for (folder, files) in flat {
+        let is_list = LARGE_FOLDERS.iter().any(|large| folder.ends_with(large));
+        if files > FILES_FLAT_MAX && !is_list {
+            complaints.insert(folder, format!("{files} files in one folder: look for groups"));
         }
     }
     assert!(complaints.is_empty(), "{complaints:#?}");

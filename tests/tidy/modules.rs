@@ -1,7 +1,7 @@
 //! Which modules of a crate use which: read from the text of its files, and searched for cycles.
 //!
-//! A module here is a file or a folder right below `src`. What it uses is what its `use` lines and its paths that begin
-//! with `crate` or `super` name. Tests within a file do not count: they may look at anything.
+//! A module here is a file or a folder right below one folder, `src` or a wing. What it uses is what its `use` lines and
+//! its paths that begin with `crate` or `super` name. Tests within a file do not count: they may look at anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,22 +10,29 @@ use std::path::{Path, PathBuf};
 /// The modules that each module uses.
 pub(crate) type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The graph of the crate whose sources are in `src`.
-pub(crate) fn graph(src: &Path, files: &[PathBuf]) -> Graph {
-    let paths: Vec<(Vec<String>, &PathBuf)> = files
+/// The graph of the modules right below `folder`, in the crate whose sources are in `src`.
+pub(crate) fn graph(src: &Path, files: &[PathBuf], folder: &[&str]) -> Graph {
+    let below = |path: &[String]| {
+        let inside = path.len() > folder.len() && folder.iter().zip(path).all(|(a, b)| a == b);
+        inside.then(|| path[folder.len()].clone())
+    };
+    let paths: Vec<(Vec<String>, String, &PathBuf)> = files
         .iter()
-        .filter_map(|file| Some((module_path(file.strip_prefix(src).ok()?)?, file)))
+        .filter_map(|file| {
+            let path = module_path(file.strip_prefix(src).ok()?)?;
+            let name = below(&path)?;
+            Some((path, name, file))
+        })
         .collect();
     let mut graph: Graph =
-        paths.iter().map(|(path, _)| (path[0].clone(), BTreeSet::new())).collect();
+        paths.iter().map(|(_, name, _)| (name.clone(), BTreeSet::new())).collect();
     let names: BTreeSet<String> = graph.keys().cloned().collect();
-    for (path, file) in paths {
+    for (path, name, file) in paths {
         let text = fs::read_to_string(file).unwrap();
-        for used in used(&text, &path) {
-            if used != path[0] && names.contains(&used) {
-                graph.entry(path[0].clone()).or_default().insert(used);
-            }
-        }
+        let used = used(&text, &path);
+        let used = used.iter().filter_map(|used| below(used));
+        let used = used.filter(|used| *used != name && names.contains(used));
+        graph.entry(name.clone()).or_default().extend(used);
     }
     graph
 }
@@ -56,8 +63,8 @@ fn module_path(file: &Path) -> Option<Vec<String>> {
     (!is_root && !parts.iter().any(|part| part == "tests")).then_some(parts)
 }
 
-/// The modules right below the root that `text`, in the module `path`, names.
-fn used(text: &str, path: &[String]) -> BTreeSet<String> {
+/// What `text`, in the module `path`, names: paths from the root of the crate.
+fn used(text: &str, path: &[String]) -> BTreeSet<Vec<String>> {
     let text = without_tests(&without_comments(text));
     let words = words(&text);
     let mut used = BTreeSet::new();
@@ -79,7 +86,7 @@ fn named(
     at: &mut usize,
     before: Vec<String>,
     path: &[String],
-    used: &mut BTreeSet<String>,
+    used: &mut BTreeSet<Vec<String>>,
 ) {
     let mut parts = before;
     loop {
@@ -110,23 +117,23 @@ fn named(
     if words.get(*at) == Some(&"as") {
         *at += 2;
     }
-    used.extend(module_of(&parts, path));
+    used.extend(from_root(&parts, path));
 }
 
-/// The module right below the root in which what `parts` names is, seen from the module `path`.
-fn module_of(parts: &[String], path: &[String]) -> Option<String> {
-    let mut here: Vec<&String> = match parts.first()?.as_str() {
+/// What `parts` names, seen from the module `path`, as a path from the root.
+fn from_root(parts: &[String], path: &[String]) -> Option<Vec<String>> {
+    let mut here = match parts.first()?.as_str() {
         "crate" => Vec::new(),
-        _ => path.iter().collect(),
+        _ => path.to_vec(),
     };
     for part in parts {
         match part.as_str() {
             "super" => drop(here.pop()),
             "crate" | "self" => {}
-            _ => here.push(part),
+            _ => here.push(part.clone()),
         }
     }
-    here.first().map(|name| (*name).clone())
+    Some(here)
 }
 
 fn is_name(word: &str) -> bool {
@@ -174,16 +181,16 @@ mod tests {
     fn what_is_used_is_seen() {
         let path = |text: &str| text.split("::").map(str::to_owned).collect::<Vec<_>>();
         let cases: &[(&str, &str, &[&str])] = &[
-            ("use crate::a::B;", "x", &["a"]),
-            ("use crate::{a::{B, self}, c as d, E};", "x", &["E", "a", "c"]),
-            ("use super::b::C;", "x", &["b"]),
-            ("use super::b::C;", "x::y", &["x"]),
-            ("use super::super::b::C;", "x::y", &["b"]),
-            ("fn f() { crate::a::f(crate::b::C) }", "x", &["a", "b"]),
+            ("use crate::a::B;", "x", &["a::B"]),
+            ("use crate::{a::{B, self}, c as d, E};", "x", &["E", "a", "a::B", "c"]),
+            ("use super::b::C;", "x", &["b::C"]),
+            ("use super::b::C;", "x::y", &["x::b::C"]),
+            ("use super::super::b::C;", "x::y", &["b::C"]),
+            ("fn f() { crate::a::f(crate::b::C) }", "x", &["a::f", "b::C"]),
             ("// use crate::a;\n#[cfg(test)]\nmod tests {\n use crate::b;\n}", "x", &[]),
         ];
         for (text, at, expected) in cases {
-            let found: Vec<_> = used(text, &path(at)).into_iter().collect();
+            let found: Vec<_> = used(text, &path(at)).iter().map(|path| path.join("::")).collect();
             assert_eq!(&found, expected, "{text}");
         }
     }
