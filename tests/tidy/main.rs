@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["bigslice", "bigslice-features"]),
     ("benches", &["bigslice", "bigslice-features", "bigsql"]),
     ("tests", &["bigslice", "bigslice-features"]),
-    ("features", &[]),
+    ("tests/features", &[]),
 ];
 
 /// What a folder must not depend on even from outside the workspace.
