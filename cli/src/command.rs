@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use datafusion::common::utils::datafusion_strsim::levenshtein;
+use bigslice::did_you_mean;
 
 use crate::error::{Error, Result};
 use crate::format::Format;
@@ -134,12 +134,9 @@ pub(crate) fn parse(text: &str) -> Result<Command> {
 }
 
 fn unknown(name: &str) -> Error {
-    let names = COMMANDS.iter().flat_map(|spec| spec.names);
-    let nearest = names.min_by_key(|known| levenshtein(known, name));
-    let hint = match nearest.filter(|known| levenshtein(known, name) <= name.len() / 2) {
-        Some(known) => format!("did you mean \"{known}\"?"),
-        None => "\".help\" lists the commands".to_owned(),
-    };
+    let names = COMMANDS.iter().flat_map(|spec| spec.names).copied();
+    let hint = did_you_mean(name, names);
+    let hint = hint.unwrap_or_else(|| "\".help\" lists the commands".to_owned());
     Error::command_hint(format!("there is no command \"{name}\""), hint)
 }
 

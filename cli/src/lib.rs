@@ -47,7 +47,7 @@ mod start;
 mod tpch;
 mod vocabulary;
 
-use bigslice::table::{cell, types};
+use bigslice::render::{cell, types};
 
 pub use console::Console;
 pub use error::{Error, Result};

@@ -88,14 +88,19 @@ mod guide;
 pub mod metrics;
 mod pipeline;
 mod query;
+pub mod render;
 mod runs;
 mod session;
 mod shard;
 mod statement;
-pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod tpch;
+
+/// The Arrow that batches and schemas here are of: a program need not find the version that fits.
+pub use arrow;
+/// The DataFusion that sessions are built on: its expressions, catalogs and table providers.
+pub use datafusion;
 
 #[doc(inline)]
 pub use bigslice_rows as row;
@@ -113,8 +118,8 @@ pub use bigslice_cluster::{
     Grouping, Hertz, Inspector, LogLine, LogSink, LogSource, MachineReport, Page, PageKind,
     Profile, Profiling, State,
 };
-pub use bigslice_files::Environment;
 pub use bigslice_files::sink::{Compression, Delimited, Existing, WriteOptions};
+pub use bigslice_files::{Environment, did_you_mean};
 pub use error::{Error, Place, Result};
 pub use pipeline::func::Invocation;
 pub use pipeline::map::{MapFunction, Mapped};

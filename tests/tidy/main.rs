@@ -58,16 +58,16 @@ const WINGS: &[(&str, &[(&str, &[&str])])] = &[
             ("guide", &[]),
             ("metrics", &[]),
             ("shard", &[]),
-            ("table", &[]),
+            ("render", &[]),
             ("tpch", &[]),
             ("base", &["error", "metrics", "tpch"]),
             ("statement", &["base", "error"]),
             ("pipeline", &["base", "error", "metrics", "shard", "statement", "tpch"]),
             ("runs", &["base", "error", "metrics", "pipeline", "shard"]),
-            ("query", &["base", "error", "pipeline", "runs", "statement", "table"]),
+            ("query", &["base", "error", "pipeline", "render", "runs", "statement"]),
             (
                 "session",
-                &["base", "error", "pipeline", "query", "runs", "statement", "table", "tpch"],
+                &["base", "error", "pipeline", "query", "render", "runs", "statement", "tpch"],
             ),
         ],
     ),
@@ -141,7 +141,7 @@ const ORDERED: &[(&str, &[&str])] = &[
     ("cluster", &["worker"]),
     ("engine/files", &["parquet_file"]),
     ("engine/files", &["stores"]),
-    ("engine/files", &["table"]),
+    ("engine/files", &["render"]),
 ];
 
 /// Crates that would bring a second TLS stack or a build tool beyond a C compiler.

@@ -2,7 +2,7 @@
 //! they arrive, and sends the bytes on; a writer never does I/O of its own.
 //!
 //! All formats but `table` keep nothing between two batches. `table` keeps what it needs to know
-//! how wide its columns are, within bounds: see [`bigslice::table`].
+//! how wide its columns are, within bounds: see [`bigslice::render`].
 
 mod delimited;
 mod json;
@@ -14,10 +14,10 @@ use std::str::FromStr;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use bigslice::table::Table;
+use bigslice::render::TextTable;
 use clap::ValueEnum;
 
-pub(crate) use bigslice::table::{Layout, Paint};
+pub(crate) use bigslice::render::{Layout, Paint};
 
 /// The form in which results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -88,7 +88,7 @@ pub(crate) trait Writer: Send {
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError>;
 }
 
-impl Writer for Table {
+impl Writer for TextTable {
     fn start(&mut self, _out: &mut Vec<u8>) -> Result<(), ArrowError> {
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Writer for Table {
 /// Opens a writer for a result of the given schema.
 pub(crate) fn writer(format: Format, schema: &SchemaRef, layout: Layout) -> Box<dyn Writer> {
     match format {
-        Format::Table => Box::new(Table::new(schema, layout)),
+        Format::Table => Box::new(TextTable::new(schema, layout)),
         Format::Csv => Box::new(delimited::Delimited::csv(schema)),
         Format::Tsv => Box::new(delimited::Delimited::tsv(schema)),
         Format::Json => Box::new(json::Json::array()),

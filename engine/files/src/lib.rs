@@ -61,7 +61,7 @@ pub use cleanup::Cleanup;
 pub use environment::Environment;
 pub use error::{Failed, HINT, SourceError, SourceErrorKind, chain, explain, links};
 pub use location::{Location, Place};
-pub use nearest::did_you_mean;
+pub use nearest::{did_you_mean, distance, nearest};
 pub use scan::{SealedScan, file_scan, sealed_scan_scale_up, sealed_scan_tasks, watch};
 pub use sql_name::sql_name;
 pub use stored::{Content, StoredFile};

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Error, Result};
 use crate::query::Query;
-use crate::table::{Layout, Paint, Table, cell};
+use crate::render::{Layout, Paint, TextTable, cell};
 
 /// Rows that are shown on a terminal unless the program wants otherwise: about a screen.
 const TERMINAL_ROWS_MAX: usize = 40;
@@ -60,7 +60,7 @@ impl Query {
             return Ok(());
         }
         let wrong = |e| Error::query(format!("the result cannot be shown: {e}"));
-        let mut table = Table::new(&self.schema(), layout);
+        let mut table = TextTable::new(&self.schema(), layout);
         let mut stream = self.stream().await?.map_err(Error::from);
         let mut out = Vec::new();
         while let Some(batch) = stream.next().await {

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::process::{ExitCode, Termination};
 
 use crate::error::Error;
-use crate::table::cell;
+use crate::render::cell;
 
 /// The exit code of a program that failed.
 const FAILED: u8 = 1;

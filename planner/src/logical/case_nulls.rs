@@ -14,6 +14,8 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::with_own_schema;
+
 /// The analyzer rule that does it.
 #[derive(Debug, Default)]
 pub(crate) struct CaseNulls;
@@ -45,7 +47,7 @@ fn told(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
         _ => rewrite(expr),
     })?
-    .map_data(LogicalPlan::recompute_schema)
+    .map_data(with_own_schema)
 }
 
 fn with_nulls(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -59,8 +61,8 @@ fn with_nulls(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                     || branch.exists(|part| Ok(is_query(part))).unwrap_or(true)
             };
             let mut branches = case.when_then_expr.iter().map(|(_, then)| then);
-            let depends = case.else_expr.as_deref().is_some_and(|other| !may(other))
-                && branches.any(|then| may(then));
+            // Whatever is now known of the other branch: `length('')` will be a constant, which is never null.
+            let depends = case.else_expr.is_some() && branches.any(|then| may(then));
             Ok(match depends {
                 true => Transformed::yes(nullable(false).call(vec![expr])),
                 false => Transformed::no(expr),

@@ -1,10 +1,12 @@
 //! Going through all expressions of a logical plan, subqueries and all, with their schemas.
 
+use std::sync::Arc;
+
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, Union};
 
 /// Changes each node of the plan by `of_node`, and then each of its expressions by `of_expr`, which is told what the
 /// expression is computed from. From the leaves up. Columns keep their names.
@@ -31,10 +33,26 @@ pub(super) fn rewrite(
                 Ok(expr.update_data(|expr| name.restore(expr)))
             })
         })?;
-        if !exprs.transformed {
+        if !exprs.transformed && !matches!(exprs.data, LogicalPlan::Union(_)) {
             return Ok(exprs);
         }
-        Ok(Transformed::yes(exprs.data.recompute_schema()?))
+        Ok(Transformed::yes(with_own_schema(exprs.data)?))
     })?;
     Ok(rewritten.data)
+}
+
+/// The node with the schema that its inputs and expressions give it now. `recompute_schema` of DataFusion 55.2 leaves a
+/// UNION what it had, whose columns may be null by now.
+pub(super) fn with_own_schema(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Union(Union { inputs, schema }) = plan else { return plan.recompute_schema() };
+    let may_be_null = |n: usize| {
+        inputs.iter().any(|input| input.schema().fields().get(n).is_some_and(|f| f.is_nullable()))
+    };
+    let fields = schema.iter().enumerate().map(|(n, (relation, field))| {
+        let nullable = field.is_nullable() || may_be_null(n);
+        (relation.cloned(), Arc::new(field.as_ref().clone().with_nullable(nullable)))
+    });
+    let fields = fields.collect::<Vec<_>>();
+    let schema = Arc::new(DFSchema::new_with_metadata(fields, schema.metadata().clone())?);
+    Ok(LogicalPlan::Union(Union { inputs, schema }))
 }

@@ -14,6 +14,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::with_own_schema;
 use super::time_order::as_time;
 
 /// The analyzer rule that does it.
@@ -42,7 +43,7 @@ fn cast(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
         _ => rewrite(expr),
     })?
-    .map_data(LogicalPlan::recompute_schema)
+    .map_data(with_own_schema)
 }
 
 fn cast_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

@@ -12,6 +12,8 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::with_own_schema;
+
 /// The analyzer rule that does it.
 #[derive(Debug, Default)]
 pub(crate) struct TruthTests;
@@ -41,7 +43,7 @@ fn compared(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
         _ => rewrite(expr),
     })?
-    .map_data(LogicalPlan::recompute_schema)
+    .map_data(with_own_schema)
 }
 
 fn comparison(expr: Expr) -> Transformed<Expr> {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::error::Result;
 use object_store::{ObjectMeta, ObjectStore};
@@ -15,7 +14,7 @@ use crate::adapt::columns_of;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::format::{Format, Kind};
 use crate::location::Location;
-use crate::nearest::did_you_mean;
+use crate::nearest::{did_you_mean, distance};
 use crate::table::schema;
 
 /// Files that are asked for a column, at most. In more of them it may be anywhere.
@@ -65,8 +64,7 @@ pub(crate) async fn check_names(
 
 /// Is one name the other but for a letter in three?
 fn is_close(name: &str, other: &str) -> bool {
-    let distance = levenshtein(&name.to_lowercase(), &other.to_lowercase());
-    distance * 3 <= name.chars().count()
+    distance(name, other) * 3 <= name.chars().count()
 }
 
 /// The names in files that are no column of the table.

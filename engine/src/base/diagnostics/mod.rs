@@ -8,14 +8,13 @@ use std::collections::HashSet;
 use std::error::Error as StdError;
 
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 use parquet::errors::ParquetError;
 
-use bigslice_files::{HINT, chain};
+use bigslice_files::{HINT, chain, nearest};
 
 use crate::error::Place;
 use plain::plain;
@@ -203,10 +202,13 @@ fn quoted(field: &Column) -> String {
 }
 
 fn hint_for(field: &Column, valid: &[Column]) -> Option<String> {
-    let wanted = field.name.to_lowercase();
-    let distance = |column: &Column| levenshtein(&wanted, &column.name.to_lowercase());
-    let closest = valid.iter().min_by_key(|column| distance(column))?;
-    if distance(closest) * 2 <= wanted.chars().count() {
+    if valid.is_empty() {
+        return None;
+    }
+    let closest = nearest(&field.name, valid.iter().map(|column| column.name.as_str()));
+    if let Some(closest) = closest
+        && let Some(closest) = valid.iter().find(|column| column.name == closest)
+    {
         let mut hint = format!("did you mean {}?", quoted(closest));
         if closest.name != closest.name.to_lowercase() {
             hint.push_str(" A name with capital letters must stand in double quotes.");

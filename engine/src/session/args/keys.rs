@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use datafusion::common::utils::datafusion_strsim::levenshtein;
+use bigslice_files::distance;
 use datafusion::execution::config::SessionConfig;
 use datafusion_distributed::{DistributedConfig, DistributedExt};
 
@@ -150,8 +150,8 @@ fn near(key: &str) -> Vec<String> {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_lowercase();
     let most = last(key).chars().count() / 2;
     let theirs = theirs();
-    let theirs = names(&theirs).map(|name| (levenshtein(&key.to_lowercase(), &name), name));
-    let own = OWN.iter().map(|name| (levenshtein(&last(key), name), (*name).to_owned()));
+    let theirs = names(&theirs).map(|name| (distance(key, &name), name));
+    let own = OWN.iter().map(|name| (distance(&last(key), name), (*name).to_owned()));
     let mut near: Vec<_> = own.chain(theirs).filter(|(distance, _)| *distance <= most).collect();
     near.sort();
     near.into_iter().take(NEAR_MAX).map(|(_, name)| name).collect()

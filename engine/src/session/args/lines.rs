@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bigslice_cluster::{LogLine, LogSink, LogSource};
 
-use crate::table::cell;
+use crate::render::cell;
 
 /// Writes each line with the name of its machine before it.
 pub(super) fn to_stderr() -> LogSink {

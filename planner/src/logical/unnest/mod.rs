@@ -35,6 +35,8 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::with_own_schema;
+
 mod comparison;
 mod condition;
 mod domain;
@@ -109,7 +111,7 @@ impl Unnester {
     fn node(&self, node: LogicalPlan) -> Result<LogicalPlan> {
         let node = node.map_expressions(|expr| expr.transform_up(|expr| self.inner(expr)))?.data;
         // A subquery, of this node or below, may have become one that can be null.
-        let node = node.recompute_schema()?;
+        let node = with_own_schema(node)?;
         match node {
             LogicalPlan::Filter(filter) => self.lift_filter(filter),
             LogicalPlan::Projection(projection) => self.lift_projection(projection),

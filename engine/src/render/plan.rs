@@ -1,5 +1,5 @@
 //! What EXPLAIN says, as text: a plan is an indented tree, and a box around it would only cut it.
-//! What a [`Table`](super::Table) shows of results that have the shape of an EXPLAIN.
+//! What a [`TextTable`](super::TextTable) shows of results that have the shape of an EXPLAIN.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;

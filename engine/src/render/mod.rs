@@ -5,12 +5,12 @@
 //! use std::sync::Arc;
 //!
 //! use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-//! use bigslice::table::{Layout, Paint, Table};
+//! use bigslice::render::{Layout, Paint, TextTable};
 //!
 //! let n: ArrayRef = Arc::new(Int64Array::from_iter_values([1, 20]));
 //! let batch = RecordBatch::try_from_iter([("n", n)])?;
 //! let pipe = Layout { terminal_columns: None, types: false, paint: Paint::Off, rows_max: None };
-//! let mut table = Table::new(&batch.schema(), pipe);
+//! let mut table = TextTable::new(&batch.schema(), pipe);
 //! let mut text = Vec::new();
 //! table.batch(&batch, &mut text)?;
 //! table.finish(&mut text)?;
@@ -26,4 +26,4 @@ mod plan;
 pub mod types;
 
 pub use grid::Paint;
-pub use layout::{Layout, Table};
+pub use layout::{Layout, TextTable};

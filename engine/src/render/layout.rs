@@ -50,7 +50,7 @@ pub struct Layout {
 
 /// Writes one table: [`Self::batch`] for every batch of its rows, then [`Self::finish`]. What is to go out is
 /// appended to `out`, which the caller empties between two calls.
-pub struct Table {
+pub struct TextTable {
     schema: SchemaRef,
     layout: Layout,
     way: Way,
@@ -63,13 +63,13 @@ enum Way {
     Plan(Plan),
 }
 
-impl fmt::Debug for Table {
+impl fmt::Debug for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("layout", &self.layout).finish_non_exhaustive()
+        f.debug_struct("TextTable").field("layout", &self.layout).finish_non_exhaustive()
     }
 }
 
-impl Table {
+impl TextTable {
     /// A table of rows that have this schema.
     pub fn new(schema: &SchemaRef, layout: Layout) -> Self {
         let way = match layout.rows_max {
