@@ -61,7 +61,7 @@
 //! # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 //! ```
 //!
-//! 1. **Describe.** Verbs make the nodes of a [`slice`](mod@slice); a [`func`](mod@func) that holds them can be called by
+//! 1. **Describe.** Verbs make the nodes of a [`slice`](pipeline::slice); a [`func`](mod@pipeline::func) that holds them can be called by
 //!    every process.
 //! 2. **Cut.** [`task`](runs::task) cuts the tree where rows move, on the driver and on each worker alike.
 //! 3. **Schedule.** A [`job`](runs::job) sends each task, one for each shard of a stage, to a machine with room, and

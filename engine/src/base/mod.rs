@@ -17,5 +17,5 @@ pub(crate) mod script;
 pub(crate) mod set;
 pub(crate) mod settings;
 pub(crate) mod system;
-mod translate;
+pub(crate) mod translate;
 pub(crate) mod wire;

@@ -1,5 +1,5 @@
 //! Errors of DataFusion, of the planner and of machines as ours, with the place in the statement and words that a user
-//! understands ([`words`]).
+//! understands ([`diagnostics`]).
 
 use bigslice_files::Failed;
 use datafusion::common::{Diagnostic, SchemaError};

@@ -1,13 +1,13 @@
 //! One statement, parsed and planned, about to run. Made by [`Session::sql`](crate::Session::sql);
 //! how it runs is in [`run`].
 
-mod attempt;
+pub(crate) mod attempt;
 pub(crate) mod distribute;
-mod holdback;
-mod low_memory;
+pub(crate) mod holdback;
+pub(crate) mod low_memory;
 pub(crate) mod run;
-mod sendable;
-mod show;
+pub(crate) mod sendable;
+pub(crate) mod show;
 
 use std::fmt;
 use std::panic::Location;

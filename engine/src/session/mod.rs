@@ -9,7 +9,7 @@
 pub(crate) mod args;
 pub(crate) mod builder;
 pub(crate) mod program;
-mod provision;
+pub(crate) mod provision;
 pub(crate) mod worker;
 
 use std::fmt;

@@ -12,8 +12,8 @@
 //! a process has: the program is taken off first, and the process is [measured](crate::base::memory::gauge).
 
 pub(crate) mod gauge;
-mod messages;
-mod pool;
+pub(crate) mod messages;
+pub(crate) mod pool;
 pub(crate) mod spill;
 
 use std::num::NonZeroUsize;

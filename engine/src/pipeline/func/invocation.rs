@@ -16,7 +16,7 @@ const ARGUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A call of a func that has not been made yet, for [`Session::run`](crate::Session::run).
 ///
-/// Calling a function that is marked with [`func`](macro@crate::pipeline::func) does not run it: it makes one
+/// Calling a function that is marked with [`func`](macro@crate::func) does not run it: it makes one
 /// of these, and every process that needs the slice runs the function with these arguments.
 pub struct Invocation<T> {
     call: Result<Call>,

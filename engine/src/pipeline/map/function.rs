@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 
 /// A function that [`Session::map`](crate::Session::map) can have called on machines: what
-/// [`#[bigslice::map]`](macro@crate::pipeline::map) makes of one.
+/// [`#[bigslice::map]`](macro@crate::map) makes of one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be mapped over items",
     label = "not marked with #[bigslice::map]",

@@ -1,5 +1,5 @@
 //! Verbs that write files: one for each shard, from the task that computes it. The node says where
-//! and how ([`SinkSpec`]); opening and committing is [`sink`](crate::sink)'s.
+//! and how ([`SinkSpec`]); opening and committing is [`sink`](bigslice_files::sink)'s.
 
 use std::panic::Location;
 use std::sync::Arc;

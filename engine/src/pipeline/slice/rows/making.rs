@@ -1,5 +1,5 @@
 //! Rows that closures make one by one, and who takes them: batches that are built of them, or the verb that
-//! comes next, if it can do with rows as they are made ([`combining`](super::combining)).
+//! comes next, if it can do with rows as they are made ([`combining`](crate::pipeline::slice::keyed::combining)).
 
 use std::fmt;
 use std::marker::PhantomData;
