@@ -42,6 +42,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "0",
     ),
     (
+        "unnest: NOT IN of what becomes a constant",
+        "SELECT count(*) FROM (VALUES (1)) AS t(id) WHERE coalesce(1, id) NOT IN (SELECT x FROM (VALUES (NULL), (2)) AS u(x))",
+        "0",
+    ),
+    (
         "drawn_once",
         "SELECT count(*) BETWEEN 400 AND 800 FROM generate_series(1, 5000) WHERE random() BETWEEN 0.45 AND 0.55",
         "true",

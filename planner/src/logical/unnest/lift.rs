@@ -12,7 +12,6 @@ use datafusion::logical_expr::{
 };
 
 use super::Unnester;
-use super::matching::may_be_null;
 use super::quantified::{Quantified, is_for_datafusion};
 use super::scope::{contains_subquery, outer_columns, outer_columns_of, position};
 use super::shape::{all, filter, named, project, trimmed};
@@ -63,17 +62,12 @@ impl Unnester {
         trimmed(filter(conditions, current)?, &schema)
     }
 
-    /// `x NOT IN (S)` whose `x` is a column of `input` where that is what tells whether it may be null. DataFusion
-    /// 55.2 asks the columns of `x`: `nullif(1, id) NOT IN (S)` is an anti join that knows no nulls when `id` has
-    /// none.
+    /// `x NOT IN (S)` whose `x` is a column of `input`, as DataFusion's rule has it right. DataFusion 55.2 asks the columns
+    /// of `x` whether they may be null, where `nullif(1, id)` may be though `id` may not; and forgets nulls when `x` is
+    /// simplified to a constant, as `coalesce(1, id)` is.
     fn null_in_sight(&self, conjunct: Expr, input: &mut LogicalPlan) -> Result<Expr> {
         let Expr::InSubquery(mut within) = conjunct else { return Ok(conjunct) };
-        let schema = input.schema();
-        let has_nulls = |column: &Column| may_be_null(&Expr::Column(column.clone()), schema);
-        if within.negated
-            && may_be_null(&within.expr, schema)
-            && !within.expr.column_refs().into_iter().any(has_nulls)
-        {
+        if within.negated {
             let columns = self.as_columns(vec![*within.expr], input)?;
             within.expr = Box::new(columns.into_iter().next().unwrap_or_default());
         }
