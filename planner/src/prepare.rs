@@ -34,7 +34,7 @@ use datafusion::physical_plan::{
 };
 
 use crate::error::Result;
-use crate::ordering::{gathered, is_gather};
+use crate::ordering::{gathered, is_gather, sorted_for};
 use crate::series::whole;
 
 /// Rewrites the plan of one process so that cutting it into tasks cannot change its answer.
@@ -51,16 +51,22 @@ pub fn prepare(
 /// `head` says whether `plan` runs in the driver's own stage.
 fn rewrite(plan: Arc<dyn ExecutionPlan>, head: bool) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = if head { plan } else { whole(plan)? };
+    let orders = plan.required_input_ordering();
     let mut children = Vec::with_capacity(plan.children().len());
-    for (index, child) in plan.children().into_iter().enumerate() {
+    for (index, before) in plan.children().into_iter().enumerate() {
         let child_head = head && stays_in_head(plan.as_ref(), index);
-        let mut child = rewrite(Arc::clone(child), child_head)?;
+        let mut child = rewrite(Arc::clone(before), child_head)?;
         if !child_head {
             child = limited_once(plan.as_ref(), child);
             child = gathered_for(plan.as_ref(), index, child);
         }
         child = cut_twice(plan.as_ref(), child);
-        children.push(broadcast_whole(plan.as_ref(), index, child));
+        child = broadcast_whole(plan.as_ref(), index, child);
+        // Above a gathering less is known of the rows: `x - x` is one value in a partition, and so sorted.
+        if !Arc::ptr_eq(before, &child) {
+            child = sorted_for(child, orders.get(index).and_then(Option::as_ref))?;
+        }
+        children.push(child);
     }
     Ok(replace_children_if_necessary(plan, children)?)
 }
