@@ -21,17 +21,17 @@
 //! 3. **Lower.** DataFusion's physical planner, for each attempt anew ([`planning::physical`](statement::planning::physical)),
 //!    with the settings of the moment ([`settings`](base::settings)).
 //! 4. **Cut.** With machines, the plan is guarded, cut into stages of tasks, guarded again and
-//!    checked ([`cut`](query::distribute)), unless it cannot be sent ([`sendable`](query::sendable)); [`explain`](statement::explain) shows what came
+//!    checked ([`distribute`](query::distribute)), unless it cannot be sent ([`sendable`](query::sendable)); [`explain`](statement::explain) shows what came
 //!    out. Without machines there is nothing to cut, and nothing of this is paid for.
 //! 5. **Place and run.** One attempt ([`attempt`](query::attempt)) sends each task to a machine, where
 //!    [`worker`](session::worker) decodes it ([`job::PlanCodec`](runs::job::PlanCodec)) and runs it within its memory ([`memory`](base::memory), [`pool`](base::memory::pool), [`spill`](base::memory::spill)) on
 //!    its threads ([`cpu`](base::cpu)).
 //! 6. **Out.** The last stage's rows come to the driver, are held back until they are certain
-//!    ([`head`](query::holdback)) and flow to the reader ([`run`](query::run)); rows to be written become files all at once
+//!    ([`holdback`](query::holdback)) and flow to the reader ([`run`](query::run)); rows to be written become files all at once
 //!    ([`bigslice_files::sink`]).
 //! 7. **When a machine is lost** [`run`](query::run) decides: the attempt is repeated on the machines that
 //!    are left, and the user sees a line in the log; or, when rows were given out, an error
-//!    ([`Error`], in [`words`](base::diagnostics) of a user).
+//!    ([`Error`], in words of a user by [`diagnostics`](base::diagnostics)).
 //!
 //! # The life of a run
 //!

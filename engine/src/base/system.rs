@@ -1,5 +1,5 @@
 //! Where the work of a session is done, as a user writes it: `here`, `local:4`, `ec2:instance=m7g.2xlarge,n=8`.
-//! [`launch`](crate::session::provision) makes machines of it.
+//! [`provision`](crate::session::provision) makes machines of it.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
 //! Whether a plan can be sent to machines at all. A table of the embedding program may scan by a
 //! node that only this process knows, a table that was made here may be too large to travel
 //! with each task's plan, and DataFusion's encoding of plans leaves out what some of them need; such a plan
-//! runs here, uncut. Asked by [`cut`](crate::query::distribute).
+//! runs here, uncut. Asked by [`distribute`](crate::query::distribute).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! What `EXPLAIN` and `EXPLAIN STAGES` show of a plan that is cut into stages. Called by the
-//! planner in [`cut`](crate::query::distribute) and by [`run`](crate::query::run).
+//! planner in [`distribute`](crate::query::distribute) and by [`run`](crate::query::run).
 
 use std::sync::Arc;
 

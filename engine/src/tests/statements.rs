@@ -6,6 +6,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use futures::StreamExt;
+use parking_lot::Mutex;
 
 use super::*;
 
@@ -231,12 +232,23 @@ async fn sorts_larger_than_the_memory_spill_in_every_partition() {
 // none.
 #[tokio::test]
 async fn a_join_without_keys_spills_an_input_that_does_not_fit() {
-    let session = Session::builder().memory_limit(46 << 20).partitions(2).build().await.unwrap();
+    let log = Arc::<Mutex<Vec<String>>>::default();
+    let lines = Arc::clone(&log);
+    let session = Session::builder()
+        .memory_limit(46 << 20)
+        .partitions(2)
+        .log(Arc::new(move |line| lines.lock().push(line.text)))
+        .build()
+        .await
+        .unwrap();
     let sql = "select count(*) as n from \
         (select distinct value as k, repeat('x', 40) || value as t from range(800000)) as a \
         join range(3) as b on a.k < b.value - 5 or a.t = cast(b.value as varchar)";
     let counted = table(&session, sql).await;
     assert!(counted.contains("| 0 |"), "{counted}");
+    // The first attempt failed, and for that reason.
+    let said = log.lock().join("\n");
+    assert!(said.contains("a join without keys cannot hold one of its inputs"), "{said}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Takes out of a message what only developers of DataFusion and Arrow understand: the kinds of errors that others are wrapped in, the
-//! address of a bug tracker, names of Arrow's types and literals in Rust's notation. Called by [`words`](crate::base::diagnostics).
+//! address of a bug tracker, names of Arrow's types and literals in Rust's notation. Called by [`diagnostics`](crate::base::diagnostics).
 
 /// What DataFusion puts before a message to say of which kind it is.
 const KINDS: &[&str] = &[

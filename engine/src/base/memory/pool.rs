@@ -141,7 +141,7 @@ fn held<'a>(state: &'a mut State, reservation: &MemoryReservation) -> &'a mut us
     if reservation.consumer().can_spill() { &mut state.spillable } else { &mut state.unspillable }
 }
 
-/// In DataFusion's words, which [`words`](crate::base::diagnostics) makes ours.
+/// In DataFusion's words, which [`diagnostics`](crate::base::diagnostics) makes ours.
 fn exhausted(reservation: &MemoryReservation, additional: usize, left: usize) -> DataFusionError {
     resources_datafusion_err!(
         "Failed to allocate additional {} for {} with {} already allocated for this reservation - \
