@@ -37,7 +37,7 @@ impl Shell {
             Err(e) => return Err(self.tell(&refused(e.to_string()), None, origin)),
         };
         let text = statement.trim_end().trim_end_matches(';').to_owned();
-        let statement = Statement { text, line: origin.line as u64, column: 1 };
+        let statement = Statement { text, line: origin.line, column: 1 };
         if let Err(e) = self.statement(&statement).await {
             return Err(self.tell(&e, Some(&statement), origin));
         }

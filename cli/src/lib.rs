@@ -16,8 +16,8 @@
 //!    the program makes of both. The flags and the file of a session are the engine's
 //!    ([`bigslice::SessionArgs`]).
 //! 2. [`start`] builds the session and hands it to a [`Shell`].
-//! 3. [`repl`] reads statements at a prompt, or [`shell`] reads a script; [`script`] finds where
-//!    each ends, and which are commands of the shell ([`command`]).
+//! 3. [`repl`] reads statements at a prompt, or [`shell`] reads a script; [`bigslice::ScriptPiece`]
+//!    finds where each ends, and which are commands of the shell ([`command`]).
 //! 4. [`run`] has the engine run a statement and sends each batch of its result through a
 //!    [`mod@format`] to the [`output`]. Nothing is collected on the way.
 //! 5. What is not a result goes to the [`console`]: errors as [`report`] words them, the lines of
@@ -40,7 +40,6 @@ mod output;
 mod repl;
 mod report;
 mod run;
-mod script;
 mod shell;
 mod signals;
 mod start;

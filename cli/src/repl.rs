@@ -9,6 +9,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bigslice::ScriptPiece;
 use reedline::{
     Color, ColumnarMenu, EditCommand, Emacs, KeyCode, KeyModifiers, MenuBuilder, Prompt,
     PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent,
@@ -23,7 +24,6 @@ use crate::highlight::SqlHighlighter;
 use crate::history::Remembered;
 use crate::output::Appear;
 use crate::report::Origin;
-use crate::script;
 use crate::shell::{Flow, Shell, Status, Stop, Stopped};
 use crate::signals::{Presence, Signal};
 use crate::vocabulary::Vocabulary;
@@ -105,7 +105,7 @@ async fn entered(shell: &mut Shell, text: &str) -> Stopped<Flow> {
     if let Some(command) = command::plain_word(text) {
         return shell.command(command, Origin::default()).await;
     }
-    for piece in script::split(text) {
+    for piece in ScriptPiece::split(text) {
         let origin = Origin { script: None, line: piece.line };
         if shell.piece(&piece, origin).await? == Flow::Quit {
             return Ok(Flow::Quit);
@@ -224,7 +224,7 @@ struct Statements;
 
 impl Validator for Statements {
     fn validate(&self, line: &str) -> ValidationResult {
-        match script::is_complete(line) || command::plain_word(line).is_some() {
+        match ScriptPiece::is_complete(line) || command::plain_word(line).is_some() {
             true => ValidationResult::Complete,
             false => ValidationResult::Incomplete,
         }

@@ -20,7 +20,7 @@ pub(crate) struct Origin<'a> {
     /// The name of the script; nothing for what was typed.
     pub(crate) script: Option<&'a str>,
     /// Its line there, from 1.
-    pub(crate) line: usize,
+    pub(crate) line: u64,
 }
 
 /// The text that tells a user about an error in a statement or command.
@@ -41,7 +41,7 @@ pub(crate) fn report(
             let place = statement.place_in_script(place);
             Some((place.line, Some(place.column)))
         }
-        _ => Some((origin.line as u64, None)),
+        _ => Some((origin.line, None)),
     };
     if let (Some(script), Some((line, column))) = (origin.script, in_script) {
         let column = column.map(|column| format!(":{column}")).unwrap_or_default();

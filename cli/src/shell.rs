@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use bigslice::{Session, Statement};
+use bigslice::{PieceKind, ScriptPiece, Session, Statement};
 
 use crate::command::{self, Command};
 use crate::console::Console;
@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::format::{self, Format, Layout, Paint};
 use crate::output::{Appear, Output};
 use crate::report::{Origin, report};
-use crate::script::{self, Kind, Piece};
 use crate::signals::{Presence, Signals};
 use crate::types;
 
@@ -185,7 +184,7 @@ impl Shell {
 
     /// Runs one of several scripts; [`Self::end_of_scripts`] follows the last.
     pub(crate) async fn script(&mut self, text: &str, name: Option<&str>) -> Stopped<Flow> {
-        for piece in script::split(text) {
+        for piece in ScriptPiece::split(text) {
             let origin = Origin { script: name, line: piece.line };
             match self.piece(&piece, origin).await {
                 Ok(Flow::Continue) => {}
@@ -235,17 +234,21 @@ impl Shell {
     }
 
     /// Does one piece of what was typed or read. Errors are told here.
-    pub(crate) async fn piece(&mut self, piece: &Piece<'_>, origin: Origin<'_>) -> Stopped<Flow> {
+    pub(crate) async fn piece(
+        &mut self,
+        piece: &ScriptPiece<'_>,
+        origin: Origin<'_>,
+    ) -> Stopped<Flow> {
         match piece.kind {
-            Kind::Command => match command::parse(piece.text) {
+            PieceKind::Command => match command::parse(piece.text) {
                 Ok(command) => self.command(command, origin).await,
                 Err(e) => Err(self.tell(&e, None, origin)),
             },
-            Kind::Statement => {
+            PieceKind::Statement => {
                 let statement = Statement {
                     text: piece.text.to_owned(),
-                    line: piece.line as u64,
-                    column: piece.column as u64,
+                    line: piece.line,
+                    column: piece.column,
                 };
                 match self.statement(&statement).await {
                     Ok(()) => Ok(Flow::Continue),

@@ -13,25 +13,30 @@
 //!
 //! # The life of a query
 //!
-//! 1. **In.** A script is cut into statements ([`script`](base::script)); each is measured, parsed, measured
-//!    again and made a logical plan on a thread of its own ([`planning::plan`](statement::planning::plan)). Names of files
-//!    and addresses become tables on the way ([`bigslice_files`]).
-//! 2. **Optimise.** DataFusion's rules; every one leaves a plan that gives the same answer on one
-//!    process.
-//! 3. **Lower.** DataFusion's physical planner, for each attempt anew ([`planning::physical`](statement::planning::physical)),
-//!    with the settings of the moment ([`settings`](base::settings)).
-//! 4. **Cut.** With machines, the plan is guarded, cut into stages of tasks, guarded again and
-//!    checked ([`distribute`](query::distribute)), unless it cannot be sent ([`sendable`](query::sendable)); [`explain`](statement::explain) shows what came
-//!    out. Without machines there is nothing to cut, and nothing of this is paid for.
-//! 5. **Place and run.** One attempt ([`attempt`](query::attempt)) sends each task to a machine, where
-//!    [`worker`](session::worker) decodes it ([`job::PlanCodec`](runs::job::PlanCodec)) and runs it within its memory ([`memory`](base::memory), [`pool`](base::memory::pool), [`spill`](base::memory::spill)) on
-//!    its threads ([`cpu`](base::cpu)).
-//! 6. **Out.** The last stage's rows come to the driver, are held back until they are certain
-//!    ([`holdback`](query::holdback)) and flow to the reader ([`run`](query::run)); rows to be written become files all at once
-//!    ([`bigslice_files::sink`]).
-//! 7. **When a machine is lost** [`run`](query::run) decides: the attempt is repeated on the machines that
-//!    are left, and the user sees a line in the log; or, when rows were given out, an error
-//!    ([`Error`], in words of a user by [`diagnostics`](base::diagnostics)).
+//! The chain is in [`query::run`]; the numbers are those of ARCHITECTURE.md.
+//!
+//! 1. **Parse and plan.** A script is split into statements ([`script`](base::script)). Each is lexed,
+//!    measured, parsed, measured again and made a logical plan, on a thread of its own
+//!    ([`planning`](statement::planning)). Names of files and addresses become tables on the way
+//!    ([`bigslice_files`]).
+//! 2. **Optimize.** DataFusion's logical rules and ours.
+//! 3. **Lower.** DataFusion's physical planner, for each attempt anew, with the settings of the moment
+//!    ([`lower`](query::distribute::lower), [`settings`](base::settings)).
+//! 4. **Distribute.** With machines, the plan is prepared, cut into stages of tasks, guarded and
+//!    checked ([`distribute`](query::distribute::distribute)), unless it cannot be sent
+//!    ([`sendable`](query::sendable)). [`explain`](statement::explain) shows the result. Without machines
+//!    this step does not exist and costs nothing.
+//! 5. **Run.** Each task goes to a machine, where [`worker`](session::worker) decodes it
+//!    ([`job::PlanCodec`](runs::job::PlanCodec)) and runs it within its memory
+//!    ([`memory`](base::memory), [`pool`](base::memory::pool), [`spill`](base::memory::spill)) on its
+//!    threads ([`cpu`](base::cpu)).
+//! 6. **Return.** The rows of the last stage come to the driver, are held back until they are certain
+//!    ([`holdback`](query::holdback)) and flow to the reader ([`stream`](query::stream)). Rows to be
+//!    written become files all at once ([`bigslice_files::sink`]).
+//! 7. **Recover.** When a machine is lost, the query runs again on the remaining machines and the log
+//!    has a line about it; or, if rows were returned already, the query fails with an error that says
+//!    so ([`Error`], worded by [`diagnostics`](base::diagnostics)). A query that runs out of memory runs
+//!    again with less ([`low_memory`](query::low_memory)).
 //!
 //! # The life of a run
 //!
@@ -108,7 +113,7 @@ pub use bigslice_rows as row;
 pub use base::config::PARTITIONS_MAX;
 pub use base::driver::{QUERIES_RUNNING_MAX, TableInfo};
 pub use base::redact::redact;
-pub use base::script::Statement;
+pub use base::script::{PieceKind, ScriptPiece, Statement};
 pub use base::system::{MACHINES_MAX, SystemSpec};
 pub use base::wire::RunId;
 /// The crate that machines are made with, for whoever calls methods of services on a session's machines

@@ -2,8 +2,8 @@
 //!
 //! The engine calls this crate on the way of a query:
 //!
-//! 1. [`check_text`] before [`parse`] and [`check_statement`] after it refuse SQL that would
-//!    overflow the stack or keep the planner busy for minutes.
+//! 1. [`check_text`], [`Tokens::check`] and, after [`Tokens::parse`], [`check_statement`] refuse SQL
+//!    that would overflow the stack or keep the planner busy for minutes.
 //! 2. [`rewrite`] changes what the parser read otherwise than SQL means it, and [`resolve`] what DataFusion would take
 //!    names for. [`install`] gives a session the rules and functions that mend what DataFusion gets wrong in one
 //!    process, too.
@@ -57,7 +57,7 @@ pub use prepare::prepare;
 pub use scalar_subquery::{OneRowSubqueries, one_row};
 pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};
 pub use statement::check_statement;
-pub use syntax::{Catalog, Drawn, Headers, Labels, draw, headers, parse, resolve, rewrite};
+pub use syntax::{Catalog, Drawn, Headers, Labels, Tokens, draw, headers, parse, resolve, rewrite};
 pub use text::{StatementLimits, check_text};
 pub use windows::{WindowsThatTravel, is_lost};
 

@@ -1,9 +1,9 @@
-//! Limits on the shape of a parsed statement. The engine calls this between parsing and planning.
+//! Limits on the shape of a parsed statement, checked between parsing and planning.
 //!
-//! The walk is that of sqlparser, which comes to every expression wherever the grammar allows one and
-//! takes its stack from the heap where it must; it ends at the first limit that is passed. Nested queries and
-//! parentheses are bounded by the parser, so what matters is what the parser builds in a loop: chains
-//! of operators, set operations, joins and common table expressions.
+//! sqlparser's visitor does the walk: it reaches every expression wherever the grammar allows one,
+//! takes its stack from the heap if needed, and stops at the first limit that is exceeded. The
+//! parser bounds nested queries and parentheses, so this counts what it builds in a loop: chains of
+//! operators, set operations, joins and common table expressions.
 
 use std::ops::ControlFlow;
 
@@ -13,18 +13,21 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::error::{Error, Result};
-use crate::syntax::visit;
+use crate::syntax::{step, visit};
 use crate::text::{Limit, StatementLimits};
 
-/// Refuses a statement whose expressions are too deep or too many, or whose set operations, joins or common
-/// table expressions are too many to plan.
+/// Refuses a statement with too deep or too many expressions, or too many set operations, joins or
+/// common table expressions.
+///
+/// # Errors
+/// [`Error::TooLarge`].
 pub fn check_statement(statement: &Statement, limits: &StatementLimits) -> Result<()> {
     visit(statement, &mut Walk { limits, depth: 0, exprs: 0, branches: 0, joins: 0, ctes: 0 })
 }
 
 struct Walk<'l> {
     limits: &'l StatementLimits,
-    /// Expressions around the one that the walk is at.
+    /// Expressions around the current one.
     depth: usize,
     exprs: usize,
     branches: usize,
@@ -38,7 +41,7 @@ impl Walk<'_> {
             self.ctes += with.cte_tables.len();
             Limit::Ctes.check(self.ctes, self.limits)?;
         }
-        // A chain of set operations is counted before the walk goes down in it.
+        // A chain of set operations is counted before the walk descends into it.
         let mut sets = vec![query.body.as_ref()];
         while let Some(set) = sets.pop() {
             if let SetExpr::SetOperation { left, right, .. } = set {
@@ -61,7 +64,7 @@ impl Walk<'_> {
     }
 }
 
-/// What costs the planner next to nothing, and comes by the hundred thousand in lists.
+/// True for literals: they cost the planner next to nothing, and lists have a hundred thousand.
 fn is_literal(expr: &Expr) -> bool {
     match expr {
         Expr::Value(_) | Expr::TypedString(_) | Expr::Interval(_) => true,
@@ -69,13 +72,6 @@ fn is_literal(expr: &Expr) -> bool {
             matches!(expr.as_ref(), Expr::Value(_))
         }
         _ => false,
-    }
-}
-
-fn step(result: Result<()>) -> ControlFlow<Error> {
-    match result {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => ControlFlow::Break(error),
     }
 }
 

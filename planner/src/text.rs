@@ -1,27 +1,23 @@
-//! Limits on the text of a statement, checked before it is parsed. The engine calls this first.
+//! Limits on the text and the tokens of a statement, checked before it is parsed.
 //!
-//! The parser itself stops at 50 nested parentheses. What it does not stop are chains, which it
-//! builds in a loop: `a OR b OR c ...` makes a tree as deep as the chain is long, and each later
-//! pass descends it on the stack. Chains are found here from the tokens alone, so that no part of
-//! the grammar can hide one.
+//! The parser itself stops at 50 nested parentheses. It does not stop at chains, which it builds in
+//! a loop: `a OR b OR c ...` makes a tree as deep as the chain is long, and each later pass
+//! descends it on the stack. Chains are found here in the tokens, so that no part of the grammar
+//! can hide one.
 
-use std::iter::Peekable;
-use std::str::CharIndices;
-
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::error::{Error, Result};
 
-/// What a statement may have. The defaults let through what people write by hand or generate in
-/// good faith (lists of a hundred thousand literals, thousands of conditions, 200 branches of a union, 500
-/// columns) and were measured to plan within 64 MiB of stack.
+/// The limits on a statement. The defaults admit what people write by hand or generate in good
+/// faith (lists of a hundred thousand literals, thousands of conditions, 200 branches of a union,
+/// 500 columns) and were measured to plan within 64 MiB of stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementLimits {
     /// Bytes of text.
     pub bytes_max: usize,
-    /// Tokens, white space and comments not counted.
+    /// Tokens, without white space and comments.
     pub tokens_max: usize,
     /// Operators in a row without a comma, a clause, a parenthesis, AND or OR between them.
     pub chain_max: usize,
@@ -66,7 +62,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// Refuses a statement that has more than it may have.
+    /// Refuses a statement that exceeds this limit.
     pub(crate) fn check(self, found: usize, limits: &StatementLimits) -> Result<()> {
         let (what, limit, setting) = match self {
             Self::Bytes => ("bytes", limits.bytes_max, "statement_bytes_max"),
@@ -84,22 +80,16 @@ impl Limit {
     }
 }
 
-/// Refuses text that is too long, or whose tokens are too many or form too long a chain.
+/// Refuses text that is too long to be lexed.
 ///
-/// Text that cannot be split into tokens passes when it is short enough: the parser says better
-/// what is wrong with it.
+/// # Errors
+/// [`Error::TooLarge`].
 pub fn check_text(sql: &str, limits: &StatementLimits) -> Result<()> {
-    Limit::Bytes.check(sql.len(), limits)?;
-    let mut tokens: Vec<TokenWithSpan> = Vec::new();
-    let whole =
-        Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location_into_buf(&mut tokens);
-    if whole.is_err() {
-        return Limit::Tokens.check(rough_tokens(sql), limits);
-    }
-    check_tokens(tokens.iter().map(|token| &token.token), limits)
+    Limit::Bytes.check(sql.len(), limits)
 }
 
-fn check_tokens<'a>(
+/// Refuses tokens that are too many or form too long a chain.
+pub(crate) fn check_tokens<'a>(
     tokens: impl Iterator<Item = &'a Token>,
     limits: &StatementLimits,
 ) -> Result<()> {
@@ -154,7 +144,7 @@ fn grow(chains: &mut [usize], limits: &StatementLimits) -> Result<()> {
     Ok(())
 }
 
-/// Keywords that begin a new expression.
+/// True for keywords that start a new expression.
 fn is_clause(keyword: Keyword) -> bool {
     matches!(
         keyword,
@@ -173,7 +163,7 @@ fn is_clause(keyword: Keyword) -> bool {
     )
 }
 
-/// Words that join or wrap expressions.
+/// True for words that join or wrap expressions.
 fn is_operator_word(keyword: Keyword) -> bool {
     matches!(
         keyword,
@@ -205,21 +195,4 @@ fn is_string(token: &Token) -> bool {
             | Token::HexStringLiteral(_)
             | Token::Placeholder(_)
     )
-}
-
-/// Counts words and symbols without knowing quotes; never fewer than a tokenizer would find
-/// outside of quotes.
-fn rough_tokens(sql: &str) -> usize {
-    let mut chars: Peekable<CharIndices<'_>> = sql.char_indices().peekable();
-    let mut count = 0;
-    while let Some((_, c)) = chars.next() {
-        if c.is_whitespace() {
-            continue;
-        }
-        count += 1;
-        if c.is_alphanumeric() || c == '_' {
-            while chars.next_if(|(_, c)| c.is_alphanumeric() || *c == '_').is_some() {}
-        }
-    }
-    count
 }

@@ -239,7 +239,7 @@ async fn rows_that_were_given_out_are_never_contradicted() {
     let error = tokio::time::timeout(QUERY_DEADLINE, rest).await.expect("no hang");
     assert!(matches!(error, bigslice::Error::Lost { .. }), "{error:?}");
     let message = error.to_string();
-    assert!(message.contains(&name) && message.contains("given out"), "{message}");
+    assert!(message.contains(&name) && message.contains("had been returned"), "{message}");
     drop(stream);
     world.wait_for_machines(3).await;
     assert_eq!(text(&world.run(PAIRS).await), PAIRS_ANSWER);

@@ -1,5 +1,5 @@
-//! What the driver's side of a session has, below all that it runs: the catalog, the stores, the machines and the
-//! threads that compute.
+//! The driver's side of a session, below everything that it runs: the catalog, the stores, the
+//! machines and the threads that compute.
 
 use std::sync::Arc;
 
@@ -25,17 +25,11 @@ use crate::error::Error;
 use bigslice_files::Cleanup;
 use bigslice_files::Stores;
 
-/// Queries of one session that run at a time. The exchange starts all tasks of a query at once
-/// on all machines, so that each running query takes its part of every machine's memory; what is
-/// above this waits.
+/// Queries of one session that run at a time; more of them wait. The exchange starts all tasks of a
+/// query at once on all machines, so each running query takes a part of every machine's memory.
 pub const QUERIES_RUNNING_MAX: usize = 8;
 
-/// Set in the state of whoever asks for machines before a plan is run. A plan that is made with the session's
-/// own context runs here when machines come and go: nobody would start any for it.
-#[derive(Debug)]
-pub(crate) struct AsksForMachines;
-
-/// A table that statements can name.
+/// A table that statements can read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TableInfo {
     /// The catalog it is in.
@@ -48,8 +42,8 @@ pub struct TableInfo {
     pub kind: &'static str,
 }
 
-/// What the clones of a session share, without what runs slices. The order of the fields is the order they are
-/// dropped in.
+/// What the clones of a session share, except for what runs slices. Fields are dropped in their
+/// order.
 pub(crate) struct Driver {
     pub(crate) _debug: Option<DebugServer>,
     pub(crate) context: SessionContext,
@@ -59,32 +53,31 @@ pub(crate) struct Driver {
     pub(crate) journal: Arc<Journal>,
     pub(crate) fleet: Option<Fleet>,
     pub(crate) queries: Arc<Semaphore>,
-    /// What drops have left to do.
+    /// Work left over from drops.
     pub(crate) cleanup: Cleanup,
     /// The tables of the default schema.
     pub(crate) tables: Arc<Tables>,
     pub(crate) config: Config,
-    /// Measures this process, if there is a limit to what it may have.
+    /// Measures this process, if its memory is limited.
     pub(crate) gauge: Option<Arc<Gauge>>,
     pub(crate) cpu: Cpu,
 }
 
 impl Driver {
-    /// The state that one statement is planned and run with: the session's as it is now, with
-    /// what must hold enforced.
+    /// The state to plan and run one statement with: the current state of the session, with
+    /// mandatory settings enforced.
     pub(crate) fn state(&self) -> SessionState {
         let mut state = self.context.state();
-        // Where machines come and go, an attempt narrows that down to those that it gets.
+        // If machines come and go, an attempt reduces this to those that it gets.
         let machines = self.fleet.as_ref().map_or(0, |fleet| match self.config.is_elastic() {
             true => fleet.size_max(),
             false => fleet.urls().len().max(1),
         });
         settings::enforce(state.config_mut(), machines);
-        state.config_mut().set_extension(Arc::new(AsksForMachines));
         state
     }
 
-    /// Whether a table of this name is one of [`Self::tables`].
+    /// True if a table of this name belongs to [`Self::tables`].
     pub(crate) fn is_in_default_schema(&self, table: &TableReference) -> bool {
         let state = self.context.state();
         let names = &state.config_options().catalog;
@@ -92,7 +85,7 @@ impl Driver {
             && table.schema().is_none_or(|schema| schema == names.default_schema)
     }
 
-    /// The names of the machines that run now, and a word for those that may come.
+    /// The names of the running machines, and a phrase for those that may be started.
     pub(crate) fn machine_names(&self) -> Vec<String> {
         let Some(fleet) = &self.fleet else { return Vec::new() };
         let machines = fleet.machines();
@@ -104,7 +97,7 @@ impl Driver {
         names
     }
 
-    /// If `error` says that a table is missing: our words for it, with its place in `text`.
+    /// If `error` reports a missing table: our error for it, with the place in `text`.
     pub(crate) fn name_missing_table(&self, error: &DataFusionError, text: &str) -> Option<Error> {
         let name = diagnostics::missing_table(error)?;
         let last = name.rsplit('.').next().unwrap_or(&name);
@@ -117,7 +110,7 @@ impl Driver {
         }
     }
 
-    /// That there is no table `name`, with the name that may have been meant.
+    /// The error for an unknown table, with a suggestion.
     pub(crate) fn no_table(&self, name: &str) -> Error {
         let tables = self.table_list();
         let names = tables.iter().map(|table| table.name.as_str());
@@ -125,7 +118,7 @@ impl Driver {
             message: format!("there is no table \"{name}\""),
             place: None,
             hint: match std::path::Path::new(name).is_dir() {
-                true => Some(format!("\"{name}\" is a folder here: its files are '{name}/'")),
+                true => Some(format!("\"{name}\" is a folder here: read its files with '{name}/'")),
                 false => bigslice_files::did_you_mean(name, names),
             },
         }
@@ -139,8 +132,8 @@ impl Driver {
             for schema in provider.schema_names() {
                 let Some(provider) = provider.schema(&schema) else { continue };
                 for name in provider.table_names() {
-                    // Catalogs in memory answer at once; one that would have to ask elsewhere
-                    // is not asked for a list.
+                    // Catalogs in memory answer at once. One that would have to ask elsewhere is
+                    // not waited for.
                     let kind = provider.table_type(&name).now_or_never();
                     let kind = match kind.and_then(Result::ok).flatten() {
                         Some(TableType::View) => "view",

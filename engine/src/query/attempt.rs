@@ -1,5 +1,5 @@
-//! One attempt to run a plan from its beginning to its end, and the judgement of what went wrong.
-//! Called by [`run`](crate::query::run), which decides whether there is another one.
+//! What one attempt to run a query watches, and why it ends early. Used by
+//! [`run`](crate::query::run), which decides whether there is another attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,60 +9,37 @@ use bigslice_flight::OverMemory;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
-use tokio::sync::{mpsc, watch};
+use futures::future::OptionFuture;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::base::cpu::catching_panics;
-use crate::base::machines::{self, Company, tell};
-use crate::base::refusal::Refusal;
+use crate::base::machines::{self, tell};
 use crate::error::{Error, Result};
-use crate::query::holdback::Head;
+use crate::query::holdback::{Gone, ResultWriter};
 use crate::query::low_memory::Thrift;
-use crate::runs::job::{Located, Missing, Runner};
-use crate::statement::planning::{self, Logical};
-use bigslice_files::sink::Transaction;
+use crate::runs::job::Runner;
 
-/// How long a run that lost a machine waits for the replacement before it goes on with what is left:
-/// several times what a local process takes. What runs on fewer machines has less memory.
+/// How long an attempt after the loss of a machine waits for its replacement before it continues
+/// with fewer machines, and less memory: several times what starting a local process takes.
 const REPLACEMENT_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// After a machine was lost, how long a query may give no rows before it counts as lost with it.
-/// Broken connections make themselves known at once; this is for whoever waits for one that does
-/// not.
+/// How long a query may return no rows after a machine was lost, before the query counts as lost as
+/// well. Broken connections report themselves at once; this is for those that do not.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
-
-/// What is attempted.
-pub(crate) struct Run {
-    pub(crate) session: Arc<Runner>,
-    pub(crate) text: Arc<str>,
-    /// Optimised already if it gives rows.
-    pub(crate) plan: Arc<LogicalPlan>,
-    pub(crate) output: Output,
-}
-
-/// What a run gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// Rows for the reader.
-    Rows,
-    /// The number of rows written, once what was written is there to stay.
-    Count,
-}
 
 /// Why an attempt ended early.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It would fail again.
+    /// Another attempt would fail as well.
     Stop(Error),
     /// Machines, or connections between them, were lost.
     Lost(String),
-    /// The memory did not suffice; how it might, if there is a way.
+    /// There was not enough memory; `instead` may need less.
     Memory { error: Error, instead: Option<Thrift> },
-    /// Nobody reads the result any more.
+    /// The reader of the result is gone.
     Cancelled,
 }
 
@@ -72,172 +49,32 @@ impl From<Error> for Failure {
     }
 }
 
-/// Runs the plan once, after `losses` attempts that lost machines. Rows go out through `out` as
-/// `head` lets them.
-pub(crate) async fn attempt(
-    run: &Run,
-    head: &mut Head,
-    out: &mpsc::Sender<RecordBatch>,
-    thrift: Thrift,
-    losses: usize,
-) -> Result<(), Failure> {
-    let mut watch = Watch::begin(&run.session, losses).await?;
-    let mut state = run.session.state();
-    thrift.apply(&mut state, run.session.fleet.is_some());
-    let theirs = |e: DataFusionError| Failure::Stop(Error::of(&e, &run.text));
-    let (transaction, plan, state) = match run.output {
-        Output::Rows => (None, (Arc::clone(&run.plan), Logical::Optimized), state),
-        Output::Count => {
-            let cleanup = run.session.cleanup.clone();
-            let begun = Transaction::begin((*run.plan).clone(), &state, cleanup).await;
-            let begun = begun.map_err(theirs)?;
-            let (transaction, plan) = begun;
-            let state = transaction.session(&state);
-            (Some(transaction), (Arc::new(plan), Logical::AsWritten), state)
-        }
-    };
-    let outcome = execute(run, state, plan, &mut watch, head, out, thrift).await;
-    match (outcome, transaction) {
-        (Ok(()), None) => {}
-        (Ok(()), Some(transaction)) => transaction.commit().await.map_err(theirs)?,
-        (Err(failure), None) => return Err(failure),
-        (Err(failure), Some(transaction)) => {
-            transaction.rollback().await;
-            return Err(failure);
-        }
+impl From<Gone> for Failure {
+    fn from(_: Gone) -> Self {
+        Self::Cancelled
     }
-    give(out, head.release()).await
 }
 
-/// Plans and runs to the end of the rows.
-async fn execute(
-    run: &Run,
-    mut state: SessionState,
-    plan: (Arc<LogicalPlan>, Logical),
-    watch: &mut Watch,
-    head: &mut Head,
-    out: &mpsc::Sender<RecordBatch>,
-    thrift: Thrift,
-) -> Result<(), Failure> {
-    let missing = match *plan.0 {
-        LogicalPlan::Explain(_) => Missing::Leave,
-        _ => Missing::Compute,
-    };
-    let placed = async {
-        Located::tell(&run.session, &mut state, &plan.0, missing).await?;
-        place(run, state, plan, watch).await
-    };
-    let placed = tokio::select! {
-        placed = placed => placed?,
-        () = out.closed() => return Err(Failure::Cancelled),
-    };
-    // A plan for machines that are gone by now could be one for none: all work in this process.
-    watch.nothing_lost()?;
-    // Its machines are held to the end of the rows.
-    let Placed { plan, mut state, _company } = placed;
-    planning::tell_workers(&run.session, &mut state).await?;
-    let located = state.config().get_extension::<Located>();
-    let context = state.task_ctx();
-    let start = async { execute_stream(Arc::clone(&plan), context) };
-    let mut stream = match catching_panics(start).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(e)) => return Err(watch.judge(&e, &plan, &run.text, thrift).await),
-        Err(panic) => {
-            return Err(watch.judge(&panicked(&panic), &plan, &run.text, thrift).await);
-        }
-    };
-    while let Some(next) = watch.next(&mut stream, out).await? {
-        match next {
-            Ok(batch) => give(out, head.push(batch)).await?,
-            Err(e) => {
-                // The rest of the query stops before anyone asks the machines what happened.
-                drop(stream);
-                if let Some(located) = &located
-                    && let Some(Refusal::ShardLost { at, reason }) = Refusal::of(&e)
-                {
-                    located.shard_lost(&at).await;
-                    let why = format!("a stored shard could not be read: {reason}");
-                    return Err(Failure::Lost(why));
-                }
-                return Err(watch.judge(&e, &plan, &run.text, thrift).await);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A plan, with the machines that it is for.
-struct Placed {
-    plan: Arc<dyn ExecutionPlan>,
-    state: SessionState,
-    _company: Option<Company>,
-}
-
-/// Plans for the machines that there are, or that come when they are asked for.
-async fn place(
-    run: &Run,
-    mut state: SessionState,
-    plan: (Arc<LogicalPlan>, Logical),
-    watch: &mut Watch,
-) -> Result<Placed, Failure> {
-    let session = &run.session;
-    let physical = |state, plan| planning::physical(session, state, plan, Arc::clone(&run.text));
-    let Some(fleet) = &session.fleet else {
-        let (plan, state) = physical(state, plan).await?;
-        return Ok(Placed { plan, state, _company: None });
-    };
-    let (mut demand, mut made) = (None, None);
-    if session.config.is_elastic() {
-        // As if all machines were there that there may be: how many of them it can use.
-        let (whole, same) = physical(state, (Arc::clone(&plan.0), plan.1)).await?;
-        let machines = machines::usable(&whole);
-        if machines == 0 {
-            return Ok(Placed { plan: whole, state: same, _company: None });
-        }
-        state = same;
-        demand = Some(Company::call(session, fleet, machines).await?);
-        made = Some((whole, machines));
-        // What was lost while it waited it does not miss. Of machines that are always there it does miss one:
-        // a plan for those that are left could be one for this process.
-        watch.restart();
-    }
-    let company = Company::hold(session, fleet, demand).await?;
-    company.confine(&mut state);
-    if let Some((plan, machines)) = made
-        && machines <= company.size()
-    {
-        return Ok(Placed { plan, state, _company: Some(company) });
-    }
-    let (plan, state) = physical(state, plan).await?;
-    Ok(Placed { plan, state, _company: Some(company) })
-}
-
-async fn give(out: &mpsc::Sender<RecordBatch>, batches: Vec<RecordBatch>) -> Result<(), Failure> {
-    for batch in batches {
-        out.send(batch).await.map_err(|_| Failure::Cancelled)?;
-    }
-    Ok(())
-}
-
-fn panicked(panic: &str) -> DataFusionError {
+/// The error of a panic.
+pub(crate) fn panicked(panic: &str) -> DataFusionError {
     DataFusionError::Execution(format!("a function or an operator panicked: {panic}"))
 }
 
-/// The fleet as one attempt sees it: which machines were lost since it began.
-struct Watch {
+/// Watches the fleet and the memory of this process during one attempt.
+pub(crate) struct Watch {
     fleet: Option<(Fleet, watch::Receiver<u64>)>,
-    /// Tells when this process has too much memory.
+    /// Reports when this process has too much memory.
     over_memory: Option<OverMemory>,
-    /// How many were lost before.
+    /// The number of machines that were lost earlier.
     before: u64,
-    /// Set when one was lost: until when rows must come.
+    /// Set when a machine is lost: the next rows must come before that.
     silent_until: Option<Instant>,
 }
 
 impl Watch {
-    /// Waits until there is a machine to run on, if there are to be any; after `losses`, for a
-    /// moment, until all are there again.
-    async fn begin(session: &Runner, losses: usize) -> Result<Self, Failure> {
+    /// Waits for a machine to run on, if the session has machines. After `losses` attempts that
+    /// lost machines, waits a moment for their replacements.
+    pub(crate) async fn start(session: &Runner, losses: usize) -> Result<Self, Failure> {
         let over_memory = session.gauge.as_ref().map(|gauge| gauge.over());
         let Some(fleet) = &session.fleet else {
             return Ok(Self { fleet: None, over_memory, before: 0, silent_until: None });
@@ -255,8 +92,8 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Only what is lost from now on matters.
-    fn restart(&mut self) {
+    /// Ignores the machines that were lost until now.
+    pub(crate) fn restart(&mut self) {
         if let Some((fleet, losses)) = &mut self.fleet {
             losses.mark_unchanged();
             self.before = fleet.lost_total();
@@ -265,33 +102,37 @@ impl Watch {
 
     /// The next item of the stream, unless a machine is lost and the stream has fallen silent, or
     /// this process has too much memory.
-    async fn next(
+    pub(crate) async fn next(
         &mut self,
         stream: &mut SendableRecordBatchStream,
-        out: &mpsc::Sender<RecordBatch>,
+        result: &ResultWriter<'_>,
     ) -> Result<Option<Result<RecordBatch, DataFusionError>>, Failure> {
         if self.silent_until.is_some() {
             self.silent_until = Some(Instant::now() + SILENCE_MAX);
         }
         loop {
             let silent_until = self.silent_until;
+            let silent = OptionFuture::from(silent_until.map(tokio::time::sleep_until));
+            let losses = self.fleet.as_mut().map(|(_, losses)| losses);
+            let lost = OptionFuture::from(losses.map(watch::Receiver::changed));
+            let over = OptionFuture::from(self.over_memory.as_mut().map(OverMemory::happens));
             tokio::select! {
                 item = catching_panics(stream.next()) => {
                     return Ok(item.unwrap_or_else(|panic| Some(Err(panicked(&panic)))));
                 }
-                () = lost(&mut self.fleet), if silent_until.is_none() => {
+                Some(Ok(())) = lost, if silent_until.is_none() => {
                     self.silent_until = Some(Instant::now() + SILENCE_MAX);
                 }
-                error = over(&mut self.over_memory) => return Ok(Some(Err(error))),
-                () = until(silent_until) => return Err(Failure::Lost(self.lost_since())),
-                () = out.closed() => return Err(Failure::Cancelled),
+                Some(error) = over => return Ok(Some(Err(error))),
+                Some(()) = silent => return Err(Failure::Lost(self.lost_since())),
+                () = result.closed() => return Err(Failure::Cancelled),
             }
         }
     }
 
-    /// What an error of the stream means. A query that fails because a machine is gone may say
-    /// anything; so the machines are asked, and only if all are there is the query to blame.
-    async fn judge(
+    /// What an error of the stream means. A query that fails because a machine is gone may report
+    /// any error, so the machines are asked; the query is at fault only if all of them are there.
+    pub(crate) async fn judge(
         &self,
         error: &DataFusionError,
         plan: &Arc<dyn ExecutionPlan>,
@@ -319,8 +160,8 @@ impl Watch {
         }
     }
 
-    /// Fails if a machine was lost since the attempt began.
-    fn nothing_lost(&self) -> Result<(), Failure> {
+    /// Fails if a machine was lost since the attempt started.
+    pub(crate) fn nothing_lost(&self) -> Result<(), Failure> {
         match &self.fleet {
             Some((fleet, _)) if fleet.lost_total() > self.before => {
                 Err(Failure::Lost(self.lost_since()))
@@ -329,35 +170,9 @@ impl Watch {
         }
     }
 
-    /// The losses since the attempt began, in words.
+    /// Describes the losses since the attempt started.
     fn lost_since(&self) -> String {
         let lost = self.fleet.as_ref().map(|(fleet, _)| fleet.lost_since(self.before));
         tell(&lost.unwrap_or_default())
-    }
-}
-
-/// Returns when a machine is lost.
-async fn lost(fleet: &mut Option<(Fleet, watch::Receiver<u64>)>) {
-    let changed = match fleet {
-        Some((_, losses)) => losses.changed().await.is_ok(),
-        None => false,
-    };
-    if !changed {
-        std::future::pending().await
-    }
-}
-
-/// Returns when this process has too much memory.
-async fn over(over_memory: &mut Option<OverMemory>) -> DataFusionError {
-    match over_memory {
-        Some(over_memory) => over_memory.happens().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }

@@ -1,144 +1,153 @@
-//! Physical planning with machines: DataFusion's planner, the guards before the cut, the cut by
-//! datafusion-distributed, the guards after it, and the check that the cut cannot change the
-//! answer. Called by [`run`](crate::query::run) and [`explain`] through the session's
-//! query planner; what comes out is ready to run.
+//! Steps 3 and 4 in the life of a query on machines: [`lower`] makes the plan of one process, and
+//! [`distribute`] divides it into stages of tasks. Called by [`run`](crate::query::run); the result
+//! is ready to run.
 //!
 //! ```text
-//! logical plan ─► Uncut ────────────► datafusion-distributed ─► Checked ─► plan to run
-//!                 DataFusion's own     cuts at exchanges         guard, check;
-//!                 plan, then prepare                             refused: one task per stage
+//! logical plan ─► lower ─► prepare ─► cut ─► guard ─► check ─► plan to run
+//!                 step 3   step 4     │               └ refused: cut into one task per stage
+//!                                     └ cannot be sent: the plan of one process
 //! ```
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bigslice_cluster::{LogLine, LogSink, LogSource};
+use bigslice_cluster::{LogLine, LogSource};
 use datafusion::catalog::Session;
-use datafusion::common::Result;
-use datafusion::execution::SessionState;
+use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::context::QueryPlanner;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{Explain, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use datafusion_distributed::{DistributedConfig, DistributedExec};
+use datafusion_distributed::{DistributedConfig, DistributedExec, SessionStateBuilderExt};
 
 use crate::base::config::Config;
-use crate::base::driver::AsksForMachines;
 use crate::error::Error;
 use crate::query::sendable;
 use crate::statement::explain;
 
-/// The planner below the cut.
-#[derive(Debug, Default)]
-pub(crate) struct Uncut;
+type Plan = Arc<dyn ExecutionPlan>;
+
+/// Step 3: the plan of one process for an optimized logical plan.
+pub(crate) async fn lower(logical: &LogicalPlan, session: &dyn Session) -> Result<Plan> {
+    DefaultPhysicalPlanner::default().create_physical_plan(logical, session).await
+}
+
+/// Step 4: divides `lowered`, the plan of `logical`, into stages of tasks for machines such as
+/// `config` has, and checks that the division cannot change the answer.
+///
+/// A plan that cannot run on machines stays as it is: it runs in this process.
+pub(crate) async fn distribute(
+    lowered: Plan,
+    logical: &LogicalPlan,
+    session: &dyn Session,
+    config: &Config,
+) -> Result<Plan> {
+    if let LogicalPlan::Explain(explain) = logical {
+        return explained(lowered, explain, session, config).await;
+    }
+    let prepared = prepare(lowered, session)?;
+    if config.system.is_remote() && bigslice_files::reads_files_here(logical)? {
+        let text =
+            "the query runs in this process, because it reads files of this computer, which \
+                    the machines cannot see (they can read a bucket)"
+                .to_owned();
+        (config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+        return Ok(prepared);
+    }
+    let plan = guarded(&prepared, logical, session).await?;
+    let refused = match bigslice_planner::check(&plan) {
+        Ok(()) => return Ok(plan),
+        Err(e) if e.is_unsafe_cut() => e,
+        Err(e) => return Err(Error::from(e).into()),
+    };
+    tracing::info!("the plan was refused, distributing with one task per stage: {refused}");
+    // One task sees all rows of its stage, as one process would.
+    let Some(state) = session.as_any().downcast_ref::<SessionState>() else {
+        return Err(Error::from(refused).into());
+    };
+    let mut state = state.clone();
+    let options = state.config_mut().options_mut();
+    DistributedConfig::from_config_options_mut(options)?.max_tasks_per_stage = 1;
+    let plan = guarded(&prepared, logical, &state).await?;
+    bigslice_planner::check(&plan).map_err(Error::from)?;
+    Ok(plan)
+}
+
+/// `EXPLAIN`: DataFusion's explanation, which shows the plan of one process, with the distributed
+/// plan in its place.
+async fn explained(
+    lowered: Plan,
+    explain: &Explain,
+    session: &dyn Session,
+    config: &Config,
+) -> Result<Plan> {
+    if !explain::wants_distributed(explain) {
+        return Ok(lowered);
+    }
+    let plan = lower(&explain.plan, session).await?;
+    let plan = Box::pin(distribute(plan, &explain.plan, session, config)).await?;
+    Ok(match plan.is::<DistributedExec>() {
+        true => explain::with_distributed(&lowered, &plan),
+        false => lowered,
+    })
+}
+
+fn prepare(lowered: Plan, session: &dyn Session) -> Result<Plan> {
+    Ok(bigslice_planner::prepare(lowered, session.config_options()).map_err(Error::from)?)
+}
+
+/// `prepared`, cut into stages and guarded; unchanged if the stages could not be sent.
+async fn guarded(prepared: &Plan, logical: &LogicalPlan, session: &dyn Session) -> Result<Plan> {
+    let plan = cut(Arc::clone(prepared), logical, session).await?;
+    if let Some(obstacle) = sendable::obstacle(&plan) {
+        tracing::info!("the query runs in this process: {obstacle}");
+        return Ok(Arc::clone(prepared));
+    }
+    Ok(bigslice_planner::guard(plan, session.config_options()).map_err(Error::from)?)
+}
+
+/// Cuts `prepared` into stages at its exchanges. datafusion-distributed 4.0 offers this only as a
+/// query planner on top of another one, so the other one returns the plan that is there already.
+async fn cut(prepared: Plan, logical: &LogicalPlan, session: &dyn Session) -> Result<Plan> {
+    let mut builder = SessionStateBuilder::new()
+        .with_query_planner(Arc::new(Prepared(prepared)))
+        .with_distributed_planner();
+    let planner = builder.query_planner().take();
+    let planner = planner.ok_or_else(|| internal_datafusion_err!("there is no planner to cut"))?;
+    planner.create_physical_plan(logical, session).await
+}
+
+/// The planner below the one that cuts.
+#[derive(Debug)]
+struct Prepared(Plan);
 
 #[async_trait]
-impl QueryPlanner for Uncut {
-    async fn create_physical_plan(
-        &self,
-        plan: &LogicalPlan,
-        session: &dyn Session,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?;
-        Ok(bigslice_planner::prepare(plan, session.config_options()).map_err(Error::from)?)
+impl QueryPlanner for Prepared {
+    async fn create_physical_plan(&self, _: &LogicalPlan, _: &dyn Session) -> Result<Plan> {
+        Ok(Arc::clone(&self.0))
     }
 }
 
-/// The planner above the cut.
-pub(crate) struct Checked {
-    cut: Arc<dyn QueryPlanner + Send + Sync>,
-    /// Whether machines are there for a query that has asked for them, and for no other.
-    on_demand: bool,
-    /// Whether machines are other computers, with other disks.
-    remote: bool,
-    log: LogSink,
-}
-
-impl fmt::Debug for Checked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { on_demand, remote, .. } = self;
-        let mut checked = f.debug_struct("Checked");
-        checked.field("on_demand", on_demand).field("remote", remote).finish_non_exhaustive()
-    }
-}
-
-impl Checked {
-    /// Guards what `cut` makes for machines such as `config` has.
-    pub(crate) fn above(cut: Arc<dyn QueryPlanner + Send + Sync>, config: &Config) -> Self {
-        let (on_demand, remote) = (config.is_elastic(), config.system.is_remote());
-        Self { cut, on_demand, remote, log: Arc::clone(&config.log) }
-    }
-
-    async fn planned(
-        &self,
-        plan: &LogicalPlan,
-        session: &dyn Session,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let cut = self.guarded(plan, session).await?;
-        let refused = match bigslice_planner::check(&cut) {
-            Ok(()) => return Ok(cut),
-            Err(e) if e.is_unsafe_cut() => e,
-            Err(e) => return Err(Error::from(e).into()),
-        };
-        tracing::info!("a cut was refused, planning with one task per stage: {refused}");
-        // One task sees all rows of its stage, as one process would.
-        let Some(state) = session.as_any().downcast_ref::<SessionState>() else {
-            return Err(Error::from(refused).into());
-        };
-        let mut state = state.clone();
-        let options = state.config_mut().options_mut();
-        DistributedConfig::from_config_options_mut(options)?.max_tasks_per_stage = 1;
-        let whole = self.guarded(plan, &state).await?;
-        bigslice_planner::check(&whole).map_err(Error::from)?;
-        Ok(whole)
-    }
-
-    async fn guarded(
-        &self,
-        plan: &LogicalPlan,
-        session: &dyn Session,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let asks = session.config().get_extension::<AsksForMachines>().is_some();
-        if self.on_demand && !asks {
-            return Uncut.create_physical_plan(plan, session).await;
-        }
-        if self.remote && bigslice_files::reads_files_here(plan)? {
-            let text = "the query runs in this process, not on the machines: it reads files of this \
-                        computer, which they do not see (those of a bucket they do)";
-            (self.log)(LogLine { machine: None, source: LogSource::Fleet, text: text.to_owned() });
-            return Uncut.create_physical_plan(plan, session).await;
-        }
-        let cut = self.cut.create_physical_plan(plan, session).await?;
-        if let Some(obstacle) = sendable::obstacle(&cut) {
-            tracing::info!("the query runs in this process: {obstacle}");
-            return Uncut.create_physical_plan(plan, session).await;
-        }
-        Ok(bigslice_planner::guard(cut, session.config_options()).map_err(Error::from)?)
-    }
+/// The planner of the session's context: steps 3 and 4 for plans that DataFusion's own methods run,
+/// such as `DataFrame::collect`.
+#[derive(Debug)]
+pub(crate) struct ContextPlanner {
+    pub(crate) config: Config,
 }
 
 #[async_trait]
-impl QueryPlanner for Checked {
+impl QueryPlanner for ContextPlanner {
     async fn create_physical_plan(
         &self,
-        plan: &LogicalPlan,
+        logical: &LogicalPlan,
         session: &dyn Session,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let LogicalPlan::Explain(explained) = plan else {
-            return self.planned(plan, session).await;
-        };
-        let shown = self.cut.create_physical_plan(plan, session).await?;
-        match explain::wants_cut(explained) {
-            true => {
-                let cut = self.planned(&explained.plan, session).await?;
-                Ok(if cut.is::<DistributedExec>() {
-                    explain::with_cut(&shown, &cut)
-                } else {
-                    shown
-                })
-            }
-            false => Ok(shown),
+    ) -> Result<Plan> {
+        let lowered = lower(logical, session).await?;
+        // Machines that come and go are started by statements of the session, not by these plans.
+        if self.config.is_elastic() {
+            return prepare(lowered, session);
         }
+        distribute(lowered, logical, session, &self.config).await
     }
 }

@@ -1,8 +1,60 @@
-//! The head of a result: the first rows of a query on machines, held back until the query has
-//! ended or enough of them are there. As long as nothing was given out, a query may be run again
-//! from its beginning and nobody can tell. Used by [`attempt`](crate::query::attempt).
+//! The head of a result: the first rows of a query, held back until the query ends or the head is
+//! full. Until rows are returned, a query can run again from its start without the reader noticing.
+//! Used by [`run`](crate::query::run).
 
 use datafusion::arrow::record_batch::RecordBatch;
+use tokio::sync::mpsc;
+
+/// Sends the rows of a query to its reader, through a [`Head`].
+#[derive(Debug)]
+pub(crate) struct ResultWriter<'a> {
+    head: Head,
+    out: &'a mpsc::Sender<RecordBatch>,
+}
+
+/// The reader of the result is gone.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+impl<'a> ResultWriter<'a> {
+    pub(crate) fn new(head: Head, out: &'a mpsc::Sender<RecordBatch>) -> Self {
+        Self { head, out }
+    }
+
+    /// Sends the next rows, or holds them back.
+    pub(crate) async fn push(&mut self, batch: RecordBatch) -> Result<(), Gone> {
+        let batches = self.head.push(batch);
+        self.send(batches).await
+    }
+
+    /// Sends all rows that are held back: the query has ended.
+    pub(crate) async fn finish(&mut self) -> Result<(), Gone> {
+        let batches = self.head.release();
+        self.send(batches).await
+    }
+
+    async fn send(&self, batches: Vec<RecordBatch>) -> Result<(), Gone> {
+        for batch in batches {
+            self.out.send(batch).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Discards the rows that are held back: the query runs again.
+    pub(crate) fn restart(&mut self) {
+        self.head.clear();
+    }
+
+    /// True if rows were sent, so that the query cannot run again.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.head.released()
+    }
+
+    /// Returns when the reader is gone.
+    pub(crate) async fn closed(&self) {
+        self.out.closed().await;
+    }
+}
 
 /// The rows that are held back.
 #[derive(Debug)]
@@ -14,18 +66,18 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Holds at least `bytes_max` bytes before it lets go; with none it holds nothing.
+    /// Holds at least `bytes_max` bytes before it releases them; 0 holds nothing.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self { held: Vec::new(), bytes: 0, bytes_max, released: false }
     }
 
-    /// True when rows were given out.
-    pub(crate) fn released(&self) -> bool {
+    /// True if rows were released.
+    fn released(&self) -> bool {
         self.released
     }
 
-    /// Takes the next rows; gives those that may go out now.
-    pub(crate) fn push(&mut self, batch: RecordBatch) -> Vec<RecordBatch> {
+    /// Adds the next rows; returns those to send now.
+    fn push(&mut self, batch: RecordBatch) -> Vec<RecordBatch> {
         if self.released {
             return vec![batch];
         }
@@ -34,17 +86,17 @@ impl Head {
         if self.bytes > self.bytes_max { self.release() } else { Vec::new() }
     }
 
-    /// Gives all that is held: the query has ended well, or the head is full.
-    pub(crate) fn release(&mut self) -> Vec<RecordBatch> {
+    /// Returns all rows that are held: the query has ended, or the head is full.
+    fn release(&mut self) -> Vec<RecordBatch> {
         self.bytes = 0;
         let held = std::mem::take(&mut self.held);
-        // Rows count, not batches: an empty batch tells nobody anything.
+        // An empty batch reveals nothing of the result.
         self.released |= held.iter().any(|batch| batch.num_rows() > 0);
         held
     }
 
-    /// Forgets what is held: the query runs again.
-    pub(crate) fn clear(&mut self) {
+    /// Discards the rows that are held.
+    fn clear(&mut self) {
         self.held.clear();
         self.bytes = 0;
     }
@@ -75,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_was_cleared_begins_anew() {
+    fn a_cleared_head_starts_again() {
         let mut head = Head::new(usize::MAX);
         head.push(batch(5));
         head.clear();

@@ -1,13 +1,16 @@
-//! One statement, parsed and planned, about to run. Made by [`Session::sql`](crate::Session::sql);
-//! how it runs is in [`run`].
+//! A statement that is planned and ready to run. Made by [`Session::sql`](crate::Session::sql). The
+//! life of a query, from its text to its rows, is in [`run`]; other statements are in [`command`].
 
 pub(crate) mod attempt;
+pub(crate) mod command;
 pub(crate) mod distribute;
 pub(crate) mod holdback;
 pub(crate) mod low_memory;
 pub(crate) mod run;
 pub(crate) mod sendable;
 pub(crate) mod show;
+mod stored;
+mod stream;
 
 use std::fmt;
 use std::panic::Location;
@@ -17,17 +20,19 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::EmptyRecordBatchStream;
 use futures::TryStreamExt;
 
 use crate::error::{Error, Result};
 use crate::pipeline::slice::Slice;
+use crate::query::run::{Execution, Output};
 use crate::row::Row;
 use crate::runs::job::Runner;
 use crate::statement::work::{Planned, Work};
 
 /// A statement that is ready to run.
 pub struct Query {
-    session: Arc<Runner>,
+    runner: Arc<Runner>,
     planned: Planned,
 }
 
@@ -38,8 +43,8 @@ impl fmt::Debug for Query {
 }
 
 impl Query {
-    pub(crate) fn new(session: Arc<Runner>, planned: Planned) -> Self {
-        Self { session, planned }
+    pub(crate) fn new(runner: Arc<Runner>, planned: Planned) -> Self {
+        Self { runner, planned }
     }
 
     /// The columns of the result.
@@ -47,32 +52,56 @@ impl Query {
         Arc::clone(&self.planned.schema)
     }
 
-    /// True when the result is rows to show, even if there are none of them.
+    /// True if the result is rows to show, even if there are none.
     pub fn returns_rows(&self) -> bool {
         matches!(self.planned.work, Work::Rows(_) | Work::Stages(_)) || self.explains_a_write()
     }
 
-    /// True when the result is one row with the number of rows that were written.
+    /// True if the result is one row with the number of rows written.
     pub fn returns_count(&self) -> bool {
         matches!(self.planned.work, Work::Write(_)) && !self.explains_a_write()
     }
 
-    /// `EXPLAIN ANALYZE COPY ...` writes and shows how.
+    /// `EXPLAIN ANALYZE COPY ...` writes, and shows how.
     fn explains_a_write(&self) -> bool {
         matches!(&self.planned.work, Work::Write(plan) if matches!(**plan, LogicalPlan::Analyze(_)))
     }
 
-    /// Runs the statement. Its rows come as they are made; dropping the stream cancels the query
+    /// Runs the statement. Rows arrive as they are computed; dropping the stream cancels the query
     /// on all machines.
     ///
-    /// A query whose machines are lost runs again on those that are left, unless rows of its
-    /// result were given out before: then the stream ends with an error that says so. Errors of
-    /// the stream are [`Error`]s in DataFusion's clothes; `Error::from` undresses them.
+    /// If machines are lost, the query runs again on the remaining ones, unless rows of its result
+    /// were returned before: then the stream ends with an error that says so. The stream yields
+    /// `DataFusionError`; `Error::from` recovers the original [`Error`].
     ///
     /// # Errors
-    /// When a statement that gives no rows fails.
+    /// When a statement that returns no rows fails.
     pub async fn stream(self) -> Result<SendableRecordBatchStream> {
-        run::start(self.session, self.planned).await
+        let Self { runner, planned: Planned { text, work, schema, drawn } } = self;
+        let execution = |runner, text, plan, output| Execution { runner, text, plan, output };
+        Ok(match work {
+            Work::Rows(plan) => {
+                let tables = match *plan {
+                    LogicalPlan::Explain(_) => Vec::new(),
+                    _ => drawn,
+                };
+                run::rows(execution(runner, text, plan, Output::Rows), tables, schema)
+            }
+            Work::Write(plan) => {
+                run::rows(execution(runner, text, plan, Output::Count), drawn, schema)
+            }
+            Work::Stages(plan) => {
+                command::stages(&execution(runner, text, plan, Output::Rows)).await?
+            }
+            Work::CreateTable(create) => {
+                command::create_table(&runner, *create, drawn, text).await?;
+                Box::pin(EmptyRecordBatchStream::new(schema))
+            }
+            Work::Command(plan) => {
+                command::command(&runner, *plan, text).await?;
+                Box::pin(EmptyRecordBatchStream::new(schema))
+            }
+        })
     }
 
     /// Runs the statement and collects its rows.
@@ -86,8 +115,9 @@ impl Query {
 }
 
 impl Query {
-    /// The rows of this statement as a slice, see [`Slice::read_sql`]: it is planned again when the slice
-    /// is run. Without machines it runs as it is; for machines, write `Slice::read_sql` in a func.
+    /// The rows of this statement as a slice, see [`Slice::read_sql`]. The statement is planned
+    /// again when the slice runs. This works without machines; for machines, use `Slice::read_sql`
+    /// in a func.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

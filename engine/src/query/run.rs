@@ -1,121 +1,131 @@
-//! Runs a statement. Its rows are made by a task of the session's own threads and flow through a
-//! short queue to whoever reads the stream; what happens when a machine is lost is decided here:
+//! The life of a query, in one chain. The numbers are those of ARCHITECTURE.md.
+//!
+//! 1. *Parse and plan*, 2. *optimize*: [`plan`].
+//! 3. *Lower*, 4. *distribute*: [`physical`], for each attempt anew.
+//! 5. *Run*, 6. *return*: [`run_once`], within an [`attempt`].
+//! 7. *Recover*: [`to_the_end`] decides whether there is another attempt.
 //!
 //! ```text
-//! attempt ─┬─ ended well ────────────────────────────────► the rest of the rows, done
-//!          ├─ the statement is at fault ─────────────────► its error
-//!          ├─ no memory ── no rows given out yet ────────► again, with more thrift, twice at most
-//!          └─ a machine lost ─┬─ no rows given out yet ──► again, at most 3 times
-//!                             └─ rows given out ─────────► an error that says so
+//! attempt ─┬─ success ─────────────────────────────► the rest of the rows, done
+//!          ├─ the statement is at fault ───────────► its error
+//!          ├─ no memory ────── no rows sent yet ───► again, with less memory, twice at most
+//!          └─ a machine lost ─┬─ no rows sent yet ─► again, at most 3 times
+//!                             └─ rows sent ────────► an error that says so
 //! ```
+//!
+//! The session's own threads compute the rows, which reach the reader through a short queue.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bigslice_cluster::{LogLine, LogSource};
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::catalog::MemTable;
-use datafusion::datasource::provider_as_source;
+use bigslice_files::sink::Transaction;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
-use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
-use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::EmptyRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{Stream, TryStreamExt};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion_distributed::DistributedExt;
+use http::HeaderMap;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::base::cpu::on_large_stack;
+use crate::base::cpu::{catching_panics, on_large_stack};
 use crate::base::history::Kind;
+use crate::base::machines::{self, Company};
+use crate::base::refusal::Refusal;
+use crate::base::settings;
 use crate::error::{Error, Result};
-use crate::query::attempt::{self, Failure, Output, Run};
-use crate::query::holdback::Head;
+use crate::query::attempt::{Failure, Watch, panicked};
+use crate::query::distribute::{distribute, lower};
+use crate::query::holdback::{Head, ResultWriter};
 use crate::query::low_memory::Thrift;
+use crate::query::stored;
+use crate::query::stream::Rows;
 use crate::runs::job::{Located, Missing, Runner};
 use crate::statement::drawn::DrawnTable;
-use crate::statement::explain;
-use crate::statement::planning::{self, Logical};
-use crate::statement::work::{Planned, Work};
+use crate::statement::planning;
+use crate::statement::work::Planned;
 
-/// How often a query is run again after machines were lost.
+/// How often a query runs again after machines were lost.
 pub const RUNS_AGAIN_MAX: usize = 3;
 
-/// Batches between the task that makes them and whoever reads them.
+/// Batches in the queue between the task that computes them and the reader.
 const BATCHES_QUEUED_MAX: usize = 2;
 
-/// Starts a statement; gives the stream of its rows.
-pub(crate) async fn start(
-    session: Arc<Runner>,
-    planned: Planned,
-) -> Result<SendableRecordBatchStream> {
-    let Planned { text, work, schema, drawn } = planned;
-    let first = match &work {
-        Work::Rows(plan) if matches!(**plan, LogicalPlan::Explain(_)) => Vec::new(),
-        _ => drawn,
-    };
-    match work {
-        Work::Rows(plan) => {
-            Ok(rows(first, Run { session, text, plan, output: Output::Rows }, schema))
-        }
-        Work::Write(plan) => {
-            Ok(rows(first, Run { session, text, plan, output: Output::Count }, schema))
-        }
-        Work::Stages(plan) => stages(&session, plan, text).await,
-        Work::CreateTable(create) => {
-            create_table(&session, *create, first, text).await?;
-            Ok(Box::pin(EmptyRecordBatchStream::new(schema)))
-        }
-        Work::Command(plan) => {
-            command(&session, *plan, text).await?;
-            Ok(Box::pin(EmptyRecordBatchStream::new(schema)))
-        }
-    }
+/// A statement with rows to compute, for all its attempts.
+pub(crate) struct Execution {
+    pub(crate) runner: Arc<Runner>,
+    pub(crate) text: Arc<str>,
+    /// Optimized if the output is rows.
+    pub(crate) plan: Arc<LogicalPlan>,
+    pub(crate) output: Output,
 }
 
-/// The stream of the rows of `run`, made on the session's own threads.
-fn rows(first: Vec<Arc<DrawnTable>>, run: Run, schema: SchemaRef) -> SendableRecordBatchStream {
+/// The output of an [`Execution`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Rows for the reader.
+    Rows,
+    /// The number of rows written, once they are written for good.
+    Count,
+}
+
+/// Steps 1 and 2: parses, plans and optimizes one statement.
+pub(crate) async fn plan(runner: &Runner, text: &str) -> Result<Planned> {
+    planning::plan(&runner.driver, text).await
+}
+
+/// Steps 3 to 7: the rows of `execution`, computed on the session's own threads after the tables
+/// that it reads.
+pub(crate) fn rows(
+    execution: Execution,
+    tables: Vec<Arc<DrawnTable>>,
+    schema: SchemaRef,
+) -> SendableRecordBatchStream {
     let (sender, receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
     let mut task = JoinSet::new();
-    let handle = run.session.cpu.handle().clone();
-    let running = run.session.journal.begin(Kind::Query, &run.text);
+    let handle = execution.runner.cpu.handle().clone();
+    let entry = execution.runner.journal.begin(Kind::Query, &execution.text);
     let work = async move {
         let done = async {
-            for table in &first {
-                compute(table, &run).await?;
+            for table in &tables {
+                compute(table, &execution).await?;
             }
-            to_the_end(&run, &sender).await
+            to_the_end(&execution, &sender).await
         };
         let done = done.await;
-        // Whoever read the rows may have gone before this task is told so by an abort.
+        // A reader that is gone has cancelled the query, even if the abort of this task comes
+        // later.
         if done.is_err() || !sender.is_closed() {
-            running.end(&done);
+            entry.end(&done);
         }
         done
     };
     task.spawn_on(work, &handle);
-    Box::pin(Rows { schema, receiver, task })
+    Box::pin(Rows::new(schema, receiver, task))
 }
 
-/// Computes what the statement of `run` reads as a table.
-async fn compute(table: &DrawnTable, run: &Run) -> Result<()> {
+/// Computes a table that the statement of `execution` reads.
+async fn compute(table: &DrawnTable, execution: &Execution) -> Result<()> {
     if table.is_computed() {
         return Ok(());
     }
     let (sender, mut receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
-    let query = Run {
-        session: Arc::clone(&run.session),
-        text: Arc::clone(&run.text),
+    let Execution { runner, text, .. } = execution;
+    let query = Execution {
+        runner: Arc::clone(runner),
+        text: Arc::clone(text),
         plan: Arc::clone(&table.plan),
         output: Output::Rows,
     };
-    let runtime = run.session.context.runtime_env();
+    let runtime = runner.context.runtime_env();
     let pool = &runtime.memory_pool;
-    let take = async move {
+    let receive = async move {
         let mut batches: Vec<RecordBatch> = Vec::new();
         while let Some(batch) = receiver.recv().await {
-            table.reserve(&batch, pool).map_err(|e| Error::of(&e, &run.text))?;
+            table.reserve(&batch, pool).map_err(|e| Error::of(&e, text))?;
             batches.push(batch);
         }
         Ok::<_, Error>(batches)
@@ -125,70 +135,62 @@ async fn compute(table: &DrawnTable, run: &Run) -> Result<()> {
         drop(sender);
         done
     };
-    let (taken, done) = futures::join!(take, send);
-    let batches = taken?;
+    let (received, done) = futures::join!(receive, send);
+    let batches = received?;
     done?;
-    let partitions = run.session.config.partitions_per_task();
-    let batches = of_schema(batches, table.columns());
+    let partitions = runner.config.partitions_per_task();
+    let batches = stored::with_schema(batches, table.columns());
     let filled = batches.and_then(|batches| table.fill(batches, partitions));
-    filled.map_err(|e| Error::of(&e, &run.text))
+    filled.map_err(|e| Error::of(&e, text))
 }
 
-/// Attempts a run until it ends well or nothing more may be tried.
-async fn to_the_end(run: &Run, out: &mpsc::Sender<RecordBatch>) -> Result<()> {
-    let _running = run.session.queries.acquire().await.map_err(|_| Error::Closed)?;
-    let mut head = Head::new(match (run.output, &run.session.fleet) {
+/// Step 7: attempts an execution until it succeeds or there is nothing left to try.
+async fn to_the_end(execution: &Execution, out: &mpsc::Sender<RecordBatch>) -> Result<()> {
+    let runner = &execution.runner;
+    let _running = runner.queries.acquire().await.map_err(|_| Error::Closed)?;
+    let head = Head::new(match (execution.output, &runner.fleet) {
         (Output::Count, _) => usize::MAX,
-        (Output::Rows, Some(_)) => run.session.config.head_bytes,
-        // Under a limit, so that a plan that runs out of memory late may still be made anew.
-        (Output::Rows, None) if run.session.config.memory_limit.is_some() => {
-            run.session.config.head_bytes
-        }
+        (Output::Rows, Some(_)) => runner.config.head_bytes,
+        // With a limit, so that a query that runs out of memory late can run again.
+        (Output::Rows, None) if runner.config.memory_limit.is_some() => runner.config.head_bytes,
         (Output::Rows, None) => 0,
     });
-    let mut again = 0;
-    let mut thrift = Thrift::Usual;
+    let mut result = ResultWriter::new(head, out);
+    let (mut thrift, mut losses) = (Thrift::Usual, 0);
     loop {
-        let failure = match attempt::attempt(run, &mut head, out, thrift, again).await {
+        let failure = match attempt(execution, &mut result, thrift, losses).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
-        if run.session.queries.is_closed() {
+        if runner.queries.is_closed() {
             return Err(Error::Closed);
         }
         match failure {
             Failure::Cancelled => return Ok(()),
             Failure::Stop(error) => return Err(error),
             Failure::Memory { error, instead } => {
-                let Some(next) = instead.filter(|_| !head.released()) else { return Err(error) };
+                let Some(next) = instead.filter(|_| !result.has_sent()) else { return Err(error) };
                 thrift = next;
-                let how = thrift.text();
-                say(&run.session, format!("{error}; running the query again {how}"));
+                say(runner, format!("{error}; running the query again {}", thrift.text()));
             }
+            Failure::Lost(why) if result.has_sent() => return Err(lost_after_rows(&why)),
+            Failure::Lost(why) if losses == RUNS_AGAIN_MAX => return Err(lost_for_good(&why)),
             Failure::Lost(why) => {
-                if head.released() {
-                    return Err(lost_after_rows(&why));
-                }
-                if again == RUNS_AGAIN_MAX {
-                    return Err(lost_for_good(&why));
-                }
-                again += 1;
-                say(
-                    &run.session,
-                    format!("{why}; running the query again ({again} of {RUNS_AGAIN_MAX})"),
-                );
+                losses += 1;
+                let which = format!("{losses} of {RUNS_AGAIN_MAX}");
+                say(runner, format!("{why}; running the query again ({which})"));
             }
         }
-        head.clear();
+        result.restart();
     }
 }
 
 fn lost_after_rows(why: &str) -> Error {
     Error::Lost {
-        message: format!("{why}, after rows of the result had been given out"),
+        message: format!("{why}, after rows of the result had been returned"),
         hint: Some(
-            "run the query again; a result of which nothing was given out would have been made \
-             again by itself. A larger head (\"head_bytes\") holds more of it back"
+            "run the query again; it would have run again by itself if no rows had been returned. \
+             A larger head (\"head_bytes\") holds more of them back"
                 .to_owned(),
         ),
     }
@@ -199,137 +201,199 @@ fn lost_for_good(why: &str) -> Error {
     Error::Lost { message: format!("{why}; the query was run {runs} times"), hint: None }
 }
 
-fn say(session: &Runner, text: String) {
-    (session.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+fn say(runner: &Runner, text: String) {
+    (runner.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
 }
 
-/// What a reader holds of a running query. Dropping it cancels the query: the task is aborted,
-/// and with it the plan is dropped, which ends its tasks on all machines.
-struct Rows {
-    schema: SchemaRef,
-    receiver: mpsc::Receiver<RecordBatch>,
-    task: JoinSet<Result<()>>,
-}
-
-impl Stream for Rows {
-    type Item = Result<RecordBatch, DataFusionError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(batch) = ready!(self.receiver.poll_recv(cx)) {
-            return Poll::Ready(Some(named(batch, &self.schema)));
-        }
-        // No more rows: the task says whether that is all of them.
-        let outcome = match ready!(self.task.poll_join_next(cx)) {
-            None | Some(Ok(Ok(()))) => return Poll::Ready(None),
-            Some(Ok(Err(error))) => error,
-            Some(Err(join)) => Error::internal(format!("the query's task: {join}")),
-        };
-        Poll::Ready(Some(Err(outcome.into())))
-    }
-}
-
-/// The rows under the names that the statement gives its columns: those in the plan all differ.
-fn named(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
-    let of_plan = batch.schema();
-    let names = || of_plan.fields().iter().zip(schema.fields());
-    if names().all(|(field, shown)| field.name() == shown.name()) {
-        return Ok(batch);
-    }
-    let fields: Vec<_> =
-        names().map(|(field, shown)| field.as_ref().clone().with_name(shown.name())).collect();
-    let shown = Schema::new_with_metadata(fields, of_plan.metadata().clone());
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let (_, columns, _) = batch.into_parts();
-    Ok(RecordBatch::try_new_with_options(Arc::new(shown), columns, &options)?)
-}
-
-impl RecordBatchStream for Rows {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-}
-
-async fn stages(
-    session: &Arc<Runner>,
-    plan: Arc<LogicalPlan>,
-    text: Arc<str>,
-) -> Result<SendableRecordBatchStream> {
-    let mut state = session.state();
-    Located::tell(session, &mut state, &plan, Missing::Leave).await?;
-    let (plan, _) = planning::physical(session, state, (plan, Logical::Optimized), text).await?;
-    let batch = explain::stages(&plan, &session.machine_names())?;
-    let stream = futures::stream::iter([Ok(batch)]);
-    Ok(Box::pin(RecordBatchStreamAdapter::new(explain::stages_schema(), stream)))
-}
-
-/// Runs a statement that changes the session.
-async fn command(session: &Arc<Runner>, plan: LogicalPlan, text: Arc<str>) -> Result<()> {
-    crate::base::set::check(&plan, session.state().config_options())?;
-    let inner = Arc::clone(session);
-    on_large_stack(session.cpu.handle(), "the statement", move || async move {
-        let done = inner.context.execute_logical_plan(plan).await;
-        done.map(drop).map_err(|e| Error::of(&e, &text))
-    })
-    .await
-}
-
-/// Runs the query below a `CREATE TABLE` like any other, then lets DataFusion make the table of
-/// its rows.
-async fn create_table(
-    session: &Arc<Runner>,
-    create: CreateMemoryTable,
-    first: Vec<Arc<DrawnTable>>,
-    text: Arc<str>,
-) -> Result<()> {
-    let exists = session.context.table_exist(create.name.clone());
-    let exists = exists.map_err(|e| Error::of(&e, &text))?;
-    let plan = Arc::clone(&create.input);
-    let schema = match plan.as_ref() {
-        // Columns that are declared one by one, without a query.
-        LogicalPlan::EmptyRelation(_) => Arc::clone(plan.schema().inner()),
-        _ => nullable(plan.schema().inner()),
-    };
-    let needed = !exists || create.or_replace;
-    let batches: Vec<RecordBatch> = if needed {
-        let run = Run {
-            session: Arc::clone(session),
-            text: Arc::clone(&text),
-            plan,
-            output: Output::Rows,
-        };
-        rows(first, run, Arc::clone(&schema)).try_collect().await?
+/// Steps 3 to 6: one attempt, after `losses` attempts that lost machines. What it writes is
+/// committed or rolled back as a whole.
+async fn attempt(
+    execution: &Execution,
+    result: &mut ResultWriter<'_>,
+    thrift: Thrift,
+    losses: usize,
+) -> Result<(), Failure> {
+    let runner = &execution.runner;
+    let mut watch = Watch::start(runner, losses).await?;
+    let mut state = runner.state();
+    thrift.apply(&mut state, runner.fleet.is_some());
+    let failed = |e: DataFusionError| Failure::Stop(Error::of(&e, &execution.text));
+    if execution.output == Output::Rows {
+        let logical = Arc::clone(&execution.plan);
+        let attempt = Attempt { execution, logical, state, thrift };
+        run_once(attempt, &mut watch, result).await?;
     } else {
-        Vec::new()
+        let cleanup = runner.cleanup.clone();
+        let transaction = Transaction::begin((*execution.plan).clone(), &state, cleanup).await;
+        let (transaction, logical) = transaction.map_err(failed)?;
+        let state = transaction.session(&state);
+        let attempt = Attempt { execution, logical: Arc::new(logical), state, thrift };
+        match run_once(attempt, &mut watch, result).await {
+            Ok(()) => transaction.commit().await.map_err(failed)?,
+            Err(failure) => {
+                transaction.rollback().await;
+                return Err(failure);
+            }
+        }
+    }
+    Ok(result.finish().await?)
+}
+
+/// One attempt.
+struct Attempt<'a> {
+    execution: &'a Execution,
+    /// The plan of the execution; if it writes, with the places where this attempt writes.
+    logical: Arc<LogicalPlan>,
+    state: SessionState,
+    thrift: Thrift,
+}
+
+/// Plans and runs to the end of the rows.
+async fn run_once(
+    attempt: Attempt<'_>,
+    watch: &mut Watch,
+    result: &mut ResultWriter<'_>,
+) -> Result<(), Failure> {
+    let Attempt { execution, logical, mut state, thrift } = attempt;
+    let Execution { runner, text, .. } = execution;
+    let missing = match *logical {
+        LogicalPlan::Explain(_) => Missing::Leave,
+        _ => Missing::Compute,
     };
-    let scan = table_of(batches, &schema).map_err(|e| Error::of(&e, &text))?;
-    let create = CreateMemoryTable { input: Arc::new(scan), ..create };
-    let ddl = LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create));
-    command(session, ddl, text).await
+    let planned = async {
+        let located = Located::tell(runner, &mut state, &logical, missing).await?;
+        let placed = place(execution, logical, state, watch).await?;
+        Ok::<_, Failure>((located, placed))
+    };
+    let (located, placed) = tokio::select! {
+        planned = planned => planned?,
+        () = result.closed() => return Err(Failure::Cancelled),
+    };
+    // If machines are gone by now, the plan may be for none of them: all work in this process.
+    watch.nothing_lost()?;
+    // Holds the machines to the end of the rows.
+    let Placed { plan, mut state, _company } = placed;
+
+    // 5. Run.
+    tell_workers(runner, &mut state).await?;
+    let context = state.task_ctx();
+    let start = async { execute_stream(Arc::clone(&plan), context) };
+    let mut stream = match catching_panics(start).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(e)) => return Err(watch.judge(&e, &plan, text, thrift).await),
+        Err(panic) => return Err(watch.judge(&panicked(&panic), &plan, text, thrift).await),
+    };
+
+    // 6. Return.
+    while let Some(next) = watch.next(&mut stream, result).await? {
+        match next {
+            Ok(batch) => result.push(batch).await?,
+            Err(e) => {
+                // The rest of the query stops before the machines are asked what happened.
+                drop(stream);
+                if let Some(located) = &located
+                    && let Some(Refusal::ShardLost { at, reason }) = Refusal::of(&e)
+                {
+                    located.shard_lost(&at).await;
+                    let why = format!("a stored shard could not be read: {reason}");
+                    return Err(Failure::Lost(why));
+                }
+                return Err(watch.judge(&e, &plan, text, thrift).await);
+            }
+        }
+    }
+    Ok(())
 }
 
-/// The columns of a table made of a query's rows: that none of these has a null does not forbid nulls in those to come.
-fn nullable(schema: &SchemaRef) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-    let fields: Vec<_> = fields.collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+/// A plan, with the machines that it is for.
+struct Placed {
+    plan: Arc<dyn ExecutionPlan>,
+    state: SessionState,
+    _company: Option<Company>,
 }
 
-/// A scan of `batches`, with the names and types of `schema`.
-fn table_of(batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<LogicalPlan, DataFusionError> {
-    let table = MemTable::try_new(Arc::clone(schema), vec![of_schema(batches, schema)?])?;
-    LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(table)), None)?.build()
+/// Plans for the machines that are there, or that come on demand.
+async fn place(
+    execution: &Execution,
+    logical: Arc<LogicalPlan>,
+    mut state: SessionState,
+    watch: &mut Watch,
+) -> Result<Placed, Failure> {
+    let runner = &execution.runner;
+    let Some(fleet) = &runner.fleet else {
+        let (plan, state) = physical(execution, logical, state).await?;
+        return Ok(Placed { plan, state, _company: None });
+    };
+    let (mut demand, mut made) = (None, None);
+    if runner.config.is_elastic() {
+        // A plan for the largest possible fleet shows how many machines the query can use.
+        let (whole, same) = physical(execution, Arc::clone(&logical), state).await?;
+        let machines = machines::usable(&whole);
+        if machines == 0 {
+            return Ok(Placed { plan: whole, state: same, _company: None });
+        }
+        state = same;
+        demand = Some(Company::call(runner, fleet, machines).await?);
+        made = Some((whole, machines));
+        // A machine that was lost during the wait is not missed here. In a fleet of fixed size it
+        // is: a plan for the machines that are left could be one for this process.
+        watch.restart();
+    }
+    let company = Company::hold(runner, fleet, demand).await?;
+    company.confine(&mut state);
+    if let Some((plan, machines)) = made
+        && machines <= company.size()
+    {
+        return Ok(Placed { plan, state, _company: Some(company) });
+    }
+    let (plan, state) = physical(execution, logical, state).await?;
+    Ok(Placed { plan, state, _company: Some(company) })
 }
 
-/// What an operator makes may say less of itself than the plan does: that a column has no
-/// nulls, or its metadata.
-fn of_schema(
-    batches: Vec<RecordBatch>,
-    schema: &SchemaRef,
-) -> Result<Vec<RecordBatch>, DataFusionError> {
-    let batches = batches.into_iter().map(|batch| {
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let columns = batch.columns().to_vec();
-        Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-    });
-    batches.collect()
+/// Steps 3 and 4: the plan to run, made with `state`, which is returned with it. On a thread with a
+/// large stack, as step 1.
+pub(crate) async fn physical(
+    execution: &Execution,
+    logical: Arc<LogicalPlan>,
+    state: SessionState,
+) -> Result<(Arc<dyn ExecutionPlan>, SessionState)> {
+    let Execution { runner, text, output, .. } = execution;
+    let (runner, text, output) = (Arc::clone(runner), Arc::clone(text), *output);
+    let handle = runner.cpu.handle().clone();
+    let work = move || async move {
+        let planned = async {
+            // 2. Optimize, if the output is a count: only this attempt knows where it writes.
+            let logical = match output {
+                Output::Rows => logical,
+                Output::Count => Arc::new(state.optimize(&logical)?),
+            };
+            if runner.fleet.is_none() {
+                // 3. Lower. Without machines there is no step 4.
+                return state.query_planner().create_physical_plan(&logical, &state).await;
+            }
+            // 3. Lower.
+            let plan = lower(&logical, &state).await?;
+            // 4. Distribute: cut into stages of tasks, guarded and checked.
+            distribute(plan, &logical, &state, &runner.config).await
+        };
+        let planned: Result<_, DataFusionError> = planned.await;
+        Ok((planned.map_err(|e| Error::of(&e, &text))?, state))
+    };
+    on_large_stack(&handle, "planning", work).await
+}
+
+/// Adds to `state` what the workers must know to run a plan: changed settings, and how to open the
+/// stores that it reads.
+async fn tell_workers(runner: &Runner, state: &mut SessionState) -> Result<()> {
+    if runner.fleet.is_none() {
+        return Ok(());
+    }
+    let mut headers = HeaderMap::new();
+    settings::add_to_headers(state.config_options(), &mut headers)?;
+    let stores = runner.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
+    settings::add_stores(&stores, &mut headers)?;
+    state
+        .config_mut()
+        .set_distributed_passthrough_headers(headers)
+        .map_err(|e| Error::internal(e.to_string()))
 }

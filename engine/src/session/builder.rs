@@ -25,7 +25,7 @@ use crate::base::settings;
 use crate::base::system::SystemSpec;
 use crate::error::{Error, Result};
 use crate::pipeline::udf;
-use crate::query::distribute::{Checked, Uncut};
+use crate::query::distribute::ContextPlanner;
 use crate::runs::job::{self, PlanCodec, Runner, Runs};
 use crate::runs::task::{Host, HostParts, Store};
 use crate::session::Session;
@@ -338,7 +338,6 @@ fn distributed(
     fleet: &Fleet,
 ) -> Result<SessionStateBuilder> {
     let builder = builder
-        .with_query_planner(Arc::new(Uncut))
         .with_analyzer_rule(Arc::new(bigslice_planner::OneRowSubqueries))
         .with_analyzer_rule(Arc::new(bigslice_planner::WindowsThatTravel))
         .with_distributed_user_codec_arc(Arc::new(PlanCodec::default()))
@@ -359,11 +358,7 @@ fn distributed(
         ..ExchangeOptions::default()
     };
     let builder = bigslice_flight::distributed_driver(builder, fleet, options);
-    let mut builder = builder.map_err(|e| Error::internal(e.to_string()))?;
-    let cut = builder
-        .query_planner()
-        .take()
-        .ok_or_else(|| Error::internal("the exchange has brought no planner"))?;
-    let checked = Checked::above(cut, config);
-    Ok(builder.with_query_planner(Arc::new(checked)))
+    let builder = builder.map_err(|e| Error::internal(e.to_string()))?;
+    // Statements do not use it: see `query::run`.
+    Ok(builder.with_query_planner(Arc::new(ContextPlanner { config: config.clone() })))
 }

@@ -30,11 +30,10 @@ use crate::base::script::{self, Statement};
 use crate::error::{Error, Result};
 use crate::pipeline::func::registry;
 use crate::pipeline::map::{MapFunction, Mapped};
-use crate::query::Query;
+use crate::query::{Query, run};
 use crate::row::Row;
 use crate::runs::job::{self, Job, Run, Runnable, Runner, Work};
 use crate::runs::task::Plan;
-use crate::statement::planning;
 use crate::tpch;
 
 /// Where SQL runs: in this process alone, or on machines that it has started.
@@ -79,9 +78,7 @@ impl Session {
     /// # Errors
     /// When the text is not exactly one statement, or the statement is wrong.
     pub async fn sql(&self, sql: &str) -> Result<Query> {
-        // Places in errors are places in the text that was given, also when it begins with
-        // blanks: the statement keeps them.
-        Statement::alone(sql)?;
+        // Leading blanks stay, so that places in errors are places in the given text.
         let text = sql.trim_end().trim_end_matches(';');
         self.planned(text).await
     }
@@ -96,7 +93,7 @@ impl Session {
     }
 
     async fn planned(&self, text: &str) -> Result<Query> {
-        let planned = planning::plan(&self.inner.driver, text).await?;
+        let planned = run::plan(&self.inner, text).await?;
         Ok(Query::new(Arc::clone(&self.inner), planned))
     }
 

@@ -1,5 +1,5 @@
-//! What `EXPLAIN` and `EXPLAIN STAGES` show of a plan that is cut into stages. Called by the
-//! planner in [`distribute`](crate::query::distribute) and by [`run`](crate::query::run).
+//! What `EXPLAIN` and `EXPLAIN STAGES` show of a distributed plan. Called by
+//! [`distribute`](crate::query::distribute) and by [`effect`](crate::query::effect).
 
 use std::sync::Arc;
 
@@ -15,24 +15,24 @@ use datafusion_distributed::display_plan_ascii;
 
 use crate::error::{Error, Result};
 
-/// True when the physical plan is among what the statement asks to see.
-pub(crate) fn wants_cut(explain: &Explain) -> bool {
+/// True if the statement asks for the physical plan.
+pub(crate) fn wants_distributed(explain: &Explain) -> bool {
     explain.logical_optimization_succeeded
         && matches!(explain.explain_format, ExplainFormat::Indent | ExplainFormat::Tree)
 }
 
-/// `shown`, DataFusion's explanation, with the plan as it is cut in place of the plan as it was
-/// before.
-pub(crate) fn with_cut(
+/// `shown`, DataFusion's explanation, with the distributed plan in place of the plan of one
+/// process.
+pub(crate) fn with_distributed(
     shown: &Arc<dyn ExecutionPlan>,
-    cut: &Arc<dyn ExecutionPlan>,
+    distributed: &Arc<dyn ExecutionPlan>,
 ) -> Arc<dyn ExecutionPlan> {
     let Some(explain) = shown.downcast_ref::<ExplainExec>() else { return Arc::clone(shown) };
     let mut plans = explain.stringified_plans().to_vec();
-    let cut = display_plan_ascii(cut.as_ref(), false);
+    let text = display_plan_ascii(distributed.as_ref(), false);
     for plan in &mut plans {
         if plan.plan_type == PlanType::FinalPhysicalPlan {
-            *plan = StringifiedPlan::new(PlanType::FinalPhysicalPlan, cut.as_str());
+            *plan = StringifiedPlan::new(PlanType::FinalPhysicalPlan, text.as_str());
         }
     }
     Arc::new(ExplainExec::new(shown.schema(), plans, explain.verbose()))
@@ -53,7 +53,7 @@ pub(crate) fn stages_schema() -> SchemaRef {
     ]))
 }
 
-/// One row for each stage of `plan`, when it would run on `machines`.
+/// One row for each stage of `plan`, as it would run on `machines`.
 pub(crate) fn stages(plan: &Arc<dyn ExecutionPlan>, machines: &[String]) -> Result<RecordBatch> {
     let graph = StageGraph::of(plan);
     let numbers = |number: fn(&Stage) -> usize| -> ArrayRef {
@@ -79,8 +79,8 @@ fn joined(separator: &str, parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(separator)
 }
 
-/// Where the tasks of a stage run. Tasks are placed when the query starts; when there are fewer
-/// of them than machines, which ones is not known before.
+/// The machines that run the tasks of a stage. Tasks are placed when the query starts: if there are
+/// fewer of them than machines, it is not known earlier which machines they get.
 fn machines_of(stage: &Stage, machines: &[String]) -> String {
     let runs_in_driver = stage.id == DRIVER_STAGE || machines.is_empty();
     if runs_in_driver {

@@ -1,11 +1,11 @@
-//! From text to plan. Everything here runs on a thread of its own with a large stack and a time
-//! limit, so that no statement can overflow a stack or hold a thread of a runtime:
-//! [`plan`] makes the logical plan, [`physical`] one to run, for each attempt anew.
+//! From the text of a statement to its logical plan. Everything here runs on a thread of its own
+//! with a large stack and a time limit, so that no statement can overflow a stack or block a thread
+//! of a runtime.
 
 use std::sync::Arc;
 
 use bigslice_planner::{
-    Drawn, Headers, Labels, check_statement, check_text, draw, headers, parse, resolve, rewrite,
+    Drawn, Headers, Labels, Tokens, check_statement, check_text, draw, headers, resolve, rewrite,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
@@ -13,18 +13,13 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{
     CreateMemoryTable, DdlStatement, LogicalPlan, Statement as PlanStatement,
 };
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use datafusion::sql::sqlparser::dialect::dialect_from_str;
-use datafusion_distributed::DistributedExt;
-use http::HeaderMap;
 
 use crate::base::cpu::on_large_stack;
 use crate::base::driver::Driver;
 use crate::base::limits::statement_limits;
-use crate::base::script;
-use crate::base::settings;
 use crate::error::{Error, Result};
 use crate::statement::drawn::DrawnTable;
 use crate::statement::explain;
@@ -32,13 +27,11 @@ use crate::statement::lookup::Lookup;
 use crate::statement::work::{Planned, Work};
 use crate::statement::written::Written;
 
-/// Parses and plans one statement, up to its logical plan.
+/// Parses and plans one statement, and optimizes its logical plan.
 pub(crate) async fn plan(driver: &Arc<Driver>, text: &str) -> Result<Planned> {
     if driver.queries.is_closed() {
         return Err(Error::Closed);
     }
-    let limits = statement_limits(driver.context.state_ref().read().config_options());
-    check_text(text, &limits)?;
     let text: Arc<str> = text.into();
     let here = Arc::clone(driver);
     on_large_stack(
@@ -49,12 +42,16 @@ pub(crate) async fn plan(driver: &Arc<Driver>, text: &str) -> Result<Planned> {
     .await
 }
 
-async fn plan_here(driver: &Driver, words: Arc<str>) -> Result<Planned> {
-    let text = words.as_ref();
+async fn plan_here(driver: &Driver, sql: Arc<str>) -> Result<Planned> {
+    let text = sql.as_ref();
     let state = driver.state();
-    let stages = script::explain_stages(text);
-    let mut statement = parsed(&state, stages.as_deref().unwrap_or(text))?;
-    check_statement(&statement, &statement_limits(state.config_options()))?;
+    let limits = statement_limits(state.config_options());
+    check_text(text, &limits)?;
+    let mut tokens = tokens(&state, text)?;
+    tokens.check(&limits)?;
+    let stages = tokens.strip_prefix(&["explain", "stages"]);
+    let mut statement = parsed(&state, tokens, text)?;
+    check_statement(&statement, &limits)?;
     let headers = headers(&statement);
     let written = Written { text: statement.to_string(), headers: &headers };
     statement = rewrite(statement)?;
@@ -67,17 +64,18 @@ async fn plan_here(driver: &Driver, words: Arc<str>) -> Result<Planned> {
     let (statement, drawn) = draw_first(&state, &mut tables, statement)?;
     let logical = tables.plan(statement).and_then(|plan| written.stored(plan));
     let logical = logical.map_err(of_plan)?;
-    let work = classify(driver, logical, stages.is_some()).await.map_err(|e| match e {
+    let work = classify(driver, logical, stages).await.map_err(|e| match e {
         Failed::Ours(e) => e,
         Failed::Theirs(e) => Error::of(&e, text),
     })?;
     let work = optimize(&state, work).map_err(|e| Error::of(&e, text))?;
     let schema = labelled(schema_of(&work), &labels, &headers);
-    Ok(Planned { text: words, work, schema, drawn })
+    Ok(Planned { text: sql, work, schema, drawn })
 }
 
-/// Puts tables in the place of queries that are computed first, unless one of them cannot be computed by itself: then
-/// the statement says what is wrong with it, or it reads columns of the query around it.
+/// Replaces queries that are computed first by tables, unless one of them cannot be computed by
+/// itself: then planning the statement reports the mistake, or the query reads columns of the query
+/// around it.
 fn draw_first(
     state: &SessionState,
     tables: &mut Lookup<'_>,
@@ -99,9 +97,9 @@ fn draw_first(
     Ok((changed, drawn))
 }
 
-/// Optimises what gives rows: once, however often it is attempted, and here, because only the
-/// optimised plan has the final types of its columns. What is to be written is optimised by its
-/// attempt, which first checks where to.
+/// Optimizes a plan that returns rows: once for all attempts, and here, because only the optimized
+/// plan has the final types of its columns. A plan that writes is optimized by its attempt, which
+/// first checks the places to write to.
 fn optimize(state: &SessionState, work: Work) -> Result<Work, DataFusionError> {
     let optimized = |plan: &LogicalPlan| state.optimize(plan).map(Arc::new);
     Ok(match work {
@@ -115,15 +113,21 @@ fn optimize(state: &SessionState, work: Work) -> Result<Work, DataFusionError> {
     })
 }
 
-/// The one statement that `text` holds, in the dialect that the session is set to.
-pub(crate) fn parsed(state: &SessionState, text: &str) -> Result<Parsed> {
+/// The tokens of `text`, lexed once, in the dialect that the session is set to.
+pub(crate) fn tokens(state: &SessionState, text: &str) -> Result<Tokens> {
     let options = &state.config().options().sql_parser;
     let dialect = dialect_from_str(options.dialect)
         .ok_or_else(|| Error::config(format!("there is no dialect \"{}\"", options.dialect)))?;
-    parse(text, dialect, options.recursion_limit.get()).map_err(|e| Error::of(&e, text))
+    Tokens::of(text, dialect).map_err(|e| Error::of(&e, text))
 }
 
-/// The columns under the names that the statement gives them.
+/// The one statement that the tokens of `text` are.
+pub(crate) fn parsed(state: &SessionState, tokens: Tokens, text: &str) -> Result<Parsed> {
+    let nesting_max = state.config().options().sql_parser.recursion_limit.get();
+    tokens.parse(nesting_max).map_err(|e| Error::of(&e, text))
+}
+
+/// The columns with the names that the statement gives them.
 fn labelled(schema: SchemaRef, labels: &Labels, headers: &Headers) -> SchemaRef {
     if labels.is_empty() && headers.is_empty() {
         return schema;
@@ -142,7 +146,7 @@ enum Failed {
     Theirs(DataFusionError),
 }
 
-/// What is to be done with a plan.
+/// The work that a plan asks for.
 async fn classify(
     driver: &Driver,
     plan: LogicalPlan,
@@ -164,7 +168,7 @@ async fn classify(
         return Err(Failed::Ours(Error::syntax(message, None)));
     }
     Ok(match plan {
-        // What a prepared statement does is known only now; looking it up changes nothing.
+        // Only now is it known what a prepared statement does; looking it up changes nothing.
         plan @ LogicalPlan::Statement(PlanStatement::Execute(_)) => {
             let frame = driver.context.execute_logical_plan(plan).await;
             let (_, plan) = frame.map_err(Failed::Theirs)?.into_parts();
@@ -183,7 +187,7 @@ async fn classify(
 fn schema_of(work: &Work) -> SchemaRef {
     match work {
         Work::Rows(plan) => Arc::clone(plan.schema().inner()),
-        // EXPLAIN ANALYZE of what writes gives the plan that it ran.
+        // EXPLAIN ANALYZE of a statement that writes returns the plan that it ran.
         Work::Write(plan) if matches!(**plan, LogicalPlan::Analyze(_)) => {
             Arc::clone(plan.schema().inner())
         }
@@ -191,46 +195,4 @@ fn schema_of(work: &Work) -> SchemaRef {
         Work::Stages(_) => explain::stages_schema(),
         Work::CreateTable(_) | Work::Command(_) => Arc::new(Schema::empty()),
     }
-}
-
-/// What has been done to a logical plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Logical {
-    /// It is as the statement says.
-    AsWritten,
-    /// The optimizer's rules were applied.
-    Optimized,
-}
-
-/// The plan to run, made with `state`, which comes back with it.
-pub(crate) async fn physical(
-    driver: &Driver,
-    state: SessionState,
-    (plan, logical): (Arc<LogicalPlan>, Logical),
-    text: Arc<str>,
-) -> Result<(Arc<dyn ExecutionPlan>, SessionState)> {
-    on_large_stack(driver.cpu.handle(), "planning", move || async move {
-        let planned = match logical {
-            Logical::AsWritten => state.create_physical_plan(&plan).await,
-            Logical::Optimized => state.query_planner().create_physical_plan(&plan, &state).await,
-        };
-        Ok((planned.map_err(|e| Error::of(&e, &text))?, state))
-    })
-    .await
-}
-
-/// Adds to `state` what the workers of its query must know: changed settings, and how to open the
-/// stores that the plan, which is made by now, reads.
-pub(crate) async fn tell_workers(driver: &Driver, state: &mut SessionState) -> Result<()> {
-    if driver.fleet.is_none() {
-        return Ok(());
-    }
-    let mut headers = HeaderMap::new();
-    settings::add_to_headers(state.config_options(), &mut headers)?;
-    let stores = driver.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
-    settings::add_stores(&stores, &mut headers)?;
-    state
-        .config_mut()
-        .set_distributed_passthrough_headers(headers)
-        .map_err(|e| Error::internal(e.to_string()))
 }

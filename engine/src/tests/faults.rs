@@ -69,7 +69,7 @@ async fn rows_that_were_given_out_are_not_contradicted() {
     };
     assert!(error.is_retryable() && !error.is_user_error(), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("had been given out") && text.contains(&name), "{text}");
+    assert!(text.contains("had been returned") && text.contains(&name), "{text}");
     session.shutdown().await;
 }
 

@@ -1,9 +1,11 @@
-//! The syntax tree between text and plan: what sqlparser or DataFusion's SQL planner reads otherwise than
-//! SQL means it becomes a tree that they read right, and clauses that DataFusion passes over are refused.
+//! The syntax tree between text and plan. Where sqlparser or DataFusion's SQL planner misreads SQL,
+//! the tree is changed into one that they read correctly; clauses that DataFusion ignores are
+//! refused.
 //!
-//! 1. [`parse()`] makes the tree, with a dialect of ours. [`headers()`] tells what its columns are called.
-//! 2. [`rewrite`] changes and refuses what shows in the tree alone.
-//! 3. [`resolve`] finds what names mean, which takes the tables' columns.
+//! 1. [`Tokens`] are lexed and parsed into the tree, in a dialect of ours. [`headers()`] finds the
+//!    names of its columns.
+//! 2. [`rewrite`] changes and refuses what the tree alone shows.
+//! 3. [`resolve`] finds what names mean, for which it needs the columns of the tables.
 //! 4. [`draw`] finds queries of `WITH` that must be computed before the statement.
 
 mod balance;
@@ -35,13 +37,13 @@ use crate::error::Result;
 pub use self::drawn::{Drawn, draw};
 pub use self::headers::{Headers, headers};
 pub use self::names::{Catalog, Labels, resolve};
-pub use self::parse::parse;
-pub(crate) use self::visit::visit;
+pub use self::parse::{Tokens, parse};
+pub(crate) use self::visit::{step, visit};
 
-/// The statement as DataFusion has to have it to give the rows that it means.
+/// Rewrites the statement so that DataFusion computes the rows that SQL means.
 ///
 /// # Errors
-/// When it has a clause that would be passed over.
+/// When it has a clause that DataFusion would ignore.
 pub fn rewrite(mut statement: Statement) -> Result<Statement> {
     lateral::rewrite(&mut statement)?;
     time::rewrite(&mut statement);

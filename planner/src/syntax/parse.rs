@@ -1,55 +1,125 @@
-//! From text to the syntax tree of one statement. What sqlparser and DataFusion make of it is changed by
-//! [`rewrite`](super::rewrite).
+//! From the text of one statement to its syntax tree. The text is lexed once: [`Tokens`] are
+//! measured, relieved of words that are ours alone, and then parsed. What sqlparser and DataFusion
+//! misread is changed afterwards by [`rewrite`](super::rewrite).
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::balance::Balance;
 use super::dialect::Mended;
 use super::visit::visit_mut;
+use crate::error::Result;
+use crate::text::{StatementLimits, check_tokens};
 
-/// Parses the one statement that `sql` holds, in `dialect`, with no more than `nesting_max` parentheses and
-/// subqueries within one another.
+/// The tokens of a statement, with the dialect they were read in.
+#[derive(Debug)]
+pub struct Tokens {
+    tokens: Vec<TokenWithSpan>,
+    dialect: Mended,
+}
+
+impl Tokens {
+    /// Lexes `sql` in `dialect`.
+    ///
+    /// # Errors
+    /// When a string, a quoted name or a comment is not closed, or a number runs into a word.
+    pub fn of(sql: &str, dialect: Box<dyn Dialect>) -> Result<Self, DataFusionError> {
+        let dialect = Mended::of(dialect);
+        let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location();
+        let mut tokens = tokens.map_err(ParserError::from)?;
+        whole_numbers(&mut tokens)?;
+        Ok(Self { tokens, dialect })
+    }
+
+    /// Refuses tokens that are too many or form too long a chain.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge).
+    pub fn check(&self, limits: &StatementLimits) -> Result<()> {
+        check_tokens(self.tokens.iter().map(|token| &token.token), limits)
+    }
+
+    /// Removes `words` from the front if the statement starts with them and has more after them.
+    /// Returns whether it did. The other tokens keep their positions in the text.
+    pub fn strip_prefix(&mut self, words: &[&str]) -> bool {
+        let mut solid = self.tokens.iter().enumerate().filter(|(_, token)| !is_space(token));
+        let starts = words.iter().all(|expected| {
+            solid.next().is_some_and(|(_, token)| {
+                matches!(&token.token, Token::Word(word)
+                    if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
+            })
+        });
+        match solid.next() {
+            Some((rest, token)) if starts && token.token != Token::EOF => {
+                self.tokens.drain(..rest);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Parses the tokens as one statement, with at most `nesting_max` nested parentheses and
+    /// subqueries.
+    ///
+    /// # Errors
+    /// When the tokens are not exactly one statement.
+    pub fn parse(mut self, nesting_max: usize) -> Result<Statement, DataFusionError> {
+        if let Some(Location { line, column }) = self.second_statement() {
+            let text = "one statement was expected, but the text holds several";
+            let text = format!("{text} at Line: {line}, Column: {column}");
+            return Err(ParserError::ParserError(text).into());
+        }
+        without_materialized(&mut self.tokens);
+        let mut statements = DFParserBuilder::new(self.tokens)
+            .with_dialect(&self.dialect)
+            .with_recursion_limit(nesting_max)
+            .build()?
+            .parse_statements()?;
+        let Some(mut statement) = statements.pop_front() else {
+            return Err(DataFusionError::Plan("there is no statement in the text".to_owned()));
+        };
+        visit_mut(&mut statement, &mut Balance).map_err(|e| DataFusionError::External(e.into()))?;
+        Ok(statement)
+    }
+
+    /// Where a second statement starts: the first token after a semicolon that follows a token.
+    fn second_statement(&self) -> Option<Location> {
+        let is_separator = |token: &&TokenWithSpan| token.token == Token::SemiColon;
+        let mut solid = self.tokens.iter().filter(|token| !is_space(token));
+        solid.by_ref().find(|token| !is_separator(token))?;
+        solid.by_ref().find(is_separator)?;
+        let second = solid.find(|token| !is_separator(token))?;
+        (second.token != Token::EOF).then_some(second.span.start)
+    }
+}
+
+/// Parses `sql`, which is one statement, in `dialect`: [`Tokens::of`] and [`Tokens::parse`].
 ///
 /// # Errors
-/// When it is not one statement.
+/// When the text is not exactly one statement.
 pub fn parse(
     sql: &str,
     dialect: Box<dyn Dialect>,
     nesting_max: usize,
 ) -> Result<Statement, DataFusionError> {
-    let dialect = Mended::of(dialect);
-    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location();
-    let mut tokens = tokens.map_err(ParserError::from)?;
-    whole_numbers(&mut tokens)?;
-    without_materialized(&mut tokens);
-    let mut statements = DFParserBuilder::new(tokens)
-        .with_dialect(&dialect)
-        .with_recursion_limit(nesting_max)
-        .build()?
-        .parse_statements()?;
-    match (statements.pop_front(), statements.is_empty()) {
-        (Some(mut statement), true) => {
-            visit_mut(&mut statement, &mut Balance)
-                .map_err(|e| DataFusionError::External(e.into()))?;
-            Ok(statement)
-        }
-        (None, _) => Err(DataFusionError::Plan("there is no statement in the text".to_owned())),
-        (Some(_), false) => Err(DataFusionError::Plan(
-            "one statement was expected, but the text holds several".to_owned(),
-        )),
-    }
+    Tokens::of(sql, dialect)?.parse(nesting_max)
 }
 
-/// Takes `[NOT] MATERIALIZED` out of `WITH q AS MATERIALIZED (...)`, which sqlparser 0.62 reads in PostgreSQL's dialect
-/// alone. It says how to compute the query, and nothing of its rows.
+fn is_space(token: &TokenWithSpan) -> bool {
+    matches!(token.token, Token::Whitespace(_))
+}
+
+/// Removes `[NOT] MATERIALIZED` from `WITH q AS MATERIALIZED (...)`, which sqlparser 0.62 reads in
+/// PostgreSQL's dialect only. It says how to compute the query and does not change its rows.
 fn without_materialized(tokens: &mut Vec<TokenWithSpan>) {
-    let word = |token: &TokenWithSpan, keyword: Keyword| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.keyword == keyword);
-    let is_space = |token: &&TokenWithSpan| matches!(token.token, Token::Whitespace(_));
+    let word = |token: &TokenWithSpan, keyword: Keyword| {
+        matches!(&token.token, Token::Word(word)
+            if word.quote_style.is_none() && word.keyword == keyword)
+    };
     let mut at = 0;
     while at < tokens.len() {
         let after = tokens[at + 1..].iter().find(|token| !is_space(token));
@@ -58,7 +128,7 @@ fn without_materialized(tokens: &mut Vec<TokenWithSpan>) {
             at += 1;
             continue;
         }
-        let before = |end: usize| tokens[..end].iter().rposition(|token| !is_space(&token));
+        let before = |end: usize| tokens[..end].iter().rposition(|token| !is_space(token));
         let not = before(at).filter(|&not| word(&tokens[not], Keyword::NOT));
         let first = not.unwrap_or(at);
         if before(first).is_some_and(|previous| word(&tokens[previous], Keyword::AS)) {
@@ -70,8 +140,8 @@ fn without_materialized(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-/// Takes the underscores out of numbers, and refuses a number that goes over into a word: sqlparser 0.62 reads
-/// `12abc` as the number 12 with the name `abc`.
+/// Removes the underscores from numbers, and refuses a number that runs into a word: sqlparser 0.62
+/// reads `12abc` as the number 12 with the name `abc`.
 fn whole_numbers(tokens: &mut [TokenWithSpan]) -> Result<(), DataFusionError> {
     for i in 0..tokens.len() {
         let (head, tail) = tokens.split_at_mut(i + 1);

@@ -1,4 +1,4 @@
-//! Walks over all of a statement with sqlparser's visitors, whatever kind of statement it is.
+//! Walks a statement of any kind with sqlparser's visitors.
 
 use std::ops::ControlFlow;
 
@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{Visit, VisitMut, Visitor, VisitorMut};
 
 use crate::error::{Error, Result};
 
-/// What a visit ended with.
+/// The result of a visit.
 pub(crate) fn done(flow: ControlFlow<Error>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
@@ -15,7 +15,7 @@ pub(crate) fn done(flow: ControlFlow<Error>) -> Result<()> {
     }
 }
 
-/// What a step of a visit ends with.
+/// Continues a visit after `Ok`, ends it with an error.
 pub(crate) fn step(result: Result<()>) -> ControlFlow<Error> {
     match result {
         Ok(()) => ControlFlow::Continue(()),
@@ -40,7 +40,7 @@ pub(crate) fn visit<V: Visitor<Break = Error>>(statement: &Statement, with: &mut
     }
 }
 
-/// Visits every node of `statement`, and may change it.
+/// Visits every node of `statement`; `with` may change them.
 pub(crate) fn visit_mut<V: VisitorMut<Break = Error>>(
     statement: &mut Statement,
     with: &mut V,

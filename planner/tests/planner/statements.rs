@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use bigslice_planner::{Error, StatementLimits, check_statement, check_text, parse};
+use bigslice_planner::{Error, StatementLimits, Tokens, check_statement, check_text, parse};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use tokio::runtime::Builder;
@@ -34,10 +34,16 @@ fn parsed(sql: &str) -> Statement {
     parse(sql, Box::new(GenericDialect {}), 50).expect("it can be parsed")
 }
 
-/// Both checks, as the engine applies them.
+/// The checks before the statement is parsed.
+fn check_unparsed(sql: &str, limits: &StatementLimits) -> Result<(), Error> {
+    check_text(sql, limits)?;
+    Tokens::of(sql, Box::new(GenericDialect {}))?.check(limits)
+}
+
+/// All checks, as the engine applies them.
 fn verdict(sql: &str) -> Result<(), Error> {
     let limits = StatementLimits::default();
-    check_text(sql, &limits)?;
+    check_unparsed(sql, &limits)?;
     check_statement(&parsed(sql), &limits)
 }
 
@@ -143,7 +149,7 @@ fn chains_are_found_in_every_place() {
         format!("SET a.b = {chain}"),
         format!("EXPLAIN ANALYZE SELECT {chain}"),
     ] {
-        let refused = check_text(&sql, &StatementLimits::default()).expect_err(&sql[..40]);
+        let refused = check_unparsed(&sql, &StatementLimits::default()).expect_err(&sql[..40]);
         assert!(refused.to_string().contains("operators in one chain"), "{refused}");
     }
 }
@@ -159,13 +165,41 @@ fn depth_of_the_tree_is_counted() {
     assert!(check_statement(&parsed(&in_subquery), &limits).is_err(), "a subquery is walked, too");
 }
 
-/// Text that has no tokens is left to the parser, which says what is wrong with it.
+/// Text that cannot be lexed is an error before any token is counted, and long text is not lexed.
 #[test]
-fn text_without_tokens_is_left_to_the_parser() {
+fn text_that_cannot_be_lexed_is_refused() {
     let limits = StatementLimits::default();
-    assert!(check_text("SELECT 'never closed", &limits).is_ok());
+    let open = check_unparsed("SELECT 'never closed", &limits).expect_err("the string is open");
+    assert!(open.to_string().contains("Unterminated string literal"), "{open}");
     let long = format!("SELECT 'never closed {}", "a ".repeat(20_000));
-    let few = StatementLimits { tokens_max: 10_000, ..limits.clone() };
-    assert!(check_text(&long, &few).is_err());
-    assert!(check_text("", &limits).is_ok());
+    let few = StatementLimits { bytes_max: 10_000, ..limits.clone() };
+    assert!(matches!(check_unparsed(&long, &few), Err(Error::TooLarge { .. })));
+    assert!(check_unparsed("", &limits).is_ok());
+}
+
+/// Tokens are removed from the front without moving the others.
+#[test]
+fn words_of_ours_are_stripped_before_parsing() {
+    let tokens = |sql: &str| Tokens::of(sql, Box::new(GenericDialect {})).expect("it is lexed");
+    let mut explained = tokens("explain /* x */ Stages\nselect 1 +");
+    assert!(explained.strip_prefix(&["explain", "stages"]));
+    let error = explained.parse(50).expect_err("the expression is not complete").to_string();
+    assert!(error.contains("EOF"), "{error}");
+    let mut wrong = tokens("explain stages\nselect from from");
+    assert!(wrong.strip_prefix(&["explain", "stages"]));
+    let error = wrong.parse(50).expect_err("FROM twice").to_string();
+    assert!(error.contains("Line: 2"), "{error}");
+    for sql in ["explain select 1", "explain stages", "select stages", "explain \"stages\" x"] {
+        assert!(!tokens(sql).strip_prefix(&["explain", "stages"]), "{sql}");
+    }
+}
+
+/// More than one statement is an error where the second one starts.
+#[test]
+fn one_statement_means_one() {
+    let parse = |sql| parse(sql, Box::new(GenericDialect {}), 50);
+    assert!(parse(" ; select 1;; -- done").is_ok());
+    let several = parse("select 1; ; select 2").expect_err("there are two").to_string();
+    assert!(several.contains("at Line: 1, Column: 13"), "{several}");
+    assert!(parse(";").expect_err("there is none").to_string().contains("no statement"));
 }

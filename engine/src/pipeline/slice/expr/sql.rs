@@ -115,7 +115,8 @@ fn of_query<T: Row>(call: Call, text: &str, tables: &[(String, Table)]) -> Resul
 /// The plan of a query.
 fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalPlan> {
     let ours = |e: bigslice_planner::Error| Error::from(e).within(&call.to_string());
-    check_text(text, &StatementLimits::default()).map_err(ours)?;
+    let limits = StatementLimits::default();
+    check_text(text, &limits).map_err(ours)?;
     let state = planner::state();
     let context = SessionContext::new_with_state(state.clone());
     for (name, table) in tables {
@@ -134,8 +135,10 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
         missing.unwrap_or_else(|| Error::of(&e, text).within(&call.to_string()))
     };
     let within = |e: Error| e.within(&call.to_string());
-    let statement = planning::parsed(&state, text).map_err(within)?;
-    check_statement(&statement, &StatementLimits::default()).map_err(ours)?;
+    let tokens = planning::tokens(&state, text).map_err(within)?;
+    tokens.check(&limits).map_err(ours)?;
+    let statement = planning::parsed(&state, tokens, text).map_err(within)?;
+    check_statement(&statement, &limits).map_err(ours)?;
     let is_query = match &statement {
         Statement::Statement(statement) => matches!(**statement, ast::Statement::Query(_)),
         _ => false,

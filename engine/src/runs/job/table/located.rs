@@ -43,16 +43,16 @@ pub(crate) struct Located {
 }
 
 impl Located {
-    /// Finds the runs that `plan` reads and tells `state`, when there are machines to read them: without
-    /// machines the driver reads all.
+    /// Finds the runs that `plan` reads, if there are machines to read them: without machines the
+    /// driver reads all. [`RunTable`] finds them in `state`.
     pub(crate) async fn tell(
         session: &Arc<Runner>,
         state: &mut SessionState,
         plan: &Arc<LogicalPlan>,
         missing: Missing,
-    ) -> Result<()> {
+    ) -> Result<Option<Arc<Self>>> {
         if session.fleet.is_none() || session.runs.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let plan = Arc::clone(plan);
         let find = move || async move { runs_of(&plan).map_err(|e| Error::of(&e, "")) };
@@ -68,11 +68,13 @@ impl Located {
                 runs.insert(job.id(), (job, outcome));
             }
         }
-        if !runs.is_empty() {
-            let located = Self { runs, host: Arc::clone(&session.host) };
-            state.config_mut().set_extension(Arc::new(located));
+        if runs.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        let located = Arc::new(Self { runs, host: Arc::clone(&session.host) });
+        // In the configuration, because `TableProvider::scan` is given nothing else of ours.
+        state.config_mut().set_extension(Arc::clone(&located));
+        Ok(Some(located))
     }
 
     /// How a run is read from where it is, if that is known.
