@@ -1,4 +1,4 @@
-//! The default schema of a session: tables by name, one of which can be replaced in one step.
+//! The default schema of a session: tables by name, which can be replaced atomically.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use parking_lot::RwLock;
 
 use crate::error::{Error, Result as EngineResult};
 
-/// The tables. DataFusion's own schema in memory cannot replace a table: between removing one and adding
-/// the other a statement would see none.
+/// The tables. DataFusion's own schema in memory cannot replace a table: between removing the old
+/// one and adding the new one, a statement would find none.
 #[derive(Debug, Default)]
 pub(crate) struct Tables(RwLock<BTreeMap<String, Arc<dyn TableProvider>>>);
 
 impl Tables {
-    /// Makes new ones the default schema of `context`, which has no tables yet.
+    /// Installs a new default schema in `context`, which has no tables yet.
     pub(crate) fn install(context: &SessionContext) -> EngineResult<Arc<Self>> {
         let tables = Arc::new(Self::default());
         let names = context.state().config_options().catalog.clone();
@@ -30,7 +30,7 @@ impl Tables {
         Ok(tables)
     }
 
-    /// Adds a table, instead of the one that may have the name.
+    /// Adds a table, replacing any with the same name.
     pub(crate) fn replace(&self, name: &str, table: Arc<dyn TableProvider>) {
         self.0.write().insert(name.to_owned(), table);
     }

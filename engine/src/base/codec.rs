@@ -1,6 +1,6 @@
-//! How the leaves that are ours travel to a worker: one tag byte, then what the node writes of itself.
-//! [`FileCodec`] knows those that read files and make up tables; every process of a session registers
-//! [`PlanCodec`](crate::runs::job::PlanCodec), which knows the results of runs besides.
+//! The encoding of our leaf nodes in plans for workers: one tag byte, then the node's own encoding.
+//! [`FileCodec`] covers nodes that read files or generate tables. Every process of a session
+//! registers [`PlanCodec`](crate::runs::job::PlanCodec), which also covers the results of runs.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use crate::tpch;
 use bigslice_files::SealedScan;
 
-/// The first byte of a node. A tag is never used again for another node: driver and worker are
-/// one binary, but a stored plan may outlive it.
+/// The first byte of a node. A tag is never reused for another node: driver and worker are one
+/// binary, but a stored plan may outlive it.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 pub(crate) enum Tag {
@@ -22,7 +22,7 @@ pub(crate) enum Tag {
     Run = 3,
 }
 
-/// Encodes and decodes nodes that read files or make up tables. It refuses all others.
+/// Encodes and decodes nodes that read files or generate tables, and refuses all others.
 #[derive(Debug, Default)]
 pub(crate) struct FileCodec;
 
@@ -60,7 +60,7 @@ impl PhysicalExtensionCodec for FileCodec {
             tag if tag == Tag::Sealed as u8 => {
                 Ok(Arc::new(SealedScan::decode(bytes, ctx, self, converter)?))
             }
-            tag => internal_err!("a plan node of the unknown kind {tag}"),
+            tag => internal_err!("a plan node with the unknown tag {tag}"),
         }
     }
 }

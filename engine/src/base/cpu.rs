@@ -1,6 +1,6 @@
-//! The threads that compute: one runtime per session (or worker), apart from the one that does
-//! I/O, so that leases are renewed and Ctrl-C is heard while every core is busy. Made by
-//! [`session`](crate::session) and [`worker`](crate::session::worker), nowhere else.
+//! The threads that compute: one runtime per session or worker, separate from the one for I/O, so
+//! that leases are renewed and Ctrl-C is handled while every core is busy. Only made by
+//! [`session`](crate::session) and [`worker`](crate::session::worker).
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
 
-/// The stack of a thread that computes. Expressions are evaluated by recursion; the statement
-/// limits allow more levels than the 2 MiB that threads have by default hold.
+/// The stack of a thread that computes. Expressions are evaluated by recursion, and the statement
+/// limits allow more levels than fit in the default of 2 MiB.
 const STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// The stack of a thread that plans: DataFusion's analyzer, optimizer and planner use several
 /// large frames for each level of a plan.
 const PLANNING_STACK_BYTES: usize = 64 * 1024 * 1024;
 
-/// With a memory limit, the threads that wait for disks, for each core. What a thread allocates comes
-/// from pages of its own, up to 4 MiB for each range of sizes: hundreds of them are hundreds of MB.
+/// Threads per core that wait for disks, under a memory limit. Each thread allocates from its own
+/// pages, up to 4 MiB for each range of sizes: hundreds of threads take hundreds of MB.
 const READERS_PER_CORE: usize = 4;
 
-/// How long such a thread, and what it has of memory, is kept without work.
+/// How long an idle one of these threads is kept, with its memory.
 const READER_IDLE_MAX: Duration = Duration::from_secs(1);
 
-/// Planning, once the statement limits are kept, takes milliseconds; listing a large folder of
-/// objects takes seconds. Whatever takes longer than this would not end.
+/// The time limit for planning. Within the statement limits, planning takes milliseconds, and
+/// listing a large folder of objects seconds; longer than this means that it would not end.
 pub(crate) const PLANNING_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// A runtime of its own that may be dropped anywhere, also inside of another runtime.
+/// A runtime that may be dropped anywhere, even inside another runtime.
 #[derive(Debug)]
 pub(crate) struct Cpu {
     runtime: Option<Runtime>,
@@ -38,7 +38,7 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    /// As many threads as `cores`; and for what waits for a disk few, if memory is `limited`.
+    /// A runtime with `cores` threads, and few threads that wait for disks if memory is `limited`.
     pub(crate) fn new(cores: usize, limited: bool) -> Result<Self> {
         let mut builder = Builder::new_multi_thread();
         if limited {
@@ -52,11 +52,11 @@ impl Cpu {
             .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
-            .map_err(|e| Error::internal(format!("the threads to compute on: {e}")))?;
+            .map_err(|e| Error::internal(format!("cannot start the threads that compute: {e}")))?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
-    /// Where to spawn.
+    /// The handle to spawn with.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -70,11 +70,12 @@ impl Drop for Cpu {
     }
 }
 
-/// Runs `work` on a thread with a stack that holds any plan the statement limits let through.
+/// Runs `work` on a thread with a stack that is large enough for any plan within the statement
+/// limits.
 ///
-/// If the caller stops waiting, or [`PLANNING_TIME_MAX`] is over, the work is dropped at its next
-/// pause, and whatever it had made is dropped on that thread too: the drop of a deep plan needs
-/// the stack as much as its making.
+/// If the caller stops waiting, or after [`PLANNING_TIME_MAX`], the work is dropped when it next
+/// yields. Its values are dropped on that thread as well: dropping a deep plan needs as much stack
+/// as making it.
 pub(crate) async fn on_large_stack<T, F, W>(handle: &Handle, what: &str, work: F) -> Result<T>
 where
     T: Send + 'static,
@@ -97,14 +98,14 @@ where
             Ok(Some(outcome)) => outcome,
             Err(panic) => Err(Error::internal(panic_text(panic.as_ref()))),
         };
-        // An error here means that nobody waits any more, which is theirs to decide.
+        // This fails if the caller no longer waits.
         let _ = sender.send(outcome);
     };
     std::thread::Builder::new()
         .name("bigslice-plan".to_owned())
         .stack_size(PLANNING_STACK_BYTES)
         .spawn(run)
-        .map_err(|e| Error::internal(format!("a thread to plan on: {e}")))?;
+        .map_err(|e| Error::internal(format!("cannot start a thread to plan on: {e}")))?;
     match tokio::time::timeout(PLANNING_TIME_MAX, receiver).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Error::internal(format!("{what} ended without an outcome"))),
@@ -114,14 +115,16 @@ where
     }
 }
 
-/// Runs `work`, which waits for nothing, on a thread with that stack, and waits for it.
+/// Runs `work`, which does not wait for anything, on a thread with a large stack, and blocks until
+/// it ends.
 pub(crate) fn with_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("bigslice-plan".to_owned())
             .stack_size(PLANNING_STACK_BYTES)
             .spawn_scoped(scope, || std::panic::catch_unwind(AssertUnwindSafe(work)));
-        let thread = thread.map_err(|e| Error::internal(format!("a thread to plan on: {e}")))?;
+        let thread = thread
+            .map_err(|e| Error::internal(format!("cannot start a thread to plan on: {e}")))?;
         match thread.join() {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(panic)) | Err(panic) => Err(Error::internal(panic_text(panic.as_ref()))),
@@ -129,7 +132,7 @@ pub(crate) fn with_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Resu
     })
 }
 
-/// Polls `work` to its end; a panic in it is the `Err`, with the panic's own words.
+/// Polls `work` to its end. A panic becomes an `Err` with the panic's message.
 pub(crate) async fn catching_panics<T>(work: impl Future<Output = T>) -> Result<T, String> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| panic_text(panic.as_ref()))
 }

@@ -1,6 +1,6 @@
-//! What a session runs and has run: the statements and runs of the moment, the last ones that ended, and
-//! how many there were. Written by [`run`](crate::query::run) and [`Session::run`](crate::Session::run), shown
-//! by the session's [`Inspector`].
+//! The history of a session: the statements and runs in progress, the last ones that ended, and
+//! counts of all. Written by [`run`](crate::query::run) and [`Session::run`](crate::Session::run),
+//! shown by the session's [`Inspector`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
@@ -16,15 +16,15 @@ use crate::base::redact;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
-/// Those that ended and are remembered.
+/// Entries that are kept after they ended.
 const ENDED_MAX: usize = 200;
-/// More of a statement than this is not remembered.
+/// Longer statements are cut off.
 const TEXT_BYTES_MAX: usize = 2000;
 
-/// What is run.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A statement of SQL.
+    /// An SQL statement.
     Query,
     /// A slice.
     Run,
@@ -44,7 +44,7 @@ struct Entry {
     kind: Kind,
     text: String,
     began: Instant,
-    /// How long it took, and how it ended.
+    /// Its duration and outcome, once it has ended.
     ended: Option<(Duration, String)>,
 }
 
@@ -55,7 +55,7 @@ struct Book {
     ended: VecDeque<(u64, Entry)>,
 }
 
-/// What one session runs and has run.
+/// The history of one session.
 pub(crate) struct Journal {
     book: Mutex<Book>,
     running: IntGaugeVec,
@@ -64,12 +64,12 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// An empty one, which `inspector` shows.
+    /// An empty history, which `inspector` shows.
     pub(crate) fn new(inspector: &Inspector, config: &Config) -> Result<Arc<Self>> {
         let journal = Self::counted(inspector.registry());
         let journal = Arc::new(journal.map_err(|e| Error::internal(e.to_string()))?);
         let shown = Arc::clone(&journal);
-        let title = "what the session runs, and the last that it has run";
+        let title = "statements and runs: those in progress and the last that ended";
         inspector.add_page(Page::new("queries", title, PageKind::Text, move || shown.text()));
         let settings = settings(config);
         let title = "the settings of the session";
@@ -82,8 +82,7 @@ impl Journal {
         let running = IntGaugeVec::new(running, &["kind"])?;
         let ended = Opts::new("bigslice_ended_total", "Statements and runs by how they ended.");
         let ended = IntCounterVec::new(ended, &["kind", "outcome"])?;
-        let counters =
-            Opts::new("bigslice_user_count_total", "What closures of runs have counted.");
+        let counters = Opts::new("bigslice_user_count_total", "Counters of the closures of runs.");
         let counters = IntCounterVec::new(counters, &["counter"])?;
         registry.register(Box::new(running.clone()))?;
         registry.register(Box::new(ended.clone()))?;
@@ -91,7 +90,7 @@ impl Journal {
         Ok(Self { book: Mutex::default(), running, ended, counters })
     }
 
-    /// Writes down that something begins. It counts as cancelled if nothing is said of its end.
+    /// Adds an entry that starts now. It counts as cancelled unless [`Running::end`] is called.
     pub(crate) fn begin(self: &Arc<Self>, kind: Kind, text: &str) -> Running {
         let mut text = redact::for_others(text);
         text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
@@ -115,14 +114,14 @@ impl Journal {
         book.ended.push_back((number, entry));
     }
 
-    /// Adds what the closures of a run have counted.
+    /// Adds the counters of a run's closures.
     pub(crate) fn count(&self, metrics: &Metrics) {
         for (name, n) in metrics.counters() {
             self.counters.with_label_values(&[name]).inc_by(n);
         }
     }
 
-    /// For people: what runs, then what has ended, the last first.
+    /// The history as text: entries in progress, then those that ended, latest first.
     fn text(&self) -> String {
         let book = self.book.lock();
         let mut text = format!("{} running\n", book.running.len());
@@ -148,7 +147,7 @@ impl std::fmt::Debug for Journal {
     }
 }
 
-/// Something that runs, in the journal.
+/// An entry in progress.
 #[derive(Debug)]
 pub(crate) struct Running {
     journal: Arc<Journal>,
@@ -158,7 +157,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Writes down how it ended.
+    /// Records the outcome.
     pub(crate) fn end<T>(mut self, result: &Result<T>) {
         (self.outcome, self.detail) = match result {
             Ok(_) => ("done", String::new()),
@@ -173,7 +172,7 @@ impl Drop for Running {
     }
 }
 
-/// The settings of a session, without anything that may be secret.
+/// The settings of a session, with secrets masked.
 fn settings(config: &Config) -> String {
     let shown = |key: &str, value: String| match redact::names_secret(key) {
         true => format!("{key} = ***\n"),

@@ -5,13 +5,13 @@ use datafusion::common::extensions_options;
 use datafusion::config::{ConfigExtension, ConfigOptions};
 
 extensions_options! {
-    /// What a statement may have; see [`StatementLimits`].
+    /// Limits on a statement; see [`StatementLimits`].
     pub(crate) struct StatementSettings {
         /// Bytes of text of one statement.
         pub statement_bytes_max: usize, default = StatementLimits::default().bytes_max
-        /// Words, numbers and signs of one statement.
+        /// Words, numbers and symbols of one statement.
         pub statement_tokens_max: usize, default = StatementLimits::default().tokens_max
-        /// Operators in a row, without AND, OR, commas and parentheses between them.
+        /// Consecutive operators, without AND, OR, commas and parentheses between them.
         pub statement_chain_max: usize, default = StatementLimits::default().chain_max
         /// Levels of nested expressions.
         pub statement_depth_max: usize, default = StatementLimits::default().depth_max
@@ -30,7 +30,7 @@ impl ConfigExtension for StatementSettings {
     const PREFIX: &'static str = "bigslice";
 }
 
-/// The limits that the settings of a session say.
+/// The limits in the settings of a session.
 pub(crate) fn statement_limits(options: &ConfigOptions) -> StatementLimits {
     let Some(settings) = options.extensions.get::<StatementSettings>() else {
         return StatementLimits::default();

@@ -1,18 +1,17 @@
-//! Takes secrets out of the text of statements, before it is remembered or shown to anybody but whoever
-//! wrote it.
+//! Masks secrets in the text of statements before it is stored, or shown to anyone but its author.
 
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-/// What stands where a secret was.
+/// The replacement for a secret.
 const REDACTED: &str = "***";
 
-/// Parts of the names of options whose values are secrets.
+/// Parts of the names of options with secret values.
 const SECRET_NAMES: [&str; 6] =
     ["secret", "password", "token", "credential", "access_key", "passphrase"];
 
-/// The text of a statement with the value of every option that has the name of a secret taken out. Of
-/// one that cannot be read and speaks of secrets nothing is left.
+/// Masks the value of every option in a statement whose name is that of a secret. A statement that
+/// cannot be lexed and mentions secrets becomes empty.
 pub fn redact(text: &str) -> String {
     if !names_secret(text) {
         return text.to_owned();
@@ -20,7 +19,7 @@ pub fn redact(text: &str) -> String {
     let tokens = Tokenizer::new(&GenericDialect {}, text).with_unescape(false).tokenize();
     let Ok(tokens) = tokens else { return String::new() };
     let mut redacted = String::with_capacity(text.len());
-    // Blanks, `=` and the like may stand between a name and its value.
+    // A name and its value may be separated by blanks, `=` and the like.
     let mut value_follows = false;
     for token in tokens {
         match &token {
@@ -39,11 +38,11 @@ pub fn redact(text: &str) -> String {
     redacted
 }
 
-/// The same without what follows a `?` in an address, which is how the web signs them: for what is shown
-/// to others than the user.
+/// Like [`redact`], and also masks what follows `?` in an address, which is where signed URLs have
+/// their signature: for text that is shown to others than the user.
 pub(crate) fn for_others(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
-    // Every second part is in quotes.
+    // Every second part is quoted.
     for (n, part) in redact(text).split('\'').enumerate() {
         if n > 0 {
             kept.push('\'');
@@ -56,7 +55,7 @@ pub(crate) fn for_others(text: &str) -> String {
     kept
 }
 
-/// Whether a text has something of the name of a secret in it.
+/// True if a text contains a part of the name of a secret.
 pub(crate) fn names_secret(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|name| text.contains(name))

@@ -1,7 +1,8 @@
-//! `SET`: that the setting is one, and that it may be so, before it is set.
+//! Checks the name and the value of a `SET` before it takes effect.
 //!
-//! DataFusion 55.2 says of a wrong value neither the setting nor what it may be, of a wrong name not which is meant, and
-//! takes any text for a time zone: what is asked of the zone fails later, wherever that is.
+//! For an invalid value, DataFusion 55.2 names neither the setting nor the valid values; for an
+//! unknown name it suggests none. It accepts any text as a time zone, so that later uses of the
+//! zone fail.
 
 use std::str::FromStr;
 
@@ -12,16 +13,16 @@ use datafusion::logical_expr::{LogicalPlan, Statement};
 use crate::error::{Error, Result};
 use bigslice_files::{chain, did_you_mean};
 
-/// Settings of the process, which are kept elsewhere.
+/// The prefix of settings of the process, which are stored elsewhere.
 const RUNTIME: &str = "datafusion.runtime.";
 
-/// What most names of settings begin with.
+/// The prefix of most settings.
 const PREFIX: &str = "datafusion.";
 
-/// The zone of the session.
+/// The time zone of the session.
 const TIME_ZONE: &str = "datafusion.execution.time_zone";
 
-/// Refuses a `SET` that sets nothing, or what it sets to no value of its own.
+/// Refuses a `SET` of an unknown setting or to an invalid value.
 pub(crate) fn check(plan: &LogicalPlan, options: &ConfigOptions) -> Result<()> {
     let LogicalPlan::Statement(Statement::SetVariable(set)) = plan else { return Ok(()) };
     let (key, value) = (set.variable.to_lowercase(), set.value.as_str());

@@ -1,5 +1,5 @@
-//! The settings of DataFusion that a session starts with, and those that travel with each query
-//! to its workers: what a user changes with `SET` must hold on the machines too.
+//! The settings of DataFusion that a session starts with, and those that are sent with each query
+//! to its workers: what a user changes with `SET` must hold on the machines as well.
 
 use datafusion::config::{ConfigNonZeroUsize, ConfigOptions, Dialect};
 use datafusion::execution::config::SessionConfig;
@@ -14,39 +14,39 @@ use crate::base::memory::spill::ONE_BATCH;
 use crate::error::{Error, Result};
 use bigslice_files::WorkerStores;
 
-/// The header of a task's plan that carries [`changed`] settings.
+/// The header with [`changed`] settings of a task's plan.
 const HEADER: HeaderName = HeaderName::from_static("x-bigslice-settings");
 
 /// The settings of the exchange, which sessions without machines do not have.
 pub(crate) const EXCHANGE: &str = "distributed.";
 
-/// What operators look up while they run. All else has done its work when the plan is made.
+/// The settings that operators read while they run. All others only affect planning.
 const TRAVELLING: &[&str] = &["datafusion.execution.", "datafusion.optimizer."];
 
-/// The header of a task's plan that carries how to open its stores.
+/// The header that describes how to open the stores of a task's plan.
 const STORES_HEADER: HeaderName = HeaderName::from_static("x-bigslice-stores");
 
-/// Bytes that describe the stores of one query, at most: a dozen buckets with session tokens. A server takes
-/// 16 KiB of headers, all together.
+/// Maximum bytes that describe the stores of one query: a dozen buckets with session tokens. A
+/// server accepts 16 KiB of headers in all.
 const STORES_BYTES_MAX: usize = 4 * 1024;
 
-/// Bytes of a header of settings, at most; far more than all settings together.
+/// Maximum bytes of the header with settings; far more than all settings together.
 const HEADER_BYTES_MAX: usize = 4 * 1024;
 
-/// Bytes of files that are one partition's worth of work when there are machines. The default of
-/// 16 MiB would leave data of up to 32 MiB per machine to the driver alone; starting a task costs
-/// about a millisecond, in which a core reads about this much.
+/// Bytes of files per partition, with machines. With the default of 16 MiB, the driver alone would
+/// read data of up to 32 MiB per machine; starting a task costs about a millisecond, in which a
+/// core reads about this much.
 pub(crate) const BYTES_PER_PARTITION: usize = 1024 * 1024;
 
-/// Tasks of one stage, at most. A shuffle has tasks x tasks x partitions streams with buffers of
-/// their own: on 60 machines that alone takes the memory.
+/// Maximum tasks of one stage. A shuffle has tasks x tasks x partitions streams, each with a
+/// buffer: on 60 machines, these alone would use up the memory.
 const TASKS_PER_STAGE_MAX: usize = 32;
 
-/// Bytes that a process may hold unread of all the streams it reads from machines. With the head
-/// of a result they are most of what a driver holds while it passes on a long one.
+/// Maximum unread bytes of all the streams that a process reads from machines. Together with the
+/// head of the result, they are most of a driver's memory while it passes on a long result.
 const UNREAD_BYTES_MAX: usize = 48 * 1024 * 1024;
 
-/// What one of these streams may hold: an equal part, but at least about one batch.
+/// The maximum for one of these streams: an equal part, but at least about one batch.
 pub(crate) fn stream_buffer_bytes(config: &Config, budget: &Budget) -> usize {
     let unread = budget.buffer_bytes(UNREAD_BYTES_MAX);
     let streams = config.system.machines().max(1) * config.partitions_per_task();
@@ -69,18 +69,18 @@ pub(crate) fn session_config(config: &Config, budget: &Budget) -> SessionConfig 
         options.execution.sort_spill_reservation_bytes = usize::try_from(bytes).unwrap_or(0);
     }
     if config.system.machines() > 0 {
-        // A file stream that takes work from another partition would take it from a task that
-        // runs elsewhere, and read it twice.
+        // A file stream that takes work from another partition would take it from a task on another
+        // machine, and read it twice.
         options.execution.enable_file_stream_work_stealing = false;
         session.set_distributed_option_extension(DistributedConfig::default());
     }
     session
 }
 
-/// Applies what the user set, last, so that it prevails.
+/// Applies the settings of the user last, so that they take precedence.
 pub(crate) fn apply_users(config: &Config, session: &mut SessionConfig) -> Result<()> {
     for (key, value) in &config.settings {
-        // One file of settings is for all sessions, with machines or without.
+        // A file of settings is for all sessions, with and without machines.
         if config.system.machines() == 0 && key.starts_with(EXCHANGE) {
             continue;
         }
@@ -92,11 +92,11 @@ pub(crate) fn apply_users(config: &Config, session: &mut SessionConfig) -> Resul
     Ok(())
 }
 
-/// Settings that hold whatever a user says: with them unset an answer could be wrong or never come,
-/// or the `machines` that run now could have more to do than they hold.
+/// Enforces settings that users cannot change: otherwise an answer could be wrong or never come, or
+/// the `machines` that run now could get more work than fits in their memory.
 pub(crate) fn enforce(session: &mut SessionConfig, machines: usize) {
     let options = session.options_mut();
-    // Read by exchanges between partitions alone: see `spill` for what they do with larger ones.
+    // Only exchanges between partitions read it: see `spill` for the reason.
     if let Ok(bytes) = ConfigNonZeroUsize::try_new(ONE_BATCH) {
         options.execution.max_spill_file_size_bytes = bytes;
     }
@@ -106,24 +106,24 @@ pub(crate) fn enforce(session: &mut SessionConfig, machines: usize) {
     options.execution.enable_file_stream_work_stealing = false;
     // A plan of one partition has no exchange under a global aggregate.
     options.execution.target_partitions = options.execution.target_partitions.max(2);
-    // The coordinator of datafusion-distributed has no place for the results of such subqueries;
-    // without it they become joins, which `OneRowSubqueries` makes count their rows.
+    // The coordinator of datafusion-distributed cannot keep the results of these subqueries.
+    // Without the setting they become joins, which `OneRowSubqueries` makes count their rows.
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     if let Ok(cut) = DistributedConfig::from_config_options_mut(options) {
-        // A cut that is decided while the query runs cannot be checked before it runs.
+        // Stages that are decided while the query runs cannot be checked before it runs.
         cut.dynamic_task_count = false;
-        // More tasks than machines are only more streams. Zero would mean as many as machines.
+        // More tasks than machines only mean more streams. Zero means as many tasks as machines.
         let tasks = if cut.max_tasks_per_stage == 0 { machines } else { cut.max_tasks_per_stage };
         cut.max_tasks_per_stage = tasks.min(machines).min(TASKS_PER_STAGE_MAX);
     }
 }
 
-/// The settings of `options` that differ from their defaults and that operators look up.
+/// The settings of `options` that differ from their defaults and that operators read.
 pub(crate) fn travelling(options: &ConfigOptions) -> Vec<(String, String)> {
     changed(options)
 }
 
-/// Applies on a task's side what [`travelling`] gave on the driver's.
+/// Applies the settings that [`travelling`] returned on the driver to a task.
 pub(crate) fn apply_travelled(
     session: &mut SessionConfig,
     settings: &[(String, String)],
@@ -165,7 +165,7 @@ fn changed(options: &ConfigOptions) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Applies on a worker what [`add_to_headers`] wrote on the driver.
+/// Applies the settings that [`add_to_headers`] wrote on the driver to a worker.
 pub(crate) fn apply_headers(session: &mut SessionConfig, headers: &HeaderMap) -> Result<()> {
     let Some(value) = headers.get(HEADER) else { return Ok(()) };
     if value.len() > HEADER_BYTES_MAX {
@@ -179,7 +179,7 @@ pub(crate) fn apply_headers(session: &mut SessionConfig, headers: &HeaderMap) ->
 
 fn apply_one(session: &mut SessionConfig, key: &str, value: &str) -> Result<()> {
     if !TRAVELLING.iter().any(|prefix| key.starts_with(prefix)) {
-        return Err(Error::internal(format!("the setting \"{key}\" does not travel")));
+        return Err(Error::internal(format!("the setting \"{key}\" is not one that is sent")));
     }
     session
         .options_mut()
@@ -187,8 +187,8 @@ fn apply_one(session: &mut SessionConfig, key: &str, value: &str) -> Result<()> 
         .map_err(|e| Error::internal(format!("the setting \"{key}\": {}", Error::of(&e, ""))))
 }
 
-/// Adds to `headers` how to open the stores that the plan reads. It may hold credentials: the
-/// header is marked so that nothing logs it, and it travels over mutual TLS only.
+/// Adds to `headers` how to open the stores that the plan reads. This may contain credentials: the
+/// header is marked as sensitive, so that nothing logs it, and is only sent over mutual TLS.
 pub(crate) fn add_stores(stores: &WorkerStores, headers: &mut HeaderMap) -> Result<()> {
     if stores.is_empty() {
         return Ok(());
@@ -205,7 +205,7 @@ pub(crate) fn add_stores(stores: &WorkerStores, headers: &mut HeaderMap) -> Resu
     Ok(())
 }
 
-/// Reads on a worker what [`add_stores`] wrote on the driver.
+/// Reads the stores that [`add_stores`] wrote on the driver.
 pub(crate) fn read_stores(headers: &HeaderMap) -> Result<WorkerStores> {
     let Some(value) = headers.get(STORES_HEADER) else { return Ok(WorkerStores::default()) };
     let malformed = || Error::internal("the stores of a query arrived malformed");

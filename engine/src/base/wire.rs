@@ -1,4 +1,5 @@
-//! What driver and tasks say to each other is made of: numbers of runs, where shards are, and how messages are encoded.
+//! The parts of messages between driver and tasks: numbers of runs, where shards are stored, and
+//! the encoding.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Names a run in its session, and its files.
+/// The number of a run in its session, which names its files as well.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub(crate) u64);
 
@@ -25,14 +26,14 @@ pub(crate) struct StoredAt {
     pub(crate) stage: u32,
     pub(crate) task: u32,
     pub(crate) attempt: u32,
-    /// The address of the machine that has it; none is the driver itself.
+    /// The address of the machine that stores it; `None` is the driver.
     pub(crate) machine: Option<String>,
 }
 
-/// `n` as what travels counts shards, tasks, partitions and the like.
+/// `n` as messages encode numbers of shards, tasks, partitions and the like.
 ///
 /// # Errors
-/// When it does not fit: cut off, two of them would have one number.
+/// When it does not fit: truncated, two numbers could be equal.
 pub(crate) fn number(n: usize, of: &str) -> Result<u32> {
     u32::try_from(n).map_err(|_| {
         let message = format!("there are more {of} than the {} that a run can have", u32::MAX);
@@ -40,14 +41,14 @@ pub(crate) fn number(n: usize, of: &str) -> Result<u32> {
     })
 }
 
-/// Encodes what travels.
+/// Encodes a part of a message.
 pub(crate) fn encode(message: &impl Serialize) -> Result<Bytes> {
     postcard::to_allocvec(message)
         .map(Bytes::from)
         .map_err(|e| Error::internal(format!("a message between driver and task: {e}")))
 }
 
-/// Decodes what travels.
+/// Decodes a part of a message.
 pub(crate) fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M> {
     postcard::from_bytes(bytes)
         .map_err(|e| Error::internal(format!("a message between driver and task: {e}")))

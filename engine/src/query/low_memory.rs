@@ -1,5 +1,5 @@
-//! Ways to run a query with less memory than usual, each slower than the one before. Chosen by
-//! [`attempt`](crate::query::attempt) when an attempt has run out of memory, for the next one.
+//! Strategies to run a query with less memory, each slower than the one before. After an attempt
+//! ran out of memory, [`attempt`](crate::query::attempt) chooses one for the next attempt.
 
 use std::sync::Arc;
 
@@ -10,27 +10,28 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::sorts::sort::SortExec;
 
-/// How sparing an attempt is.
+/// The memory strategy of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Thrift {
-    /// Not at all: as fast as it goes.
+    /// As fast as possible.
     Usual,
-    /// Joins sort and merge both sides, which can spill, instead of holding one in a hash table,
-    /// which cannot. Of a sort with a limit all rows are sorted, instead of keeping the first.
+    /// Joins sort and merge both sides, which can spill, instead of building a hash table from one,
+    /// which cannot. A sort with a limit sorts all rows instead of keeping the first ones.
     Spilling,
-    /// As few partitions as are right, so that each operator may hold more, and few rows at a time,
-    /// so that those on their way take less.
+    /// As few partitions as possible, so that each operator may hold more, and small batches, so
+    /// that rows in flight take less.
     Least {
-        /// Whether the query joins: with one partition DataFusion plans hash tables, come what may.
+        /// True if the query joins: with one partition, DataFusion always plans hash tables.
         joins: bool,
     },
 }
 
-/// The rows of a batch then: a merge of sorted files holds two batches of each, and rows may be wide.
+/// Rows per batch in [`Thrift::Least`]: a merge of sorted files holds two batches of each file, and
+/// rows may be wide.
 const ROWS_LEAST: usize = 128;
 
 impl Thrift {
-    /// What is done, for a line in the log.
+    /// A description for the log.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Usual => "as it was",
@@ -39,7 +40,7 @@ impl Thrift {
         }
     }
 
-    /// Plans with `state` will be this sparing.
+    /// Applies the strategy to plans made with `state`.
     pub(crate) fn apply(self, state: &mut SessionState, has_machines: bool) {
         if self == Self::Usual {
             return;
@@ -52,7 +53,7 @@ impl Thrift {
         let options = state.config_mut().options_mut();
         options.optimizer.prefer_hash_join = false;
         if let Self::Least { joins } = self {
-            // Over machines a plan of one partition may not be cut.
+            // A plan of one partition cannot be distributed.
             let partitions = if has_machines || joins { 2 } else { 1 };
             options.execution.target_partitions = partitions;
             if let Ok(rows) = ConfigNonZeroUsize::try_new(ROWS_LEAST) {
@@ -76,7 +77,7 @@ impl Thrift {
     }
 }
 
-/// True when a node of the plan, in any of its stages, is what is looked for.
+/// True if `is` holds for a node of the plan, in any of its stages.
 fn any(plan: &Arc<dyn ExecutionPlan>, is: impl Fn(&dyn ExecutionPlan) -> bool) -> bool {
     let mut open = vec![plan];
     while let Some(node) = open.pop() {

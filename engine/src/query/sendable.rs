@@ -1,7 +1,7 @@
-//! Whether a plan can be sent to machines at all. A table of the embedding program may scan by a
-//! node that only this process knows, a table that was made here may be too large to travel
-//! with each task's plan, and DataFusion's encoding of plans leaves out what some of them need; such a plan
-//! runs here, uncut. Asked by [`distribute`](crate::query::distribute).
+//! Decides whether a distributed plan can be sent to machines. A table of the embedding program may
+//! scan with a node that only this process has, a table in memory may be too large to send with
+//! each task's plan, and DataFusion's encoding of plans omits what some of them need. A plan that
+//! cannot be sent runs in this process. Called by [`distribute`](crate::query::distribute).
 
 use std::sync::Arc;
 
@@ -25,14 +25,14 @@ use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use crate::runs::job::PlanCodec;
 use bigslice_files::file_scan;
 
-/// Bytes of a table in this process's memory that may travel with a plan: a message holds 64 MiB,
-/// and each task of a broadcast gets its own copy.
+/// Maximum size of a table in this process's memory that is sent with a plan: a message holds 64
+/// MiB, and each task of a broadcast gets its own copy.
 const TABLE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The union of datafusion-distributed, which keeps the type to itself.
+/// The union of datafusion-distributed, whose type is private.
 const UNION: &str = "ChildrenIsolatorUnionExec";
 
-/// Why a cut plan cannot be sent, if it cannot.
+/// Why a distributed plan cannot be sent, if it cannot.
 pub(crate) fn obstacle(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
     let mut open = vec![(plan, false)];
     while let Some((node, sent)) = open.pop() {
@@ -46,8 +46,8 @@ pub(crate) fn obstacle(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
 }
 
 fn obstacle_at(node: &Arc<dyn ExecutionPlan>) -> Option<String> {
-    // Those are sent by datafusion-distributed. The parts of a leaf are scans that the cut has split, which it
-    // does to those it knows how to send.
+    // datafusion-distributed sends these itself. The parts of a leaf are scans that it has split,
+    // which it only does if it can send them.
     if node.is::<DistributedExec>()
         || node.is::<BroadcastExec>()
         || node.is_network_boundary()
@@ -66,15 +66,15 @@ fn obstacle_at(node: &Arc<dyn ExecutionPlan>) -> Option<String> {
         let batches = table.partitions().iter().flatten();
         let bytes: usize = batches.map(|batch| batch.get_array_memory_size()).sum();
         return (bytes > TABLE_BYTES_MAX).then(|| {
-            format!("a table of {} MiB is in the memory of this process alone", bytes >> 20)
+            format!("a table of {} MiB is in the memory of this process only", bytes >> 20)
         });
     }
     let encoded = by_itself(node)
         .and_then(|node| physical_plan_to_bytes_with_extension_codec(node, &PlanCodec::default()));
-    encoded.err().map(|_| format!("\"{}\" is known to this process alone", node.name()))
+    encoded.err().map(|_| format!("only this process knows \"{}\"", node.name()))
 }
 
-/// The node over inputs that are quickly written down.
+/// The node with empty inputs, which are quick to encode.
 fn by_itself(node: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     if node.children().is_empty() {
         return Ok(Arc::clone(node));
@@ -88,42 +88,40 @@ fn by_itself(node: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     Arc::clone(node).replace_children(inputs.collect(), keep)
 }
 
-/// What datafusion-proto 55.2 leaves out, without an error, when it writes `node` down.
+/// What datafusion-proto 55.2 omits without an error when it encodes `node`.
 fn what_is_lost(node: &Arc<dyn ExecutionPlan>) -> Option<String> {
     let skipped = node.downcast_ref::<GlobalLimitExec>().map(GlobalLimitExec::skip);
-    // It writes numbers of rows with 32 bits.
+    // It encodes numbers of rows with 32 bits.
     if node.fetch().into_iter().chain(skipped).any(|rows| u32::try_from(rows).is_err()) {
-        return Some(
-            "a machine would not learn of a limit of more than 4294967295 rows".to_owned(),
-        );
+        return Some("the encoding of plans omits limits of more than 4294967295 rows".to_owned());
     }
     let functions = match node.downcast_ref::<WindowAggExec>() {
         Some(window) => window.window_expr(),
         None => node.downcast_ref::<BoundedWindowAggExec>().map_or(&[][..], |w| w.window_expr()),
     };
     if let Some(function) = functions.iter().find(|f| bigslice_planner::is_lost(f)) {
-        return Some(format!("a machine would not learn all of \"{}\"", function.name()));
+        return Some(format!("the encoding of plans omits a part of \"{}\"", function.name()));
     }
     if relies_on_a_constant(node) {
         return Some(
-            "a machine would not learn that a column of PARTITION BY has one value".to_owned(),
+            "the encoding of plans omits that a column of PARTITION BY is constant".to_owned(),
         );
     }
     let columns = file_scan(node).map(|scan| scan.file_source().table_schema());
     if columns.is_some_and(|columns| !columns.virtual_columns().is_empty()) {
-        return Some("a machine would not learn of the columns that tell of files".to_owned());
+        return Some("the encoding of plans omits columns with the names of files".to_owned());
     }
     let mut half = false;
     let visited = node.apply_expressions(&mut |expr| {
         half |= has_half(expr)?;
         Ok(TreeNodeRecursion::Continue)
     });
-    // They arrive as 32 bit numbers, which do not go with their columns.
-    (half || visited.is_err()).then(|| "a machine would not learn of a 16 bit number".to_owned())
+    // They would arrive as 32 bit numbers, which do not match their columns.
+    (half || visited.is_err()).then(|| "the encoding of plans has no 16 bit floats".to_owned())
 }
 
-/// Whether a window function needs a column in order that its input is not sorted by, because the planner knew that
-/// it has one value. Exchanges do not say so where they are decoded.
+/// True if a window function needs the order of a column by which its input is not sorted, because
+/// the planner knew that the column is constant. Exchanges lose this when they are decoded.
 fn relies_on_a_constant(node: &Arc<dyn ExecutionPlan>) -> bool {
     let bounded = node.downcast_ref::<BoundedWindowAggExec>();
     let sorted = bounded.is_none_or(|window| window.input_order_mode == InputOrderMode::Sorted);

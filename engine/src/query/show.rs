@@ -1,5 +1,4 @@
-//! A result on the screen: the one place of this crate that prints, for whoever asks for it with
-//! [`Query::show`].
+//! Prints a result: the only place in this crate that prints, on behalf of [`Query::show`].
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
@@ -11,16 +10,17 @@ use crate::error::{Error, Result};
 use crate::query::Query;
 use crate::render::{Layout, Paint, TextTable, cell};
 
-/// Rows that are shown on a terminal unless the program wants otherwise: about a screen.
+/// Default maximum of rows on a terminal: about one screen.
 const TERMINAL_ROWS_MAX: usize = 40;
 
-/// Rows that are laid out at once: the text of a batch may be many times its size.
+/// Rows that are formatted at once: the text of a batch may be many times its size.
 const ROWS_AT_ONCE: usize = 1_024;
 
 impl Query {
-    /// Runs the statement and prints its rows on standard output, as a table like those of bigsql. Where that is a
-    /// terminal, the first and the last 20 rows of a long result, in its width; anywhere else all that there is.
-    /// Of a statement that writes it prints how many rows were written, of one that gives no rows nothing.
+    /// Runs the statement and prints its rows on standard output, as a table like those of bigsql.
+    /// On a terminal, a long result is shortened to its first and last 20 rows and to the
+    /// terminal's width; elsewhere it is printed in full. A statement that writes prints the number
+    /// of rows written; one that returns no rows prints nothing.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -29,8 +29,8 @@ impl Query {
     /// # session.shutdown().await; Ok::<(), bigslice::Error>(()) }).unwrap();
     /// ```
     ///
-    /// No more than a part of the result is in memory. When nobody reads standard output any more, that is not an error:
-    /// the query is cancelled.
+    /// Only a part of the result is in memory at a time. If the reader of standard output goes
+    /// away, the query is cancelled, without an error.
     ///
     /// # Errors
     /// When the statement fails or its rows cannot be printed.
@@ -39,8 +39,8 @@ impl Query {
         self.print(rows_max).await
     }
 
-    /// As [`Self::show`], but of a result with more than `rows` rows, the first and the last of them, wherever
-    /// standard output goes.
+    /// Like [`Self::show`], but shortens a result to `rows` rows, its first and its last ones,
+    /// wherever standard output goes.
     ///
     /// # Errors
     /// When the statement fails or its rows cannot be printed.
@@ -79,7 +79,7 @@ impl Query {
     }
 }
 
-/// What is known of standard output.
+/// The layout for standard output.
 fn layout(rows_max: Option<usize>) -> Layout {
     let terminal = io::stdout().is_terminal();
     let columns = terminal_size::terminal_size().map(|(columns, _)| usize::from(columns.0));
@@ -91,7 +91,7 @@ fn layout(rows_max: Option<usize>) -> Layout {
     }
 }
 
-/// The number of rows that a statement says it has written.
+/// The number of rows that a statement reports as written.
 fn written(batches: &[RecordBatch]) -> Option<usize> {
     let counts = batches.iter().filter(|batch| batch.num_columns() == 1).filter_map(|batch| {
         let counts = batch.column(0).as_any().downcast_ref::<UInt64Array>()?;
@@ -107,7 +107,7 @@ enum Reader {
     Gone,
 }
 
-/// Sends `out` on and empties it.
+/// Writes `out` and empties it.
 fn send(out: &mut Vec<u8>, to: &mut impl Write) -> Result<Reader> {
     let sent = to.write_all(out).and_then(|()| to.flush());
     out.clear();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_result_is_said_in_words() {
+    async fn statements_without_rows_print_a_message_or_nothing() {
         let session = Session::builder().build().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.csv");
@@ -160,7 +160,7 @@ mod tests {
         assert!(plan.starts_with("logical plan\n  "), "{plan}");
     }
 
-    /// A pipe whose reader has gone.
+    /// A pipe whose reader is gone.
     struct Closed;
 
     impl Write for Closed {

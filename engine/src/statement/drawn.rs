@@ -1,6 +1,6 @@
-//! Queries of `WITH` that are computed once before the statement that reads them: see
-//! [`draw`](bigslice_planner::draw). The rows are held in this process, as those of a table that was made
-//! of a query are.
+//! Queries of `WITH` that are computed once, before the statement that reads them: see
+//! [`draw`](bigslice_planner::draw). This process holds their rows, as it does for a table created
+//! from a query.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,9 +15,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use parking_lot::Mutex;
 
-/// The rows of one such query.
+/// The rows of one of these queries.
 pub(crate) struct DrawnTable {
-    /// Optimised.
+    /// Optimized.
     pub(crate) plan: Arc<LogicalPlan>,
     schema: SchemaRef,
     rows: OnceLock<MemTable>,
@@ -36,12 +36,12 @@ impl DrawnTable {
         Self { plan: Arc::new(plan), schema, rows: OnceLock::new(), held: Mutex::new(None) }
     }
 
-    /// Whether its rows are there.
+    /// True if its rows are computed.
     pub(crate) fn is_computed(&self) -> bool {
         self.rows.get().is_some()
     }
 
-    /// Counts rows that came, before they are kept.
+    /// Reserves memory for rows before they are kept.
     pub(crate) fn reserve(&self, batch: &RecordBatch, pool: &Arc<dyn MemoryPool>) -> Result<()> {
         let mut held = self.held.lock();
         let held =
@@ -49,7 +49,7 @@ impl DrawnTable {
         held.try_grow(batch.get_array_memory_size())
     }
 
-    /// Takes its rows, whose columns are those of the plan; from now on it can be read.
+    /// Sets its rows, which have the columns of the plan. From now on it can be read.
     pub(crate) fn fill(&self, batches: Vec<RecordBatch>, partitions: usize) -> Result<()> {
         let mut spread = vec![Vec::new(); partitions.max(1)];
         for (i, batch) in batches.into_iter().enumerate() {
@@ -57,7 +57,7 @@ impl DrawnTable {
             spread[to].push(batch);
         }
         let table = MemTable::try_new(Arc::clone(&self.schema), spread)?;
-        // Whoever came first had the same rows.
+        // If it is set already, the rows are the same.
         let _ = self.rows.set(table);
         Ok(())
     }
@@ -86,7 +86,7 @@ impl TableProvider for DrawnTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match self.rows.get() {
             Some(rows) => rows.scan(session, projection, filters, limit).await,
-            // Only EXPLAIN plans before the rows are there.
+            // Only EXPLAIN plans before the rows are computed.
             None => {
                 let schema = match projection {
                     Some(columns) => Arc::new(self.schema.project(columns)?),

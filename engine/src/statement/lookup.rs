@@ -1,8 +1,8 @@
-//! The tables and functions that one statement names: looked up once, for finding what its names mean and
-//! for the plan. Called by [`planning`](crate::statement::planning).
+//! The tables and functions that one statement names, looked up once: to resolve its names, and for
+//! its plan. Called by [`planning`](crate::statement::planning).
 //!
-//! It does for a statement what `SessionState::statement_to_plan` does in DataFusion 55.2, which can
-//! neither be given tables of ours nor asked for those that it found.
+//! This replaces `SessionState::statement_to_plan` of DataFusion 55.2, which accepts no tables of
+//! ours and does not return those that it found.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,12 +39,13 @@ use crate::statement::written::Written;
 pub(crate) struct Lookup<'a> {
     state: &'a SessionState,
     tables: HashMap<ResolvedTableReference, Arc<dyn TableSource>>,
-    /// Other settings than those of the session, for statements that declare columns.
+    /// Settings that replace those of the session, for statements that declare columns.
     settings: Option<ConfigOptions>,
 }
 
-/// The settings for a statement that declares columns. DataFusion 55.2 makes TIMESTAMP WITH TIME ZONE a timestamp
-/// without one when the session has no zone; such a moment is one of UTC, as a cast has it.
+/// The settings for a statement that declares columns. If the session has no time zone, DataFusion
+/// 55.2 turns TIMESTAMP WITH TIME ZONE into a timestamp without one; it should be in UTC, as it is
+/// for a cast.
 fn of_declarations(state: &SessionState, statement: &Statement) -> Option<ConfigOptions> {
     let declares = match statement {
         Statement::CreateExternalTable(_) => true,
@@ -60,13 +61,13 @@ fn of_declarations(state: &SessionState, statement: &Statement) -> Option<Config
 }
 
 impl<'a> Lookup<'a> {
-    /// Looks up what `statement` names.
+    /// Looks up the tables that `statement` names.
     pub(crate) async fn of(state: &'a SessionState, statement: &Statement) -> Result<Self> {
         Self::within(state, statement, &[]).await
     }
 
-    /// The same for a statement that is the definition of the last of these views, each of which is read by the one
-    /// before it.
+    /// The same for the definition of the last of `views`, each of which is read by the one before
+    /// it.
     async fn within(
         state: &'a SessionState,
         statement: &Statement,
@@ -85,13 +86,13 @@ impl<'a> Lookup<'a> {
         Ok(Self { state, tables, settings: of_declarations(state, statement) })
     }
 
-    /// Adds a table that is only for this statement.
+    /// Adds a table for this statement only.
     pub(crate) fn add(&mut self, name: &str, table: Arc<dyn TableProvider>) {
         let name = resolve(self.state, TableReference::bare(name));
         self.tables.insert(name, provider_as_source(table));
     }
 
-    /// The plan of `statement`, all of whose tables were looked up.
+    /// The plan of `statement`, whose tables are all looked up.
     pub(crate) fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
         let options = &self.state.config().options().sql_parser;
         let options = ParserOptions {
@@ -112,7 +113,7 @@ fn resolve(state: &SessionState, reference: TableReference) -> ResolvedTableRefe
     reference.resolve(&catalog.default_catalog, &catalog.default_schema)
 }
 
-/// The table of this name, or else the only one whose name differs in capitals alone.
+/// The table of this name, or else the only one whose name differs only in capital letters.
 async fn look_up(
     state: &SessionState,
     table: &ResolvedTableReference,
@@ -130,15 +131,15 @@ async fn look_up(
     if let Some(view) = found.downcast_ref::<ViewTable>()
         && let Some(definition) = view.definition()
     {
-        // A view in a view in a view: the future has no end.
+        // Boxed, because views can read views.
         let view = Box::pin(planned_view(state, table, definition, views)).await?;
         return Ok(Some(provider_as_source(Arc::new(view))));
     }
     Ok(Some(provider_as_source(found)))
 }
 
-/// The view, planned with the tables that there are now. DataFusion 55.2 keeps the plan that it made when the view
-/// was created, and reads tables that were dropped or replaced since.
+/// The view, planned with the tables that exist now. DataFusion 55.2 keeps the plan from when the
+/// view was created, and reads tables that were dropped or replaced since.
 async fn planned_view(
     state: &SessionState,
     name: &ResolvedTableReference,
@@ -162,12 +163,15 @@ async fn planned_view(
         resolve_names(&mut statement, &tables).map_err(external)?;
         written.stored(tables.plan(statement)?)
     };
-    let reads = || format!("the view \"{}\" cannot be read any more", name.table);
+    let reads = || format!("the view \"{}\" can no longer be read", name.table);
     match planned.await.map_err(|e| e.context(reads()))? {
         LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
             Ok(ViewTable::new(Arc::unwrap_or_clone(view.input), view.definition))
         }
-        _ => plan_err!("the definition of the view \"{}\" is not one", name.table),
+        _ => plan_err!(
+            "the definition of the view \"{}\" is not a CREATE VIEW statement",
+            name.table
+        ),
     }
 }
 

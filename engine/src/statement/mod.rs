@@ -1,4 +1,5 @@
-//! From the text of a statement to a logical plan, and to what is to be done with it.
+//! From the text of a statement to its logical plan and the work to do: steps 1 and 2 in the life
+//! of a query ([`run`](crate::query::run)).
 
 pub(crate) mod drawn;
 pub(crate) mod explain;

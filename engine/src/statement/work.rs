@@ -1,5 +1,5 @@
-//! A statement as it was planned, and what it is to do. Made by [`planning`](crate::statement::planning), run by
-//! [`run`](crate::query::run).
+//! A planned statement and its work. Made by [`planning`](crate::statement::planning), run by
+//! [`Query::stream`](crate::Query::stream).
 
 use std::sync::Arc;
 
@@ -8,24 +8,24 @@ use datafusion::logical_expr::{CreateMemoryTable, LogicalPlan};
 
 use crate::statement::drawn::DrawnTable;
 
-/// A statement that was planned.
+/// A planned statement.
 pub(crate) struct Planned {
     pub(crate) text: Arc<str>,
     pub(crate) work: Work,
     pub(crate) schema: SchemaRef,
-    /// What is computed before the work, in this order.
+    /// The tables to compute before the work, in this order.
     pub(crate) drawn: Vec<Arc<DrawnTable>>,
 }
 
-/// What a statement is to do.
+/// The work of a statement.
 pub(crate) enum Work {
-    /// Give rows: a query, `SHOW`, `EXPLAIN`.
+    /// Return rows: a query, `SHOW`, `EXPLAIN`.
     Rows(Arc<LogicalPlan>),
     /// Write rows, all of them or none: `COPY`, `INSERT`.
     Write(Arc<LogicalPlan>),
-    /// Make a table of a query's rows.
+    /// Create a table from a query's rows.
     CreateTable(Box<CreateMemoryTable>),
-    /// Show how a query is cut.
+    /// Show the stages of a query.
     Stages(Arc<LogicalPlan>),
     /// Change the session: `CREATE`, `DROP`, `SET`.
     Command(Box<LogicalPlan>),

@@ -1,5 +1,5 @@
-//! Statements that store a query's rows, or the query itself as a view: with columns that are called as the query is
-//! written.
+//! Statements that store a query's rows, or the query itself as a view: columns without an alias
+//! are named after the text of their expressions.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Written<'_> {
         Ok(Arc::new(plan.build()?))
     }
 
-    /// The plan of a statement that stores a query's rows, or the query.
+    /// Names the columns in the plan of a statement that stores a query's rows, or the query.
     pub(crate) fn stored(self, plan: LogicalPlan) -> Result<LogicalPlan> {
         Ok(match plan {
             LogicalPlan::Copy(mut copy) => {

@@ -1,14 +1,15 @@
-//! How much main memory this process really has, against what it may have. The memory pool knows
-//! what operators ask for; batches on their way, buffers of readers and writers, what the allocator
-//! keeps and the program itself are nobody's request, and together more than that when memory is
-//! little. So the process is measured, and two things follow from it:
+//! Measures the main memory of this process against its share. The memory pool only knows the
+//! requests of operators. Batches in flight, buffers of readers and writers, memory kept by the
+//! allocator and the program itself are not requested, and are more than the requests if memory is
+//! scarce. The measurement has two consequences:
 //!
 //! ```text
-//! share ─┬─ less what nobody asked for: the pool                        [Gauge::left]
-//!        └─ and a fifth, or 64 MiB, more: queries end with an error    [Gauge::over]
+//! share ─┬─ minus unrequested memory: the size of the pool              [Gauge::left]
+//!        └─ plus a fifth, or 64 MiB: queries end with an error          [Gauge::over]
 //! ```
 //!
-//! Made by [`memory`](crate::base::memory) for a process that belongs to its session alone.
+//! Made by [`memory`](crate::base::memory) for a process that does nothing but the work of its
+//! session.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -19,29 +20,29 @@ use bigslice_cluster::Resident;
 use bigslice_flight::OverMemory;
 use tokio::sync::watch;
 
-/// Between two measurements. A core writes some 5 MB of new memory in this time, and a measurement
-/// takes a thousandth of it.
+/// The time between two measurements. A core fills about 5 MB of new memory in this time, and a
+/// measurement takes a thousandth of it.
 const INTERVAL: Duration = Duration::from_millis(2);
 
-/// After queries were told to end, the next time that others are, unless the process grows still:
-/// freed memory takes a moment to be given back.
+/// The time until more queries are ended, unless the process still grows: freed memory takes a
+/// moment to be returned.
 const RESPITE: Duration = Duration::from_millis(500);
 
-/// What a process may have beyond its share in any case: an operator that spills sorts what it spills,
-/// and needs as much again for a moment.
+/// The minimum by which a process may exceed its share: an operator that spills first sorts its
+/// rows, and needs twice their size for a moment.
 const EXCESS_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
-/// Measures this process for as long as it lives.
+/// Measures this process while it lives.
 #[derive(Debug)]
 pub(crate) struct Gauge {
     share: u64,
     resident: AtomicU64,
-    /// How often the process was found to have too much.
+    /// How often the process had too much.
     over: watch::Sender<u64>,
 }
 
 impl Gauge {
-    /// Begins to measure against `share` bytes; nothing where the system does not tell.
+    /// Starts to measure against `share` bytes; `None` if the system does not report memory.
     pub(crate) fn start(share: u64) -> Option<Arc<Self>> {
         let resident = Resident::of_this_process()?;
         let bytes = AtomicU64::new(resident.bytes());
@@ -51,23 +52,23 @@ impl Gauge {
             .name("bigslice-memory".to_owned())
             .stack_size(64 * 1024)
             .spawn(move || measure(&resident, &weak));
-        // Without the thread the pool goes by what is asked for, as it does elsewhere.
+        // Without the thread, the pool only counts requests, as in processes that are not measured.
         measuring.is_ok().then_some(gauge)
     }
 
-    /// What the pool may give in all, of which `reserved` is given: the share, less what is not in
-    /// the pool.
+    /// The size of the pool, of which `reserved` is in use: the share minus the memory outside the
+    /// pool.
     pub(crate) fn left(&self, reserved: usize) -> usize {
         let apart = self.resident.load(Ordering::Relaxed).saturating_sub(reserved as u64);
         usize::try_from(self.share.saturating_sub(apart)).unwrap_or(usize::MAX)
     }
 
-    /// Tells when the process has too much from now on.
+    /// Reports when the process next has too much.
     pub(crate) fn over(&self) -> OverMemory {
         OverMemory::new(self.share, self.over.subscribe())
     }
 
-    /// What the process may have before its queries end.
+    /// The size of the process above which its queries end.
     fn most(&self) -> u64 {
         self.share + (self.share / 5).max(EXCESS_BYTES_MIN)
     }
@@ -96,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_has_more_than_its_share_is_told() {
-        // More than what any process may have beyond its share.
+        // More than any process may exceed its share by.
         let touched = vec![1u8; 128 << 20];
         let tight = Gauge::start(1 << 20).unwrap();
         assert_eq!(tight.left(0), 0);

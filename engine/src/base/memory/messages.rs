@@ -1,36 +1,37 @@
-//! Spilled blocks as the Arrow messages that are in them, each in memory of its own. What is decoded
-//! from a block keeps all of it: rows that a merge has taken from sixteen files would keep sixteen
-//! blocks, a hundred times what they are themselves, and uncounted. Used by [`spill`](crate::base::memory::spill).
+//! Splits spilled blocks into the Arrow messages in them, each in its own memory. Data that is
+//! decoded from a block keeps the whole block alive: rows that a merge took from sixteen files
+//! would keep sixteen blocks, a hundred times their own size, and uncounted. Used by
+//! [`spill`](crate::base::memory::spill).
 
 use bytes::Bytes;
 use datafusion::arrow::ipc::root_as_message;
 use datafusion::error::{DataFusionError, Result};
 
-/// What a message begins with: a mark, and the length of its description.
+/// The start of a message: a marker, and the length of its metadata.
 const PREFIX_BYTES: usize = 8;
 
-/// Cuts a stream of messages, which comes in blocks, where a message ends.
+/// Splits a stream of blocks where a message ends.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
-    /// The beginning of a message.
+    /// The start of an incomplete message.
     partial: Vec<u8>,
     known: Known,
 }
 
-/// What is known of the length of a message.
+/// The known length of a message.
 #[derive(Debug, Default, Clone, Copy)]
 enum Known {
-    /// Nothing yet: the prefix is to come.
+    /// Nothing yet: the prefix is not complete.
     #[default]
     Nothing,
-    /// Where its description ends.
+    /// The end of its metadata.
     Description(usize),
-    /// Where it ends.
+    /// The end of the message.
     All(usize),
 }
 
 impl Messages {
-    /// Takes the next block; gives the messages that end in it.
+    /// Adds the next block; returns the messages that end in it.
     pub(crate) fn push(&mut self, mut block: &[u8]) -> Result<Vec<Bytes>> {
         let mut whole = Vec::new();
         while !block.is_empty() {
@@ -44,7 +45,7 @@ impl Messages {
             if self.partial.len() < end {
                 break;
             }
-            // A message may have no body, and the last has no description either.
+            // A message may have no body, and the last one has no metadata either.
             self.advance()?;
             if matches!(self.known, Known::All(end) if end == self.partial.len()) {
                 whole.push(std::mem::take(&mut self.partial).into());
@@ -54,13 +55,13 @@ impl Messages {
         Ok(whole)
     }
 
-    /// What is left when there are no more blocks.
+    /// The rest after the last block.
     pub(crate) fn rest(&mut self) -> Option<Bytes> {
         let rest = std::mem::take(&mut self.partial);
         (!rest.is_empty()).then(|| rest.into())
     }
 
-    /// All that was known to be needed is there: what more is?
+    /// Reads the next length, once all bytes up to the known one are there.
     fn advance(&mut self) -> Result<()> {
         self.known = match self.known {
             Known::Nothing => {

@@ -1,5 +1,5 @@
-//! How much memory each process of a session may use, and the runtime environment that holds it
-//! to that. Called where a process of a session is set up: [`builder`](crate::session::builder) for the
+//! The memory budget of each process of a session, and the runtime environment that enforces it.
+//! Called where a process of a session is set up: [`builder`](crate::session::builder) for the
 //! driver, [`worker`](crate::session::worker) for a worker.
 //!
 //! ```text
@@ -8,8 +8,9 @@
 //!                       └─ worker     exchange, the program itself
 //! ```
 //!
-//! Where the processes are the session's alone, as those of `bigsql` are, the share is for all that
-//! a process has: the program is taken off first, and the process is [measured](crate::base::memory::gauge).
+//! If the processes do nothing but the work of the session, like those of `bigsql`, the share is
+//! for all the memory of a process: the program is subtracted first, and the process is
+//! [measured](crate::base::memory::gauge).
 
 pub(crate) mod gauge;
 pub(crate) mod messages;
@@ -35,49 +36,48 @@ use bigslice_files::Stores;
 /// buffers are not counted by the pool: measured, a process exceeds its pool by 120 to 270 MB.
 const POOL_PERCENT: u64 = 65;
 
-/// Without a limit a session takes this part of the computer's memory for its pools, in percent.
+/// Without a limit, a session uses this part of the computer's memory for its pools, in percent.
 const DEFAULT_PERCENT: u64 = 75;
 
-/// The least that a process can work with, besides the program.
+/// The minimum that a process needs besides the program.
 const PROCESS_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
-/// What a process has before it works, most of it the parts of the program that were needed.
-/// Measured: 75 to 90 MB.
+/// The memory of an idle process, mostly the loaded parts of the program. Measured: 75 to 90 MB.
 const PROGRAM_BYTES: u64 = 80 * 1024 * 1024;
 
-/// The least that a process can work with then: what it has at 16 MiB is enough for queries that
-/// need little, and for others to say that it is not.
+/// The minimum for a measured process: 16 MiB for its pool are enough for queries that need little,
+/// and for others to fail with a message.
 const MEASURED_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
-/// The least share of what a process may have that a result may take which is held back, and
-/// likewise what is read from machines and not used yet.
+/// The divisor of a process's memory for a result that is held back, and for data from machines
+/// that is not read yet.
 const BUFFERS_PART: u64 = 8;
 
-/// Spilled runs that one merge opens, under a limit. Without a bound a merge opens as many as it
-/// gets memory for, and leaves none to what comes after it.
+/// Spilled runs that one merge opens under a limit. Without a bound, a merge opens as many as it
+/// gets memory for, and leaves none to the next operator.
 const RUNS_MERGED_MAX: usize = 16;
 
-/// Bytes of Parquet footers that are kept for the next query: DataFusion's default.
+/// Size of the cache of Parquet footers: DataFusion's default.
 const FOOTERS_BYTES: usize = 50 * 1024 * 1024;
 
-/// Consumers that a message about exhausted memory names.
+/// Consumers that a message about exhausted memory lists.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 
-/// What one process may use.
+/// The memory budget of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Budget {
     /// Bytes that operators may reserve.
     pub(crate) pool_bytes: u64,
-    /// Set if the process is to be measured: all bytes that it may have.
+    /// Set if the process is measured: the bytes that it may have in all.
     resident_bytes: Option<u64>,
-    /// True when the user set the limit. Then every operator that can spill gets a fair part, so
-    /// that none starves; without a limit whoever comes first takes what it needs and spilling is
-    /// the exception.
+    /// True if the user set the limit. Then every operator that can spill gets a fair part, so that
+    /// none starves; without a limit operators take what they need, first come, first served, and
+    /// spilling is the exception.
     pub(crate) limited: bool,
 }
 
 impl Budget {
-    /// An equal part of `limit` for each of `processes`; for all that they have if they are
+    /// An equal part of `limit` for each of `processes`; it covers all of their memory if they are
     /// `measured`.
     pub(crate) fn split(limit: Option<u64>, processes: usize, measured: bool) -> Result<Self> {
         let processes = processes.max(1) as u64;
@@ -106,38 +106,38 @@ impl Budget {
         })
     }
 
-    /// What buffers outside of the pool may take for one purpose: `usual`, or with a limit less.
+    /// The size of buffers outside the pool for one purpose: `usual`, or less with a limit.
     pub(crate) fn buffer_bytes(&self, usual: usize) -> usize {
         let part = usize::try_from(self.pool_bytes / BUFFERS_PART).unwrap_or(usize::MAX);
         if self.limited { usual.min(part) } else { usual }
     }
 
-    /// What a top-k may hold in one of `partitions`, before sorting everything, which can spill, is
-    /// the better way: half of what is kept for operators that cannot.
+    /// The maximum that a top-k may hold in one of `partitions`; above it, sorting everything,
+    /// which can spill, is better. Half of what is reserved for operators that cannot spill.
     pub(crate) fn top_k_bytes(&self, partitions: usize) -> Option<usize> {
         let bytes = self.pool_bytes / 4 / partitions.max(1) as u64;
         self.limited.then(|| usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
-    /// What a sort keeps for its merge. DataFusion's 10 MiB for every sort is more than a small
-    /// pool holds when each partition sorts, and a join by merging sorts both of its sides.
+    /// The memory that a sort reserves for its merge. DataFusion's 10 MiB for every sort is more
+    /// than a small pool has if each partition sorts, and a merge join sorts both of its inputs.
     pub(crate) fn sort_reservation_bytes(&self, partitions: usize) -> u64 {
         const USUAL: u64 = 10 * 1024 * 1024;
         (self.pool_bytes / (16 * partitions.max(1) as u64)).clamp(256 * 1024, USUAL)
     }
 
-    /// Rows of a batch. A merge of spilled runs holds two batches of each: with little memory, small
-    /// batches are what lets it merge many runs at a time.
+    /// Rows per batch. A merge of spilled runs holds two batches of each: with little memory, small
+    /// batches let it merge many runs at a time.
     pub(crate) fn batch_rows(&self, partitions: usize) -> usize {
         const USUAL: usize = 8192;
         const SMALL: usize = 1024;
-        /// Bytes of the pool for each partition, below which memory is little.
+        /// Bytes of the pool per partition below which batches are smaller.
         const LITTLE: u64 = 256 * 1024 * 1024;
         let little = self.limited && self.pool_bytes / (partitions.max(1) as u64) < LITTLE;
         if little { SMALL } else { USUAL }
     }
 
-    /// Begins to measure this process, if it is to be.
+    /// Starts to measure this process, if it is to be measured.
     pub(crate) fn gauge(&self) -> Option<Arc<Gauge>> {
         self.resident_bytes.and_then(Gauge::start)
     }
@@ -151,8 +151,8 @@ impl Budget {
         }
     }
 
-    /// A runtime environment within this budget, of a process that `gauge` measures, that spills
-    /// into `folder`.
+    /// A runtime environment within this budget that spills into `folder`, for a process that
+    /// `gauge` measures.
     pub(crate) fn runtime(
         &self,
         gauge: Option<Arc<Gauge>>,
@@ -174,7 +174,7 @@ impl Budget {
 
 /// The memory of this computer, or of the control group this process is in if that is less.
 fn machine_bytes() -> u64 {
-    /// What is assumed where the system does not say.
+    /// Assumed if the system does not report it.
     const UNKNOWN: u64 = 4 << 30;
     bigslice_cluster::memory_bytes().unwrap_or(UNKNOWN)
 }

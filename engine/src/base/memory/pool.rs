@@ -1,12 +1,12 @@
-//! The memory pool of a process with a limit: half of it is kept for operators that cannot spill.
+//! The memory pool of a process with a limit: half is reserved for operators that cannot spill.
 //!
-//! DataFusion's own fair pool lets operators that spill take all of it between them; the merge at
-//! the end of a spilled sort, which cannot spill, then finds nothing left and fails, whenever more
-//! than one partition sorts. Here what spills shares one half, so that merges and hash tables
-//! always find the other. Made by [`memory`](crate::base::memory).
+//! DataFusion's own fair pool lets operators that spill take all of it. The merge at the end of a
+//! spilled sort, which cannot spill, then finds nothing left and fails whenever more than one
+//! partition sorts. Here, operators that spill share one half, so that the other half is always
+//! there for merges and hash tables. Made by [`memory`](crate::base::memory).
 //!
-//! In a process that is measured the pool is smaller than it was made when the process has grown by
-//! what nobody asked the pool for: see [`gauge`](crate::base::memory::gauge).
+//! In a measured process, the pool shrinks when the process grows by memory that was not requested
+//! from the pool: see [`gauge`](crate::base::memory::gauge).
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,21 +20,21 @@ use parking_lot::Mutex;
 
 use crate::base::memory::gauge::Gauge;
 
-/// However much the process has grown, this part of the pool is there, in percent: with nothing no
-/// operator could go on, not even to give back what it holds.
+/// The minimum of the pool, in percent, however much the process has grown: with nothing, no
+/// operator could continue, not even to release its memory.
 const CERTAIN_PERCENT: usize = 25;
 
-/// What an operator that can spill gets in any case, unless that were more than half of
-/// the pool for all of them: two batches and what a merge of them takes, without which it could not go on.
+/// The minimum for an operator that can spill, unless all of them together would exceed half of the
+/// pool: two batches and the memory to merge them, without which it could not continue.
 const PART_BYTES_MIN: usize = 2 * 1024 * 1024;
 
-/// What a first batch may be counted with.
+/// The maximum size of a first batch.
 const FIRST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// A pool that divides one half of itself among the operators that can spill.
+/// A pool that divides one half of its memory among the operators that can spill.
 #[derive(Debug)]
 pub(crate) struct HalvedPool {
-    /// The most it gives.
+    /// Its maximum size.
     bytes: usize,
     gauge: Option<Arc<Gauge>>,
     state: Mutex<State>,
@@ -42,29 +42,29 @@ pub(crate) struct HalvedPool {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Operators that can spill.
+    /// The number of operators that can spill.
     spillers: usize,
-    /// What they hold. For a moment it may be more than their half: one that came early held the
-    /// part of two until it grows the next time, and spills.
+    /// The bytes that they hold. This may exceed their half for a moment: an early operator held
+    /// the part of two until it next grows, and spills.
     spillable: usize,
-    /// What the others hold.
+    /// The bytes that the others hold.
     unspillable: usize,
 }
 
 impl HalvedPool {
-    /// A pool of `bytes`, or of less if the `gauge` of this process says so.
+    /// A pool of `bytes`, or less according to the `gauge` of this process.
     pub(crate) fn new(bytes: usize, gauge: Option<Arc<Gauge>>) -> Self {
         Self { bytes, gauge, state: Mutex::default() }
     }
 
-    /// What it gives in all at this moment.
+    /// Its current size.
     fn size(&self, state: &State) -> usize {
         let Some(gauge) = &self.gauge else { return self.bytes };
         let left = gauge.left(state.spillable + state.unspillable);
         left.clamp(self.bytes / 100 * CERTAIN_PERCENT, self.bytes)
     }
 
-    /// What one operator that can spill may hold.
+    /// The maximum for one operator that can spill.
     fn part(&self, state: &State) -> usize {
         let size = self.size(state);
         let left = size.saturating_sub(state.unspillable);
@@ -72,16 +72,16 @@ impl HalvedPool {
         part.max(PART_BYTES_MIN.min(self.bytes / 2 / state.spillers.max(1)))
     }
 
-    /// Whether an operator that can spill asks for its first batch. It gets it, whatever others hold:
-    /// it has nothing to spill yet, and would fail. Batches of text are counted with the whole of
-    /// buffers that they share, several MB for each.
+    /// True if an operator that can spill requests its first batch, which is always granted: it has
+    /// nothing to spill yet, and would fail. Batches of text count all of the buffers that they
+    /// share, several MB each.
     fn begins(&self, reservation: &MemoryReservation, additional: usize) -> bool {
         reservation.consumer().can_spill()
             && reservation.size() <= PART_BYTES_MIN.min(self.bytes / 16)
             && additional <= FIRST_BYTES_MAX.min(self.bytes / 4)
     }
 
-    /// What operators that cannot spill may hold together.
+    /// The maximum for all operators that cannot spill.
     fn rest(&self, state: &State) -> usize {
         let size = self.size(state);
         (size - state.spillable.min(size / 2)).max(self.bytes / 4)
@@ -141,7 +141,7 @@ fn held<'a>(state: &'a mut State, reservation: &MemoryReservation) -> &'a mut us
     if reservation.consumer().can_spill() { &mut state.spillable } else { &mut state.unspillable }
 }
 
-/// In DataFusion's words, which [`diagnostics`](crate::base::diagnostics) makes ours.
+/// In DataFusion's words, which [`diagnostics`](crate::base::diagnostics) translates.
 fn exhausted(reservation: &MemoryReservation, additional: usize, left: usize) -> DataFusionError {
     resources_datafusion_err!(
         "Failed to allocate additional {} for {} with {} already allocated for this reservation - \
@@ -176,7 +176,8 @@ mod tests {
         let two = consumer(&pool, "two", true);
         two.try_grow(250).unwrap();
         assert!(two.try_grow(1).is_err());
-        // The first holds more than its part now; what cannot spill has its half all the same.
+        // The first holds more than its part now; operators that cannot spill still have their
+        // half.
         let merge = consumer(&pool, "merge", false);
         merge.try_grow(500).unwrap();
         let error = merge.try_grow(1).unwrap_err().to_string();
@@ -191,7 +192,7 @@ mod tests {
         let table = consumer(&pool, "table", false);
         table.try_grow(900).unwrap();
         let sort = consumer(&pool, "sort", true);
-        // But for the little that it needs to begin.
+        // Except for its minimum.
         sort.try_grow(500).unwrap();
         assert!(sort.try_grow(1).is_err());
     }

@@ -1,18 +1,18 @@
-//! Files that operators spill to: without a name, so that nothing is left of them however the
-//! process ends, and with a checksum of every block, because DataFusion decodes what it spilled
-//! without validating it, which is undefined behaviour when the bytes have changed.
+//! The files that operators spill to. They have no name, so that nothing remains of them however
+//! the process ends, and a checksum for every block, because DataFusion decodes spilled data
+//! without validating it, which is undefined behaviour if the bytes have changed.
 //!
 //! The files of an exchange between partitions (DataFusion's spill pools) are special in two ways:
 //!
-//! * **They hold one batch each**, for [`ONE_BATCH`] is what [`settings`](crate::base::settings) lets
-//!   them have. DataFusion 55.2: when two tasks spill at the same time their pool has two open
-//!   files; the reader waits for more of the older one, the tasks wait for the reader, and the
-//!   query hangs (apache/datafusion #24883). A file that is complete when its task lets go of it
-//!   leaves nothing to wait for.
-//! * So that this does not take a descriptor for each batch, **many of them lie in one file of the
-//!   file system**, a bundle, which is gone when the last of them is.
+//! * **They hold one batch each**: [`settings`](crate::base::settings) limits them to
+//!   [`ONE_BATCH`]. In DataFusion 55.2, if two tasks spill at the same time, their pool has two
+//!   open files; the reader waits for more of the older one, the tasks wait for the reader, and the
+//!   query hangs (apache/datafusion #24883). A file that is complete when its task releases it
+//!   cannot cause that.
+//! * To avoid a descriptor for each batch, **many of them share one file of the file system**, a
+//!   bundle, which is removed with the last of them.
 //!
-//! An error of the disk waits until it can be told: a pool that was told while it writes would
+//! An error of the disk is reported when the file is read: a pool that fails while it writes would
 //! leave its reader waiting.
 //!
 //! Used by every process of a session through [`memory`](crate::base::memory).
@@ -37,39 +37,39 @@ use crate::base::memory::messages::Messages;
 use crate::base::refusal::Refusal;
 use crate::error::Error;
 
-/// Bytes that are written, summed and read together: large enough that a call costs little beside
-/// them, small enough that a merge of hundreds of files holds little.
+/// Bytes that are written, checked and read together: large enough to make the cost of a call
+/// small, small enough for a merge of hundreds of files.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Bytes that one process may have spilled at a time.
+/// Maximum of spilled bytes in one process at a time.
 pub(crate) const SPILLED_BYTES_MAX: u64 = 512 * 1024 * 1024 * 1024;
 
-/// The bytes after which a file of a spill pool is complete: any batch has more.
+/// The size above which a file of a spill pool is complete: any batch is larger.
 pub(crate) const ONE_BATCH: usize = 1;
 
-/// What DataFusion says a file is for that belongs to a spill pool.
+/// DataFusion's description of a file that belongs to a spill pool.
 const POOL: &str = "SpillPool";
 
-/// Bytes after which a bundle takes no more files. What is read first is written first, so the
-/// space of a bundle is free again soon after all of it was read.
+/// The size above which a bundle takes no more files. Files are read in the order they are written,
+/// so the space of a bundle is free again soon after all of it was read.
 const BUNDLE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Makes spill files in one folder.
+/// Creates spill files in one folder.
 #[derive(Debug)]
 pub(crate) struct SpillFiles {
     disk: Arc<Disk>,
-    /// Where the next file of a pool goes.
+    /// The bundle for the next file of a pool.
     bundle: Mutex<Option<Arc<Extent>>>,
 }
 
-/// Where files are made, and how much is in them.
+/// The folder of the files, and how much is in them.
 #[derive(Debug)]
 struct Disk {
     folder: PathBuf,
     used: AtomicU64,
 }
 
-/// A file of the file system, to whose end blocks are written.
+/// A file of the file system, to which blocks are appended.
 #[derive(Debug)]
 struct Extent {
     file: File,
@@ -77,7 +77,7 @@ struct Extent {
 }
 
 impl SpillFiles {
-    /// Files of the file system that `folder` is on. It is looked at when the first is needed.
+    /// Files in `folder`, which is opened for the first one.
     pub(crate) fn within(folder: PathBuf) -> Self {
         let disk = Disk { folder, used: AtomicU64::new(0) };
         Self { disk: Arc::new(disk), bundle: Mutex::default() }
@@ -89,10 +89,10 @@ impl SpillFiles {
         Ok(Arc::new(Extent { file, end: AtomicU64::new(0) }))
     }
 
-    /// The bundle that takes the next file.
+    /// The bundle for the next file.
     fn bundle(&self) -> Result<Arc<Extent>> {
         let mut bundle = self.bundle.lock();
-        // One that only we hold has nothing in it that anyone will read.
+        // If only we hold it, it contains nothing that will be read.
         let open = bundle.as_ref().filter(|extent| {
             Arc::strong_count(extent) > 1 && extent.end.load(Ordering::Relaxed) < BUNDLE_BYTES
         });
@@ -114,12 +114,12 @@ impl TempFileFactory for SpillFiles {
 }
 
 impl Disk {
-    /// What a user reads when files cannot be had from the disk, in a form that travels.
+    /// The error for the user if the disk fails, in a form that can be sent between machines.
     fn failed(&self, why: &str) -> DataFusionError {
         let error = Error::Source {
             message: format!("could not spill to disk, in \"{}\": {why}", self.folder.display()),
             hint: Some(
-                "make room there, name another folder (the setting temp-root), or raise the \
+                "free space there, choose another folder (the setting temp-root), or raise the \
                  memory limit, so that less is spilled"
                     .to_owned(),
             ),
@@ -128,7 +128,7 @@ impl Disk {
     }
 }
 
-/// Where a block lies, and what its bytes summed to when they were written.
+/// The position of a block, and the checksum of its bytes when they were written.
 #[derive(Debug, Clone, Copy)]
 struct Block {
     offset: u64,
@@ -144,12 +144,12 @@ struct Inner {
     content: Mutex<Content>,
 }
 
-/// What was written.
+/// The blocks that were written.
 #[derive(Debug, Default)]
 struct Content {
     blocks: Vec<Block>,
     bytes: u64,
-    /// Why the rest was not.
+    /// Why writing ended early, if it did.
     failure: Option<String>,
 }
 
@@ -158,7 +158,7 @@ impl Inner {
         Arc::new(Self { extent, disk, of_pool, content: Mutex::default() })
     }
 
-    /// Writes a block, unless one before it could not be written.
+    /// Writes a block, unless writing an earlier one failed.
     fn append(&self, bytes: &[u8]) {
         if self.content.lock().failure.is_some() {
             return;
@@ -190,18 +190,18 @@ impl Inner {
         Ok(Block { offset, len: bytes.len(), sum: crc32fast::hash(bytes) })
     }
 
-    /// Reads a block into `bytes`, which are given back.
+    /// Reads a block into `bytes`, and returns them.
     fn read(&self, block: Block, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
         let read = self.extent.file.read_exact_at(&mut bytes, block.offset);
         read.map_err(|e| self.disk.failed(&format!("reading it again: {e}")))?;
         if crc32fast::hash(&bytes) == block.sum {
             Ok(bytes)
         } else {
-            Err(self.disk.failed("what was spilled has changed: its checksum is wrong"))
+            Err(self.disk.failed("the spilled data has changed: its checksum is wrong"))
         }
     }
 
-    /// The block at `index`; none at the end.
+    /// The block at `index`; `None` at the end.
     fn block(&self, index: usize) -> Result<Option<Block>> {
         let content = self.content.lock();
         match (content.blocks.get(index), &content.failure) {
@@ -228,8 +228,8 @@ impl SpillFile for Spill {
         Some(self.inner.content.lock().bytes)
     }
 
-    /// The messages in order, up to what is written when the reader gets there: a file may be read
-    /// while more is appended to it.
+    /// The messages in order, to the end of the file when the reader reaches it: a file may be read
+    /// while it is appended to.
     fn read_stream(&self) -> Result<Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>> {
         let inner = Arc::clone(&self.inner);
         let start =
@@ -240,7 +240,7 @@ impl SpillFile for Spill {
     }
 
     fn open_writer(&self) -> Result<Box<dyn SpillWriter>> {
-        // A file of a pool has one batch, often of a few KiB: its room grows as it is needed.
+        // A file of a pool has one batch, often of a few KiB: its buffer grows as needed.
         let room = if self.inner.of_pool { 0 } else { BLOCK_BYTES };
         Ok(Box::new(Writer { inner: Arc::clone(&self.inner), pending: Vec::with_capacity(room) }))
     }
@@ -249,7 +249,7 @@ impl SpillFile for Spill {
 /// A reader of one file.
 struct Reader {
     inner: Arc<Inner>,
-    /// Of the block that is read next.
+    /// The index of the block to read next.
     index: usize,
     messages: Messages,
     ready: VecDeque<Bytes>,
@@ -265,7 +265,7 @@ impl Reader {
                 return Ok(self.messages.rest());
             };
             self.index += 1;
-            // Allocated here, not by the thread that reads: each of hundreds of them would keep some.
+            // Allocated here, not by the reading threads: hundreds of them would each keep some.
             let bytes = vec![0; block.len];
             let inner = Arc::clone(&self.inner);
             let read = tokio::task::spawn_blocking(move || inner.read(block, bytes));
@@ -327,7 +327,7 @@ mod tests {
         Ok(messages.concat())
     }
 
-    /// `n` empty messages, which say that a stream has ended.
+    /// `n` empty messages, which mark the end of a stream.
     fn ends(n: usize) -> Vec<u8> {
         [255, 255, 255, 255, 0, 0, 0, 0].repeat(n)
     }
@@ -384,12 +384,12 @@ mod tests {
         assert_eq!(bundle.strong_count(), 11);
         drop(written);
         assert_eq!(files.disk.used.load(Ordering::Relaxed), 0);
-        // The next file begins a new one: what was in this is given back to the disk.
+        // The next file starts a new bundle: the space of this one is returned to the disk.
         let _file = files.create_temp_file(POOL).unwrap();
         assert_eq!(bundle.strong_count(), 0);
     }
 
-    /// The disk is full, as far as one can tell: `/dev/full` says so to whoever writes.
+    /// A full disk: writing to `/dev/full` always fails with that error.
     #[tokio::test]
     async fn a_full_disk_is_told_when_it_leaves_nobody_waiting() {
         for of_pool in [false, true] {
