@@ -185,10 +185,10 @@ fn words_of_ours_are_stripped_before_parsing() {
     assert!(explained.strip_prefix(&["explain", "stages"]));
     let error = explained.parse(50).expect_err("the expression is not complete").to_string();
     assert!(error.contains("EOF"), "{error}");
-    let mut wrong = tokens("explain stages\nselect from from");
+    let mut wrong = tokens("explain stages\nselect 1 where )");
     assert!(wrong.strip_prefix(&["explain", "stages"]));
-    let error = wrong.parse(50).expect_err("FROM twice").to_string();
-    assert!(error.contains("Line: 2"), "{error}");
+    let error = wrong.parse(50).expect_err("there is no condition").to_string();
+    assert!(error.contains("Line: 2, Column: 16"), "{error}");
     for sql in ["explain select 1", "explain stages", "select stages", "explain \"stages\" x"] {
         assert!(!tokens(sql).strip_prefix(&["explain", "stages"]), "{sql}");
     }
