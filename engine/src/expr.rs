@@ -12,12 +12,11 @@
 //! # drop((rounded, kind)); Ok::<(), bigslice::Error>(())
 //! ```
 
+pub use bigslice_planner::{dense_rank, ntile, rank, row_number};
 pub use datafusion::arrow::datatypes::DataType;
 pub use datafusion::functions::expr_fn::*;
 pub use datafusion::functions_aggregate::expr_fn::*;
 pub use datafusion::functions_nested::expr_fn::*;
-pub use datafusion::functions_window::expr_fn::{
-    cume_dist, dense_rank, lag, lead, ntile, percent_rank, rank, row_number,
-};
+pub use datafusion::functions_window::expr_fn::{cume_dist, lag, lead, percent_rank};
 pub use datafusion::logical_expr::expr_fn::*;
 pub use datafusion::logical_expr::{Expr, ExprFunctionExt, SortExpr, ident, lit};

@@ -28,7 +28,7 @@ use datafusion_distributed::{
 
 use crate::error::Result;
 use crate::lender::Lender;
-use crate::ordering::{claims_order, sorted_for};
+use crate::ordering::{claims_order, required_orders, sorted_for};
 
 /// Rewrites a cut plan so that no operator trusts an order which a shuffle does not keep.
 ///
@@ -93,7 +93,7 @@ fn rewrite(plan: Arc<dyn ExecutionPlan>, windows: bool) -> Result<Arc<dyn Execut
 /// The orders of its inputs without which a node is wrong: those that it requires, and for one that
 /// stops after some rows those that decide which rows come first.
 fn orders_relied_on(plan: &dyn ExecutionPlan) -> Vec<Option<OrderingRequirements>> {
-    let mut required = plan.required_input_ordering();
+    let mut required = required_orders(plan);
     if plan.fetch().is_none() && !plan.is::<GlobalLimitExec>() {
         return required;
     }

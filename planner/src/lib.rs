@@ -44,8 +44,8 @@ mod union;
 mod windows;
 
 pub use bigslice_functions::{
-    FLOAT_KEY, GetField, NULL_PARTITION, PARTITION_ESCAPE, exact_float, opaque_cast,
-    parquet_interval, partition_kept, partition_text, uuid_text,
+    FLOAT_KEY, GetField, NULL_PARTITION, PARTITION_ESCAPE, dense_rank, exact_float, ntile,
+    opaque_cast, parquet_interval, partition_kept, partition_text, rank, row_number, uuid_text,
 };
 pub use check::{Trusted, check, check_with};
 pub use error::{Error, Result};

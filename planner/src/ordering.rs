@@ -10,9 +10,25 @@ use datafusion::physical_expr::{
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use crate::error::Result;
+
+/// The orders that `plan` requires of its inputs.
+///
+/// A window function of DataFusion 55.2 offers two: by the columns of PARTITION BY and ORDER BY, or by those of ORDER BY
+/// alone. It was planned for the first one; the second meets it only where a column of PARTITION BY is known to be
+/// constant, which an exchange does not tell ("Expects PARTITION BY expression to be ordered").
+pub(crate) fn required_orders(plan: &dyn ExecutionPlan) -> Vec<Option<OrderingRequirements>> {
+    let mut required = plan.required_input_ordering();
+    if plan.is::<BoundedWindowAggExec>() || plan.is::<WindowAggExec>() {
+        for order in required.iter_mut().flatten() {
+            *order = OrderingRequirements::new(order.first().clone());
+        }
+    }
+    required
+}
 
 /// Whether `child` delivers one of the orders that its parent cannot work without. A soft
 /// requirement is a wish, and always met.

@@ -34,7 +34,7 @@ use datafusion::physical_plan::{
 };
 
 use crate::error::Result;
-use crate::ordering::{gathered, is_gather, sorted_for};
+use crate::ordering::{gathered, is_gather, required_orders, sorted_for};
 use crate::series::whole;
 
 /// Rewrites the plan of one process so that cutting it into tasks cannot change its answer.
@@ -51,7 +51,7 @@ pub fn prepare(
 /// `head` says whether `plan` runs in the driver's own stage.
 fn rewrite(plan: Arc<dyn ExecutionPlan>, head: bool) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = if head { plan } else { whole(plan)? };
-    let orders = plan.required_input_ordering();
+    let orders = required_orders(plan.as_ref());
     let mut children = Vec::with_capacity(plan.children().len());
     for (index, before) in plan.children().into_iter().enumerate() {
         let child_head = head && stays_in_head(plan.as_ref(), index);

@@ -136,6 +136,9 @@ def check(con, path, write):
         if body and body[0].startswith("control sortmode"):
             mode = body[0].split()[2]
             continue
+        if body and body[0] == "statement ok" and mode is None:
+            con.execute("\n".join(body[1:]))
+            continue
         if not body or not body[0].startswith("query") or body[0].startswith("query error"):
             continue
         if any(line.startswith("# by hand") for line in comments):

@@ -29,6 +29,7 @@ mod parquet_values;
 mod partition_text;
 mod percentile;
 mod quotient;
+mod rank;
 mod recomputed;
 mod round_parts;
 mod same_value;
@@ -47,6 +48,7 @@ pub use opaque_cast::opaque_cast;
 pub use parquet_values::{parquet_interval, uuid_text};
 pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, partition_text};
 pub use quotient::rounded_divide;
+pub use rank::{dense_rank, ntile, rank, row_number, signed_rank};
 pub use round_parts::{round_parts, rounds_parts, whole_type};
 pub use same_value::{same_value, unknown};
 pub use time::at_time_zone::at_time_zone;
@@ -112,7 +114,9 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     aggregates.extend(collected::functions());
     aggregates.extend(percentile::functions());
     aggregates.extend(recomputed::functions());
-    builder.window_functions().get_or_insert_default().extend(window::functions());
+    let windows = builder.window_functions().get_or_insert_default();
+    windows.extend(window::functions());
+    windows.extend(rank::functions());
     builder
 }
 

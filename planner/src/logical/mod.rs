@@ -12,10 +12,10 @@ mod filters_above;
 mod float_keys;
 mod in_lists;
 mod kept_order;
-mod lag_defaults;
 mod lean_windows;
 mod leaves;
 mod list_fields;
+mod mixed_numbers;
 mod null_equal;
 mod numbers;
 mod operators;
@@ -33,6 +33,7 @@ mod truth_tests;
 mod union_types;
 mod unnest;
 mod unnest_records;
+mod window_types;
 
 use std::sync::Arc;
 
@@ -57,6 +58,8 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion, Arc::new(list_fields::ListFields));
     rules.insert(coercion, Arc::new(text_calls::TextCalls));
     rules.insert(coercion, Arc::new(range_frames::RangeFrames));
+    // After subqueries became joins, whose keys it looks at.
+    rules.insert(coercion, Arc::new(mixed_numbers::MixedNumbers));
     // Before types are coerced: the comparisons that become joins are coerced with the user's.
     rules.insert(coercion, Arc::new(UnnestSubqueries));
     // As above: coercion would make doubles of decimals.
@@ -66,7 +69,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));
     rules.insert(0, Arc::new(set_all::SetAll));
     rules.insert(0, Arc::new(kept_order::KeptOrder));
-    rules.insert(0, Arc::new(lag_defaults::LagDefaults));
+    rules.insert(0, Arc::new(window_types::WindowTypes));
     // After types are coerced: these look at them.
     rules.push(Arc::new(numbers::Numbers));
     rules.push(Arc::new(float_keys::FloatKeys));

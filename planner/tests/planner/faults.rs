@@ -105,7 +105,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     ("headers: casts", "SELECT CAST(x AS BIGINT) FROM (VALUES (2), (1)) AS t(x) ORDER BY x", "1;2"),
     (
-        "lag_defaults",
+        "window_types",
         "SELECT lag(i, 1, 0.5) OVER (ORDER BY i) FROM (VALUES (1), (2)) AS t(i) ORDER BY i",
         "0.5;1.0",
     ),

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use bigslice_functions::row_number;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, Result, ScalarValue};
-use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::{
     Expr, ExprFunctionExt, Limit, LogicalPlan, Projection, SubqueryAlias, Window, cast, lit,
@@ -83,7 +83,7 @@ impl Unnester {
         let window = Window::try_new(vec![numbers.build()?], pulled.plan.into())?;
         let plan = LogicalPlan::Window(window);
         let number = plan.schema().columns().pop().unwrap_or_else(|| Column::new_unqualified(""));
-        let number = cast(Expr::Column(number), DataType::Int64);
+        let number = Expr::Column(number);
         let bind = |expr: &Option<Box<Expr>>| -> Result<Option<Expr>> {
             let Some(expr) = expr else { return Ok(None) };
             if matches!(expr.as_ref(), Expr::Literal(ScalarValue::Null, _)) {

@@ -1,24 +1,28 @@
-//! `lag` and `lead` with a default that the type of the column cannot hold.
+//! The types of window functions.
 //!
-//! DataFusion 55.2 casts the default to the type of the column: of `lag(i, 1, 0.5)` the 0.5 becomes 0. In SQL the
-//! result has the type that both have in common.
+//! - `lag` and `lead` with a default that the type of the column cannot hold: DataFusion 55.2 casts the default to
+//!   the type of the column, so that in `lag(i, 1, 0.5)` the 0.5 becomes 0. In SQL the result has the type that both
+//!   have in common.
+//! - Ranks are signed ([`bigslice_functions::signed_rank`]). SQL finds the signed functions by name; a plan that was
+//!   built with DataFusion's functions gets them here, because workers find them by name, too.
 
+use bigslice_functions::signed_rank;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition, cast};
 use datafusion::optimizer::AnalyzerRule;
 
-/// The analyzer rule that casts the column. It runs before types are coerced.
+/// The rule; see the header of its file. It runs before types are coerced.
 #[derive(Debug, Default)]
-pub(crate) struct LagDefaults;
+pub(crate) struct WindowTypes;
 
-impl AnalyzerRule for LagDefaults {
+impl AnalyzerRule for WindowTypes {
     fn name(&self) -> &'static str {
-        "lag_defaults"
+        "window_types"
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
@@ -55,6 +59,12 @@ fn with_common_types(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 fn with_common_type(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::WindowFunction(function) = &mut expr else { return Transformed::no(expr) };
     let WindowFunction { fun, params: WindowFunctionParams { args, .. } } = function.as_mut();
+    if let Some(signed) = signed_rank(fun.name()) {
+        let signed = WindowFunctionDefinition::WindowUDF(signed);
+        let changed = *fun != signed;
+        *fun = signed;
+        return Transformed::new_transformed(expr, changed);
+    }
     if !matches!(fun.name(), "lag" | "lead") {
         return Transformed::no(expr);
     }
