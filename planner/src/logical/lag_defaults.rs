@@ -1,7 +1,7 @@
-//! `lag` and `lead` with a default that the type of the column cannot hold.
+//! Casts the argument of `lag` and `lead` to the common type with the default.
 //!
-//! DataFusion 55.2 casts the default to the type of the column: of `lag(i, 1, 0.5)` the 0.5 becomes 0. In SQL the
-//! result has the type that both have in common.
+//! DataFusion 55.2 casts the default to the type of the column: in `lag(i, 1, 0.5)` the 0.5 becomes
+//! 0. In SQL the result has the common type of both.
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -12,7 +12,7 @@ use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion::optimizer::AnalyzerRule;
 
-/// The analyzer rule that casts the column. It runs before types are coerced.
+/// The analyzer rule; see the [module](self). It runs before types are coerced.
 #[derive(Debug, Default)]
 pub(crate) struct LagDefaults;
 
@@ -29,7 +29,7 @@ impl AnalyzerRule for LagDefaults {
                 changed |= window.transformed;
                 return Ok(window);
             }
-            // A type below may be another one now.
+            // The type of a node below may have changed.
             Ok(if changed {
                 Transformed::yes(node.recompute_schema()?)
             } else {

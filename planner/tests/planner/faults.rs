@@ -47,7 +47,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "0",
     ),
     (
-        "drawn_once",
+        "volatile_once",
         "SELECT count(*) BETWEEN 400 AND 800 FROM generate_series(1, 5000) WHERE random() BETWEEN 0.45 AND 0.55",
         "true",
     ),
@@ -182,7 +182,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "2;1",
     ),
     (
-        "guards",
+        "short_circuit",
         "SELECT count(*) FROM (VALUES (1, 0), (4, 2)) AS t(x, y) WHERE y <> 0 AND x / y > 1",
         "1",
     ),
@@ -213,7 +213,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "1,[3, 2]",
     ),
     (
-        "forget",
+        "nulled_properties",
         "SELECT a FROM (SELECT value % 3 AS a, value AS b FROM generate_series(1, 9)) AS t WHERE a = 1 GROUP BY ROLLUP (a, b) ORDER BY a NULLS FIRST LIMIT 1",
         "null",
     ),
