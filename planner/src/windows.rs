@@ -73,7 +73,7 @@ impl AnalyzerRule for SerializableWindows {
             if !matches!(node, LogicalPlan::Window(_)) {
                 return Ok(Transformed::no(node));
             }
-            let changed = node.map_expressions(said_otherwise)?;
+            let changed = node.map_expressions(to_serializable)?;
             if !changed.transformed {
                 return Ok(changed);
             }
@@ -84,7 +84,7 @@ impl AnalyzerRule for SerializableWindows {
 }
 
 /// Rewrites the filter and null treatment of a window function; the expression keeps its name.
-fn said_otherwise(expr: Expr) -> Result<Transformed<Expr>> {
+fn to_serializable(expr: Expr) -> Result<Transformed<Expr>> {
     let name = expr.schema_name().to_string();
     let changed = expr.transform_up(|expr| match expr {
         Expr::WindowFunction(function) => {

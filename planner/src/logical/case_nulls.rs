@@ -26,12 +26,12 @@ impl AnalyzerRule for CaseNulls {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(told)?.data)
+        Ok(plan.transform_up_with_subqueries(with_nullable_cases)?.data)
     }
 }
 
 /// Makes each such CASE among the columns of the node nullable.
-fn told(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+fn with_nullable_cases(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_)) {
         // These nodes produce no columns, and DataFusion's rules can simplify a CASE there.
         return Ok(Transformed::yes(plan.recompute_schema()?));

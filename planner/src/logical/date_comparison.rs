@@ -3,7 +3,7 @@
 //! [`time_order`](super::time_order) clamps the date to the range of the timestamp's unit (for the
 //! year 9999), and no file can be pruned by a clamped date.
 
-use bigslice_functions::{Unfit, cast_time};
+use bigslice_functions::{OutOfRange, cast_time};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, lit};
@@ -19,7 +19,7 @@ pub(super) fn compared(binary: &BinaryExpr, schema: &DFSchema) -> Option<Expr> {
     };
     let Expr::ScalarFunction(call) = clamped else { return None };
     let [date @ Expr::Column(_), _] = call.args.as_slice() else { return None };
-    if call.func.name() != cast_time(Unfit::IsClamped).name()
+    if call.func.name() != cast_time(OutOfRange::Clamp).name()
         || date.get_type(schema).ok()? != DataType::Date32
     {
         return None;

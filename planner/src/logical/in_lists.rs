@@ -25,7 +25,7 @@ pub(super) fn may_matter(expr: &Expr) -> bool {
 
 /// Wraps in `same_value(..)` the lists that must not be merged with others. `filters` is true if
 /// the expression is a filter.
-pub(super) fn apart(expr: Expr, filters: bool) -> Result<Transformed<Expr>> {
+pub(super) fn keep_apart(expr: Expr, filters: bool) -> Result<Transformed<Expr>> {
     let walked = walk(expr, Place { negated: false, below_not: false, top: filters })?;
     Ok(Transformed::new_transformed(walked.expr, walked.changed))
 }

@@ -50,8 +50,8 @@ impl ExprPlanner for Operators {
         let (left, right) = (expr.left.get_type(schema), expr.right.get_type(schema));
         let (Ok(left), Ok(right)) = (left, right) else { return Ok(PlannerResult::Original(expr)) };
         let scale = match expr.op {
-            BinaryOperator::Multiply => Scale::Times,
-            BinaryOperator::Divide => Scale::Over,
+            BinaryOperator::Multiply => Scale::Multiply,
+            BinaryOperator::Divide => Scale::Divide,
             BinaryOperator::Plus | BinaryOperator::Minus => {
                 return Ok(PlannerResult::Original(with_intervals(expr, &left, &right)));
             }
@@ -62,7 +62,7 @@ impl ExprPlanner for Operators {
             (left, of) if lasts(&left) && of.is_numeric() => {
                 vec![as_interval(expr.left, &left), expr.right]
             }
-            (of, right) if lasts(&right) && of.is_numeric() && scale == Scale::Times => {
+            (of, right) if lasts(&right) && of.is_numeric() && scale == Scale::Multiply => {
                 vec![as_interval(expr.right, &right), expr.left]
             }
             _ => return Ok(PlannerResult::Original(expr)),

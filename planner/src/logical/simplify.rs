@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use bigslice_functions::{Unfit, cast_time, same_value, unknown};
+use bigslice_functions::{OutOfRange, cast_time, same_value, unknown};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -92,7 +92,7 @@ fn safe_expr(
     if !in_lists::may_matter(&parts.data) {
         return Ok(parts);
     }
-    let lists = in_lists::apart(parts.data, filters)?;
+    let lists = in_lists::keep_apart(parts.data, filters)?;
     Ok(Transformed::new_transformed(lists.data, lists.transformed || parts.transformed))
 }
 
@@ -101,7 +101,7 @@ fn safe_part(
     schema: &DFSchema,
     config: &dyn OptimizerConfig,
 ) -> Result<Transformed<Expr>> {
-    let attempts = with_attempts_kept(expr)?;
+    let attempts = protect_try_casts(expr)?;
     let kept = attempts.transformed;
     let safe = match attempts.data {
         Expr::BinaryExpr(binary) if is_regex(binary.op) => safe_regex(binary),
@@ -128,7 +128,7 @@ fn safe_part(
 
 /// Protects each `TRY_CAST` in the expression. The rule removes them not only from comparisons:
 /// `BETWEEN` and casts between the two become comparisons while they are simplified.
-fn with_attempts_kept(expr: Expr) -> Result<Transformed<Expr>> {
+fn protect_try_casts(expr: Expr) -> Result<Transformed<Expr>> {
     if is_shielded(&expr) {
         return Ok(Transformed::no(expr));
     }
@@ -149,7 +149,7 @@ fn with_known_time(
     let is_cast = |expr: &Expr| match expr {
         Expr::Cast(Cast { field, .. }) => is_timestamp(field.data_type()),
         // For a date: see `date_comparison`.
-        Expr::ScalarFunction(call) => call.func.name() == cast_time(Unfit::IsClamped).name(),
+        Expr::ScalarFunction(call) => call.func.name() == cast_time(OutOfRange::Clamp).name(),
         _ => false,
     };
     let constant = match (is_cast(&binary.left), is_cast(&binary.right)) {
@@ -317,7 +317,7 @@ fn kept(expr: Expr, schema: &DFSchema) -> Expr {
                 && expr.get_type(schema).is_ok_and(|from| is_timestamp(&from)) =>
         {
             // The year 9999 of a coarser unit is compared with nanoseconds, too.
-            as_time(*expr, field.data_type(), Unfit::IsClamped)
+            as_time(*expr, field.data_type(), OutOfRange::Clamp)
         }
         other => shielded(other),
     }

@@ -3,7 +3,7 @@
 //! For what DataFusion 55.2 gets wrong, see `cast_time`, `shift_time` and `days_between` in the
 //! functions crate. The rule runs after type coercion, so that it covers the casts added there.
 
-use bigslice_functions::{Unfit, casts_time, days_between, shift_time};
+use bigslice_functions::{OutOfRange, casts_time, days_between, shift_time};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -52,10 +52,10 @@ fn cast_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     };
     match expr {
         Expr::Cast(Cast { expr, field }) if is_ours(&expr, field.data_type()) => {
-            Transformed::yes(as_time(*expr, field.data_type(), Unfit::Fails))
+            Transformed::yes(as_time(*expr, field.data_type(), OutOfRange::Error))
         }
         Expr::TryCast(TryCast { expr, field }) if is_ours(&expr, field.data_type()) => {
-            Transformed::yes(as_time(*expr, field.data_type(), Unfit::IsNull))
+            Transformed::yes(as_time(*expr, field.data_type(), OutOfRange::Null))
         }
         Expr::BinaryExpr(BinaryExpr {
             left,

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use bigslice_functions::{Carry, Unfit, cast_time, justify};
+use bigslice_functions::{Carry, OutOfRange, cast_time, justify};
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -80,7 +80,7 @@ fn ordered_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             left,
             op: op @ (Operator::Plus | Operator::Minus),
             right,
-        }) => later(*left, op, *right, schema),
+        }) => date_plus_hours(*left, op, *right, schema),
         Expr::Between(between) if !between.expr.is_volatile() => ordered_between(between, schema),
         Expr::InList(list) if is_interval(&list.expr, schema) => {
             Transformed::yes(Expr::InList(InList {
@@ -118,7 +118,7 @@ fn ordered_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 }
 
 /// The sum of a date and an interval with hours, as a timestamp; DataFusion's date loses them.
-fn later(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
+fn date_plus_hours(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_date = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Date32));
     let has_hours = |expr: &Expr| match expr {
         Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(of)), _) => of.nanoseconds != 0,
@@ -206,7 +206,7 @@ fn clamped(coarse: Expr, of: &DataType, fine: &Expr, finer: &DataType) -> Result
         }
         _ => return Err(coarse),
     };
-    Ok(as_time(coarse, &to, Unfit::IsClamped))
+    Ok(as_time(coarse, &to, OutOfRange::Clamp))
 }
 
 /// Reads a text as the type of the other side, in a unit that can hold it.
@@ -256,10 +256,10 @@ fn justified(expr: Expr) -> Expr {
 }
 
 /// The cast of ours of `expr` to `to`.
-pub(super) fn as_time(expr: Expr, to: &DataType, unfit: Unfit) -> Expr {
+pub(super) fn as_time(expr: Expr, to: &DataType, out_of_range: OutOfRange) -> Expr {
     let null = ScalarValue::try_new_null(to).unwrap_or(ScalarValue::Null);
     let args = vec![expr, Expr::Literal(null, None)];
-    Expr::ScalarFunction(ScalarFunction::new_udf(cast_time(unfit), args))
+    Expr::ScalarFunction(ScalarFunction::new_udf(cast_time(out_of_range), args))
 }
 
 /// The keys of a join are compared as well.

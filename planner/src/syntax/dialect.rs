@@ -30,11 +30,11 @@ const LOGICAL_XOR: u8 = 7;
 
 /// A dialect that corrects sqlparser's precedences in another one.
 #[derive(Debug)]
-pub(crate) struct Mended {
+pub(crate) struct Corrected {
     inner: Box<dyn Dialect>,
 }
 
-impl Mended {
+impl Corrected {
     /// Corrects the precedences of `inner`.
     pub(crate) fn of(inner: Box<dyn Dialect>) -> Self {
         Self { inner }
@@ -50,7 +50,7 @@ macro_rules! same {
     ($($method:ident)*) => { $(fn $method(&self) -> bool { self.inner.$method() })* };
 }
 
-impl Dialect for Mended {
+impl Dialect for Corrected {
     fn dialect(&self) -> TypeId {
         self.inner.dialect()
     }

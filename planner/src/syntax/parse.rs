@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::balance::Balance;
-use super::dialect::Mended;
+use super::dialect::Corrected;
 use super::visit::visit_mut;
 
 /// Parses `sql`, which must be one statement, in `dialect`, with at most `nesting_max` nested
@@ -21,7 +21,7 @@ pub fn parse(
     dialect: Box<dyn Dialect>,
     nesting_max: usize,
 ) -> Result<Statement, DataFusionError> {
-    let dialect = Mended::of(dialect);
+    let dialect = Corrected::of(dialect);
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location();
     let mut tokens = tokens.map_err(ParserError::from)?;
     whole_numbers(&mut tokens)?;
