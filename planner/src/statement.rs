@@ -1,9 +1,9 @@
-//! Limits on the shape of a parsed statement. The engine calls this between parsing and planning.
+//! Limits on the shape of a parsed statement. The engine checks them between parsing and planning.
 //!
-//! The walk is that of sqlparser, which comes to every expression wherever the grammar allows one and
-//! takes its stack from the heap where it must; it ends at the first limit that is passed. Nested queries and
-//! parentheses are bounded by the parser, so what matters is what the parser builds in a loop: chains
-//! of operators, set operations, joins and common table expressions.
+//! The check uses sqlparser's visitor, which reaches every expression the grammar allows and moves
+//! its stack to the heap where needed; it stops at the first limit exceeded. The parser bounds
+//! nested queries and parentheses, so what remains is what the parser builds in a loop: chains of
+//! operators, set operations, joins and common table expressions.
 
 use std::ops::ControlFlow;
 
@@ -16,15 +16,15 @@ use crate::error::{Error, Result};
 use crate::syntax::visit;
 use crate::text::{Limit, StatementLimits};
 
-/// Refuses a statement whose expressions are too deep or too many, or whose set operations, joins or common
-/// table expressions are too many to plan.
+/// Refuses a statement with expressions that are too deep or too many, or with too many set
+/// operations, joins or common table expressions.
 pub fn check_statement(statement: &Statement, limits: &StatementLimits) -> Result<()> {
     visit(statement, &mut Walk { limits, depth: 0, exprs: 0, branches: 0, joins: 0, ctes: 0 })
 }
 
 struct Walk<'l> {
     limits: &'l StatementLimits,
-    /// Expressions around the one that the walk is at.
+    /// The number of expressions around the current one.
     depth: usize,
     exprs: usize,
     branches: usize,
@@ -38,7 +38,7 @@ impl Walk<'_> {
             self.ctes += with.cte_tables.len();
             Limit::Ctes.check(self.ctes, self.limits)?;
         }
-        // A chain of set operations is counted before the walk goes down in it.
+        // Counts a chain of set operations before the visitor descends into it.
         let mut sets = vec![query.body.as_ref()];
         while let Some(set) = sets.pop() {
             if let SetExpr::SetOperation { left, right, .. } = set {
@@ -61,7 +61,7 @@ impl Walk<'_> {
     }
 }
 
-/// What costs the planner next to nothing, and comes by the hundred thousand in lists.
+/// Literals cost the planner next to nothing, and lists have hundreds of thousands of them.
 fn is_literal(expr: &Expr) -> bool {
     match expr {
         Expr::Value(_) | Expr::TypedString(_) | Expr::Interval(_) => true,

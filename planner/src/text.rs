@@ -1,9 +1,8 @@
-//! Limits on the text of a statement, checked before it is parsed. The engine calls this first.
+//! Limits on the text of a statement, checked before parsing. The engine calls this first.
 //!
-//! The parser itself stops at 50 nested parentheses. What it does not stop are chains, which it
-//! builds in a loop: `a OR b OR c ...` makes a tree as deep as the chain is long, and each later
-//! pass descends it on the stack. Chains are found here from the tokens alone, so that no part of
-//! the grammar can hide one.
+//! The parser itself stops at 50 nested parentheses, but not at chains, which it builds in a loop:
+//! `a OR b OR c ...` becomes a tree as deep as the chain is long, and each later pass recurses into
+//! it. Chains are found here from the tokens alone, so that no part of the grammar can hide one.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -14,26 +13,27 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Error, Result};
 
-/// What a statement may have. The defaults let through what people write by hand or generate in
-/// good faith (lists of a hundred thousand literals, thousands of conditions, 200 branches of a union, 500
-/// columns) and were measured to plan within 64 MiB of stack.
+/// The limits of a statement. The defaults admit what people write by hand or generate in good
+/// faith (lists of a hundred thousand literals, thousands of conditions, a union of 200 branches,
+/// 500 columns); statements within them were measured to plan within 64 MiB of stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementLimits {
-    /// Bytes of text.
+    /// Maximum length in bytes.
     pub bytes_max: usize,
-    /// Tokens, white space and comments not counted.
+    /// Maximum number of tokens, without white space and comments.
     pub tokens_max: usize,
-    /// Operators in a row without a comma, a clause, a parenthesis, AND or OR between them.
+    /// Maximum number of operators in a row without a comma, clause, parenthesis, AND or OR in
+    /// between.
     pub chain_max: usize,
-    /// Depth of an expression.
+    /// Maximum depth of an expression.
     pub depth_max: usize,
-    /// Expressions that are not literals.
+    /// Maximum number of expressions other than literals.
     pub exprs_max: usize,
-    /// Set operations (UNION, INTERSECT, EXCEPT).
+    /// Maximum number of set operations (UNION, INTERSECT, EXCEPT).
     pub branches_max: usize,
-    /// Joined tables.
+    /// Maximum number of joined tables.
     pub joins_max: usize,
-    /// Common table expressions.
+    /// Maximum number of common table expressions.
     pub ctes_max: usize,
 }
 
@@ -52,7 +52,7 @@ impl Default for StatementLimits {
     }
 }
 
-/// Each of the [`StatementLimits`].
+/// One of the [`StatementLimits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     Bytes,
@@ -66,7 +66,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// Refuses a statement that has more than it may have.
+    /// Fails if `found` exceeds the limit.
     pub(crate) fn check(self, found: usize, limits: &StatementLimits) -> Result<()> {
         let (what, limit, setting) = match self {
             Self::Bytes => ("bytes", limits.bytes_max, "statement_bytes_max"),
@@ -84,10 +84,10 @@ impl Limit {
     }
 }
 
-/// Refuses text that is too long, or whose tokens are too many or form too long a chain.
+/// Refuses text that is too long, or that has too many tokens or too long a chain of them.
 ///
-/// Text that cannot be split into tokens passes when it is short enough: the parser says better
-/// what is wrong with it.
+/// Text that cannot be tokenized passes if it is short enough: the parser explains better what is
+/// wrong with it.
 pub fn check_text(sql: &str, limits: &StatementLimits) -> Result<()> {
     Limit::Bytes.check(sql.len(), limits)?;
     let mut tokens: Vec<TokenWithSpan> = Vec::new();
@@ -104,7 +104,7 @@ fn check_tokens<'a>(
     limits: &StatementLimits,
 ) -> Result<()> {
     let (mut count, mut branches, mut joins) = (0, 0, 0);
-    // Operators since the last separator, one counter for each open parenthesis.
+    // Operators since the last separator, with one counter per open parenthesis.
     let mut chains: Vec<usize> = vec![0];
     for token in tokens {
         if matches!(token, Token::Whitespace(_) | Token::EOF) {
@@ -123,7 +123,7 @@ fn check_tokens<'a>(
                     joins += 1;
                     reset(&mut chains);
                 }
-                // Chains of these are flat in the tree; see `balance`.
+                // Chains of AND or OR are flat in the tree; see `balance`.
                 Keyword::AND | Keyword::OR => reset(&mut chains),
                 keyword if is_clause(keyword) => reset(&mut chains),
                 keyword if is_operator_word(keyword) => grow(&mut chains, limits)?,
@@ -154,7 +154,7 @@ fn grow(chains: &mut [usize], limits: &StatementLimits) -> Result<()> {
     Ok(())
 }
 
-/// Keywords that begin a new expression.
+/// Keywords that start a new expression.
 fn is_clause(keyword: Keyword) -> bool {
     matches!(
         keyword,
@@ -173,7 +173,7 @@ fn is_clause(keyword: Keyword) -> bool {
     )
 }
 
-/// Words that join or wrap expressions.
+/// Keywords that join or wrap expressions.
 fn is_operator_word(keyword: Keyword) -> bool {
     matches!(
         keyword,
@@ -207,8 +207,8 @@ fn is_string(token: &Token) -> bool {
     )
 }
 
-/// Counts words and symbols without knowing quotes; never fewer than a tokenizer would find
-/// outside of quotes.
+/// Counts words and symbols without parsing quotes; never fewer than a tokenizer finds outside
+/// quotes.
 fn rough_tokens(sql: &str) -> usize {
     let mut chars: Peekable<CharIndices<'_>> = sql.char_indices().peekable();
     let mut count = 0;

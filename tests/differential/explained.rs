@@ -27,9 +27,7 @@ const ALL: &[Explained] = &[
     Explained {
         reason: "refused: a correlated subquery over outer rows that may come out otherwise when they are \
                  computed again",
-        is: |ours, _| {
-            ours.is_some_and(|said| said.contains("rows that may differ when they are computed"))
-        },
+        is: |ours, _| ours.is_some_and(|said| said.contains("over nondeterministic rows")),
     },
     Explained {
         reason: "a scalar subquery of several rows is an error here; SQLite takes the first row",

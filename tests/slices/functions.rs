@@ -176,14 +176,14 @@ async fn wrong_arguments_are_named(world: &World) {
     assert!(error.is_user_error());
     assert_eq!(
         error.to_string(),
-        "argument 1 of gc is of the type BIGINT, but the function takes VARCHAR"
+        "argument 1 of gc has the type BIGINT, but the function takes VARCHAR"
     );
     let error = failure(world, "select deep(1.5)").await.to_string();
-    assert_eq!(error, "argument 1 of deep is of the type DOUBLE, but the function takes BIGINT");
+    assert_eq!(error, "argument 1 of deep has the type DOUBLE, but the function takes BIGINT");
     let error = failure(world, "select dot([1])").await.to_string();
     assert!(error.starts_with("dot has 2 arguments (List("), "{error}");
     let error = failure(world, "select geo_mean('x')").await.to_string();
-    assert!(error.starts_with("argument 1 of geo_mean is of the type VARCHAR"), "{error}");
+    assert!(error.starts_with("argument 1 of geo_mean has the type VARCHAR"), "{error}");
     let error = failure(world, "select gcc('x')").await;
     assert!(format!("{error} {:?}", error.hint()).contains("gc"), "{error:?}");
 }

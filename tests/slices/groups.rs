@@ -155,7 +155,7 @@ async fn a_group_that_does_not_fit_is_an_error(world: &World) {
         assert!(error.is_user_error() && !error.is_retryable(), "{error:?}");
         let text = error.to_string();
         assert!(text.starts_with(&format!("{verb} at tests/slices/groups.rs:")), "{text}");
-        assert!(text.contains(": the values of one key do not fit into the memory: "), "{text}");
+        assert!(text.contains(": the values of one key do not fit into memory: "), "{text}");
         assert!(error.hint().unwrap().contains("\"fold\""), "{error:?}");
         for (pid, first) in pids.iter().zip(at_first) {
             let more = peak(*pid).saturating_sub(first);

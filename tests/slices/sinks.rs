@@ -414,7 +414,7 @@ async fn a_writers_error_is_the_users_and_is_not_tried_again(world: &World) {
         let (files, opened) = left_by_writers(&folder);
         // Opened once at most for each shard. None is finished; the others hear that they are not wanted any
         // more, the one that failed hears nothing.
-        assert!(files.values().all(|text| text.starts_with("no more of the shard")), "{files:?}");
+        assert!(files.values().all(|text| text.starts_with("the rest of the shard")), "{files:?}");
         assert!(files.len() < 3 && opened <= 3, "{files:?} {opened}");
     }
     // An error at the end alone.
@@ -445,7 +445,7 @@ async fn a_writer_hears_that_its_shard_ended_early(world: &World) {
     );
     for shard in 0..3 {
         let path = format!("{folder}/{shard}");
-        while !fs::read_to_string(&path).is_ok_and(|text| text.starts_with("no more of the shard"))
+        while !fs::read_to_string(&path).is_ok_and(|text| text.starts_with("the rest of the shard"))
         {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }

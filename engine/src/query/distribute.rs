@@ -78,7 +78,7 @@ impl Checked {
         let cut = self.guarded(plan, session).await?;
         let refused = match bigslice_planner::check(&cut) {
             Ok(()) => return Ok(cut),
-            Err(e) if e.is_unsafe_cut() => e,
+            Err(e) if e.is_unsafe_distribution() => e,
             Err(e) => return Err(Error::from(e).into()),
         };
         tracing::info!("a cut was refused, planning with one task per stage: {refused}");

@@ -340,7 +340,7 @@ fn distributed(
     let builder = builder
         .with_query_planner(Arc::new(Uncut))
         .with_analyzer_rule(Arc::new(bigslice_planner::OneRowSubqueries))
-        .with_analyzer_rule(Arc::new(bigslice_planner::WindowsThatTravel))
+        .with_analyzer_rule(Arc::new(bigslice_planner::SerializableWindows))
         .with_distributed_user_codec_arc(Arc::new(PlanCodec::default()))
         .with_distributed_desired_task_count_handler(tpch::desired_task_count)
         .with_distributed_scale_up_leaf_node_handler(tpch::scale_up_leaf)

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use bigslice_planner::{
-    Drawn, Headers, Labels, check_statement, check_text, draw, headers, parse, resolve, rewrite,
+    Headers, Labels, MaterializedCte, check_statement, check_text, headers, materialize_ctes,
+    parse, resolve, rewrite,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
@@ -83,11 +84,11 @@ fn draw_first(
     tables: &mut Lookup<'_>,
     statement: Parsed,
 ) -> Result<(Parsed, Vec<Arc<DrawnTable>>)> {
-    let Some((changed, queries)) = draw(&statement, tables)? else {
+    let Some((changed, queries)) = materialize_ctes(&statement, tables)? else {
         return Ok((statement, Vec::new()));
     };
     let mut drawn = Vec::with_capacity(queries.len());
-    for Drawn { name, query } in queries {
+    for MaterializedCte { name, query } in queries {
         let query = Parsed::Statement(Box::new(Sql::Query(query)));
         let Ok(plan) = tables.plan(query).and_then(|plan| state.optimize(&plan)) else {
             return Ok((statement, Vec::new()));

@@ -1,8 +1,9 @@
-//! Ranking functions of type BIGINT: `row_number`, `rank`, `dense_rank` and `ntile`.
+//! `row_number`, `rank`, `dense_rank` and `ntile` of type BIGINT.
 //!
-//! DataFusion 55.2 counts ranks as unsigned integers. Beside a BIGINT such a number is a DECIMAL(20, 0), so that
-//! `avg(coalesce(rank, n))` has four digits after the point, and a file that the ranks are written to has a type
-//! that few readers know. In PostgreSQL, DuckDB and Spark ranks are signed.
+//! DataFusion 55.2 counts ranks as unsigned integers. Beside a BIGINT such a rank is a
+//! DECIMAL(20, 0), so that `avg(coalesce(rank, n))` has four digits after the point, and few readers
+//! know the type in a file that ranks are written to. Ranks are signed in PostgreSQL, DuckDB and
+//! Spark.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
-//! A decimal beside a floating-point number becomes a double.
+//! Compares a decimal and a floating-point number as doubles.
 //!
-//! DataFusion 55.2 goes the other way wherever both meet in a comparison, a CASE, a UNION or a function such as
-//! `coalesce`: it casts the floating-point number to DECIMAL(30, 15). A large number, an infinity or a NaN is an error
-//! then, and numbers that differ after the fifteenth digit are equal. PostgreSQL, DuckDB and Spark compare doubles.
-//! Arithmetic is not concerned: DataFusion computes with doubles there, too.
+//! DataFusion 55.2 casts the floating-point number to DECIMAL(30, 15) instead wherever the two meet
+//! in a comparison, a CASE, a UNION or a function such as `coalesce`. A large number, an infinity or
+//! a NaN is then an error, and numbers that differ after the fifteenth digit are equal. PostgreSQL,
+//! DuckDB and Spark compare doubles. Arithmetic needs no rule: DataFusion computes it with doubles.
 //!
-//! An unsigned BIGINT beside a signed one is a decimal in DataFusion, so it counts as one here.
+//! An unsigned BIGINT beside a signed one is a decimal in DataFusion, so this rule treats it as one.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::expressions::rewrite;
 use super::simplify::compares;
 
-/// The functions whose arguments, or all of them but the first, are brought to one type.
+/// The functions that bring their arguments to one type; `nvl2` all but the first.
 const OF_ONE_TYPE: [&str; 7] =
     ["coalesce", "greatest", "least", "make_array", "nullif", "nvl", "nvl2"];
 
@@ -85,7 +85,8 @@ fn of_expression(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>>
     Ok(Transformed::new_transformed(expr, changed))
 }
 
-/// Makes doubles of an expression and of the column of the subquery that it is compared with. Says whether it did.
+/// Casts an expression, or the column of the subquery it is compared with, to double. True if it
+/// did.
 fn compared(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> Result<bool> {
     let Some(field) = subquery.subquery.schema().fields().first() else { return Ok(false) };
     let (one, other) = (expr.get_type(schema)?, field.data_type());
@@ -99,7 +100,8 @@ fn compared(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> Resu
     Ok(true)
 }
 
-/// Casts the decimals among `parts` to doubles if a floating-point number is among them. Says whether it did.
+/// Casts the decimals in `parts` to doubles if there is a floating-point number in `parts`. True if
+/// it did.
 fn to_doubles(parts: &mut [&mut Expr], schema: &DFSchema) -> bool {
     let types: Vec<_> = parts.iter().map(|part| part.get_type(schema).ok()).collect();
     if !types.iter().flatten().any(DataType::is_floating) {
@@ -119,7 +121,7 @@ fn is_decimal(kind: &DataType) -> bool {
     kind.is_decimal() || *kind == DataType::UInt64
 }
 
-/// What is brought to one type by the node itself: the keys of a join and the columns of a UNION.
+/// The expressions that a node brings to one type: the keys of a join and the columns of a UNION.
 fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Join(mut join) => {
@@ -174,7 +176,7 @@ fn of_union(mut union: Union) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Union(union)))
 }
 
-/// `plan` with the columns cast to doubles that `cast_at` names by their position.
+/// `plan` with the columns at the positions `cast_at` cast to doubles.
 fn with_doubles(plan: &Arc<LogicalPlan>, cast_at: &[usize]) -> Result<Arc<LogicalPlan>> {
     let columns = plan.schema().columns().into_iter().enumerate().map(|(at, column)| {
         let (relation, name) = (column.relation.clone(), column.name.clone());

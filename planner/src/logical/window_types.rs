@@ -1,10 +1,11 @@
-//! The types of window functions.
+//! Corrects the types of window functions.
 //!
-//! - `lag` and `lead` with a default that the type of the column cannot hold: DataFusion 55.2 casts the default to
-//!   the type of the column, so that in `lag(i, 1, 0.5)` the 0.5 becomes 0. In SQL the result has the type that both
-//!   have in common.
-//! - Ranks are signed ([`bigslice_functions::signed_rank`]). SQL finds the signed functions by name; a plan that was
-//!   built with DataFusion's functions gets them here, because workers find them by name, too.
+//! - `lag` and `lead` with a default that the type of the column cannot hold: the column is cast to
+//!   the common type of both. DataFusion 55.2 casts the default to the type of the column: in
+//!   `lag(i, 1, 0.5)` the 0.5 becomes 0.
+//! - Ranks are signed ([`bigslice_functions::signed_rank`]). SQL finds the signed functions by name.
+//!   A plan built with DataFusion's own functions gets them here, because workers look functions up
+//!   by name.
 
 use bigslice_functions::signed_rank;
 use datafusion::common::config::ConfigOptions;
@@ -16,7 +17,7 @@ use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition, cast};
 use datafusion::optimizer::AnalyzerRule;
 
-/// The rule; see the header of its file. It runs before types are coerced.
+/// The analyzer rule; see the [module](self). It runs before types are coerced.
 #[derive(Debug, Default)]
 pub(crate) struct WindowTypes;
 
@@ -33,7 +34,7 @@ impl AnalyzerRule for WindowTypes {
                 changed |= window.transformed;
                 return Ok(window);
             }
-            // A type below may be another one now.
+            // The type of a node below may have changed.
             Ok(if changed {
                 Transformed::yes(node.recompute_schema()?)
             } else {

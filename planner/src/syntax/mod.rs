@@ -1,10 +1,12 @@
-//! The syntax tree between text and plan: what sqlparser or DataFusion's SQL planner reads otherwise than
-//! SQL means it becomes a tree that they read right, and clauses that DataFusion passes over are refused.
+//! Rewrites the syntax tree between parsing and planning: it corrects what sqlparser or
+//! DataFusion's SQL planner reads differently from the SQL standard, and refuses clauses that
+//! DataFusion ignores.
 //!
-//! 1. [`parse()`] makes the tree, with a dialect of ours. [`headers()`] tells what its columns are called.
-//! 2. [`rewrite`] changes and refuses what shows in the tree alone.
-//! 3. [`resolve`] finds what names mean, which takes the tables' columns.
-//! 4. [`draw`] finds queries of `WITH` that must be computed before the statement.
+//! 1. [`parse()`] builds the tree, with our own dialect. [`headers()`] derives the names of result
+//!    columns.
+//! 2. [`rewrite`] makes the corrections that need only the tree.
+//! 3. [`resolve`] resolves names, which needs the columns of the tables.
+//! 4. [`materialize_ctes`] finds queries of `WITH` that must be computed before the statement.
 
 mod balance;
 mod build;
@@ -12,9 +14,9 @@ mod calls;
 mod clauses;
 mod decimals;
 mod dialect;
-mod drawn;
 mod headers;
 mod kept_order;
+mod materialized_ctes;
 mod names;
 mod ordinals;
 mod parse;
@@ -32,16 +34,16 @@ use datafusion::sql::parser::Statement;
 
 use crate::error::Result;
 
-pub use self::drawn::{Drawn, draw};
 pub use self::headers::{Headers, headers};
+pub use self::materialized_ctes::{MaterializedCte, materialize_ctes};
 pub use self::names::{Catalog, Labels, resolve};
 pub use self::parse::parse;
 pub(crate) use self::visit::visit;
 
-/// The statement as DataFusion has to have it to give the rows that it means.
+/// Rewrites a statement so that DataFusion plans it with the meaning that it has in SQL.
 ///
 /// # Errors
-/// When it has a clause that would be passed over.
+/// If the statement has a clause that would be ignored.
 pub fn rewrite(mut statement: Statement) -> Result<Statement> {
     lateral::rewrite(&mut statement)?;
     time::rewrite(&mut statement);

@@ -1,5 +1,4 @@
-//! From text to the syntax tree of one statement. What sqlparser and DataFusion make of it is changed by
-//! [`rewrite`](super::rewrite).
+//! Parses the text of one statement. [`rewrite`](super::rewrite) then corrects the syntax tree.
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
@@ -9,20 +8,20 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::balance::Balance;
-use super::dialect::Mended;
+use super::dialect::Corrected;
 use super::visit::visit_mut;
 
-/// Parses the one statement that `sql` holds, in `dialect`, with no more than `nesting_max` parentheses and
-/// subqueries within one another.
+/// Parses `sql`, which must be one statement, in `dialect`, with at most `nesting_max` nested
+/// parentheses and subqueries.
 ///
 /// # Errors
-/// When it is not one statement.
+/// If the text is not exactly one valid statement.
 pub fn parse(
     sql: &str,
     dialect: Box<dyn Dialect>,
     nesting_max: usize,
 ) -> Result<Statement, DataFusionError> {
-    let dialect = Mended::of(dialect);
+    let dialect = Corrected::of(dialect);
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location();
     let mut tokens = tokens.map_err(ParserError::from)?;
     whole_numbers(&mut tokens)?;
@@ -38,15 +37,15 @@ pub fn parse(
                 .map_err(|e| DataFusionError::External(e.into()))?;
             Ok(statement)
         }
-        (None, _) => Err(DataFusionError::Plan("there is no statement in the text".to_owned())),
+        (None, _) => Err(DataFusionError::Plan("the text contains no statement".to_owned())),
         (Some(_), false) => Err(DataFusionError::Plan(
-            "one statement was expected, but the text holds several".to_owned(),
+            "expected one statement, but the text contains several".to_owned(),
         )),
     }
 }
 
-/// Takes `[NOT] MATERIALIZED` out of `WITH q AS MATERIALIZED (...)`, which sqlparser 0.62 reads in PostgreSQL's dialect
-/// alone. It says how to compute the query, and nothing of its rows.
+/// Removes `[NOT] MATERIALIZED` from `WITH q AS MATERIALIZED (...)`, which sqlparser 0.62 reads
+/// only in PostgreSQL's dialect. It is a hint that does not change the rows.
 fn without_materialized(tokens: &mut Vec<TokenWithSpan>) {
     let word = |token: &TokenWithSpan, keyword: Keyword| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.keyword == keyword);
     let is_space = |token: &&TokenWithSpan| matches!(token.token, Token::Whitespace(_));
@@ -70,8 +69,8 @@ fn without_materialized(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-/// Takes the underscores out of numbers, and refuses a number that goes over into a word: sqlparser 0.62 reads
-/// `12abc` as the number 12 with the name `abc`.
+/// Removes underscores from numbers, and refuses a number that runs into a word: sqlparser 0.62
+/// reads `12abc` as the number 12 with the alias `abc`.
 fn whole_numbers(tokens: &mut [TokenWithSpan]) -> Result<(), DataFusionError> {
     for i in 0..tokens.len() {
         let (head, tail) = tokens.split_at_mut(i + 1);

@@ -1,4 +1,4 @@
-//! Walks over all of a statement with sqlparser's visitors, whatever kind of statement it is.
+//! Visits all of a statement with sqlparser's visitors, for every kind of statement.
 
 use std::ops::ControlFlow;
 
@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{Visit, VisitMut, Visitor, VisitorMut};
 
 use crate::error::{Error, Result};
 
-/// What a visit ended with.
+/// The result of a visit.
 pub(crate) fn done(flow: ControlFlow<Error>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
@@ -15,7 +15,7 @@ pub(crate) fn done(flow: ControlFlow<Error>) -> Result<()> {
     }
 }
 
-/// What a step of a visit ends with.
+/// The control flow of a visitor's step.
 pub(crate) fn step(result: Result<()>) -> ControlFlow<Error> {
     match result {
         Ok(()) => ControlFlow::Continue(()),

@@ -1,4 +1,4 @@
-//! Plans built by hand: what `check` says of each kind of operator in a stage of several tasks.
+//! Hand-built plans: what `check` reports for each kind of operator in a stage of several tasks.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use datafusion_distributed::{
 
 type Plan = Arc<dyn ExecutionPlan>;
 
-/// Tasks of the stage that a case is about.
+/// The number of tasks of the stage under test.
 const TASKS: usize = 2;
 
 fn schema() -> SchemaRef {
@@ -39,7 +39,7 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![field("a"), field("b")]))
 }
 
-/// A table in memory, whole.
+/// A complete table in memory.
 fn table(partitions: usize) -> Plan {
     MemorySourceConfig::try_new_exec(&vec![vec![]; partitions], schema(), None).expect("a table")
 }
@@ -73,7 +73,7 @@ fn hashed(input: &Plan, key: &str, partitions: usize) -> Plan {
     Arc::new(RepartitionExec::try_new(Arc::clone(input), by).expect("a repartition"))
 }
 
-/// The rows of `input` by hash of a column, `partitions` in each task.
+/// The rows of `input`, hash-partitioned by a column, with `partitions` in each task.
 fn shuffled(input: &Plan, key: &str, partitions: usize) -> Plan {
     let boundary = NetworkShuffleExec::try_new(hashed(input, key, partitions), TASKS);
     with_stage(&boundary.expect("a shuffle"), hashed(input, key, partitions * TASKS))
@@ -133,7 +133,7 @@ fn unknown(input: Plan) -> Plan {
     Arc::new(OutputRequirementExec::new(input, None, Distribution::UnspecifiedDistribution, None))
 }
 
-/// Some plan with an exchange, and a part of the refusal; none when the plan is safe.
+/// Asserts that `check` refuses `plan` with the `expected` text; `None` if the plan is safe.
 fn verdict(name: &str, plan: &Plan, expected: Option<&str>) {
     match (check(plan).map_err(|refused| refused.to_string()), expected) {
         (Ok(()), None) => {}
@@ -233,7 +233,7 @@ fn aggregations() {
         let name = format!("{mode:?} by {by:?}");
         verdict(&name, &gathered(aggregated(mode, by, input)), expected);
     }
-    // Keys survive a projection that keeps them, and nothing else.
+    // Only a projection that keeps the keys keeps the partitioning.
     let kept = |position, name: &str| -> Plan {
         let keep = (Arc::new(Column::new(name, position)) as Arc<dyn PhysicalExpr>, "a".to_owned());
         let input = shuffled(&shared(2), "a", 2);

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use bigslice_planner::{OneRowSubqueries, WindowsThatTravel};
+use bigslice_planner::{OneRowSubqueries, SerializableWindows};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::common::tree_node::TreeNode;
@@ -38,7 +38,7 @@ static STATE: LazyLock<SessionState> = LazyLock::new(|| {
     udf::register(bigslice_planner::install(SessionStateBuilder::new().with_default_features()))
         .with_config(config())
         .with_analyzer_rule(Arc::new(OneRowSubqueries))
-        .with_analyzer_rule(Arc::new(WindowsThatTravel))
+        .with_analyzer_rule(Arc::new(SerializableWindows))
         .build()
 });
 

@@ -110,6 +110,6 @@ impl<T: Row> Slice<T> {
         // Nobody else has the node yet.
         let node = Arc::into_inner(node).expect("a node that was just made").asking(pragma);
         let node = Arc::new(node);
-        Self { node, makes: None, row: PhantomData }
+        Self { node, row_source: None, row: PhantomData }
     }
 }

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt};
 
 use crate::error::Result;
 use crate::metrics::carried;
-use crate::pipeline::slice::rows::building::Building;
+use crate::pipeline::slice::rows::batch_builder::BatchBuilder;
 use crate::pipeline::slice::tree::node::{Op, Resolving, Source, TaskCx};
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
@@ -67,7 +67,7 @@ impl<T: Row> Slice<T> {
             let sender = stream.tx();
             stream.spawn_blocking(carried(move || {
                 code.call(|| {
-                    let mut made = Building::<T>::new(batch_rows, batch_rows);
+                    let mut made = BatchBuilder::<T>::new(batch_rows, batch_rows);
                     for row in open(code.shard) {
                         made.push(row.map_err(|e| code.failed(e))?.view());
                         if made.is_full()

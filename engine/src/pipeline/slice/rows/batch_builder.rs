@@ -1,5 +1,5 @@
-//! Batches that are built row by row. They end at a number of rows, or of bytes where rows are large: whoever
-//! comes next holds several of them, and asks nobody how large they are.
+//! Builds batches row by row. A batch is limited by its number of rows, and by its bytes if rows
+//! are large: consumers hold several batches without asking for their size.
 
 use std::ops::{ControlFlow, Range};
 
@@ -9,43 +9,44 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 
 use crate::pipeline::slice::UserCode;
-use crate::pipeline::slice::rows::choosing::{Stop, visit};
+use crate::pipeline::slice::rows::selection::{Stop, visit};
 use crate::pipeline::slice::tree::chosen::Chosen;
 use crate::pipeline::slice::tree::node::Select;
 use crate::pipeline::slice::tree::typed;
 use crate::row::{Row, Value};
 
-/// Rows of a batch.
+/// The maximum number of rows in a batch.
 pub(crate) const BATCH_ROWS: usize = 8192;
 
-/// Bytes of a batch, which the last row may exceed: those of a block of a shard. [`BATCH_ROWS`] rows of 128
-/// bytes have as many; fewer would make batches of common rows small, and each costs its arrays.
+/// The size at which a batch ends, in bytes, which its last row may exceed: the size of a block of
+/// a shard. [`BATCH_ROWS`] rows of 128 bytes have this size; a smaller limit would make batches of
+/// common rows small, and each batch has the overhead of its arrays.
 pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
 
-/// A batch that is being built.
+/// A batch under construction.
 #[derive(Debug)]
-pub(crate) struct Building<T: Row> {
+pub(crate) struct BatchBuilder<T: Row> {
     builder: T::Builder,
     rows: usize,
-    /// About, where rows differ in size.
+    /// The estimated size, if rows differ in size.
     bytes: usize,
-    /// Rows that are enough.
+    /// The maximum number of rows.
     most: usize,
 }
 
-impl<T: Row> Building<T> {
-    /// Batches of at most `rows` rows, with room for `capacity` at first.
+impl<T: Row> BatchBuilder<T> {
+    /// A builder for batches of at most `rows` rows, with an initial capacity.
     pub(crate) fn new(capacity: usize, rows: usize) -> Self {
         let most = rows.min(BATCH_BYTES / size_of::<T>().max(1)).max(1);
         Self { builder: T::builder(capacity.min(most)), rows: 0, bytes: 0, most }
     }
 
-    /// Says that rows are likely to have values of `arrays` as they are.
+    /// Hints that rows are likely to contain values of `arrays` unchanged.
     pub(crate) fn lend(&mut self, arrays: &[ArrayRef]) {
         T::lend(&mut self.builder, arrays);
     }
 
-    /// One more row.
+    /// Appends a row.
     #[inline(always)]
     pub(crate) fn push(&mut self, row: T::View<'_>) {
         if T::HAS_HEAP {
@@ -55,24 +56,24 @@ impl<T: Row> Building<T> {
         self.rows += 1;
     }
 
-    /// Whether the batch has enough rows, or bytes.
+    /// True if the batch has enough rows, or bytes.
     #[inline(always)]
     pub(crate) fn is_full(&self) -> bool {
         self.rows >= self.most || self.is_heavy()
     }
 
-    /// Whether the batch has enough bytes; never, where all rows are of one size.
+    /// True if the batch has enough bytes; never if all rows have the same size.
     #[inline(always)]
     pub(crate) fn is_heavy(&self) -> bool {
         T::HAS_HEAP && self.bytes >= BATCH_BYTES
     }
 
-    /// Rows that it has room for.
+    /// The number of rows that still fit.
     pub(crate) fn room(&self) -> usize {
         self.most - self.rows.min(self.most)
     }
 
-    /// The batch, unless it has no rows. The next one begins.
+    /// Returns the batch, or `None` if it is empty, and starts the next one.
     pub(crate) fn take(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>> {
         if self.rows == 0 {
             return Ok(None);
@@ -82,17 +83,17 @@ impl<T: Row> Building<T> {
     }
 }
 
-/// A batch that is read row by row, with pauses: what is made of its rows may be many batches.
-pub(crate) struct Reading<T: Row> {
+/// A cursor over the rows of a batch. Reading can pause, because its rows may produce many batches.
+pub(crate) struct BatchCursor<T: Row> {
     columns: T::Columns,
-    /// The rows that are read; without it all are.
+    /// The selected rows; `None` for all.
     chosen: Option<Chosen>,
     next: usize,
     rows: usize,
 }
 
-impl<T: Row> Reading<T> {
-    /// Opens `batch` for reading the rows that `select` chooses.
+impl<T: Row> BatchCursor<T> {
+    /// Opens `batch` to read the rows that `select` selects.
     pub(crate) fn new(
         batch: &RecordBatch,
         select: Option<&dyn Select>,
@@ -103,12 +104,12 @@ impl<T: Row> Reading<T> {
         Ok(Self { columns, chosen, next: 0, rows: batch.num_rows() })
     }
 
-    /// Whether all rows were read.
+    /// True if all rows were read.
     pub(crate) fn is_done(&self) -> bool {
         self.next == self.rows
     }
 
-    /// Gives `each` row of the next `most` ones, until it says why not.
+    /// Passes up to `most` further rows to `each`, until it stops.
     pub(crate) fn read(
         &mut self,
         most: usize,
@@ -129,8 +130,9 @@ impl<T: Row> Reading<T> {
     }
 }
 
-/// The values that `value` makes of the rows from `next` to `rows`, in one array: of all of them, or of as
-/// many as make a batch where values are large. Also which rows these are; `next` is where they end.
+/// Applies `value` to the rows from `next` to `rows` and collects the values in one array, or as
+/// many as fit into a batch if values are large. Returns also the range of these rows; `next` is
+/// moved to its end.
 pub(crate) fn part_of_column<V: Value>(
     next: &mut usize,
     rows: usize,

@@ -1,5 +1,5 @@
-//! How a task joins two sides by key, without looking at a row: by a hash table of that side which ends first, if
-//! the memory has room for it, otherwise by sorting and merging both, which spills.
+//! The join operator of a task, on columns: a hash join on the side that ends first if it fits into
+//! memory, otherwise a sort-merge join, which spills.
 //!
 //! ```text
 //! left  ─ batches in turn ─┐   one side has ended  ─► hash join, that side built
@@ -7,8 +7,8 @@
 //!                          └─► key, value, key, value ─► key, (value, value)
 //! ```
 //!
-//! The operators are DataFusion's. What makes two keys the same is decided before: keys are canonical, and
-//! nested ones are compared leaf by leaf, as [`keys`] has it; numbers are compared by their bits.
+//! The operators are DataFusion's. Key equality is decided before: keys are canonical, nested keys
+//! are compared leaf by leaf as in [`keys`], and numbers are compared by their bits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,42 +35,44 @@ use crate::pipeline::slice::tree::node::{TaskCx, Wide};
 use crate::pipeline::slice::tree::streams;
 use crate::shard::bytes_of;
 
-/// What a hash table takes for a row, besides the row: its hash, its place and the next with that hash, in a
-/// table that is at least half full.
+/// The overhead of a row in a hash table: its hash, its position and the next row with that hash,
+/// in a table that is at least half full.
 const TABLE_ROW_BYTES: usize = 40;
 
-/// The part of the pool that both sides may take before it is known that one of them fits: as many tasks as there
-/// are cores do the same.
+/// The fraction of the memory pool (one part in this many) that both sides may take before one is
+/// known to fit: as many tasks as there are cores do the same.
 const HELD_PARTS: usize = 8;
 
-/// Bytes of both sides up to then, at most: the rows of a table are put into one batch, whose columns of text
-/// have offsets of 32 bits.
+/// The maximum size of both sides up to then, in bytes: the rows of a table are put into one batch,
+/// whose text columns have 32-bit offsets.
 const HELD_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Joins the rows of two exchanges.
-pub(crate) struct Joining {
+pub(crate) struct JoinOperator {
     kind: JoinType,
-    /// Of the pairs that come out.
+    /// The schema of the joined pairs.
     schema: SchemaRef,
 }
 
-impl Joining {
-    /// A join of this kind that gives rows with this schema: keys, and the values of both sides or, where the
-    /// kind gives rows of the left side alone, of that.
+impl JoinOperator {
+    /// A join of this kind with an output of this schema: keys, and the values of both sides, or of
+    /// the left side only if the kind returns only left rows.
     pub(crate) fn new(kind: JoinType, schema: SchemaRef) -> Self {
         Self { kind, schema }
     }
 
-    /// Whether keys of this type can be compared by the operators.
-    pub(crate) fn knows(key: &DataType) -> bool {
+    /// True if the operators can compare keys of this type.
+    pub(crate) fn supports(key: &DataType) -> bool {
         match key {
-            DataType::Struct(fields) => fields.iter().all(|field| Self::knows(field.data_type())),
+            DataType::Struct(fields) => {
+                fields.iter().all(|field| Self::supports(field.data_type()))
+            }
             key => bits_of(key).is_some(),
         }
     }
 }
 
-impl Wide for Joining {
+impl Wide for JoinOperator {
     fn run(
         &self,
         inputs: Vec<SendableRecordBatchStream>,
@@ -78,7 +80,7 @@ impl Wide for Joining {
     ) -> Result<SendableRecordBatchStream> {
         let mut inputs = inputs.into_iter();
         let (Some(left), Some(right)) = (inputs.next(), inputs.next()) else {
-            return Err(internal_datafusion_err!("a join of fewer than two sides"));
+            return Err(internal_datafusion_err!("a join needs two sides"));
         };
         let sides = [Side::new(left)?, Side::new(right)?];
         let (kind, schema, cx) = (self.kind, Arc::clone(&self.schema), cx.clone());
@@ -92,16 +94,16 @@ impl Wide for Joining {
     }
 }
 
-/// One side: its rows with their keys in comparable form before them.
+/// One side: its rows, preceded by their keys in comparable form.
 struct Side {
     rows: SendableRecordBatchStream,
-    /// How many columns the keys are.
+    /// The number of key columns.
     keys: usize,
-    /// What was read of it.
+    /// The batches read so far.
     held: Vec<RecordBatch>,
     held_rows: usize,
     held_bytes: usize,
-    /// Of a row that was read, about.
+    /// The estimated size of a row, in bytes.
     row_bytes: usize,
 }
 
@@ -124,7 +126,7 @@ impl Side {
         Ok(Self { rows, keys, held: Vec::new(), held_rows: 0, held_bytes: 0, row_bytes: 0 })
     }
 
-    /// Reads one batch more; false if there is none.
+    /// Reads another batch; false if there is none.
     async fn read(&mut self) -> Result<bool> {
         let Some(batch) = self.rows.next().await.transpose()? else { return Ok(false) };
         self.held_rows += batch.num_rows();
@@ -134,7 +136,7 @@ impl Side {
         Ok(true)
     }
 
-    /// Its rows from the first on.
+    /// All of its rows, including those already read.
     fn all(self) -> SendableRecordBatchStream {
         let schema = self.rows.schema();
         let held = futures::stream::iter(self.held.into_iter().map(Ok));
@@ -142,7 +144,7 @@ impl Side {
     }
 }
 
-/// Which side has ended within the memory that there is.
+/// The side that has ended within the available memory.
 enum Small {
     Left,
     Right,
@@ -183,13 +185,13 @@ async fn joined(
     };
     let made = Arc::clone(&schema);
     Ok(streams::each(rows, &schema, move |batch| {
-        // Held for as long as there are rows of it.
+        // Held for as long as the join has rows.
         let _held = &memory;
         assembled(&batch, kind, sides.map(|side| side + keys), &made)
     }))
 }
 
-/// Reads both sides in turn until one of them ends, and the memory has room for a table of it.
+/// Reads both sides in turn until one has ended and a table of it fits into memory.
 async fn smaller(sides: &mut [Side; 2], memory: &MemoryReservation, cx: &TaskCx) -> Result<Small> {
     let most = match cx.context.memory_pool().memory_limit() {
         MemoryLimit::Finite(bytes) => (bytes / HELD_PARTS).min(HELD_BYTES_MAX),
@@ -199,7 +201,7 @@ async fn smaller(sides: &mut [Side; 2], memory: &MemoryReservation, cx: &TaskCx)
     loop {
         for (n, small) in [Small::Left, Small::Right].into_iter().enumerate() {
             if !sides[n].read().await? {
-                // While a table is made, its rows are there twice.
+                // While a table is built, its rows are in memory twice.
                 let table = sides[n].held_bytes + sides[n].held_rows * TABLE_ROW_BYTES;
                 let fits = room(sides[0].held_bytes + sides[1].held_bytes + table);
                 return Ok(if fits { small } else { Small::None });
@@ -240,8 +242,8 @@ fn sorted(
     sorting::by_columns(side, keys, keys::ORDER, None, cx).map(streams::feed)
 }
 
-/// The context without a limit of memory: what the operator takes was counted before, and one that fails
-/// because others were faster could not begin again.
+/// The context without a memory limit: the operator's memory is reserved already, and an operator
+/// that fails because others were faster could not be restarted.
 fn alone(context: &TaskContext) -> Result<Arc<TaskContext>> {
     let runtime = RuntimeEnvBuilder::from_runtime_env(&context.runtime_env())
         .with_memory_pool(Arc::new(UnboundedMemoryPool::default()))
@@ -250,7 +252,7 @@ fn alone(context: &TaskContext) -> Result<Arc<TaskContext>> {
         context.task_id(),
         context.session_id(),
         context.session_config().clone(),
-        // No function is called by name.
+        // Functions are never looked up by name here.
         HashMap::new(),
         HashMap::new(),
         HashMap::new(),
@@ -259,8 +261,8 @@ fn alone(context: &TaskContext) -> Result<Arc<TaskContext>> {
     )))
 }
 
-/// Pairs of what an operator gave: `sides` are where the key of the left and of the right side is, followed by the
-/// value.
+/// Builds pairs from the output of an operator: `sides` are the positions of the key of the left
+/// and of the right side, each followed by its value.
 fn assembled(
     batch: &RecordBatch,
     kind: JoinType,
@@ -269,7 +271,8 @@ fn assembled(
 ) -> Result<RecordBatch> {
     let alone = matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
     if alone {
-        // There are no columns of the other side, wherever it would be.
+        // Such a join outputs no columns of the other side, so the position is counted from the
+        // end.
         let first = batch.num_columns() - 2;
         let columns = batch.columns()[first..].to_vec();
         return Ok(RecordBatch::try_new(Arc::clone(schema), columns)?);
@@ -277,7 +280,7 @@ fn assembled(
     let (mut key, value) = (Arc::clone(batch.column(left)), batch.column(left + 1));
     let other = batch.column(right + 1);
     if kind == JoinType::Full && value.null_count() > 0 {
-        // A value of such a join is never null: where there is none, there is no row.
+        // Values of a full join are never null: a null means that there is no row.
         key = zip(&is_not_null(value)?, &key, batch.column(right))?;
     }
     let DataType::Struct(fields) = schema.field(1).data_type() else {
@@ -288,11 +291,11 @@ fn assembled(
     Ok(RecordBatch::try_new(Arc::clone(schema), vec![key, values])?)
 }
 
-/// The columns that tell canonical keys apart, as types that every operator compares.
+/// The columns that identify canonical keys, as types that every operator can compare.
 fn comparable(keys: &ArrayRef) -> Result<Vec<ArrayRef>> {
     let leaves = keys::leaves(keys)?.into_iter().map(|leaf| {
         let bits = bits_of(leaf.data_type());
-        let bits = bits.ok_or_else(|| internal_datafusion_err!("keys that cannot be compared"))?;
+        let bits = bits.ok_or_else(|| internal_datafusion_err!("unsupported key type"))?;
         if bits == *leaf.data_type() {
             return Ok(leaf);
         }
@@ -302,7 +305,7 @@ fn comparable(keys: &ArrayRef) -> Result<Vec<ArrayRef>> {
     leaves.collect()
 }
 
-/// The type that values of such a type are compared as: equal if they are.
+/// The type as which values are compared; it has the same equality.
 fn bits_of(leaf: &DataType) -> Option<DataType> {
     Some(match leaf {
         DataType::Float64

@@ -1,7 +1,8 @@
-//! `coalesce`, `nullif`, `nvl`, `greatest` and `least` of times of several units, and the last two of nested values.
+//! `coalesce`, `nullif`, `nvl`, `greatest` and `least` of times of several units, and the last two
+//! of nested values.
 //!
-//! DataFusion 55.2 knows no common type of such times; and the largest of lists is to `greatest` one without the null
-//! that makes it the largest to ORDER BY.
+//! DataFusion 55.2 has no common type for such times. And for its `greatest`, a null inside a list
+//! is not the largest value, as it is for ORDER BY.
 
 use datafusion::arrow::array::{Array, ArrayRef, BinaryArray, new_null_array};
 use datafusion::arrow::compute::interleave;
@@ -9,11 +10,11 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-use super::{Mend, by_rows};
+use super::{Override, by_rows};
 use crate::nested_key::{has_nested_key, nested_keys};
 use crate::time::units::finest_time;
 
-/// Which of its arguments the function gives.
+/// Which of its arguments the function returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     Greatest,
@@ -21,8 +22,8 @@ pub(super) enum Choice {
     Other,
 }
 
-impl Mend for Choice {
-    fn has_types(&self) -> bool {
+impl Override for Choice {
+    fn accepts_more_types(&self) -> bool {
         true
     }
 
@@ -30,7 +31,7 @@ impl Mend for Choice {
         *self == Self::Other
     }
 
-    fn takes(&self, types: &[DataType]) -> Result<Option<Vec<DataType>>> {
+    fn argument_types(&self, types: &[DataType]) -> Result<Option<Vec<DataType>>> {
         Ok(finest_time(types).map(|finest| vec![finest; types.len()]))
     }
 
@@ -67,7 +68,7 @@ mod tests {
     use datafusion::functions::core;
 
     use super::*;
-    use crate::mended::coerced;
+    use crate::overrides::coerced;
 
     #[test]
     fn times_of_several_units_are_still_needed() {

@@ -1,5 +1,6 @@
-//! Rows that closures make one by one, and who takes them: batches that are built of them, or the verb that
-//! comes next, if it can do with rows as they are made ([`combining`](crate::pipeline::slice::keyed::combining)).
+//! Map fusion: rows that closures produce one by one, and their consumers: a batch builder, or the
+//! next operator if it can consume single rows
+//! ([`pre_aggregation`](crate::pipeline::slice::keyed::pre_aggregation)).
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,57 +14,58 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 
 use crate::pipeline::slice::UserCode;
-use crate::pipeline::slice::rows::building::{BATCH_ROWS, Building, Reading};
-use crate::pipeline::slice::rows::choosing::Stop;
+use crate::pipeline::slice::rows::batch_builder::{BATCH_ROWS, BatchBuilder, BatchCursor};
+use crate::pipeline::slice::rows::selection::Stop;
 use crate::pipeline::slice::tree::node::{Narrow, Select, TaskCx};
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::row::Row;
 
-/// Makes rows of those of an input, one by one.
-pub(crate) trait Makes<U: Row>: Send + Sync {
-    /// The batches that `taker` makes of the rows that are made of one shard of `input`, which is what the verb
-    /// itself reads.
-    fn make(
+/// Produces rows one by one from the rows of an input.
+pub(crate) trait RowSource<U: Row>: Send + Sync {
+    /// The batches that `sink` builds of the rows produced from one shard of `input`, which is the
+    /// input of the operator itself.
+    fn send_to(
         &self,
         input: SendableRecordBatchStream,
-        taker: Box<dyn Take<U>>,
+        sink: Box<dyn RowSink<U>>,
         cx: &TaskCx,
     ) -> SendableRecordBatchStream;
 }
 
-/// Takes rows as they are made, and gives batches.
-pub(crate) trait Take<U: Row>: Send {
-    /// Takes a row. Whether it wants to give batches before more are made.
+/// Consumes single rows and produces batches.
+pub(crate) trait RowSink<U: Row>: Send {
+    /// Consumes a row. True if batches must be taken with `give` before the next row.
     fn take(&mut self, row: U::View<'_>) -> bool;
 
-    /// The next batch of what it has taken, until there is none.
+    /// The next batch of the consumed rows, until there is none.
     fn give(&mut self) -> Result<Option<RecordBatch>>;
 
-    /// Whether rows had better be made batches of as they come: then it is left, when it has given all that it has.
+    /// True if the rows should become batches instead. Then the sink is dropped once it has given
+    /// all.
     fn gives_up(&self) -> bool;
 
-    /// The closure that it is within, when it ends by a panic.
-    fn within(&self) -> Option<UserCode>;
+    /// The closure that was running, for an error message after a panic.
+    fn running_closure(&self) -> Option<UserCode>;
 }
 
-/// Takes the rows that a closure makes of one row.
+/// Receives the rows that a closure produces from one row.
 pub struct Emitter<U: Row> {
     to: To<U>,
 }
 
 enum To<U: Row> {
-    Batch(Building<U>),
-    Taker { taker: Box<dyn Take<U>>, is_full: bool },
+    Batch(BatchBuilder<U>),
+    Sink { sink: Box<dyn RowSink<U>>, is_full: bool },
 }
 
 impl<U: Row> Emitter<U> {
-    /// One more row.
+    /// Emits a row.
     #[inline]
     pub fn push(&mut self, row: U::View<'_>) {
         match &mut self.to {
             To::Batch(batch) => batch.push(row),
-            To::Taker { taker, is_full } => *is_full = taker.take(row),
+            To::Sink { sink, is_full } => *is_full = sink.take(row),
         }
     }
 
@@ -71,23 +73,23 @@ impl<U: Row> Emitter<U> {
     fn is_full(&self) -> bool {
         match &self.to {
             To::Batch(batch) => batch.is_full(),
-            To::Taker { is_full, .. } => *is_full,
+            To::Sink { is_full, .. } => *is_full,
         }
     }
 
-    /// Gets ready for the rows that are made of `batch`.
+    /// Prepares for the rows produced from `batch`.
     fn open(&mut self, batch: &RecordBatch) {
-        if let To::Taker { taker, .. } = &self.to
-            && !taker.gives_up()
+        if let To::Sink { sink, .. } = &self.to
+            && !sink.gives_up()
         {
             return;
         }
-        let mut built = Building::new(batch.num_rows(), BATCH_ROWS);
+        let mut built = BatchBuilder::new(batch.num_rows(), BATCH_ROWS);
         built.lend(batch.columns());
         self.to = To::Batch(built);
     }
 
-    /// What is full, and what there is when the rows of a batch, or of all batches, have been read.
+    /// Takes full batches, and the remaining rows at the end of a batch or of all batches.
     fn give(
         &mut self,
         schema: &SchemaRef,
@@ -96,11 +98,9 @@ impl<U: Row> Emitter<U> {
     ) -> Result<Option<RecordBatch>> {
         match &mut self.to {
             To::Batch(batch) if of_batch || batch.is_full() => batch.take(schema),
-            // One that gives up gives what is left before it goes.
-            To::Taker { taker, is_full }
-                if of_all || *is_full || (of_batch && taker.gives_up()) =>
-            {
-                let given = taker.give()?;
+            // A sink that gives up first gives its remaining rows.
+            To::Sink { sink, is_full } if of_all || *is_full || (of_batch && sink.gives_up()) => {
+                let given = sink.give()?;
                 *is_full = given.is_some();
                 Ok(given)
             }
@@ -115,7 +115,7 @@ impl<U: Row> fmt::Debug for Emitter<U> {
     }
 }
 
-/// A verb whose closure makes rows of each row that was chosen before.
+/// An operator whose closure produces rows from each selected row.
 pub(crate) struct Emit<T, U, F> {
     pub(crate) f: Arc<F>,
     pub(crate) before: Option<Arc<dyn Select>>,
@@ -139,7 +139,7 @@ where
         let schema = typed::schema::<U>();
         let emitting = Emitting::<T, U, F> {
             input,
-            reading: None,
+            cursor: None,
             is_over: false,
             emitter: Emitter { to },
             f: Arc::clone(&self.f),
@@ -165,32 +165,32 @@ where
         input: SendableRecordBatchStream,
         cx: &TaskCx,
     ) -> Result<SendableRecordBatchStream> {
-        Ok(self.rows(input, To::Batch(Building::new(0, BATCH_ROWS)), cx))
+        Ok(self.rows(input, To::Batch(BatchBuilder::new(0, BATCH_ROWS)), cx))
     }
 }
 
-impl<T, U, F> Makes<U> for Emit<T, U, F>
+impl<T, U, F> RowSource<U> for Emit<T, U, F>
 where
     T: Row,
     U: Row,
     F: for<'a> Fn(T::View<'a>, &mut Emitter<U>, &UserCode) -> Result<()> + Send + Sync + 'static,
 {
-    fn make(
+    fn send_to(
         &self,
         input: SendableRecordBatchStream,
-        taker: Box<dyn Take<U>>,
+        sink: Box<dyn RowSink<U>>,
         cx: &TaskCx,
     ) -> SendableRecordBatchStream {
-        self.rows(input, To::Taker { taker, is_full: false }, cx)
+        self.rows(input, To::Sink { sink, is_full: false }, cx)
     }
 }
 
 /// One shard on its way through a closure.
 struct Emitting<T: Row, U: Row, F> {
     input: SendableRecordBatchStream,
-    /// The batch that is read.
-    reading: Option<Reading<T>>,
-    /// Whether the input has ended.
+    /// The current batch.
+    cursor: Option<BatchCursor<T>>,
+    /// True if the input has ended.
     is_over: bool,
     emitter: Emitter<U>,
     f: Arc<F>,
@@ -207,7 +207,7 @@ where
 {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
-            let is_read = self.reading.as_ref().is_none_or(Reading::is_done);
+            let is_read = self.cursor.as_ref().is_none_or(BatchCursor::is_done);
             if let Some(batch) = self.emitter.give(&self.schema, is_read, self.is_over)? {
                 return Ok(Some(batch));
             }
@@ -220,7 +220,8 @@ where
             }
             match self.input.next().await.transpose()? {
                 Some(batch) => {
-                    self.reading = Some(Reading::new(&batch, self.before.as_deref(), &self.code)?);
+                    self.cursor =
+                        Some(BatchCursor::new(&batch, self.before.as_deref(), &self.code)?);
                     self.emitter.open(&batch);
                 }
                 None => self.is_over = true,
@@ -228,15 +229,15 @@ where
         }
     }
 
-    /// Makes rows until all of the batch is read, or they have to be given first.
+    /// Produces rows until the batch is read, or the output is full.
     fn read(&mut self) -> Result<()> {
-        let Self { reading: Some(reading), emitter, f, code, .. } = self else { return Ok(()) };
-        let read = reading.read(usize::MAX, code, |row| match f(row, emitter, code) {
+        let Self { cursor: Some(cursor), emitter, f, code, .. } = self else { return Ok(()) };
+        let read = cursor.read(usize::MAX, code, |row| match f(row, emitter, code) {
             Ok(()) => Stop::when(emitter.is_full()),
             Err(error) => Stop::failed(error),
         });
         read.map_err(|error| match &emitter.to {
-            To::Taker { taker, .. } => match taker.within() {
+            To::Sink { sink, .. } => match sink.running_closure() {
                 Some(guilty) => guilty.of(error),
                 None => error,
             },

@@ -1,6 +1,7 @@
-//! DataFusion's functions with other answers for some arguments.
+//! DataFusion functions with changed results for some arguments.
 //!
-//! Each keeps the name, the signature and the documentation of the original; a [`Mend`] says what is otherwise.
+//! Each keeps the name, the signature and the documentation of the original; an [`Override`]
+//! defines the differences.
 
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
@@ -28,61 +29,61 @@ mod sorted;
 mod to_char;
 mod whole_decimals;
 
-/// The functions of this module, to be registered.
+/// The functions of this module, for registration.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     use choices::Choice;
     use lists::{Both, Length, Twin};
     let reverse = nested::reverse::array_reverse_udf();
     vec![
-        mended(unicode::character_length(), Length),
-        mended(unicode::reverse(), Twin(reverse)),
-        mended(string::concat(), Twin(nested::concat::array_concat_udf())),
-        mended(string::contains(), Twin(nested::array_has::array_has_udf())),
-        mended(nested::array_has::array_has_any_udf(), Both),
-        mended(nested::array_has::array_has_all_udf(), Both),
-        mended(nested::sort::array_sort_udf(), sorted::Sorted),
-        mended(unicode::lpad(), padding::Length),
-        mended(unicode::rpad(), padding::Length),
-        mended(regex::regexp_replace(), regexes::Replace),
-        mended(regex::regexp_match(), regexes::Match),
-        mended(datetime::to_char(), to_char::Patterns),
-        mended(core::greatest(), Choice::Greatest),
-        mended(core::least(), Choice::Least),
-        mended(core::coalesce(), Choice::Other),
-        mended(core::nullif(), Choice::Other),
-        mended(core::nvl(), Choice::Other),
-        mended(math::ceil(), whole_decimals::Towards::Above),
-        mended(math::floor(), whole_decimals::Towards::Below),
+        overridden(unicode::character_length(), Length),
+        overridden(unicode::reverse(), Twin(reverse)),
+        overridden(string::concat(), Twin(nested::concat::array_concat_udf())),
+        overridden(string::contains(), Twin(nested::array_has::array_has_udf())),
+        overridden(nested::array_has::array_has_any_udf(), Both),
+        overridden(nested::array_has::array_has_all_udf(), Both),
+        overridden(nested::sort::array_sort_udf(), sorted::Sorted),
+        overridden(unicode::lpad(), padding::Length),
+        overridden(unicode::rpad(), padding::Length),
+        overridden(regex::regexp_replace(), regexes::Replace),
+        overridden(regex::regexp_match(), regexes::Match),
+        overridden(datetime::to_char(), to_char::Patterns),
+        overridden(core::greatest(), Choice::Greatest),
+        overridden(core::least(), Choice::Least),
+        overridden(core::coalesce(), Choice::Other),
+        overridden(core::nullif(), Choice::Other),
+        overridden(core::nvl(), Choice::Other),
+        overridden(math::ceil(), whole_decimals::Towards::Above),
+        overridden(math::floor(), whole_decimals::Towards::Below),
     ]
 }
 
-fn mended(original: Arc<ScalarUDF>, mend: impl Mend) -> Arc<ScalarUDF> {
-    let signature = if mend.has_types() {
+fn overridden(original: Arc<ScalarUDF>, changes: impl Override) -> Arc<ScalarUDF> {
+    let signature = if changes.accepts_more_types() {
         Signature::user_defined(original.signature().volatility)
     } else {
         original.signature().clone()
     };
-    Arc::new(ScalarUDF::from(Mended { original, signature, mend: Arc::new(mend) }))
+    Arc::new(ScalarUDF::from(Overridden { original, signature, changes: Arc::new(changes) }))
 }
 
-/// What a function does otherwise.
-trait Mend: Debug + Send + Sync + 'static {
-    /// Whether it takes types that the original does not take.
-    fn has_types(&self) -> bool {
+/// The differences of a function from the original.
+trait Override: Debug + Send + Sync + 'static {
+    /// True if it accepts types that the original does not.
+    fn accepts_more_types(&self) -> bool {
         false
     }
 
-    /// The types that arguments are cast to; none if the original decides.
-    fn takes(&self, _types: &[DataType]) -> Result<Option<Vec<DataType>>> {
+    /// The types that arguments are cast to; `None` to use the original's.
+    fn argument_types(&self, _types: &[DataType]) -> Result<Option<Vec<DataType>>> {
         Ok(None)
     }
 
-    /// The type of the result; none if it is the original's.
-    fn gives(&self, _types: &[DataType]) -> Result<Option<DataType>> {
+    /// The type of the result; `None` to use the original's.
+    fn result_type(&self, _types: &[DataType]) -> Result<Option<DataType>> {
         Ok(None)
     }
 
-    /// Whether what the original becomes when it is simplified is right.
+    /// True if the original's simplification is correct.
     fn simplifies(&self) -> bool {
         false
     }
@@ -99,28 +100,28 @@ fn coerced(function: &ScalarUDF, types: &[DataType]) -> Result<Vec<DataType>> {
 }
 
 #[derive(Debug)]
-struct Mended {
+struct Overridden {
     original: Arc<ScalarUDF>,
     signature: Signature,
-    mend: Arc<dyn Mend>,
+    changes: Arc<dyn Override>,
 }
 
-// Of one original there is one mended function.
-impl PartialEq for Mended {
+// Each original is overridden once.
+impl PartialEq for Overridden {
     fn eq(&self, other: &Self) -> bool {
         self.original == other.original
     }
 }
 
-impl Eq for Mended {}
+impl Eq for Overridden {}
 
-impl Hash for Mended {
+impl Hash for Overridden {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.original.hash(state);
     }
 }
 
-impl ScalarUDFImpl for Mended {
+impl ScalarUDFImpl for Overridden {
     fn name(&self) -> &str {
         self.original.name()
     }
@@ -138,14 +139,14 @@ impl ScalarUDFImpl for Mended {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match self.mend.takes(types)? {
+        match self.changes.argument_types(types)? {
             Some(types) => Ok(types),
             None => coerced(&self.original, types),
         }
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        match self.mend.gives(types)? {
+        match self.changes.result_type(types)? {
             Some(kind) => Ok(kind),
             None => self.original.inner().return_type(types),
         }
@@ -153,7 +154,7 @@ impl ScalarUDFImpl for Mended {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let types: Vec<_> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        match self.mend.gives(&types)? {
+        match self.changes.result_type(&types)? {
             Some(kind) => Ok(Arc::new(Field::new(self.name(), kind, true))),
             None => self.original.inner().return_field_from_args(args),
         }
@@ -169,14 +170,14 @@ impl ScalarUDFImpl for Mended {
 
     fn evaluate_bounds(&self, inputs: &[&Interval]) -> Result<Interval> {
         let types: Vec<_> = inputs.iter().map(|input| input.data_type()).collect();
-        match self.mend.gives(&types)? {
+        match self.changes.result_type(&types)? {
             Some(kind) => Interval::make_unbounded(&kind),
             None => self.original.inner().evaluate_bounds(inputs),
         }
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        if self.mend.simplifies() {
+        if self.changes.simplifies() {
             return self.original.inner().simplify(args, info);
         }
         Ok(ExprSimplifyResult::Original(args))
@@ -208,11 +209,11 @@ impl ScalarUDFImpl for Mended {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.mend.call(&self.original, args)
+        self.changes.call(&self.original, args)
     }
 }
 
-/// The result of `of` for each row, and one value if all arguments are.
+/// Applies `of` to arrays; returns one value if all arguments are scalars.
 fn by_rows(
     args: &ScalarFunctionArgs,
     of: impl FnOnce(&[datafusion::arrow::array::ArrayRef]) -> Result<datafusion::arrow::array::ArrayRef>,

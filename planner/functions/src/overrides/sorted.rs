@@ -1,7 +1,8 @@
-//! `array_sort` with nulls last, as ORDER BY has them.
+//! `array_sort` with nulls last, as in ORDER BY.
 //!
-//! DataFusion 55.2 puts nulls first, and sorts all lists of a batch as the first row says. Here each row has its own order;
-//! nulls come last, descending as well, unless the third argument says otherwise.
+//! DataFusion 55.2 puts nulls first, and sorts all lists of a batch in the order given by the first
+//! row. Here each row has its own order; nulls come last, also descending, unless the third
+//! argument says otherwise.
 
 use std::sync::Arc;
 
@@ -14,14 +15,14 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-use super::{Mend, by_rows};
+use super::{Override, by_rows};
 use crate::float_key::keys;
 use crate::nested_key::{has_nested_key, nested_keys};
 
 #[derive(Debug)]
 pub(super) struct Sorted;
 
-impl Mend for Sorted {
+impl Override for Sorted {
     fn call(&self, _original: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         by_rows(&args, |arrays| {
             let Some((list, words)) = arrays.split_first() else {
@@ -73,7 +74,7 @@ fn sorted<O: OffsetSizeTrait>(list: &GenericListArray<O>, words: &[ArrayRef]) ->
     Ok(Arc::new(GenericListArray::try_new(Arc::clone(field), offsets, items, Some(nulls))?))
 }
 
-/// How the list of a row is sorted; none if that is null.
+/// The sort options of a row; `None` if one is null.
 fn options(words: &[ArrayRef], row: usize) -> Result<Option<SortOptions>> {
     let mut said = Vec::with_capacity(2);
     for word in words {
@@ -88,7 +89,9 @@ fn options(words: &[ArrayRef], row: usize) -> Result<Option<SortOptions>> {
         None | Some("ASC") => false,
         Some("DESC") => true,
         Some(other) => {
-            return exec_err!("array_sort has no order '{other}': write 'ASC' or 'DESC'");
+            return exec_err!(
+                "array_sort does not support the order '{other}': write 'ASC' or 'DESC'"
+            );
         }
     };
     let nulls_first = match said.next() {
@@ -96,7 +99,8 @@ fn options(words: &[ArrayRef], row: usize) -> Result<Option<SortOptions>> {
         Some("NULLS FIRST") => true,
         Some(other) => {
             return exec_err!(
-                "array_sort has no order of nulls '{other}': write 'NULLS FIRST' or 'NULLS LAST'"
+                "array_sort does not support the null order '{other}': write 'NULLS FIRST' or \
+                 'NULLS LAST'"
             );
         }
     };

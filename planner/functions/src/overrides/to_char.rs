@@ -1,7 +1,7 @@
-//! `to_char(t, 'YYYY-MM-DD HH24:MI:SS')`: the patterns of PostgreSQL.
+//! `to_char(t, 'YYYY-MM-DD HH24:MI:SS')`: PostgreSQL's patterns.
 //!
-//! DataFusion 55.2 knows those of `strftime` alone, and gives a pattern of PostgreSQL's back as it is. Here a pattern without
-//! a `%` is PostgreSQL's. What of those is not known is refused.
+//! DataFusion 55.2 supports only `strftime` patterns, and returns a PostgreSQL pattern unchanged.
+//! Here a pattern without a `%` is PostgreSQL's, and unknown parts of it are refused.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-use super::Mend;
+use super::Override;
 
 #[derive(Debug)]
 pub(super) struct Patterns;
 
-impl Mend for Patterns {
+impl Override for Patterns {
     fn call(&self, original: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let of_duration =
             args.args.first().is_some_and(|time| matches!(time.data_type(), DataType::Duration(_)));
@@ -29,7 +29,7 @@ impl Mend for Patterns {
                 let read: StringArray =
                     read.map(|text| text.map(as_strftime).transpose()).collect::<Result<_>>()?;
                 *patterns = Arc::new(read);
-                // One time and many patterns are many rows; DataFusion gives the first.
+                // One time and many patterns give many rows; DataFusion returns the first.
                 if let Some(time @ ColumnarValue::Scalar(_)) = args.args.first_mut() {
                     *time = ColumnarValue::Array(time.to_array(args.number_rows)?);
                 }
@@ -40,7 +40,8 @@ impl Mend for Patterns {
     }
 }
 
-/// PostgreSQL's patterns, and what `strftime` calls them. One that begins another comes after it.
+/// PostgreSQL's patterns and their `strftime` equivalents. A prefix of another pattern comes after
+/// it.
 const KNOWN: [(&str, &str); 34] = [
     ("YYYY", "%Y"),
     ("IYYY", "%G"),
@@ -86,7 +87,7 @@ fn as_strftime(pattern: &str) -> Result<String> {
     let mut rest = pattern;
     while let Some(c) = rest.chars().next() {
         if c == '"' {
-            // A text that is meant as it is.
+            // Quoted literal text.
             let end = rest[1..].find('"').map_or(rest.len(), |end| end + 1);
             read.push_str(&rest[1..end]);
             rest = rest.get(end + 1..).unwrap_or("");
@@ -94,7 +95,7 @@ fn as_strftime(pattern: &str) -> Result<String> {
         }
         let known = KNOWN.iter().find(|(name, _)| rest.starts_with(name));
         match known {
-            // Monday is 1 to `strftime`, Sunday to PostgreSQL; the name MONTH is in capitals there.
+            // For `strftime` Monday is 1, for PostgreSQL Sunday; PostgreSQL's MONTH is in capitals.
             Some((name @ ("D" | "MONTH"), _)) => return unknown(name, pattern),
             Some((name, strftime)) => {
                 read.push_str(strftime);

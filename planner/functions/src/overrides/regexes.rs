@@ -1,8 +1,9 @@
-//! `regexp_replace` and `regexp_match` as PostgreSQL has them.
+//! `regexp_replace` and `regexp_match` with PostgreSQL's semantics.
 //!
-//! DataFusion 55.2 reads `$1` and `${name}` in a replacement as groups, and `$$` as one `$`; in SQL `\1` to `\9` are groups, `\&`
-//! is all that was found, `\\` is a backslash, and `$` is a `$`. And it leaves the groups that took no part out of
-//! what `regexp_match` gives, so that those behind them stand in their places.
+//! DataFusion 55.2 reads `$1` and `${name}` in a replacement as groups, and `$$` as one `$`; in
+//! SQL, `\1` to `\9` are groups, `\&` is the whole match, `\\` is a backslash, and `$` is a `$`. It
+//! also leaves unmatched groups out of the result of `regexp_match`, so that the following groups
+//! shift.
 
 use std::sync::Arc;
 
@@ -13,13 +14,13 @@ use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 use regex::Regex;
 
-use super::{Mend, by_rows};
+use super::{Override, by_rows};
 
-/// The replacement as DataFusion reads it.
+/// The replacement in DataFusion's syntax.
 #[derive(Debug)]
 pub(super) struct Replace;
 
-impl Mend for Replace {
+impl Override for Replace {
     fn call(&self, original: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if let Some(replacement) = args.args.get_mut(2) {
             match replacement {
@@ -42,7 +43,8 @@ impl Mend for Replace {
     }
 }
 
-/// A replacement of SQL's in the language of the regex crate, after DataFusion has made `${1}` of `\1` in it.
+/// Converts an SQL replacement to the syntax of the regex crate, after DataFusion has replaced `\1`
+/// by `${1}`.
 fn as_read(text: &str) -> String {
     let mut read = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -58,7 +60,7 @@ fn as_read(text: &str) -> String {
                 chars.next();
             }
             ('\\', Some('\\')) => {
-                // No group has this name, so that nothing stands here but the end of the backslash.
+                // No group has this name, so it expands to nothing and ends the backslash.
                 read.push_str("\\${_}");
                 chars.next();
             }
@@ -68,11 +70,11 @@ fn as_read(text: &str) -> String {
     read
 }
 
-/// Each group in its place, null if it took no part.
+/// Each group at its position, null if it did not match.
 #[derive(Debug)]
 pub(super) struct Match;
 
-impl Mend for Match {
+impl Override for Match {
     fn call(&self, _original: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let kind = args.return_field.data_type().clone();
         by_rows(&args, |arrays| {
@@ -112,7 +114,7 @@ fn matches(args: &[ArrayRef]) -> Result<ArrayRef> {
             found.append_null();
             continue;
         };
-        // Without groups it is all that was found.
+        // Without groups, the result is the whole match.
         for group in captures.iter().skip(usize::from(captures.len() > 1)) {
             found.values().append_option(group.map(|group| group.as_str()));
         }
@@ -123,11 +125,11 @@ fn matches(args: &[ArrayRef]) -> Result<ArrayRef> {
 
 fn compiled(pattern: &str, flags: &str) -> Result<Regex> {
     if flags.contains('g') {
-        return exec_err!("regexp_match gives the first match and has no flag 'g'");
+        return exec_err!("regexp_match returns the first match and does not support the flag 'g'");
     }
     let source = if flags.is_empty() { pattern.to_owned() } else { format!("(?{flags}){pattern}") };
     Regex::new(&source)
-        .or_else(|error| exec_err!("regexp_match cannot read the pattern \"{pattern}\": {error}"))
+        .or_else(|error| exec_err!("regexp_match cannot parse the pattern \"{pattern}\": {error}"))
 }
 
 #[cfg(test)]

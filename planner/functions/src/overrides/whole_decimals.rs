@@ -1,6 +1,7 @@
-//! `ceil` and `floor` of decimals, which have no digits after the point.
+//! `ceil` and `floor` of decimals as decimals without a fraction.
 //!
-//! DataFusion 55.2 gives them the type of the argument, which has no room for `ceil(9.99)` where that is a DECIMAL(3, 2).
+//! DataFusion 55.2 returns the type of the argument, which has no room for `ceil(9.99)` if that is
+//! a DECIMAL(3, 2).
 
 use std::sync::Arc;
 
@@ -10,16 +11,16 @@ use datafusion::arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Dec
 use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-use super::{Mend, by_rows};
+use super::{Override, by_rows};
 
-/// Which whole number a decimal becomes.
+/// The direction of rounding.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Towards {
     Above,
     Below,
 }
 
-/// The type of whole numbers for a decimal with digits after the point.
+/// The type of the whole numbers for a decimal type with a fraction.
 fn whole(kind: &DataType) -> Option<DataType> {
     Some(match kind {
         DataType::Decimal32(digits, 1..) => DataType::Decimal32(*digits, 0),
@@ -30,8 +31,8 @@ fn whole(kind: &DataType) -> Option<DataType> {
     })
 }
 
-impl Mend for Towards {
-    fn gives(&self, types: &[DataType]) -> Result<Option<DataType>> {
+impl Override for Towards {
+    fn result_type(&self, types: &[DataType]) -> Result<Option<DataType>> {
         Ok(types.first().and_then(whole))
     }
 
@@ -60,7 +61,7 @@ fn rounded(values: &ArrayRef, towards: Towards, to: &DataType) -> Result<ArrayRe
     Ok(cast(&wide, to)?)
 }
 
-/// The whole numbers, with all the digits that the type has room for.
+/// The whole numbers, with all digits that the type has room for.
 fn steps<T: DecimalType>(
     values: &PrimitiveArray<T>,
     scale: i8,

@@ -1,7 +1,8 @@
-//! Rules of DataFusion that are kept away from some operators.
+//! Runs a DataFusion rule on a plan while hiding some operators from it.
 //!
-//! [`Apart`] runs a rule on a plan in which these operators stand behind a [`Screen`]: the rule sees their columns,
-//! orders and partitions, and nothing that it could change. Afterwards the screens are taken off.
+//! [`Excluding`] runs the rule on a plan in which these operators are wrapped in [`Opaque`]: the
+//! rule sees their columns, orders and partitions, but cannot change them. Afterwards they are
+//! unwrapped.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,31 +19,31 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties,
 };
 
-/// What a rule may do with what is below an operator that it is kept away from.
+/// How a rule treats the inputs of an excluded operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Below {
-    /// The rule goes on below it as if the operator were not known to it.
-    GoesOn,
-    /// The rule runs on each input of the operator by itself.
-    ByItself,
+    /// The rule optimizes through the excluded operator, as an operator of unknown type.
+    Through,
+    /// The rule runs on each input of the operator separately.
+    Separately,
 }
 
-/// A rule that is kept away from some operators.
+/// A rule that does not see some operators.
 #[derive(Debug)]
-pub(super) struct Apart {
+pub(super) struct Excluding {
     rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
     below: Below,
-    keeps_away: fn(&dyn ExecutionPlan) -> bool,
+    excludes: fn(&dyn ExecutionPlan) -> bool,
 }
 
-impl Apart {
-    /// `rule`, kept away from the operators that `keeps_away` says.
+impl Excluding {
+    /// `rule`, without the operators for which `excludes` is true.
     pub(super) fn new(
         rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
         below: Below,
-        keeps_away: fn(&dyn ExecutionPlan) -> bool,
+        excludes: fn(&dyn ExecutionPlan) -> bool,
     ) -> Self {
-        Self { rule, below, keeps_away }
+        Self { rule, below, excludes }
     }
 
     fn run(
@@ -50,16 +51,16 @@ impl Apart {
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if self.below == Below::ByItself && (self.keeps_away)(plan.as_ref()) {
+        if self.below == Below::Separately && (self.excludes)(plan.as_ref()) {
             return self.inputs(plan, config);
         }
         let mut found = false;
-        let screened = plan.map_children(|child| self.screened(child, config, &mut found))?.data;
-        let optimized = self.rule.optimize(screened, config)?;
-        if found { unscreened(optimized) } else { Ok(optimized) }
+        let wrapped = plan.map_children(|child| self.wrapped(child, config, &mut found))?.data;
+        let optimized = self.rule.optimize(wrapped, config)?;
+        if found { unwrapped(optimized) } else { Ok(optimized) }
     }
 
-    /// The rule on each input of `plan`.
+    /// Runs the rule on each input of `plan`.
     fn inputs(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -68,41 +69,41 @@ impl Apart {
         Ok(plan.map_children(|input| Ok(Transformed::yes(self.run(input, config)?)))?.data)
     }
 
-    fn screened(
+    fn wrapped(
         &self,
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
         found: &mut bool,
     ) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
-        if !(self.keeps_away)(plan.as_ref()) {
-            return plan.map_children(|child| self.screened(child, config, found));
+        if !(self.excludes)(plan.as_ref()) {
+            return plan.map_children(|child| self.wrapped(child, config, found));
         }
         *found = true;
-        let screen = match self.below {
-            Below::ByItself => Screen { plan: self.inputs(plan, config)?, is_leaf: true },
-            Below::GoesOn => {
-                let plan = plan.map_children(|child| self.screened(child, config, found))?.data;
-                Screen { plan, is_leaf: false }
+        let opaque = match self.below {
+            Below::Separately => Opaque { plan: self.inputs(plan, config)?, is_leaf: true },
+            Below::Through => {
+                let plan = plan.map_children(|child| self.wrapped(child, config, found))?.data;
+                Opaque { plan, is_leaf: false }
             }
         };
-        Ok(Transformed::yes(Arc::new(screen)))
+        Ok(Transformed::yes(Arc::new(opaque)))
     }
 }
 
-/// The plan without its screens.
-fn unscreened(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let plain = plan.transform_down(|node| match node.downcast_ref::<Screen>() {
-        // What is behind a leaf was unscreened when the rule ran on it.
-        Some(screen) if screen.is_leaf => {
-            Ok(Transformed::new(Arc::clone(&screen.plan), true, TreeNodeRecursion::Jump))
+/// Unwraps the excluded operators.
+fn unwrapped(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let plain = plan.transform_down(|node| match node.downcast_ref::<Opaque>() {
+        // The operator below a leaf was unwrapped when the rule ran on it.
+        Some(opaque) if opaque.is_leaf => {
+            Ok(Transformed::new(Arc::clone(&opaque.plan), true, TreeNodeRecursion::Jump))
         }
-        Some(screen) => Ok(Transformed::yes(Arc::clone(&screen.plan))),
+        Some(opaque) => Ok(Transformed::yes(Arc::clone(&opaque.plan))),
         None => Ok(Transformed::no(node)),
     })?;
     Ok(plain.data)
 }
 
-impl PhysicalOptimizerRule for Apart {
+impl PhysicalOptimizerRule for Excluding {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -120,24 +121,24 @@ impl PhysicalOptimizerRule for Apart {
     }
 }
 
-/// An operator that a rule does not recognise.
+/// A wrapper that hides an operator from a rule.
 #[derive(Debug)]
-struct Screen {
+struct Opaque {
     plan: Arc<dyn ExecutionPlan>,
-    /// Nothing is to be seen below it.
+    /// True if the wrapper hides its inputs.
     is_leaf: bool,
 }
 
-impl DisplayAs for Screen {
+impl DisplayAs for Opaque {
     fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Screen: ")?;
+        f.write_str("Opaque: ")?;
         self.plan.fmt_as(kind, f)
     }
 }
 
-impl ExecutionPlan for Screen {
+impl ExecutionPlan for Opaque {
     fn name(&self) -> &'static str {
-        "Screen"
+        "Opaque"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -191,7 +192,7 @@ impl ExecutionPlan for Screen {
         _partition: usize,
         _context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        internal_err!("a screen stands in a plan that is run")
+        internal_err!("a planner wrapper cannot run")
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {

@@ -1,8 +1,8 @@
-//! Functions of texts over lists, and functions of two lists of which one is null.
+//! Text functions applied to lists, and functions of two lists of which one is null.
 //!
-//! DataFusion 55.2 computes `length([1, 2, 3])`, `reverse([1, 2])`, `concat([1], [2])` and `contains([1], 1)` from what
-//! lists look like when they are printed; and `array_has_any` and `array_has_all` of a null list are null or false, which
-//! depends on the other rows of the batch.
+//! DataFusion 55.2 computes `length([1, 2, 3])`, `reverse([1, 2])`, `concat([1], [2])` and
+//! `contains([1], 1)` from the printed text of the lists; and `array_has_any` and `array_has_all`
+//! of a null list are null or false, depending on the other rows of the batch.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-use super::{Mend, by_rows, coerced};
+use super::{Override, by_rows, coerced};
 
 fn is_list(kind: &DataType) -> bool {
     matches!(kind, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
 }
 
-/// `length` of a list: how many elements it has.
+/// `length` of a list: the number of elements.
 #[derive(Debug)]
 pub(super) struct Length;
 
-impl Mend for Length {
-    fn has_types(&self) -> bool {
+impl Override for Length {
+    fn accepts_more_types(&self) -> bool {
         true
     }
 
-    fn takes(&self, types: &[DataType]) -> Result<Option<Vec<DataType>>> {
+    fn argument_types(&self, types: &[DataType]) -> Result<Option<Vec<DataType>>> {
         match types {
             [kind] if is_list(kind) => Ok(Some(vec![kind.clone()])),
             [kind] if kind.is_nested() => {
@@ -41,7 +41,7 @@ impl Mend for Length {
         }
     }
 
-    fn gives(&self, types: &[DataType]) -> Result<Option<DataType>> {
+    fn result_type(&self, types: &[DataType]) -> Result<Option<DataType>> {
         Ok(types.first().filter(|kind| is_list(kind)).map(|_| DataType::Int64))
     }
 
@@ -69,7 +69,7 @@ fn lengths(list: &ArrayRef) -> Result<ArrayRef> {
     })
 }
 
-/// The function of lists that a function of texts is when its first argument is a list.
+/// The list function that replaces a text function if its first argument is a list.
 #[derive(Debug)]
 pub(super) struct Twin(pub(super) Arc<ScalarUDF>);
 
@@ -80,24 +80,25 @@ impl Twin {
     }
 }
 
-impl Mend for Twin {
-    fn has_types(&self) -> bool {
+impl Override for Twin {
+    fn accepts_more_types(&self) -> bool {
         true
     }
 
-    fn takes(&self, types: &[DataType]) -> Result<Option<Vec<DataType>>> {
+    fn argument_types(&self, types: &[DataType]) -> Result<Option<Vec<DataType>>> {
         if self.is_for(types) {
             return coerced(&self.0, types).map(Some);
         }
         match types.iter().find(|kind| kind.is_nested()) {
             Some(kind) => plan_err!(
-                "a function of texts got {kind}: cast it with CAST(.. AS VARCHAR), or write array_to_string(list, ', ')"
+                "a text function got {kind}: cast it with CAST(.. AS VARCHAR), or write \
+                 array_to_string(list, ', ')"
             ),
             None => Ok(None),
         }
     }
 
-    fn gives(&self, types: &[DataType]) -> Result<Option<DataType>> {
+    fn result_type(&self, types: &[DataType]) -> Result<Option<DataType>> {
         self.is_for(types).then(|| self.0.inner().return_type(types)).transpose()
     }
 
@@ -108,11 +109,11 @@ impl Mend for Twin {
     }
 }
 
-/// Null if either list is.
+/// Null if either list is null.
 #[derive(Debug)]
 pub(super) struct Both;
 
-impl Mend for Both {
+impl Override for Both {
     fn call(&self, original: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let lists = args.args.clone();
         let null = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Scalar(of) if of.is_null());
@@ -125,7 +126,7 @@ impl Mend for Both {
         if scalar {
             return Ok(found);
         }
-        // Of an empty constant it is one value for all rows.
+        // For an empty constant the result is one value for all rows.
         let found = found.into_array(rows)?;
         let found = found.as_boolean();
         let nulls = lists.iter().fold(found.nulls().cloned(), |nulls, arg| match arg {

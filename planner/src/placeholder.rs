@@ -1,5 +1,5 @@
-//! A node that is never run: it lends its properties to an exchange, which takes them from its input
-//! when it is made.
+//! A placeholder node that only supplies plan properties and never runs: an exchange copies the
+//! properties of its input when it is built.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
-/// The node.
+/// The placeholder; see the [module](self).
 #[derive(Debug)]
-pub(crate) struct Lender(Arc<PlanProperties>);
+pub(crate) struct Placeholder(Arc<PlanProperties>);
 
-impl Lender {
-    /// The partitions and orders of `plan`, and nothing of its columns that have one value.
+impl Placeholder {
+    /// The partitioning and orders of `plan`, without its constant columns.
     pub(crate) fn without_constants(plan: &Arc<dyn ExecutionPlan>) -> Self {
         let known = plan.properties().equivalence_properties();
         let orders = known.oeq_class().iter().cloned();
@@ -26,15 +26,15 @@ impl Lender {
     }
 }
 
-impl DisplayAs for Lender {
+impl DisplayAs for Placeholder {
     fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lender")
+        f.write_str("Placeholder")
     }
 }
 
-impl ExecutionPlan for Lender {
+impl ExecutionPlan for Placeholder {
     fn name(&self) -> &'static str {
-        "Lender"
+        "Placeholder"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -64,6 +64,6 @@ impl ExecutionPlan for Lender {
         _partition: usize,
         _context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        internal_err!("a lender stands in a plan that is run")
+        internal_err!("a placeholder for plan properties cannot run")
     }
 }

@@ -1,4 +1,4 @@
-//! Rows chosen by a closure: a bit for each row of a batch, which whoever reads the batch follows.
+//! Row selection by a closure: a bit per row of a batch, which readers of the batch apply.
 
 use std::marker::PhantomData;
 use std::ops::{ControlFlow, Range};
@@ -15,10 +15,10 @@ use crate::pipeline::slice::tree::node::Select;
 use crate::pipeline::slice::tree::typed;
 use crate::row::Row;
 
-/// Rows of a chunk: as many as a word has bits.
+/// The rows of a chunk: the number of bits of a word.
 const CHUNK: usize = 64;
 
-/// Chooses by a closure, among what was chosen before.
+/// Selects rows by a closure, among those selected before.
 pub(crate) struct Filter<T, F> {
     pub(crate) before: Option<Arc<dyn Select>>,
     pub(crate) f: F,
@@ -59,8 +59,8 @@ where
 
 /// The rows for which `keep` is true, among the first `rows`.
 ///
-/// It is asserted of each chunk that the columns have all of its rows, so that reading them needs no check; a closure
-/// that compares numbers then becomes instructions that compare several rows at a time.
+/// Asserts for each chunk that the columns have all of its rows, so that reading them needs no
+/// bounds check; a closure that compares numbers is then vectorized.
 fn among_all<T: Row>(
     columns: &T::Columns,
     rows: usize,
@@ -86,7 +86,7 @@ fn among_all<T: Row>(
     Chosen { words, rows }
 }
 
-/// The rows for which `keep` is true, among those that were chosen before.
+/// The rows for which `keep` is true, among those selected before.
 fn among_some<T: Row>(
     columns: &T::Columns,
     mut chosen: Chosen,
@@ -119,17 +119,17 @@ fn word(kept: [bool; CHUNK]) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// Why rows are read no further.
+/// Why reading stops.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// What is made of them has to be given first.
+    /// The output is full and has to be passed on first.
     Full,
-    /// A closure failed. Boxed, so that going on costs no more than a register.
+    /// A closure failed. Boxed, so that the success case fits into a register.
     Failed(Box<DataFusionError>),
 }
 
 impl Stop {
-    /// To go on, unless that is enough.
+    /// Continues unless `enough`.
     #[inline]
     pub(crate) fn when(enough: bool) -> ControlFlow<Self> {
         if enough { ControlFlow::Break(Self::Full) } else { ControlFlow::Continue(()) }
@@ -141,7 +141,7 @@ impl Stop {
     }
 }
 
-/// Gives `each` those of `rows` that are `chosen`, or all; the row at which it stopped, and why, if it did.
+/// Passes the selected `rows`, or all, to `each`. If it stops, returns the row and the reason.
 pub(crate) fn visit<T: Row>(
     columns: &T::Columns,
     chosen: Option<&Chosen>,
@@ -151,7 +151,7 @@ pub(crate) fn visit<T: Row>(
     let Range { start, end } = rows;
     let mut before = !0 << (start % CHUNK);
     for chunk in start / CHUNK..end.div_ceil(CHUNK) {
-        // One loop for both: where `each` is called twice it is not compiled into the loop.
+        // One loop for both cases: with two calls of `each`, it would not be inlined.
         let mut left = chosen.map_or(!0, |chosen| chosen.words[chunk]) & before;
         before = !0;
         let beyond = end - chunk * CHUNK;

@@ -1,5 +1,5 @@
-//! `reduce` as an aggregate function of DataFusion: its hash tables, its early output when memory is
-//! short, and its spilling are used as they are; only the values are combined by the user's closure.
+//! `reduce` as a DataFusion aggregate function: DataFusion's hash tables, early output under memory
+//! pressure and spilling are used unchanged; only the values are combined by the user's closure.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -21,23 +21,23 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 
 use crate::pipeline::slice::UserCode;
-use crate::pipeline::slice::keyed::combining::Combining;
+use crate::pipeline::slice::keyed::pre_aggregation::PreAggregation;
 use crate::pipeline::slice::tree::node::TaskCx;
 use crate::pipeline::slice::tree::streams;
 use crate::row::Value;
 
-/// What an allocation takes besides what is asked for: its header, and rounding up.
+/// The overhead of an allocation: its header, and rounding up.
 const ALLOCATION_BYTES: usize = 16;
 
-/// Reduces pairs by their first column, in one of two modes: before they are split by key, and
-/// after.
-pub(crate) struct Reducing<V, F> {
+/// Reduces pairs by their first column, in one of two modes: before they are partitioned by key,
+/// and after.
+pub(crate) struct ReduceAggregate<V, F> {
     combine: Arc<F>,
     pairs: SchemaRef,
     kind: PhantomData<fn() -> V>,
 }
 
-impl<V, F> Clone for Reducing<V, F> {
+impl<V, F> Clone for ReduceAggregate<V, F> {
     fn clone(&self) -> Self {
         Self {
             combine: Arc::clone(&self.combine),
@@ -47,17 +47,17 @@ impl<V, F> Clone for Reducing<V, F> {
     }
 }
 
-impl<V, F> Reducing<V, F>
+impl<V, F> ReduceAggregate<V, F>
 where
     V: Value,
     F: Fn(V, V) -> V + Send + Sync + 'static,
 {
-    /// Of pairs with this schema, their values combined by `combine`.
+    /// Reduces pairs of this schema; `combine` combines their values.
     pub(crate) fn new(combine: F, pairs: SchemaRef) -> Self {
         Self { combine: Arc::new(combine), pairs, kind: PhantomData }
     }
 
-    /// The schema between the two halves: nothing but the columns of the pairs.
+    /// The schema between the two phases: the columns of the pairs.
     pub(crate) fn partial_schema(&self) -> SchemaRef {
         let fields = self.pairs.fields().iter();
         Arc::new(Schema::new(
@@ -65,12 +65,12 @@ where
         ))
     }
 
-    /// A table for pairs that are being made.
-    pub(crate) fn combining<K: Value>(&self, code: UserCode) -> Combining<K, V, F> {
-        Combining::new(Arc::clone(&self.combine), Arc::clone(&self.pairs), code)
+    /// A pre-aggregation table for pairs that a closure produces.
+    pub(crate) fn pre_aggregation<K: Value>(&self, code: UserCode) -> PreAggregation<K, V, F> {
+        PreAggregation::new(Arc::clone(&self.combine), Arc::clone(&self.pairs), code)
     }
 
-    /// One pair for each key that is in memory at a time; equal keys may come again.
+    /// Partial phase: one pair for each key that is in memory at a time; keys may occur again.
     pub(crate) fn partial(
         &self,
         input: SendableRecordBatchStream,
@@ -80,7 +80,7 @@ where
         self.run(AggregateMode::Partial, input, &self.partial_schema(), code, cx)
     }
 
-    /// One pair for each key.
+    /// Final phase: one pair per key.
     pub(crate) fn total(
         &self,
         input: SendableRecordBatchStream,
@@ -177,7 +177,7 @@ where
     }
 
     fn accumulator(&self, _args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        not_impl_err!("\"{}\" without a key", self.code.verb)
+        not_impl_err!("\"{}\" needs a key", self.code.verb)
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -197,11 +197,11 @@ where
     }
 }
 
-/// One value for each key.
+/// One value per key.
 struct Groups<V, F> {
     values: Vec<Option<V>>,
-    /// What the values refer to, with what it takes to allocate it. Counted as they change: the size is asked
-    /// for after each batch.
+    /// The heap bytes of the values, with the overhead of their allocations. Kept up to date,
+    /// because the size is asked for after each batch.
     heap: usize,
     combine: Arc<F>,
     code: UserCode,
@@ -233,7 +233,7 @@ impl<V: Value, F: Fn(V, V) -> V> Groups<V, F> {
     fn take(&mut self, emit: EmitTo) -> Result<ArrayRef> {
         let values = emit.take_needed(&mut self.values);
         let mut builder = V::builder(values.len());
-        // Each goes when it is copied, so that there are not two of all.
+        // Each value is dropped once copied, so that all are never in memory twice.
         for value in values {
             let value = value.ok_or_else(|| internal_datafusion_err!("a key without a value"))?;
             self.heap -= taken::<V>(&value);
@@ -283,7 +283,7 @@ where
     }
 }
 
-/// What a value refers to, and what it takes to allocate that; nothing for values of a fixed size.
+/// The heap bytes of a value, with their overhead; 0 for values of a fixed size.
 #[inline]
 pub(crate) fn taken<V: Value>(value: &V) -> usize {
     if V::HAS_HEAP { V::heap_bytes(value.view()) + ALLOCATION_BYTES } else { 0 }

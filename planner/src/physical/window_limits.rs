@@ -1,4 +1,4 @@
-//! Window functions that a limit may not move past.
+//! Window functions that a limit must not move past.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowUDFExpr};
 
-/// DataFusion 55.2: `LimitPushPastWindows` limits what is below window functions to the rows that they look at. For
-/// window functions upon window functions it takes the farther of two looks ahead, not both, and it does not
-/// know how far `lag` with a negative offset and `IGNORE NULLS` look.
-pub(super) fn reads_further_than_it_says(node: &dyn ExecutionPlan) -> bool {
+/// DataFusion 55.2: `LimitPushPastWindows` limits the input of window functions to the rows that
+/// they look at. For stacked window functions it uses the larger look-ahead instead of the sum, and
+/// it ignores the look-ahead of `lag` with a negative offset and with `IGNORE NULLS`.
+pub(super) fn understates_look_ahead(node: &dyn ExecutionPlan) -> bool {
     let Some(window) = node.downcast_ref::<BoundedWindowAggExec>() else { return false };
     is_window_below(window.input()) || !window.window_expr().iter().all(looks_as_far_as_its_frame)
 }

@@ -1,14 +1,15 @@
-//! Conditions guard what stands behind them: of `y <> 0 AND x / y > 1` the division is computed for rows that
-//! passed the first part.
+//! Short-circuit evaluation: in `y <> 0 AND x / y > 1` the division is evaluated only for rows that
+//! pass the first condition.
 //!
-//! DataFusion 55.2 evaluates both sides of an AND for all rows of a batch unless one side is so rare
-//! that it pays to look first (apache/datafusion#8927), and moves divisions below filters with a projection
-//! (see [`shield`](super::shield)). Here each AND and OR whose parts can fail becomes a `CASE`, which computes
-//! its branches for the rows that get there. Parts that cannot fail come first, then those that can fail in fewer
-//! places (`cast(s AS int) <> 0` before `10 / cast(s AS int) > 1`), and else the order in which they were written;
-//! the filters of subqueries come before those above them.
+//! DataFusion 55.2 evaluates both sides of an AND for all rows of a batch unless one side is very
+//! selective (apache/datafusion#8927), and moves divisions below filters with a projection (see
+//! [`shield`](super::shield)). This rule turns each AND and OR with parts that can fail into a
+//! `CASE`, which evaluates a branch only for the rows that reach it. Parts that cannot fail come
+//! first, then those that can fail in fewer places (`cast(s AS int) <> 0` before `10 / cast(s AS
+//! int) > 1`), and otherwise the written order applies. The filters of subqueries come before those
+//! above them.
 //!
-//! A row that passes and then fails is an error still.
+//! A row that passes and then fails is still an error.
 
 use std::sync::Arc;
 
@@ -35,8 +36,8 @@ type Condition = Arc<dyn PhysicalExpr>;
 /// The name of the rule [`GuardedExpressions`].
 pub(super) const EXPRESSIONS: &str = "guarded_expressions";
 
-/// Guards in projections and in conditions of joins. Before projections are pushed down: what goes into
-/// a scan takes its guards along.
+/// Guards expressions in projections and join conditions. It runs before projections are pushed
+/// down, so that what is pushed into a scan keeps its guards.
 #[derive(Debug)]
 pub(super) struct GuardedExpressions;
 
@@ -65,7 +66,8 @@ impl PhysicalOptimizerRule for GuardedExpressions {
     }
 }
 
-/// Guards in filters. After conditions were pushed into scans, which prune by each part on its own.
+/// Guards filters. It runs after conditions are pushed into scans, which prune by each part
+/// separately.
 #[derive(Debug)]
 pub(super) struct GuardedFilters;
 
@@ -153,7 +155,7 @@ fn join_filter(filter: Option<&JoinFilter>) -> Result<Option<JoinFilter>> {
     Ok(Some(JoinFilter::new(expression, columns, Arc::clone(filter.schema()))))
 }
 
-/// The predicate of a filter with guards, if it needs some. A filter takes what is unknown for false.
+/// The guarded predicate of a filter, if it needs guards. A filter treats unknown as false.
 fn filtered(predicate: &Condition, schema: &Schema) -> Result<Option<Condition>> {
     let mut certain = Vec::new();
     let mut fallible = Vec::new();
@@ -165,7 +167,7 @@ fn filtered(predicate: &Condition, schema: &Schema) -> Result<Option<Condition>>
         if is_fallible(&part, schema) { fallible.push(part) } else { certain.push(part) }
     }
     if fallible.is_empty() || (certain.is_empty() && fallible.len() == 1) {
-        // One that can fail is guarded by none.
+        // A single part that can fail has nothing to guard it.
         return Ok(changed.then(|| conjunction(certain.into_iter().chain(fallible))));
     }
     let guard = certain.clone();
@@ -178,7 +180,7 @@ fn filtered(predicate: &Condition, schema: &Schema) -> Result<Option<Condition>>
     if !guard.is_empty() {
         rest = passed(conjunction(guard), rest)?;
     }
-    // Those that cannot fail stay parts of their own too: the planner reads constants from them.
+    // Parts that cannot fail also stay separate: the planner reads constants from them.
     Ok(Some(conjunction(certain.into_iter().chain([rest]))))
 }
 
@@ -187,7 +189,8 @@ fn passed(guard: Condition, rest: Condition) -> Result<Condition> {
     Ok(Arc::new(CaseExpr::try_new(None, vec![(guard, rest)], Some(lit(false)))?))
 }
 
-/// `expr` with guards in its ANDs and ORs, at any depth, if it needs some. Its value is the same, null too.
+/// `expr` with guards in its ANDs and ORs, at any depth, if it needs guards. Its value is
+/// unchanged, null included.
 fn guarded(expr: &Condition, schema: &Schema) -> Result<Option<Condition>> {
     if !is_fallible(expr, schema) {
         return Ok(None);
@@ -233,7 +236,7 @@ fn flatten(expr: &Condition, op: Operator, parts: &mut Vec<Condition>) {
     }
 }
 
-/// `part op rest`, with `rest` computed for the rows that `part` does not decide.
+/// `part op rest`, with `rest` evaluated for the rows that `part` does not decide.
 fn decided(part: Condition, op: Operator, rest: Condition, schema: &Schema) -> Result<Condition> {
     let both = |part, rest| Arc::new(BinaryExpr::new(part, op, rest)) as Condition;
     if !is_fallible(&rest, schema) {

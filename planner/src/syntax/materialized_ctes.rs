@@ -1,7 +1,8 @@
-//! Finds queries of `WITH` that must be computed once: they are read more than once, and computed again they could give
-//! other rows, because they draw lots, cut off a part of their rows, or number rows whose order is not settled.
+//! Materializes nondeterministic queries of `WITH` that are read more than once.
 //!
-//! DataFusion 55.2 puts the query in the place of each of its names.
+//! DataFusion 55.2 inlines such a query at each of its names. Evaluated again, it could return
+//! other rows if it has volatile functions or a limit, or if it numbers rows without a total order.
+//! Here it becomes a table that is computed once, before the statement.
 
 use std::ops::ControlFlow;
 
@@ -18,15 +19,15 @@ use crate::error::{Error, Result};
 
 /// A query that is computed before the statement that reads it.
 #[derive(Debug, Clone)]
-pub struct Drawn {
+pub struct MaterializedCte {
     /// The table that the statement reads instead.
     pub name: String,
-    /// What makes its rows.
+    /// The query that fills the table.
     pub query: Box<Query>,
 }
 
-/// Functions whose values depend on an order that may not be settled.
-const ORDERED: &[&str] = &[
+/// Order-sensitive functions: their result depends on the order of the rows.
+const ORDER_SENSITIVE: &[&str] = &[
     "row_number",
     "ntile",
     "lag",
@@ -38,39 +39,39 @@ const ORDERED: &[&str] = &[
     "string_agg",
 ];
 
-/// The statement with a table in the place of each such query, and the queries in the order in which they are computed. None if
-/// there are none.
+/// Replaces each such query by a table. Returns the new statement and the queries in the order in
+/// which they must be computed; `None` if there are none.
 ///
 /// # Errors
-/// When a statement has one that is kept to run later.
-pub fn draw(
+/// If a statement that runs later, such as a view, has such a query.
+pub fn materialize_ctes(
     statement: &Statement,
     catalog: &dyn Catalog,
-) -> Result<Option<(Statement, Vec<Drawn>)>> {
+) -> Result<Option<(Statement, Vec<MaterializedCte>)>> {
     let mut with = HasWith(false);
     visit(statement, &mut with)?;
     if !with.0 {
         return Ok(None);
     }
     let mut changed = statement.clone();
-    let mut walk = Walk { catalog, scopes: Vec::new(), drawn: Vec::new() };
+    let mut walk = Walk { catalog, scopes: Vec::new(), materialized: Vec::new() };
     visit_mut(&mut changed, &mut walk)?;
-    if walk.drawn.is_empty() {
+    if walk.materialized.is_empty() {
         return Ok(None);
     }
-    if is_kept(statement) {
+    if runs_later(statement) {
         let message =
-            "a query of WITH that is read twice and gives other rows each time cannot be kept";
+            "a view or prepared statement cannot read a nondeterministic query of WITH twice";
         return Err(Error::statement(message)
             .with_hint("compute it first: CREATE TABLE name AS SELECT ..."));
     }
-    Ok(Some((changed, walk.drawn)))
+    Ok(Some((changed, walk.materialized)))
 }
 
-/// Whether the statement is to run later.
-fn is_kept(statement: &Statement) -> bool {
+/// True if the statement runs later.
+fn runs_later(statement: &Statement) -> bool {
     match statement {
-        Statement::Explain(explain) => is_kept(&explain.statement),
+        Statement::Explain(explain) => runs_later(&explain.statement),
         Statement::Statement(statement) => {
             matches!(statement.as_ref(), Sql::CreateView(_) | Sql::Prepare { .. })
         }
@@ -91,9 +92,9 @@ impl Visitor for HasWith {
 
 struct Walk<'a> {
     catalog: &'a dyn Catalog,
-    /// The queries of WITH that can be read, for each query around.
+    /// The visible queries of WITH, for each enclosing query.
     scopes: Vec<Vec<Cte>>,
-    drawn: Vec<Drawn>,
+    materialized: Vec<MaterializedCte>,
 }
 
 impl VisitorMut for Walk<'_> {
@@ -113,21 +114,21 @@ impl VisitorMut for Walk<'_> {
 impl Walk<'_> {
     fn with(&mut self, query: &mut Query) -> Result<()> {
         let count = query.with.as_ref().map_or(0, |with| with.cte_tables.len());
-        let mut unsettled: Vec<Ident> = Vec::new();
+        let mut nondeterministic: Vec<Ident> = Vec::new();
         for i in 0..count {
             let Some(with) = &query.with else { break };
             let recursive = with.recursive;
             let cte = &with.cte_tables[i];
             let name = cte.alias.name.clone();
-            let by_others = unsettled.iter().any(|other| mentions(&cte.query, other));
-            let is_unsettled = by_others || self.is_unsettled(&cte.query);
+            let by_others = nondeterministic.iter().any(|other| mentions(&cte.query, other));
+            let is_nondeterministic = by_others || self.is_nondeterministic(&cte.query);
             let mut cte = cte.clone();
-            if is_unsettled && times_read(query, i, &name) > 1 {
-                self.take(query, i, recursive);
+            if is_nondeterministic && times_read(query, i, &name) > 1 {
+                self.materialize(query, i, recursive);
                 let Some(with) = &query.with else { break };
                 cte = with.cte_tables[i].clone();
-            } else if is_unsettled {
-                unsettled.push(name);
+            } else if is_nondeterministic {
+                nondeterministic.push(name);
             }
             if let Some(scope) = self.scopes.last_mut() {
                 scope.push(cte);
@@ -136,15 +137,15 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn is_unsettled(&self, query: &Query) -> bool {
-        query.visit(&mut Unsettled { catalog: self.catalog }).is_break()
+    fn is_nondeterministic(&self, query: &Query) -> bool {
+        query.visit(&mut Nondeterministic { catalog: self.catalog }).is_break()
     }
 
-    /// Puts a table in the place of the query.
-    fn take(&mut self, query: &mut Query, i: usize, recursive: bool) {
+    /// Replaces the query by a table.
+    fn materialize(&mut self, query: &mut Query, i: usize, recursive: bool) {
         let Some(with) = &mut query.with else { return };
         let table =
-            format!("with:{}:{}", with.cte_tables[i].alias.name.value, self.drawn.len() + 1);
+            format!("with:{}:{}", with.cte_tables[i].alias.name.value, self.materialized.len() + 1);
         let from = build::table(ObjectName::from(vec![build::quoted(&table)]));
         let cte = &mut with.cte_tables[i];
         let mut before: Vec<Cte> = self.scopes.iter().flatten().cloned().collect();
@@ -161,11 +162,11 @@ impl Walk<'_> {
                 Some(With { with_token: with.with_token.clone(), recursive, cte_tables: before });
         }
         *cte.query = build::all_of(from);
-        self.drawn.push(Drawn { name: table, query: Box::new(whole) });
+        self.materialized.push(MaterializedCte { name: table, query: Box::new(whole) });
     }
 }
 
-/// How often the name of a query is read in those after it and in the rest.
+/// The number of reads of the query by later queries of WITH and by the main query.
 fn times_read(query: &Query, i: usize, name: &Ident) -> usize {
     struct Count<'a>(&'a Ident, usize);
     impl Visitor for Count<'_> {
@@ -192,12 +193,12 @@ fn times_read(query: &Query, i: usize, name: &Ident) -> usize {
     count.1
 }
 
-/// Ends at what may give other rows when it is computed again.
-struct Unsettled<'a> {
+/// Stops at the first sign that a query is nondeterministic.
+struct Nondeterministic<'a> {
     catalog: &'a dyn Catalog,
 }
 
-impl Visitor for Unsettled<'_> {
+impl Visitor for Nondeterministic<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
@@ -219,7 +220,7 @@ impl Visitor for Unsettled<'_> {
         let [part] = name.0.as_slice() else { return ControlFlow::Continue(()) };
         let Some(ident) = part.as_ident() else { return ControlFlow::Continue(()) };
         let name = ident.value.to_lowercase();
-        match ORDERED.contains(&name.as_str()) || self.catalog.is_volatile(&name) {
+        match ORDER_SENSITIVE.contains(&name.as_str()) || self.catalog.is_volatile(&name) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }

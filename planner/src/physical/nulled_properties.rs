@@ -1,12 +1,12 @@
-//! What is known of rows below an operator that makes some of their columns null is forgotten there.
+//! Drops ordering and constant properties of columns that an operator above makes null.
 //!
-//! DataFusion 55.2: `WHERE a = 1` makes `a` a constant, a sorted file makes it sorted, and
-//! both stay so above an aggregate whose grouping sets leave `a` out, and above an outer join
-//! that has no match, although `a` is null in those rows. A sort by `a` is then dropped, groups are cut apart
-//! and LIMIT gives other rows. So do columns that are equal below (`x AS y`, a join's keys) and constants among the
-//! groups. [`ForgetNulled`] puts a projection below such operators, in which those columns
-//! are `same_value(a, unknown())`; of grouping sets it computes each expression, apart from all others. It runs before
-//! the rules that look at orders.
+//! DataFusion 55.2: `WHERE a = 1` makes `a` a constant, and a sorted file makes it sorted. Both
+//! properties survive an aggregate whose grouping sets leave `a` out, and an outer join without a
+//! match, although `a` is null in those rows. Then a sort by `a` is removed, groups are split, and
+//! LIMIT returns other rows. The same holds for columns that are equal below (`x AS y`, join keys)
+//! and constants among the groups. [`DropNulledProperties`] adds a projection below such operators,
+//! in which those columns are `same_value(a, unknown())`; for grouping sets it computes each
+//! grouping expression separately. It runs before the rules that use orders.
 
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
 };
 
-/// The rule that puts `same_value(a, unknown())` below what makes `a` null.
+/// The physical rule; see the [module](self).
 #[derive(Debug, Default)]
-pub(crate) struct ForgetNulled;
+pub(crate) struct DropNulledProperties;
 
-impl PhysicalOptimizerRule for ForgetNulled {
+impl PhysicalOptimizerRule for DropNulledProperties {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -43,28 +43,28 @@ impl PhysicalOptimizerRule for ForgetNulled {
                 });
             }
             let children: Vec<_> = node.children().into_iter().cloned().collect();
-            let mut forgotten = Vec::with_capacity(children.len());
+            let mut new_children = Vec::with_capacity(children.len());
             let mut changed = false;
             for (index, child) in children.into_iter().enumerate() {
                 let columns = nulled_columns(node.as_ref(), index, &child);
                 changed |= !columns.is_empty();
-                forgotten.push(if columns.is_empty() {
+                new_children.push(if columns.is_empty() {
                     child
                 } else {
-                    forgetting(child, &columns, config)?
+                    without_properties(child, &columns, config)?
                 });
             }
             if !changed {
                 return Ok(Transformed::no(node));
             }
             let recompute = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-            Ok(Transformed::yes(node.replace_children(forgotten, recompute)?))
+            Ok(Transformed::yes(node.replace_children(new_children, recompute)?))
         })
         .data()
     }
 
     fn name(&self) -> &'static str {
-        "forget_nulled"
+        "drop_nulled_properties"
     }
 
     fn schema_check(&self) -> bool {
@@ -72,7 +72,8 @@ impl PhysicalOptimizerRule for ForgetNulled {
     }
 }
 
-/// An aggregate with grouping sets over a projection that computes its groups, and lets nothing be known of them.
+/// An aggregate with grouping sets over a projection of its grouping expressions without
+/// properties.
 fn sets_apart(
     aggregate: &AggregateExec,
     config: &ConfigOptions,
@@ -115,7 +116,7 @@ fn sets_apart(
     Ok(Some(Arc::new(apart.with_limit_options(aggregate.limit_options()))))
 }
 
-/// `expr`, of which nothing is known, and of which it is not known either that it equals one of another `number`.
+/// `expr` without known properties, and not known to be equal to one of another `number`.
 fn unknown_value(
     expr: Arc<dyn PhysicalExpr>,
     number: Option<usize>,
@@ -139,7 +140,7 @@ fn unknown_value(
     Ok(Arc::new(value))
 }
 
-/// The columns of the child with that `index` of which something is known that does not hold above `node`.
+/// The columns of child `index` with known properties that do not hold above `node`.
 fn nulled_columns(
     node: &dyn ExecutionPlan,
     index: usize,
@@ -155,7 +156,7 @@ fn nulled_columns(
     if !nulled {
         return Vec::new();
     }
-    // What sorts a null-producing side does not survive the join in DataFusion either.
+    // DataFusion itself drops the order of a null-supplying side.
     let constants = child.equivalence_properties().constants();
     columns_of(constants.iter().map(|constant| &constant.expr))
 }
@@ -179,8 +180,8 @@ fn columns_of<'a>(exprs: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Vec
     columns
 }
 
-/// `child` under a projection of all its columns, of which nothing is known of `columns`.
-pub(super) fn forgetting(
+/// `child` under a projection of all its columns that hides the properties of `columns`.
+pub(super) fn without_properties(
     child: Arc<dyn ExecutionPlan>,
     columns: &[usize],
     config: &ConfigOptions,

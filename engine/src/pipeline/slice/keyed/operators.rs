@@ -1,5 +1,5 @@
-//! Verbs of slices of pairs: the first of a pair is its key. Rows move so that equal keys meet in one
-//! shard.
+//! Operators on slices of pairs, whose first element is the key. Rows move so that equal keys meet
+//! in one shard.
 
 use std::ops::Range;
 use std::panic::Location;
@@ -15,10 +15,10 @@ use futures::StreamExt;
 
 use crate::pipeline::slice::keyed::cogroup;
 use crate::pipeline::slice::keyed::keys::{leaves, with_canonical};
-use crate::pipeline::slice::keyed::reducing::Reducing;
+use crate::pipeline::slice::keyed::reduce_aggregate::ReduceAggregate;
 use crate::pipeline::slice::keyed::sorting;
-use crate::pipeline::slice::rows::building::{BATCH_BYTES, BATCH_ROWS, part_of_column};
-use crate::pipeline::slice::rows::making::Makes;
+use crate::pipeline::slice::rows::batch_builder::{BATCH_BYTES, BATCH_ROWS, part_of_column};
+use crate::pipeline::slice::rows::fused_map::RowSource;
 use crate::pipeline::slice::tree::node::{Exchange, Narrow, Op, Shards, Split, TaskCx, Wide};
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
@@ -26,10 +26,10 @@ use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::{Row, Value};
 
 impl<T: Row + Value> Slice<T> {
-    /// Pairs of a key and the row it was made of.
+    /// Pairs of a key and the row that it is computed from.
     ///
-    /// Order and shards stay; rows with the same key may be in several shards until a verb moves them. Rows are not
-    /// copied.
+    /// Keeps order and shards; rows with equal keys may be in several shards until an operator
+    /// moves them. Rows are not copied.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -51,7 +51,7 @@ impl<T: Row + Value> Slice<T> {
         self.key_by_at("key_by", Location::caller(), f)
     }
 
-    /// [`key_by`](Self::key_by), or a part of another verb.
+    /// [`key_by`](Self::key_by), also used by other operators.
     pub(crate) fn key_by_at<K, F>(
         self,
         verb: &'static str,
@@ -68,7 +68,7 @@ impl<T: Row + Value> Slice<T> {
             let code = UserCode { verb, place, shard: cx.shard };
             let (f, made) = (Arc::clone(&f), Arc::clone(&schema));
             let open = move |batch: RecordBatch| {
-                // The row goes on as it is: one nested column of the columns it had.
+                // The row is passed on as one nested column of its columns.
                 Ok((typed::columns::<T>(&batch, &code)?, typed::nested::<T>(&batch)?, 0))
             };
             Ok(streams::each_in_parts(input, &schema, open, move |(columns, rows, next)| {
@@ -84,7 +84,7 @@ impl<T: Row + Value> Slice<T> {
 }
 
 impl<K: Value, V: Value> Slice<(K, V)> {
-    /// Changes the values; keys stay, and so do order and shards.
+    /// Applies `f` to the values; keeps keys, order and shards.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -122,13 +122,13 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         })
     }
 
-    /// One pair for each key, its values combined by `f`, which must not care in which order and in which
-    /// groups they come (it is associative and commutative).
+    /// One pair per key, with its values combined by `f`, which must be associative and
+    /// commutative.
     ///
-    /// Values are combined before rows move and again after it, so that what moves is about one row for each key
-    /// and task. As many shards as before; within a shard the order is not fixed. Memory is needed for the keys of
-    /// one shard; when it is short, what does not fit is spilled. The value of a key that is there once is never
-    /// shown to `f`.
+    /// Values are combined before rows move and again after it, so that about one row per key and
+    /// task moves. Keeps the number of shards; within a shard the order is not fixed. Memory is
+    /// needed for the keys of one shard; it spills. `f` is not called for a key that occurs only
+    /// once.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -148,10 +148,10 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     {
         let (verb, place) = ("reduce", Location::caller());
         let pairs = typed::schema::<(K, V)>();
-        let reducing = Reducing::new(f, Arc::clone(&pairs));
-        let schema = reducing.partial_schema();
-        let total = reducing.clone();
-        let before = Before { makes: self.makes.clone(), reducing, pairs, verb, place };
+        let aggregate = ReduceAggregate::new(f, Arc::clone(&pairs));
+        let schema = aggregate.partial_schema();
+        let total = aggregate.clone();
+        let before = Before { row_source: self.row_source.clone(), aggregate, pairs, verb, place };
         let after = move |mut inputs: Vec<SendableRecordBatchStream>, cx: &TaskCx| {
             let code = UserCode { verb, place, shard: cx.shard };
             total.total(only(&mut inputs)?, code, cx)
@@ -165,9 +165,9 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         Self::wide(verb, place, vec![exchange], Shards::Most, after)
     }
 
-    /// How often each key is there.
+    /// The number of occurrences of each key.
     ///
-    /// Shards, order and memory as with [`reduce`](Self::reduce).
+    /// Shards, order and memory as for [`reduce`](Self::reduce).
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -186,12 +186,13 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         self.map_values(|_| 1u64).reduce(|a, b| a + b)
     }
 
-    /// One pair for each key: `f` takes what it returned for the key before, `init` at first, and the
-    /// next value. The order in which values come is not fixed.
+    /// One pair per key: `f` combines the accumulator, `init` at first, with each value in turn.
+    /// The order of values is not fixed.
     ///
-    /// All rows move. As many shards as before, each sorted by key. Rows are sorted on disk when the memory does
-    /// not suffice, so that neither keys nor values of a shard need fit; what `f` returns is held for one key at a
-    /// time. Where values can be combined with one another, [`reduce`](Self::reduce) moves fewer rows.
+    /// All rows move. Keeps the number of shards, each sorted by key. The sort spills, so that
+    /// neither keys nor values of a shard need fit into memory; the accumulator of one key at a
+    /// time does. If values can be combined with one another, [`reduce`](Self::reduce) moves fewer
+    /// rows.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -238,11 +239,11 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         )
     }
 
-    /// One row for each key, with all of its values, in no fixed order.
+    /// One row per key, with all of its values, in no fixed order.
     ///
-    /// All rows move. As many shards as before, each sorted by key. Rows are sorted on disk when the
-    /// memory does not suffice; the values of one key must fit, or the run ends with an error
-    /// that says so. Where the values are only to be combined, [`fold`](Self::fold) needs no such memory.
+    /// All rows move. Keeps the number of shards, each sorted by key. The sort spills; the values
+    /// of one key must fit into memory, or the run ends with an error. To only combine the values,
+    /// use [`fold`](Self::fold), which needs no such memory.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -263,7 +264,7 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         Slice::wide(verb, place, vec![exchange], Shards::Most, work)
     }
 
-    /// This slice on its way to where equal keys meet.
+    /// The exchange that hash-partitions this slice by key.
     pub(crate) fn by_key(self) -> Exchange {
         let schema = typed::schema::<(K, V)>();
         let made = Arc::clone(&schema);
@@ -280,7 +281,7 @@ impl<K: Value, V: Value> Slice<(K, V)> {
 }
 
 impl<T: Row> Slice<T> {
-    /// A node that puts the rows of `inputs` together.
+    /// A wide node: combines the rows of `inputs` after their exchanges.
     pub(crate) fn wide(
         verb: &'static str,
         place: &'static Location<'static>,
@@ -294,9 +295,9 @@ impl<T: Row> Slice<T> {
 
 /// Combines values before rows move.
 struct Before<K: Value, V: Value, F> {
-    /// What makes the pairs, if they are taken as they are made.
-    makes: Option<Arc<dyn Makes<(K, V)>>>,
-    reducing: Reducing<V, F>,
+    /// The source of single pairs, if this is fused with the operator before.
+    row_source: Option<Arc<dyn RowSource<(K, V)>>>,
+    aggregate: ReduceAggregate<V, F>,
     pairs: SchemaRef,
     verb: &'static str,
     place: &'static Location<'static>,
@@ -314,45 +315,47 @@ where
         cx: &TaskCx,
     ) -> PlanResult<SendableRecordBatchStream> {
         let code = UserCode { verb: self.verb, place: self.place, shard: cx.shard };
-        let pairs = match &self.makes {
-            Some(makes) => makes.make(input, Box::new(self.reducing.combining::<K>(code)), cx),
+        let pairs = match &self.row_source {
+            Some(source) => {
+                source.send_to(input, Box::new(self.aggregate.pre_aggregation::<K>(code)), cx)
+            }
             None => input,
         };
         let pairs = streams::each(pairs, &self.pairs, |batch| with_canonical(&batch, 1));
-        self.reducing.partial(pairs, code, cx)
+        self.aggregate.partial(pairs, code, cx)
     }
 
     fn spans(&self) -> bool {
-        self.makes.is_some()
+        self.row_source.is_some()
     }
 }
 
-/// The stream of the one exchange.
+/// The stream of the only exchange.
 pub(crate) fn only(
     inputs: &mut Vec<SendableRecordBatchStream>,
 ) -> PlanResult<SendableRecordBatchStream> {
-    inputs.pop().ok_or_else(|| internal_datafusion_err!("a verb without its input"))
+    inputs.pop().ok_or_else(|| internal_datafusion_err!("an operator without its input"))
 }
 
-/// Folds pairs that come in order of their keys.
+/// Folds pairs that arrive in order of their keys.
 struct Folding<V: Value, A: Value, F> {
     init: A,
     f: Arc<F>,
     code: UserCode,
     schema: SchemaRef,
-    /// The batch that is read.
+    /// The current batch.
     now: Option<Sorted<V>>,
-    /// The keys that were begun and not given out, in order; the last may be open.
+    /// The keys that were started and not output yet, in order; the last may be open.
     keys: Vec<ArrayRef>,
     done: A::Builder,
     done_rows: usize,
-    /// What the values that are done refer to.
+    /// The heap bytes of the finished values.
     done_heap: usize,
-    /// The key whose values may go on in the next batch, as leaves, and its value so far.
+    /// The key whose values may continue in the next batch, as leaves, and its accumulator.
     open: Option<(Vec<ArrayRef>, A)>,
 }
 
-/// A batch in order of its keys, and how far it is read.
+/// A batch in order of its keys, and the position in it.
 struct Sorted<V: Value> {
     keys: ArrayRef,
     leaves: Vec<ArrayRef>,
@@ -406,12 +409,12 @@ where
         streams::with_schema(schema, folded)
     }
 
-    /// Whether as many keys are done as are given out at a time.
+    /// True if enough keys are finished for an output batch.
     fn is_full(&self) -> bool {
         self.done_rows >= BATCH_ROWS || self.done_heap >= BATCH_BYTES
     }
 
-    /// Folds rows of `now`, until enough keys are done.
+    /// Folds rows of `now`, until enough keys are finished.
     fn add(&mut self, mut now: Sorted<V>) -> PlanResult<()> {
         let mut begun = Vec::new();
         while now.next < now.ranges.len() && !self.is_full() {
@@ -437,7 +440,7 @@ where
             })?;
             let open = match now.next == now.ranges.len() {
                 true => now.leaves.iter().map(|leaf| leaf.slice(last, 1)).collect(),
-                // It ends before the next range begins: nobody asks for its key.
+                // It ends before the next range starts, so its key is not needed.
                 false => Vec::new(),
             };
             self.open = Some((open, held));
@@ -449,7 +452,7 @@ where
         Ok(())
     }
 
-    /// The open key gets no more values.
+    /// Finishes the open key.
     fn close(&mut self) {
         if let Some((_, held)) = self.open.take() {
             if A::HAS_HEAP {
@@ -460,7 +463,7 @@ where
         }
     }
 
-    /// The keys that are done.
+    /// Outputs the finished keys.
     fn give(&mut self) -> PlanResult<RecordBatch> {
         let keys: Vec<&dyn Array> = self.keys.iter().map(AsRef::as_ref).collect();
         let keys = concat(&keys)?;
@@ -476,7 +479,7 @@ where
     }
 }
 
-/// Whether the only key in `one` is the first in `other`.
+/// True if the only key in `one` is the first in `other`.
 fn same(one: &[ArrayRef], other: &[ArrayRef]) -> bool {
     one.len() == other.len()
         && one

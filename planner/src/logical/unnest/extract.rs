@@ -1,5 +1,5 @@
-//! Takes subqueries out of the expressions of one operator: joins below the operator give their values.
-//! The operator has the schema that it had.
+//! Extracts subqueries from the expressions of an operator: joins below the operator compute their
+//! values. The schema of the operator stays the same.
 
 use std::sync::Arc;
 
@@ -16,55 +16,63 @@ use super::quantified::{Quantified, is_for_datafusion};
 use super::scope::{contains_subquery, outer_columns, outer_columns_of, position};
 use super::shape::{all, filter, named, project, trimmed};
 
-/// Which subqueries of an expression stay.
+/// Which subqueries of an expression stay in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Alone {
-    /// Scalar ones that refer to nothing outside: something else runs them.
+enum Uncorrelated {
+    /// Uncorrelated scalar subqueries, which are executed separately.
     Stay,
-    /// None.
-    Lifted,
+    /// None: all are extracted.
+    Extracted,
 }
 
 impl Unnester {
-    pub(super) fn lift_filter(&self, node: Filter) -> Result<LogicalPlan> {
+    pub(super) fn extract_filter(&self, node: Filter) -> Result<LogicalPlan> {
         if !contains_subquery(&node.predicate)? {
             return Ok(LogicalPlan::Filter(node));
         }
         let schema = Arc::clone(node.input.schema());
         let mut kept = Vec::new();
         let mut tests = Vec::new();
-        let mut lifted = Vec::new();
+        let mut extracted = Vec::new();
         let mut input = node.input.as_ref().clone();
         for conjunct in conjuncts(node.predicate.clone()) {
             if is_for_datafusion(&conjunct)?
-                || !self.has_own(&conjunct, self.alone_in(&conjunct)?)?
+                || !self.has_extractable(&conjunct, self.uncorrelated_in(&conjunct)?)?
             {
                 kept.push(self.null_in_sight(plain_negation(conjunct), &mut input)?);
             } else if let Some(test) = Quantified::of(&conjunct) {
                 tests.push(test);
             } else {
-                lifted.push(conjunct);
+                extracted.push(conjunct);
             }
         }
-        if tests.is_empty() && lifted.is_empty() && input.schema() == node.input.schema() {
+        if tests.is_empty() && extracted.is_empty() && input.schema() == node.input.schema() {
             return Ok(LogicalPlan::Filter(node));
         }
         let outer = filter(kept, input)?;
         let mut current = outer.clone();
         for mut test in tests {
-            test.lift_columns(|expr| self.lifted(expr, Alone::Lifted, &outer, &mut current))?;
+            test.extract_columns(|expr| {
+                self.extract(expr, Uncorrelated::Extracted, &outer, &mut current)
+            })?;
             current = self.semi(test, &outer, current)?;
         }
         let mut conditions = Vec::new();
-        for conjunct in lifted {
-            conditions.push(self.lifted(conjunct, Alone::Lifted, &outer, &mut current)?);
+        for conjunct in extracted {
+            conditions.push(self.extract(
+                conjunct,
+                Uncorrelated::Extracted,
+                &outer,
+                &mut current,
+            )?);
         }
         trimmed(filter(conditions, current)?, &schema)
     }
 
-    /// `x NOT IN (S)` whose `x` is a column of `input`, as DataFusion's rule has it right. DataFusion 55.2 asks the columns
-    /// of `x` whether they may be null, where `nullif(1, id)` may be though `id` may not; and forgets nulls when `x` is
-    /// simplified to a constant, as `coalesce(1, id)` is.
+    /// Rewrites `x NOT IN (S)` with `x` as a column of `input`, the form that DataFusion's rule
+    /// handles correctly. DataFusion 55.2 tests the columns of `x` for nullability, but `nullif(1,
+    /// id)` may be null although `id` may not; and it loses nulls if `x` simplifies to a constant,
+    /// as `coalesce(1, id)` does.
     fn null_in_sight(&self, conjunct: Expr, input: &mut LogicalPlan) -> Result<Expr> {
         let Expr::InSubquery(mut within) = conjunct else { return Ok(conjunct) };
         if within.negated {
@@ -74,17 +82,18 @@ impl Unnester {
         Ok(Expr::InSubquery(within))
     }
 
-    pub(super) fn lift_projection(&self, node: Projection) -> Result<LogicalPlan> {
-        let mut has_own = false;
+    pub(super) fn extract_projection(&self, node: Projection) -> Result<LogicalPlan> {
+        let mut has_extractable = false;
         for expr in &node.expr {
-            has_own = has_own || self.has_own(expr, self.alone_in(expr)?)?;
+            has_extractable =
+                has_extractable || self.has_extractable(expr, self.uncorrelated_in(expr)?)?;
         }
-        if !has_own {
+        if !has_extractable {
             return Ok(LogicalPlan::Projection(node));
         }
         let outer = Arc::unwrap_or_clone(node.input);
         let mut current = outer.clone();
-        let exprs = self.all_lifted(node.expr, &outer, &mut current)?;
+        let exprs = self.extract_all(node.expr, &outer, &mut current)?;
         let exprs = exprs.into_iter().zip(node.schema.iter());
         let exprs = exprs.map(|(expr, (relation, field))| {
             let (new_relation, new_name) = expr.qualified_name();
@@ -97,28 +106,28 @@ impl Unnester {
         project(exprs.collect(), current)
     }
 
-    pub(super) fn lift_aggregate(&self, node: Aggregate) -> Result<LogicalPlan> {
-        let alone = self.alone_elsewhere();
-        if !self.any_own(node.group_expr.iter().chain(&node.aggr_expr), alone)? {
+    pub(super) fn extract_aggregate(&self, node: Aggregate) -> Result<LogicalPlan> {
+        let alone = self.uncorrelated_elsewhere();
+        if !self.any_extractable(node.group_expr.iter().chain(&node.aggr_expr), alone)? {
             return Ok(LogicalPlan::Aggregate(node));
         }
         let outer = Arc::unwrap_or_clone(node.input);
         let mut current = outer.clone();
-        let groups = self.all_lifted(node.group_expr, &outer, &mut current)?;
-        let aggregates = self.all_lifted(node.aggr_expr, &outer, &mut current)?;
+        let groups = self.extract_all(node.group_expr, &outer, &mut current)?;
+        let aggregates = self.extract_all(node.aggr_expr, &outer, &mut current)?;
         let plan = LogicalPlan::Aggregate(Aggregate::try_new(current.into(), groups, aggregates)?);
         let own = all(plan.schema());
         named(plan, own, &node.schema, &[])
     }
 
-    pub(super) fn lift_window(&self, node: Window) -> Result<LogicalPlan> {
-        if !self.any_own(&node.window_expr, self.alone_elsewhere())? {
+    pub(super) fn extract_window(&self, node: Window) -> Result<LogicalPlan> {
+        if !self.any_extractable(&node.window_expr, self.uncorrelated_elsewhere())? {
             return Ok(LogicalPlan::Window(node));
         }
         let outer = Arc::unwrap_or_clone(node.input);
         let n_outer = outer.schema().fields().len();
         let mut current = outer.clone();
-        let exprs = self.all_lifted(node.window_expr, &outer, &mut current)?;
+        let exprs = self.extract_all(node.window_expr, &outer, &mut current)?;
         let n_current = current.schema().fields().len();
         let plan = LogicalPlan::Window(Window::try_new(exprs, current.into())?);
         let columns = plan.schema().columns();
@@ -127,17 +136,17 @@ impl Unnester {
         named(plan, own, &node.schema, &[])
     }
 
-    pub(super) fn lift_distinct(&self, node: Distinct) -> Result<LogicalPlan> {
+    pub(super) fn extract_distinct(&self, node: Distinct) -> Result<LogicalPlan> {
         let Distinct::On(on) = node else { return Ok(LogicalPlan::Distinct(node)) };
         let sort = on.sort_expr.iter().flatten().map(|by| &by.expr);
         let exprs = on.on_expr.iter().chain(&on.select_expr).chain(sort);
-        if !self.any_own(exprs, self.alone_elsewhere())? {
+        if !self.any_extractable(exprs, self.uncorrelated_elsewhere())? {
             return Ok(LogicalPlan::Distinct(Distinct::On(on)));
         }
         let outer = Arc::unwrap_or_clone(on.input);
         let mut current = outer.clone();
-        let by = self.all_lifted(on.on_expr, &outer, &mut current)?;
-        let select = self.all_lifted(on.select_expr, &outer, &mut current)?;
+        let by = self.extract_all(on.on_expr, &outer, &mut current)?;
+        let select = self.extract_all(on.select_expr, &outer, &mut current)?;
         let select = select.into_iter().zip(on.schema.iter());
         let select = select.map(|(e, (relation, field))| {
             e.unalias().alias_qualified(relation.cloned(), field.name())
@@ -147,7 +156,8 @@ impl Unnester {
         if let Some(order) = on.sort_expr {
             let mut sorted = Vec::with_capacity(order.len());
             for by in order {
-                let expr = self.lifted(by.expr.clone(), Alone::Lifted, &outer, &mut current)?;
+                let expr =
+                    self.extract(by.expr.clone(), Uncorrelated::Extracted, &outer, &mut current)?;
                 sorted.push(by.with_expr(expr));
             }
             sort = Some(sorted);
@@ -156,8 +166,10 @@ impl Unnester {
         Ok(LogicalPlan::Distinct(Distinct::On(on)))
     }
 
-    pub(super) fn lift_sort(&self, node: Sort) -> Result<LogicalPlan> {
-        if !self.any_own(node.expr.iter().map(|by| &by.expr), self.alone_elsewhere())? {
+    pub(super) fn extract_sort(&self, node: Sort) -> Result<LogicalPlan> {
+        if !self
+            .any_extractable(node.expr.iter().map(|by| &by.expr), self.uncorrelated_elsewhere())?
+        {
             return Ok(LogicalPlan::Sort(node));
         }
         let schema = Arc::clone(node.input.schema());
@@ -166,33 +178,37 @@ impl Unnester {
         let mut current = outer.clone();
         let mut sorted = Vec::with_capacity(node.expr.len());
         for by in node.expr {
-            let expr = self.lifted(by.expr.clone(), Alone::Lifted, &outer, &mut current)?;
+            let expr =
+                self.extract(by.expr.clone(), Uncorrelated::Extracted, &outer, &mut current)?;
             sorted.push(by.with_expr(expr));
         }
         let sort = Sort { expr: sorted, input: Arc::new(current), fetch: node.fetch };
         trimmed(LogicalPlan::Sort(sort), &schema)
     }
 
-    /// Each expression with values in the place of its subqueries.
-    fn all_lifted(
+    /// Replaces the subqueries of each expression by their values.
+    fn extract_all(
         &self,
         exprs: Vec<Expr>,
         outer: &LogicalPlan,
         current: &mut LogicalPlan,
     ) -> Result<Vec<Expr>> {
-        exprs.into_iter().map(|expr| self.lifted(expr, Alone::Lifted, outer, current)).collect()
+        exprs
+            .into_iter()
+            .map(|expr| self.extract(expr, Uncorrelated::Extracted, outer, current))
+            .collect()
     }
 
-    /// The expression with values in the place of its subqueries, those within others first.
-    fn lifted(
+    /// Replaces the subqueries of the expression by their values, nested ones first.
+    fn extract(
         &self,
         expr: Expr,
-        alone: Alone,
+        alone: Uncorrelated,
         outer: &LogicalPlan,
         current: &mut LogicalPlan,
     ) -> Result<Expr> {
-        let lifted = expr.transform_up(|expr| {
-            if !self.is_own(&expr, alone)? {
+        let extracted = expr.transform_up(|expr| {
+            if !self.must_extract(&expr, alone)? {
                 return Ok(Transformed::no(expr));
             }
             if let Expr::ScalarSubquery(subquery) = &expr {
@@ -203,40 +219,41 @@ impl Unnester {
                 None => Ok(Transformed::no(expr)),
             }
         })?;
-        Ok(lifted.data)
+        Ok(extracted.data)
     }
 
-    /// The value of an expression at another place than the operators of this file.
-    pub(super) fn lifted_all(
+    /// The value of an expression elsewhere than in the operators of this file.
+    pub(super) fn extract_elsewhere(
         &self,
         expr: Expr,
         outer: &LogicalPlan,
         current: &mut LogicalPlan,
     ) -> Result<Expr> {
-        self.lifted(expr, Alone::Lifted, outer, current)
+        self.extract(expr, Uncorrelated::Extracted, outer, current)
     }
 
-    /// Whether the rule has something to do for an expression at another place than a filter or a projection.
-    pub(super) fn has_own_elsewhere(&self, expr: &Expr) -> Result<bool> {
-        self.has_own(expr, self.alone_elsewhere())
+    /// True if the rule has to rewrite an expression elsewhere than in a filter or a projection.
+    pub(super) fn has_extractable_elsewhere(&self, expr: &Expr) -> Result<bool> {
+        self.has_extractable(expr, self.uncorrelated_elsewhere())
     }
 
-    /// On machines DataFusion makes joins of scalar subqueries in filters and projections only.
-    fn alone_elsewhere(&self) -> Alone {
-        if self.scalars_run_alone { Alone::Stay } else { Alone::Lifted }
+    /// On machines, DataFusion turns scalar subqueries into joins only in filters and projections.
+    fn uncorrelated_elsewhere(&self) -> Uncorrelated {
+        if self.executes_scalars { Uncorrelated::Stay } else { Uncorrelated::Extracted }
     }
 
-    /// The same in a filter or a projection: what refers outwards there may become the condition of a join.
-    fn alone_in(&self, expr: &Expr) -> Result<Alone> {
+    /// The same for a filter or a projection, where a correlated subquery may become a join
+    /// condition.
+    fn uncorrelated_in(&self, expr: &Expr) -> Result<Uncorrelated> {
         let is_plain = outer_columns_of(expr)?.is_empty();
-        Ok(if is_plain { Alone::Stay } else { self.alone_elsewhere() })
+        Ok(if is_plain { Uncorrelated::Stay } else { self.uncorrelated_elsewhere() })
     }
 
-    /// Whether the expression itself is a subquery that the rule has to do with.
-    fn is_own(&self, expr: &Expr, alone: Alone) -> Result<bool> {
+    /// True if the expression itself is a subquery that the rule has to rewrite.
+    fn must_extract(&self, expr: &Expr, alone: Uncorrelated) -> Result<bool> {
         match expr {
             Expr::ScalarSubquery(subquery) => {
-                let stays = alone == Alone::Stay || self.scalars_run_alone;
+                let stays = alone == Uncorrelated::Stay || self.executes_scalars;
                 Ok(!stays || !outer_columns(&subquery.subquery)?.is_empty())
             }
             Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => Ok(true),
@@ -244,13 +261,17 @@ impl Unnester {
         }
     }
 
-    fn has_own(&self, expr: &Expr, alone: Alone) -> Result<bool> {
-        expr.exists(|expr| self.is_own(expr, alone))
+    fn has_extractable(&self, expr: &Expr, alone: Uncorrelated) -> Result<bool> {
+        expr.exists(|expr| self.must_extract(expr, alone))
     }
 
-    fn any_own<'a>(&self, exprs: impl IntoIterator<Item = &'a Expr>, alone: Alone) -> Result<bool> {
+    fn any_extractable<'a>(
+        &self,
+        exprs: impl IntoIterator<Item = &'a Expr>,
+        alone: Uncorrelated,
+    ) -> Result<bool> {
         for expr in exprs {
-            if self.has_own(expr, alone)? {
+            if self.has_extractable(expr, alone)? {
                 return Ok(true);
             }
         }
@@ -258,7 +279,7 @@ impl Unnester {
     }
 }
 
-/// What has to be true together: `NOT (a OR b)` is `NOT a AND NOT b`.
+/// Splits a predicate into conjuncts: `NOT (a OR b)` is `NOT a AND NOT b`.
 fn conjuncts(predicate: Expr) -> Vec<Expr> {
     let mut done = Vec::new();
     for conjunct in split_conjunction_owned(predicate) {
@@ -277,7 +298,7 @@ fn conjuncts(predicate: Expr) -> Vec<Expr> {
     done
 }
 
-/// `NOT x IN (S)` as `x NOT IN (S)`, in which form DataFusion's rules look for it.
+/// `NOT x IN (S)` as `x NOT IN (S)`, the form that DataFusion's rules look for.
 fn plain_negation(conjunct: Expr) -> Expr {
     match conjunct {
         Expr::Not(inner) => match *inner {
@@ -295,8 +316,8 @@ fn plain_negation(conjunct: Expr) -> Expr {
     }
 }
 
-/// The input of a sort, with the columns to which a subquery in ORDER BY refers though they are not selected. The
-/// SQL planner adds those that stand in ORDER BY itself.
+/// The input of a sort, with the unselected columns that a subquery in ORDER BY refers to. The SQL
+/// planner adds only columns that ORDER BY itself names.
 fn with_missing(input: LogicalPlan, order: &[&Expr]) -> Result<LogicalPlan> {
     let LogicalPlan::Projection(projection) = &input else { return Ok(input) };
     let missing = missing_columns(order, &projection.schema, projection.input.schema())?;

@@ -1,8 +1,9 @@
-//! Moves a domain down through a plan until nothing in the plan refers to it.
+//! Pushes a domain down through a plan until nothing in the plan refers to it.
 //!
-//! The result has the columns of the plan, in their order and under their names, and after them the columns
-//! of the domain. It has the rows that the plan has for each value of the domain; and perhaps rows for other
-//! values where the domain was replaced by an inner expression, which the join to the outer plan leaves out.
+//! The result has the columns of the plan, in their order and under their names, followed by the
+//! columns of the domain. It has the plan's rows for each value of the domain. If an inner
+//! expression has replaced the domain, it may also have rows for other values, which the join to
+//! the outer plan removes.
 
 use std::sync::Arc;
 
@@ -17,53 +18,57 @@ use super::domain::{Domain, Key, type_of};
 use super::shape::{all, cross, filter, is_row_by_row, named, project, substituted};
 use super::{Unnester, scope};
 
-/// A plan with the columns of a domain after its own.
+/// A plan followed by the columns of a domain.
 #[derive(Debug)]
-pub(super) struct Pulled {
+pub(super) struct Decorrelated {
     pub(super) plan: LogicalPlan,
-    /// For each column of the domain, the column that holds it.
+    /// The plan's column for each column of the domain.
     pub(super) keys: Vec<Key>,
 }
 
-impl Pulled {
+impl Decorrelated {
     pub(super) fn key_columns(&self) -> Vec<Column> {
         self.keys.iter().map(|key| key.column.clone()).collect()
     }
 }
 
-/// For each column of a domain, an expression over the plan's columns that equals it in all rows that a filter
-/// above will keep.
+/// For each column of a domain, an expression over the plan's columns that equals it in all rows
+/// that a filter above will keep.
 pub(super) type Hints = Vec<Option<Expr>>;
 
 impl Unnester {
-    /// See the module.
-    pub(super) fn pull(&self, plan: &LogicalPlan, domain: &Domain, hints: Hints) -> Result<Pulled> {
+    /// Pushes `domain` down through `plan`; see the [module](self).
+    pub(super) fn push_down(
+        &self,
+        plan: &LogicalPlan,
+        domain: &Domain,
+        hints: Hints,
+    ) -> Result<Decorrelated> {
         if !domain.is_used_by(plan)? {
             return self.leaf(plan, domain, hints);
         }
         match plan {
-            LogicalPlan::Projection(projection) => self.pull_projection(projection, domain, hints),
-            LogicalPlan::Filter(filter) => self.pull_filter(filter, domain, hints),
-            LogicalPlan::SubqueryAlias(alias) => self.pull_alias(alias, domain, hints),
-            LogicalPlan::Subquery(subquery) => self.pull(&subquery.subquery, domain, hints),
-            LogicalPlan::Join(join) => self.pull_join(join, domain, &hints),
-            LogicalPlan::Aggregate(aggregate) => self.pull_aggregate(aggregate, domain),
-            LogicalPlan::Distinct(distinct) => self.pull_distinct(distinct, domain, hints),
-            LogicalPlan::Sort(sort) => self.pull_sort(sort, domain, hints),
-            LogicalPlan::Limit(limit) => self.pull_limit(limit, domain),
-            LogicalPlan::Union(union) => self.pull_union(union, domain),
-            LogicalPlan::Window(window) => self.pull_window(window, domain),
-            LogicalPlan::Unnest(unnest) => self.pull_unnest(unnest, domain),
-            LogicalPlan::Values(values) => self.pull_values(values, domain),
+            LogicalPlan::Projection(projection) => {
+                self.push_down_projection(projection, domain, hints)
+            }
+            LogicalPlan::Filter(filter) => self.push_down_filter(filter, domain, hints),
+            LogicalPlan::SubqueryAlias(alias) => self.push_down_alias(alias, domain, hints),
+            LogicalPlan::Subquery(subquery) => self.push_down(&subquery.subquery, domain, hints),
+            LogicalPlan::Join(join) => self.push_down_join(join, domain, &hints),
+            LogicalPlan::Aggregate(aggregate) => self.push_down_aggregate(aggregate, domain),
+            LogicalPlan::Distinct(distinct) => self.push_down_distinct(distinct, domain, hints),
+            LogicalPlan::Sort(sort) => self.push_down_sort(sort, domain, hints),
+            LogicalPlan::Limit(limit) => self.push_down_limit(limit, domain),
+            LogicalPlan::Union(union) => self.push_down_union(union, domain),
+            LogicalPlan::Window(window) => self.push_down_window(window, domain),
+            LogicalPlan::Unnest(unnest) => self.push_down_unnest(unnest, domain),
+            LogicalPlan::Values(values) => self.push_down_values(values, domain),
             LogicalPlan::RecursiveQuery(_) => not_impl_err!(
-                "a recursive query that refers to columns of the query around it: write what it needs into the \
-                 recursive query"
+                "a recursive query that refers to columns of an outer query: put the values it needs \
+                 into the recursive query"
             ),
             other => {
-                not_impl_err!(
-                    "{} with references to columns of the query around it",
-                    other.display()
-                )
+                not_impl_err!("{} with references to columns of an outer query", other.display())
             }
         }
     }
@@ -73,8 +78,8 @@ impl Unnester {
         vec![None; domain.len()]
     }
 
-    /// A plan that does not refer to the domain: each of its rows goes with each value.
-    fn leaf(&self, plan: &LogicalPlan, domain: &Domain, hints: Hints) -> Result<Pulled> {
+    /// A plan without references to the domain: each of its rows is paired with each value.
+    fn leaf(&self, plan: &LogicalPlan, domain: &Domain, hints: Hints) -> Result<Decorrelated> {
         if let Some(hints) = hints.into_iter().collect::<Option<Vec<Expr>>>() {
             return self.replaced(plan, domain, hints);
         }
@@ -83,13 +88,18 @@ impl Unnester {
             && empty.produce_one_row
             && empty.schema.fields().is_empty()
         {
-            return Ok(Pulled { plan: values, keys });
+            return Ok(Decorrelated { plan: values, keys });
         }
-        Ok(Pulled { plan: cross(plan.clone(), values)?, keys })
+        Ok(Decorrelated { plan: cross(plan.clone(), values)?, keys })
     }
 
-    /// A plan with inner expressions in the place of the domain.
-    fn replaced(&self, plan: &LogicalPlan, domain: &Domain, hints: Vec<Expr>) -> Result<Pulled> {
+    /// A plan in which inner expressions replace the domain.
+    fn replaced(
+        &self,
+        plan: &LogicalPlan,
+        domain: &Domain,
+        hints: Vec<Expr>,
+    ) -> Result<Decorrelated> {
         debug_assert_eq!(hints.len(), domain.len());
         let mut exprs = all(plan.schema());
         let mut keys = Vec::with_capacity(hints.len());
@@ -104,28 +114,33 @@ impl Unnester {
         }
         // Null equals nothing.
         let known = filter(hints.into_iter().map(Expr::is_not_null).collect(), plan.clone())?;
-        Ok(Pulled { plan: project(exprs, known)?, keys })
+        Ok(Decorrelated { plan: project(exprs, known)?, keys })
     }
 
-    fn pull_projection(
+    fn push_down_projection(
         &self,
         projection: &Projection,
         domain: &Domain,
         hints: Hints,
-    ) -> Result<Pulled> {
+    ) -> Result<Decorrelated> {
         let below = if is_row_by_row(projection) {
             moved(hints, &projection.schema, &projection.expr)?
         } else {
             Self::no_hints(domain)
         };
-        let input = self.pull(&projection.input, domain, below)?;
+        let input = self.push_down(&projection.input, domain, below)?;
         let bound = projection.expr.iter().map(|expr| domain.bind(expr.clone(), &input.keys));
         let exprs = bound.collect::<Result<Vec<Expr>>>()?;
         let plan = projected(input.plan, exprs, projection, &input.keys)?;
-        Ok(Pulled { plan, keys: input.keys })
+        Ok(Decorrelated { plan, keys: input.keys })
     }
 
-    fn pull_filter(&self, node: &Filter, domain: &Domain, hints: Hints) -> Result<Pulled> {
+    fn push_down_filter(
+        &self,
+        node: &Filter,
+        domain: &Domain,
+        hints: Hints,
+    ) -> Result<Decorrelated> {
         let conjuncts = split_conjunction_owned(node.predicate.clone());
         let mut below = hints;
         let mut rest = Vec::new();
@@ -139,17 +154,18 @@ impl Unnester {
                 _ => rest.push(conjunct),
             }
         }
-        let input = self.pull(&node.input, domain, below.clone())?;
+        let input = self.push_down(&node.input, domain, below.clone())?;
         let is_replaced = !domain.is_used_by(&node.input)? && below.iter().all(Option::is_some);
         if !is_replaced {
             rest.extend(said);
         }
         let bound = rest.into_iter().map(|expr| domain.bind(expr, &input.keys));
         let plan = filter(bound.collect::<Result<Vec<Expr>>>()?, input.plan)?;
-        Ok(Pulled { plan, keys: input.keys })
+        Ok(Decorrelated { plan, keys: input.keys })
     }
 
-    /// The position of a column of the domain and the expression over `input` that the conjunct says is equal.
+    /// The domain column that the conjunct equates with an expression over `input`, and the
+    /// expression.
     fn equality(
         &self,
         conjunct: &Expr,
@@ -172,31 +188,45 @@ impl Unnester {
         Ok(None)
     }
 
-    fn pull_alias(&self, alias: &SubqueryAlias, domain: &Domain, hints: Hints) -> Result<Pulled> {
+    fn push_down_alias(
+        &self,
+        alias: &SubqueryAlias,
+        domain: &Domain,
+        hints: Hints,
+    ) -> Result<Decorrelated> {
         let below = moved(hints, &alias.schema, &all(alias.input.schema()))?;
-        let input = self.pull(&alias.input, domain, below)?;
+        let input = self.push_down(&alias.input, domain, below)?;
         let keys = input.keys.into_iter().map(|key| Key {
             column: Column::new(Some(alias.alias.clone()), key.column.name),
             ..key
         });
         let keys = keys.collect();
         let plan = SubqueryAlias::try_new(Arc::new(input.plan), alias.alias.clone())?;
-        Ok(Pulled { plan: LogicalPlan::SubqueryAlias(plan), keys })
+        Ok(Decorrelated { plan: LogicalPlan::SubqueryAlias(plan), keys })
     }
 
-    fn pull_distinct(&self, distinct: &Distinct, domain: &Domain, hints: Hints) -> Result<Pulled> {
+    fn push_down_distinct(
+        &self,
+        distinct: &Distinct,
+        domain: &Domain,
+        hints: Hints,
+    ) -> Result<Decorrelated> {
         match distinct {
             Distinct::All(input) => {
-                let input = self.pull(input, domain, hints)?;
+                let input = self.push_down(input, domain, hints)?;
                 let plan = LogicalPlan::Distinct(Distinct::All(Arc::new(input.plan)));
-                Ok(Pulled { plan, keys: input.keys })
+                Ok(Decorrelated { plan, keys: input.keys })
             }
-            Distinct::On(distinct) => self.pull_distinct_on(distinct, domain),
+            Distinct::On(distinct) => self.push_down_distinct_on(distinct, domain),
         }
     }
 
-    fn pull_distinct_on(&self, distinct: &DistinctOn, domain: &Domain) -> Result<Pulled> {
-        let input = self.pull(&distinct.input, domain, Self::no_hints(domain))?;
+    fn push_down_distinct_on(
+        &self,
+        distinct: &DistinctOn,
+        domain: &Domain,
+    ) -> Result<Decorrelated> {
+        let input = self.push_down(&distinct.input, domain, Self::no_hints(domain))?;
         let bind = |exprs: &[Expr]| -> Result<Vec<Expr>> {
             exprs.iter().map(|expr| domain.bind(expr.clone(), &input.keys)).collect()
         };
@@ -219,31 +249,32 @@ impl Unnester {
             }
         };
         let plan = DistinctOn::try_new(on, select, sort, Arc::new(input.plan.clone()))?;
-        Ok(Pulled { plan: LogicalPlan::Distinct(Distinct::On(plan)), keys: input.keys })
+        Ok(Decorrelated { plan: LogicalPlan::Distinct(Distinct::On(plan)), keys: input.keys })
     }
 
-    /// The order of a subquery's rows matters below a limit alone, which looks for it.
-    fn pull_sort(&self, sort: &Sort, domain: &Domain, hints: Hints) -> Result<Pulled> {
+    /// The order of a subquery's rows only matters to a limit above, which looks for it.
+    fn push_down_sort(&self, sort: &Sort, domain: &Domain, hints: Hints) -> Result<Decorrelated> {
         match sort.fetch {
-            None => self.pull(&sort.input, domain, hints),
+            None => self.push_down(&sort.input, domain, hints),
             Some(fetch) => self.first_rows(&sort.input, &sort.expr, None, Some(fetch), domain),
         }
     }
 
-    fn pull_union(&self, union: &Union, domain: &Domain) -> Result<Pulled> {
+    fn push_down_union(&self, union: &Union, domain: &Domain) -> Result<Decorrelated> {
         let names: Vec<String> = (0..domain.len()).map(|_| self.fresh()).collect();
         let mut inputs = Vec::with_capacity(union.inputs.len());
         let mut without_nulls = vec![true; domain.len()];
         let mut keys = Vec::new();
         for input in &union.inputs {
-            let pulled = self.pull(input, domain, Self::no_hints(domain))?;
+            let decorrelated = self.push_down(input, domain, Self::no_hints(domain))?;
             let mut exprs = all(input.schema());
-            for ((key, name), none) in pulled.keys.iter().zip(&names).zip(&mut without_nulls) {
+            for ((key, name), none) in decorrelated.keys.iter().zip(&names).zip(&mut without_nulls)
+            {
                 exprs.push(Expr::Column(key.column.clone()).alias(name));
                 *none &= key.without_nulls;
             }
-            inputs.push(Arc::new(project(exprs, pulled.plan)?));
-            keys = pulled.keys;
+            inputs.push(Arc::new(project(exprs, decorrelated.plan)?));
+            keys = decorrelated.keys;
         }
         let plan = LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?);
         let columns = plan.schema().columns();
@@ -254,18 +285,20 @@ impl Unnester {
         }
         let own = own.iter().cloned().map(Expr::Column).collect();
         let plan = named(plan, own, &union.schema, added)?;
-        Ok(Pulled { plan, keys })
+        Ok(Decorrelated { plan, keys })
     }
 
-    fn pull_window(&self, window: &Window, domain: &Domain) -> Result<Pulled> {
-        let input = self.pull(&window.input, domain, Self::no_hints(domain))?;
+    fn push_down_window(&self, window: &Window, domain: &Domain) -> Result<Decorrelated> {
+        let input = self.push_down(&window.input, domain, Self::no_hints(domain))?;
         let parts: Vec<Expr> =
             input.keys.iter().map(|key| Expr::Column(key.column.clone())).collect();
         let mut exprs = Vec::with_capacity(window.window_expr.len());
         for expr in &window.window_expr {
             let bound = domain.bind(expr.clone().unalias(), &input.keys)?;
             let Expr::WindowFunction(mut function) = bound else {
-                return not_impl_err!("the window expression {expr} in a correlated subquery");
+                return not_impl_err!(
+                    "the window expression {expr} in a correlated subquery is not supported"
+                );
             };
             function.params.partition_by.extend(parts.iter().cloned());
             exprs.push(Expr::WindowFunction(function));
@@ -277,21 +310,21 @@ impl Unnester {
         let columns = plan.schema().columns();
         let own = columns[..n_input].iter().chain(&columns[n_pulled..]).cloned().map(Expr::Column);
         let plan = named(plan.clone(), own.collect(), &window.schema, &key_columns)?;
-        Ok(Pulled { plan, keys: input.keys })
+        Ok(Decorrelated { plan, keys: input.keys })
     }
 
-    fn pull_unnest(&self, unnest: &Unnest, domain: &Domain) -> Result<Pulled> {
-        let input = self.pull(&unnest.input, domain, Self::no_hints(domain))?;
+    fn push_down_unnest(&self, unnest: &Unnest, domain: &Domain) -> Result<Decorrelated> {
+        let input = self.push_down(&unnest.input, domain, Self::no_hints(domain))?;
         let plan = Unnest::try_new(
             Arc::new(input.plan),
             unnest.exec_columns.clone(),
             unnest.options.clone(),
         )?;
-        Ok(Pulled { plan: LogicalPlan::Unnest(plan), keys: input.keys })
+        Ok(Decorrelated { plan: LogicalPlan::Unnest(plan), keys: input.keys })
     }
 
     /// Each row of the values is a projection of the domain.
-    fn pull_values(&self, values: &Values, domain: &Domain) -> Result<Pulled> {
+    fn push_down_values(&self, values: &Values, domain: &Domain) -> Result<Decorrelated> {
         let mut rows = Vec::with_capacity(values.values.len());
         let (plan, keys) = domain.instance(self)?;
         let key_columns: Vec<Column> = keys.iter().map(|key| key.column.clone()).collect();
@@ -304,7 +337,7 @@ impl Unnester {
             1 => Arc::unwrap_or_clone(rows.swap_remove(0)),
             _ => LogicalPlan::Union(Union::try_new_with_loose_types(rows)?),
         };
-        Ok(Pulled { plan, keys })
+        Ok(Decorrelated { plan, keys })
     }
 }
 

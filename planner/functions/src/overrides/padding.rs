@@ -1,6 +1,6 @@
-//! `lpad` and `rpad` to a negative length, which give the empty text.
+//! `lpad` and `rpad` to a negative length, which return the empty text.
 //!
-//! DataFusion 55.2 panics at a negative length in a column ("capacity overflow").
+//! DataFusion 55.2 panics for a negative length in a column ("capacity overflow").
 
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::compute::cast;
@@ -8,12 +8,12 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-use super::Mend;
+use super::Override;
 
 #[derive(Debug)]
 pub(super) struct Length;
 
-impl Mend for Length {
+impl Override for Length {
     fn call(&self, original: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if let Some(length) = args.args.get_mut(1) {
             match length {

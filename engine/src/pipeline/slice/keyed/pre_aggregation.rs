@@ -1,6 +1,7 @@
-//! `reduce` of pairs that a closure has just made: values of equal keys are combined in a small table before there
-//! are columns of anything. As long as most pairs find their key there, a pair costs what it costs in a loop with
-//! a hash table; where keys are many, the table gives up, and the operator behind it has all the work.
+//! Pre-aggregation for `reduce`, fused with the closure that produces the pairs: values of equal
+//! keys are combined in a small hash table before they become columns. As long as most pairs find
+//! their key there, a pair costs as much as in a plain loop with a hash table; with many distinct
+//! keys the table gives up, and the aggregation behind it does all the work.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -13,36 +14,39 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::IntoIter;
 
 use crate::pipeline::slice::UserCode;
-use crate::pipeline::slice::keyed::reducing::taken;
-use crate::pipeline::slice::rows::building::{BATCH_BYTES, BATCH_ROWS, Building};
-use crate::pipeline::slice::rows::making::Take;
+use crate::pipeline::slice::keyed::reduce_aggregate::taken;
+use crate::pipeline::slice::rows::batch_builder::{BATCH_BYTES, BATCH_ROWS, BatchBuilder};
+use crate::pipeline::slice::rows::fused_map::RowSink;
 use crate::row::{Row, Value};
 
-/// Keys that a table has at most; fewer where they are large, so that it has at most
-/// [`BATCH_BYTES`] and as much again outside. More would not stay in a core's own cache.
+/// The maximum number of keys in a table; fewer if they are large, so that it has at most
+/// [`BATCH_BYTES`] and as much again on the heap. A larger table would not fit into a core's own
+/// cache.
 const KEYS_MAX: usize = 16 * 1024;
 
-/// Pairs for each key of a full table that make the next one worth filling. To put a key in and to take it out again
-/// costs about as much as ten pairs cost the operator behind.
+/// The minimum number of pairs per key in a full table that makes the next table worthwhile.
+/// Inserting a key and removing it again costs about as much as ten pairs cost the aggregation
+/// behind.
 const PAIRS_PER_KEY_MIN: usize = 16;
 
-/// The seed of the table's hashes: neither that which splits rows by key, nor that of DataFusion's tables.
+/// The seed of the table's hashes, different from that of the partitioning and of DataFusion's
+/// tables.
 const SEED: u64 = 0xb165_11ce_0000_0002;
 
-/// Combines the values of equal keys, by the closure of `code`.
-pub(crate) struct Combining<K: Value, V: Value, F> {
-    /// A value is away only while it is combined.
+/// Combines the values of equal keys with the closure of `code`.
+pub(crate) struct PreAggregation<K: Value, V: Value, F> {
+    /// A value is only missing while it is being combined.
     table: HashTable<(K, Option<V>)>,
     hashes: RandomState,
-    /// Keys that make the table full.
+    /// The number of keys at which the table is full.
     most: usize,
-    /// What keys and values refer to.
+    /// The bytes that keys and values own on the heap.
     heap: usize,
-    /// Pairs that were taken since the table was empty.
+    /// The pairs consumed since the table was empty.
     pairs: usize,
-    /// What is left of a table that is given.
+    /// The rest of a table that is being output.
     given: Option<IntoIter<(K, Option<V>)>>,
-    built: Building<(K, V)>,
+    built: BatchBuilder<(K, V)>,
     gives_up: bool,
     combine: Arc<F>,
     is_combining: bool,
@@ -50,7 +54,7 @@ pub(crate) struct Combining<K: Value, V: Value, F> {
     schema: SchemaRef,
 }
 
-impl<K: Value, V: Value, F> Combining<K, V, F> {
+impl<K: Value, V: Value, F> PreAggregation<K, V, F> {
     /// A table of pairs with this schema.
     pub(crate) fn new(combine: Arc<F>, schema: SchemaRef, code: UserCode) -> Self {
         Self {
@@ -60,7 +64,7 @@ impl<K: Value, V: Value, F> Combining<K, V, F> {
             heap: 0,
             pairs: 0,
             given: None,
-            built: Building::new(0, BATCH_ROWS),
+            built: BatchBuilder::new(0, BATCH_ROWS),
             gives_up: false,
             combine,
             is_combining: false,
@@ -90,7 +94,7 @@ fn hash_of<K: Value>(hashes: &RandomState, key: K::View<'_>) -> u64 {
     std::hash::Hasher::finish(&hasher)
 }
 
-impl<K, V, F> Take<(K, V)> for Combining<K, V, F>
+impl<K, V, F> RowSink<(K, V)> for PreAggregation<K, V, F>
 where
     K: Value,
     V: Value,
@@ -122,7 +126,7 @@ where
         }
         let given = self.given.get_or_insert_with(|| std::mem::take(&mut self.table).into_iter());
         for (key, value) in given {
-            // Only a panic leaves a key without its value, and then nothing is given.
+            // Only a panic leaves a key without its value, and then nothing is output.
             let Some(value) = value else { continue };
             self.built.push((key.view(), value.view()));
             if self.built.is_full() {
@@ -140,7 +144,7 @@ where
         self.gives_up
     }
 
-    fn within(&self) -> Option<UserCode> {
+    fn running_closure(&self) -> Option<UserCode> {
         self.is_combining.then_some(self.code)
     }
 }

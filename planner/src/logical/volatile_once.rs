@@ -1,14 +1,14 @@
-//! Volatile expressions (`random()`, `uuid()`) that stand where DataFusion would compute them several times, or for other rows,
-//! become columns of a projection below: one value per row.
+//! Computes volatile expressions (`random()`, `uuid()`) once per row, as columns of a projection
+//! below, where DataFusion would compute them several times or for other rows.
 //!
 //! DataFusion 55.2
 //!
-//! - writes `x BETWEEN a AND b` as `x >= a AND x <= b`, a CASE of conditions as AND and OR of them, and
-//!   `coalesce(x, y)` as a CASE, each with `x` twice;
-//! - computes the keys of a sort, of a window and of groups in several operators: to distribute rows, to sort them and
-//!   to tell peers apart;
-//! - moves a filter that reads no column below joins and aggregates, and one on a group's key to
-//!   the rows of the groups, where it draws again.
+//! - expands `x BETWEEN a AND b` into `x >= a AND x <= b`, a CASE of conditions into AND and OR,
+//!   and `coalesce(x, y)` into a CASE, each with `x` twice;
+//! - computes the keys of a sort, a window and a grouping in several operators: to repartition
+//!   rows, to sort them and to find peers;
+//! - moves a filter without columns below joins and aggregates, and a filter on a grouping key to
+//!   the rows of the groups, where it is evaluated again.
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -19,25 +19,25 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::leaves::is_volatile;
 
-/// Functions that DataFusion writes as a CASE with an argument in it twice.
-const TWICE: [&str; 6] = ["coalesce", "nvl", "ifnull", "nvl2", "nullif", "iff"];
+/// Functions that DataFusion expands into a CASE with an argument repeated.
+const REPEATING: [&str; 6] = ["coalesce", "nvl", "ifnull", "nvl2", "nullif", "iff"];
 
-/// The analyzer rule that gives such expressions a column.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]
-pub(crate) struct DrawnOnce;
+pub(crate) struct VolatileOnce;
 
-impl AnalyzerRule for DrawnOnce {
+impl AnalyzerRule for VolatileOnce {
     fn name(&self) -> &'static str {
-        "drawn_once"
+        "volatile_once"
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let mut drawn = 0;
-        Ok(plan.transform_up_with_subqueries(|node| with_columns(node, &mut drawn))?.data)
+        let mut count = 0;
+        Ok(plan.transform_up_with_subqueries(|node| with_columns(node, &mut count))?.data)
     }
 }
 
-fn with_columns(plan: LogicalPlan, drawn: &mut usize) -> Result<Transformed<LogicalPlan>> {
+fn with_columns(plan: LogicalPlan, count: &mut usize) -> Result<Transformed<LogicalPlan>> {
     let everywhere = match &plan {
         LogicalPlan::Sort(_) | LogicalPlan::Window(_) => true,
         LogicalPlan::Aggregate(aggregate) => {
@@ -56,7 +56,7 @@ fn with_columns(plan: LogicalPlan, drawn: &mut usize) -> Result<Transformed<Logi
     let mut rewritten = Vec::new();
     for expr in plan.expressions() {
         let expr = expr.transform_down(|part| {
-            draw(part, everywhere, &mut |expr| column_of(expr, &mut columns, drawn))
+            extract(part, everywhere, &mut |expr| column_of(expr, &mut columns, count))
         })?;
         rewritten.push(expr.data);
     }
@@ -81,15 +81,15 @@ fn with_columns(plan: LogicalPlan, drawn: &mut usize) -> Result<Transformed<Logi
 
 /// The columns of `again` that are those of `plan`, in their order.
 fn restored(plan: &LogicalPlan, again: &LogicalPlan) -> Vec<Column> {
-    let drawn = again.schema().fields().len() - plan.schema().fields().len();
+    let added = again.schema().fields().len() - plan.schema().fields().len();
     let before = match plan {
-        // The columns of the input come first, and the new ones are the last of those.
+        // The columns of the input come first; the new ones are the last of those.
         LogicalPlan::Window(window) => window.input.schema().fields().len(),
         _ => plan.schema().fields().len(),
     };
     let columns = again.schema().iter().map(Column::from).enumerate();
     columns
-        .filter(|(index, _)| *index < before || *index >= before + drawn)
+        .filter(|(index, _)| *index < before || *index >= before + added)
         .map(|(_, column)| column)
         .collect()
 }
@@ -102,17 +102,17 @@ fn is_scan(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Replaces what must be drawn once in one part of an expression, from the outside in.
-fn draw(
+/// Replaces the volatile parts of one expression, from the outside in.
+fn extract(
     part: Expr,
     everywhere: bool,
     column: &mut dyn FnMut(Expr) -> Expr,
 ) -> Result<Transformed<Expr>> {
     let mut once = |expr: Expr| if expr.is_volatile() { column(expr) } else { expr };
     Ok(match part {
-        // Computed over several rows: not below, where each has a value of its own.
+        // An aggregate is computed over several rows; below it, each row has its own value.
         Expr::AggregateFunction(_) => Transformed::new(part, false, TreeNodeRecursion::Jump),
-        // Computed for each element, of which the input has no column.
+        // A lambda is computed per element, which is not a column of the input.
         Expr::Lambda(_) => Transformed::new(part, false, TreeNodeRecursion::Jump),
         Expr::ScalarFunction(_) if everywhere && part.is_volatile_node() => {
             Transformed::new(once(part), true, TreeNodeRecursion::Jump)
@@ -132,7 +132,7 @@ fn draw(
             Transformed::new_transformed(case, volatile)
         }
         Expr::ScalarFunction(call)
-            if TWICE.contains(&call.func.name()) && call.args.iter().any(Expr::is_volatile) =>
+            if REPEATING.contains(&call.func.name()) && call.args.iter().any(Expr::is_volatile) =>
         {
             let args = call.args.into_iter().map(&mut once).collect();
             Transformed::yes(Expr::ScalarFunction(ScalarFunction { args, ..call }))
@@ -141,10 +141,10 @@ fn draw(
     })
 }
 
-/// A column for `expr`, whose projection goes to `columns`.
-fn column_of(expr: Expr, columns: &mut Vec<Expr>, drawn: &mut usize) -> Expr {
-    *drawn += 1;
-    let name = format!("__drawn_{drawn}");
+/// Adds `expr` to the projection `columns` and returns the column that replaces it.
+fn column_of(expr: Expr, columns: &mut Vec<Expr>, count: &mut usize) -> Expr {
+    *count += 1;
+    let name = format!("__volatile_{count}");
     columns.push(expr.alias(&name));
     Expr::Column(Column::new_unqualified(name))
 }

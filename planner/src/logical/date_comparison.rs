@@ -1,16 +1,16 @@
-//! A date compared with a timestamp that is known is compared with a date, which statistics of files are of.
+//! Compares a date with a constant timestamp as dates, so that file statistics can prune by it.
 //!
-//! [`time_order`](super::time_order) clamps the date to the range of the timestamp's unit, for the year 9999. No file could
-//! be skipped by that.
+//! [`time_order`](super::time_order) clamps the date to the range of the timestamp's unit (for the
+//! year 9999), and no file can be pruned by a clamped date.
 
-use bigslice_functions::{Unfit, cast_time};
+use bigslice_functions::{OutOfRange, cast_time};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, lit};
 
 const SECONDS_A_DAY: i64 = 86_400;
 
-/// `clamp_time(d, ..) < TIMESTAMP '..'` as a comparison of `d`, if it can be one.
+/// `clamp_time(d, ..) < TIMESTAMP '..'` as a comparison of `d`, where possible.
 pub(super) fn compared(binary: &BinaryExpr, schema: &DFSchema) -> Option<Expr> {
     let (clamped, op, literal) = match (binary.left.as_ref(), binary.right.as_ref()) {
         (clamped, Expr::Literal(literal, _)) => (clamped, binary.op, literal),
@@ -19,7 +19,7 @@ pub(super) fn compared(binary: &BinaryExpr, schema: &DFSchema) -> Option<Expr> {
     };
     let Expr::ScalarFunction(call) = clamped else { return None };
     let [date @ Expr::Column(_), _] = call.args.as_slice() else { return None };
-    if call.func.name() != cast_time(Unfit::IsClamped).name()
+    if call.func.name() != cast_time(OutOfRange::Clamp).name()
         || date.get_type(schema).ok()? != DataType::Date32
     {
         return None;
@@ -35,12 +35,12 @@ pub(super) fn compared(binary: &BinaryExpr, schema: &DFSchema) -> Option<Expr> {
     let day = i32::try_from(value.div_euclid(a_day)).ok()?;
     let op = match op {
         op if value.rem_euclid(a_day) == 0 => op,
-        // The day itself began before the timestamp.
+        // The day itself started before the timestamp.
         Operator::Lt | Operator::LtEq => Operator::LtEq,
         Operator::Gt | Operator::GtEq => Operator::Gt,
         _ => return None,
     };
-    // The ends of the range are what dates beyond it are clamped to, too.
+    // Dates out of range are clamped to the ends of the range, so these are ambiguous.
     if value == i64::MIN || value == i64::MAX {
         return None;
     }

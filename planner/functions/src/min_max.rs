@@ -1,8 +1,10 @@
-//! `min` and `max` of floats and of nested values by SQL's order: NaN, and a null inside, is the largest value.
+//! `min` and `max` of floats and of nested values in SQL's order: NaN, and a null inside, is the
+//! largest value.
 //!
-//! DataFusion 55.2: the accumulators of groups let a NaN win whatever was asked for, and those without
-//! groups order NaN by its sign. And nested values are ordered by another order than ORDER BY's, or not at all ("uncomparable
-//! values"): here by `nested_key`. Of other types the functions are DataFusion's.
+//! DataFusion 55.2: with groups, the accumulators return NaN whenever there is one; without groups,
+//! they order NaN by its sign. Nested values have another order than in ORDER BY, or none
+//! ("uncomparable values"); here they are compared by `nested_key`. Other types use DataFusion's
+//! functions.
 
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ use crate::float_key::keys;
 use crate::nested_key::{has_nested_key, nested_keys};
 use crate::recomputed::recomputed;
 
-/// The functions of this module, to be registered.
+/// The functions of this module, for registration.
 pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
     [End::Least, End::Greatest].map(|end| Arc::new(end.function())).into()
 }
@@ -56,7 +58,7 @@ impl Extreme {
         }
     }
 
-    /// The accumulator of groups, of one type of floats.
+    /// The groups accumulator of one float type.
     fn groups<T>(&self, kind: &DataType, limits: [T::Native; 2]) -> Box<dyn GroupsAccumulator>
     where
         T: ArrowNumericType + Send,
@@ -173,7 +175,7 @@ impl AggregateUDFImpl for Extreme {
     }
 }
 
-/// The extreme of nested values, by their keys.
+/// The minimum or maximum of nested values, by their keys.
 #[derive(Debug)]
 struct NestedExtreme {
     end: End,
@@ -185,7 +187,7 @@ impl Accumulator for NestedExtreme {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let keys = nested_keys(&values[0])?;
         let present = keys.iter().enumerate().filter_map(|(row, key)| Some((key?, row)));
-        // Of equal ones the first.
+        // The first of equal values.
         let best = match self.end {
             End::Least => present.min_by_key(|(key, _)| *key),
             End::Greatest => present.max_by(|a, b| a.0.cmp(b.0).then(b.1.cmp(&a.1))),
@@ -220,7 +222,7 @@ impl Accumulator for NestedExtreme {
     }
 }
 
-/// DataFusion's accumulator, which sees each value with one zero and one NaN.
+/// DataFusion's accumulator, with the zeros and NaNs of its input normalized.
 #[derive(Debug)]
 struct Keyed(Box<dyn Accumulator>);
 

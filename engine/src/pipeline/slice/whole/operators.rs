@@ -1,4 +1,4 @@
-//! Verbs about all shards together.
+//! Operators on all shards together.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::pipeline::slice::Slice;
 use crate::pipeline::slice::keyed::keys::with_canonical;
-use crate::pipeline::slice::keyed::verbs::only;
+use crate::pipeline::slice::keyed::operators::only;
 use crate::pipeline::slice::rows::narrow::first;
 use crate::pipeline::slice::tree::node::{Exchange, Op, Shards, Split, TaskCx};
 use crate::pipeline::slice::tree::order::counting;
@@ -28,10 +28,10 @@ use crate::pipeline::slice::whole::shuffle::Pass;
 use crate::row::{Row, Value};
 
 impl<T: Row> Slice<T> {
-    /// The rows of both slices, each as often as it is there.
+    /// Concatenates two slices, keeping duplicates.
     ///
-    /// The shards of this slice, then those of the other, each as it is: nothing moves, and equal keys of both are
-    /// not brought together.
+    /// Returns the shards of this slice, then those of the other, unchanged: nothing moves, and
+    /// equal keys of both do not meet.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -50,10 +50,11 @@ impl<T: Row> Slice<T> {
         Self::new("union", Location::caller(), Op::Union(nodes))
     }
 
-    /// The first `n` rows of all, the first shards first.
+    /// The first `n` rows of the slice, in the order of shards.
     ///
-    /// One shard. No task computes more than `n` rows, and no more move. Keys stay. Where the order of rows is not
-    /// fixed, as after [`reduce`](Self::reduce), neither is which rows are taken.
+    /// Returns one shard. No task computes more than `n` rows, and no more move. Keeps keys. If the
+    /// order of rows is not fixed, as after [`reduce`](Self::reduce), neither is the choice of
+    /// rows.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -86,11 +87,10 @@ impl<T: Row> Slice<T> {
         Self::wide("limit", place, vec![exchange], Shards::Exactly(1), counting(after))
     }
 
-    /// Each row once, however often it is there. Every NaN is the same, and so are the two zeros; null is the same
-    /// as null.
+    /// Removes duplicate rows. Every NaN is equal, and so are the two zeros; null equals null.
     ///
-    /// Rows move after what is there twice in a task was left out. As many shards as before, in no
-    /// fixed order. Memory is needed for the rows of one shard; what does not fit is spilled.
+    /// Rows move after each task has removed its own duplicates. Keeps the number of shards, in no
+    /// fixed order. Memory is needed for the rows of one shard; it spills.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -143,11 +143,11 @@ impl<T: Row> Slice<T> {
         Self::wide("distinct", place, vec![exchange], Shards::Most, after)
     }
 
-    /// Each row with the probability `fraction`, the same rows for the same `seed` as long as rows come
-    /// in the same order.
+    /// Samples each row with the probability `fraction`. The same `seed` selects the same rows as
+    /// long as rows arrive in the same order.
     ///
-    /// Order, shards and keys stay. Each row is taken or not by itself, so that how many there will be is not
-    /// fixed. Below 0 a `fraction` is 0, above 1 it is 1.
+    /// Keeps order, shards and keys. Each row is sampled independently, so that the number of rows
+    /// is not fixed. A `fraction` below 0 counts as 0, and above 1 as 1.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -183,11 +183,11 @@ impl<T: Row> Slice<T> {
 }
 
 impl<T: Row + Value> Slice<T> {
-    /// Pairs of the number of a row among all and the row: the rows of the first shard from 0, and on through
-    /// the shards.
+    /// Numbers all rows: pairs of the number and the row, starting at 0 in the first shard and
+    /// continuing through the shards.
     ///
-    /// Order and shards stay. Rows are stored before they are numbered, because a shard must know how many
-    /// rows come before it.
+    /// Keeps order and shards. Rows are stored before they are numbered, because a shard needs the
+    /// number of rows in the shards before it.
     ///
     /// ```
     /// use bigslice::prelude::*;
@@ -240,7 +240,7 @@ impl<T: Row + Value> Slice<T> {
     }
 }
 
-/// One row: the number of a shard, and of its rows.
+/// One row: the number of the shard, and the number of its rows.
 fn count(
     mut input: SendableRecordBatchStream,
     cx: &TaskCx,
@@ -258,7 +258,7 @@ fn count(
     Ok(streams::with_schema(schema, futures::stream::once(counted)))
 }
 
-/// How many rows the shards before `shard` have, by what [`count`] has said of each.
+/// The number of rows in the shards before `shard`, from the rows of [`count`].
 async fn rows_before(mut counts: SendableRecordBatchStream, shard: u64) -> PlanResult<u64> {
     let mut before = 0;
     while let Some(batch) = counts.next().await.transpose()? {
@@ -269,8 +269,8 @@ async fn rows_before(mut counts: SendableRecordBatchStream, shard: u64) -> PlanR
     Ok(before)
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
-/// generators, 2014).
+/// The finalizer of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
+/// 2014).
 pub(crate) fn mixed(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,7 +1,8 @@
-//! Rows in order over all shards.
+//! Global order over all shards.
 //!
-//! The largest few of each task go to one shard. All rows are sorted by ranges: the keys of some rows of
-//! each shard show how keys are spread, and each row goes to the shard of its range.
+//! *Top-k*: the largest rows of each task go to one shard. *Sort*: rows are partitioned by range. A
+//! sample of the keys of each shard determines the ranges, and each row goes to the shard of its
+//! range.
 //!
 //! ```text
 //! rows with keys, stored ─┬─ some keys of each shard, read by every task ─┐
@@ -24,31 +25,32 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::pipeline::slice::Slice;
 use crate::pipeline::slice::keyed::keys::{self, ORDER, with_canonical};
+use crate::pipeline::slice::keyed::operators::only;
 use crate::pipeline::slice::keyed::sorting;
-use crate::pipeline::slice::keyed::verbs::only;
 use crate::pipeline::slice::tree::node::{
     Exchange, Narrow, Node, Op, Partition, Shards, Split, SplitCx, TaskCx,
 };
 use crate::pipeline::slice::tree::order::{Order, counting, keeping};
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
+use crate::pipeline::slice::whole::operators::mixed;
 use crate::pipeline::slice::whole::shuffle::Pass;
-use crate::pipeline::slice::whole::verbs::mixed;
 use crate::row::{Row, Value};
 
-/// Largest first, null after all.
+/// Largest first, null last.
 const LARGEST_FIRST: SortOptions = SortOptions { descending: true, nulls_first: false };
 
-/// Keys of each shard that the ranges are found by. With as many shards, no range is expected to be
-/// more than a third too large, and a task that reads those of a thousand shards still holds little.
+/// The number of sampled keys per shard. With this many, no range is expected to be more than a
+/// third too large, and a task that reads the samples of a thousand shards still needs little
+/// memory.
 const SAMPLES_PER_SHARD: usize = 128;
 
 impl<T: Row + Value> Slice<T> {
     /// The `n` rows with the largest keys, largest first; NaN counts as largest, null as smallest.
     ///
-    /// One shard. Each task gives its `n` largest, so that no more than `n` rows of each shard move. Which
-    /// of several rows with the same key are taken is not fixed. A task holds `n` rows; if
-    /// they do not fit into the memory the run ends with an error. [`sort_by`](Self::sort_by) needs no such memory.
+    /// Returns one shard. Each task keeps its `n` largest, so that at most `n` rows of each shard
+    /// move. The choice among rows with equal keys is not fixed. A task holds `n` rows; if they do
+    /// not fit into memory, the run ends with an error. [`sort_by`](Self::sort_by) spills instead.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -83,11 +85,11 @@ impl<T: Row + Value> Slice<T> {
         Self::wide(verb, place, vec![exchange], Shards::Exactly(1), counting(after))
     }
 
-    /// All rows in order of a key, smallest first, null before all and NaN after all.
+    /// Sorts all rows by a key, smallest first, null first and NaN last.
     ///
-    /// As many shards as before: each is sorted, and none has a smaller key than the shard before it. Rows with
-    /// the same key are in one shard, in no fixed order. Rows are stored on their way, and sorted on disk
-    /// when the memory does not suffice.
+    /// Keeps the number of shards: each shard is sorted, and no key is smaller than those of the
+    /// shard before. Rows with equal keys are in one shard, in no fixed order. Rows are stored on
+    /// their way, and the sort spills.
     ///
     /// ```
     /// use bigslice::prelude::*;
@@ -127,12 +129,12 @@ impl<T: Row + Value> Slice<T> {
 }
 
 impl<T: Row> Slice<T> {
-    /// All rows in order of their columns, the first column first: smallest first, null before all, floats in
-    /// total order (a negative zero before the other; NaN after all, but one with a negative sign before all).
-    /// Equal rows cannot be told apart, so that no order of theirs could be kept.
+    /// Sorts all rows by their columns, the first column first: smallest first, null first, floats
+    /// in total order (negative zero before zero; NaN last, but a NaN with a negative sign first).
+    /// Equal rows are indistinguishable, so the sort need not be stable.
     ///
-    /// As many shards as before: each is sorted, and none has a smaller row than the shard before it. Rows are
-    /// stored on their way, and sorted on disk when the memory does not suffice.
+    /// Keeps the number of shards: each shard is sorted, and no row is smaller than those of the
+    /// shard before. Rows are stored on their way, and the sort spills.
     ///
     /// ```
     /// use bigslice::prelude::*;
@@ -159,12 +161,12 @@ impl<T: Row> Slice<T> {
             let rows = without_position::<T>(only(&mut inputs)?);
             sorting::by_columns(rows, columns, ORDER, None, cx)
         };
-        // Equal rows are the same in any order; the ranges are as fixed as the order in which rows were sampled.
+        // Equal rows are interchangeable; the ranges are as fixed as the order of the sampled rows.
         Self::wide(verb, place, vec![ranges], Shards::Most, keeping(after))
     }
 
-    /// This slice, after `before`, on its way to shards by ranges of its first `columns` columns. A column
-    /// goes before the row's: its place among all, as a fraction of 2^32.
+    /// This slice, after `before`, partitioned by ranges of its first `columns` columns. A leading
+    /// column is added: the row's position among all rows, as a fraction of 2^32.
     fn ranged(
         self,
         verb: &'static str,
@@ -208,7 +210,7 @@ impl<T: Row> Slice<T> {
     }
 }
 
-/// Some keys of a shard, each as likely as any other.
+/// A uniform sample of a shard's keys.
 struct Sampling {
     keys: SchemaRef,
 }
@@ -241,7 +243,7 @@ impl Narrow for Sampling {
                         }
                         drawn as usize
                     };
-                    // A copy: a part of the batch would keep all of it.
+                    // A copy: a slice of the batch would keep all of it in memory.
                     let key = take_record_batch(&batch, &UInt64Array::from(vec![row]))?;
                     if slot == kept.len() {
                         kept.push(key);
@@ -263,7 +265,7 @@ impl Narrow for Sampling {
 /// The sampled keys of all shards.
 struct Known {
     converter: RowConverter,
-    /// In order.
+    /// Sorted.
     samples: Rows,
     order: Vec<usize>,
 }
@@ -284,7 +286,7 @@ impl Known {
         Ok(Self { converter, samples, order })
     }
 
-    /// The rows of a batch behind their positions.
+    /// The rows of a batch, with their positions as the first column.
     fn place(
         &self,
         batch: &RecordBatch,
@@ -296,7 +298,7 @@ impl Known {
         let positions = keys.iter().map(|key| {
             let below =
                 self.order.partition_point(|at| self.samples.row(*at).cmp(&key) == Ordering::Less);
-            // Below 2^32, as `below` is below `ranges`.
+            // Less than 2^32, because `below` is less than `ranges`.
             (((below as u64) << 32) / ranges) as u32
         });
         let positions: ArrayRef = Arc::new(UInt32Array::from_iter_values(positions));
@@ -314,14 +316,14 @@ fn leaves(batch: &RecordBatch, columns: usize) -> PlanResult<Vec<ArrayRef>> {
     Ok(found)
 }
 
-/// The first column as the fraction of the shards that come before.
+/// Partitions by the first column, the fraction of the shards that come before.
 struct ByPosition;
 
 impl Partition for ByPosition {
     fn partition(&self, batch: &RecordBatch, cx: &SplitCx, ids: &mut Vec<u32>) -> PlanResult<()> {
         let positions = batch.column(0).as_primitive::<UInt32Type>();
         let shards = cx.shards as u64;
-        // Below the number of shards.
+        // Less than the number of shards.
         ids.extend(positions.values().iter().map(|at| ((u64::from(*at) * shards) >> 32) as u32));
         Ok(())
     }
