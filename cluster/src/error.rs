@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use url::Url;
 
+pub(crate) use bigslice_diagnostics::chain;
+
 use crate::identity::{InvalidIdentity, MachineName};
 
 /// An error of anybody else's, boxed.
@@ -129,23 +131,4 @@ impl From<InvalidIdentity> for Error {
     fn from(InvalidIdentity(reason): InvalidIdentity) -> Self {
         Self::Identity(reason)
     }
-}
-
-/// The messages of an error and of its causes, outermost first, without repeating what a message
-/// already quotes from its cause.
-pub(crate) fn chain(err: &(dyn std::error::Error + 'static)) -> String {
-    /// Deeper chains than this are cycles or noise.
-    const CAUSES_MAX: usize = 16;
-    let mut text = err.to_string();
-    let mut next = err.source();
-    for _ in 0..CAUSES_MAX {
-        let Some(cause) = next else { break };
-        let message = cause.to_string();
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -37,6 +37,7 @@ mod fleet;
 #[cfg(doctest)]
 mod guide;
 mod identity;
+mod linked;
 mod machine;
 mod markup;
 mod observe;
@@ -58,6 +59,7 @@ pub use fleet::roster::Loss;
 pub use fleet::sizing::Elastic;
 pub use fleet::{Fleet, FleetConfig};
 pub use identity::{InvalidIdentity, MachineName, Peer, Role, SessionId};
+pub use linked::{Linked, LinkedItems, NotLinked, difference};
 pub use machine::address::Address;
 pub use machine::info::MachineInfo;
 pub use machine::remote::Remote;

@@ -25,6 +25,7 @@
 use std::error::Error as StdError;
 
 use arrow_flight::error::FlightError;
+use bigslice_diagnostics::{chain, with_causes};
 use datafusion::error::DataFusionError;
 use tonic::{Code, Status};
 
@@ -110,7 +111,8 @@ fn from_status(status: &Status, machine: &str) -> DataFusionError {
         };
     }
     if is_transport_status(status) {
-        return Error::Lost { machine, reason: reason_of(status) }.into();
+        let reason = with_causes(status.message(), status);
+        return Error::Lost { machine, reason: wire::shortened(&reason, REASON_BYTES_MAX) }.into();
     }
     let reason = status.message().to_owned();
     match status.code() {
@@ -130,34 +132,9 @@ fn is_transport_status(status: &Status) -> bool {
         || (status.code() == Code::Unknown && status.message().contains(STATUS_MISSING))
 }
 
-/// What the network said, from the outermost words to the innermost.
-fn reason_of(status: &Status) -> String {
-    let mut reason = status.message().to_owned();
-    let mut cause = status.source();
-    for _ in 0..CAUSES_MAX {
-        let Some(err) = cause else { break };
-        let text = err.to_string();
-        if !reason.contains(&text) {
-            reason = if reason.is_empty() { text } else { format!("{reason}: {text}") };
-        }
-        cause = err.source();
-    }
-    wire::shortened(&reason, REASON_BYTES_MAX)
-}
-
 /// The loss of a machine that could not be reached at all.
-pub(crate) fn unreachable(machine: &str, err: &dyn StdError) -> Error {
-    let mut reason = err.to_string();
-    let mut cause = err.source();
-    for _ in 0..CAUSES_MAX {
-        let Some(err) = cause else { break };
-        let text = err.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        cause = err.source();
-    }
-    let reason = wire::shortened(&reason, REASON_BYTES_MAX);
+pub(crate) fn unreachable(machine: &str, err: &(dyn StdError + 'static)) -> Error {
+    let reason = wire::shortened(&chain(err), REASON_BYTES_MAX);
     Error::Lost { machine: machine.to_owned(), reason }
 }
 

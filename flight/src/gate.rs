@@ -141,7 +141,8 @@ fn join_status(err: JoinError) -> Status {
     }
 }
 
-fn panic_status(text: String) -> Status {
+fn panic_status(text: &str) -> Status {
+    let text = text.to_owned();
     wire::to_status(&Error::Panic { text }.into())
 }
 

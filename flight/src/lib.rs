@@ -57,13 +57,14 @@ mod task_host;
 mod verdict;
 mod wire;
 
+pub use bigslice_diagnostics::panic_text;
 pub use blame::{exchange_error, is_transport_error, lost_machine};
 pub use blocks::Block;
 pub use channels::Channels;
 pub use error::{APP_PAYLOAD_BYTES_MAX, Error};
 pub use members::Members;
 pub use over::OverMemory;
-pub use panic_guard::{PanicGuard, guard_stream, panic_text};
+pub use panic_guard::{PanicGuard, guard_stream};
 pub use server::{WorkerService, worker_routes};
 pub use session::{Compression, ExchangeOptions, distributed_driver, distributed_worker};
 pub use task_host::TaskHost;

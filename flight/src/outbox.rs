@@ -124,7 +124,7 @@ impl MessageStream {
                 Ok(Ok(())) => Item::End,
                 Ok(Err(err)) => Item::Failed(wire::to_status(&blame::told(err))),
                 Err(payload) => {
-                    let text = panic_text(payload.as_ref());
+                    let text = panic_text(payload.as_ref()).to_owned();
                     Item::Failed(wire::to_status(&Error::Panic { text }.into()))
                 }
             };

@@ -13,7 +13,6 @@
 //! respect (name, properties, children, metrics, downcasts), since datafusion-distributed matches
 //! metrics to nodes by their position in the plan.
 
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -35,7 +34,7 @@ use datafusion::physical_plan::{
 use datafusion_distributed::BroadcastExec;
 use futures::Stream;
 
-use crate::Error;
+use crate::{Error, panic_text};
 
 /// Wraps a plan so that what panics in it ends its stream with [`Error::Panic`].
 pub struct PanicGuard {
@@ -68,17 +67,6 @@ pub(crate) fn guard_task(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Executi
 /// Guards a stream that has been started already.
 pub fn guard_stream(stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
     Box::pin(GuardedStream { schema: stream.schema(), inner: Some(stream) })
-}
-
-/// The text that a panic was raised with.
-pub fn panic_text(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "no text was given".to_owned()
-    }
 }
 
 impl fmt::Debug for PanicGuard {
@@ -137,7 +125,9 @@ impl ExecutionPlan for PanicGuard {
     ) -> Result<SendableRecordBatchStream> {
         match catch_unwind(AssertUnwindSafe(|| self.inner.execute(partition, context))) {
             Ok(stream) => stream.map(guard_stream),
-            Err(payload) => Err(Error::Panic { text: panic_text(payload.as_ref()) }.into()),
+            Err(payload) => {
+                Err(Error::Panic { text: panic_text(payload.as_ref()).to_owned() }.into())
+            }
         }
     }
 
@@ -172,7 +162,7 @@ impl Stream for GuardedStream {
                 if catch_unwind(AssertUnwindSafe(|| drop(broken))).is_err() {
                     tracing::warn!("a stream panicked again while it was dropped");
                 }
-                let text = panic_text(payload.as_ref());
+                let text = panic_text(payload.as_ref()).to_owned();
                 Poll::Ready(Some(Err(Error::Panic { text }.into())))
             }
         }

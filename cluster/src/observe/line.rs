@@ -42,3 +42,10 @@ pub struct LogLine {
     /// The line without its end. Bytes that are not UTF-8 are replaced.
     pub text: String,
 }
+
+impl LogLine {
+    /// A line of the fleet about the whole session.
+    pub fn of_fleet(text: impl Into<String>) -> Self {
+        Self { machine: None, source: LogSource::Fleet, text: text.into() }
+    }
+}

@@ -70,7 +70,7 @@ impl Log {
     /// The same about all of them.
     pub(crate) fn tell(&self, text: String) {
         tracing::info!(text);
-        self.send(LogLine { machine: None, source: LogSource::Fleet, text });
+        self.send(LogLine::of_fleet(text));
     }
 
     fn send(&self, line: LogLine) {

@@ -6,4 +6,5 @@ pub(crate) mod connector;
 pub(crate) mod credentials;
 pub(crate) mod enrolment;
 pub(crate) mod tls;
+pub(crate) mod verifier;
 pub(crate) mod wire;

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bigslice_diagnostics::with_causes;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
@@ -282,18 +283,6 @@ pub(crate) fn broken<E: fmt::Debug>(site: Site, status: &Status) -> CallError<E>
         Code::OutOfRange | Code::PermissionDenied | Code::Unauthenticated => {
             site.refused(status.message())
         }
-        _ => {
-            let mut reason = status.message().to_owned();
-            if let Some(source) = std::error::Error::source(status) {
-                let causes = chain(source);
-                if !causes.contains(&reason) {
-                    reason.push_str(": ");
-                    reason.push_str(&causes);
-                } else {
-                    reason = causes;
-                }
-            }
-            site.lost(reason)
-        }
+        _ => site.lost(with_causes(status.message(), status)),
     }
 }

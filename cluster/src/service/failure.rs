@@ -4,13 +4,11 @@
 use std::error::Error;
 use std::fmt;
 
+use bigslice_diagnostics::causes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BoxError;
-
-/// Longer chains of causes are cycles or noise.
-const CAUSES_MAX: usize = 32;
 
 /// One message of a chain of errors with those below it: what is left of errors after a journey.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,10 +20,7 @@ pub struct Cause {
 impl Cause {
     /// The messages of `err` and of its sources.
     pub fn of(err: &(dyn Error + 'static)) -> Self {
-        let chain =
-            std::iter::successors(Some(err), |err: &&(dyn Error + 'static)| (*err).source())
-                .take(CAUSES_MAX);
-        let texts: Vec<String> = chain.map(ToString::to_string).collect();
+        let texts: Vec<String> = causes(err).map(ToString::to_string).collect();
         let below =
             texts.into_iter().rev().fold(None, |below, text| Some(Box::new(Self { text, below })));
         below.map_or_else(|| Self::text(err.to_string()), |cause| *cause)

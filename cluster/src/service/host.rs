@@ -3,7 +3,6 @@
 //! A call ends with whoever waits for it: its task is aborted when the stream's body is dropped,
 //! which happens when the caller resets it or its connection breaks, and when the machine stops.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -12,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bigslice_diagnostics::panic_text;
 use bytes::Bytes;
 use futures::Stream;
 use futures::future::{BoxFuture, Ready};
@@ -80,12 +80,11 @@ impl Host {
         }
         let cpu = cpu.handle().map_err(|e| chain(&e))?;
         let here = Here::new(worker).map_err(|e| chain(&e))?;
-        let known = registered()?;
+        let known = registered();
+        known.check()?;
         let mut services = BTreeMap::new();
         for Setup { service, value } in &requirements.services {
-            let registered = *known
-                .get(service.as_str())
-                .ok_or_else(|| format!("this program has no service \"{service}\""))?;
+            let registered = known.find(service).map_err(|missing| missing.message)?;
             let failed =
                 |reason: String| format!("could not set up service \"{service}\": {reason}");
             let setting_up = (registered.set_up)(Bytes::from(value.clone()), here.set_up());
@@ -269,9 +268,4 @@ fn join_text(err: JoinError) -> String {
     let end = text.floor_char_boundary(PANIC_TEXT_MAX);
     text.truncate(end);
     text
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text was given")
 }

@@ -2,7 +2,6 @@
 //! files means nothing; driver and worker compare what they have before a machine is taken.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,12 +10,10 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use crate::error::BoxError;
+use crate::linked::{Linked, LinkedItems, difference};
 use crate::requirements::{Requirements, Services};
 use crate::service::context::ServiceContext;
 use crate::service::incoming::{Answering, Incoming};
-
-/// Methods that only one of two programs has; more than these say nothing more.
-const DIFFERENCES_SHOWN_MAX: usize = 8;
 
 /// The value of a service, whatever its type.
 pub(crate) type Shared = Arc<dyn Any + Send + Sync>;
@@ -77,65 +74,49 @@ pub fn share<S: Send + Sync + 'static>(service: S) -> Arc<dyn Any + Send + Sync>
     Arc::new(service)
 }
 
-/// The services of this program by name.
-///
-/// # Errors
-/// If two have the same.
-pub(crate) fn registered() -> Result<BTreeMap<&'static str, &'static Registered>, String> {
-    let mut services = BTreeMap::new();
-    for service in inventory::iter::<Registered> {
-        if let Some(other) = services.insert(service.name, service) {
-            return Err(format!(
-                "there are two services \"{}\", at {}:{} and at {}:{}",
-                service.name, other.file, other.line, service.file, service.line
-            ));
-        }
+impl Linked for Registered {
+    const KIND: &'static str = "service";
+
+    fn name(&self) -> &'static str {
+        self.name
     }
-    Ok(services)
+
+    fn location(&self) -> (&'static str, u32) {
+        (self.file, self.line)
+    }
+
+    /// One line for each method.
+    fn lines(&self) -> Vec<String> {
+        let Self { name, file, line, methods, .. } = *self;
+        let line = |method: &Entry| {
+            let Entry { name: method, signature, .. } = *method;
+            format!("{name}::{method} {signature} at {file}:{line}")
+        };
+        methods.iter().map(line).collect()
+    }
 }
 
-/// One line for each method of each service, in order: what driver and worker compare.
-fn lines() -> Vec<String> {
-    let mut lines: Vec<String> = inventory::iter::<Registered>
-        .into_iter()
-        .flat_map(|service| {
-            let Registered { name, file, line, methods, .. } = *service;
-            methods.iter().map(move |method| {
-                let Entry { name: method, signature, .. } = method;
-                format!("{name}::{method} {signature} at {file}:{line}")
-            })
-        })
-        .collect();
-    lines.sort_unstable();
-    lines
+/// The services of this program.
+pub(crate) fn registered() -> LinkedItems<Registered> {
+    LinkedItems::new(inventory::iter::<Registered>())
 }
 
 impl Requirements {
-    /// Those of a driver with `services`.
+    /// What a driver with `services` requires.
     pub fn of(services: &Services) -> Self {
-        Self { registry: lines(), services: services.list().to_vec() }
+        Self { registry: registered().lines(), services: services.list().to_vec() }
     }
 
-    /// Whether this program is the driver's, as far as services tell.
+    /// Checks that this program has the services of the driver's program.
     pub(crate) fn compare(&self) -> Result<(), String> {
-        let here = lines();
+        let here = registered().lines();
         if here == self.registry {
             return Ok(());
         }
-        let only = |mark: char, these: &[String], those: &[String]| {
-            let alone = || these.iter().filter(|line| those.binary_search(line).is_err());
-            let shown = alone().take(DIFFERENCES_SHOWN_MAX);
-            let mut text: String = shown.map(|line| format!("\n{mark} {line}")).collect();
-            if let n @ 1.. = alone().count().saturating_sub(DIFFERENCES_SHOWN_MAX) {
-                text.push_str(&format!("\n{mark} and {n} more"));
-            }
-            text
-        };
         Err(format!(
             "driver and worker have different services (-: only the driver, +: only the worker); \
-             start both from one build{}{}",
-            only('-', &self.registry, &here),
-            only('+', &here, &self.registry)
+             start both from one build\n{}",
+            difference(&self.registry, &here)
         ))
     }
 }

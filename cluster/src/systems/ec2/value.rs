@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bigslice_diagnostics::did_you_mean;
+
 use super::spec::{Market, Reach, Rebalance};
 use crate::error::{Error, Result};
 
@@ -37,17 +39,10 @@ const OPTIONS: &[&str] = &[
     "unit",
     "worker-binary.ARCH",
 ];
-/// Names that guessing considers alike differ in at most a part of their letters.
-const ALIKE_MIN: f64 = 0.7;
 
 pub(super) fn unknown(key: &str) -> Error {
-    let alike = OPTIONS
-        .iter()
-        .map(|option| (strsim::jaro_winkler(key, option), option))
-        .filter(|(alike, _)| *alike >= ALIKE_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    Error::Options(match alike {
-        Some((_, option)) => format!("ec2 has no option \"{key}\"; did you mean \"{option}\"?"),
+    Error::Options(match did_you_mean(key, OPTIONS.iter().copied()) {
+        Some(hint) => format!("ec2 has no option \"{key}\"; {hint}"),
         None => format!("ec2 has no option \"{key}\", only {}", OPTIONS.join(", ")),
     })
 }
