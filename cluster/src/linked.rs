@@ -1,6 +1,6 @@
-//! The one registry of what registers itself when the program is linked: services here, functions
-//! and funcs in the crates above. Driver and worker are the same program, so a name means the same
-//! item in both; their lists are compared to be sure.
+//! The registry of items that register themselves when the program is linked: services in this
+//! crate, functions and funcs in the crates above. Driver and worker are the same program, so a
+//! name means the same item in both; their lists are compared to be sure.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,7 +1,7 @@
-//! A stored shard on the wire: its blocks cut into chunks, and put together again.
+//! A stored shard on the wire: its blocks are cut into chunks and joined again.
 //!
-//! The sender is `task_host`, the reader `task_calls`. Each chunk is the body of one Flight message,
-//! and a mark beside it says where it stands:
+//! The sender is `task_host`, the reader `task_calls`. Each chunk is the body of one Flight
+//! message, with a mark that says where it belongs:
 //!
 //! ```text
 //!   body   | 4 MiB | 4 MiB | rest      | whole block |          |
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A stream that stops before its `End` is an error, whatever its status: a shard is never short.
-//! Bytes are neither decoded nor verified here. They are not copied either, but for what gRPC does
-//! to a message, and to join the chunks of a block that has several.
+//! Bytes are neither decoded nor verified here. They are copied by gRPC, and to join the chunks of
+//! a block that has several.
 
 use std::fmt;
 
@@ -22,18 +22,19 @@ use prost::Message;
 use crate::Error;
 use crate::error::fits;
 
-/// The largest body of one message: what one stream may have in flight. A block that is no larger
-/// arrives without being copied.
+/// The largest body of one message, equal to what one stream may have in flight. A block of at most
+/// this size arrives without a copy.
 pub(crate) const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The largest block. A reader must hold it whole; an Arrow array of text cannot be much larger.
+/// The largest block. A reader must hold a block as a whole. An Arrow array of text cannot be much
+/// larger.
 const BLOCK_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// A block of a shard as it lies in its file: not decoded, not verified on the way.
+/// A block of a shard as it is stored: not decoded, not verified on the way.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Its bytes, at most 1 GiB.
+    /// The bytes, at most 1 GiB.
     pub bytes: Bytes,
-    /// The checksum that was taken when it was written. Whoever decodes the block verifies it.
+    /// The checksum taken when the block was written. The decoder verifies it.
     pub crc: u32,
 }
 
@@ -43,16 +44,16 @@ impl fmt::Debug for Block {
     }
 }
 
-/// What stands beside each chunk.
+/// The mark of each chunk.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Mark {
     /// A [`Place`].
     #[prost(enumeration = "Place", tag = "1")]
     place: i32,
-    /// Of the whole block, in bytes; at the end, of the shard, in blocks.
+    /// The size of the whole block in bytes; at the end, the number of blocks of the shard.
     #[prost(uint64, tag = "2")]
     size: u64,
-    /// Beside the last chunk: the checksum of the block.
+    /// The checksum of the block, beside its last chunk.
     #[prost(fixed32, tag = "3")]
     crc: u32,
 }
@@ -60,17 +61,17 @@ struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 enum Place {
-    /// There is no mark.
+    /// No mark.
     Nowhere = 0,
-    /// More of the same block follows.
+    /// More chunks of the same block follow.
     Part = 1,
-    /// The block ends here.
+    /// The last chunk of a block.
     Last = 2,
-    /// The shard has ended; no bytes.
+    /// The end of the shard, without bytes.
     End = 3,
 }
 
-/// The messages of `block`: slices of its bytes.
+/// The messages of `block`, which are slices of its bytes.
 pub(crate) fn chunks(block: Block) -> Result<Vec<FlightData>, Error> {
     let Block { mut bytes, crc } = block;
     let n_bytes = bytes.len();
@@ -93,17 +94,17 @@ fn chunk(body: Bytes, place: Place, size: usize, crc: u32) -> FlightData {
     FlightData::new().with_data_body(body).with_app_metadata(mark.encode_to_vec())
 }
 
-/// Makes blocks of the messages of one shard again. What is wrong with them is told in words.
+/// Joins the messages of one shard to blocks. Errors are texts.
 #[derive(Default)]
 pub(crate) struct Assembly {
-    /// The block whose last chunk has not come; there is room for the whole of it.
+    /// The block whose last chunk has not arrived. It has capacity for the whole block.
     partial: Option<BytesMut>,
     n_blocks: u64,
     ended: bool,
 }
 
 impl Assembly {
-    /// Takes the next message; gives a block if it completes one.
+    /// Takes the next message. Returns a block if the message completes it.
     pub(crate) fn push(&mut self, message: FlightData) -> Result<Option<Block>, String> {
         if self.ended {
             return Err("more came after its end".to_owned());
@@ -132,7 +133,7 @@ impl Assembly {
         }
     }
 
-    /// The stream is over: was it the whole shard?
+    /// Checks at the end of the stream that the whole shard arrived.
     pub(crate) fn finish(&self) -> Result<(), String> {
         if self.ended {
             Ok(())

@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn each_message_is_quoted_once() {
         let of = |texts: &[&'static str]| {
-            let link = texts.iter().rev().fold(None, |below, text| Some(Box::new(Link(text, below))));
+            let link =
+                texts.iter().rev().fold(None, |below, text| Some(Box::new(Link(text, below))));
             chain(&*link.unwrap())
         };
         assert_eq!(of(&["could not read", "no such file"]), "could not read: no such file");

@@ -17,7 +17,7 @@ use syn::{
 use crate::method::{Method, is_context};
 use crate::reply::result_of;
 
-/// The service that `block` is.
+/// Expands the service in `block`.
 pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
     if let Some((_, name, _)) = &block.trait_ {
         let message = "write #[service] on an impl block of the type itself, not of a trait";
@@ -123,7 +123,7 @@ pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
     })
 }
 
-/// The visibility that shows every method to whoever may see one of them.
+/// The visibility that shows every method to the code that may see any of them.
 fn widest(methods: &[Method<'_>]) -> Visibility {
     let all = || methods.iter().map(|method| &method.function.vis);
     let public = all().find(|vis| matches!(vis, Visibility::Public(_)));

@@ -1,12 +1,13 @@
-//! Who gets in: requests that this computer's user makes, and that a web page of somebody else's in the
-//! user's browser cannot make. Such a page can have its own name lead to this computer (DNS rebinding),
-//! but its requests bear that name; and it can point at this server, but browsers then say so.
+//! Admission of requests to the debug pages: requests of this computer's user, and none that
+//! another site's page in the user's browser can make. Such a page can resolve its own name to this
+//! computer (DNS rebinding), but its requests carry that name. It can also link to this server, but
+//! browsers then mark the request.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
-/// Whether a request is to be answered, or what is wrong with it.
+/// Checks that a request may be answered. The error is the status and the text of the refusal.
 pub(crate) fn admit(
     method: &Method,
     uri: &Uri,

@@ -1,7 +1,7 @@
-//! TLS settings for both sides: 1.3 only, HTTP/2 only, each side shows a certificate of the
+//! TLS settings for both sides: 1.3 only, HTTP/2 only. Each side shows a certificate of the
 //! session's authority, and each side compares the whole identity in it, not only the chain.
 //!
-//! Sessions are never resumed: a resumed session would skip the look at the certificate's dates.
+//! Sessions are never resumed: a resumed session would skip the check of the certificate's dates.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn roots(credentials: &Credentials) -> Result<Arc<RootCertStore>> {
     Ok(Arc::new(roots))
 }
 
-/// What a worker's port asks of whoever connects.
+/// The settings of a worker's port.
 pub(crate) fn server_config(credentials: &Credentials) -> Result<Arc<ServerConfig>> {
     let chain = WebPkiClientVerifier::builder_with_provider(roots(credentials)?, provider())
         .build()
@@ -58,7 +58,7 @@ pub(crate) fn server_config(credentials: &Credentials) -> Result<Arc<ServerConfi
     Ok(Arc::new(config))
 }
 
-/// What this process asks of a worker that it dials.
+/// The settings with which this process dials a worker.
 pub(crate) fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>> {
     let chain = WebPkiServerVerifier::builder_with_provider(roots(credentials)?, provider())
         .build()

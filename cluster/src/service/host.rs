@@ -1,7 +1,8 @@
-//! The machine's half of calls: finds the method, runs it on the CPU runtime, and streams its frames.
+//! The machine's side of calls: finds the method, runs it on the CPU runtime, and streams its
+//! frames.
 //!
-//! A call ends with whoever waits for it: its task is aborted when the stream's body is dropped,
-//! which happens when the caller resets it or its connection breaks, and when the machine stops.
+//! A call ends with its reader: its task is aborted when the stream's body is dropped. This happens
+//! when the caller resets the stream, when its connection breaks, and when the machine stops.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -28,20 +29,20 @@ use tower::Service;
 
 use crate::error::{Result, chain};
 use crate::identity::Peer;
-use crate::observe::metrics::Tally;
+use crate::observe::metrics::Metrics;
 use crate::requirements::{Requirements, Setup};
 use crate::service::context::Here;
 use crate::service::cpu::Cpu;
 use crate::service::frame::{PlainFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};
 use crate::service::incoming::{Incoming, refusal};
-use crate::service::registry::{Entry, Registered, Shared, registered};
+use crate::service::registered::{Entry, Registered, Shared, registered};
 use crate::service::worker_context::WorkerContext;
 
-/// Calls that a machine has open at a time; a task each, and what it holds.
+/// The most calls that a machine has open at a time.
 const CALLS_MAX: usize = 16 * 1024;
-/// Frames that wait for the connection, per call. More would only be further from the caller.
+/// Frames of each call that wait for the connection. More would only be farther from the caller.
 const FRAMES_AHEAD: usize = 2;
-/// A panic's text goes no further than this.
+/// The longest text of a panic that is sent.
 const PANIC_TEXT_MAX: usize = 16 << 10;
 
 /// A service that is set up.
@@ -55,8 +56,8 @@ struct House {
     services: BTreeMap<&'static str, Furnished>,
     cpu: Handle,
     places: Arc<Semaphore>,
-    tally: Tally,
-    /// Cancelled when the worker is gone: the tasks of in-process machines would outlive it.
+    metrics: Metrics,
+    /// Cancelled when the worker has ended: the tasks of in-process machines would outlive it.
     over: CancellationToken,
 }
 
@@ -67,11 +68,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Sets up what the driver requires; `None` if that is nothing. The guard ends all calls.
+    /// Sets up the services that the driver requires; `None` if there are none. The guard ends all
+    /// calls.
     pub(crate) async fn set_up(
         requirements: &Requirements,
         worker: WorkerContext,
-        tally: &Tally,
+        metrics: &Metrics,
         cpu: &Cpu,
     ) -> Result<Option<(Self, DropGuard)>, String> {
         requirements.compare()?;
@@ -97,12 +99,12 @@ impl Host {
         }
         let over = CancellationToken::new();
         let places = Arc::new(Semaphore::new(CALLS_MAX));
-        let tally = tally.clone();
-        let house = House { here, services, cpu, places, tally, over: over.clone() };
+        let metrics = metrics.clone();
+        let house = House { here, services, cpu, places, metrics, over: over.clone() };
         Ok(Some((Self { house: Arc::new(house) }, over.drop_guard())))
     }
 
-    /// The method that `path` calls, or why there is none.
+    /// The method that `path` names, or why there is none.
     fn find(&self, path: &str) -> Result<(&Furnished, &'static Entry), String> {
         let names = path.strip_prefix('/').and_then(|path| path.strip_prefix(WIRE_NAME));
         let named = names.and_then(|names| names.strip_prefix('/')?.split_once('/'));
@@ -141,7 +143,7 @@ impl Host {
         let place = Arc::clone(&self.house.places).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{CALLS_MAX} calls are open on this machine"))
         })?;
-        let Tally { service_calls, calls_open, .. } = &self.house.tally;
+        let Metrics { service_calls, calls_open, .. } = &self.house.metrics;
         service_calls.with_label_values(&[furnished.registered.name, entry.name]).inc();
         let open = Open::new(calls_open);
         let (sender, frames) = mpsc::channel(FRAMES_AHEAD);
@@ -193,7 +195,7 @@ impl Service<http::Request<Body>> for Host {
     }
 }
 
-/// One call, to tonic.
+/// One call, for tonic.
 struct Call {
     host: Host,
     path: String,
@@ -233,7 +235,7 @@ enum Frames {
         _place: OwnedSemaphorePermit,
         _open: Open,
     },
-    /// One more, and that is all.
+    /// One last frame.
     Last(Option<Bytes>),
 }
 
@@ -245,7 +247,7 @@ impl Stream for Frames {
             Self::Last(last) => return Poll::Ready(last.take().map(Ok)),
             Self::Open { frames, task, .. } => match ready!(frames.poll_recv(cx)) {
                 Some(frame) => return Poll::Ready(Some(Ok(frame))),
-                // All was sent, or the method unwound.
+                // All was sent, or the method panicked.
                 None => ready!(Pin::new(task).poll(cx)),
             },
         };
@@ -261,7 +263,7 @@ impl Stream for Frames {
     }
 }
 
-/// What a task that did not end well said.
+/// The text of a task that did not end well.
 fn join_text(err: JoinError) -> String {
     let Ok(payload) = err.try_into_panic() else { return "it was cancelled".to_owned() };
     let mut text = panic_text(&*payload).to_owned();

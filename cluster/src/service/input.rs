@@ -1,4 +1,4 @@
-//! A stream of arguments as the method sees it.
+//! A stream of arguments, on the method's side.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use tonic::Streaming;
 use crate::error::chain;
 use crate::service::frame::InputFrame;
 
-/// Why a stream of arguments is not complete. The call is lost then: there is nobody to answer.
+/// Why a stream of arguments is not complete. The call is lost then: there is no caller to answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("the stream of arguments broke off: {0}")]
 pub struct InputError(String);

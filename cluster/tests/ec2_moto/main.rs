@@ -11,11 +11,11 @@
 mod bigpi;
 mod cloud;
 mod disks;
-mod hand_on;
 mod intruders;
 mod killed;
 mod life;
 mod metadata;
+mod peer_transfer;
 mod secrets;
 mod serve;
 mod spot;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         disks::TESTS,
         intruders::TESTS,
         secrets::TESTS,
-        hand_on::TESTS,
+        peer_transfer::TESTS,
         spot::TESTS,
         killed::TESTS,
         bigpi::TESTS,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bigslice_cluster::faults::{Event, Faults, Harm, Links, Weather, When};
+use bigslice_cluster::faults::{Event, Fault, FaultSchedule, Faults, Links, When};
 use bigslice_cluster::{
     Control, Error, Fleet, FleetConfig, InProcess, Machine, MachineInfo, MachineName, Result,
     ServiceFactory, State, System, WorkerContext,
@@ -53,42 +53,43 @@ fn name(machine: &Machine) -> MachineName {
     machine.name().clone()
 }
 
-/// How often each kind of harm was done.
-fn times(faults: &Faults, harm: Harm) -> u64 {
+/// How often each kind of fault was done.
+fn times(faults: &Faults, fault: Fault) -> u64 {
     let fired = faults.fired();
-    match harm {
-        Harm::Reset => fired.resets,
-        Harm::Truncate => fired.truncations,
-        Harm::Drop => fired.drops,
-        Harm::Duplicate => fired.duplicates,
-        Harm::Flip => fired.flips,
+    match fault {
+        Fault::Reset => fired.resets,
+        Fault::Truncate => fired.truncations,
+        Fault::Drop => fired.drops,
+        Fault::Duplicate => fired.duplicates,
+        Fault::Flip => fired.flips,
     }
 }
 
 fn harm_to_bytes_breaks_a_call_and_no_more() {
     run(async {
-        let harms = [Harm::Reset, Harm::Truncate, Harm::Drop, Harm::Duplicate, Harm::Flip];
+        let kinds = [Fault::Reset, Fault::Truncate, Fault::Drop, Fault::Duplicate, Fault::Flip];
         let place = Place::new();
         let faults = Faults::new(1);
         let fleet = start(&place, &faults, 2, LONG).await;
         let machine = fleet.machines().remove(0);
         let (driver, m0) = (MachineName::driver(), name(&machine));
-        for harm in harms {
+        for fault in kinds {
             // In the handshake, and in the messages after it; in the request, and in the answer.
             for after in [100, 1200] {
                 for links in [
                     Links::OneWay(driver.clone(), m0.clone()),
                     Links::OneWay(m0.clone(), driver.clone()),
                 ] {
-                    let before = times(&faults, harm);
-                    faults.set(links.clone(), Weather::fair().harm(harm, When::After(after)));
+                    let before = times(&faults, fault);
+                    faults
+                        .set(links.clone(), FaultSchedule::none().fault(fault, When::After(after)));
                     let broken = ask(&fleet, &machine).await;
-                    let text = format!("{harm:?} after {after} on {links:?}: {broken:?}");
+                    let text = format!("{fault:?} after {after} on {links:?}: {broken:?}");
                     assert!(
                         matches!(broken, Err(Error::Connect { .. } | Error::Call { .. })),
                         "{text}"
                     );
-                    assert!(times(&faults, harm) > before, "{text}");
+                    assert!(times(&faults, fault) > before, "{text}");
                     faults.clear();
                     ask(&fleet, &machine).await.expect("it answers again");
                 }
@@ -113,7 +114,7 @@ fn a_lost_reply() {
         control.info(DEADLINE).await.expect("it answers");
 
         let back = Links::OneWay(name(&machine), MachineName::driver());
-        faults.set(back, Weather::fair().harm(Harm::Truncate, When::After(0)));
+        faults.set(back, FaultSchedule::none().fault(Fault::Truncate, When::After(0)));
         let told = control.shutdown(DEADLINE).await;
         assert!(matches!(told, Err(Error::Call { .. })), "{told:?}");
         assert!(faults.fired().truncations >= 1);
@@ -125,11 +126,11 @@ fn a_lost_reply() {
     });
 }
 
-/// The first harm in each direction of each connection.
-fn firsts(faults: &Faults) -> BTreeMap<(MachineName, MachineName, u64), (u64, Harm)> {
+/// The first fault in each direction of each connection.
+fn firsts(faults: &Faults) -> BTreeMap<(MachineName, MachineName, u64), (u64, Fault)> {
     let mut firsts = BTreeMap::new();
-    for Event { from, to, connection, offset, harm } in faults.events() {
-        firsts.entry((from, to, connection)).or_insert((offset, harm));
+    for Event { from, to, connection, offset, fault } in faults.events() {
+        firsts.entry((from, to, connection)).or_insert((offset, fault));
     }
     firsts
 }
@@ -140,10 +141,10 @@ fn the_same_seed_does_the_same_harm() {
         for seed in [11, 11, 12] {
             let place = Place::new();
             let faults = Faults::new(seed);
-            let weather = Weather::fair()
-                .harm(Harm::Flip, When::Every(4000))
-                .harm(Harm::Reset, When::Every(4000));
-            faults.set(Links::All, weather);
+            let schedule = FaultSchedule::none()
+                .fault(Fault::Flip, When::Every(4000))
+                .fault(Fault::Reset, When::Every(4000));
+            faults.set(Links::All, schedule);
             let fleet = Fleet::start(system(&faults), place.config(1, "")).await.expect("it runs");
             let machine = fleet.machines().remove(0);
             // Some of the calls come through.
@@ -155,7 +156,7 @@ fn the_same_seed_does_the_same_harm() {
             fleet.shutdown().await;
         }
         let same = |a: usize, b: usize| {
-            let both = seen[a].iter().filter_map(|(at, harm)| Some((harm, seen[b].get(at)?)));
+            let both = seen[a].iter().filter_map(|(at, fault)| Some((fault, seen[b].get(at)?)));
             let (same, other): (Vec<_>, Vec<_>) = both.partition(|(a, b)| a == b);
             (same.len(), other.len())
         };
@@ -171,14 +172,14 @@ fn a_storm() {
         let place = Place::new();
         let faults = Faults::new(5);
         let fleet = start(&place, &faults, 3, Duration::from_secs(10)).await;
-        let weather = Weather::fair()
+        let schedule = FaultSchedule::none()
             .jitter(Duration::from_millis(2))
-            .harm(Harm::Reset, When::Every(20_000))
-            .harm(Harm::Truncate, When::Every(20_000))
-            .harm(Harm::Drop, When::Every(20_000))
-            .harm(Harm::Duplicate, When::Every(20_000))
-            .harm(Harm::Flip, When::Every(20_000));
-        faults.set(Links::All, weather);
+            .fault(Fault::Reset, When::Every(20_000))
+            .fault(Fault::Truncate, When::Every(20_000))
+            .fault(Fault::Drop, When::Every(20_000))
+            .fault(Fault::Duplicate, When::Every(20_000))
+            .fault(Fault::Flip, When::Every(20_000));
+        faults.set(Links::All, schedule);
         let mut broken = 0;
         for _ in 0..12 {
             for machine in fleet.machines() {
@@ -193,8 +194,8 @@ fn a_storm() {
         }
         let fired = faults.fired();
         assert!(broken > 0 && fired.delays > 0, "seed {}: {broken} {fired:?}", faults.seed());
-        let harms = fired.resets + fired.truncations + fired.drops + fired.duplicates + fired.flips;
-        assert!(harms >= broken, "seed {}: {broken} {fired:?}", faults.seed());
+        let done = fired.resets + fired.truncations + fired.drops + fired.duplicates + fired.flips;
+        assert!(done >= broken, "seed {}: {broken} {fired:?}", faults.seed());
         assert!(fleet.lost().is_empty(), "seed {}: {:?}", faults.seed(), fleet.lost());
         faults.clear();
         fleet.shutdown().await;
@@ -336,7 +337,7 @@ fn a_slow_network_is_slow() {
         let fleet = start(&place, &faults, 1, LONG).await;
         let machine = fleet.machines().remove(0);
         // A handshake of one round trip and a call of one more; each way counts.
-        faults.set(Links::All, Weather::fair().delay(Duration::from_millis(50)));
+        faults.set(Links::All, FaultSchedule::none().delay(Duration::from_millis(50)));
         let began = Instant::now();
         ask(&fleet, &machine).await.expect("it is slow, no more");
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
@@ -344,7 +345,7 @@ fn a_slow_network_is_slow() {
         assert!(delays >= 4, "{delays}");
 
         // The two certificates alone are 1000 bytes.
-        faults.set(Links::All, Weather::fair().bytes_per_second(4000));
+        faults.set(Links::All, FaultSchedule::none().bytes_per_second(4000));
         let began = Instant::now();
         ask(&fleet, &machine).await.expect("it is slow, no more");
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());

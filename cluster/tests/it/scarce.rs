@@ -179,8 +179,8 @@ fn a_leaving_machine_is_replaced() {
         assert_eq!(names(fleet.machines()), ["m0", "m1", "m2"]);
         fleet.info(&leaving).await.expect("it answers");
         assert_eq!(fleet.lost_total(), 0);
-        let census = fleet.census();
-        assert_eq!((census.running, census.leaving, census.on_probation), (2, 1, 0));
+        let stats = fleet.stats();
+        assert_eq!((stats.running, stats.leaving, stats.on_probation), (2, 1, 0));
         leaving.kill();
         leaving.wait(State::Stopped).await;
         assert_eq!(fleet.lost()[0].reason, "killed; its owner wants it back");
@@ -215,7 +215,7 @@ fn a_free_leaving_machine_is_released() {
         assert_eq!(machines[0].state(), State::Running, "somebody works there");
         drop(hold);
         machines[0].wait(State::Stopped).await;
-        assert_eq!((fleet.lost_total(), fleet.census().released_total), (0, 2));
+        assert_eq!((fleet.lost_total(), fleet.stats().released_total), (0, 2));
         fleet.shutdown().await;
     });
 }

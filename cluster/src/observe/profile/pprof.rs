@@ -1,5 +1,5 @@
-//! A profile in the format of pprof: the messages of its `profile.proto` by their field numbers, as far
-//! as a profile of ours has something to say in them.
+//! A profile in the format of pprof: the messages of its `profile.proto` by their field numbers, as
+//! far as our profiles fill them.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -79,8 +79,8 @@ struct Line {
     line: i64,
 }
 
-/// Without the name that linkers know: where it is the same, `go tool pprof` takes both for C++ and leaves out what is
-/// between angle brackets, which in Rust is the type that a method is of.
+/// Without the linker's name: where both are equal, `go tool pprof` takes the name for C++ and
+/// leaves out the text between angle brackets, which in Rust is the type of a method.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Function {
     #[prost(uint64, tag = "1")]
@@ -91,7 +91,7 @@ struct Function {
     filename: i64,
 }
 
-/// The tables that samples refer to, filled as they need it.
+/// The tables that samples refer to, filled on demand.
 struct Tables<'a> {
     proto: Proto,
     strings: HashMap<&'a str, i64>,
@@ -107,7 +107,7 @@ impl<'a> Tables<'a> {
             functions: HashMap::new(),
             locations: HashMap::new(),
         };
-        // The first string must be empty: it stands for what is not said.
+        // The first string must be empty: it means "not set".
         tables.string("");
         tables
     }
@@ -124,7 +124,7 @@ impl<'a> Tables<'a> {
         ValueType { kind: self.string(kind), unit: self.string(unit) }
     }
 
-    /// Numbers of functions and places begin at 1.
+    /// The numbers of functions and locations begin at 1.
     fn location(&mut self, place: &'a Place) -> u64 {
         if let Some(id) = self.locations.get(place) {
             return *id;

@@ -1,5 +1,5 @@
-//! Dials a new instance: until it answers, and nobody but the one that was launched. The driver does,
-//! and a machine that passes its program on.
+//! Dials a new instance until it answers, and accepts only the instance that was launched. Used by
+//! the driver, and by a machine that sends its program to another.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,19 +15,19 @@ use crate::error::{Error, Result};
 use crate::security::credentials::Credentials;
 use crate::security::verifier::{Shown, Verifier};
 
-/// TCP and TLS together; an instance that is up answers far faster.
+/// The limit for TCP and TLS together. An instance that is up answers far faster.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two tries while the instance boots.
+/// The pause between two attempts while the instance boots.
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
-/// The one-time certificate of a launch: for as long as it may last, and no other.
+/// The one-time certificate of a launch, and until when it is accepted.
 #[derive(Clone, Debug)]
 pub(super) struct Pinned {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) until: SystemTime,
 }
 
-/// Dials the instance until it answers, which the caller bounds. Somebody who answers without the
-/// launch's certificate is not dialed again.
+/// Dials the instance until it answers. The caller limits the time. If the answer lacks the
+/// launch's certificate, the instance is not dialed again.
 pub(super) async fn dial(
     address: &str,
     pinned: &Pinned,
@@ -77,7 +77,7 @@ fn client_config(pinned: &Pinned, credentials: &Credentials) -> Result<Arc<Clien
     Ok(Arc::new(config))
 }
 
-/// Accepts the certificate of the launch, as long as the launch may last.
+/// Accepts the certificate of the launch, for as long as the launch may take.
 fn check(
     pinned: &Pinned,
     certificate: &CertificateDer<'_>,

@@ -1,5 +1,5 @@
-//! The options of a specification as text: what they are called, what their values mean, and what one
-//! that was misspelt was to be.
+//! The options of a specification as text: their names, the meaning of their values, and
+//! suggestions for misspelt names.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use bigslice_diagnostics::did_you_mean;
 use super::spec::{Market, Reach, Rebalance};
 use crate::error::{Error, Result};
 
-/// The options, for messages and for guessing what a misspelt one was to be.
+/// The options, for messages and suggestions.
 const OPTIONS: &[&str] = &[
     "address",
     "allow",
@@ -47,7 +47,7 @@ pub(super) fn unknown(key: &str) -> Error {
     })
 }
 
-/// An option without a value: perhaps it needs one, perhaps there is no such option.
+/// An option without a value: it needs one, or there is no such option.
 pub(super) fn unknown_or_bare(option: &str) -> Error {
     if OPTIONS.contains(&option) {
         Error::Options(format!("the option \"{option}\" of ec2 has no value: {option}=..."))
@@ -79,7 +79,8 @@ pub(super) fn reach(value: &str) -> Result<Reach> {
     }
 }
 
-/// A size in GiB: `100G`, `1T`; EC2 knows no smaller unit, and a number alone could be anything.
+/// A size in GiB: `100G`, `1T`. EC2 has no smaller unit, and the meaning of a plain number would
+/// not be clear.
 pub(super) fn gib(key: &str, value: &str) -> Result<u32> {
     let units = [("GiB", 1), ("GB", 1), ("G", 1), ("TiB", 1024), ("TB", 1024), ("T", 1024)];
     units
@@ -90,7 +91,7 @@ pub(super) fn gib(key: &str, value: &str) -> Result<u32> {
         .ok_or_else(|| Error::Options(format!("{key}={value}: say a size such as 100G or 1T")))
 }
 
-/// A length of time: `30m`, `12h`, `2d`.
+/// A duration: `30m`, `12h`, `2d`.
 pub(super) fn duration(key: &str, value: &str) -> Result<Duration> {
     let units = [("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60)];
     units
@@ -110,7 +111,7 @@ pub(super) fn rebalance(value: &str) -> Result<Rebalance> {
     }
 }
 
-/// `local:remote`: the file here and where it is to be there.
+/// `local:remote`: the path of the file here and on the machine.
 pub(super) fn file(value: &str) -> Result<(String, PathBuf)> {
     match value.rsplit_once(':') {
         Some((local, remote)) if !local.is_empty() && !remote.is_empty() => {

@@ -1,11 +1,11 @@
-//! What the host of this process says of itself.
+//! Load and disks of this host.
 
 use std::path::Path;
 
 /// Processes that ran or waited, averaged over 1, 5 and 15 minutes.
 #[cfg(target_os = "linux")]
 pub(crate) fn load() -> [f32; 3] {
-    /// The kernel counts loads in units of this.
+    /// The unit of the kernel's load averages.
     const LOAD_UNIT: f32 = 65_536.0;
     rustix::system::sysinfo().loads.map(|load| load as f32 / LOAD_UNIT)
 }

@@ -1,5 +1,5 @@
 //! The services of this program. They register themselves when it is linked, so that the order of
-//! files means nothing; driver and worker compare what they have before a machine is taken.
+//! files does not matter. Driver and worker compare them before a machine is used.
 
 use std::any::Any;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::requirements::{Requirements, Services};
 use crate::service::context::ServiceContext;
 use crate::service::incoming::{Answering, Incoming};
 
-/// The value of a service, whatever its type.
+/// The value of a service of any type.
 pub(crate) type Shared = Arc<dyn Any + Send + Sync>;
 
-/// A service's value on its way: decoded, then set up by its `init`.
+/// The future of a service's value: decoded, then set up by its `init`.
 pub type SettingUp = BoxFuture<'static, Result<Arc<dyn Any + Send + Sync>, BoxError>>;
 
 /// A service as it registers itself.
@@ -41,7 +41,7 @@ pub struct Registered {
 pub struct Entry {
     /// Its name.
     pub name: &'static str,
-    /// Its types, as they are written.
+    /// Its types, as in the source.
     pub signature: &'static str,
     /// Answers a call.
     pub answer: fn(Incoming) -> Answering,
@@ -64,12 +64,12 @@ impl fmt::Debug for Entry {
 /// Decodes a service's value or a call's arguments.
 ///
 /// # Errors
-/// If they are not what the other side says they are.
+/// If the bytes do not have the expected type.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BoxError> {
     postcard::from_bytes(bytes).map_err(|e| format!("could not decode its value: {e}").into())
 }
 
-/// Gives a value to all calls of a service.
+/// Wraps a value for all calls of a service.
 pub fn share<S: Send + Sync + 'static>(service: S) -> Arc<dyn Any + Send + Sync> {
     Arc::new(service)
 }
