@@ -217,7 +217,7 @@ impl Peer {
         let names = parsed
             .subject_alternative_name()
             .map_err(|e| unreadable(&e))?
-            .ok_or_else(|| InvalidIdentity("the certificate names nobody".to_owned()))?;
+            .ok_or_else(|| InvalidIdentity("the certificate contains no identity".to_owned()))?;
         match names.value.general_names.as_slice() {
             [GeneralName::URI(uri), GeneralName::DNSName(dns)] => {
                 let peer = Self::of_uri(uri)?;

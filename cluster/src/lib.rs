@@ -55,7 +55,7 @@ pub use systems::ec2;
 pub use debug::DebugServer;
 pub use error::{BoxError, Error, Result};
 pub use fleet::demand::Demand;
-pub use fleet::inspector::{Inspector, MachineReport, PROFILE_MAX, Page, PageKind, Profiling};
+pub use fleet::inspector::{Inspector, MachineReport, Page, PageKind, Profiling};
 pub use fleet::registry::Loss;
 pub use fleet::sizing::Elastic;
 pub use fleet::{Fleet, FleetConfig};
@@ -71,13 +71,13 @@ pub use observe::log::MachineLog;
 pub use observe::logbook::LoggedLine;
 pub use observe::metrics::fleet_stats::FleetStats;
 pub use observe::profile::{Grouping, Hertz, Profile};
-pub use observe::usage::{POINTS_MAX, Point, Resident, Series, Usage, memory_bytes};
+pub use observe::usage::{Point, Resident, Series, Usage, memory_bytes};
 pub use process::folder::SessionFolder;
 pub use requirements::{Requirements, Services};
 pub use security::authority::{Authority, Validity};
 pub use security::connector::Connector;
-pub use security::credentials::{Application, Credentials};
-pub use security::enrolment::{Enroler, Enrolled};
+pub use security::credentials::Credentials;
+pub use security::enrolment::Enroler;
 pub use service::worker_context::WorkerContext;
 pub use service::{
     Blob, Call, CallError, Cause, Failed, Failure, Input, InputError, MESSAGE_SIZE_MAX, Many,
@@ -88,7 +88,7 @@ pub use systems::entry::{WorkerMain, is_worker, run_worker};
 pub use systems::in_process::InProcess;
 pub use systems::local::LocalProcesses;
 pub use worker::ServiceFactory;
-pub use worker::control::{Control, Renewal};
+pub use worker::control::Control;
 
 /// The metrics library of [`ServiceContext::metrics`].
 pub use prometheus;

@@ -35,9 +35,9 @@ pub(crate) trait Guarded: NamedService {
 
 /// The calls that a worker has open. Clones share the count.
 #[derive(Clone)]
-pub(crate) struct Places(Arc<Semaphore>);
+pub(crate) struct Permits(Arc<Semaphore>);
 
-impl Places {
+impl Permits {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Semaphore::new(CALLS_MAX)))
     }
@@ -48,7 +48,7 @@ impl Places {
 pub(crate) struct Admission<S> {
     service: S,
     cpu: Handle,
-    places: Places,
+    permits: Permits,
 }
 
 impl<S: NamedService> NamedService for Admission<S> {
@@ -56,13 +56,13 @@ impl<S: NamedService> NamedService for Admission<S> {
 }
 
 impl<S: Guarded> Admission<S> {
-    pub(crate) fn new(service: S, cpu: Handle, places: Places) -> Self {
-        Self { service, cpu, places }
+    pub(crate) fn new(service: S, cpu: Handle, permits: Permits) -> Self {
+        Self { service, cpu, permits }
     }
 
     fn admit(&self, request: &http::Request<Body>) -> Result<OwnedSemaphorePermit, Status> {
         let Some(peer) = request.extensions().get::<Peer>() else {
-            return Err(Status::unauthenticated("the caller has shown no certificate"));
+            return Err(Status::unauthenticated("the caller has no certificate"));
         };
         let path = request.uri().path();
         if !method_of(path, S::NAME).is_some_and(|method| S::allows(method, peer.role)) {
@@ -70,7 +70,7 @@ impl<S: Guarded> Admission<S> {
             let text = format!("a {} may not call \"{path}\"", peer.role);
             return Err(Status::permission_denied(text));
         }
-        Arc::clone(&self.places.0).try_acquire_owned().map_err(|_| {
+        Arc::clone(&self.permits.0).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{CALLS_MAX} calls are open on this machine"))
         })
     }
@@ -95,8 +95,8 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let place = match self.admit(&request) {
-            Ok(place) => place,
+        let permit = match self.admit(&request) {
+            Ok(permit) => permit,
             Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
         };
         // Dropped with the call, so that the handler ends when the caller goes away.
@@ -109,7 +109,7 @@ where
             };
             let (mut parts, body) = response.into_parts();
             wire::shorten_status(&mut parts.headers);
-            let body = Body::new(GuardedBody { body: Some(body), _place: place });
+            let body = Body::new(GuardedBody { body: Some(body), _permit: permit });
             Ok(http::Response::from_parts(parts, body))
         })
     }
@@ -161,7 +161,7 @@ fn with_short_status(frame: Frame<Bytes>) -> Frame<Bytes> {
 /// call.
 struct GuardedBody {
     body: Option<Body>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl http_body::Body for GuardedBody {

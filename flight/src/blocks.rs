@@ -47,9 +47,9 @@ impl fmt::Debug for Block {
 /// The mark of each chunk.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Mark {
-    /// A [`Place`].
-    #[prost(enumeration = "Place", tag = "1")]
-    place: i32,
+    /// A [`Position`].
+    #[prost(enumeration = "Position", tag = "1")]
+    position: i32,
     /// The size of the whole block in bytes; at the end, the number of blocks of the shard.
     #[prost(uint64, tag = "2")]
     size: u64,
@@ -60,7 +60,7 @@ struct Mark {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-enum Place {
+enum Position {
     /// No mark.
     Nowhere = 0,
     /// More chunks of the same block follow.
@@ -78,19 +78,19 @@ pub(crate) fn chunks(block: Block) -> Result<Vec<FlightData>, Error> {
     fits("a block of a shard", n_bytes, BLOCK_BYTES_MAX)?;
     let mut chunks = Vec::with_capacity(n_bytes / CHUNK_BYTES_MAX + 1);
     while bytes.len() > CHUNK_BYTES_MAX {
-        chunks.push(chunk(bytes.split_to(CHUNK_BYTES_MAX), Place::Part, n_bytes, 0));
+        chunks.push(chunk(bytes.split_to(CHUNK_BYTES_MAX), Position::Part, n_bytes, 0));
     }
-    chunks.push(chunk(bytes, Place::Last, n_bytes, crc));
+    chunks.push(chunk(bytes, Position::Last, n_bytes, crc));
     Ok(chunks)
 }
 
 /// The last message of a shard of `n_blocks`.
 pub(crate) fn end(n_blocks: usize) -> FlightData {
-    chunk(Bytes::new(), Place::End, n_blocks, 0)
+    chunk(Bytes::new(), Position::End, n_blocks, 0)
 }
 
-fn chunk(body: Bytes, place: Place, size: usize, crc: u32) -> FlightData {
-    let mark = Mark { place: place.into(), size: size as u64, crc };
+fn chunk(body: Bytes, position: Position, size: usize, crc: u32) -> FlightData {
+    let mark = Mark { position: position.into(), size: size as u64, crc };
     FlightData::new().with_data_body(body).with_app_metadata(mark.encode_to_vec())
 }
 
@@ -107,29 +107,29 @@ impl Assembly {
     /// Takes the next message. Returns a block if the message completes it.
     pub(crate) fn push(&mut self, message: FlightData) -> Result<Option<Block>, String> {
         if self.ended {
-            return Err("more came after its end".to_owned());
+            return Err("data after its end".to_owned());
         }
         let mark = Mark::decode(message.app_metadata)
             .map_err(|err| format!("a mark cannot be decoded: {err}"))?;
         let body = message.data_body;
-        match Place::try_from(mark.place) {
-            Ok(Place::Part) => {
+        match Position::try_from(mark.position) {
+            Ok(Position::Part) => {
                 self.add(&body, mark.size)?;
                 Ok(None)
             }
-            Ok(Place::Last) => {
+            Ok(Position::Last) => {
                 let bytes = self.completed(body, mark.size)?;
                 self.n_blocks += 1;
                 Ok(Some(Block { bytes, crc: mark.crc }))
             }
-            Ok(Place::End) => {
+            Ok(Position::End) => {
                 if self.partial.is_some() || mark.size != self.n_blocks {
-                    return Err(format!("{} of its {} blocks came", self.n_blocks, mark.size));
+                    return Err(format!("{} of its {} blocks arrived", self.n_blocks, mark.size));
                 }
                 self.ended = true;
                 Ok(None)
             }
-            Ok(Place::Nowhere) | Err(_) => Err("a message has no mark".to_owned()),
+            Ok(Position::Nowhere) | Err(_) => Err("a message has no mark".to_owned()),
         }
     }
 
@@ -148,7 +148,7 @@ impl Assembly {
             None => {
                 let whole = usize::try_from(size).unwrap_or(usize::MAX);
                 if whole > BLOCK_BYTES_MAX {
-                    return Err(format!("a block is said to have {size} bytes"));
+                    return Err(format!("a block of {size} bytes exceeds the limit"));
                 }
                 self.partial.insert(BytesMut::with_capacity(whole))
             }
@@ -231,7 +231,7 @@ mod tests {
             assert!(assembled(twice).is_err(), "message {n} twice");
         }
         assert!(assembled(vec![FlightData::new(), end(0)]).is_err(), "without a mark");
-        let huge = chunk(Bytes::new(), Place::Part, usize::MAX, 0);
+        let huge = chunk(Bytes::new(), Position::Part, usize::MAX, 0);
         assert!(assembled(vec![huge]).is_err(), "a claim of a huge block");
     }
 }

@@ -65,7 +65,7 @@ pub use classify::{exchange_error, is_transport_error, lost_machine};
 pub use error::{APP_PAYLOAD_BYTES_MAX, Error};
 pub use members::Members;
 pub use over::OverMemory;
-pub use panic_guard::{PanicGuard, guard_stream};
+pub use panic_guard::guard_stream;
 pub use server::{WorkerService, worker_routes};
 pub use session::{Compression, ExchangeOptions, distributed_driver, distributed_worker};
 pub use task_host::TaskHost;

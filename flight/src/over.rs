@@ -28,7 +28,7 @@ impl OverMemory {
         }
         let mib = self.share >> 20;
         DataFusionError::ResourcesExhausted(format!(
-            "not enough memory: the process has more than the {mib} MiB that it may have"
+            "not enough memory: the process exceeds its limit of {mib} MiB"
         ))
     }
 }

@@ -38,13 +38,13 @@ use futures::Stream;
 use crate::{Error, panic_text};
 
 /// Wraps a plan so that a panic in it ends its stream with [`Error::Panic`].
-pub struct PanicGuard {
+struct PanicGuard {
     inner: Arc<dyn ExecutionPlan>,
 }
 
 impl PanicGuard {
-    /// Guards `inner`. The driver does so for the head stage of a query.
-    pub fn new(inner: Arc<dyn ExecutionPlan>) -> Self {
+    /// Guards `inner`.
+    fn new(inner: Arc<dyn ExecutionPlan>) -> Self {
         Self { inner }
     }
 }

@@ -211,7 +211,7 @@ fn from_flight(err: FlightError) -> DataFusionError {
 
 impl ReadRequest {
     fn decoded(self) -> Result<ExecuteTaskRequest, Status> {
-        let task = self.task.ok_or_else(|| Status::invalid_argument("a read without a task"))?;
+        let task = self.task.ok_or_else(|| Status::invalid_argument("the read has no task"))?;
         let query_id = Uuid::from_slice(&task.query)
             .map_err(|err| Status::invalid_argument(format!("no query id: {err}")))?;
         if self.start > self.end || self.end - self.start > PARTITIONS_MAX {

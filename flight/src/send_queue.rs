@@ -159,7 +159,7 @@ impl Stream for MessageStream {
                 }
                 None => {
                     self.n_open = 0;
-                    let text = "the tasks of a read ended without its end";
+                    let text = "the tasks of a read ended without reporting the end";
                     let err = DataFusionError::Internal(text.to_owned());
                     return Poll::Ready(Some(Err(wire::to_status(&err))));
                 }

@@ -6,7 +6,7 @@
 //! ```text
 //!   gRPC call (I/O runtime)
 //!     1. role      who is the caller, may it call this?      -> Unauthenticated, PermissionDenied
-//!     2. place     are fewer than CALLS_MAX open?            -> ResourceExhausted
+//!     2. permit     are fewer than CALLS_MAX open?            -> ResourceExhausted
 //!     3. runtime   the handler is a task of the CPU runtime, and so is all that it spawns
 //!     4. handler   plans: datafusion-distributed; partition reads: `read`; tasks: `task_host`
 //!     5. body      polled by the connection; encodes messages, computes nothing
@@ -39,7 +39,7 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-use crate::admission::{Admission, Guarded, Places, method_of};
+use crate::admission::{Admission, Guarded, Permits, method_of};
 use crate::limits::{MESSAGE_BYTES_MAX, ROW_BYTES_MAX};
 use crate::over::OverMemory;
 use crate::read::{ReadRequest, read};
@@ -88,13 +88,13 @@ pub fn worker_routes(service: WorkerService) -> Routes {
         .into_worker_server()
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let places = Places::new();
+    let permits = Permits::new();
     let exchange = Exchange { plans, reader: Reader { worker, over_memory, cpu: cpu.clone() } };
-    let routes = Routes::new(Admission::new(exchange, cpu.clone(), places.clone()));
+    let routes = Routes::new(Admission::new(exchange, cpu.clone(), permits.clone()));
     match tasks {
         Some(host) => {
             let tasks = TaskService::new(host, pool, cpu.clone());
-            routes.add_service(Admission::new(tasks, cpu, places))
+            routes.add_service(Admission::new(tasks, cpu, permits))
         }
         None => routes,
     }

@@ -117,7 +117,7 @@ impl ShardRead {
     }
 
     fn broken(&self, reason: &str) -> DataFusionError {
-        nonsense(&self.url, &format!("a shard that does not hold together: {reason}"))
+        nonsense(&self.url, &format!("an inconsistent shard: {reason}"))
     }
 }
 

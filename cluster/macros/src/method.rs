@@ -32,7 +32,7 @@ impl<'a> Method<'a> {
             return Err(Error::new_spanned(receiver, message));
         }
         if !sig.generics.params.is_empty() || sig.generics.where_clause.is_some() {
-            let message = "a method of a service is called by its name alone: it cannot be generic";
+            let message = "a method of a service is found by its name: it cannot be generic";
             return Err(Error::new_spanned(&sig.generics, message));
         }
         let mut parameters: Vec<&PatType> = sig

@@ -24,7 +24,7 @@ pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
         return Err(Error::new_spanned(name, message));
     }
     if !block.generics.params.is_empty() || block.generics.where_clause.is_some() {
-        let message = "a service is known by its name alone: it cannot be generic";
+        let message = "a service is found by its name: it cannot be generic";
         return Err(Error::new_spanned(&block.generics, message));
     }
     let of = &*block.self_ty;
@@ -55,7 +55,7 @@ pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
         }
     }
     if methods.is_empty() {
-        let message = "there is nothing to call: write at least one `async fn name(&self, ...)`";
+        let message = "no method to call: write at least one `async fn name(&self, ...)`";
         return Err(Error::new_spanned(of, message));
     }
     let attrs = &block.attrs;
@@ -194,7 +194,7 @@ mod tests {
                 "cannot be generic",
             ),
             (syn::parse_quote!(impl [u8] { async fn f(&self) {} }), "is a struct or an enum"),
-            (syn::parse_quote!(impl S { fn f(&self) {} }), "there is nothing to call"),
+            (syn::parse_quote!(impl S { fn f(&self) {} }), "no method to call"),
             (syn::parse_quote!(impl S { async fn f(&mut self) {} }), "it takes `&self`"),
             (syn::parse_quote!(impl S { async fn f(self) {} }), "it takes `&self`"),
             (syn::parse_quote!(impl S { async fn f<T>(&self, t: T) {} }), "cannot be generic"),

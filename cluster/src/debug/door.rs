@@ -14,7 +14,7 @@ pub(crate) fn admit(
     headers: &HeaderMap,
 ) -> Result<(), (StatusCode, &'static str)> {
     if method != Method::GET {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n"));
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed\n"));
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     let named = match (uri.host(), hosts.next(), hosts.next()) {
@@ -25,12 +25,12 @@ pub(crate) fn admit(
     if !named {
         return Err((
             StatusCode::FORBIDDEN,
-            "only requests for localhost, or for a loopback address, are answered here\n",
+            "only requests for localhost or for a loopback address are allowed\n",
         ));
     }
     let from = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     if matches!(from, Some("cross-site" | "same-site")) {
-        return Err((StatusCode::FORBIDDEN, "requests of other sites are not answered here\n"));
+        return Err((StatusCode::FORBIDDEN, "requests of other sites are not allowed\n"));
     }
     Ok(())
 }

@@ -119,7 +119,7 @@ fn row(machine: &MachineReport, series: Option<&Series>) -> String {
 fn links(inspector: &Inspector) -> String {
     const OWN: [(&str, &str); 8] = [
         ("machines", "the machines, as JSON"),
-        ("series", "what they used since they began, as JSON"),
+        ("series", "their usage since they started, as JSON"),
         ("metrics", "the metrics of all machines, for Prometheus"),
         ("logs", "the last lines of all machines"),
         ("flamegraph?seconds=10", "a flame graph of all machines, taken for 10 s"),

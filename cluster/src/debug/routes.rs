@@ -77,9 +77,7 @@ pub(crate) async fn content(inspector: &Inspector, uri: &Uri) -> Content {
             let pages = inspector.pages();
             match pages.iter().find(|page| other.strip_prefix('/') == Some(page.name())) {
                 Some(page) => Content::new(page.kind().content_type(), page.content()),
-                None => {
-                    Content::refusal(StatusCode::NOT_FOUND, "there is no such page; see /debug\n")
-                }
+                None => Content::refusal(StatusCode::NOT_FOUND, "no such page; see /debug\n"),
             }
         }
     }

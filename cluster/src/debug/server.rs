@@ -79,7 +79,7 @@ pub(crate) fn serve(inspector: Inspector, address: SocketAddr) -> Result<DebugSe
             runtime.block_on(async {
                 match TcpListener::from_std(listener) {
                     Ok(listener) => accept(&listener, &inspector, &stopped).await,
-                    Err(err) => tracing::error!(error = %err, "the debug pages are not served"),
+                    Err(err) => tracing::error!(error = %err, "could not serve the debug pages"),
                 }
             });
             runtime.shutdown_background();
@@ -89,7 +89,7 @@ pub(crate) fn serve(inspector: Inspector, address: SocketAddr) -> Result<DebugSe
 }
 
 async fn accept(listener: &TcpListener, inspector: &Inspector, stop: &CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut samples = tokio::time::interval(SAMPLE_PAUSE);
     samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,11 +99,11 @@ async fn accept(listener: &TcpListener, inspector: &Inspector, stop: &Cancellati
             accepted = listener.accept() => match accepted {
                 Ok((tcp, _)) => {
                     // Connections above the limit are closed.
-                    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                    if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
                         let inspector = inspector.clone();
                         connections.spawn(async move {
                             converse(tcp, inspector).await;
-                            drop(place);
+                            drop(permit);
                         });
                     }
                 }
@@ -129,7 +129,7 @@ async fn converse(tcp: TcpStream, inspector: Inspector) {
     builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(tcp), TowerToHyperService::new(service));
     if let Err(err) = connection.await {
-        tracing::debug!(error = %err, "a reader of the debug pages is gone");
+        tracing::debug!(error = %err, "a connection to the debug pages broke");
     }
 }
 

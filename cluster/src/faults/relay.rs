@@ -129,7 +129,7 @@ impl Relay {
             // Set before the pipe's end is dropped, which the dialer notices.
             broken.store(true, Ordering::Release);
             if let Err(err) = tcp.set_zero_linger() {
-                tracing::debug!(error = %err, "a reset is an orderly end");
+                tracing::debug!(error = %err, "could not reset a connection, which ends in order");
             }
         }
     }

@@ -153,9 +153,9 @@ impl FleetState {
         };
         match ended {
             Ok(Ok(())) => {}
-            Ok(Err(err)) => self.log.tell(format!("something is left: {}", chain(&err))),
+            Ok(Err(err)) => self.log.tell(format!("could not remove everything: {}", chain(&err))),
             Err(_) => self.log.tell(format!(
-                "something may be left: removing it took longer than {} s",
+                "some resources may remain: removing them took longer than {} s",
                 END_GRACE.as_secs()
             )),
         }
@@ -185,7 +185,7 @@ impl FleetState {
         let (started, enough) = (self.registry.started_total(), self.has_enough());
         let _ = match backoff.failed(round, started, enough, Instant::now()) {
             Setback::Same => {
-                tracing::debug!(machine = %failure.machine, text, "like others of its batch");
+                tracing::debug!(machine = %failure.machine, text, "failed like others of its batch");
                 return;
             }
             Setback::Retry(pause) if said => {
@@ -194,12 +194,12 @@ impl FleetState {
             }
             Setback::Retry(_) if enough => write!(
                 text,
-                "; going on with {} of {}, trying again now and then",
+                "; going on with {} of {}, retrying periodically",
                 self.registry.running_total(),
                 self.target()
             ),
             Setback::Retry(_) => {
-                write!(text, "; trying again, at most {START_FAILURES_MAX} times in a row")
+                write!(text, "; retrying at most {START_FAILURES_MAX} times in a row")
             }
             Setback::GivenUp => {
                 failure.final_ = true;
@@ -266,14 +266,14 @@ impl FleetState {
             reason = instance.ended() => reason,
             reason = machine.condemned() => reason,
             () = machine.released() => {
-                tracing::info!(machine = %machine.name(), "released: it is not wanted any more");
+                tracing::info!(machine = %machine.name(), "released: it is not needed any more");
                 self.registry.changed();
                 self.stop(&machine, &url, &*instance).await;
                 self.over(ordinal, &machine, None).await;
                 return End::Stopped;
             }
             reason = self.keep_lease(&machine, &url) => reason,
-            reason = self.see_off(&machine, &*instance) => reason,
+            reason = self.await_removal(&machine, &*instance) => reason,
         };
         // Kill first, then report the loss: no answer of the machine may arrive after it was
         // reported lost.
@@ -289,14 +289,14 @@ impl FleetState {
         self.usage_history.end(machine.name());
         self.registry.lose(ordinal, loss);
         machine.stopped(Some(reason));
-        self.bury(&machine, &*instance).await;
+        self.reap(&machine, &*instance).await;
         self.remove_folder(&machine).await;
         End::Lost
     }
 
     /// Waits for the notice that the machine will be taken away, then for it to happen. Returns the
     /// reason.
-    async fn see_off(&self, machine: &Machine, instance: &dyn Instance) -> String {
+    async fn await_removal(&self, machine: &Machine, instance: &dyn Instance) -> String {
         let reason = instance.leaving().await;
         let counts = self.registry.counts(0);
         let then = if counts.alive <= self.target() { "; starting another" } else { "" };
@@ -358,7 +358,7 @@ impl FleetState {
             if answered < asked {
                 machine.silent();
             } else if machine.answered(asked) {
-                tracing::info!(machine = %machine.name(), "it answers, and is trusted again");
+                tracing::info!(machine = %machine.name(), "it answers and is trusted again");
                 self.registry.changed();
             }
             if answered.elapsed() > period {
@@ -414,12 +414,12 @@ impl FleetState {
             match self.control(machine, url).await {
                 Ok(control) => {
                     if let Err(err) = control.shutdown(STOP_GRACE).await {
-                        tracing::debug!(error = %chain(&err), "a machine does not stop by itself");
+                        tracing::debug!(error = %chain(&err), "a machine does not stop on request");
                         instance.kill();
                     }
                 }
                 Err(err) => {
-                    tracing::debug!(error = %chain(&err), "a machine cannot be reached any more");
+                    tracing::debug!(error = %chain(&err), "a machine is not reachable any more");
                     instance.kill();
                 }
             }
@@ -431,13 +431,13 @@ impl FleetState {
             },
             () = self.abandon.cancelled() => instance.kill(),
         }
-        self.bury(machine, instance).await;
+        self.reap(machine, instance).await;
     }
 
     /// Waits until nothing is left of a machine.
-    async fn bury(&self, machine: &Machine, instance: &dyn Instance) {
+    async fn reap(&self, machine: &Machine, instance: &dyn Instance) {
         if tokio::time::timeout(CLOSE_GRACE, instance.close()).await.is_err() {
-            self.log.say(machine.name(), "does not go away although it was killed".to_owned());
+            self.log.say(machine.name(), "still exists although it was killed".to_owned());
         }
     }
 

@@ -287,7 +287,9 @@ impl Fleet {
         if let Some(channel) = machine.channel() {
             match control(channel).info(silence / 2).await {
                 Ok(info) => return Ok(info),
-                Err(err) => tracing::debug!(error = %chain(&err), "asking on a new connection"),
+                Err(err) => {
+                    tracing::debug!(error = %chain(&err), "no answer; asking on a new connection")
+                }
             }
         }
         let channel = self.owner.state.connector.connect(url).await?;
@@ -367,7 +369,7 @@ impl Fleet {
         // An error means that the keeper has already ended.
         drop(done.wait_for(|done| *done).await);
         if tokio::time::timeout(FLUSH_GRACE, self.owner.state.log.flush()).await.is_err() {
-            tracing::debug!("the last lines of the machines are not taken");
+            tracing::debug!("the last lines of the machines were not read");
         }
     }
 }

@@ -178,7 +178,7 @@ impl Machine {
             Verdict::Known => {}
             Verdict::Probation => tracing::info!(machine = %self.name(), reason, "on probation"),
             Verdict::Condemned => {
-                self.condemn(format!("connections to it broke again and again: {reason}"));
+                self.condemn(format!("connections to it broke repeatedly: {reason}"));
             }
         }
         self.inner.doubts.notify_one();

@@ -76,7 +76,7 @@ impl Log {
     fn send(&self, line: LogLine) {
         self.book.write(&line);
         if self.queue.try_send(Message::Line(line)).is_err() {
-            tracing::debug!("the sink does not take lines");
+            tracing::debug!("the sink is full, a line was dropped");
         }
     }
 
@@ -123,7 +123,7 @@ impl MachineLog {
                 Ok(0) => break,
                 Ok(read) => &chunk[..read],
                 Err(err) => {
-                    tracing::debug!(machine = %self.machine, error = %err, "output broke off");
+                    tracing::debug!(machine = %self.machine, error = %err, "the output of a machine broke off");
                     break;
                 }
             };
@@ -158,7 +158,7 @@ impl MachineLog {
         let line = LogLine { machine: Some(self.machine.clone()), source, text };
         self.log.book.write(&line);
         if self.log.queue.send(Message::Line(line)).await.is_err() {
-            tracing::debug!(machine = %self.machine, "nobody takes lines any more");
+            tracing::debug!(machine = %self.machine, "the sink is gone");
         }
     }
 

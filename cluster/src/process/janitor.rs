@@ -45,7 +45,7 @@ impl Janitor {
         match started {
             Ok(child) => Some(Self(child)),
             Err(error) => {
-                tracing::debug!(%error, "no shell waits for the end of this process");
+                tracing::debug!(%error, "could not start the shell that waits for the end of this process");
                 None
             }
         }

@@ -162,7 +162,7 @@ where
     let offer: Offer = receive(stream).await?;
     if offer.protocol != PROTOCOL {
         return Err(Error::Enrolment(format!(
-            "the driver speaks version {} and this worker version {PROTOCOL}",
+            "the driver uses version {} and this worker version {PROTOCOL}",
             offer.protocol
         )));
     }

@@ -46,16 +46,16 @@ const FRAMES_AHEAD: usize = 2;
 const PANIC_TEXT_MAX: usize = 16 << 10;
 
 /// A service that is set up.
-struct Furnished {
+struct LiveService {
     registered: &'static Registered,
     value: Shared,
 }
 
-struct House {
+struct HostState {
     here: Arc<Here>,
-    services: BTreeMap<&'static str, Furnished>,
+    services: BTreeMap<&'static str, LiveService>,
     cpu: Handle,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     metrics: Metrics,
     /// Cancelled when the worker has ended: the tasks of in-process machines would outlive it.
     over: CancellationToken,
@@ -64,7 +64,7 @@ struct House {
 /// Serves the services of one worker.
 #[derive(Clone)]
 pub(crate) struct Host {
-    house: Arc<House>,
+    state: Arc<HostState>,
 }
 
 impl Host {
@@ -95,33 +95,33 @@ impl Host {
                 Ok(Err(err)) => return Err(failed(chain(&*err))),
                 Err(err) => return Err(failed(format!("init panicked: {}", join_text(err)))),
             };
-            services.insert(registered.name, Furnished { registered, value });
+            services.insert(registered.name, LiveService { registered, value });
         }
         let over = CancellationToken::new();
-        let places = Arc::new(Semaphore::new(CALLS_MAX));
+        let permits = Arc::new(Semaphore::new(CALLS_MAX));
         let metrics = metrics.clone();
-        let house = House { here, services, cpu, places, metrics, over: over.clone() };
-        Ok(Some((Self { house: Arc::new(house) }, over.drop_guard())))
+        let state = HostState { here, services, cpu, permits, metrics, over: over.clone() };
+        Ok(Some((Self { state: Arc::new(state) }, over.drop_guard())))
     }
 
     /// The method that `path` names, or why there is none.
-    fn find(&self, path: &str) -> Result<(&Furnished, &'static Entry), String> {
+    fn find(&self, path: &str) -> Result<(&LiveService, &'static Entry), String> {
         let names = path.strip_prefix('/').and_then(|path| path.strip_prefix(WIRE_NAME));
         let named = names.and_then(|names| names.strip_prefix('/')?.split_once('/'));
         let Some((service, method)) = named else {
             return Err(format!("\"{path}\" does not name a method"));
         };
         let list = |names: &[&str]| names.join("\", \"");
-        let Some(furnished) = self.house.services.get(service) else {
-            let names: Vec<&str> = self.house.services.keys().copied().collect();
+        let Some(live) = self.state.services.get(service) else {
+            let names: Vec<&str> = self.state.services.keys().copied().collect();
             return Err(format!(
                 "this machine has no service \"{service}\"; it was started with \"{}\"",
                 list(&names)
             ));
         };
-        let methods = furnished.registered.methods;
+        let methods = live.registered.methods;
         match methods.iter().find(|entry| entry.name == method) {
-            Some(entry) => Ok((furnished, entry)),
+            Some(entry) => Ok((live, entry)),
             None => {
                 let names: Vec<&str> = methods.iter().map(|entry| entry.name).collect();
                 Err(format!(
@@ -134,40 +134,45 @@ impl Host {
 
     fn begin(&self, path: &str, request: Request<Streaming<Bytes>>) -> Result<Frames, Status> {
         let Some(caller) = request.extensions().get::<Peer>().cloned() else {
-            return Err(Status::unauthenticated("the caller has shown no certificate"));
+            return Err(Status::unauthenticated("the caller has no certificate"));
         };
-        let (furnished, entry) = match self.find(path) {
+        let (live, entry) = match self.find(path) {
             Ok(found) => found,
             Err(reason) => return Ok(Frames::Last(Some(refusal(reason)))),
         };
-        let place = Arc::clone(&self.house.places).try_acquire_owned().map_err(|_| {
+        let permit = Arc::clone(&self.state.permits).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{CALLS_MAX} calls are open on this machine"))
         })?;
-        let Metrics { service_calls, calls_open, .. } = &self.house.metrics;
-        service_calls.with_label_values(&[furnished.registered.name, entry.name]).inc();
+        let Metrics { service_calls, calls_open, .. } = &self.state.metrics;
+        service_calls.with_label_values(&[live.registered.name, entry.name]).inc();
         let open = Open::new(calls_open);
         let (sender, frames) = mpsc::channel(FRAMES_AHEAD);
         let answering = (entry.answer)(Incoming {
-            service: Arc::clone(&furnished.value),
-            context: self.house.here.called_by(caller),
+            service: Arc::clone(&live.value),
+            context: self.state.here.called_by(caller),
             messages: Some(request.into_inner()),
             frames: sender,
         });
-        let over = self.house.over.clone();
-        let task = self.house.cpu.spawn(async move {
+        let over = self.state.over.clone();
+        let task = self.state.cpu.spawn(async move {
             tokio::select! {
                 biased;
                 () = over.cancelled() => {}
                 () = answering => {}
             }
         });
-        Ok(Frames::Open { frames, task: AbortOnDropHandle::new(task), _place: place, _open: open })
+        Ok(Frames::Open {
+            frames,
+            task: AbortOnDropHandle::new(task),
+            _permit: permit,
+            _open: open,
+        })
     }
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("machine", self.house.here.machine()).finish_non_exhaustive()
+        f.debug_struct("Host").field("machine", self.state.here.machine()).finish_non_exhaustive()
     }
 }
 
@@ -232,7 +237,7 @@ enum Frames {
     Open {
         frames: mpsc::Receiver<Bytes>,
         task: AbortOnDropHandle<()>,
-        _place: OwnedSemaphorePermit,
+        _permit: OwnedSemaphorePermit,
         _open: Open,
     },
     /// One last frame.

@@ -44,7 +44,7 @@ impl<T: DeserializeOwned> Stream for Input<T> {
                 Err(err) => Some(format!("could not decode an item: {err}")),
             },
             Some(Err(status)) => Some(chain(&status)),
-            None => Some("it ended without its end".to_owned()),
+            None => Some("the stream broke off before its end".to_owned()),
         };
         self.messages = None;
         Poll::Ready(broken.map(|reason| Err(InputError(reason))))

@@ -69,7 +69,7 @@ impl RawReplies {
             ReplyFrame::Panicked(text) => site.panicked(text),
             ReplyFrame::Refused(reason) => site.refused(reason),
             ReplyFrame::Begin | ReplyFrame::Item(_) | ReplyFrame::End => {
-                site.refused("the reply is of another kind than the method's")
+                site.refused("the reply does not have the type of the method")
             }
         }
     }
@@ -102,7 +102,7 @@ impl RawReplies {
                 Some(Ok(message)) => postcard::from_bytes(&message)
                     .map_err(|e| site().refused(format!("the reply cannot be read: {e}"))),
                 Some(Err(status)) => Err(broken(site(), &status)),
-                None => Err(site().lost("the reply ended before its end")),
+                None => Err(site().lost("the reply broke off before its end")),
             });
         }
         let reason = ready!(self.stopped.as_mut().poll(cx));

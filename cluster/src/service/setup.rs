@@ -12,7 +12,7 @@ impl Services {
     pub fn with<S: Service>(mut self, service: &S) -> Result<Self> {
         let refuse = |reason| Error::Service { service: S::NAME.to_owned(), reason };
         if self.list.iter().any(|setup| setup.service == S::NAME) {
-            return Err(refuse("it is in the list already".to_owned()));
+            return Err(refuse("it is already in the list".to_owned()));
         }
         let value = postcard::to_stdvec(service)
             .map_err(|e| refuse(format!("its value cannot be encoded: {e}")))?;

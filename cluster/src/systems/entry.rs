@@ -199,7 +199,7 @@ struct Ending {
 impl Ending {
     fn prepare() -> Result<Self> {
         let scratch = std::env::args_os().nth(3).map(PathBuf::from).ok_or_else(|| {
-            Error::Enrolment(format!("{WORKER_MARKER} is for the program's own use"))
+            Error::Enrolment(format!("{WORKER_MARKER} is reserved for the program itself"))
         })?;
         let folder = WorkerFolder::hold(scratch)?;
         Ok(Self { scratch: folder.path().to_owned(), folder: Mutex::new(Some(folder)) })

@@ -184,7 +184,7 @@ impl Instance for Tasks {
         let mut over = self.over.clone();
         match over.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => "ended by a panic".to_owned(),
+            Err(_) => "panicked".to_owned(),
         }
     }
 

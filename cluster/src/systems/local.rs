@@ -180,7 +180,7 @@ impl Process {
             drop(exit);
             let all = async { while output.join_next().await.is_some() {} };
             if tokio::time::timeout(DRAIN_GRACE, all).await.is_err() {
-                tracing::debug!("a worker's output is held open by another process");
+                tracing::debug!("another process holds the output of a worker open");
             }
             drain.send_replace(true);
         });
@@ -190,7 +190,7 @@ impl Process {
     fn kill(&self) {
         self.killed.store(true, Ordering::SeqCst);
         if let Err(err) = self.child.lock().start_kill() {
-            tracing::debug!(error = %err, "the worker process has ended before");
+            tracing::debug!(error = %err, "the worker process had already ended");
         }
     }
 
@@ -198,7 +198,7 @@ impl Process {
         let mut exited = self.exited.clone();
         match exited.wait_for(Option::is_some).await {
             Ok(ended) => ended.clone().unwrap_or_default(),
-            Err(_) => "lost from sight".to_owned(),
+            Err(_) => "its exit status is unknown".to_owned(),
         }
     }
 
@@ -222,7 +222,7 @@ impl Process {
         self.close().await;
         let mut words = launch.log.tail().join("\n");
         if !words.is_empty() {
-            words.insert_str(0, "; its last words:\n");
+            words.insert_str(0, "; its last lines:\n");
         }
         Error::Start { machine: launch.machine.clone(), reason: reason + &words }
     }

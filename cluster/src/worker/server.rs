@@ -80,7 +80,7 @@ impl Server {
     ) -> Result<()> {
         let acceptor = TlsAcceptor::from(tls::server_config(credentials)?);
         let routes = routes.prepare();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut handshakes = JoinSet::new();
         let mut waiting: VecDeque<AbortHandle> = VecDeque::new();
         let mut connections = JoinSet::new();
@@ -101,16 +101,16 @@ impl Server {
                     }
                 },
                 Some(done) = handshakes.join_next() => match done {
-                    Ok(Ok((stream, peer))) => match Arc::clone(&places).try_acquire_owned() {
-                        Ok(place) => {
+                    Ok(Ok((stream, peer))) => match Arc::clone(&permits).try_acquire_owned() {
+                        Ok(permit) => {
                             let routes = routes.clone();
                             let stream = Metered::new(stream, metrics.clone());
-                            connections.spawn(serve(stream, peer, routes, place, stop.clone()));
+                            connections.spawn(serve(stream, peer, routes, permit, stop.clone()));
                         }
                         Err(_) => tracing::warn!(%peer, "refused a connection: too many are open"),
                     },
                     Ok(Err(err)) => tracing::debug!(error = %err, "refused a connection"),
-                    Err(err) => tracing::debug!(error = %err, "a handshake was given up"),
+                    Err(err) => tracing::debug!(error = %err, "a handshake was aborted"),
                 },
                 Some(_) = connections.join_next() => {}
             }
@@ -133,8 +133,10 @@ async fn handshake(
     if session.alpn_protocol() != Some(tls::ALPN) {
         return Err("the caller does not speak HTTP/2".into());
     }
-    let certificate =
-        session.peer_certificates().and_then(|c| c.first()).ok_or("the caller shows nothing")?;
+    let certificate = session
+        .peer_certificates()
+        .and_then(|c| c.first())
+        .ok_or("the caller has no certificate")?;
     let peer = Peer::of_certificate(certificate)?;
     Ok((stream, peer))
 }
@@ -143,7 +145,7 @@ async fn serve(
     stream: Metered<TlsStream<TcpStream>>,
     peer: Peer,
     routes: Routes,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();

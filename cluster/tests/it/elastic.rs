@@ -1,4 +1,4 @@
-//! Fleets that follow the demand for their machines, and machines that are given no work for a while.
+//! Fleets that follow the demand for their machines, and machines on probation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("elastic::a_machine_that_falls_silent_gets_no_work", a_machine_that_falls_silent),
 ];
 
-/// Released as soon as a test can see.
+/// Released as soon as a test can see it.
 const SHORT: Duration = Duration::from_millis(300);
 /// Never released in a test's time.
 const LONG: Duration = Duration::from_secs(600);
@@ -34,7 +34,7 @@ fn elastic(slots_per_machine: usize, idle: Duration) -> Elastic {
     Elastic { slots_per_machine, idle, ..Elastic::default() }
 }
 
-/// A fleet whose keeper is woken by nothing but what happens: its leases are renewed in minutes.
+/// A fleet whose keeper is woken by events only: its leases are renewed in minutes.
 fn start(place: &Place, system: Arc<dyn System>, max: usize, elastic: &Elastic) -> Fleet {
     let config = FleetConfig { lease: LONG, ..place.config(max, "spill") };
     Fleet::elastic(system, config, elastic).expect("a fleet")
@@ -64,7 +64,7 @@ fn machines_come_and_go() {
             }
             let pids: Vec<u32> = machines.iter().filter_map(|m| m.pid()).collect();
 
-            // Down to what the other asks for, then to nothing.
+            // Down to the demand of the other, then to zero.
             drop(demand);
             stats(&fleet, "one machine", |c| c.running == 1).await;
             drop(other);
@@ -130,7 +130,7 @@ fn a_machine_that_is_held_stays() {
     });
 }
 
-/// A system that counts what it does, takes its time, and has no machines when told so.
+/// A system that counts its work, takes its time, and has no machines on request.
 #[derive(Debug)]
 struct Slow {
     inner: Arc<dyn System>,
@@ -230,13 +230,13 @@ fn what_cannot_start_is_said_once() {
         assert_eq!(
             said,
             [
-                "could not start: the quota is used up; trying again, at most 5 times in a row",
+                "could not start: the quota is used up; retrying at most 5 times in a row",
                 "could not start: the quota is used up; no machine could be started 5 times in a \
                  row, going on with 0 of 8",
             ]
         );
 
-        // Nobody has asked for more: nothing is tried. Somebody does: it is.
+        // Without further requests, nothing is tried. A request changes that.
         stats(&fleet, "the end of the last tries", |c| c.starting == 0).await;
         system.empty.store(false, Ordering::SeqCst);
         let more = fleet.demand(1);

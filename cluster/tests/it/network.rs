@@ -1,5 +1,5 @@
-//! Faults of the network between in-process machines: what the product makes of them, that they come
-//! as they were set and drawn, and that they are counted.
+//! Network faults between in-process machines: the product's reaction to them, that they occur as
+//! set and drawn, and that they are counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,10 @@ use tonic::service::Routes;
 use super::harness::{DEADLINE, Place, eventually, run, worker_services};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
-    ("network::harm_to_bytes_breaks_a_call_and_no_more", harm_to_bytes_breaks_a_call_and_no_more),
+    (
+        "network::a_fault_in_bytes_breaks_a_call_and_no_more",
+        a_fault_in_bytes_breaks_a_call_and_no_more,
+    ),
     ("network::a_lost_reply_is_an_error_though_the_request_took_effect", a_lost_reply),
     ("network::the_same_seed_does_the_same_harm", the_same_seed_does_the_same_harm),
     ("network::a_storm_delays_calls_and_loses_no_machine", a_storm),
@@ -29,9 +32,9 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("network::the_seed_chooses_who_is_killed", the_seed_chooses_who_is_killed),
 ];
 
-/// Nothing but what a test does touches a machine: leases are renewed once in minutes.
+/// Only the test's own calls reach a machine: leases are renewed in minutes.
 const LONG: Duration = Duration::from_secs(600);
-/// A lost request is not waited for longer than this.
+/// The longest wait for a lost request.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn system(faults: &Faults) -> Arc<dyn System> {
@@ -53,7 +56,7 @@ fn name(machine: &Machine) -> MachineName {
     machine.name().clone()
 }
 
-/// How often each kind of fault was done.
+/// The number of faults of each kind.
 fn times(faults: &Faults, fault: Fault) -> u64 {
     let fired = faults.fired();
     match fault {
@@ -65,7 +68,7 @@ fn times(faults: &Faults, fault: Fault) -> u64 {
     }
 }
 
-fn harm_to_bytes_breaks_a_call_and_no_more() {
+fn a_fault_in_bytes_breaks_a_call_and_no_more() {
     run(async {
         let kinds = [Fault::Reset, Fault::Truncate, Fault::Drop, Fault::Duplicate, Fault::Flip];
         let place = Place::new();
@@ -118,7 +121,7 @@ fn a_lost_reply() {
         let told = control.shutdown(DEADLINE).await;
         assert!(matches!(told, Err(Error::Call { .. })), "{told:?}");
         assert!(faults.fired().truncations >= 1);
-        // It was told all the same.
+        // It was delivered all the same.
         machine.wait(State::Stopped).await;
         assert_eq!(machine.err().as_deref(), Some("stopped"));
         faults.clear();
@@ -147,7 +150,7 @@ fn the_same_seed_does_the_same_harm() {
             faults.set(Links::All, schedule);
             let fleet = Fleet::start(system(&faults), place.config(1, "")).await.expect("it runs");
             let machine = fleet.machines().remove(0);
-            // Some of the calls come through.
+            // Some of the calls succeed.
             while firsts(&faults).len() < 12 {
                 drop(ask(&fleet, &machine).await);
             }
@@ -183,7 +186,7 @@ fn a_storm() {
         let mut broken = 0;
         for _ in 0..12 {
             for machine in fleet.machines() {
-                // What comes through is what was sent.
+                // Answers that arrive are correct.
                 loop {
                     match ask(&fleet, &machine).await {
                         Ok(info) => break assert_eq!(info.pid, std::process::id()),
@@ -320,7 +323,7 @@ fn a_machine_paused_past_its_lease_is_lost() {
         losses.changed().await.expect("a loss");
         let lost = fleet.lost();
         assert_eq!(lost[0].machine, name(&machine));
-        // The machine cannot say so itself, for it stands still.
+        // The machine cannot report it, because it is paused.
         assert!(lost[0].reason.starts_with("its lease of 1 s lapsed"), "{}", lost[0].reason);
         assert_eq!(faults.fired().pauses, 1);
         fleet.wait_for(2, DEADLINE).await.expect("another takes its place");

@@ -25,7 +25,8 @@ use crate::observe::usage::{Series, Usage, UsageHistory};
 
 pub use self::page::{Page, PageKind};
 use self::profiling::LastProfile;
-pub use self::profiling::{PROFILE_MAX, Profiling};
+use self::profiling::PROFILE_MAX;
+pub use self::profiling::Profiling;
 
 /// The most machines asked at a time. Each may take a handshake, and an answer takes memory.
 const ASKED_MAX: usize = 64;
@@ -245,13 +246,13 @@ impl Inspector {
         };
         let answer = match tokio::time::timeout(METRICS_TIMEOUT, answer).await {
             Ok(answer) => answer.map_err(|err| chain(&err)),
-            Err(_) => Err("it is silent".to_owned()),
+            Err(_) => Err("no answer".to_owned()),
         };
         let name = machine.name().clone();
         let mut families = self.own_families(&name, answer.is_ok());
         match answer {
             Ok(counted) => families.extend(counted),
-            Err(reason) => tracing::warn!(machine = %name, reason, "its metrics are missing"),
+            Err(reason) => tracing::warn!(machine = %name, reason, "could not read the metrics"),
         }
         Gathered { machine: name, families }
     }

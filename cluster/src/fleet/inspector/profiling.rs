@@ -21,7 +21,7 @@ use crate::observe::profile::{Hertz, Profile, Sampler, Stacks};
 use crate::observe::usage::now_ms;
 
 /// A profile that is not finished ends after this.
-pub const PROFILE_MAX: Duration = Duration::from_secs(60 * 60);
+pub(super) const PROFILE_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long machines may take to answer after the profile has ended. They resolve the names of
 /// functions first, which takes time, and may be busy.
 const ANSWER_GRACE: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ impl Profiling {
                 Ok(profile)
             }
             Ok(Err(err)) => Err(err),
-            Err(err) => Err(Error::Profile(format!("it was given up: {err}"))),
+            Err(err) => Err(Error::Profile(format!("it was cancelled: {err}"))),
         }
     }
 }
@@ -177,7 +177,7 @@ async fn ask(state: Arc<FleetState>, machine: Machine, hertz: Hertz) -> Answer {
     let stopped = async {
         machine.wait(State::Stopped).await;
         let reason = machine.err().unwrap_or_else(|| "it was stopped".to_owned());
-        Error::Profile(format!("the machine is gone: {reason}"))
+        Error::Profile(format!("the machine has ended: {reason}"))
     };
     tokio::pin!(stopped);
     let answer = tokio::select! {
@@ -239,7 +239,7 @@ async fn gather(mut answers: JoinSet<Answer>) -> Vec<Answer> {
     while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.join_next()).await {
         match answer {
             Ok(answer) => gathered.push(answer),
-            Err(err) => tracing::error!(error = %err, "asking a machine for its profile"),
+            Err(err) => tracing::error!(error = %err, "could not read the profile of a machine"),
         }
     }
     gathered

@@ -26,15 +26,15 @@ impl Metrics {
     /// All counters at zero.
     pub(crate) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let control = Opts::new("bigslice_control_calls_total", "Calls of the driver's own.");
+        let control = Opts::new("bigslice_control_calls_total", "Calls of the control service.");
         let control_calls = IntCounterVec::new(control, &["method"])?;
-        let calls = Opts::new("bigslice_service_calls_total", "Calls of services that were begun.");
+        let calls =
+            Opts::new("bigslice_service_calls_total", "Calls of services that were started.");
         let service_calls = IntCounterVec::new(calls, &["service", "method"])?;
-        let calls_open =
-            IntGauge::new("bigslice_service_calls_open", "Calls of services that have not ended.")?;
+        let calls_open = IntGauge::new("bigslice_service_calls_open", "Open calls of services.")?;
         let bytes = Opts::new(
             "bigslice_port_bytes_total",
-            "Bytes that came in and went out through the machine's port, before encryption.",
+            "Bytes received and sent through the machine's port, before encryption.",
         );
         let bytes = IntCounterVec::new(bytes, &["direction"])?;
         let received = bytes.with_label_values(&["in"]);

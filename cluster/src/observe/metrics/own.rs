@@ -16,7 +16,7 @@ fn by(label: &str, values: &[(&str, f64)]) -> Vec<(Vec<(String, String)>, f64)> 
 
 /// 1 if a machine has answered, otherwise 0.
 pub(crate) fn up_family(up: bool) -> Family {
-    let help = "Whether the machine has answered when this page was made.";
+    let help = "1 if the machine answered when this page was made.";
     one("bigslice_up", help, Kind::Gauge, f64::from(u8::from(up)))
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn usage_families(usage: &Usage) -> Vec<Family> {
     let mut families = vec![
         Family::numbers(
             "bigslice_cpu_seconds_total",
-            "Seconds that the process has computed.",
+            "Processor time of the process in seconds.",
             Kind::Counter,
             by("mode", &[("user", usage.cpu_user_seconds), ("system", usage.cpu_system_seconds)]),
         ),
@@ -38,7 +38,7 @@ pub(crate) fn usage_families(usage: &Usage) -> Vec<Family> {
         ),
         Family::numbers(
             "bigslice_memory_bytes",
-            "Main memory of the host: all of it, and what could be had without swapping.",
+            "Main memory of the host, total and available without swapping.",
             Kind::Gauge,
             by(
                 "part",
@@ -87,7 +87,7 @@ pub(crate) fn fleet_families(stats: &FleetStats) -> Vec<Family> {
     vec![
         Family::numbers(
             "bigslice_machines",
-            "Machines by what they are; those on probation run, too.",
+            "Machines by state; those on probation are also running.",
             Kind::Gauge,
             by(
                 "state",
@@ -99,11 +99,15 @@ pub(crate) fn fleet_families(stats: &FleetStats) -> Vec<Family> {
                 ],
             ),
         ),
-        total("bigslice_machines_started_total", "Machines that came up.", stats.started_total),
+        total(
+            "bigslice_machines_started_total",
+            "Machines that were started.",
+            stats.started_total,
+        ),
         total("bigslice_machines_lost_total", "Machines that were lost.", stats.lost_total),
         total(
             "bigslice_machines_released_total",
-            "Machines that were released because they were not wanted any more.",
+            "Machines that were released because they were not needed any more.",
             stats.released_total,
         ),
     ]

@@ -79,7 +79,7 @@ impl Family {
             match room.checked_sub(value.size()) {
                 Some(left) => *room = left,
                 None => {
-                    tracing::warn!(name = family.name(), "metrics left out: there are too many");
+                    tracing::warn!(name = family.name(), "too many metrics; the rest is left out");
                     break;
                 }
             }

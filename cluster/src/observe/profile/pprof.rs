@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use prost::Message;
 
 use crate::observe::profile::merged::Profile;
-use crate::observe::profile::stacks::Function as Place;
+use crate::observe::profile::stacks::Function as Frame;
 
 #[derive(Clone, PartialEq, Message)]
 struct Proto {
@@ -96,7 +96,7 @@ struct Tables<'a> {
     proto: Proto,
     strings: HashMap<&'a str, i64>,
     functions: HashMap<(&'a str, &'a str), u64>,
-    locations: HashMap<&'a Place, u64>,
+    locations: HashMap<&'a Frame, u64>,
 }
 
 impl<'a> Tables<'a> {
@@ -125,24 +125,24 @@ impl<'a> Tables<'a> {
     }
 
     /// The numbers of functions and locations begin at 1.
-    fn location(&mut self, place: &'a Place) -> u64 {
-        if let Some(id) = self.locations.get(place) {
+    fn location(&mut self, frame: &'a Frame) -> u64 {
+        if let Some(id) = self.locations.get(frame) {
             return *id;
         }
-        let function_id = self.function(place);
+        let function_id = self.function(frame);
         let id = self.proto.location.len() as u64 + 1;
-        let line = Line { function_id, line: i64::from(place.line) };
+        let line = Line { function_id, line: i64::from(frame.line) };
         self.proto.location.push(Location { id, line: vec![line] });
-        self.locations.insert(place, id);
+        self.locations.insert(frame, id);
         id
     }
 
-    fn function(&mut self, place: &'a Place) -> u64 {
-        let key = (place.name.as_str(), place.file.as_str());
+    fn function(&mut self, frame: &'a Frame) -> u64 {
+        let key = (frame.name.as_str(), frame.file.as_str());
         if let Some(id) = self.functions.get(&key) {
             return *id;
         }
-        let (name, filename) = (self.string(&place.name), self.string(&place.file));
+        let (name, filename) = (self.string(&frame.name), self.string(&frame.file));
         let id = self.proto.function.len() as u64 + 1;
         self.proto.function.push(Function { id, name, filename });
         self.functions.insert(key, id);
@@ -160,7 +160,7 @@ pub(crate) fn encode(profile: &Profile) -> Vec<u8> {
     for (machine, stacks) in &profile.parts {
         let machine = Label { key: machine_key, text: tables.string(machine.as_str()) };
         for stack in &stacks.stacks {
-            let location_id = stacks.frames(stack).map(|place| tables.location(place)).collect();
+            let location_id = stacks.frames(stack).map(|frame| tables.location(frame)).collect();
             let thread = Label { key: thread_key, text: tables.string(&stack.thread) };
             let nanos = stack.samples * stacks.hertz.period_nanos();
             tables.proto.sample.push(Sample {

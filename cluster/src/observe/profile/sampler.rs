@@ -39,7 +39,7 @@ impl Sampler {
     pub(crate) async fn begin(hertz: Hertz) -> Result<Self> {
         match tokio::task::spawn_blocking(move || start(hertz)).await {
             Ok(begun) => begun,
-            Err(err) => Err(Error::Profile(format!("it could not begin: {err}"))),
+            Err(err) => Err(Error::Profile(format!("could not start: {err}"))),
         }
     }
 
@@ -67,7 +67,7 @@ fn start(hertz: Hertz) -> Result<Sampler> {
         .build()
         .map_err(|err| match err {
             pprof::Error::Running => {
-                Error::Profile("one is being taken of this process already".to_owned())
+                Error::Profile("another one of this process is running".to_owned())
             }
             err => Error::Profile(err.to_string()),
         })?;

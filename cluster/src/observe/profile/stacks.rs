@@ -17,7 +17,9 @@ impl Hertz {
         const MAX: u32 = 1000;
         match per_second {
             1..=MAX => Ok(Self(per_second)),
-            _ => Err(Error::Profile(format!("{per_second} times a second is not from 1 to {MAX}"))),
+            _ => Err(Error::Profile(format!(
+                "{per_second} samples a second: must be from 1 to {MAX}"
+            ))),
         }
     }
 

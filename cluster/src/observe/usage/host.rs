@@ -20,7 +20,7 @@ pub(crate) fn disk(path: &Path) -> (u64, u64) {
     match rustix::fs::statvfs(path) {
         Ok(stat) => (stat.f_frsize * stat.f_blocks, stat.f_frsize * stat.f_bavail),
         Err(err) => {
-            tracing::debug!(error = %err, path = %path.display(), "could not look at a disk");
+            tracing::debug!(error = %err, path = %path.display(), "could not read the size of a disk");
             (0, 0)
         }
     }

@@ -14,4 +14,4 @@ pub(crate) use host::{disk, load};
 pub(crate) use memory::{OomWatch, memory_available};
 pub use memory::{Resident, memory_bytes};
 pub use sample::Usage;
-pub use series::{POINTS_MAX, Point, Series};
+pub use series::{Point, Series};

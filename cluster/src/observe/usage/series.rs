@@ -8,7 +8,7 @@ use crate::observe::usage::sample::Usage;
 
 /// The most points of a series. As fine as a chart on a screen; with 150 bytes each, a thousand
 /// machines take 38 MB of the driver.
-pub const POINTS_MAX: usize = 256;
+const POINTS_MAX: usize = 256;
 
 /// The usage of a machine at some time.
 #[derive(Clone, Debug, PartialEq, Serialize)]

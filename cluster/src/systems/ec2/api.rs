@@ -39,7 +39,7 @@ pub(super) async fn load(spec: &Ec2Spec) -> SdkConfig {
 pub(super) fn region(spec: &Ec2Spec, config: &SdkConfig) -> Result<String> {
     let region = spec.region.clone().or_else(|| config.region().map(ToString::to_string));
     region.ok_or_else(|| {
-        Error::Options("no AWS region: say region=eu-west-1, or set AWS_REGION".to_owned())
+        Error::Options("no AWS region: set region=eu-west-1, or set AWS_REGION".to_owned())
     })
 }
 
@@ -84,7 +84,7 @@ where
         let code = err.code().unwrap_or_default().to_owned();
         let said = match (&err, err.message()) {
             (SdkError::ServiceError(_), Some(message)) => message.to_owned(),
-            (SdkError::ServiceError(_), None) => format!("AWS answers \"{code}\""),
+            (SdkError::ServiceError(_), None) => format!("AWS answered \"{code}\""),
             _ => chain(&err),
         };
         refused(attempt, code, &said)
@@ -113,7 +113,7 @@ fn advice(code: &str, said: &str) -> Option<&'static str> {
         }
         "MaxSpotInstanceCountExceeded" => {
             "the account's quota of spot cores is used up: ask for more in the console under \
-             Service Quotas, EC2, \"All Standard Spot Instance Requests\", or say spot=fallback"
+             Service Quotas, EC2, \"All Standard Spot Instance Requests\", or set spot=fallback"
         }
         "VolumeLimitExceeded" => "ask for smaller volumes (root=, data=) or a higher quota",
         "UnauthorizedOperation" | "AccessDeniedException" | "AccessDenied" => {
@@ -129,7 +129,7 @@ fn advice(code: &str, said: &str) -> Option<&'static str> {
         "AuthFailure"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
-        | "SignatureDoesNotMatch" => "AWS does not know these credentials: look at the profile",
+        | "SignatureDoesNotMatch" => "AWS does not know these credentials: check the profile",
         "RequestExpired" | "ExpiredToken" | "ExpiredTokenException" => {
             "the AWS credentials have expired, or this host's clock is wrong: sign in again"
         }
@@ -148,7 +148,7 @@ fn advice(code: &str, said: &str) -> Option<&'static str> {
         }
         "InsufficientFreeAddressesInSubnet" => "give more subnets (subnet=a,subnet=b)",
         "OptInRequired" | "PendingVerification" => {
-            "AWS wants something of the account's owner first"
+            "AWS requires an action of the account's owner first"
         }
         "" => {
             "check the network, the credentials (AWS_PROFILE or profile=) and the region (region=)"

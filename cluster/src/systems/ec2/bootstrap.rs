@@ -68,7 +68,7 @@ impl Bootstrap<'_> {
             self.stream.write_all(&order).await?;
             self.stream.flush().await
         };
-        sent.await.map_err(Error::io("send its order to a machine"))?;
+        sent.await.map_err(Error::io("send the bootstrap order to a machine"))?;
         for file in self.files {
             self.send(&file.path, file.size).await?;
         }
@@ -111,13 +111,13 @@ impl Bootstrap<'_> {
                 told.await
             }
         };
-        match told.map_err(Error::io("hear from a machine"))? {
+        match told.map_err(Error::io("read from a machine"))? {
             (PROGRAM, reason) if reason.is_empty() => Ok(None),
             (PROGRAM, reason) => {
                 Ok(Some(refusal.unwrap_or_else(|| String::from_utf8_lossy(&reason).into_owned())))
             }
             (END, reason) => Err(Error::Enrolment(String::from_utf8_lossy(&reason).into_owned())),
-            (kind, _) => Err(Error::Enrolment(format!("it sends what it should not: {kind}"))),
+            (kind, _) => Err(Error::Enrolment(format!("unexpected message kind {kind}"))),
         }
     }
 
@@ -127,7 +127,11 @@ impl Bootstrap<'_> {
             let file = File::open(path).await?;
             let sent = tokio::io::copy(&mut file.take(size), self.stream).await?;
             self.stream.flush().await?;
-            if sent == size { Ok(()) } else { Err(std::io::Error::other("it has become shorter")) }
+            if sent == size {
+                Ok(())
+            } else {
+                Err(std::io::Error::other("the file has become shorter"))
+            }
         };
         sent.await.map_err(Error::io(format!("send \"{}\" to a machine", path.display())))
     }

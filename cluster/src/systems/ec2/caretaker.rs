@@ -65,7 +65,9 @@ impl Caretaker {
         let (region, profile) = (region.to_owned(), profile.map(str::to_owned));
         let charge = Charge { session: session.clone(), region, profile };
         let started = Self::spawn(&charge).await;
-        started.inspect_err(|err| tracing::info!(error = %chain(err), "no caretaker")).ok()
+        started
+            .inspect_err(|err| tracing::info!(error = %chain(err), "could not start the caretaker"))
+            .ok()
     }
 
     async fn spawn(charge: &Charge) -> Result<Self> {
@@ -103,9 +105,9 @@ impl Caretaker {
             self.0.wait().await
         });
         match ended.await {
-            Ok(Ok(status)) => tracing::debug!(%status, "the caretaker is dismissed"),
-            Ok(Err(error)) => tracing::debug!(%error, "the caretaker has gone before"),
-            Err(_) => tracing::info!("the caretaker is slow to go"),
+            Ok(Ok(status)) => tracing::debug!(%status, "the caretaker has ended"),
+            Ok(Err(error)) => tracing::debug!(%error, "the caretaker had already ended"),
+            Err(_) => tracing::info!("the caretaker is slow to end"),
         }
     }
 }
@@ -131,12 +133,12 @@ async fn wait_and_tidy() -> Result<()> {
     // knows of.
     let _deaf =
         [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-    let read = Error::io("hear of the driver");
+    let read = Error::io("read from the driver");
     let mut pipe = BufReader::new(tokio::io::stdin().take(TOLD_SIZE_MAX));
     let mut line = String::new();
     pipe.read_line(&mut line).await.map_err(read)?;
     let charge: Charge = serde_json::from_str(&line)
-        .map_err(|e| Error::Options(format!("{MARKER} is for the program's own use: {e}")))?;
+        .map_err(|e| Error::Options(format!("{MARKER} is reserved for the program itself: {e}")))?;
     // Any further message means that all is done.
     if pipe.read_u8().await.is_ok() {
         return Ok(());

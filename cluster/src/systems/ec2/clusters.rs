@@ -189,7 +189,7 @@ impl Clusters {
             let text = match api::console(&self.ec2, &id).await {
                 // The output of the others is still useful.
                 Err(err) if state == Some(&InstanceStateName::Terminated) => {
-                    tracing::info!(instance = id, error = %chain(&err), "its console is gone");
+                    tracing::info!(instance = id, error = %chain(&err), "could not read the console");
                     String::new()
                 }
                 text => text?,
@@ -220,7 +220,7 @@ impl Clusters {
                     Ok(()) => groups.push(group),
                     // Its driver has launched another meanwhile.
                     Err(Error::Cloud { code, .. }) if code == "DependencyViolation" => {
-                        tracing::info!(group, "a security group is in use again");
+                        tracing::info!(group, "a security group is in use again, not removed");
                     }
                     Err(err) => return Err(err),
                 }

@@ -49,7 +49,9 @@ pub(super) async fn dial(
                     "{address} is not the machine that was launched: {err}"
                 )));
             }
-            Ok(Err(err)) => tracing::debug!(address, error = %err, "a machine is not up yet"),
+            Ok(Err(err)) => {
+                tracing::debug!(address, error = %err, "a machine does not accept connections yet")
+            }
             Err(_) => tracing::debug!(address, "a machine does not answer yet"),
         }
         tokio::time::sleep(CONNECT_PAUSE).await;

@@ -75,7 +75,7 @@ pub(super) async fn create(
         .map_err(failed("open the machines' port to the driver"));
     if let Err(err) = opened {
         if let Err(left) = delete(ec2, &group).await {
-            tracing::warn!(error = %left, group, "a security group is left, for `gc` to remove");
+            tracing::warn!(error = %left, group, "could not remove a security group; `gc` removes it");
         }
         return Err(err);
     }

@@ -207,7 +207,7 @@ async fn price(kinds: &mut [Kind], zones: &[&str], ec2: &aws_sdk_ec2::Client) {
     let call = call.product_descriptions("Linux/UNIX").start_time(SystemTime::now().into());
     let prices = match call.send().await.map_err(failed("look up the spot prices")) {
         Ok(prices) => prices,
-        Err(err) => return tracing::info!(error = %chain(&err), "prices are not known"),
+        Err(err) => return tracing::info!(error = %chain(&err), "could not look up spot prices"),
     };
     for kind in kinds {
         let own = prices.spot_price_history().iter().filter(|price| {

@@ -30,7 +30,7 @@ const FRAME_HEAD_SIZE: usize = 5;
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// The meaning of EC2's hint.
-const HINT: &str = "AWS is more likely than before to take this machine back";
+const HINT: &str = "AWS has raised the risk that it takes this machine back";
 
 const CHANNEL: u8 = 0;
 const STDOUT: u8 = 1;
@@ -90,7 +90,7 @@ impl Link {
         let mut end = self.end.clone();
         match end.wait_for(Option::is_some).await {
             Ok(end) => end.clone().unwrap_or_else(|| End::Broken(String::new())),
-            Err(_) => End::Broken("nobody holds the connection any more".to_owned()),
+            Err(_) => End::Broken("the connection was dropped".to_owned()),
         }
     }
 
@@ -143,17 +143,17 @@ async fn inward(
                     Ok(())
                 }
             },
-            kind => break End::Broken(format!("it sends what it should not: {kind}")),
+            kind => break End::Broken(format!("unexpected message kind {kind}")),
         };
         if let Err(err) = passed {
             // The reader is done: for example, the enrolment is over.
-            tracing::debug!(error = %err, kind, "a machine's message has no reader");
+            tracing::debug!(error = %err, kind, "dropped a message of a machine");
         }
     };
     drop((stdout, stderr));
     let drained = async { while outputs.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_GRACE, drained).await.is_err() {
-        tracing::debug!("the last output of a machine is not taken");
+        tracing::debug!("the last output of a machine was not read");
     }
     end
 }
@@ -164,8 +164,8 @@ fn taken_back(notice: &[u8]) -> String {
     let json = notice.iter().position(|byte| *byte == b'{').map_or(&[][..], |at| &notice[at..]);
     let told: Option<serde_json::Value> = serde_json::from_slice(json).ok();
     match told.as_ref().and_then(|told| told["time"].as_str()) {
-        Some(time) => format!("AWS takes the spot instance back at {time}"),
-        None => "AWS takes the spot instance back".to_owned(),
+        Some(time) => format!("AWS will take the spot instance back at {time}"),
+        None => "AWS will take the spot instance back".to_owned(),
     }
 }
 

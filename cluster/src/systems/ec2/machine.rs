@@ -155,7 +155,7 @@ impl Instance for Ec2Machine {
         let terminated = self.terminated.clone();
         self.inner.background_calls.run(&self.runtime, async move {
             if let Err(err) = inner.terminate(&id).await {
-                tracing::error!(instance = id, error = %chain(&err), "an instance is left");
+                tracing::error!(instance = id, error = %chain(&err), "could not terminate an instance");
             }
             terminated.send_replace(true);
         });

@@ -317,7 +317,7 @@ impl Inner {
         if words.is_empty() {
             String::new()
         } else {
-            format!("; its last words:\n{}", words.join("\n"))
+            format!("; its last lines:\n{}", words.join("\n"))
         }
     }
 }

@@ -145,8 +145,8 @@ impl Inner {
         let clusters = self.clusters();
         self.background_calls.run(&Handle::current(), async move {
             match clusters.gc().await {
-                Ok(cleared) => tracing::info!(?cleared, "what other drivers have left"),
-                Err(err) => tracing::info!(error = %chain(&err), "nothing is tidied up"),
+                Ok(cleared) => tracing::info!(?cleared, "removed resources of other drivers"),
+                Err(err) => tracing::info!(error = %chain(&err), "could not remove resources of other drivers"),
             }
         });
     }
@@ -221,7 +221,7 @@ fn passed(err: Error) -> Result<Error> {
     if !elsewhere(&err) {
         return Err(err);
     }
-    tracing::info!(error = %chain(&err), "trying the next");
+    tracing::info!(error = %chain(&err), "could not launch; trying the next");
     Ok(err)
 }
 

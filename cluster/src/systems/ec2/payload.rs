@@ -48,7 +48,7 @@ pub(super) fn pack(spec: &Ec2Spec) -> Result<Vec<Payload>> {
         total += size;
         if total > SIZE_MAX {
             return Err(Error::Options(format!(
-                "the files for the machines have more than {} MiB: put them into a bucket",
+                "the files for the machines exceed {} MiB; put them into a bucket",
                 SIZE_MAX >> 20
             )));
         }

@@ -88,7 +88,7 @@ impl PeerTransfer {
         let sent = async {
             let file = File::open(own_program()?).await?;
             if file.metadata().await?.len() != to.size {
-                return Err(std::io::Error::other("this machine has another one"));
+                return Err(std::io::Error::other("the program on this machine has another size"));
             }
             tokio::io::copy(&mut file.take(to.size), &mut stream).await?;
             // The receiver tells the driver whether all of it arrived.

@@ -68,10 +68,10 @@ async fn look(spec: &Ec2Spec, config: &SdkConfig, region: &str) -> Vec<Check> {
 
 /// Checks that AWS accepts the credentials and lets them describe resources.
 async fn credentials(ec2: &Client) -> Result<String> {
-    let attempt = "look at the instances of the account";
+    let attempt = "describe the instances of the account";
     let asked = ec2.describe_instances().max_results(5).send().await;
     asked.map_err(failed(attempt))?;
-    Ok("known to AWS, may look at instances".to_owned())
+    Ok("valid, may describe instances".to_owned())
 }
 
 async fn subnets(spec: &Ec2Spec, ec2: &Client) -> Result<Vec<Subnet>> {
@@ -122,7 +122,7 @@ async fn may_make_group(ec2: &Client, subnets: &[Subnet]) -> Result<String> {
     let call = ec2
         .create_security_group()
         .group_name("bigslice-setup")
-        .description("asks whether it could be made")
+        .description("checks whether it could be made")
         .set_vpc_id(subnets.first().and_then(|subnet| subnet.vpc_id().map(str::to_owned)))
         .tag_specifications(tagged(ResourceType::SecurityGroup))
         .dry_run(true);

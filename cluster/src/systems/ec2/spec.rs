@@ -305,10 +305,13 @@ impl Ec2Spec {
             }
         }
         if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&self.lifetime) {
-            return refuse("lifetime is not between 10m and 30d".to_owned());
+            return refuse("lifetime must be between 10m and 30d".to_owned());
         }
         if self.port < 1024 {
-            return refuse(format!("port={} is below 1024, for the system's own use", self.port));
+            return refuse(format!(
+                "port={} must be at least 1024: lower ports are reserved for the system",
+                self.port
+            ));
         }
         if self.reach == Reach::Public && self.security_group.is_none() && self.allow.is_none() {
             return refuse(
@@ -329,7 +332,7 @@ impl Ec2Spec {
             match size {
                 Some(_) if !self.instance.is_empty() => {
                     return refuse(format!(
-                        "instance says the type, and {what} chooses one: say one"
+                        "instance and {what} exclude each other: give the type or its requirements"
                     ));
                 }
                 Some(size) if !(1..=max).contains(&size) => {
@@ -370,7 +373,7 @@ impl Ec2Spec {
             });
             if !named {
                 return Err(Error::Options(format!(
-                    "\"{}\" is not called like a unit of systemd, such as setup.service",
+                    "\"{}\" does not have a name of a systemd unit, such as setup.service",
                     unit.display()
                 )));
             }
@@ -384,7 +387,7 @@ impl Ec2Spec {
         }
         for (key, value) in &self.tags {
             if key.is_empty() || key.starts_with("bigslice:") || key.starts_with("aws:") {
-                return Err(Error::Options(format!("the tag \"{key}\" is not yours to set")));
+                return Err(Error::Options(format!("the tag \"{key}\" is reserved")));
             }
             if value.len() > TAG_VALUE_MAX {
                 return Err(Error::Options(format!("the tag \"{key}\" is too long")));

@@ -97,7 +97,7 @@ impl<'a> Wanted<'a> {
             None => {
                 let ended = ec2.terminate_instances().instance_ids(id).send().await;
                 if let Err(err) = ended.map_err(failed(format!("terminate {id}"))) {
-                    tracing::error!(instance = id, error = %chain(&err), "an instance is left");
+                    tracing::error!(instance = id, error = %chain(&err), "could not terminate an instance");
                 }
                 let reason = format!("EC2 has launched {id} and does not say as what and where");
                 Err(Error::Cloud { attempt, code: String::new(), reason })
@@ -159,7 +159,7 @@ fn launched(answer: &CreateFleetOutput) -> Option<(&CreateFleetInstance, &str)> 
 fn refusal(errors: &[CreateFleetError], attempt: &str) -> Error {
     let code = |error: &CreateFleetError| error.error_code().unwrap_or_default().to_owned();
     let error = |error: &CreateFleetError| {
-        let said = error.error_message().unwrap_or("EC2 does not say why");
+        let said = error.error_message().unwrap_or("EC2 gave no reason");
         refused(attempt.to_owned(), code(error), said)
     };
     let weight = |err: &Error| {
@@ -175,6 +175,6 @@ fn refusal(errors: &[CreateFleetError], attempt: &str) -> Error {
     };
     let why = errors.iter().map(error).min_by_key(|err| Reverse(weight(err)));
     why.unwrap_or_else(|| {
-        refused(attempt.to_owned(), NOTHING.to_owned(), "EC2 launches nothing and does not say why")
+        refused(attempt.to_owned(), NOTHING.to_owned(), "EC2 launched nothing and gave no reason")
     })
 }

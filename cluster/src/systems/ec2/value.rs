@@ -67,7 +67,7 @@ pub(super) fn market(value: &str) -> Result<Market> {
         "true" | "only" => Ok(Market::Spot),
         "fallback" => Ok(Market::SpotOrOnDemand),
         "false" | "no" => Ok(Market::OnDemand),
-        _ => Err(Error::Options(format!("spot={value}: say spot, spot=fallback or spot=no"))),
+        _ => Err(Error::Options(format!("spot={value}: must be spot, spot=fallback or spot=no"))),
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn reach(value: &str) -> Result<Reach> {
     match value {
         "private" => Ok(Reach::Private),
         "public" => Ok(Reach::Public),
-        _ => Err(Error::Options(format!("address={value}: say private or public"))),
+        _ => Err(Error::Options(format!("address={value}: must be private or public"))),
     }
 }
 
@@ -88,26 +88,21 @@ pub(super) fn gib(key: &str, value: &str) -> Result<u32> {
         .find_map(|(unit, factor)| {
             value.strip_suffix(unit)?.trim().parse::<u32>().ok()?.checked_mul(*factor)
         })
-        .ok_or_else(|| Error::Options(format!("{key}={value}: say a size such as 100G or 1T")))
+        .ok_or_else(|| Error::Options(format!("{key}={value}: must be a size such as 100G or 1T")))
 }
 
 /// A duration: `30m`, `12h`, `2d`.
 pub(super) fn duration(key: &str, value: &str) -> Result<Duration> {
-    let units = [("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60)];
-    units
-        .iter()
-        .find_map(|(unit, factor)| {
-            value.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*factor)
-        })
-        .map(Duration::from_secs)
-        .ok_or_else(|| Error::Options(format!("{key}={value}: say a time such as 90m, 12h or 2d")))
+    humantime::parse_duration(value).map_err(|_| {
+        Error::Options(format!("{key}={value}: must be a time such as 90m, 12h or 2d"))
+    })
 }
 
 pub(super) fn rebalance(value: &str) -> Result<Rebalance> {
     match value {
         "log" => Ok(Rebalance::Log),
         "replace" => Ok(Rebalance::Replace),
-        _ => Err(Error::Options(format!("rebalance={value}: say log or replace"))),
+        _ => Err(Error::Options(format!("rebalance={value}: must be log or replace"))),
     }
 }
 
@@ -118,7 +113,7 @@ pub(super) fn file(value: &str) -> Result<(String, PathBuf)> {
             Ok((remote.to_owned(), PathBuf::from(local)))
         }
         _ => Err(Error::Options(format!(
-            "file={value}: say which file and where it is to be, as in file=genes.fa:/data/genes.fa"
+            "file={value}: must be LOCAL:REMOTE, as in file=genes.fa:/data/genes.fa"
         ))),
     }
 }

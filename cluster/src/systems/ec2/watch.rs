@@ -115,7 +115,7 @@ impl Shared {
                 match self.describe(ids).await {
                     Ok(found) => self.enter(ids, &found),
                     Err(err) => {
-                        tracing::warn!(error = %chain(&err), "could not look at the instances");
+                        tracing::warn!(error = %chain(&err), "could not describe the instances");
                     }
                 }
             }
@@ -129,7 +129,7 @@ impl Shared {
         let mut pages = self.ec2.describe_instances().filters(filter).into_paginator().send();
         let mut found = BTreeMap::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(failed("look at the instances"))?;
+            let page = page.map_err(failed("describe the instances"))?;
             for instance in page.reservations().iter().flat_map(|r| r.instances()) {
                 if let Some(id) = instance.instance_id() {
                     found.insert(id.to_owned(), Seen::of(instance));
