@@ -211,7 +211,7 @@ fn show_progress(console: &Console, session: &Session, started: Instant, progres
 
 /// What is waited for, if machines are wanted and none runs.
 fn waiting(session: &Session) -> Option<String> {
-    let census = session.fleet()?.census();
-    let waits = census.running == 0 && census.wanted > 0;
-    waits.then(|| format!("waiting for machines 0/{}", census.wanted))
+    let stats = session.fleet()?.stats();
+    let waits = stats.running == 0 && stats.wanted > 0;
+    waits.then(|| format!("waiting for machines 0/{}", stats.wanted))
 }

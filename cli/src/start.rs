@@ -179,7 +179,7 @@ async fn open(args: &SessionArgs, console: &Console, signals: &Signals) -> Resul
                 session = &mut build => break session.map_err(Error::from),
                 _ = waiting.tick() => {
                     let seconds = started.elapsed().as_secs_f64();
-                    let text = format!("waiting for workers 0/{machines} ({seconds:.1} s)");
+                    let text = format!("waiting for machines 0/{machines} ({seconds:.1} s)");
                     if !said && !console.is_terminal() && started.elapsed() > WAITING_SAID_AFTER {
                         console.say(&text);
                         said = true;

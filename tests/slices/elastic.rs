@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bigslice::cluster::faults::{Faults, Harm, Links, Weather, When};
-use bigslice::cluster::{BoxError, Census, ServiceContext, Services};
+use bigslice::cluster::faults::{Fault, FaultSchedule, Faults, Links, When};
+use bigslice::cluster::{BoxError, FleetStats, ServiceContext, Services};
 use bigslice::prelude::*;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -60,18 +60,18 @@ async fn elastic(system: &str, max: usize) -> (Session, Lines, tempfile::TempDir
         .build()
         .await
         .unwrap();
-    assert_eq!(census(&session), Census::default(), "nobody has asked for a machine");
+    assert_eq!(stats(&session), FleetStats::default(), "nobody has asked for a machine");
     (session, lines, folder)
 }
 
-fn census(session: &Session) -> Census {
-    session.fleet().unwrap().census()
+fn stats(session: &Session) -> FleetStats {
+    session.fleet().unwrap().stats()
 }
 
-async fn until(session: &Session, what: &str, wanted: impl Fn(&Census) -> bool) {
+async fn until(session: &Session, what: &str, wanted: impl Fn(&FleetStats) -> bool) {
     let began = Instant::now();
-    while !wanted(&census(session)) {
-        assert!(began.elapsed() < DEADLINE, "{what}: {:?}", census(session));
+    while !wanted(&stats(session)) {
+        assert!(began.elapsed() < DEADLINE, "{what}: {:?}", stats(session));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -117,22 +117,22 @@ async fn machines_come_with_a_run_and_its_result_stays() {
 
         // Nobody works, but the result lies there: longer than machines are kept without a reason.
         tokio::time::sleep(4 * SHORT).await;
-        assert!(census(&session).running > 0, "{:?}", census(&session));
+        assert!(stats(&session).running > 0, "{:?}", stats(&session));
         let mut rows = run.collect().await.unwrap();
         rows.sort_unstable();
         assert_eq!(rows, right(shards));
         assert_eq!(run.tasks_begun().await, tasks, "something was computed again");
-        let held = census(&session);
+        let held = stats(&session);
         assert_eq!((held.lost_total, held.started_total), (0, 3));
 
         drop(run);
         until(&session, "no machine", |c| c.running + c.starting == 0).await;
-        assert_eq!(census(&session).released_total, 3);
+        assert_eq!(stats(&session).released_total, 3);
 
         // And up again.
         let run = session.run(patient(1, file.to_str().unwrap().to_owned())).await.unwrap();
         assert_eq!(run.rows().await.unwrap(), 10);
-        assert!(census(&session).started_total > 3);
+        assert!(stats(&session).started_total > 3);
         end(session, folder).await;
     }
 }
@@ -146,12 +146,12 @@ async fn machines_come_with_a_query_that_needs_them() {
     World::sql_in(&session, "select 6 * 7 as answer").await;
     let stages = World::sql_in(&session, &format!("explain stages {sql}")).await;
     assert!(stages.contains("3 to be started"), "{stages}");
-    assert_eq!(census(&session).started_total, 0);
+    assert_eq!(stats(&session).started_total, 0);
 
     let alone = Session::builder().build().await.unwrap();
     alone.register_tpch(0.05).unwrap();
     assert_eq!(World::sql_in(&session, sql).await, World::sql_in(&alone, sql).await);
-    let after = census(&session);
+    let after = stats(&session);
     assert!((1..=3).contains(&after.started_total), "{after:?}");
     assert_eq!(after.wanted, 0, "the query is over");
     until(&session, "no machine", |c| c.running + c.starting == 0).await;
@@ -159,7 +159,7 @@ async fn machines_come_with_a_query_that_needs_them() {
     // Frames of the context's own run here: nobody would ask for machines for them.
     let frame = session.context().sql(sql).await.unwrap();
     assert_eq!(frame.count().await.unwrap(), 7);
-    assert_eq!(census(&session).started_total, after.started_total);
+    assert_eq!(stats(&session).started_total, after.started_total);
     end(session, folder).await;
 }
 
@@ -173,7 +173,7 @@ async fn machines_come_with_the_items_of_a_map() {
     let (session, _, folder) = elastic("local", 2).await;
     // None: nothing to do is not worth a machine.
     assert!(session.map(where_it_runs, []).next().await.is_none());
-    assert_eq!(census(&session).started_total, 0);
+    assert_eq!(stats(&session).started_total, 0);
     let slots = 2 * std::thread::available_parallelism().unwrap().get();
     let mut results = session.map(where_it_runs, vec![100; 4 * slots]);
     let mut places = std::collections::BTreeSet::new();
@@ -251,7 +251,7 @@ async fn faults_befall_a_sessions_machines() {
         .await
         .unwrap();
     // Connections break now and then, and a machine is killed: no row is wrong.
-    faults.set(Links::All, Weather::fair().harm(Harm::Reset, When::Every(200_000)));
+    faults.set(Links::All, FaultSchedule::none().fault(Fault::Reset, When::Every(200_000)));
     let run = session.run(counted(100_000)).await.unwrap();
     let killed = faults.kill_any().expect("one of them");
     let mut rows = run.collect().await.unwrap();
@@ -265,7 +265,7 @@ async fn faults_befall_a_sessions_machines() {
     // A machine whose connection breaks once is not lost, nor is what is asked of it.
     let lost = session.fleet().unwrap().lost_total();
     let machine = session.fleet().unwrap().machines().remove(0).name().clone();
-    faults.set(Links::Of(machine), Weather::fair().harm(Harm::Flip, When::After(2_000)));
+    faults.set(Links::Of(machine), FaultSchedule::none().fault(Fault::Flip, When::After(2_000)));
     let mend = async {
         while faults.fired().flips == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;

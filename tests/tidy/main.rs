@@ -13,14 +13,16 @@ use std::path::{Path, PathBuf};
 
 /// Which crates of ours each folder may name under `[dependencies]`.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("cluster", &["bigslice-cluster-macros"]),
+    ("cluster", &["bigslice-cluster-macros", "bigslice-diagnostics"]),
+    ("cluster/diagnostics", &[]),
     ("planner", &["bigslice-functions"]),
     ("planner/functions", &[]),
-    ("flight", &["bigslice-cluster"]),
+    ("flight", &["bigslice-cluster", "bigslice-diagnostics"]),
     (
         "engine",
         &[
             "bigslice-cluster",
+            "bigslice-diagnostics",
             "bigslice-files",
             "bigslice-flight",
             "bigslice-macros",
@@ -28,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "bigslice-rows",
         ],
     ),
-    ("engine/files", &["bigslice-functions"]),
+    ("engine/files", &["bigslice-diagnostics", "bigslice-functions"]),
     ("engine/rows", &["bigslice-macros"]),
     ("cli", &["bigslice", "bigslice-features"]),
     ("benches", &["bigslice", "bigslice-features", "bigsql"]),
@@ -78,13 +80,17 @@ const WINGS: &[(&str, &[(&str, &[&str])])] = &[
             ("faults", &["identity"]),
             ("guide", &[]),
             ("identity", &[]),
+            ("linked", &[]),
             ("markup", &[]),
             ("requirements", &[]),
             ("process", &["error", "identity"]),
             ("observe", &["error", "identity", "markup"]),
             ("security", &["error", "faults", "identity", "requirements"]),
             ("machine", &["error", "faults", "identity", "observe", "security"]),
-            ("service", &["error", "identity", "machine", "observe", "requirements", "security"]),
+            (
+                "service",
+                &["error", "identity", "linked", "machine", "observe", "requirements", "security"],
+            ),
             (
                 "worker",
                 &[

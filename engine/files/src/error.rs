@@ -157,56 +157,14 @@ pub(crate) fn with_hint(message: &str, hint: &str) -> String {
     format!("{message}{HINT}{hint}")
 }
 
-/// An error and its causes.
-pub fn links<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    let mut next = Some(error);
-    let links = std::iter::from_fn(move || {
-        let link = next?;
-        next = link.source();
-        Some(link)
-    });
-    links.take(CAUSES_MAX)
-}
-
-/// What an error and its causes say, each once.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    for cause in links(error).skip(1) {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-    }
-    text
-}
-
-/// The sentence and the hint for a user, when a place or a disk is what is wrong.
+/// The message and the hint for a user, if the cause is a file, a bucket or a full disk.
 pub fn explain(error: &DataFusionError) -> Option<(String, Option<String>)> {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    for _ in 0..CAUSES_MAX {
-        let current = cause?;
-        if let Some(found) = found_in(current) {
-            return Some((found.message, found.hint));
-        }
-        cause = next_cause(current);
-    }
-    None
+    wrapped_causes(error).find_map(found_in).map(|found| (found.message, found.hint))
 }
 
 /// The kind of the [`SourceError`] in an error, if there is one.
 pub(crate) fn kind_of(error: &(dyn Error + 'static)) -> Option<SourceErrorKind> {
-    let mut cause = Some(error);
-    for _ in 0..CAUSES_MAX {
-        let current = cause?;
-        if let Some(found) = found_in(current) {
-            return Some(found.kind);
-        }
-        cause = next_cause(current);
-    }
-    None
+    wrapped_causes(error).find_map(found_in).map(|found| found.kind)
 }
 
 fn found_in(error: &(dyn Error + 'static)) -> Option<SourceError> {
@@ -225,7 +183,14 @@ fn found_in(error: &(dyn Error + 'static)) -> Option<SourceError> {
     }
 }
 
-/// The next cause. Some wrappers do not name the error they hold as their source.
+/// The error and its causes, as [`causes`](bigslice_diagnostics::causes) has them, and also those
+/// that a wrapper holds without reporting them as its source.
+pub(crate) fn wrapped_causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| next_cause(*error)).take(CAUSES_MAX)
+}
+
 fn next_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     if let Some(error) = error.downcast_ref::<DataFusionError>() {
         return match error {

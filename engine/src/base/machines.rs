@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigslice_cluster::{Demand, Fleet, Hold, LogLine, LogSource, Loss, Machine};
+use bigslice_cluster::{Demand, Fleet, Hold, LogLine, Loss, Machine};
 use bigslice_flight::Members;
 use bigslice_planner::{DRIVER_STAGE, StageGraph};
 use datafusion::execution::session_state::SessionState;
@@ -71,7 +71,7 @@ pub(crate) async fn wait(driver: &Driver) -> Result<()> {
         Ok(waited) => waited,
         Err(_) => {
             let text = format!("waiting for machines 0/{}", fleet.size().max(1));
-            (driver.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+            (driver.config.log)(LogLine::of_fleet(text));
             wait.await
         }
     };

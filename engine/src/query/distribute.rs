@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bigslice_cluster::{LogLine, LogSink, LogSource};
+use bigslice_cluster::{LogLine, LogSink};
 use datafusion::catalog::Session;
 use datafusion::common::Result;
 use datafusion::execution::SessionState;
@@ -106,7 +106,7 @@ impl Checked {
         if self.remote && bigslice_files::reads_files_here(plan)? {
             let text = "the query runs in this process, not on the machines: it reads files of this \
                         computer, which they do not see (those of a bucket they do)";
-            (self.log)(LogLine { machine: None, source: LogSource::Fleet, text: text.to_owned() });
+            (self.log)(LogLine::of_fleet(text));
             return Uncut.create_physical_plan(plan, session).await;
         }
         let cut = self.cut.create_physical_plan(plan, session).await?;

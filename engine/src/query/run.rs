@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bigslice_cluster::{LogLine, LogSource};
+use bigslice_cluster::LogLine;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::MemTable;
@@ -200,7 +200,7 @@ fn lost_for_good(why: &str) -> Error {
 }
 
 fn say(session: &Runner, text: String) {
-    (session.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+    (session.config.log)(LogLine::of_fleet(text));
 }
 
 /// What a reader holds of a running query. Dropping it cancels the query: the task is aborted,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bigslice_cluster::faults::Faults;
-use bigslice_cluster::{Fleet, Inspector, LogLine, LogSink, LogSource, Services};
+use bigslice_cluster::{Fleet, Inspector, LogLine, LogSink, Services};
 use bigslice_flight::{Channels, ExchangeOptions};
 use bigslice_planner::{LargeLimits, LeanWindows};
 use datafusion::execution::SessionStateBuilder;
@@ -279,7 +279,7 @@ impl SessionBuilder {
         let debug = config.debug.map(|address| inspector.serve(address)).transpose()?;
         if let Some(debug) = &debug {
             let text = format!("debug pages: {}", debug.url());
-            (config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+            (config.log)(LogLine::of_fleet(text));
         }
         let driver = Driver {
             _debug: debug,

@@ -133,7 +133,7 @@ fn tell(error: &(dyn StdError + 'static)) -> ExitCode {
 
 /// What an error and its causes say, the hint of ours if one is among these, and the exit code.
 fn words_of(error: &(dyn StdError + 'static)) -> (String, Option<String>, u8) {
-    let ours = bigslice_files::links(error).find_map(|link| link.downcast_ref::<Error>());
+    let ours = bigslice_files::causes(error).find_map(|link| link.downcast_ref::<Error>());
     let code = if matches!(ours, Some(Error::Config { .. })) { WRONG_USAGE } else { FAILED };
     (bigslice_files::chain(error), ours.and_then(Error::hint), code)
 }

@@ -102,6 +102,6 @@ pub(crate) fn budget(config: &Config) -> Result<Budget> {
 
 #[cfg(feature = "ec2")]
 fn say(config: &Config, text: String) {
-    use bigslice_cluster::{LogLine, LogSource};
-    (config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+    use bigslice_cluster::LogLine;
+    (config.log)(LogLine::of_fleet(text));
 }

@@ -40,13 +40,10 @@ use crate::adapt::{Adapters, asked_to_adapt};
 use crate::arrow_file::reader::ByName;
 use crate::avro::AvroFiles;
 use crate::caught::{caught, caught_in};
-use crate::error::{NOT_ITS_FORMAT, explain, reason, unreadable};
+use crate::error::{NOT_ITS_FORMAT, explain, reason, unreadable, wrapped_causes};
 use crate::location::shown;
 use crate::parquet_file::pages::CheckedFiles;
 use crate::scan::sealed::file_scan;
-
-/// How many causes are followed.
-const CAUSES_MAX: usize = 16;
 
 /// Watches all scans of a plan that are not watched.
 pub fn watch(plan: Arc<dyn ExecutionPlan>, runtime: &RuntimeEnv) -> Result<Arc<dyn ExecutionPlan>> {
@@ -240,14 +237,12 @@ impl Named {
 
 /// Whether an error comes from a decoder, and not from what is computed of a file's rows.
 pub(crate) fn is_about_bytes(error: &DataFusionError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut found = false;
-    for _ in 0..CAUSES_MAX {
-        let Some(current) = cause else { return found };
-        if current.is::<object_store::Error>() {
+    for cause in wrapped_causes(error) {
+        if cause.is::<object_store::Error>() {
             return false;
         }
-        let of_decoder = match current.downcast_ref::<ArrowError>() {
+        found |= match cause.downcast_ref::<ArrowError>() {
             Some(arrow) => matches!(
                 arrow,
                 ArrowError::ParquetError(_)
@@ -256,17 +251,7 @@ pub(crate) fn is_about_bytes(error: &DataFusionError) -> bool {
                     | ArrowError::SchemaError(_)
                     | ArrowError::IoError(..)
             ),
-            None => current.is::<ParquetError>(),
-        };
-        found |= of_decoder;
-        cause = match current.downcast_ref::<DataFusionError>() {
-            Some(DataFusionError::ArrowError(inner, _)) => Some(inner.as_ref()),
-            Some(DataFusionError::ParquetError(inner)) => Some(inner.as_ref()),
-            Some(DataFusionError::External(inner)) => Some(inner.as_ref()),
-            Some(DataFusionError::Context(_, inner)) => Some(inner.as_ref()),
-            Some(DataFusionError::Shared(inner)) => Some(inner.as_ref()),
-            Some(DataFusionError::ObjectStore(_)) => return false,
-            _ => current.source(),
+            None => cause.is::<ParquetError>(),
         };
     }
     found

@@ -15,7 +15,9 @@ use super::part::{Opened, Opening, Written, cannot_write};
 use super::stage::Staged;
 use super::transaction::{complete, discard_file};
 use crate::cleanup::Cleanup;
-use crate::error::{Failed, SourceError, SourceErrorKind, chain, with_hint};
+use bigslice_diagnostics::chain;
+
+use crate::error::{Failed, SourceError, SourceErrorKind, with_hint};
 use crate::stores::Stores;
 
 /// Old files removed, or uploads taken back, at a time.

@@ -21,6 +21,7 @@ use aws_config::{BehaviorVersion, Region, imds};
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use bigslice_diagnostics::root_cause;
 use object_store::aws::AwsCredential;
 use object_store::client::CredentialProvider;
 use tokio::sync::Mutex;
@@ -209,12 +210,7 @@ impl Chain {
     }
 
     fn broken(&self, link: &str, error: &CredentialsError) -> SourceError {
-        let mut reason = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(deeper) = cause {
-            reason = deeper.to_string();
-            cause = deeper.source();
-        }
+        let reason = root_cause(error);
         SourceError::new(
             SourceErrorKind::Denied,
             format!(

@@ -14,8 +14,8 @@ use crate::adapt::columns_of;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::format::{Format, Kind};
 use crate::location::Location;
-use crate::nearest::{did_you_mean, distance};
 use crate::table::schema;
+use bigslice_diagnostics::{did_you_mean, distance};
 
 /// Files that are asked for a column, at most. In more of them it may be anywhere.
 const ASKED_MAX: usize = 1000;

@@ -8,7 +8,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::Value;
 
 use crate::error::{SourceError, SourceErrorKind};
-use crate::nearest::did_you_mean;
+use bigslice_diagnostics::did_you_mean;
 
 /// What options of formats may begin with.
 const PREFIX: &str = "format.";

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 
 use parquet::errors::ParquetError;
 
-use bigslice_files::{HINT, chain, nearest};
+use bigslice_files::{HINT, causes, chain, nearest};
 
 use crate::error::Place;
 use plain::plain;
@@ -128,14 +128,7 @@ pub(crate) fn innermost(error: &DataFusionError) -> &DataFusionError {
 
 /// The first error of type `E` in the chain of `error`.
 pub(crate) fn find<E: StdError + 'static>(error: &DataFusionError) -> Option<&E> {
-    let mut link: &(dyn StdError + 'static) = innermost(error);
-    for _ in 0..CHAIN_MAX {
-        if let Some(found) = link.downcast_ref::<E>() {
-            return Some(found);
-        }
-        link = link.source()?;
-    }
-    None
+    causes(innermost(error)).find_map(|cause| cause.downcast_ref())
 }
 
 /// `text` as one of our messages: no space around it, no final period, and a small first letter

@@ -3,7 +3,9 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::LazyLock;
 
+use bigslice_cluster::{Linked, LinkedItems, NotLinked};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -102,32 +104,43 @@ pub struct Mapping {
 
 inventory::collect!(Mapping);
 
-impl Mapping {
-    /// Where it is, for errors.
-    pub(super) fn place(&self) -> String {
-        format!("{} at {}:{}", self.name, self.file, self.line)
+impl Linked for Mapping {
+    const KIND: &'static str = "#[map] function";
+
+    fn name(&self) -> &'static str {
+        self.name
     }
 
-    /// The function with this name, which must be the caller's.
+    fn location(&self) -> (&'static str, u32) {
+        (self.file, self.line)
+    }
+}
+
+static MAPPINGS: LazyLock<LinkedItems<Mapping>> =
+    LazyLock::new(|| LinkedItems::new(inventory::iter::<Mapping>()));
+
+impl Mapping {
+    /// Its name and location, for errors.
+    pub(super) fn place(&self) -> String {
+        self.described()
+    }
+
+    /// The function with this name, which must be at the same place as in the caller's program.
     pub(super) fn find(name: &str, place: &str) -> Result<Self> {
-        let all = || inventory::iter::<Self>().copied();
-        let mut found = all().filter(|mapping| mapping.name == name);
-        match (found.next(), found.next()) {
-            (Some(mapping), None) if mapping.place() == place => Ok(mapping),
-            (Some(mapping), None) => Err(Error::query(format!(
-                "this machine's program is another one: it has {}, where the driver has {place}",
+        MAPPINGS.check().map_err(Error::query)?;
+        let missing = |NotLinked { hint, .. }| Error::Query {
+            message: format!("the program of this machine has no #[map] function \"{name}\""),
+            hint,
+        };
+        let mapping = MAPPINGS.find(name).map_err(missing)?;
+        if mapping.place() != place {
+            return Err(Error::query(format!(
+                "the program of this machine differs from the driver's: it has {}, and the driver has \
+                 {place}",
                 mapping.place()
-            ))),
-            (Some(one), Some(other)) => Err(Error::query(format!(
-                "there are two functions to map with this name, {} and {}",
-                one.place(),
-                other.place()
-            ))),
-            (None, _) => Err(Error::Query {
-                message: format!("this machine's program has no function \"{name}\" to map"),
-                hint: bigslice_files::did_you_mean(name, all().map(|mapping| mapping.name)),
-            }),
+            )));
         }
+        Ok(*mapping)
     }
 }
 

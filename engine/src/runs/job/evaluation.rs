@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bigslice_cluster::{Demand, Fleet, LogLine, LogSource};
+use bigslice_cluster::{Demand, Fleet, LogLine};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::base::machines;
@@ -273,7 +273,7 @@ impl Job {
             return Err(Error::Lost { message, hint: None });
         }
         let text = format!("{why}; computing {what} again");
-        (session.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+        (session.config.log)(LogLine::of_fleet(text));
         Ok(())
     }
 

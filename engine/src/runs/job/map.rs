@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bigslice_cluster::{Demand, Fleet, LogLine, LogSource};
+use bigslice_cluster::{Demand, Fleet, LogLine};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
@@ -244,7 +244,7 @@ impl Map {
             return self.give(index, Err(Error::Lost { message, hint: None })).await;
         }
         let text = format!("{why}; calling {name} for item {index} again");
-        (self.session.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+        (self.session.config.log)(LogLine::of_fleet(text));
         self.bytes += open.request.len();
         self.waiting.push_back(open);
         Ok(())

@@ -1,30 +1,30 @@
-//! How much memory there is for this process and how much it uses, and whether the kernel kills
-//! processes because memory runs out. What it counts of those is read before and after: nobody tells
-//! a process, or its parent, why it was killed.
+//! The memory of this process, of its host or control group, and the kills by the kernel's
+//! out-of-memory killer. The number of kills is read before and after: neither a process nor its
+//! parent learns why it was killed.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::observe::vitals::group::{self, counter};
+use crate::observe::usage::group::{self, counter};
 
-/// The main memory, in bytes, that this process may use: that of the computer, or of the control group
-/// that it is in if that is less. Nothing where the system does not say.
+/// The memory in bytes that this process may use: that of the computer, or the limit of its control
+/// group if that is less. `None` if unknown.
 pub fn memory_bytes() -> Option<u64> {
     let installed = of_host("MemTotal:");
     let allowed = group::allowance().map(|allowance| allowance.limit);
     installed.into_iter().chain(allowed).min()
 }
 
-/// What of it could be had without swapping: the kernel's own estimate, which counts caches that it would
-/// give up.
+/// The part of it that is available without swapping: the kernel's own estimate, which includes
+/// caches that it can reclaim.
 pub(crate) fn memory_available() -> Option<u64> {
     let available = of_host("MemAvailable:");
     let allowed = group::allowance().map(|allowance| allowance.left);
     available.into_iter().chain(allowed).min()
 }
 
-/// A size that the kernel tells of the whole host.
+/// A value of the whole host.
 fn of_host(name: &str) -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, name)
 }
@@ -35,8 +35,7 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
-/// Tells how much main memory this process has at the moment, fast enough to be asked thousands of times
-/// a second.
+/// Reads the resident memory of this process, fast enough for thousands of reads a second.
 #[derive(Debug)]
 pub struct Resident {
     counts: File,
@@ -44,13 +43,13 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// Nothing where the system does not tell.
+    /// `None` if the system does not report it.
     pub fn of_this_process() -> Option<Self> {
         let counts = File::open("/proc/self/statm").ok()?;
         Some(Self { counts, page_bytes: page_bytes()? })
     }
 
-    /// The bytes it has now; 0 if the system fails to tell.
+    /// The current bytes; 0 if reading fails.
     pub fn bytes(&self) -> u64 {
         self.pages().unwrap_or(0) * self.page_bytes
     }
@@ -64,7 +63,8 @@ impl Resident {
     }
 }
 
-/// The size of a page, from what the kernel hands to each process: pairs of a key and a value.
+/// The size of a page, from the auxiliary vector that the kernel passes to each process: pairs of a
+/// key and a value.
 fn page_bytes() -> Option<u64> {
     const WORD: usize = size_of::<usize>();
     const KEY_OF_PAGE_SIZE: usize = 6;
@@ -76,34 +76,34 @@ fn page_bytes() -> Option<u64> {
     })
 }
 
-/// Processes that were killed so far because memory ran out: of the control group of this process, if
-/// it has one that counts, otherwise of the host.
+/// The number of processes killed so far because memory ran out: in the control group of this
+/// process if it counts them, otherwise on the host.
 pub(crate) fn oom_kills() -> Option<u64> {
     let kills = |path: &Path| counter(path, "oom_kill");
     let of_group = group::own().and_then(|group| kills(&group.join("memory.events")));
     of_group.or_else(|| kills(Path::new("/proc/vmstat")))
 }
 
-/// Tells of a child that was killed whether it may have been for want of memory. Made before the child
-/// is.
+/// Tells whether a killed child may have been killed because memory ran out. Created before the
+/// child.
 #[derive(Clone, Debug)]
 pub(crate) struct OomWatch {
     before: Option<u64>,
 }
 
 impl OomWatch {
-    /// Begins now.
+    /// Starts to watch.
     pub(crate) fn begin() -> Self {
         Self { before: oom_kills() }
     }
 
-    /// What is to be added to "killed by signal 9".
+    /// The text to add to "killed by signal 9".
     pub(crate) fn words(&self) -> String {
         judge(self.before, oom_kills())
     }
 }
 
-/// The count is of several processes, of which this may not be one: it is no more than likely.
+/// The count covers several processes, perhaps not this one: the cause is only likely.
 fn judge(before: Option<u64>, after: Option<u64>) -> String {
     match (before, after) {
         (Some(before), Some(after)) if after > before => format!(
@@ -124,7 +124,7 @@ mod tests {
     use std::fs;
 
     use super::{Resident, judge, memory_available, memory_bytes};
-    use crate::observe::vitals::group::{counter, second};
+    use crate::observe::usage::group::{counter, second};
 
     #[test]
     fn kills_are_counted_by_the_group() {
@@ -150,7 +150,7 @@ mod tests {
     fn a_process_grows_with_what_it_touches() {
         const BYTES: usize = 64 << 20;
         let resident = Resident::of_this_process().expect("a system that tells");
-        // Other tests of this process give memory back meanwhile: the best of some attempts counts.
+        // Other tests of this process free memory meanwhile: the best of several attempts counts.
         let grows = || {
             let before = resident.bytes();
             let touched = std::hint::black_box(vec![1u8; BYTES]);

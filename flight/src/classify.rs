@@ -1,51 +1,54 @@
-//! Whose fault was it? A lost machine is not a failed query, and a failed query is not a lost
-//! machine: the first is run again, the second is told to the user.
+//! Classifies errors: a lost machine or a failed query. After the first the work runs again, the
+//! second is reported to the user.
 //!
-//! What was found in the sources (tonic 0.14.9, hyper 1.12, datafusion-distributed 4.0.0):
+//! What the sources say (tonic 0.14.9, hyper 1.12, datafusion-distributed 4.0.0):
 //!
-//! * A status that tonic *made itself* out of a broken connection has a source: the error of
-//!   hyper or h2 (connection refused, reset, broken pipe, keep-alive timed out, `GOAWAY`). A
-//!   status that the other side *sent* has none. That, and not the code, tells them apart: h2 maps
-//!   a reset stream to `Internal`, `Unknown` or `Cancelled` as it likes.
+//! * A status that tonic *made itself* for a broken connection has a source: the error of hyper or
+//!   h2 (connection refused, reset, broken pipe, keep-alive timed out, `GOAWAY`). A status that the
+//!   other side *sent* has none. This tells them apart, and the code does not: h2 maps a reset
+//!   stream to `Internal`, `Unknown` or `Cancelled`.
 //! * **A lost connection cannot look like a normal end of a stream.** If the peer goes away, h2
-//!   fails every open stream ("stream closed because of a broken pipe"). Only a reset with
-//!   `NO_ERROR` is taken by hyper for the end of the body; tonic 0.14.9 then misses the
-//!   `grpc-status` trailer and makes it an error (`Unknown`, "missing grpc-status trailer", without
-//!   a source: the one case that is known by its words). A stream that a worker drops before its
-//!   end is reset with `CANCEL`, an error with a source.
-//! * What could end a stream early *with* a good status is a worker that swallows a panic:
-//!   datafusion-distributed's server pumps each partition in a task that nobody joins. Our `read`
-//!   takes its place and says of each partition how it ended.
-//! * The failure of a worker that another worker reads from arrives as that worker's error. `wire`
-//!   keeps its type, so that no text has to be searched.
-//! * A worker gives up after 10 s if a task is read whose plan it never got. The plan was lost on
-//!   its way: [`Error::PlanLate`], to be run again. Why it did not arrive, where the driver knows,
-//!   comes first: see `verdict`.
+//!   fails every open stream ("stream closed because of a broken pipe"). hyper takes a reset with
+//!   `NO_ERROR`, and no other, for the end of the body. tonic 0.14.9 then misses the `grpc-status`
+//!   trailer and returns an error (`Unknown`, "missing grpc-status trailer", without a source: the
+//!   one case that is recognised by its text). A stream that a worker drops before its end is reset
+//!   with `CANCEL`, an error with a source.
+//! * A worker that swallows a panic could end a stream early *with* a good status:
+//!   datafusion-distributed's server sends each partition from a task that is never joined. Our
+//!   `read` replaces it and reports how each partition ended.
+//! * If a worker fails while another worker reads from it, the reader receives its error. `wire`
+//!   keeps the type, so that no text has to be searched.
+//! * A worker gives up after 10 s if a task is read whose plan did not arrive. The plan was lost on
+//!   its way: [`Error::PlanLate`], which runs again. If the driver knows why it did not arrive,
+//!   that error comes first: see `failure_latch`.
 
 use std::error::Error as StdError;
 
 use arrow_flight::error::FlightError;
+use bigslice_diagnostics::{chain, with_causes};
 use datafusion::error::DataFusionError;
 use tonic::{Code, Status};
 
 use crate::{Error, wire};
 
-/// How datafusion-distributed begins the error of a task whose plan did not come.
+/// The start of datafusion-distributed's error for a task whose plan did not arrive.
 const PLAN_LATE: &str =
     "Worker::execute_task timed-out while waiting for the plan to be set by the coordinator";
-/// How tonic names a stream that ended without the status that every stream ends with.
+/// tonic's message for a stream that ended without the status that every stream ends with.
 const STATUS_MISSING: &str = "missing grpc-status trailer";
-/// The longest chain of causes that is followed: more is a cycle.
+/// The longest chain of causes that is followed. A longer one is a cycle. This walk is not
+/// [`causes`](bigslice_diagnostics::causes): it must look at each error of a collection and into
+/// `External`.
 const CAUSES_MAX: usize = 64;
-/// The longest reason of a loss that is told.
+/// The longest reason of a loss, in bytes.
 const REASON_BYTES_MAX: usize = 512;
 
-/// Whether `err` comes from a lost machine or connection rather than from the query itself.
+/// Returns true if `err` comes from a lost machine or connection and not from the query itself.
 pub fn is_transport_error(err: &DataFusionError) -> bool {
     exchange_error(err).is_some_and(Error::is_transport)
 }
 
-/// The name of the machine whose loss `err` reports, if it does.
+/// The name of the machine that `err` reports as lost, if any.
 pub fn lost_machine(err: &DataFusionError) -> Option<&str> {
     match exchange_error(err)? {
         Error::Lost { machine, .. } | Error::PlanLate { machine } => Some(machine),
@@ -63,7 +66,7 @@ pub fn exchange_error(err: &DataFusionError) -> Option<&Error> {
         if let Some(ours) = cause.downcast_ref::<Error>() {
             return Some(ours);
         }
-        // `External` is transparent in `source()`: its content is looked at here.
+        // `External` is transparent in `source()`, so its content is checked here.
         if let Some(DataFusionError::External(inner)) = cause.downcast_ref::<DataFusionError>()
             && let Some(ours) = inner.downcast_ref::<Error>()
         {
@@ -77,7 +80,7 @@ pub fn exchange_error(err: &DataFusionError) -> Option<&Error> {
     None
 }
 
-/// Names the machine in an error that its client got from datafusion-distributed.
+/// Adds the machine's name to an error that datafusion-distributed's client returned.
 pub(crate) fn received(err: DataFusionError, machine: &str) -> DataFusionError {
     let DataFusionError::External(inner) = err else {
         return err;
@@ -110,7 +113,8 @@ fn from_status(status: &Status, machine: &str) -> DataFusionError {
         };
     }
     if is_transport_status(status) {
-        return Error::Lost { machine, reason: reason_of(status) }.into();
+        let reason = with_causes(status.message(), status);
+        return Error::Lost { machine, reason: wire::shortened(&reason, REASON_BYTES_MAX) }.into();
     }
     let reason = status.message().to_owned();
     match status.code() {
@@ -123,45 +127,20 @@ fn from_status(status: &Status, machine: &str) -> DataFusionError {
     }
 }
 
-/// Whether the connection failed, as opposed to a status that the other side has sent.
+/// Returns true if the connection failed; false for a status sent by the other side.
 fn is_transport_status(status: &Status) -> bool {
     status.source().is_some()
         || matches!(status.code(), Code::Unavailable | Code::Cancelled)
         || (status.code() == Code::Unknown && status.message().contains(STATUS_MISSING))
 }
 
-/// What the network said, from the outermost words to the innermost.
-fn reason_of(status: &Status) -> String {
-    let mut reason = status.message().to_owned();
-    let mut cause = status.source();
-    for _ in 0..CAUSES_MAX {
-        let Some(err) = cause else { break };
-        let text = err.to_string();
-        if !reason.contains(&text) {
-            reason = if reason.is_empty() { text } else { format!("{reason}: {text}") };
-        }
-        cause = err.source();
-    }
-    wire::shortened(&reason, REASON_BYTES_MAX)
-}
-
-/// The loss of a machine that could not be reached at all.
-pub(crate) fn unreachable(machine: &str, err: &dyn StdError) -> Error {
-    let mut reason = err.to_string();
-    let mut cause = err.source();
-    for _ in 0..CAUSES_MAX {
-        let Some(err) = cause else { break };
-        let text = err.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        cause = err.source();
-    }
-    let reason = wire::shortened(&reason, REASON_BYTES_MAX);
+/// The loss of a machine that could not be reached.
+pub(crate) fn unreachable(machine: &str, err: &(dyn StdError + 'static)) -> Error {
+    let reason = wire::shortened(&chain(err), REASON_BYTES_MAX);
     Error::Lost { machine: machine.to_owned(), reason }
 }
 
-/// The error that a machine tells its reader: its own wait for a plan is given its type. The
+/// The error that a machine sends to its reader. Its own wait for a plan gets a type here, and the
 /// reader adds the name.
 pub(crate) fn told(err: DataFusionError) -> DataFusionError {
     match err.find_root() {
@@ -182,7 +161,7 @@ mod tests {
         Error::Lost { machine: "m1".to_owned(), reason: "connection reset".to_owned() }.into()
     }
 
-    /// As it arrives after one hop through another machine.
+    /// The error after one hop through another machine.
     fn hop(err: &DataFusionError) -> DataFusionError {
         received(DataFusionError::External(Box::new(wire::to_status(err))), "m0")
     }
@@ -251,7 +230,7 @@ mod tests {
             for text in ["one", "two", "three", "four"] {
                 err = err.context(text.repeat(1 << 10));
             }
-            // As `GuardedBody` sees it on its way out.
+            // What `GuardedBody` sees before it is sent.
             let mut headers = http::HeaderMap::new();
             wire::to_status(&err).add_header(&mut headers).expect("valid headers");
             wire::shorten_status(&mut headers);
@@ -285,7 +264,7 @@ mod tests {
         let bytes: usize = headers.iter().map(|(k, v)| k.as_str().len() + v.len() + 32).sum();
         assert!(bytes < 16 * 1024, "{bytes}");
         assert!(hop(&err).to_string().contains("[...]"));
-        // One of the exchange's own making.
+        // A status made by datafusion-distributed itself.
         let details = "a plan that is too long, ".repeat(1 << 10);
         let status = Status::with_details(Code::Internal, "DataFusionError", details.into());
         let mut headers = http::HeaderMap::new();

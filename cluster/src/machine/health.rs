@@ -1,5 +1,6 @@
-//! Whether a machine is to be given work: not while it does not answer, and the less soon again the
-//! more often connections to it break. A synchronous state machine, told the time.
+//! The health of a machine: it gets no work while it does not answer, and the more often
+//! connections to it break, the longer it gets none. A synchronous state machine; the caller passes
+//! the time.
 //!
 //! ```text
 //!   trusted -- suspected, or silent --> on probation -- answered, and the time is over --> trusted
@@ -10,52 +11,52 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The shortest probation is over with the first answer, the second takes this, and each further
-/// one twice as long.
+/// The shortest probation ends with the first answer. The second takes this, and each further one
+/// twice as long.
 const PROBATION_MIN: Duration = Duration::from_secs(1);
-/// A machine that was trusted for so long is as good as new.
+/// A machine that was trusted for this long starts afresh.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
-/// Probations in a row, the last of them 16 s; a machine that needs more answers the driver and
-/// nobody else, and is better replaced.
+/// The most probations in a row, the last of 16 s. A machine that needs more answers the driver
+/// alone and is better replaced.
 const PROBATIONS_MAX: u32 = 6;
 
-/// What a suspicion leads to.
+/// The consequence of a suspicion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing new: it is on probation already.
+    /// None: it is already on probation.
     Known,
     /// It is on probation from now on.
     Probation,
-    /// It is to be replaced.
+    /// It must be replaced.
     Condemned,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct Health {
     /// Probations in a row.
     probations: u32,
     probation: Option<Probation>,
-    /// When it was last trusted again.
+    /// When its last probation ended.
     trusted: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Probation {
-    /// Only what is asked after this counts.
+    /// Only answers to questions asked after this count.
     since: Instant,
     not_before: Instant,
     answered: bool,
 }
 
-impl Standing {
+impl Health {
     pub(crate) fn is_trusted(&self) -> bool {
         self.probation.is_none()
     }
 
-    /// Somebody's connection to it broke.
+    /// Records that a connection to it broke.
     pub(crate) fn suspect(&mut self, now: Instant) -> Verdict {
         if let Some(probation) = &mut self.probation {
-            // Of many tasks on one machine each reports the same.
+            // Many tasks on one machine report the same break.
             probation.since = now;
             probation.answered = false;
             return Verdict::Known;
@@ -75,13 +76,13 @@ impl Standing {
         Verdict::Probation
     }
 
-    /// It did not answer the driver, which is no reason to replace it before its lease has lapsed.
+    /// Records that it did not answer the driver. It is not replaced before its lease has lapsed.
     pub(crate) fn silent(&mut self, now: Instant) {
         let probation = Probation { since: now, not_before: now, answered: false };
         self.probation.get_or_insert(probation);
     }
 
-    /// It answered what it was asked at `asked`. Whether it is trusted again by that.
+    /// Records an answer to a question asked at `asked`. Returns true if it is trusted again.
     pub(crate) fn answered(&mut self, asked: Instant, now: Instant) -> bool {
         let Some(probation) = &mut self.probation else { return false };
         probation.answered |= asked >= probation.since;
@@ -108,33 +109,27 @@ mod tests {
     #[test]
     fn the_first_probation_ends_with_an_answer_to_a_later_question() {
         let start = Instant::now();
-        let mut standing = Standing::default();
-        assert!(standing.is_trusted());
-        assert_eq!(standing.suspect(start + SECOND), Verdict::Probation);
-        assert!(!standing.answered(start, start + SECOND * 2), "it was asked before");
-        assert!(!standing.is_trusted());
-        assert_eq!(standing.suspect(start + SECOND * 3), Verdict::Known);
-        assert!(
-            !standing.answered(start + SECOND * 2, start + SECOND * 3),
-            "asked before the last"
-        );
-        assert!(standing.answered(start + SECOND * 3, start + SECOND * 4));
-        assert!(standing.is_trusted());
-        assert!(
-            !standing.answered(start + SECOND * 4, start + SECOND * 5),
-            "it was trusted before"
-        );
+        let mut health = Health::default();
+        assert!(health.is_trusted());
+        assert_eq!(health.suspect(start + SECOND), Verdict::Probation);
+        assert!(!health.answered(start, start + SECOND * 2), "it was asked before");
+        assert!(!health.is_trusted());
+        assert_eq!(health.suspect(start + SECOND * 3), Verdict::Known);
+        assert!(!health.answered(start + SECOND * 2, start + SECOND * 3), "asked before the last");
+        assert!(health.answered(start + SECOND * 3, start + SECOND * 4));
+        assert!(health.is_trusted());
+        assert!(!health.answered(start + SECOND * 4, start + SECOND * 5), "it was trusted before");
     }
 
     #[test]
     fn probations_grow_and_end_in_a_replacement() {
         let mut now = Instant::now();
-        let mut standing = Standing::default();
+        let mut health = Health::default();
         let mut times = Vec::new();
-        while standing.suspect(now) == Verdict::Probation {
+        while health.suspect(now) == Verdict::Probation {
             let began = now;
-            while !standing.answered(now, now) {
-                now = standing.ask_at().unwrap().max(now + SECOND / 10);
+            while !health.answered(now, now) {
+                now = health.ask_at().unwrap().max(now + SECOND / 10);
             }
             times.push((now - began).as_secs());
         }
@@ -144,10 +139,10 @@ mod tests {
     #[test]
     fn a_minute_of_trust_makes_it_as_good_as_new() {
         let mut now = Instant::now();
-        let mut standing = Standing::default();
+        let mut health = Health::default();
         for _ in 0..100 {
-            assert_eq!(standing.suspect(now), Verdict::Probation);
-            assert!(standing.answered(now, now), "each is the first");
+            assert_eq!(health.suspect(now), Verdict::Probation);
+            assert!(health.answered(now, now), "each is the first");
             now += FORGIVEN_AFTER;
         }
     }
@@ -155,11 +150,11 @@ mod tests {
     #[test]
     fn silence_alone_condemns_nobody() {
         let mut now = Instant::now();
-        let mut standing = Standing::default();
+        let mut health = Health::default();
         for _ in 0..100 {
-            standing.silent(now);
-            assert!(!standing.is_trusted());
-            assert!(standing.answered(now, now));
+            health.silent(now);
+            assert!(!health.is_trusted());
+            assert!(health.answered(now, now));
             now += SECOND;
         }
     }

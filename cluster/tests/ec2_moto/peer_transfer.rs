@@ -1,4 +1,4 @@
-//! Machines pass their program on to new ones, and the driver sends it where they cannot.
+//! Machines send their program to new ones, and the driver sends it if they cannot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ),
 ];
 
-/// A fleet whose machines come one after the other.
+/// A fleet whose machines start one after the other.
 fn fleet(cloud: &Cloud, place: &Place, lease: Duration) -> Fleet {
     let ec2 = Ec2::with_config(spec(&cloud.subnet), &config(&cloud.endpoint)).expect("good");
     let fleet = FleetConfig { lease, ..place.config(3, "") };
@@ -26,7 +26,7 @@ fn fleet(cloud: &Cloud, place: &Place, lease: Duration) -> Fleet {
     Fleet::elastic(Arc::new(ec2), fleet, &elastic).expect("a fleet")
 }
 
-/// What the machine that runs for the shortest time says of its program.
+/// The report of the newest machine about its program.
 async fn newest_says(cloud: &Cloud, fleet: &Fleet) -> String {
     let newest = fleet.machines().pop().expect("one runs");
     let id = instance(cloud, &newest).await;
@@ -44,7 +44,7 @@ fn machines_pass_their_program_on() {
         fleet.wait_for(2, DEADLINE).await.expect("the second");
         let peer = format!("the program came from bigslice://{}/worker/m0", fleet.session());
         assert_eq!(newest_says(&cloud, &fleet).await, peer);
-        // It is whole: it runs, and can be passed on again.
+        // It is complete: it runs, and can be sent on again.
         fleet.machines()[0].kill();
         eventually("the loss", async || (fleet.lost_total() == 1).then_some(())).await;
         fleet.wait_for(2, DEADLINE).await.expect("another");

@@ -1,23 +1,23 @@
-//! What one process, and the host that it is on, use at one moment.
+//! The resource usage of one process and its host at one moment.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::observe::vitals::host::{disk, load};
-use crate::observe::vitals::memory::{self, Resident, memory_available, memory_bytes};
+use crate::observe::usage::host::{disk, load};
+use crate::observe::usage::memory::{self, Resident, memory_available, memory_bytes};
 
-/// Linux counts the time of processes in these, whatever its clock does.
+/// The unit in which Linux counts the time of processes, whatever its clock does.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a machine uses. What the system does not tell is 0.
+/// The resource usage of a machine. Unknown values are 0.
 ///
-/// Machines that are processes of one host have what is said of the host in common.
+/// Machines that are processes of one host share the values of the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Seconds that the process has computed so far, by its own code...
+    /// Processor time of the process so far in seconds, in its own code...
     pub cpu_user_seconds: f64,
-    /// ...and by the kernel's on its behalf.
+    /// ...and in the kernel on its behalf.
     pub cpu_system_seconds: f64,
     /// Cores that the process may use.
     pub cores: u32,
@@ -25,25 +25,25 @@ pub struct Usage {
     pub resident_bytes: u64,
     /// Main memory in bytes that the process may use.
     pub memory_bytes: u64,
-    /// What of it could be had without swapping.
+    /// Memory in bytes that is available without swapping.
     pub memory_available_bytes: u64,
     /// Size in bytes of the file system of the temporary files.
     pub disk_bytes: u64,
-    /// What may still be written there.
+    /// Free bytes there.
     pub disk_available_bytes: u64,
-    /// Bytes that the host has received so far, those from itself left out.
+    /// Bytes that the host has received so far, without loopback.
     pub network_received_bytes: u64,
-    /// Bytes that it has sent.
+    /// Bytes that the host has sent so far, without loopback.
     pub network_sent_bytes: u64,
     /// Processes of the host that ran or waited for a core or a disk, averaged over a minute.
     pub load: f32,
-    /// Processes that the kernel has killed so far because memory ran out, where it tells: of the
-    /// control group of this one, otherwise of the host.
+    /// Processes that the kernel has killed so far because memory ran out, if known: in the control
+    /// group of this process, otherwise on the host.
     pub oom_kills: Option<u64>,
 }
 
 impl Usage {
-    /// Of this process, whose temporary files are in `scratch`.
+    /// The usage of this process, with its temporary files in `scratch`.
     pub(crate) fn gather(scratch: &Path) -> Self {
         let (disk_bytes, disk_available_bytes) = disk(scratch);
         let (cpu_user_seconds, cpu_system_seconds) = cpu_seconds();
@@ -65,13 +65,13 @@ impl Usage {
         }
     }
 
-    /// Seconds that the process has computed so far.
+    /// The processor time of the process so far in seconds.
     pub fn cpu_seconds(&self) -> f64 {
         self.cpu_user_seconds + self.cpu_system_seconds
     }
 
-    /// What stands for both in one point of a series: counters as they were last, of the rest what
-    /// shows how tight it got.
+    /// Merges two samples into one point of a series: the later value of counters, the tighter
+    /// value of the rest.
     pub(crate) fn join(&self, later: &Self) -> Self {
         Self {
             resident_bytes: self.resident_bytes.max(later.resident_bytes),
@@ -82,9 +82,9 @@ impl Usage {
         }
     }
 
-    /// Says so if the host is about to run out of memory.
+    /// A message if the host is about to run out of memory.
     pub(crate) fn memory_words(&self) -> Option<String> {
-        /// Less than this share is left.
+        /// Below this share memory is tight.
         const TIGHT: f64 = 0.05;
         let left = self.memory_available_bytes as f64 / self.memory_bytes.max(1) as f64;
         (self.memory_bytes > 0 && left < TIGHT)
@@ -92,22 +92,22 @@ impl Usage {
     }
 }
 
-/// What the threads of this process have computed, user and system.
+/// The processor time of this process, user and system.
 fn cpu_seconds() -> (f64, f64) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name of the program, in parentheses, may hold anything.
+    // The name of the program, in parentheses, may contain anything.
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
     let mut ticks = fields.split(' ').skip(11).map(|n| n.parse().unwrap_or(0.0));
     let mut next = || ticks.next().unwrap_or(0.0) / TICKS_PER_SECOND;
     (next(), next())
 }
 
-/// What the host's interfaces have received and sent, its loopback left out.
+/// The bytes that the host's interfaces have received and sent, without loopback.
 fn network() -> (u64, u64) {
     parse_network(&std::fs::read_to_string("/proc/net/dev").unwrap_or_default())
 }
 
-/// The columns that are bytes are the first of each half.
+/// The first column of each half has the bytes.
 fn parse_network(table: &str) -> (u64, u64) {
     const SENT: usize = 8;
     let mut sums = (0, 0);

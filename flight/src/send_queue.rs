@@ -1,4 +1,4 @@
-//! Messages on their way from the tasks that make them to the connection that sends them.
+//! The queue between the tasks that make messages and the connection that sends them.
 //!
 //! ```text
 //!   producer --\
@@ -7,7 +7,7 @@
 //!   (tasks on the CPU runtime)                                 (polled by the connection)
 //! ```
 //!
-//! Each producer says how it ended, a panic included; the stream ends well only when all of them
+//! Each producer reports how it ended, including a panic. The stream ends well only if all of them
 //! did. Dropping the stream (the reader is gone, the query is cancelled) aborts them.
 
 use std::future::Future;
@@ -26,16 +26,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::Status;
 
-use crate::{Error, blame, panic_text, wire};
+use crate::{Error, classify, panic_text, wire};
 
-/// Messages that wait for the reader, for each producer: one is being sent, one is ready.
+/// Messages of each producer that wait for the reader: one is being sent, one is ready.
 const MESSAGES_WAITING: usize = 2;
 
-/// Messages, sent together, that are more than this are large: a row or a block that could not be
-/// cut. They wait only where the memory pool has room for them; what is smaller always finds some.
+/// Messages sent together are large if they have more bytes than this: a row or a block that could
+/// not be cut. They wait only if the memory pool has room for them. Smaller ones always have room.
 const LARGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// What a producer puts in the queue.
+/// An item of the queue.
 enum Item {
     Message(FlightData),
     /// The producer's last message has been sent.
@@ -43,15 +43,19 @@ enum Item {
     Failed(Status),
 }
 
-/// Where a producer puts its messages.
+/// A producer's end of the queue.
 #[derive(Clone)]
-pub(crate) struct Outbox {
+pub(crate) struct SendQueue {
     sender: mpsc::Sender<Item>,
     waiting: Arc<MemoryReservation>,
 }
 
-/// An outbox for `n_producers`, whose messages count in `waiting`, and the stream they come out of.
-pub(crate) fn outbox(n_producers: usize, waiting: MemoryReservation) -> (Outbox, MessageStream) {
+/// A queue for `n_producers`, whose messages are reserved in `waiting`, and the stream of its
+/// messages.
+pub(crate) fn send_queue(
+    n_producers: usize,
+    waiting: MemoryReservation,
+) -> (SendQueue, MessageStream) {
     let waiting = Arc::new(waiting);
     let (sender, messages) = mpsc::channel(MESSAGES_WAITING * n_producers.max(1));
     let stream = MessageStream {
@@ -60,11 +64,11 @@ pub(crate) fn outbox(n_producers: usize, waiting: MemoryReservation) -> (Outbox,
         waiting: Arc::clone(&waiting),
         producers: JoinSet::new(),
     };
-    (Outbox { sender, waiting }, stream)
+    (SendQueue { sender, waiting }, stream)
 }
 
-impl Outbox {
-    /// The next item of `stream`; none at its end, and none when the reader is gone.
+impl SendQueue {
+    /// The next item of `stream`; `None` at its end, or if the reader is gone.
     pub(crate) async fn next_of<S: Stream + Unpin>(&self, stream: &mut S) -> Option<S::Item> {
         tokio::select! {
             biased;
@@ -73,8 +77,8 @@ impl Outbox {
         }
     }
 
-    /// Queues `messages`, which are in memory together. Those that a reader has gone from are
-    /// thrown away: [`Outbox::next_of`] then ends. Fails if they are large and there is no memory.
+    /// Queues `messages`, which are in memory together. Without a reader they are dropped, and
+    /// [`SendQueue::next_of`] ends. Fails if they are large and there is no memory.
     pub(crate) async fn send(&self, messages: Vec<FlightData>) -> Result<()> {
         let bytes = messages.iter().map(message_bytes).sum();
         if bytes > LARGE_BYTES {
@@ -95,10 +99,10 @@ pub(crate) fn message_bytes(message: &FlightData) -> usize {
     message.data_header.len() + message.data_body.len() + message.app_metadata.len()
 }
 
-/// The messages of all producers. Ends well only when each of them has.
+/// The messages of all producers. Ends well only if each of them did.
 pub(crate) struct MessageStream {
     messages: mpsc::Receiver<Item>,
-    /// Producers whose end has not been seen.
+    /// Producers that have not ended.
     n_open: usize,
     waiting: Arc<MemoryReservation>,
     /// Aborted when the stream is dropped.
@@ -106,29 +110,29 @@ pub(crate) struct MessageStream {
 }
 
 impl MessageStream {
-    /// Starts a producer on `cpu`, which puts its messages in `outbox`.
+    /// Starts a producer on `cpu`, which sends its messages to `send_queue`.
     pub(crate) fn spawn<F>(
         &mut self,
         cpu: &Handle,
-        outbox: Outbox,
-        produce: impl FnOnce(Outbox) -> F + Send + 'static,
+        send_queue: SendQueue,
+        produce: impl FnOnce(SendQueue) -> F + Send + 'static,
     ) where
         F: Future<Output = Result<()>> + Send + 'static,
     {
         self.n_open += 1;
-        let sender = outbox.sender.clone();
+        let sender = send_queue.sender.clone();
         let producer = async move {
-            // The closure is called in here, so that a panic of its own is caught as well.
-            let produced = AssertUnwindSafe(async move { produce(outbox).await });
+            // The closure is called in here, so that its panic is caught as well.
+            let produced = AssertUnwindSafe(async move { produce(send_queue).await });
             let last = match produced.catch_unwind().await {
                 Ok(Ok(())) => Item::End,
-                Ok(Err(err)) => Item::Failed(wire::to_status(&blame::told(err))),
+                Ok(Err(err)) => Item::Failed(wire::to_status(&classify::told(err))),
                 Err(payload) => {
-                    let text = panic_text(payload.as_ref());
+                    let text = panic_text(payload.as_ref()).to_owned();
                     Item::Failed(wire::to_status(&Error::Panic { text }.into()))
                 }
             };
-            // A reader that is gone does not ask how it ended.
+            // A reader that is gone does not need the end.
             let _gone = sender.send(last).await;
         };
         self.producers.spawn_on(producer, cpu);
@@ -155,7 +159,7 @@ impl Stream for MessageStream {
                 }
                 None => {
                     self.n_open = 0;
-                    let text = "the tasks of a read ended without its end";
+                    let text = "the tasks of a read ended without reporting the end";
                     let err = DataFusionError::Internal(text.to_owned());
                     return Poll::Ready(Some(Err(wire::to_status(&err))));
                 }

@@ -1,15 +1,17 @@
-//! A machine passes its program on to a new one, because the driver asks it to:
+//! Peer transfer: a machine sends its program to a new one, on request of the driver. Like
+//! [`Control`](crate::worker::control::Control) it is not a [`service`](macro@crate::service): it
+//! must work on workers without services.
 //!
 //! ```text
 //!   driver -- order: m0 sends the program ------>  new instance, which opens its port once more,
-//!   driver -- HandOn: address, certificate -->  m0            for m0 and nobody else
+//!   driver -- PeerTransfer: address, certificate -->  m0            for m0 and nobody else
 //!                                               m0 -- TLS 1.3, program --> new instance: SHA-256
 //!   driver <- it is there, or why not -----------  new instance
 //! ```
 //!
-//! Both look at each other: the instance takes nobody without m0's certificate of the session, m0
-//! nobody without the one-time certificate of that launch. If it comes to nothing, the driver sends
-//! the program itself. [`HandOn`] is the worker's half.
+//! Both verify each other: the instance accepts m0 only with m0's certificate of the session, and
+//! m0 accepts the instance only with the one-time certificate of that launch. If the transfer
+//! fails, the driver sends the program itself. [`PeerTransfer`] is the worker's half.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -34,22 +36,22 @@ use crate::security::credentials::Credentials;
 use crate::systems::local::own_program;
 use crate::worker::codec::Postcard;
 
-const PROGRAM: &str = "/bigslice.HandOn/Program";
+const PROGRAM: &str = "/bigslice.PeerTransfer/Program";
 /// The messages are small; a certificate is below 2 KiB.
 const MESSAGE_SIZE_MAX: usize = 64 << 10;
-/// A program of 200 MB passes within a zone in seconds; a machine that takes longer is stuck.
+/// A program of 200 MB is sent within a zone in seconds. A machine that takes longer is stuck.
 const HAND_ON_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// To whom.
+/// The receiver.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct To {
-    /// Its address, with the port.
+    /// Its address with the port.
     pub(super) address: String,
-    /// The one-time certificate that it shows.
+    /// Its one-time certificate.
     pub(super) certificate: Vec<u8>,
-    /// Until when that is to be taken.
+    /// Until when that is accepted.
     pub(super) until: SystemTime,
-    /// How long the program is.
+    /// The size of the program in bytes.
     pub(super) size: u64,
 }
 
@@ -68,16 +70,16 @@ pub(super) async fn ask(channel: Channel, to: To) -> Result<(), Status> {
 
 /// Serves on each machine, for the driver alone.
 #[derive(Clone, Debug)]
-struct HandOn {
+struct PeerTransfer {
     credentials: Credentials,
 }
 
-/// Adds the service to those of a machine with these credentials.
+/// Adds the service to a machine with these credentials.
 pub(crate) fn serve_program(routes: Routes, credentials: &Credentials) -> Routes {
-    routes.add_service(HandOn { credentials: credentials.clone() })
+    routes.add_service(PeerTransfer { credentials: credentials.clone() })
 }
 
-impl HandOn {
+impl PeerTransfer {
     async fn send(self, to: To) -> Result<()> {
         let sending = || format!("send the program to {}", to.address);
         let certificate = CertificateDer::from(to.certificate.clone());
@@ -86,23 +88,23 @@ impl HandOn {
         let sent = async {
             let file = File::open(own_program()?).await?;
             if file.metadata().await?.len() != to.size {
-                return Err(std::io::Error::other("this machine has another one"));
+                return Err(std::io::Error::other("the program on this machine has another size"));
             }
             tokio::io::copy(&mut file.take(to.size), &mut stream).await?;
-            // Whether all of it came, the other side tells the driver.
+            // The receiver tells the driver whether all of it arrived.
             stream.shutdown().await
         };
         sent.await.map_err(Error::io(sending()))
     }
 }
 
-impl NamedService for HandOn {
-    const NAME: &'static str = "bigslice.HandOn";
+impl NamedService for PeerTransfer {
+    const NAME: &'static str = "bigslice.PeerTransfer";
 }
 
 type Answer<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
-impl Service<http::Request<Body>> for HandOn {
+impl Service<http::Request<Body>> for PeerTransfer {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Answer<Result<http::Response<Body>, Infallible>>;
@@ -125,7 +127,7 @@ impl Service<http::Request<Body>> for HandOn {
     }
 }
 
-impl UnaryService<To> for HandOn {
+impl UnaryService<To> for PeerTransfer {
     type Response = ();
     type Future = Answer<Result<Response<()>, Status>>;
 

@@ -1,34 +1,34 @@
-//! The control group that this process is in, and what it says about memory: how much the process may
-//! use, how much of that is used. A container, a unit of systemd or a job of a scheduler is a control
-//! group; the limit may be its own or one of a group around it.
+//! The control group of this process and its memory: the limit, and how much is used. A container,
+//! a unit of systemd or a job of a scheduler is a control group. The limit may be its own or that
+//! of a group around it.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// Where control groups are, by convention of all distributions.
+/// The root of control groups, by convention of all distributions.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// How much memory a group may use, and how much of that is left.
+/// The memory limit of a group, and how much of it is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Allowance {
     /// The limit in bytes.
     pub(super) limit: u64,
-    /// What of it is not used, or only by caches that the kernel would give up.
+    /// The part that is not used, or only by caches that the kernel can reclaim.
     pub(super) left: u64,
 }
 
-/// The names that a version of control groups has for the same things.
+/// The file names of one version of control groups.
 struct Names {
     /// Files with limits; the lowest counts.
     limits: &'static [&'static str],
-    /// The file with what is used now.
+    /// The file with the memory in use.
     used: &'static str,
-    /// The line of `memory.stat` with what of that the kernel would give up first.
+    /// The line of `memory.stat` with the caches that the kernel reclaims first.
     caches: &'static str,
 }
 
 const SECOND: Names = Names {
-    // What is over `high` is throttled until it hardly runs.
+    // A process over `high` is throttled until it hardly runs.
     limits: &["memory.max", "memory.high"],
     used: "memory.current",
     caches: "inactive_file",
@@ -40,28 +40,28 @@ const FIRST: Names = Names {
     caches: "total_inactive_file",
 };
 
-/// The folder of this process's group, of the second version of control groups.
+/// The folder of this process's group, in version 2 of control groups.
 pub(super) fn own() -> Option<PathBuf> {
     second(&membership(), Path::new(ROOT))
 }
 
-/// The tightest allowance of the groups that this process is in, if any of them has a limit.
+/// The tightest limit of the groups of this process, if any group has one.
 pub(super) fn allowance() -> Option<Allowance> {
     allowance_of(&membership(), Path::new(ROOT))
 }
 
-/// What the kernel says of the groups that this process is in.
+/// The kernel's list of the groups of this process.
 fn membership() -> String {
     fs::read_to_string("/proc/self/cgroup").unwrap_or_default()
 }
 
-/// The folder below `root` of the group that a process with this `membership` is in.
+/// The folder below `root` of the group of a process with this `membership`.
 pub(super) fn second(membership: &str, root: &Path) -> Option<PathBuf> {
     let group = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
     Some(below(root, group))
 }
 
-/// The same for the first version: one that limits memory.
+/// The same for version 1: the group that limits memory.
 fn first(membership: &str, root: &Path) -> Option<PathBuf> {
     let group = membership.lines().find_map(|line| {
         let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
@@ -70,8 +70,8 @@ fn first(membership: &str, root: &Path) -> Option<PathBuf> {
     Some(below(&root.join("memory"), group))
 }
 
-/// A group that is outside of what this process may see has a path with `..`, or one that is not
-/// there: then what is mounted at the root is the group.
+/// A group outside of this process's view has a path with `..`, or one that does not exist: then
+/// the group is mounted at the root.
 fn below(root: &Path, group: &str) -> PathBuf {
     let parts = Path::new(group).components();
     let outside = parts.clone().any(|part| part == Component::ParentDir);
@@ -85,11 +85,11 @@ fn allowance_of(membership: &str, root: &Path) -> Option<Allowance> {
     second.into_iter().chain(first).flatten().min_by_key(|allowance| allowance.limit)
 }
 
-/// Of `group` and those around it, up to `root`.
+/// The tightest limit of `group` and those around it, up to `root`.
 fn tightest(group: &Path, root: &Path, names: &Names) -> Option<Allowance> {
     let groups = group.ancestors().take_while(|folder| folder.starts_with(root));
     let found = groups.filter_map(|folder| {
-        // A group without a limit says "max", or in the first version nearly 2^63.
+        // A group without a limit says "max", or in version 1 nearly 2^63.
         let limit = names.limits.iter().filter_map(|name| number(&folder.join(name))).min()?;
         let used = number(&folder.join(names.used)).unwrap_or(0);
         let caches = counter(&folder.join("memory.stat"), names.caches).unwrap_or(0);
@@ -102,7 +102,7 @@ fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The counter of that name in a file of counters.
+/// The counter of this name in a file of counters.
 pub(super) fn counter(path: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.trim().parse().ok()

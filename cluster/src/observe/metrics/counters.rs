@@ -1,4 +1,4 @@
-//! What this crate counts on a machine: calls, and the bytes of its port.
+//! The metrics of this crate on a machine: calls, and the bytes of its port.
 
 use std::fmt;
 use std::io;
@@ -8,33 +8,33 @@ use std::task::{Context, Poll};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The counters of one machine, and the registry that they are in. Clones are the same.
+/// The counters of one machine and their registry. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Tally {
+pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     /// Calls of the control service, by method.
     pub(crate) control_calls: IntCounterVec,
     /// Calls of services, by service and method.
     pub(crate) service_calls: IntCounterVec,
-    /// Calls of services that are open.
+    /// Open calls of services.
     pub(crate) calls_open: IntGauge,
     pub(crate) received: IntCounter,
     pub(crate) sent: IntCounter,
 }
 
-impl Tally {
-    /// All at zero.
+impl Metrics {
+    /// All counters at zero.
     pub(crate) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let control = Opts::new("bigslice_control_calls_total", "Calls of the driver's own.");
+        let control = Opts::new("bigslice_control_calls_total", "Calls of the control service.");
         let control_calls = IntCounterVec::new(control, &["method"])?;
-        let calls = Opts::new("bigslice_service_calls_total", "Calls of services that were begun.");
+        let calls =
+            Opts::new("bigslice_service_calls_total", "Calls of services that were started.");
         let service_calls = IntCounterVec::new(calls, &["service", "method"])?;
-        let calls_open =
-            IntGauge::new("bigslice_service_calls_open", "Calls of services that have not ended.")?;
+        let calls_open = IntGauge::new("bigslice_service_calls_open", "Open calls of services.")?;
         let bytes = Opts::new(
             "bigslice_port_bytes_total",
-            "Bytes that came in and went out through the machine's port, before encryption.",
+            "Bytes received and sent through the machine's port, before encryption.",
         );
         let bytes = IntCounterVec::new(bytes, &["direction"])?;
         let received = bytes.with_label_values(&["in"]);
@@ -47,9 +47,9 @@ impl Tally {
     }
 }
 
-impl fmt::Debug for Tally {
+impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tally").finish_non_exhaustive()
+        f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
 
@@ -57,17 +57,17 @@ impl fmt::Debug for Tally {
 #[derive(Debug)]
 pub(crate) struct Metered<S> {
     stream: S,
-    tally: Tally,
+    metrics: Metrics,
 }
 
 impl<S> Metered<S> {
-    pub(crate) fn new(stream: S, tally: Tally) -> Self {
-        Self { stream, tally }
+    pub(crate) fn new(stream: S, metrics: Metrics) -> Self {
+        Self { stream, metrics }
     }
 
     fn sent(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = written {
-            self.tally.sent.inc_by(*bytes as u64);
+            self.metrics.sent.inc_by(*bytes as u64);
         }
     }
 }
@@ -80,7 +80,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.tally.received.inc_by((buffer.filled().len() - before) as u64);
+        self.metrics.received.inc_by((buffer.filled().len() - before) as u64);
         read
     }
 }

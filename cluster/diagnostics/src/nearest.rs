@@ -1,17 +1,17 @@
 //! Suggests the name that a user may have meant.
 
-/// How many letters have to be changed, added or left out to make one name of the other, whatever their case.
+/// The number of letters to change, add or remove to turn one name into the other, ignoring case.
 pub fn distance(one: &str, other: &str) -> usize {
     strsim::levenshtein(&one.to_lowercase(), &other.to_lowercase())
 }
 
-/// The nearest of `names` to `wanted`, if at most half of the letters differ.
+/// The name closest to `wanted`, if at most half of its letters differ.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let (distance, name) = names.map(|name| (distance(wanted, name), name)).min()?;
     (distance * 2 <= wanted.chars().count()).then_some(name)
 }
 
-/// A hint with the nearest of `names` to `wanted`, if there is one.
+/// A hint that suggests the name closest to `wanted`, if there is one.
 pub fn did_you_mean<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     nearest(wanted, names).map(|name| format!("did you mean \"{name}\"?"))
 }

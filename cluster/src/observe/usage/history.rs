@@ -1,4 +1,4 @@
-//! The series of all machines of a session, those that are gone included.
+//! The usage of all machines of a session over time, including those that are gone.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,13 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use crate::identity::MachineName;
-use crate::observe::vitals::series::{Point, Series};
-use crate::observe::vitals::usage::Usage;
+use crate::observe::usage::sample::Usage;
+use crate::observe::usage::series::{Point, Series};
 
-/// Series that are kept; beyond that, those of machines that are gone for longest are forgotten.
+/// The most series that are kept. Beyond that, those of the machines that are gone for longest are
+/// forgotten.
 const SERIES_MAX: usize = 4096;
 
-/// Samples closer together than this say nothing: processor time is counted in hundredths of a second.
+/// The shortest time between two samples: processor time is counted in hundredths of a second.
 const SAMPLE_PAUSE_MS: u64 = 250;
 
 /// Milliseconds since 1970.
@@ -23,12 +24,12 @@ pub(crate) fn now_ms() -> u64 {
 
 /// All series.
 #[derive(Debug, Default)]
-pub(crate) struct Annals {
+pub(crate) struct UsageHistory {
     series: Mutex<BTreeMap<MachineName, Series>>,
 }
 
-impl Annals {
-    /// Writes down what `machine` uses now, unless it has just been.
+impl UsageHistory {
+    /// Records the current usage of `machine`, unless a sample was just recorded.
     pub(crate) fn record(&self, machine: &MachineName, usage: Usage) {
         let mut all = self.series.lock();
         if !all.contains_key(machine) {
@@ -45,21 +46,21 @@ impl Annals {
         }
     }
 
-    /// `machine` is gone.
+    /// Marks the series of `machine` as ended.
     pub(crate) fn end(&self, machine: &MachineName) {
         if let Some(series) = self.series.lock().get_mut(machine) {
             series.end();
         }
     }
 
-    /// All of them: the driver's, then in the order in which the machines were named.
+    /// All series: the driver's, then those of the machines in the order of their names.
     pub(crate) fn all(&self) -> Vec<Series> {
         let mut all: Vec<Series> = self.series.lock().values().cloned().collect();
         all.sort_by(|a, b| a.machine().rank().cmp(&b.machine().rank()));
         all
     }
 
-    /// What `machine` used when it last said so.
+    /// The last reported usage of `machine`.
     pub(crate) fn last(&self, machine: &MachineName) -> Option<Usage> {
         self.series.lock().get(machine).and_then(Series::last).cloned()
     }

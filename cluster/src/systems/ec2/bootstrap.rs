@@ -1,5 +1,5 @@
-//! Gives a new instance what it needs: its order (environment, what will come), its files, and its
-//! program, from a machine that has it if there is one, and otherwise from here.
+//! Bootstrap of a new instance: its order (environment, list of files), its files, and its program,
+//! from a machine that has it if there is one, and otherwise from the driver.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,28 +14,28 @@ use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use super::dial::Pinned;
-use super::freight::Freight;
-use super::hand_on::{self, To};
 use super::link::{self, END, PROGRAM};
+use super::payload::Payload;
+use super::peer_transfer::{self, To};
 use super::program::Program;
 use crate::error::{Error, Result, chain};
 use crate::identity::Peer;
 use crate::security::connector::Connector;
 use crate::security::credentials::Credentials;
 
-/// Sent first.
+/// The first message.
 #[derive(Serialize)]
 struct Order<'a> {
     size: u64,
     env: &'a BTreeMap<String, String>,
-    files: &'a [Freight],
-    /// Who brings the program, as its certificate names it.
+    files: &'a [Payload],
+    /// The sender of the program, as named in its certificate.
     from: Option<String>,
 }
 
 /// An instance that waits for its order.
 #[derive(Debug)]
-pub(super) struct Supply<'a> {
+pub(super) struct Bootstrap<'a> {
     /// The connection to it...
     pub(super) stream: &'a mut TlsStream<TcpStream>,
     /// ...which is to this address...
@@ -43,12 +43,12 @@ pub(super) struct Supply<'a> {
     /// ...and what it has shown there.
     pub(super) pinned: Pinned,
     pub(super) env: &'a BTreeMap<String, String>,
-    pub(super) files: &'a [Freight],
+    pub(super) files: &'a [Payload],
     pub(super) program: &'a Program,
 }
 
-impl Supply<'_> {
-    /// Gives it everything; the program from the machine at `peer`, if that can. Whether it did.
+impl Bootstrap<'_> {
+    /// Sends everything. The machine at `peer` sends the program if it can. Returns true if it did.
     pub(super) async fn give(
         mut self,
         peer: Option<&Url>,
@@ -68,12 +68,12 @@ impl Supply<'_> {
             self.stream.write_all(&order).await?;
             self.stream.flush().await
         };
-        sent.await.map_err(Error::io("send its order to a machine"))?;
+        sent.await.map_err(Error::io("send the bootstrap order to a machine"))?;
         for file in self.files {
             self.send(&file.path, file.size).await?;
         }
         if let (Some(url), Some(from)) = (peer, &from) {
-            match self.hand_on(url, credentials).await? {
+            match self.peer_transfer(url, credentials).await? {
                 None => return Ok(true),
                 Some(reason) => {
                     tracing::info!(from, reason, "the driver sends the program instead");
@@ -84,8 +84,12 @@ impl Supply<'_> {
         Ok(false)
     }
 
-    /// Has the machine at `url` send the program; why that came to nothing, if it did.
-    async fn hand_on(&mut self, url: &Url, credentials: &Credentials) -> Result<Option<String>> {
+    /// Lets the machine at `url` send the program. Returns the reason if that failed.
+    async fn peer_transfer(
+        &mut self,
+        url: &Url,
+        credentials: &Credentials,
+    ) -> Result<Option<String>> {
         let to = To {
             address: self.address.to_owned(),
             certificate: self.pinned.certificate.to_vec(),
@@ -95,11 +99,11 @@ impl Supply<'_> {
         let asked = async {
             let connector = Connector::new(credentials.clone(), Handle::current())?;
             let channel = connector.connect(url).await?;
-            hand_on::ask(channel, to).await.map_err(|status| Error::Enrolment(chain(&status)))
+            peer_transfer::ask(channel, to).await.map_err(|status| Error::Enrolment(chain(&status)))
         };
         let (mut asked, mut told) = (pin!(asked), pin!(link::frame(self.stream)));
         let mut refusal = None;
-        // What counts is what the instance says; what the other says may explain it.
+        // The instance's report counts; the peer's may explain it.
         let told = tokio::select! {
             told = &mut told => told,
             answer = &mut asked => {
@@ -107,23 +111,27 @@ impl Supply<'_> {
                 told.await
             }
         };
-        match told.map_err(Error::io("hear from a machine"))? {
+        match told.map_err(Error::io("read from a machine"))? {
             (PROGRAM, reason) if reason.is_empty() => Ok(None),
             (PROGRAM, reason) => {
                 Ok(Some(refusal.unwrap_or_else(|| String::from_utf8_lossy(&reason).into_owned())))
             }
             (END, reason) => Err(Error::Enrolment(String::from_utf8_lossy(&reason).into_owned())),
-            (kind, _) => Err(Error::Enrolment(format!("it sends what it should not: {kind}"))),
+            (kind, _) => Err(Error::Enrolment(format!("unexpected message kind {kind}"))),
         }
     }
 
-    /// Sends as many bytes as were announced.
+    /// Sends the announced number of bytes.
     async fn send(&mut self, path: &Path, size: u64) -> Result<()> {
         let sent = async {
             let file = File::open(path).await?;
             let sent = tokio::io::copy(&mut file.take(size), self.stream).await?;
             self.stream.flush().await?;
-            if sent == size { Ok(()) } else { Err(std::io::Error::other("it has become shorter")) }
+            if sent == size {
+                Ok(())
+            } else {
+                Err(std::io::Error::other("the file has become shorter"))
+            }
         };
         sent.await.map_err(Error::io(format!("send \"{}\" to a machine", path.display())))
     }

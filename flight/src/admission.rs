@@ -1,5 +1,5 @@
-//! The gate before each service of a worker's port: who may call what, where the work runs, what it
-//! may cost. The service behind it sees only calls that are allowed.
+//! Admission of calls to each service of a worker's port: who may call what, where the handler
+//! runs, and how many calls may be open. A service sees admitted calls only.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,47 +22,47 @@ use tower::Service;
 
 use crate::{Error, panic_text, wire};
 
-/// Calls that a worker has open at a time, over all its services. A query has one for each task on
-/// it and one for each partition that is read from it.
+/// The most calls that a worker has open at a time, over all its services. A query has one for each
+/// of its tasks on the worker and one for each partition read from it.
 const CALLS_MAX: usize = 16 * 1024;
 
 /// A gRPC service that knows who may call which of its methods.
 pub(crate) trait Guarded: NamedService {
-    /// Whether a caller of `role` may call `method`, which is the last part of the call's path.
-    /// Not, if there is no such method.
+    /// Returns true if a caller of `role` may call `method`, the last part of the call's path.
+    /// False if there is no such method.
     fn allows(method: &str, role: Role) -> bool;
 }
 
 /// The calls that a worker has open. Clones share the count.
 #[derive(Clone)]
-pub(crate) struct Places(Arc<Semaphore>);
+pub(crate) struct Permits(Arc<Semaphore>);
 
-impl Places {
+impl Permits {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Semaphore::new(CALLS_MAX)))
     }
 }
 
-/// Stands before the service `S` and runs its handlers on the CPU runtime.
+/// Wraps the service `S`, admits its calls and runs its handlers on the CPU runtime.
 #[derive(Clone)]
-pub(crate) struct Gate<S> {
+pub(crate) struct Admission<S> {
     service: S,
     cpu: Handle,
-    places: Places,
+    permits: Permits,
 }
 
-impl<S: NamedService> NamedService for Gate<S> {
+impl<S: NamedService> NamedService for Admission<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S: Guarded> Gate<S> {
-    pub(crate) fn new(service: S, cpu: Handle, places: Places) -> Self {
-        Self { service, cpu, places }
+impl<S: Guarded> Admission<S> {
+    pub(crate) fn new(service: S, cpu: Handle, permits: Permits) -> Self {
+        Self { service, cpu, permits }
     }
 
     fn admit(&self, request: &http::Request<Body>) -> Result<OwnedSemaphorePermit, Status> {
         let Some(peer) = request.extensions().get::<Peer>() else {
-            return Err(Status::unauthenticated("the caller has shown no certificate"));
+            return Err(Status::unauthenticated("the caller has no certificate"));
         };
         let path = request.uri().path();
         if !method_of(path, S::NAME).is_some_and(|method| S::allows(method, peer.role)) {
@@ -70,18 +70,18 @@ impl<S: Guarded> Gate<S> {
             let text = format!("a {} may not call \"{path}\"", peer.role);
             return Err(Status::permission_denied(text));
         }
-        Arc::clone(&self.places.0).try_acquire_owned().map_err(|_| {
+        Arc::clone(&self.permits.0).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{CALLS_MAX} calls are open on this machine"))
         })
     }
 }
 
-/// The method that `path` calls, if it is one of `service`.
+/// The method that `path` calls, if it belongs to `service`.
 pub(crate) fn method_of<'a>(path: &'a str, service: &str) -> Option<&'a str> {
     path.strip_prefix('/')?.strip_prefix(service)?.strip_prefix('/')
 }
 
-impl<S> Service<http::Request<Body>> for Gate<S>
+impl<S> Service<http::Request<Body>> for Admission<S>
 where
     S: Guarded + Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
@@ -95,11 +95,11 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let place = match self.admit(&request) {
-            Ok(place) => place,
+        let permit = match self.admit(&request) {
+            Ok(permit) => permit,
             Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
         };
-        // Dropped with the call, so that a caller that goes away ends the handler too.
+        // Dropped with the call, so that the handler ends when the caller goes away.
         let handler = Aborting(self.cpu.spawn(self.service.call(request)));
         Box::pin(async move {
             let response = match handler.await {
@@ -109,13 +109,13 @@ where
             };
             let (mut parts, body) = response.into_parts();
             wire::shorten_status(&mut parts.headers);
-            let body = Body::new(GuardedBody { body: Some(body), _place: place });
+            let body = Body::new(GuardedBody { body: Some(body), _permit: permit });
             Ok(http::Response::from_parts(parts, body))
         })
     }
 }
 
-/// A task that ends when nobody waits for it any more.
+/// A task that is aborted when it is dropped.
 struct Aborting<T>(JoinHandle<T>);
 
 impl<T> Future for Aborting<T> {
@@ -132,16 +132,17 @@ impl<T> Drop for Aborting<T> {
     }
 }
 
-/// What a handler that did not end tells its caller.
+/// The status of a handler that did not end.
 fn join_status(err: JoinError) -> Status {
     match err.try_into_panic() {
         Ok(payload) => panic_status(panic_text(payload.as_ref())),
-        // Its runtime is being shut down: the machine is on its way out.
+        // Its runtime is shutting down: the worker is about to end.
         Err(_cancelled) => Status::unavailable("the machine is stopping"),
     }
 }
 
-fn panic_status(text: String) -> Status {
+fn panic_status(text: &str) -> Status {
+    let text = text.to_owned();
     wire::to_status(&Error::Panic { text }.into())
 }
 
@@ -156,10 +157,11 @@ fn with_short_status(frame: Frame<Bytes>) -> Frame<Bytes> {
 }
 
 /// The body of a response. A panic while it is polled would end the task of the HTTP/2 stream, and
-/// the caller would see a reset; so it ends with a status here. Holds the call's place meanwhile.
+/// the caller would see a reset. Here the body ends with a status instead. Holds the permit of the
+/// call.
 struct GuardedBody {
     body: Option<Body>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl http_body::Body for GuardedBody {

@@ -1,5 +1,5 @@
-//! What an instance gets besides its program: files and units of the user's. Measured before anything
-//! is started that costs, sent over the link, and checked there.
+//! The payload of an instance besides its program: the user's files and units. Measured before
+//! anything is started that costs, sent over the link, and verified there.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,22 +12,23 @@ use serde::Serialize;
 use super::spec::Ec2Spec;
 use crate::error::{Error, Result};
 
-/// Read from a file at once.
+/// The bytes read from a file at once.
 const CHUNK_SIZE: usize = 256 << 10;
-/// All files together. They go from the driver to each machine by itself; more belongs in a bucket.
+/// The most bytes of all files together. The driver sends them to each machine separately; more
+/// belongs in a bucket.
 const SIZE_MAX: u64 = 1 << 30;
-/// What a file's owner and others may do with it.
+/// The permission bits of a file.
 const MODE_BITS: u32 = 0o777;
 
-/// A file that goes to the machines.
+/// A file that is sent to the machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Freight {
-    /// Where it is on this host.
+pub(super) struct Payload {
+    /// Its path on this host.
     #[serde(skip)]
     pub(super) path: PathBuf,
-    /// Where it is to be there, for a unit its name.
+    /// Its path on the machine, or the name of a unit.
     name: String,
-    /// Whether it is a unit of systemd, to be started.
+    /// True if it is a unit of systemd to be started.
     unit: bool,
     pub(super) size: u64,
     mode: u32,
@@ -35,7 +36,7 @@ pub(super) struct Freight {
 }
 
 /// Files first, then units, which may need them.
-pub(super) fn pack(spec: &Ec2Spec) -> Result<Vec<Freight>> {
+pub(super) fn pack(spec: &Ec2Spec) -> Result<Vec<Payload>> {
     let files = spec.files.iter().map(|(remote, path)| (path, remote.clone(), false));
     let units = spec.units.iter().map(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -47,17 +48,17 @@ pub(super) fn pack(spec: &Ec2Spec) -> Result<Vec<Freight>> {
         total += size;
         if total > SIZE_MAX {
             return Err(Error::Options(format!(
-                "the files for the machines have more than {} MiB: put them into a bucket",
+                "the files for the machines exceed {} MiB; put them into a bucket",
                 SIZE_MAX >> 20
             )));
         }
-        Ok(Freight { path: path.clone(), name, unit, size, mode, sha256 })
+        Ok(Payload { path: path.clone(), name, unit, size, mode, sha256 })
     });
     packed.collect()
 }
 
-/// Reads a file to its end: its size, its SHA-256 in hexadecimal digits, its mode. Whether its first
-/// bytes are what they should be, `look` says.
+/// Reads a whole file: its size, its SHA-256 in hexadecimal digits, its mode. `look` checks its
+/// first bytes.
 pub(super) fn measure(
     path: &Path,
     look: impl FnOnce(&[u8]) -> Result<()>,

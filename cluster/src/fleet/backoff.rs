@@ -1,45 +1,46 @@
-//! The pace of starting machines when starting fails: pauses that grow, and an end. A synchronous
-//! state machine, told the time.
+//! The backoff after failed starts of machines: growing pauses, and a limit of failures. A
+//! synchronous state machine; the caller passes the time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After this many failed rounds in a row no more are tried until somebody asks for machines.
+/// After this many failed rounds in a row, no more starts are tried until machines are requested
+/// again.
 pub(crate) const START_FAILURES_MAX: u32 = 5;
-/// The pause after the first failed start; it doubles with each further one.
+/// The pause after the first failed start. It doubles with each further one.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause between two tries.
+/// The longest pause between two attempts.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// The same where work goes on meanwhile: what was not to be had for a while, a cloud's capacity or
-/// a quota, is not to be had from one second to the next.
+/// The longest pause while enough machines run: a cloud's capacity or quota that was exhausted for
+/// a while does not return within seconds.
 const PATIENT_PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// What a failed start means.
+/// The consequence of a failed start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setback {
-    /// Others that were started at the same time have failed before; it is one and the same.
+    /// Part of the same round as an earlier failure, which counts already.
     Same,
-    /// It is tried again after this pause.
+    /// Retried after this pause.
     Retry(Duration),
-    /// It is not tried again.
+    /// Not retried.
     GivenUp,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct Backoff {
     /// Failed rounds in a row.
     failures: u32,
     given_up: bool,
-    /// Numbers the rounds. All starts between two failures are one.
+    /// The number of the round. All starts between two failures are one round.
     round: u64,
-    /// How many machines had been started when it failed last.
+    /// The number of machines started before the last failure.
     started: u64,
     not_before: Option<Instant>,
 }
 
-impl Pace {
-    /// The round to which a start now belongs.
+impl Backoff {
+    /// The round of a start that begins now.
     pub(crate) fn round(&self) -> u64 {
         self.round
     }
@@ -52,7 +53,7 @@ impl Pace {
         !self.given_up() && self.not_before.is_none_or(|t| now >= t)
     }
 
-    /// When to try again, if there is a pause now.
+    /// The time of the next attempt, if there is a pause now.
     pub(crate) fn resumes(&self) -> Option<Instant> {
         self.not_before.filter(|_| !self.given_up())
     }
@@ -64,8 +65,8 @@ impl Pace {
         self.not_before = None;
     }
 
-    /// A start of `round` has failed; `started` machines have ever come up. It is never given up if
-    /// those that run are `enough` to go on with.
+    /// Records that a start of `round` has failed. `started` is the number of machines that ever
+    /// came up. With `enough` running machines, starting is never given up.
     pub(crate) fn failed(
         &mut self,
         round: u64,
@@ -97,34 +98,34 @@ mod tests {
     #[test]
     fn what_is_started_together_fails_once() {
         let now = Instant::now();
-        let mut pace = Pace::default();
-        let first = pace.failed(0, 0, false, now);
+        let mut backoff = Backoff::default();
+        let first = backoff.failed(0, 0, false, now);
         assert_eq!(first, Setback::Retry(RETRY_PAUSE_MIN));
-        assert_eq!([1, 2, 3].map(|_| pace.failed(0, 0, false, now)), [Setback::Same; 3]);
-        assert!(!pace.may_start(now) && pace.may_start(now + RETRY_PAUSE_MIN));
+        assert_eq!([1, 2, 3].map(|_| backoff.failed(0, 0, false, now)), [Setback::Same; 3]);
+        assert!(!backoff.may_start(now) && backoff.may_start(now + RETRY_PAUSE_MIN));
     }
 
     #[test]
     fn pauses_grow_until_it_is_given_up_and_asked_for_again() {
         let now = Instant::now();
-        let mut pace = Pace::default();
+        let mut backoff = Backoff::default();
         let mut pauses = Vec::new();
-        while let Setback::Retry(pause) = pace.failed(pace.round(), 0, false, now) {
+        while let Setback::Retry(pause) = backoff.failed(backoff.round(), 0, false, now) {
             pauses.push(pause.as_millis());
         }
         assert_eq!(pauses, [100, 200, 400, 800]);
-        assert!(pace.given_up() && pace.resumes().is_none());
-        assert!(!pace.may_start(now + Duration::from_secs(3600)));
-        pace.reset();
-        assert!(pace.may_start(now));
+        assert!(backoff.given_up() && backoff.resumes().is_none());
+        assert!(!backoff.may_start(now + Duration::from_secs(3600)));
+        backoff.reset();
+        assert!(backoff.may_start(now));
     }
 
     #[test]
     fn while_enough_run_it_is_never_given_up_but_tried_seldom() {
         let now = Instant::now();
-        let mut pace = Pace::default();
+        let mut backoff = Backoff::default();
         let pauses: Vec<Setback> =
-            (0..20).map(|_| pace.failed(pace.round(), 1, true, now)).collect();
+            (0..20).map(|_| backoff.failed(backoff.round(), 1, true, now)).collect();
         assert_eq!(
             pauses[9..12],
             [
@@ -133,17 +134,17 @@ mod tests {
                 Setback::Retry(PATIENT_PAUSE_MAX)
             ]
         );
-        assert!(!pace.given_up());
-        // They are lost too: now it matters.
-        assert_eq!(pace.failed(pace.round(), 1, false, now), Setback::GivenUp);
+        assert!(!backoff.given_up());
+        // These are lost too: now it matters.
+        assert_eq!(backoff.failed(backoff.round(), 1, false, now), Setback::GivenUp);
     }
 
     #[test]
     fn a_start_that_succeeds_ends_the_row() {
         let now = Instant::now();
-        let mut pace = Pace::default();
+        let mut backoff = Backoff::default();
         for started in 0..100 {
-            let setback = pace.failed(pace.round(), started, false, now);
+            let setback = backoff.failed(backoff.round(), started, false, now);
             assert_eq!(setback, Setback::Retry(RETRY_PAUSE_MIN), "{started}");
         }
     }

@@ -1,33 +1,32 @@
-//! One machine's use of what it has, from its begin to its end, in bounded room: when a series is full,
-//! each two of its points become one. It loses resolution, never its beginning.
+//! The usage of one machine over its whole life in bounded memory: when a series is full, each two
+//! of its points are merged. It loses resolution, never its beginning.
 
 use serde::Serialize;
 
 use crate::identity::MachineName;
-use crate::observe::vitals::usage::Usage;
+use crate::observe::usage::sample::Usage;
 
-/// Points of a series, at most. As fine as a curve on a screen; with 150 bytes each, a thousand
+/// The most points of a series. As fine as a chart on a screen; with 150 bytes each, a thousand
 /// machines take 38 MB of the driver.
-pub const POINTS_MAX: usize = 256;
+const POINTS_MAX: usize = 256;
 
-/// What a machine used at some time.
+/// The usage of a machine at some time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Point {
-    /// When the driver heard of it, in milliseconds since 1970.
+    /// When the driver received it, in milliseconds since 1970.
     pub at_ms: u64,
-    /// What it was: of several that became one point, counters as they were at the end, and how tight
-    /// it got.
+    /// The usage. In a merged point, counters have their last value and the rest its tightest.
     #[serde(flatten)]
     pub usage: Usage,
 }
 
-/// What a machine used over time.
+/// The usage of a machine over time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Series {
     machine: MachineName,
     ended: bool,
     points: Vec<Point>,
-    /// Samples that make a point.
+    /// Samples per point.
     stride: u32,
     /// Samples in the last point.
     #[serde(skip)]
@@ -39,12 +38,12 @@ impl Series {
         Self { machine, ended: false, points: Vec::new(), stride: 1, filled: 0 }
     }
 
-    /// Whose it is.
+    /// The machine.
     pub fn machine(&self) -> &MachineName {
         &self.machine
     }
 
-    /// Whether the machine is gone.
+    /// Returns true if the machine is gone.
     pub fn is_ended(&self) -> bool {
         self.ended
     }
@@ -54,7 +53,7 @@ impl Series {
         &self.points
     }
 
-    /// What it used when it last said so.
+    /// The last reported usage.
     pub fn last(&self) -> Option<&Usage> {
         self.points.last().map(|point| &point.usage)
     }
@@ -108,7 +107,7 @@ fn join(earlier: &Point, later: &Point) -> Point {
 mod tests {
     use super::{POINTS_MAX, Point, Series};
     use crate::identity::MachineName;
-    use crate::observe::vitals::usage::Usage;
+    use crate::observe::usage::sample::Usage;
 
     fn filled(samples: u64) -> Series {
         let mut series = Series::new(MachineName::worker(0));

@@ -1,6 +1,6 @@
-//! The fleet's book: which machines there are, which were lost, what keeps new ones from starting.
-//! Plain state behind one lock, with a counter that wakes whoever waits for a change; the
-//! [`keeper`](crate::fleet::keeper) writes it, the [`Fleet`](crate::Fleet) reads it.
+//! The machines of a fleet, the losses, and the last failure to start. Plain state behind one lock,
+//! with a counter that wakes callers that wait for a change. The [`keeper`](crate::fleet::keeper)
+//! writes it, the [`Fleet`](crate::Fleet) reads it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use crate::fleet::sizing::{Counts, Peak};
 use crate::identity::MachineName;
 use crate::machine::{Machine, State};
-use crate::observe::metrics::census::Census;
+use crate::observe::metrics::fleet_stats::FleetStats;
 
-/// The oldest losses are forgotten beyond this many.
+/// The most losses that are kept. The oldest are forgotten.
 const LOSSES_KEPT_MAX: usize = 1024;
 
 /// A machine that was lost.
@@ -24,38 +24,38 @@ const LOSSES_KEPT_MAX: usize = 1024;
 pub struct Loss {
     /// Its name.
     pub machine: MachineName,
-    /// What became of it, such as "killed by signal 9".
+    /// The reason, such as "killed by signal 9".
     pub reason: String,
 }
 
-/// Why no machine could be started, the last time it was tried.
+/// Why the last attempt to start a machine failed.
 #[derive(Clone, Debug)]
 pub(crate) struct StartFailure {
     pub(crate) machine: MachineName,
     pub(crate) reason: String,
-    /// Whether it is not tried any more until somebody asks for it.
+    /// True if it is not tried again before machines are requested again.
     pub(crate) final_: bool,
 }
 
 #[derive(Debug, Default)]
 struct Book {
-    /// How many names were given out.
+    /// The number of names given out.
     named: u64,
-    /// Machines that are not stopped, by the number in their name.
+    /// Machines that have not stopped, by the number in their name.
     machines: BTreeMap<u64, Machine>,
     lost: VecDeque<Loss>,
-    /// How many were lost, those forgotten included.
+    /// The number of losses, including forgotten ones.
     lost_total: u64,
     failure: Option<StartFailure>,
-    /// How many came up.
+    /// The number of machines started.
     started_total: u64,
-    /// How many were released.
+    /// The number of machines released.
     released_total: u64,
     peak: Peak,
 }
 
 #[derive(Debug)]
-pub(crate) struct Roster {
+pub(crate) struct MachineRegistry {
     book: Mutex<Book>,
     /// Wakes the keeper.
     wake: Arc<Notify>,
@@ -63,8 +63,8 @@ pub(crate) struct Roster {
     losses: watch::Sender<u64>,
 }
 
-impl Roster {
-    /// `wake` is notified of what the keeper must know.
+impl MachineRegistry {
+    /// `wake` is notified of changes for the keeper.
     pub(crate) fn new(wake: Arc<Notify>) -> Self {
         Self {
             book: Mutex::default(),
@@ -74,7 +74,7 @@ impl Roster {
         }
     }
 
-    /// Enters a new machine under a name never used before.
+    /// Adds a new machine under a name never used before.
     pub(crate) fn enter(&self) -> (u64, Machine) {
         let mut book = self.book.lock();
         let ordinal = book.named;
@@ -84,7 +84,7 @@ impl Roster {
         (ordinal, machine)
     }
 
-    /// A machine has come up: whatever kept others from it is over.
+    /// Records that a machine has started, which ends any failure.
     pub(crate) fn started(&self) {
         {
             let mut book = self.book.lock();
@@ -95,18 +95,18 @@ impl Roster {
         self.wake.notify_one();
     }
 
-    /// Tells the waiting that a machine's state is another.
+    /// Reports that a machine's state has changed.
     pub(crate) fn changed(&self) {
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// Strikes out a machine that is over.
+    /// Removes a machine that has ended.
     pub(crate) fn strike(&self, ordinal: u64) {
         self.book.lock().machines.remove(&ordinal);
         self.changed();
     }
 
-    /// Strikes out a machine that was lost.
+    /// Removes a machine that was lost.
     pub(crate) fn lose(&self, ordinal: u64, loss: Loss) {
         {
             let mut book = self.book.lock();
@@ -130,24 +130,24 @@ impl Roster {
         self.book.lock().failure.clone()
     }
 
-    /// The machines that run, in the order in which they were named.
+    /// The running machines, in the order of their names.
     pub(crate) fn running(&self) -> Vec<Machine> {
         let book = self.book.lock();
         book.machines.values().filter(|m| is_running(m)).cloned().collect()
     }
 
-    /// The machines that are not over, in the order in which they were named.
+    /// The machines that have not ended, in the order of their names.
     pub(crate) fn all(&self) -> Vec<Machine> {
         self.book.lock().machines.values().cloned().collect()
     }
 
-    /// How many machines run and stay.
+    /// The number of machines that run and stay.
     pub(crate) fn running_total(&self) -> usize {
         let book = self.book.lock();
         book.machines.values().filter(|m| is_running(m) && m.leaving().is_none()).count()
     }
 
-    /// Whether each of the first `n` machines has come up or could not.
+    /// Returns true if each of the first `n` machines has started or failed to.
     pub(crate) fn first_settled(&self, n: usize) -> bool {
         let book = self.book.lock();
         let first = u64::try_from(n).unwrap_or(u64::MAX);
@@ -155,7 +155,7 @@ impl Roster {
         book.named >= first && book.machines.range(..first).all(|(_, machine)| started(machine))
     }
 
-    /// Those that run and are not on probation.
+    /// The running machines that are not on probation.
     pub(crate) fn ready(&self) -> Vec<Machine> {
         let book = self.book.lock();
         let ready = book.machines.values().filter(|m| is_running(m) && m.is_trusted());
@@ -166,8 +166,8 @@ impl Roster {
         self.book.lock().started_total
     }
 
-    /// Of how many machines something is left, the keeper knows. Those that are leaving are not
-    /// counted: another may take their place before they are gone.
+    /// The keeper knows the number of machines of which something is left. Machines that are
+    /// leaving are not counted: their replacements may start before they are gone.
     pub(crate) fn counts(&self, lives: usize) -> Counts {
         let book = self.book.lock();
         let leaving = book.machines.values().filter(|m| m.leaving().is_some()).count();
@@ -180,12 +180,12 @@ impl Roster {
         }
     }
 
-    pub(crate) fn census(&self, wanted: usize) -> Census {
+    pub(crate) fn stats(&self, wanted: usize) -> FleetStats {
         let Counts { alive, starting, .. } = self.counts(0);
         let book = self.book.lock();
         let (leaving, stay): (Vec<&Machine>, Vec<&Machine>) =
             book.machines.values().filter(|m| is_running(m)).partition(|m| m.leaving().is_some());
-        Census {
+        FleetStats {
             wanted,
             starting,
             running: alive - starting,
@@ -197,9 +197,9 @@ impl Roster {
         }
     }
 
-    /// Releases machines that nobody holds, those that are free for longest first, as long as there
-    /// are more than were wanted within `idle`; those that are leaving at once. Returns when to look
-    /// again.
+    /// Releases machines without a hold, those idle for longest first, as long as there are more
+    /// than the highest target within `idle`; those that are leaving at once. Returns the time of
+    /// the next check.
     pub(crate) fn release(&self, target: usize, idle: Duration, now: Instant) -> Option<Instant> {
         let mut book = self.book.lock();
         let leaving = book.machines.values().filter(|m| m.leaving().is_some());
@@ -230,12 +230,12 @@ impl Roster {
         self.book.lock().lost.iter().cloned().collect()
     }
 
-    /// How many were lost so far. A machine that is missing among the running is counted.
+    /// The number of losses so far. A machine that is missing among the running ones is counted.
     pub(crate) fn lost_total(&self) -> u64 {
         self.book.lock().lost_total
     }
 
-    /// The machines lost after the first `total`, as far as they are remembered.
+    /// The machines lost after the first `total`, as far as they are kept.
     pub(crate) fn lost_since(&self, total: u64) -> Vec<Loss> {
         let book = self.book.lock();
         let since = usize::try_from(book.lost_total.saturating_sub(total)).unwrap_or(usize::MAX);
@@ -251,12 +251,12 @@ impl Roster {
     }
 }
 
-/// Whether a machine is there or will be, and will not be taken away soon.
+/// Returns true if a machine exists or is starting and will not be taken away soon.
 fn stays(machine: &&Machine) -> bool {
     !machine.is_released() && machine.leaving().is_none()
 }
 
-/// Whether a machine runs, and is to go on.
+/// Returns true if a machine runs and will go on.
 fn is_running(machine: &Machine) -> bool {
     machine.state() == State::Running && !machine.is_released()
 }

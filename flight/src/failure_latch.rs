@@ -1,11 +1,9 @@
-//! What the driver learns of a query beside its rows: that a plan did not arrive, or that the
-//! machine of a task is gone.
+//! The first failure of each query: a plan that did not arrive, or the loss of a task's machine.
 //!
 //! datafusion-distributed looks at the channels to its tasks only after the last row. A plan that
-//! cannot be encoded or sent is then told as "timed-out" by the worker that waits 10 s for it; a
-//! machine that dies is told by whoever happens to read from it. So the first failure of a
-//! query's channels is kept here, and ends the streams that the driver reads, at once and with
-//! the true reason.
+//! cannot be encoded or sent is then reported as "timed-out" by the worker that waits 10 s for it,
+//! and the loss of a machine by the next reader. So the first failure of a query's channels is kept
+//! here. It ends the streams that the driver reads, at once and with the true reason.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -16,57 +14,57 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// Failed queries that are remembered for readers which have not started to read.
+/// The most failed queries that are remembered for readers that have not started to read.
 const FAILED_MAX: usize = 64;
 
-/// The verdicts on the queries of one process.
+/// The latches of the queries of one process.
 #[derive(Default)]
-pub(crate) struct Verdicts {
+pub(crate) struct FailureLatches {
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Of queries that somebody has a channel or a stream of.
-    running: Vec<(Uuid, Weak<Verdict>)>,
-    /// Keeps the last failures alive until their readers come.
-    failed: VecDeque<Arc<Verdict>>,
+    /// Queries with an open channel or stream.
+    running: Vec<(Uuid, Weak<FailureLatch>)>,
+    /// Keeps the last failures until their readers start.
+    failed: VecDeque<Arc<FailureLatch>>,
 }
 
 /// The first failure of one query, once there is one.
-pub(crate) struct Verdict {
+pub(crate) struct FailureLatch {
     failure: watch::Sender<Option<Arc<DataFusionError>>>,
 }
 
-impl Verdicts {
-    /// The verdict on `query`, kept for as long as anybody holds it.
-    pub(crate) fn of(&self, query: Uuid) -> Arc<Verdict> {
+impl FailureLatches {
+    /// The latch of `query`. It is kept for as long as it is held.
+    pub(crate) fn of(&self, query: Uuid) -> Arc<FailureLatch> {
         let mut state = self.state.lock();
         let mut found = None;
-        state.running.retain(|(id, verdict)| match verdict.upgrade() {
-            Some(verdict) => {
+        state.running.retain(|(id, latch)| match latch.upgrade() {
+            Some(latch) => {
                 if *id == query {
-                    found = Some(verdict);
+                    found = Some(latch);
                 }
                 true
             }
             None => false,
         });
         found.unwrap_or_else(|| {
-            let verdict = Arc::new(Verdict { failure: watch::Sender::new(None) });
-            state.running.push((query, Arc::downgrade(&verdict)));
-            verdict
+            let latch = Arc::new(FailureLatch { failure: watch::Sender::new(None) });
+            state.running.push((query, Arc::downgrade(&latch)));
+            latch
         })
     }
 
-    /// Records that the query of `verdict` failed with `err`, unless it already had.
+    /// Records that the query of `latch` failed with `err`, unless it has already failed.
     pub(crate) fn fail(
         &self,
-        verdict: &Arc<Verdict>,
+        latch: &Arc<FailureLatch>,
         err: DataFusionError,
     ) -> Arc<DataFusionError> {
         let err = Arc::new(err);
-        let first = verdict.failure.send_if_modified(|failure| {
+        let first = latch.failure.send_if_modified(|failure| {
             let first = failure.is_none();
             failure.get_or_insert_with(|| Arc::clone(&err));
             first
@@ -76,17 +74,17 @@ impl Verdicts {
             if state.failed.len() >= FAILED_MAX {
                 state.failed.pop_front();
             }
-            state.failed.push_back(Arc::clone(verdict));
+            state.failed.push_back(Arc::clone(latch));
         }
         err
     }
 }
 
-impl Verdict {
-    /// Waits until the query fails; for ever if it does not.
+impl FailureLatch {
+    /// Waits until the query fails; forever if it does not.
     async fn failed(&self) -> Arc<DataFusionError> {
         let mut failure = self.failure.subscribe();
-        // The sender lives in `self`, so waiting cannot fail; if it could, there is no failure.
+        // The sender lives in `self`, so waiting cannot fail.
         let failed = failure.wait_for(Option::is_some).await.ok().and_then(|err| err.clone());
         match failed {
             Some(err) => err,
@@ -94,7 +92,7 @@ impl Verdict {
         }
     }
 
-    /// `inner`, but ended by the failure of its query where `inner` has nothing to give.
+    /// Returns `inner`, which ends with the failure of its query when `inner` has no item ready.
     pub(crate) fn over<T, S>(
         self: Arc<Self>,
         inner: S,
@@ -104,15 +102,15 @@ impl Verdict {
         S: Stream<Item = Result<T, DataFusionError>> + Send + Unpin + 'static,
     {
         stream::unfold(Some((self, inner)), |state| async {
-            let (verdict, mut inner) = state?;
+            let (latch, mut inner) = state?;
             let item = tokio::select! {
                 biased;
                 item = inner.next() => item,
-                failure = verdict.failed() => {
+                failure = latch.failed() => {
                     return Some((Err(DataFusionError::Shared(failure)), None));
                 }
             };
-            item.map(|item| (item, Some((verdict, inner))))
+            item.map(|item| (item, Some((latch, inner))))
         })
         .boxed()
     }
