@@ -10,7 +10,7 @@ use crate::command::COMMANDS;
 use crate::format::Format;
 use crate::vocabulary::{self, Names, Vocabulary};
 
-/// Maximum number of suggestions; nobody reads more.
+/// Maximum number of suggestions; more would not be read.
 const SUGGESTIONS_MAX: usize = 100;
 
 /// Maximum number of folder entries to look at.
