@@ -66,7 +66,7 @@ impl Args {
     pub(crate) fn queries(&self) -> Result<Vec<usize>> {
         ensure!(self.iterations > 0, "the number of iterations must not be 0");
         for &n in &self.queries {
-            ensure!(tpch::query(n).is_some(), "there is no query {n}: there are 1 to 22");
+            ensure!(tpch::query(n).is_some(), "there is no query {n}: choose 1 to 22");
         }
         let all = || (1..=tpch::QUERIES.len()).collect();
         Ok(if self.queries.is_empty() { all() } else { self.queries.clone() })

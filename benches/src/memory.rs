@@ -106,7 +106,7 @@ struct Args {
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    let limit = bytes(&args.limit).context("the limit is no size such as 400M")?;
+    let limit = bytes(&args.limit).context("the limit must be a size such as 400M")?;
     let mut statements: Vec<(String, String)> =
         STATEMENTS.iter().map(|(name, sql)| ((*name).to_owned(), format!("{ROWS}{sql}"))).collect();
     if let Some(folder) = &args.tpch {
