@@ -1,12 +1,13 @@
 //! House rules that the compiler does not check: dependencies between crates, banned crates, cycles
 //! between modules, dependencies between wings, a header in every file, meaningless names, the
-//! length of files and functions, the size of folders, and the language of comments and
+//! length of files and functions, the size of folders, links, and the language of comments and
 //! documentation.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be read fails the test")]
 
 mod functions;
 mod language;
+mod links;
 mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -356,6 +357,21 @@ fn every_file_has_a_header_a_telling_name_and_a_bearable_length() {
         let is_list = LARGE_FOLDERS.iter().any(|large| folder.ends_with(large));
         if files > FILES_FLAT_MAX && !is_list {
             complaints.insert(folder, format!("{files} files in one folder: look for groups"));
+        }
+    }
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+#[test]
+fn documentation_names_files_that_exist() {
+    let mut pages = Vec::new();
+    files_below(&root(), "md", &mut pages);
+    let mut complaints = BTreeMap::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let missing = links::missing(&text, page.parent().unwrap(), &root());
+        if !missing.is_empty() {
+            complaints.insert(page, missing);
         }
     }
     assert!(complaints.is_empty(), "{complaints:#?}");
