@@ -1,5 +1,5 @@
-//! How an error is shown: what is wrong, where in the script, the line of SQL with a mark under
-//! the place, and what may help.
+//! Error messages: what is wrong, where in the script, the line of SQL with a marker below, and a
+//! hint.
 
 use bigslice::{Place, Statement};
 use unicode_width::UnicodeWidthChar;
@@ -8,22 +8,22 @@ use crate::cell;
 use crate::error::Error;
 use crate::format::Paint;
 
-/// How much of a line of SQL is shown around the place; generated SQL has lines without end.
+/// Width of the SQL excerpt around the position; generated SQL has very long lines.
 const LINE_COLUMNS: usize = 100;
 
-/// How much of a message is shown.
+/// Maximum length of a message.
 const MESSAGE_CHARS_MAX: usize = 2_000;
 
-/// Where a statement or command was read.
+/// The origin of a statement or command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Origin<'a> {
-    /// The name of the script; nothing for what was typed.
+    /// The script's name; `None` for typed input.
     pub(crate) script: Option<&'a str>,
-    /// Its line there, from 1.
+    /// The line in the script, from 1.
     pub(crate) line: usize,
 }
 
-/// The text that tells a user about an error in a statement or command.
+/// The full error message about a statement or command.
 pub(crate) fn report(
     error: &Error,
     statement: Option<&Statement>,
@@ -61,7 +61,8 @@ pub(crate) fn report(
     lines.join("\n")
 }
 
-/// A message that quotes a whole generated statement would push everything else off the screen.
+/// Shortened: a message that quotes a whole generated statement would scroll everything else off
+/// the screen.
 fn shortened(message: &str) -> String {
     match message.char_indices().nth(MESSAGE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &message[..end]),
@@ -69,11 +70,11 @@ fn shortened(message: &str) -> String {
     }
 }
 
-/// The line that holds a place, and the line of carets that goes below it.
+/// The line with the position, and a line of carets below it.
 fn excerpt(text: &str, place: Place) -> Option<(String, String)> {
     let line = text.lines().nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
     let chars: Vec<char> = line.chars().map(printable).collect();
-    // A place just after the end of a line is where something is missing.
+    // A position just past the end of a line means that something is missing there.
     let start = usize::try_from(place.column).ok()?.checked_sub(1)?.min(chars.len());
     let end = match place.end {
         Some((end_line, column)) if end_line == place.line => {
@@ -108,13 +109,13 @@ fn columns(chars: &[char]) -> usize {
     chars.iter().map(|char| char.width().unwrap_or(1)).sum()
 }
 
-/// Where the word that begins at a place ends.
+/// The end of the word at a position.
 fn word_end(chars: &[char], start: usize) -> usize {
     let word = |char: &&char| char.is_alphanumeric() || **char == '_';
     start + chars[start..].iter().take_while(word).count()
 }
 
-/// One column for one character: a tab would move the mark.
+/// One column per character: a tab would shift the marker.
 fn printable(char: char) -> char {
     match char {
         char if char.is_control() => ' ',

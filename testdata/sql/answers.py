@@ -60,7 +60,7 @@ def moment(text):
 
 
 def cell(value, kind):
-    """One value as the driver (cli/tests/it/harness.rs) prints it."""
+    """One value as the driver (tests/sql/cells.rs) prints it."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):

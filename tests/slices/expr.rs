@@ -1,4 +1,4 @@
-//! Verbs that take expressions and SQL.
+//! Verbs with expressions and SQL.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ struct Sale {
     price: Option<f64>,
 }
 
-/// Sales in no order, with gaps.
+/// Sales in random order, with gaps.
 fn sales() -> Vec<Sale> {
     let sale = |n: i64| Sale {
         shop: format!("shop {}", n * 7 % 5),
@@ -369,14 +369,14 @@ async fn files_are_pruned_by_expressions(world: &World) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         assert_eq!((cells[1], cells[3]), (carrier.as_str(), n.to_string().as_str()), "{line}");
     }
-    // The largest number that the file knows of is 4.
+    // The maximum in the file's statistics is 4.
     let path = world.path("nan.parquet");
     world
         .sql(&format!("copy (select 4.0::double as x union all select 'NaN'::double) to '{path}'"))
         .await;
     let found = world.rows(above(path.clone(), 5.0)).await;
     assert!(found.len() == 1 && found[0].x.is_nan(), "{found:?}");
-    // Rows that are left out need not be rows of the type.
+    // Filtered rows need not have the row type.
     let path = world.path("nulls.parquet");
     world
         .sql(&format!("copy (select null::double as x union all select 7::double) to '{path}'"))

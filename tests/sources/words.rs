@@ -1,4 +1,4 @@
-//! What a user is told.
+//! Error messages.
 
 use crate::world::World;
 

@@ -1,5 +1,5 @@
-//! The settings by their keys, as in `--set` and the settings file: a few of the session itself, and
-//! all of DataFusion and of the exchange between machines.
+//! Settings by key, as named by `--set` and the settings file: a few of the session itself, and all
+//! of DataFusion and of the exchange between machines.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::base::system::SystemSpec;
 use crate::error::{Error, Result};
 use crate::session::builder::SessionBuilder;
 
-/// The most names that an error suggests.
+/// Maximum number of suggestions for an unknown key.
 const NEAR_MAX: usize = 3;
 
 /// The settings of the session itself.
@@ -34,12 +34,12 @@ pub(super) const OWN: &[&str] = &[
     "workers",
 ];
 
-/// A setting of a user.
+/// A setting given by the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) key: String,
     pub(super) value: String,
-    /// Its location: a file and a line, or a flag.
+    /// Its origin: a file and a line, or a flag.
     pub(super) place: String,
 }
 
@@ -66,7 +66,7 @@ impl Setting {
     }
 }
 
-/// Adds a setting to `builder`; settings of EC2 are collected in `instances`.
+/// `builder` with one more setting; EC2 options are collected in `instances`.
 pub(super) fn apply(
     mut builder: SessionBuilder,
     instances: &mut Instances,
@@ -76,7 +76,7 @@ pub(super) fn apply(
     let refused = |why: String| setting.refused(&why);
     Ok(match key.as_str() {
         "workers" => {
-            // A later number of machines replaces a limit.
+            // A fixed number of machines overrides an earlier limit.
             builder.config.machines_max = None;
             instances.leave();
             builder.workers(workers(value).map_err(refused)?)
@@ -114,7 +114,7 @@ pub(super) fn apply(
     })
 }
 
-/// Checks that DataFusion accepts it, now that its location is known.
+/// Checks the value with DataFusion now, while its origin is known.
 fn check(setting: &Setting) -> Result<()> {
     let mut scratch = theirs();
     if !names(&scratch).any(|name| name == setting.key) {
@@ -133,7 +133,7 @@ fn theirs() -> SessionConfig {
     session
 }
 
-/// The keys of all settings of `session`. DataFusion lists those of the exchange without their prefix.
+/// The keys of all settings of `session`. Those of the exchange are listed without their prefix.
 fn names(session: &SessionConfig) -> impl Iterator<Item = String> {
     session.options().entries().into_iter().map(|entry| {
         match entry.key.starts_with("datafusion.") {
@@ -143,10 +143,10 @@ fn names(session: &SessionConfig) -> impl Iterator<Item = String> {
     })
 }
 
-/// The settings similar to `key`, the most similar first.
+/// Suggestions for `key`, the most likely first.
 fn near(key: &str) -> Vec<String> {
-    // The last part of a key is what is mistyped. A setting of the session below the header of a
-    // table in a file has the header as a prefix.
+    // Typos are mostly in the last part of a key; and a session setting below a table header in a
+    // file has that header before its name.
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_lowercase();
     let most = last(key).chars().count() / 2;
     let theirs = theirs();
@@ -169,7 +169,7 @@ pub(super) fn machines_max(text: &str) -> Result<usize, String> {
     number(text, 1, MACHINES_MAX)
 }
 
-/// A system as written: options of EC2 may be set elsewhere too.
+/// A system, as written: its EC2 options may also come from elsewhere.
 pub(super) fn system(text: &str) -> Result<String, String> {
     if Instances::are(text) {
         ec2::check(text)?;
@@ -185,7 +185,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("\"{text}\" is not a duration such as 30s, 10m or 2h"))
 }
 
-/// A port of this computer, reachable from it only.
+/// A port on loopback.
 pub(super) fn debug(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<u16>() {
         Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
@@ -200,7 +200,7 @@ fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
     }
 }
 
-/// An absolute path of a folder: the location of the settings file does not define what a relative path is relative to.
+/// A folder, as an absolute path, because the settings file is read from anywhere.
 fn folder(text: &str) -> Result<PathBuf, String> {
     let folder = PathBuf::from(text);
     match folder.is_absolute() {

@@ -1,14 +1,15 @@
-//! Sizes of memory as users write them: `4G`, `512M`, `1.5GiB`. Not by the crate `bytesize`, for
-//! which `4G` is a power of 1000.
+//! Memory sizes in user syntax: `4G`, `512M`, `1.5GiB`. Not by the crate `bytesize`, for which `4G`
+//! is a power of 1000.
 
-/// Parses a size in bytes. Units are powers of 1024 with or without the `i`, as is usual for memory.
+/// Parses a size in bytes. Units are powers of 1024 with or without the `i`, as is usual for
+/// memory.
 ///
 /// ```
 /// assert_eq!(bigslice::parse_size("1.5G"), Ok(3 << 29));
 /// ```
 ///
 /// # Errors
-/// If the text is not a size. The message shows the format.
+/// The text is not a size; the message gives examples.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|char: char| !(char.is_ascii_digit() || char == '.'));

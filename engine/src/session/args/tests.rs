@@ -1,9 +1,9 @@
-//! What a user gives, and the session that comes of it.
+//! User settings, and the session that results from them.
 
 use super::*;
 use crate::SystemSpec;
 
-/// The flags `arguments` beside a file of settings that holds `file`.
+/// The flags `arguments` with a settings file that contains `file`.
 fn builder(file: &str, arguments: &[&str]) -> Result<SessionBuilder> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
@@ -134,11 +134,7 @@ fn a_wrong_flag_is_named() {
             "the argument '--workers <N>' cannot be used with '--system <SPEC>'",
             Some("both say on which machines the work is done: give one of them"),
         ),
-        (
-            &["--set", "x"],
-            "invalid value 'x' for '--set <KEY=VALUE>': a setting is written KEY=VALUE",
-            None,
-        ),
+        (&["--set", "x"], "invalid value 'x' for '--set <KEY=VALUE>': write KEY=VALUE", None),
         (
             &["--set", "temp-root=x"],
             "--set: the setting \"temp-root\": \"x\" must be an absolute path such as /var/tmp",
@@ -164,11 +160,11 @@ fn a_wrong_file_is_named_with_its_line() {
         ),
         (
             "workers = [1]",
-            ":1: the setting \"workers\": its value is of the type array; it must be a text, a number, true or false",
+            ":1: the setting \"workers\": the value has type array; it must be a string, a number, true or false",
         ),
         (
             "workers = 1\nsystem = \"local:2\"",
-            ":2: the setting \"system\": \"workers\" says where the work is done already: keep one of them",
+            ":2: the setting \"system\": \"workers\" already sets the machines: keep one of them",
         ),
         ("workers = 1\n\nworkers = 2", ":3: duplicate key"),
         (
