@@ -26,6 +26,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::optimizer::{Analyzer, Optimizer};
 
 mod check;
+mod distribution;
 mod error;
 mod files;
 mod guard;
@@ -48,6 +49,10 @@ pub use bigslice_functions::{
     parquet_interval, partition_kept, partition_text, uuid_text,
 };
 pub use check::{Trusted, check, check_with};
+pub use distribution::{
+    Parts, RowProperties, TaskDistribution, Undistributable, collects_build_side,
+    needs_whole_probe_side, row_properties,
+};
 pub use error::{Error, Result};
 pub use files::spread_files;
 pub use guard::guard;

@@ -10,8 +10,8 @@ use datafusion_distributed::{
     BroadcastExec, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec,
 };
 
-use super::spread::{Rows, Spread};
 use super::walk::Place;
+use crate::distribution::{RowProperties, TaskDistribution};
 use crate::error::Result;
 use crate::ordering::claims_order;
 
@@ -84,13 +84,17 @@ fn is_hash(input: &Arc<dyn ExecutionPlan>) -> bool {
         .is_some_and(|repartition| matches!(repartition.partitioning(), Partitioning::Hash(..)))
 }
 
-/// How the rows lie in the stage that reads the exchange.
-pub(super) fn rows(plan: &Arc<dyn ExecutionPlan>, below: Rows, place: Place) -> Result<Rows> {
+/// How the rows are distributed in the stage that reads the exchange.
+pub(super) fn rows(
+    plan: &Arc<dyn ExecutionPlan>,
+    below: RowProperties,
+    place: Place,
+) -> Result<RowProperties> {
     if place.tasks == 1 {
-        return Ok(Rows { spread: Spread::Whole, ..below });
+        return Ok(RowProperties { distribution: TaskDistribution::Single, ..below });
     }
     if plan.is::<NetworkBroadcastExec>() {
-        if let Some(limit) = below.owed_limit {
+        if let Some(limit) = below.pending_limit {
             return Err(place.refuse(
                 plan.as_ref(),
                 format!(
@@ -98,8 +102,12 @@ pub(super) fn rows(plan: &Arc<dyn ExecutionPlan>, below: Rows, place: Place) -> 
                 ),
             ));
         }
-        return Ok(Rows::new(Spread::Copied));
+        return Ok(RowProperties::new(TaskDistribution::Broadcast));
     }
-    let spread = if plan.is::<NetworkShuffleExec>() { Spread::Keyed } else { Spread::Split };
-    Ok(Rows { spread, ..below })
+    let distribution = if plan.is::<NetworkShuffleExec>() {
+        TaskDistribution::Hashed
+    } else {
+        TaskDistribution::Arbitrary
+    };
+    Ok(RowProperties { distribution, ..below })
 }

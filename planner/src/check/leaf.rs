@@ -9,8 +9,8 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion_distributed::DistributedLeafExec;
 
-use super::spread::Spread;
 use super::walk::Place;
+use crate::distribution::TaskDistribution;
 use crate::error::Result;
 use crate::files::{can_split, file_scan};
 
@@ -19,18 +19,21 @@ pub(super) fn original(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan>
     plan.downcast_ref::<DistributedLeafExec>().map_or(plan, DistributedLeafExec::original)
 }
 
-/// How the rows of a leaf lie across several tasks.
-pub(super) fn spread(
+/// How the rows of a leaf are distributed over the tasks.
+pub(super) fn distribution(
     plan: &Arc<dyn ExecutionPlan>,
     place: Place,
     trusted: &[String],
-) -> Result<Spread> {
+) -> Result<TaskDistribution> {
+    if place.tasks == 1 {
+        return Ok(TaskDistribution::Single);
+    }
     if let Some(leaf) = plan.downcast_ref::<DistributedLeafExec>() {
         shares(leaf, plan, place)?;
-        return Ok(Spread::Split);
+        return Ok(TaskDistribution::Arbitrary);
     }
     if plan.is::<EmptyExec>() || trusted.iter().any(|name| name == plan.name()) {
-        return Ok(Spread::Split);
+        return Ok(TaskDistribution::Arbitrary);
     }
     Err(place.refuse(
         plan.as_ref(),

@@ -1,16 +1,14 @@
 //! The check of a cut plan: what each operator requires of its input must hold across the tasks of
 //! its stage. The engine calls it on every plan before it runs.
 //!
-//! [`walk`] goes bottom-up and derives for each node how its rows lie across the tasks
-//! ([`spread::Rows`]); [`operators`] compares that with what each operator needs, [`boundary`] with
-//! how stages are joined, [`leaf`] with how a scan was shared out. An operator that is not known
-//! may not run in several tasks.
+//! [`walk`] goes bottom-up and derives how the rows of each node are distributed over the tasks
+//! ([`row_properties`](crate::row_properties)). It knows the leaves and the exchanges: [`leaf`]
+//! checks how a scan was divided among the tasks, [`boundary`] how stages are joined, and [`order`]
+//! that every operator gets its rows in the order it was planned on.
 
 mod boundary;
 mod leaf;
-mod operators;
 mod order;
-mod spread;
 mod walk;
 
 use std::sync::Arc;
