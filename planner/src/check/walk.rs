@@ -1,4 +1,5 @@
-//! The walk over the stages of a cut plan, from the driver's stage down to the leaves and back.
+//! The walk over the stages of a distributed plan, from the driver's stage down to the leaves and
+//! back up.
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ impl Place {
         Self { stage: DRIVER_STAGE, tasks: 1 }
     }
 
-    /// A refusal of `plan` here, for `reason`: the rest of a sentence that begins with the
+    /// The error that `plan` is unsafe here. `reason` completes a sentence that begins with the
     /// operator.
     pub(super) fn refuse(self, plan: &dyn ExecutionPlan, reason: impl Into<String>) -> Error {
         Error::Unsafe { stage: self.stage, operator: operator_text(plan), reason: reason.into() }
@@ -41,7 +42,7 @@ impl Place {
     }
 }
 
-/// One check of one plan.
+/// The check of one plan.
 pub(super) struct Walk<'a> {
     trusted: &'a Trusted,
 }
@@ -124,8 +125,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A boundary is read once; refuse one where its reader is run again and again, or where an
-/// expression reads a value that only another stage has.
+/// Refuses an exchange below an operator that reads it repeatedly, since it can be read only once,
+/// and a subquery whose value would be needed in another stage.
 fn not_repeated(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
     if plan.is::<RecursiveQueryExec>() && plan.children().into_iter().skip(1).any(contains_boundary)
     {
@@ -145,7 +146,7 @@ fn not_repeated(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is an exchange in a plan.
+/// Whether a plan contains an exchange.
 pub(super) fn contains_boundary(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is_network_boundary() || plan.children().into_iter().any(contains_boundary)
 }

@@ -258,7 +258,7 @@ fn leaves() {
     verdict("shared", &gathered(shared(2)), None);
     let three = (0..3).map(|_| table(2));
     let three = Arc::new(DistributedLeafExec::try_new(table(2), three).expect("a leaf"));
-    verdict("for three", &gathered(three), Some("shared among 3 tasks, but 2 run it"));
+    verdict("for three", &gathered(three), Some("divided among 3 tasks, but 2 run it"));
     let trusted = Trusted { leaves: vec!["DataSourceExec".to_owned()], ..Trusted::default() };
     assert!(check_with(&gathered(table(2)), &trusted).is_ok());
 }
