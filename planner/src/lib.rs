@@ -14,6 +14,9 @@
 //!    it needs: what holds across the partitions of one task must hold across the tasks of its
 //!    stage.
 //!
+//! [`row_properties`] derives how the rows of an operator are distributed over tasks. The check is
+//! based on it, and so are the expression verbs of slices, which the engine cuts itself.
+//!
 //! [`StageGraph`] reads the cut plan into plain values, which `EXPLAIN STAGES`, progress and tests
 //! share.
 //!

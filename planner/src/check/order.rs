@@ -1,8 +1,8 @@
 //! Whether every operator that works on ordered rows gets them in that order.
 //!
-//! Orders hold per partition, so the number of tasks does not matter. Only an exchange can break an
-//! order, and `boundary` refuses one that declares an order it does not keep. What remains is a node
-//! that was planned on an order that its input no longer declares.
+//! Orders hold per partition, so the number of tasks does not matter. Only an exchange can break
+//! an order, and `boundary` refuses one that declares an order it does not keep. What remains is a
+//! node that was planned on an order that its input no longer declares.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ pub(super) fn check(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
     Ok(())
 }
 
-/// A worker is not sent the order that an exchange declares, and a broadcast does not keep one. Only
-/// operators that merge partitions are right all the same: they drop the order or restore it.
+/// A worker is not sent the order that an exchange declares, and a broadcast does not keep one.
+/// Only operators that merge partitions are right all the same: they drop the order or restore it.
 fn exchange_order_is_used_well(
     plan: &Arc<dyn ExecutionPlan>,
     child: &Arc<dyn ExecutionPlan>,

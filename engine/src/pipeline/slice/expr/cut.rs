@@ -58,8 +58,8 @@ impl From<DataFusionError> for Stop {
     }
 }
 
-/// Cuts the plan of a verb, which is for several partitions. The output has the columns of `schema`,
-/// and `check` sees each of its batches.
+/// Cuts the plan of a verb, which is for several partitions. The output has the columns of
+/// `schema`, and `check` sees each of its batches.
 pub(super) fn cut(
     plan: &Arc<dyn ExecutionPlan>,
     call: Call,

@@ -90,8 +90,8 @@ impl Fragment {
 }
 
 impl Fragment {
-    /// The rows. An error that does not come from an input names the verb that failed, like an error
-    /// of a closure.
+    /// The rows. An error that does not come from an input names the verb that failed, like an
+    /// error of a closure.
     fn naming_the_verb(
         &self,
         rows: SendableRecordBatchStream,
@@ -149,8 +149,8 @@ fn whole(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
 /// Aggregates whose value depends on the order of their rows.
 const BY_ORDER: [&str; 5] = ["first_value", "last_value", "nth_value", "array_agg", "string_agg"];
 
-/// How a plan depends on the order of its inputs. An operator that is not known may emit rows in any
-/// order.
+/// How a plan depends on the order of its inputs. An operator that is not known may emit rows in
+/// any order.
 fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
     let (mut counts, mut varies) = (false, false);
     let _ = plan.apply(|node| {

@@ -1,5 +1,6 @@
-//! A slice as a table: the leaf of a logical plan, and of the physical plan made from it. Created by
-//! [`verbs`](super::verbs) and [`sql`](super::sql); [`cut`](super::cut) replaces it by the slice.
+//! A slice as a table: the leaf of a logical plan, and of the physical plan made from it. Created
+//! by [`verbs`](super::verbs) and [`sql`](super::sql); [`cut`](super::cut) replaces it by the
+//! slice.
 
 use std::fmt;
 use std::sync::Arc;

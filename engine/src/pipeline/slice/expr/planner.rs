@@ -90,7 +90,7 @@ pub(super) fn planned(
 ) -> Result<Planned> {
     with_large_stack(move || {
         let failed = |e: DataFusionError| call.failed(&e);
-        refuse_unsteady(&logical, call)?;
+        refuse_volatile(&logical, call)?;
         let state = state();
         let analyzed = state
             .analyzer()
@@ -138,15 +138,15 @@ fn compared(plan: &Arc<dyn ExecutionPlan>) -> String {
 
 /// Refuses functions that are not immutable: processes would plan and compute different rows, and a
 /// task that runs again would make other rows than before.
-fn refuse_unsteady(plan: &LogicalPlan, call: Call) -> Result<()> {
-    let mut unsteady = None;
+fn refuse_volatile(plan: &LogicalPlan, call: Call) -> Result<()> {
+    let mut volatile = None;
     let walked = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 let function = function_of(expr);
                 Ok(match function.filter(|(_, of)| of.volatility != Volatility::Immutable) {
                     Some((name, _)) => {
-                        unsteady = Some(name.to_owned());
+                        volatile = Some(name.to_owned());
                         TreeNodeRecursion::Stop
                     }
                     None => TreeNodeRecursion::Continue,
@@ -155,15 +155,15 @@ fn refuse_unsteady(plan: &LogicalPlan, call: Call) -> Result<()> {
         })
     });
     walked.map_err(|e| call.failed(&e))?;
-    let Some(name) = unsteady else { return Ok(()) };
+    let Some(name) = volatile else { return Ok(()) };
     Err(Error::Query {
         message: format!(
-            "{call}: {name}() does not depend on its arguments alone, so that its value would differ \
-             between tasks"
+            "{call}: {name}() does not depend on its arguments alone, so that its value would \
+             differ between tasks"
         ),
         hint: Some(
-            "pass a value that is the same for all rows, such as the time, as an argument of the func; \
-             use `sample` to choose rows at random"
+            "pass a value that is the same for all rows, such as the time, as an argument of the \
+             func; use `sample` to choose rows at random"
                 .to_owned(),
         ),
     })

@@ -70,8 +70,8 @@ impl<T: Row> Slice<T> {
 
     /// The rows of a query over any number of slices, each under its name in the query.
     ///
-    /// Columns, order, shards and memory are as with [`sql`](Self::sql). A join has as many shards as
-    /// the slice with the most shards.
+    /// Columns, order, shards and memory are as with [`sql`](Self::sql). A join has as many shards
+    /// as the slice with the most shards.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

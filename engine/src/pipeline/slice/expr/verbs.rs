@@ -23,11 +23,12 @@ use crate::row::Row;
 const TABLE: &str = "rows";
 
 impl<T: Row> Slice<T> {
-    /// Keeps the rows for which an expression is true, and drops those for which it is false or null.
+    /// Keeps the rows for which an expression is true, and drops those for which it is false or
+    /// null.
     ///
     /// Order, shards and keys stay. The expression is optimised together with the expression verbs
-    /// around it, and is pushed into a scan of files: row groups that Parquet statistics rule out are
-    /// not read. Rows of a file are filtered before they are checked against `T`.
+    /// around it, and is pushed into a scan of files: row groups that Parquet statistics rule out
+    /// are not read. Rows of a file are filtered before they are checked against `T`.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -88,8 +89,8 @@ impl<T: Row> Slice<T> {
         self.by_expr("select", Location::caller(), |rows| rows.select(exprs))
     }
 
-    /// Adds a column, or replaces the one with that name. Columns are matched to the fields of `U` by
-    /// name, or by position, with the new one last, if the fields have no names.
+    /// Adds a column, or replaces the one with that name. Columns are matched to the fields of `U`
+    /// by name, or by position, with the new one last, if the fields have no names.
     ///
     /// Order, shards and errors are as with [`select`](Self::select).
     ///
@@ -126,13 +127,14 @@ impl<T: Row> Slice<T> {
         })
     }
 
-    /// One row per group of rows with equal values of the `group` expressions. The columns of `U` are
-    /// these expressions, then the aggregates (see [`select`](Self::select)). If `group` is empty,
-    /// there is one row for all rows, even if there are none.
+    /// One row per group of rows with equal values of the `group` expressions. The columns of `U`
+    /// are these expressions, then the aggregates (see [`select`](Self::select)). If `group` is
+    /// empty, there is one row for all rows, even if there are none.
     ///
-    /// Values are equal as in SQL: nulls are one group, and so are NaNs. Aggregates are computed before
-    /// rows move, and combined afterwards. The number of shards stays, or is one without `group`; rows
-    /// have no fixed order. The groups of one shard are held in memory, and spilled if they do not fit.
+    /// Values are equal as in SQL: nulls are one group, and so are NaNs. Aggregates are computed
+    /// before rows move, and combined afterwards. The number of shards stays, or is one without
+    /// `group`; rows have no fixed order. The groups of one shard are held in memory, and spilled
+    /// if they do not fit.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
