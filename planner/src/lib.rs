@@ -15,6 +15,9 @@
 //!    see fewer (or more) rows than it needs: what holds across the partitions of one task must
 //!    hold across the tasks of its stage.
 //!
+//! [`row_properties`] derives how the rows of an operator are distributed over tasks. The check is
+//! based on it, and so are the expression operators of slices, which the engine divides itself.
+//!
 //! [`StageGraph`] extracts the stages of a distributed plan as plain values, for `EXPLAIN STAGES`,
 //! progress display and tests.
 //!
@@ -27,6 +30,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::optimizer::{Analyzer, Optimizer};
 
 mod check;
+mod distribution;
 mod error;
 mod files;
 mod guard;
@@ -49,6 +53,10 @@ pub use bigslice_functions::{
     opaque_cast, parquet_interval, partition_kept, partition_text, rank, row_number, uuid_text,
 };
 pub use check::{Trusted, check, check_with};
+pub use distribution::{
+    Parts, RowProperties, TaskDistribution, Undistributable, collects_build_side,
+    needs_whole_probe_side, row_properties,
+};
 pub use error::{Error, Result};
 pub use files::spread_files;
 pub use guard::guard;

@@ -21,7 +21,6 @@
 
 use std::sync::Arc;
 
-use datafusion::common::JoinType;
 use datafusion::config::ConfigOptions;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
@@ -34,6 +33,7 @@ use datafusion::physical_plan::{
     Distribution, ExecutionPlan, ExecutionPlanProperties, Partitioning,
 };
 
+use crate::distribution::{collects_build_side, emits_build_rows};
 use crate::error::Result;
 use crate::ordering::{gathered, is_gather, required_orders, sorted_for};
 use crate::series::with_column;
@@ -87,30 +87,9 @@ fn stays_in_head(plan: &dyn ExecutionPlan, index: usize) -> bool {
     !(plan.is::<CrossJoinExec>() && index == 0)
 }
 
-/// True if unmatched rows of the build (left) side are in the result.
-pub(crate) fn emits_build_rows(join: JoinType) -> bool {
-    !matches!(
-        join,
-        JoinType::Inner
-            | JoinType::Right
-            | JoinType::RightSemi
-            | JoinType::RightAnti
-            | JoinType::RightMark
-    )
-}
-
 fn is_hash_repartition(plan: &dyn ExecutionPlan) -> bool {
     plan.downcast_ref::<RepartitionExec>()
         .is_some_and(|repartition| matches!(repartition.partitioning(), Partitioning::Hash(..)))
-}
-
-/// True for joins whose build side datafusion-distributed broadcasts or else runs in one task.
-fn is_collecting_join(plan: &dyn ExecutionPlan) -> bool {
-    plan.is::<NestedLoopJoinExec>()
-        || plan.is::<CrossJoinExec>()
-        || plan
-            .downcast_ref::<HashJoinExec>()
-            .is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft)
 }
 
 /// Guard *limit*: the only partition of `child` ends after n rows, and no operator above limits
@@ -144,7 +123,7 @@ fn gathered_for(
     if is_gather(child.as_ref())
         || child.output_partitioning().partition_count() != 1
         || is_hash_repartition(child.as_ref())
-        || (index == 0 && is_collecting_join(parent))
+        || (index == 0 && collects_build_side(parent))
     {
         return child;
     }
@@ -178,7 +157,7 @@ fn broadcast_whole(
     child: Arc<dyn ExecutionPlan>,
 ) -> Arc<dyn ExecutionPlan> {
     let may_be_broadcast =
-        is_collecting_join(parent) && (index == 0 || parent.is::<NestedLoopJoinExec>());
+        collects_build_side(parent) && (index == 0 || parent.is::<NestedLoopJoinExec>());
     let limited = child.is::<CoalescePartitionsExec>() && child.fetch().is_some();
     if may_be_broadcast && limited { Arc::new(CoalescePartitionsExec::new(child)) } else { child }
 }

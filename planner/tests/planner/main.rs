@@ -5,6 +5,7 @@
 
 mod cluster;
 mod data;
+mod distribution;
 mod faults;
 mod refusals;
 mod shapes;

@@ -1,6 +1,7 @@
-//! What tasks do of a plan: a run of operators between two exchanges, whose inputs are slots that
-//! each task fills with the streams of its shard; how rows are split by a hash; leaves that have
-//! their rows in them. Made by [`cut`](super::cut).
+//! The parts of a plan that tasks run: [`Fragment`], the operators between two exchanges, whose
+//! inputs are [`Slot`]s that each task fills with the streams of its shard; [`ByExprs`], which
+//! splits rows by a hash; and [`Values`], a leaf that contains its rows. Made by
+//! [`cut`](super::cut).
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ use crate::pipeline::slice::tree::node::{
 use crate::pipeline::slice::tree::order::Order;
 use crate::pipeline::slice::tree::streams;
 
-/// Looks at each batch of a slice's rows before somebody takes them for rows of a type.
+/// Checks each batch of a slice's rows before they are read as rows of a type.
 pub(super) type Check = Arc<dyn Fn(&RecordBatch, &TaskCx) -> PlanResult<()> + Send + Sync>;
 
 /// Operators, with a slot for each of their inputs.
@@ -49,10 +50,10 @@ pub(super) struct Fragment {
     pub(super) plan: Arc<dyn ExecutionPlan>,
     /// The slots, in the order in which their streams come.
     pub(super) slots: Vec<usize>,
-    /// Of the rows that come out; `plan` may say less of them.
+    /// The schema of the output; that of `plan` may be less precise.
     pub(super) schema: SchemaRef,
     pub(super) check: Option<Check>,
-    /// The verb that it is a part of.
+    /// The verb that the fragment is a part of.
     pub(super) call: Call,
 }
 
@@ -69,12 +70,13 @@ impl Fragment {
             let Some(slot) = node.downcast_ref::<Slot>() else { return Ok(Transformed::no(node)) };
             let at = self.slots.iter().position(|id| *id == slot.id);
             let input = at.and_then(|at| inputs.get_mut(at)).and_then(Option::take);
-            let input = input.ok_or_else(|| internal_datafusion_err!("a slot without rows"))?;
+            let input =
+                input.ok_or_else(|| internal_datafusion_err!("input {} is missing", slot.id))?;
             let rows = shaped(noting_errors(input, &failed), &slot.schema());
             Ok(Transformed::yes(streams::feed_as(rows, slot.known())))
         })?;
-        // Operators are made for one execution: what the template shares with its copies, such as the
-        // table of a join, goes.
+        // Operators are made for one execution. Drop the state that the template shares with its
+        // copies, such as the hash table of a join.
         let plan = reset_plan_states(filled.data)?;
         let rows = whole(plan).execute(0, Arc::clone(&cx.context))?;
         let rows = self.naming_the_verb(rows, failed, cx);
@@ -88,7 +90,8 @@ impl Fragment {
 }
 
 impl Fragment {
-    /// The rows; an error that is not one of an input says which verb failed, as that of a closure.
+    /// The rows. An error that does not come from an input names the verb that failed, like an
+    /// error of a closure.
     fn naming_the_verb(
         &self,
         rows: SendableRecordBatchStream,
@@ -106,7 +109,7 @@ impl Fragment {
     }
 }
 
-/// The rows; sets `failed` when there is an error among them.
+/// The rows. Sets `failed` at the first error.
 fn noting_errors(
     rows: SendableRecordBatchStream,
     failed: &Arc<AtomicBool>,
@@ -116,7 +119,7 @@ fn noting_errors(
     streams::with_schema(schema, noted)
 }
 
-/// The rows, said to be of `schema`.
+/// The rows with the columns of `schema`, without empty batches.
 fn shaped(rows: SendableRecordBatchStream, schema: &SchemaRef) -> SendableRecordBatchStream {
     let made = Arc::clone(schema);
     streams::with_schema(
@@ -143,10 +146,11 @@ fn whole(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     }
 }
 
-/// Aggregates whose value depends on the order of rows.
+/// Aggregates whose value depends on the order of their rows.
 const BY_ORDER: [&str; 5] = ["first_value", "last_value", "nth_value", "array_agg", "string_agg"];
 
-/// What the order of its inputs is to a plan. Of an operator that nothing is known of here rows may come in any order.
+/// How a plan depends on the order of its inputs. An operator that is not known may emit rows in
+/// any order.
 fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
     let (mut counts, mut varies) = (false, false);
     let _ = plan.apply(|node| {
@@ -163,7 +167,7 @@ fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
             || node.is::<FilterExec>()
             || node.is::<UnnestExec>()
             || node.is::<CooperativeExec>();
-        // One that keeps a few rows sorts them in memory.
+        // A sort with a limit keeps its few rows in memory, and never spills.
         let is_top = node.fetch().is_some() && node.is::<SortExec>();
         varies |= !(is_limit || is_top || by_row);
         Ok(TreeNodeRecursion::Continue)
@@ -176,7 +180,7 @@ fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
     }
 }
 
-/// A plan as text, a line for each operator.
+/// A plan as text, one line per operator.
 pub(super) fn text(plan: &Arc<dyn ExecutionPlan>) -> String {
     displayable(plan.as_ref()).indent(false).to_string()
 }
@@ -217,7 +221,7 @@ impl Wide for Fragment {
     }
 }
 
-/// The place of an input in a [`Fragment`].
+/// The placeholder of an input in a [`Fragment`].
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) id: usize,
@@ -225,7 +229,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Of rows of which this is known.
+    /// A slot for rows with these properties.
     pub(super) fn new(id: usize, known: EquivalenceProperties) -> Self {
         let properties = PlanProperties::new(
             known,
@@ -279,12 +283,12 @@ impl ExecutionPlan for Slot {
         _partition: usize,
         _context: Arc<TaskContext>,
     ) -> PlanResult<SendableRecordBatchStream> {
-        internal_err!("a slot that nobody filled")
+        internal_err!("input {} was not connected", self.id)
     }
 }
 
-/// Splits rows by a hash of expressions, the same in every process. What an operator takes for
-/// equal has the same hash: every NaN, and zero with either sign.
+/// Splits rows by a hash of expressions, which is the same in every process. Values that operators
+/// treat as equal have the same hash: all NaNs, and zero with either sign.
 pub(super) struct ByExprs(pub(super) Vec<Arc<dyn PhysicalExpr>>);
 
 impl Partition for ByExprs {
@@ -302,7 +306,7 @@ impl Partition for ByExprs {
     }
 }
 
-/// Rows that are in the plan itself, such as those of `VALUES`: one shard.
+/// Rows that the plan itself contains, such as those of `VALUES`, in one shard.
 pub(super) struct Values {
     pub(super) plan: Arc<dyn ExecutionPlan>,
     pub(super) schema: SchemaRef,
@@ -319,7 +323,7 @@ impl Source for Values {
         let rows = plan.execute(0, Arc::clone(&cx.context))?;
         let schema = Arc::clone(&self.schema);
         Ok(streams::each(rows, &self.schema, move |batch| {
-            // The row that stands for no input has nulls of no type.
+            // The single row of a query without FROM has nulls without a type.
             let typed = batch.columns().iter().zip(schema.fields());
             let typed = typed.map(|(column, field)| cast(column, field.data_type()));
             let columns = typed.collect::<std::result::Result<Vec<_>, _>>()?;

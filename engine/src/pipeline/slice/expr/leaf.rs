@@ -1,5 +1,6 @@
-//! A slice as a table: the leaf of a logical plan, and of the physical plan that comes of it. Made
-//! by [`verbs`](super::verbs) and [`sql`](super::sql); [`cut`](super::cut) puts the slice back in.
+//! A slice as a table: the leaf of a logical plan, and of the physical plan made from it. Created
+//! by [`verbs`](super::verbs) and [`sql`](super::sql); [`cut`](super::cut) replaces it by the
+//! slice.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ impl Leaf {
     }
 }
 
-/// The columns, each of which may have nulls: that a row's type has none is known of rows that a
-/// closure made, not of those in a file. Whoever takes the rows as a type checks it.
+/// The columns, all nullable. A type of rows may have no nulls, but that holds only for rows that a
+/// closure made, not for those of a file. It is checked where the rows are read as a type.
 fn nullable(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
     Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
@@ -76,7 +77,7 @@ impl TableProvider for Leaf {
         let partitions = session.config().target_partitions();
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all);
-        // Rows without columns are not stored: where only their number counts, one is read.
+        // Rows without columns cannot be stored: read one column if only their number counts.
         let read = if columns.is_empty() { &all[..1.min(all.len())] } else { columns.as_slice() };
         if let Op::Source(source) = &self.node.op
             && let Some(pruned) = source.pruned(read, filters)
@@ -90,13 +91,13 @@ impl TableProvider for Leaf {
             return projected(scan, &kept);
         }
         if !filters.is_empty() {
-            return internal_err!("a slice was given filters that it does not take");
+            return internal_err!("a slice was given filters that it does not support");
         }
         projected(SliceScan::new(Arc::clone(&self.node), partitions), columns)
     }
 }
 
-/// The columns with these numbers, in this order.
+/// The columns with these indices, in this order.
 fn projected(scan: SliceScan, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = scan.schema();
     let scan: Arc<dyn ExecutionPlan> = Arc::new(scan);
@@ -110,14 +111,14 @@ fn projected(scan: SliceScan, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan
     Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), scan)?))
 }
 
-/// All rows of a slice, in partitions of which nothing is known but that there are several.
+/// All rows of a slice, in several partitions without known properties.
 pub(super) struct SliceScan {
     pub(super) node: Arc<Node>,
     properties: Arc<PlanProperties>,
 }
 
 impl SliceScan {
-    fn new(node: Arc<Node>, partitions: usize) -> Self {
+    pub(super) fn new(node: Arc<Node>, partitions: usize) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(nullable(&node.schema)),
             Partitioning::UnknownPartitioning(partitions),
