@@ -12,7 +12,7 @@ use crate::signals::Signal;
 #[non_exhaustive]
 pub enum Error {
     /// A statement failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Statement(Box<EngineError>),
     /// A command of the shell was not understood, or could not be done.
     #[error("{message}")]

@@ -163,7 +163,7 @@ async fn prepared(
 async fn open(args: &SessionArgs, console: &Console, signals: &Signals) -> Result<Session> {
     let started = Instant::now();
     let builder = args.builder()?.log(console.sink());
-    let machines = builder.machines();
+    let machines = builder.settings().machines_max;
     let session = {
         let mut build = pin!(builder.build());
         let mut signal = pin!(signals.next());

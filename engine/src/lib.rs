@@ -109,7 +109,7 @@ pub use base::config::PARTITIONS_MAX;
 pub use base::driver::{QUERIES_RUNNING_MAX, TableInfo};
 pub use base::redact::redact;
 pub use base::script::Statement;
-pub use base::system::{MACHINES_MAX, SystemSpec};
+pub use base::system::{FleetSize, MACHINES_MAX, MachineKind, SystemSpec};
 pub use base::wire::RunId;
 /// The crate that machines are made with, for whoever calls methods of services on a session's machines
 /// ([`Session::fleet`]), asks for machines, or has faults befall them in tests.
@@ -120,7 +120,7 @@ pub use bigslice_cluster::{
 };
 pub use bigslice_files::sink::{Compression, Delimited, Existing, WriteOptions};
 pub use bigslice_files::{Environment, did_you_mean};
-pub use error::{Error, Place, Result};
+pub use error::{Error, Position, Result};
 pub use pipeline::func::Invocation;
 pub use pipeline::map::{MapFunction, Mapped};
 pub use pipeline::slice::{
@@ -132,7 +132,8 @@ pub use query::run::RUNS_AGAIN_MAX;
 pub use row::{Row, Value};
 pub use runs::job::{Run, Runnable};
 pub use session::args::{SessionArgs, parse_size};
-pub use session::builder::{HEAD_BYTES, SessionBuilder};
+pub use session::builder::{HEAD_BYTES, SessionBuilder, Settings};
+pub use session::testing;
 pub use session::worker::worker_main;
 pub use session::{MachineInfo, Session};
 
@@ -247,7 +248,9 @@ pub mod __private {
 /// What most programs name.
 pub mod prelude {
     pub use crate::Error;
+    pub use crate::FleetSize;
     pub use crate::Invocation;
+    pub use crate::MachineKind;
     pub use crate::Query;
     pub use crate::Result;
     pub use crate::Row;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bigslice::cluster::faults::{Faults, Harm, Links, Weather, When};
 use bigslice::cluster::{BoxError, Census, ServiceContext, Services};
 use bigslice::prelude::*;
+use bigslice::testing::TestHooks;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 

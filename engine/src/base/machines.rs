@@ -77,16 +77,16 @@ pub(crate) async fn wait(driver: &Driver) -> Result<()> {
     };
     waited.map_err(|error| {
         let why = bigslice_files::chain(&error);
-        match fleet.lost() {
+        let translated = match fleet.lost() {
             lost if lost.is_empty() => {
-                Error::Machines { message: format!("there is no machine to run on: {why}") }
+                Error::machines(format!("there is no machine to run on: {why}"))
             }
             lost => {
                 let lost = tell(&lost);
-                let message = format!("no machine is left to run on: {lost}; {why}");
-                Error::Lost { message, hint: None }
+                Error::lost(format!("no machine is left to run on: {lost}; {why}"))
             }
-        }
+        };
+        translated.with_source(error)
     })
 }
 
@@ -120,7 +120,7 @@ impl Company {
             wait(driver).await?;
         }
         let message = "machines went as soon as they had come".to_owned();
-        Err(Error::Lost { message, hint: None })
+        Err(Error::lost(message))
     }
 
     /// How many they are.

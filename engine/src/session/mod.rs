@@ -10,6 +10,7 @@ pub(crate) mod args;
 pub(crate) mod builder;
 pub(crate) mod program;
 pub(crate) mod provision;
+pub mod testing;
 pub(crate) mod worker;
 
 use std::fmt;
@@ -19,7 +20,6 @@ use bigslice_cluster::{Fleet, Inspector};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;
-use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use url::Url;
 
@@ -168,11 +168,14 @@ impl Session {
                          one that is marked with #[bigslice::func], and run what that returns"
                             .to_owned(),
                     ),
+                    source: None,
                 });
             }
             Work::Built(built) => (built, None, Vec::new()),
         };
-        Job::new(&self.inner, Plan::of(built), call).await
+        let plan = Plan::of(built);
+        plan.check()?;
+        Job::new(&self.inner, plan, call).await
     }
 
     /// Calls `function` for each of `items`, on all cores of this computer, or on machines if the session has
@@ -218,14 +221,13 @@ impl Session {
     /// When the name is not one.
     pub fn register<T: Row>(&self, name: &str, run: &Run<T>) -> Result<()> {
         let table = job::table(run.held()?, &run.schema());
-        let of = |e: DataFusionError| Error::of(&e, "");
         let reference = TableReference::parse_str(name);
         if self.inner.is_in_default_schema(&reference) {
             self.inner.tables.replace(reference.table(), table);
             return Ok(());
         }
-        self.inner.context.deregister_table(name).map_err(of)?;
-        self.inner.context.register_table(name, table).map_err(of)?;
+        self.inner.context.deregister_table(name)?;
+        self.inner.context.register_table(name, table)?;
         Ok(())
     }
 
@@ -240,7 +242,7 @@ impl Session {
     /// When there is no such table.
     pub async fn table_schema(&self, name: &str) -> Result<SchemaRef> {
         let provider = self.inner.context.table_provider(TableReference::parse_str(name)).await;
-        provider.map(|table| table.schema()).map_err(|_| self.inner.no_table(name))
+        provider.map(|table| table.schema()).map_err(|_| self.inner.unknown_table(name, None))
     }
 
     /// The machines, in order of name; none when this process does all by itself.
@@ -271,7 +273,8 @@ impl Session {
     /// #[bigslice::main]
     /// async fn main() -> Result<(), BoxError> {
     ///     let session = Session::builder()
-    ///         .system(SystemSpec::InProcess { machines: 2 })
+    ///         .machines(MachineKind::InProcess)
+    ///         .size(FleetSize::Fixed(2))
     ///         .services(Services::new().with(&Greeter("hello".to_owned()))?)
     ///         .build()
     ///         .await?;
@@ -293,11 +296,11 @@ impl Session {
     /// # Errors
     /// When the scale is out of range.
     pub fn register_tpch(&self, scale: f64) -> Result<()> {
-        tpch::check_scale(scale).map_err(|e| Error::of(&e, ""))?;
+        tpch::check_scale(scale)?;
         for table in tpch::TableName::ALL {
             let provider = tpch::table_provider(table, scale);
             let replaced = self.inner.context.register_table(table.as_str(), provider);
-            replaced.map_err(|e| Error::of(&e, ""))?;
+            replaced?;
         }
         Ok(())
     }

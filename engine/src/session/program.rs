@@ -131,11 +131,24 @@ fn tell(error: &(dyn StdError + 'static)) -> ExitCode {
     say(&message, hint.as_deref(), code)
 }
 
-/// What an error and its causes say, the hint of ours if one is among these, and the exit code.
+/// The text of an error and its causes, the hint, and the exit code. The text of an [`Error`] is
+/// complete: the causes below it would say the same again.
 fn words_of(error: &(dyn StdError + 'static)) -> (String, Option<String>, u8) {
-    let ours = bigslice_files::links(error).find_map(|link| link.downcast_ref::<Error>());
+    let mut text = error.to_string();
+    let mut ours = None;
+    for link in bigslice_files::links(error) {
+        let said = link.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        ours = link.downcast_ref::<Error>();
+        if ours.is_some() {
+            break;
+        }
+    }
     let code = if matches!(ours, Some(Error::Config { .. })) { WRONG_USAGE } else { FAILED };
-    (bigslice_files::chain(error), ours.and_then(Error::hint), code)
+    (text, ours.and_then(Error::hint), code)
 }
 
 fn say(message: &str, hint: Option<&str>, code: u8) -> ExitCode {
@@ -155,8 +168,7 @@ mod tests {
     use super::*;
 
     fn ours() -> Error {
-        let hint = Some("do that".to_owned());
-        Error::Query { message: "it failed".to_owned(), hint }
+        Error::query("it failed").with_hint("do that").with_source("a text for developers")
     }
 
     /// Each type has its own way, or this does not compile.

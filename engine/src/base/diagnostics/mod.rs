@@ -1,5 +1,5 @@
-//! Says in words that a user understands what DataFusion's errors say to a developer. Called by
-//! [`Error::of`](crate::Error::of) alone.
+//! Says to a user what DataFusion's errors say to a developer. Called by
+//! [`translate`](crate::base::translate).
 
 mod mistakes;
 mod plain;
@@ -16,7 +16,7 @@ use parquet::errors::ParquetError;
 
 use bigslice_files::{HINT, chain, nearest};
 
-use crate::error::Place;
+use crate::error::{Error, Position};
 use plain::plain;
 
 /// Names listed in a hint, at most: a table of a thousand columns is not a hint.
@@ -126,16 +126,26 @@ pub(crate) fn innermost(error: &DataFusionError) -> &DataFusionError {
     error
 }
 
-/// The first error of type `E` in the chain of `error`.
+/// The first error of type `E` in the chain of `error`. The chain ends at an [`Error`]: that has
+/// been judged already, and its cause is not judged again.
 pub(crate) fn find<E: StdError + 'static>(error: &DataFusionError) -> Option<&E> {
     let mut link: &(dyn StdError + 'static) = innermost(error);
     for _ in 0..CHAIN_MAX {
         if let Some(found) = link.downcast_ref::<E>() {
             return Some(found);
         }
+        if link.is::<Error>() {
+            return None;
+        }
         link = link.source()?;
     }
     None
+}
+
+/// Whether `error` comes from a lost machine or connection. An [`Error`] in its chain has been
+/// judged already, whatever its cause was.
+pub(crate) fn is_transport(error: &DataFusionError) -> bool {
+    find::<Error>(error).is_none() && bigslice_flight::is_transport_error(error)
 }
 
 /// `text` as one of our messages: no space around it, no final period, and a small first letter
@@ -152,7 +162,7 @@ pub(crate) fn sentence(text: &str) -> String {
 }
 
 /// What the parser says, and the place it puts at the end of its message.
-pub(crate) fn of_parser(error: &ParserError) -> (String, Option<Place>) {
+pub(crate) fn of_parser(error: &ParserError) -> (String, Option<Position>) {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
         ParserError::RecursionLimitExceeded => {
@@ -174,9 +184,9 @@ fn end_or(found: &str) -> &str {
     if found == "EOF" { END } else { found }
 }
 
-fn read_place(text: &str) -> Option<Place> {
+fn read_place(text: &str) -> Option<Position> {
     let (line, column) = text.split_once(", Column: ")?;
-    Some(Place::at(line.trim().parse().ok()?, column.trim().parse().ok()?))
+    Some(Position::at(line.trim().parse().ok()?, column.trim().parse().ok()?))
 }
 
 fn of_schema(error: &SchemaError) -> (String, Option<String>) {
@@ -337,7 +347,7 @@ mod tests {
         );
         let (message, place) = of_parser(&error);
         assert_eq!(message, "expected an expression, found the end of the statement");
-        assert_eq!(place, Some(Place::at(3, 14)));
+        assert_eq!(place, Some(Position::at(3, 14)));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Registry {
         let Some(func) = self.funcs.get(call.name.as_str()) else {
             let hint = bigslice_files::did_you_mean(&call.name, self.funcs.keys().copied());
             let message = format!("this program has no func \"{}\"", call.name);
-            return Err(Error::Query { message, hint });
+            return Err(Error::query(message).hinted(hint));
         };
         let (built, steps) = recording(|| (func.build)(&call.arguments));
         let built = built.map_err(|e| e.within(&format!("in the func \"{}\"", call.name)))?;

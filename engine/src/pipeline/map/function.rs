@@ -126,6 +126,7 @@ impl Mapping {
             (None, _) => Err(Error::Query {
                 message: format!("this machine's program has no function \"{name}\" to map"),
                 hint: bigslice_files::did_you_mean(name, all().map(|mapping| mapping.name)),
+                source: None,
             }),
         }
     }

@@ -353,5 +353,5 @@ fn refused(error: &clap::Error) -> Error {
     let message = text.split("\n\n").next().unwrap_or(text).trim_end();
     let hint = (error.kind() == ErrorKind::ArgumentConflict)
         .then(|| "both say on which machines the work is done: give one of them".to_owned());
-    Error::Config { message: message.to_owned(), hint }
+    Error::config(message).hinted(hint)
 }

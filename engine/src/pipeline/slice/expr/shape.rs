@@ -46,13 +46,14 @@ pub(in crate::pipeline::slice) fn shaped(
                     "write the type in the expression: cast(..., DataType::{to}), or in SQL \
                      arrow_cast(..., '{to}')"
                 )),
+                source: None,
             });
         }
         let column = if from == to { column } else { cast(column, to.clone()) };
         columns.push(column.alias(name));
     }
     let shaped = LogicalPlanBuilder::from(plan).project(columns);
-    shaped.and_then(LogicalPlanBuilder::build).map_err(|e| call.failed(&e))
+    shaped.and_then(LogicalPlanBuilder::build).map_err(|e| call.failed(e))
 }
 
 /// Whether they are those of a tuple or a single value.
@@ -77,6 +78,7 @@ fn named<'a>(
             Err(Error::Query {
                 message: format!("{call}: there is no column \"{name}\" for the row's field"),
                 hint: bigslice_files::did_you_mean(name, names),
+                source: None,
             })
         }
     }
