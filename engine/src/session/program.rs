@@ -1,8 +1,8 @@
-//! The life of a program that is marked with `#[bigslice::main]`: the driver's part runs on a runtime of its own, and
-//! the error that it may end with is told as bigsql tells it. The macro names what is here.
+//! The code behind `#[bigslice::main]`: it runs the driver on a runtime of its own, and reports an
+//! error of `main` as bigsql does.
 //!
-//! What a `main` returns decides how it is told. An error may be of any type; which of the traits below has
-//! a method `ending` for it, with the fewest references taken away, is the one that knows most about it.
+//! An error may be of any type. Several of the traits below may have a method `ending` for it; method
+//! lookup takes the one that needs the fewest dereferences, which knows most about the type.
 
 use std::error::Error as StdError;
 use std::fmt::Display;
@@ -15,10 +15,10 @@ use crate::render::cell;
 /// The exit code of a program that failed.
 const FAILED: u8 = 1;
 
-/// The exit code of a program that was called in a wrong way, as clap has it.
+/// The exit code for wrong usage, as clap has it.
 const WRONG_USAGE: u8 = 2;
 
-/// Runs the driver's part of a program on a runtime of its own.
+/// Runs the driver on a runtime of its own.
 pub fn drive(driver: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(driver),
@@ -26,27 +26,27 @@ pub fn drive(driver: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// An outcome whose error holds an error: `Box<dyn Error>`, `anyhow::Error`.
+/// An outcome whose error wraps another: `Box<dyn Error>`, `anyhow::Error`.
 pub trait OfHolder: Sized {
-    /// What makes an exit code of it.
+    /// The type that turns the outcome into an exit code.
     fn ending(&self) -> Holder {
         Holder
     }
 }
 impl<T, E: AsRef<dyn StdError>> OfHolder for &&&&Result<T, E> {}
 
-/// The same for those that hold one which can be sent: `Box<dyn Error + Send + Sync>`.
+/// The same for errors that can be sent: `Box<dyn Error + Send + Sync>`.
 pub trait OfSendHolder: Sized {
-    /// What makes an exit code of it.
+    /// The type that turns the outcome into an exit code.
     fn ending(&self) -> SendHolder {
         SendHolder
     }
 }
 impl<T, E: AsRef<dyn StdError + Send + Sync>> OfSendHolder for &&&Result<T, E> {}
 
-/// An outcome whose error is one.
+/// An outcome whose error implements `Error`.
 pub trait OfError: Sized {
-    /// What makes an exit code of it.
+    /// The type that turns the outcome into an exit code.
     fn ending(&self) -> Plain {
         Plain
     }
@@ -55,7 +55,7 @@ impl<T, E: StdError + 'static> OfError for &&Result<T, E> {}
 
 /// An outcome whose error is a text.
 pub trait OfText: Sized {
-    /// What makes an exit code of it.
+    /// The type that turns the outcome into an exit code.
     fn ending(&self) -> Text {
         Text
     }
@@ -64,38 +64,38 @@ impl<T, E: Display> OfText for &Result<T, E> {}
 
 /// Any other outcome that a `main` may have.
 pub trait OfTermination: Sized {
-    /// What makes an exit code of it.
+    /// The type that turns the outcome into an exit code.
     fn ending(&self) -> Other {
         Other
     }
 }
 impl<T: Termination> OfTermination for T {}
 
-/// Ends with [`OfHolder`].
+/// For [`OfHolder`].
 #[derive(Debug)]
 pub struct Holder;
-/// Ends with [`OfSendHolder`].
+/// For [`OfSendHolder`].
 #[derive(Debug)]
 pub struct SendHolder;
-/// Ends with [`OfError`].
+/// For [`OfError`].
 #[derive(Debug)]
 pub struct Plain;
-/// Ends with [`OfText`].
+/// For [`OfText`].
 #[derive(Debug)]
 pub struct Text;
-/// Ends with [`OfTermination`].
+/// For [`OfTermination`].
 #[derive(Debug)]
 pub struct Other;
 
 impl Holder {
-    /// The exit code; an error is told.
+    /// Reports an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: AsRef<dyn StdError>>(self, end: Result<T, E>) -> ExitCode {
         end.map_or_else(|e| tell(e.as_ref()), T::report)
     }
 }
 
 impl SendHolder {
-    /// The exit code; an error is told.
+    /// Reports an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: AsRef<dyn StdError + Send + Sync>>(
         self,
         end: Result<T, E>,
@@ -105,14 +105,14 @@ impl SendHolder {
 }
 
 impl Plain {
-    /// The exit code; an error is told.
+    /// Reports an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: StdError + 'static>(self, end: Result<T, E>) -> ExitCode {
         end.map_or_else(|e| tell(&e), T::report)
     }
 }
 
 impl Text {
-    /// The exit code; an error is told.
+    /// Reports an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: Display>(self, end: Result<T, E>) -> ExitCode {
         end.map_or_else(|e| say(&e.to_string(), None, FAILED), T::report)
     }
@@ -125,7 +125,7 @@ impl Other {
     }
 }
 
-/// Tells the user about an error.
+/// Reports an error on standard error.
 fn tell(error: &(dyn StdError + 'static)) -> ExitCode {
     let (message, hint, code) = words_of(error);
     say(&message, hint.as_deref(), code)
@@ -156,7 +156,7 @@ fn say(message: &str, hint: Option<&str>, code: u8) -> ExitCode {
     if let Some(hint) = hint {
         text.push_str(&format!("hint: {}\n", cell::escape(hint)));
     }
-    // If standard error is closed there is no place left to say so.
+    // A closed standard error cannot be reported anywhere.
     let _ = io::stderr().lock().write_all(text.as_bytes());
     code.into()
 }
@@ -171,7 +171,7 @@ mod tests {
         Error::query("it failed").with_hint("do that").with_source("a text for developers")
     }
 
-    /// Each type has its own way, or this does not compile.
+    /// If a type is reported by the wrong trait, this does not compile.
     #[test]
     #[expect(clippy::needless_borrow, reason = "as the macro has it, for all types")]
     fn every_type_of_error_is_told() {

@@ -19,23 +19,23 @@ use bigslice_files::{HINT, chain, nearest};
 use crate::error::{Error, Position};
 use plain::plain;
 
-/// Names listed in a hint, at most: a table of a thousand columns is not a hint.
+/// The most names in a hint: a thousand columns are not a hint.
 const NAMES_MAX: usize = 20;
 
-/// Links of an error's chain that are looked at, so that no cycle can hold us.
+/// The most links of an error's chain that are followed, in case of a cycle.
 const CHAIN_MAX: usize = 64;
 
-/// What the parser found where it wanted more.
+/// What the parser found where the statement is incomplete.
 pub(crate) const END: &str = "the end of the statement";
 
-/// What helps against too little memory.
+/// The hint of errors about memory.
 pub(crate) const MEMORY_HINT: &str =
     "raise the memory limit, use fewer partitions, or let the query read or keep less";
 
 /// The message for `error`, and what may help.
 pub(crate) fn describe(error: &DataFusionError) -> (String, Option<String>) {
     let (message, hint) = described(error);
-    // What is not DataFusion's is in our words already.
+    // Errors that are not DataFusion's are in our words already.
     let ours = match innermost(error) {
         DataFusionError::External(_) => true,
         DataFusionError::ArrowError(arrow, _) => matches!(**arrow, ArrowError::ExternalError(_)),
@@ -161,7 +161,7 @@ pub(crate) fn sentence(text: &str) -> String {
     }
 }
 
-/// What the parser says, and the place it puts at the end of its message.
+/// The message of the parser, and the position that it has at its end.
 pub(crate) fn of_parser(error: &ParserError) -> (String, Option<Position>) {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
@@ -236,8 +236,8 @@ fn hint_for(field: &Column, valid: &[Column]) -> Option<String> {
     Some(format!("the columns are {}", names.join(", ")))
 }
 
-/// The name in DataFusion's "table 'catalog.schema.name' not found", without what the session
-/// adds to it by itself.
+/// The name in DataFusion's "table 'catalog.schema.name' not found", without the catalog and the schema
+/// that the session adds.
 pub(crate) fn missing_table(error: &DataFusionError) -> Option<String> {
     let DataFusionError::Plan(text) = innermost(error) else { return None };
     let name = text.strip_prefix("table '")?.strip_suffix("' not found")?;
@@ -269,15 +269,15 @@ fn split_hint(text: &str) -> (String, Option<String>) {
     }
 }
 
-/// What a function of ours says about its arguments: it stands between `coercion failed with: Error during
-/// planning: ` and `. No function matches the given name and argument types`.
+/// The message of one of our functions about its arguments, which is between `coercion failed with: Error
+/// during planning: ` and `. No function matches the given name and argument types`.
 fn of_arguments(text: &str) -> Option<&str> {
     let (_, said) = text.split_once("coercion failed with: Error during planning: ")?;
     Some(said.split_once(". No function matches").map_or(said, |(said, _)| said))
 }
 
 /// "Failed to allocate additional 10.0 MB for HashJoinInput with 2.0 MB already allocated for
-/// this reservation - 6.5 MB remain available for the total memory pool: ..." in fewer words.
+/// this reservation - 6.5 MB remain available for the total memory pool: ...", shortened.
 fn of_memory(text: &str) -> String {
     let read = || {
         let (_, rest) = text.rsplit_once("Failed to allocate additional ")?;

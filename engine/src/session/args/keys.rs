@@ -1,5 +1,5 @@
-//! The settings by their keys, as `--set` and the file of settings name them: a few of the session itself, and all
-//! of DataFusion and of the exchange between machines.
+//! The settings by their keys, for `--set` and the file of settings: a few of the session itself, and
+//! all of DataFusion and of the exchange between machines.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::base::system::SystemSpec;
 use crate::error::{Error, Result};
 use crate::session::builder::SessionBuilder;
 
-/// Names that an error proposes instead of a wrong one, at most.
+/// The most names that an error suggests for an unknown one.
 const NEAR_MAX: usize = 3;
 
 /// The settings of the session itself.
@@ -39,12 +39,12 @@ pub(super) const OWN: &[&str] = &[
 pub(super) struct Setting {
     pub(super) key: String,
     pub(super) value: String,
-    /// Where: a file and a line, or a flag.
+    /// Where it was given: a file and a line, or a flag.
     pub(super) place: String,
 }
 
 impl Setting {
-    /// Why it cannot be taken.
+    /// The error that says why the setting was refused.
     pub(super) fn refused(&self, why: &str) -> Error {
         Error::config(format!("{}: the setting \"{}\": {why}", self.place, self.key))
     }
@@ -66,7 +66,7 @@ impl Setting {
     }
 }
 
-/// `builder` with one more setting; what concerns EC2 is collected in `instances`.
+/// The builder with one more setting. Settings of EC2 are collected in `instances`.
 pub(super) fn apply(
     mut builder: SessionBuilder,
     instances: &mut Instances,
@@ -76,7 +76,7 @@ pub(super) fn apply(
     let refused = |why: String| setting.refused(&why);
     Ok(match key.as_str() {
         "workers" => {
-            // A number of machines that is said later takes the place of a limit.
+            // A number of machines overrides an earlier limit.
             builder.config.size = None;
             instances.leave();
             builder.workers(workers(value).map_err(refused)?)
@@ -114,7 +114,7 @@ pub(super) fn apply(
     })
 }
 
-/// Whether DataFusion would take it: now, when it is known where it was given.
+/// Checks a setting of DataFusion now, while it is known where it was given.
 fn check(setting: &Setting) -> Result<()> {
     let mut scratch = theirs();
     if !names(&scratch).any(|name| name == setting.key) {
@@ -133,7 +133,7 @@ fn theirs() -> SessionConfig {
     session
 }
 
-/// The keys of all settings of `session`. Those of the exchange name themselves without what stands before them.
+/// The keys of all settings of `session`. Those of the exchange lack their prefix.
 fn names(session: &SessionConfig) -> impl Iterator<Item = String> {
     session.options().entries().into_iter().map(|entry| {
         match entry.key.starts_with("datafusion.") {
@@ -179,13 +179,14 @@ pub(super) fn system(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A length of time: `30s`, `10m`, `2h`.
+/// A duration: `30s`, `10m`, `2h`.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let units = [("s", 1), ("m", 60), ("h", 60 * 60)];
     let seconds = units.iter().find_map(|(unit, seconds)| {
         text.strip_suffix(unit)?.trim().parse::<u64>().ok()?.checked_mul(*seconds)
     });
-    let seconds = seconds.ok_or_else(|| format!("\"{text}\" is no time such as 30s, 10m or 2h"))?;
+    let seconds =
+        seconds.ok_or_else(|| format!("\"{text}\" is not a time such as 30s, 10m or 2h"))?;
     Ok(Duration::from_secs(seconds))
 }
 
@@ -193,22 +194,22 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 pub(super) fn debug(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<u16>() {
         Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-        Err(_) => Err(format!("\"{text}\" is no port, a number from 0 to {}", u16::MAX)),
+        Err(_) => Err(format!("\"{text}\" is not a port: write a number from 0 to {}", u16::MAX)),
     }
 }
 
 fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("\"{text}\" is no number from {least} to {most}")),
+        _ => Err(format!("\"{text}\" is not a number from {least} to {most}")),
     }
 }
 
-/// A folder; where a file of settings is read from says nothing about where a path should begin.
+/// A folder, as an absolute path: a relative one in the file of settings would be ambiguous.
 fn folder(text: &str) -> Result<PathBuf, String> {
     let folder = PathBuf::from(text);
     match folder.is_absolute() {
         true => Ok(folder),
-        false => Err(format!("\"{text}\" is no path from the root, such as /var/tmp")),
+        false => Err(format!("\"{text}\" is not an absolute path, such as /var/tmp")),
     }
 }

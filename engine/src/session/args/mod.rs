@@ -1,8 +1,8 @@
-//! What a user says about a session outside the program: flags, the file of settings, the environment.
-//! The only room of this crate that reads them, and only when a program asks for it.
+//! Settings of a session from outside the program: flags, the file of settings, the environment. No
+//! other module of this crate reads them, and this one only when a program asks for it.
 //!
-//! Later ones prevail: what a session is without a word ([`SessionBuilder`]), the file
-//! ([`mod@file`]), the flags, `--set`. Every one of them names settings of [`keys`].
+//! Later settings override earlier ones: the defaults ([`SessionBuilder`]), the file
+//! ([`mod@file`]), the flags, `--set`. All of them are settings of [`keys`].
 
 mod ec2;
 mod file;
@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::session::builder::SessionBuilder;
 
-/// The flags that configure a session: those of bigsql, for every program.
+/// The flags of bigsql that configure a session, for every program.
 ///
 /// | flag | |
 /// |---|---|
@@ -44,8 +44,8 @@ use crate::session::builder::SessionBuilder;
 /// | `--set KEY=VALUE`, `-set KEY=VALUE` | any setting by its key; may be given several times |
 /// | `--config FILE` | the file of settings, instead of `~/.config/bigslice/config.toml` |
 ///
-/// A program without flags of its own calls [`Session::from_args`]. One that has some either reads them with
-/// clap and takes these in:
+/// A program without flags of its own calls [`Session::from_args`]. A program that reads its flags with
+/// clap flattens these into them:
 ///
 /// ```
 /// use bigslice::SessionArgs;
@@ -63,7 +63,7 @@ use crate::session::builder::SessionBuilder;
 /// // args.session.open().await? is the session
 /// ```
 ///
-/// or has them taken out of its arguments, and reads the others in its own way:
+/// A program that reads its arguments in another way first takes these out:
 ///
 /// ```
 /// use bigslice::SessionArgs;
@@ -72,7 +72,7 @@ use crate::session::builder::SessionBuilder;
 /// assert_eq!(rest, ["program", "--top", "3", "a.txt"]);
 /// # drop(session); Ok::<(), bigslice::Error>(())
 /// ```
-// Without a text about itself: clap would give it to the program that takes this in.
+// Without a description: clap would use it for the program that flattens this.
 #[derive(Debug, Clone, Default, Args)]
 #[command(about = None, long_about = None)]
 #[group(skip)]
@@ -132,7 +132,7 @@ pub struct SessionArgs {
     config: Option<PathBuf>,
 }
 
-/// The flags alone: what [`SessionArgs::take`] has found is read by this.
+/// The parser of the flags that [`SessionArgs::take`] has found.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true, disable_version_flag = true)]
 struct Alone {
@@ -150,12 +150,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl SessionArgs {
-    /// Takes the flags of a session out of `arguments`, and returns the others in their order. The first
-    /// argument is the program's name and stays; so does all that comes after `--`. An argument that follows one which
-    /// is not a flag of a session is taken all the same when it is one.
+    /// Takes the flags of a session out of `arguments`, and returns the other arguments in their order.
+    /// The first argument is the program's name and stays, as do all arguments after `--`. Flags of the
+    /// session may come before and after other arguments.
     ///
     /// # Errors
-    /// When a flag has no value, or one that is wrong.
+    /// When a flag has no value or a wrong one.
     pub fn take<A: Into<OsString>>(
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<(Self, Vec<OsString>)> {
@@ -184,8 +184,8 @@ impl SessionArgs {
         Ok((alone.map_err(|e| refused(&e))?.session, rest))
     }
 
-    /// `arguments` as clap reads them: `-set`, which is how Go's programs have it, becomes `--set`. Only who reads
-    /// these flags with clap and wants both needs this.
+    /// Replaces `-set`, the form of Go programs, by `--set`, for programs that read these flags with
+    /// clap and accept both.
     pub fn for_clap(
         arguments: impl IntoIterator<Item = OsString>,
     ) -> impl Iterator<Item = OsString> {
@@ -196,26 +196,26 @@ impl SessionArgs {
         })
     }
 
-    /// How the flags are described in the help of a program that does not leave that to clap.
+    /// The description of the flags, for programs that print their help without clap.
     pub fn help() -> String {
         let help = Alone::command().help_template("{options}").render_help();
         format!("{}\n", help.to_string().trim_matches('\n'))
     }
 
-    /// What such a session is built from, with the file of settings and with what the environment says about access
-    /// to stores. What machines print goes to standard error, until [`SessionBuilder::log`] says otherwise.
+    /// A builder with these flags, the file of settings, and the environment variables for access to
+    /// stores. Lines that machines print go to standard error, unless [`SessionBuilder::log`] is called.
     ///
     /// # Errors
-    /// When the file cannot be read, or a setting is none or has a wrong value.
+    /// When the file cannot be read, or a setting is unknown or has a wrong value.
     pub fn builder(&self) -> Result<SessionBuilder> {
         self.builder_in(Surroundings::read())
     }
 
-    /// What the file of settings and the flags say of machines on EC2, whether or not a session would have them: for
-    /// programs that look after such machines.
+    /// The settings of EC2 machines in the file of settings and the flags, whether or not a session
+    /// would use them: for programs that manage such machines.
     ///
     /// # Errors
-    /// When the file cannot be read, or an option is none or has a wrong value.
+    /// When the file cannot be read, or an option is unknown or has a wrong value.
     #[cfg(feature = "ec2")]
     pub fn instances(&self) -> Result<bigslice_cluster::ec2::Ec2Spec> {
         let surroundings = Surroundings::read();
@@ -223,7 +223,7 @@ impl SessionArgs {
         instances.spec(surroundings.user.as_deref())
     }
 
-    /// Builds such a session, and starts its machines if it has any.
+    /// Builds the session, and starts its machines if it has any.
     ///
     /// # Errors
     /// As [`Self::builder`] and [`SessionBuilder::build`].
@@ -240,14 +240,14 @@ impl SessionArgs {
         })
     }
 
-    /// All that the file and the flags say.
+    /// The settings of the file and the flags.
     fn said(&self, surroundings: &Surroundings) -> Result<(SessionBuilder, Instances)> {
         let from_file = match (&self.config, &surroundings.config_file) {
             (Some(path), _) => file::read(path)?,
             (None, Some(path)) => file::read_if_there(path)?,
             (None, None) => Vec::new(),
         };
-        // A program that takes its session from its arguments is there for that session.
+        // A program that takes its session from its arguments exists for that session.
         let mut builder = Session::builder().owns_process(true).log(lines::to_stderr());
         let mut instances = Instances::default();
         let flag = |name: &str, value: String| Setting {
@@ -286,9 +286,9 @@ impl SessionArgs {
 }
 
 impl Session {
-    /// Builds a session from the arguments of this process, from the file of settings and from the environment,
-    /// and starts its machines if it has any. It takes the flags of [`SessionArgs`]; all other arguments are
-    /// the program's, and left alone.
+    /// Builds a session from the arguments of this process, the file of settings and the environment, and
+    /// starts its machines if it has any. It reads the flags of [`SessionArgs`] and ignores all other
+    /// arguments.
     ///
     /// ```no_run
     /// use bigslice::prelude::*;
@@ -306,8 +306,8 @@ impl Session {
         Ok(Self::from_args_in(std::env::args_os()).await?.0)
     }
 
-    /// As [`Self::from_args`], from these arguments, of which the first is the program's name; and the
-    /// arguments that are left, as [`SessionArgs::take`] returns them.
+    /// Like [`Self::from_args`], from the given arguments, the first of which is the program's name. Also
+    /// returns the other arguments, as [`SessionArgs::take`] does.
     ///
     /// # Errors
     /// When a flag or a setting is wrong, or a machine does not start.
@@ -321,7 +321,7 @@ impl Session {
 
 /// Where the value of a flag is.
 enum Value {
-    /// After its `=`.
+    /// In the same argument, after `=`.
     Inside,
     /// The next argument.
     Next,
@@ -335,7 +335,7 @@ fn flag(command: &Command, argument: &OsStr) -> Option<Value> {
         None => (name, false),
     };
     let flag = command.get_arguments().find(|flag| flag.get_long() == Some(name))?;
-    // One that may do without a value has it after its `=`.
+    // A flag with an optional value has it after `=`.
     Some(if inside || flag.is_require_equals_set() { Value::Inside } else { Value::Next })
 }
 
@@ -346,7 +346,7 @@ fn spelt_out(argument: OsString) -> OsString {
     }
 }
 
-/// What clap says of arguments, as an error of ours: without its first word and its advice.
+/// An error of clap as one of ours: without its first word and its advice.
 fn refused(error: &clap::Error) -> Error {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);

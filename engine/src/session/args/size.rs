@@ -8,12 +8,12 @@
 /// ```
 ///
 /// # Errors
-/// When it is not written so; the text says how.
+/// When `text` is not a size; the error says how to write one.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|char: char| !(char.is_ascii_digit() || char == '.'));
     let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
-    let wrong = || format!("\"{text}\" is no size: write for example 512M, 4G or 1.5GiB");
+    let wrong = || format!("\"{text}\" is not a size: write for example 512M, 4G or 1.5GiB");
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let power = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 0,

@@ -1,4 +1,4 @@
-//! What the environment says to a session: how to reach stores, and where the file of settings is.
+//! The environment variables that a session reads: for access to stores, and for the file of settings.
 
 use std::path::PathBuf;
 

@@ -56,8 +56,8 @@ fn machines_come_and_go_if_a_limit_is_said_last() {
     assert_eq!(found("max = 5", &["--system=here"]), (SystemSpec::Here, false, None));
     assert_eq!(found("workers = 2", &["--max=5"]), (local(5), true, None));
     for (file, flags, said) in [
-        ("", &["--max", "0"][..], "\"0\" is no number from 1 to 64"),
-        ("", &["--idle", "5"], "\"5\" is no time such as 30s, 10m or 2h"),
+        ("", &["--max", "0"][..], "\"0\" is not a number from 1 to 64"),
+        ("", &["--idle", "5"], "\"5\" is not a time such as 30s, 10m or 2h"),
         ("workers = 1\nmax = 2", &[], "keep one of them"),
         ("", &["--workers=1", "--max=2"], "cannot be used with"),
     ] {
@@ -126,7 +126,7 @@ fn a_wrong_flag_is_named() {
         (&["--workers"][..], "a value is required for '--workers <N>' but none was supplied", None),
         (
             &["--workers", "65"],
-            "invalid value '65' for '--workers <N>': \"65\" is no number from 0 to 64",
+            "invalid value '65' for '--workers <N>': \"65\" is not a number from 0 to 64",
             None,
         ),
         (
@@ -141,7 +141,7 @@ fn a_wrong_flag_is_named() {
         ),
         (
             &["--set", "temp-root=x"],
-            "--set: the setting \"temp-root\": \"x\" is no path from the root, such as /var/tmp",
+            "--set: the setting \"temp-root\": \"x\" is not an absolute path, such as /var/tmp",
             None,
         ),
         (
@@ -157,10 +157,10 @@ fn a_wrong_flag_is_named() {
 #[test]
 fn a_wrong_file_is_named_with_its_line() {
     for (file, message) in [
-        ("\nworkers = -1", ":2: the setting \"workers\": \"-1\" is no number from 0 to 64"),
+        ("\nworkers = -1", ":2: the setting \"workers\": \"-1\" is not a number from 0 to 64"),
         (
             "memory-limit = \"4X\"",
-            ":1: the setting \"memory-limit\": \"4X\" is no size: write for example 512M, 4G or 1.5GiB",
+            ":1: the setting \"memory-limit\": \"4X\" is not a size: write for example 512M, 4G or 1.5GiB",
         ),
         (
             "workers = [1]",
