@@ -12,7 +12,7 @@ use crate::signals::Signal;
 #[non_exhaustive]
 pub enum Error {
     /// A statement failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Statement(Box<EngineError>),
     /// A command was not understood, or failed.
     #[error("{message}")]

@@ -1,7 +1,7 @@
 //! Error messages: what is wrong, where in the script, the line of SQL with a marker below, and a
 //! hint.
 
-use bigslice::{Place, Statement};
+use bigslice::{Position, Statement};
 use unicode_width::UnicodeWidthChar;
 
 use crate::cell;
@@ -33,12 +33,12 @@ pub(crate) fn report(
     let message = shortened(&error.to_string());
     let mut lines = vec![format!("{} {}", paint.error("error:"), cell::escape(&message))];
     let place = match error {
-        Error::Statement(error) => error.place(),
+        Error::Statement(error) => error.position(),
         _ => None,
     };
     let in_script = match (statement, place) {
         (Some(statement), Some(place)) => {
-            let place = statement.place_in_script(place);
+            let place = statement.position_in_script(place);
             Some((place.line, Some(place.column)))
         }
         _ => Some((origin.line as u64, None)),
@@ -71,7 +71,7 @@ fn shortened(message: &str) -> String {
 }
 
 /// The line with the position, and a line of carets below it.
-fn excerpt(text: &str, place: Place) -> Option<(String, String)> {
+fn excerpt(text: &str, place: Position) -> Option<(String, String)> {
     let line = text.lines().nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
     let chars: Vec<char> = line.chars().map(printable).collect();
     // A position just past the end of a line means that something is missing there.
@@ -129,32 +129,32 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, place: Place, expect: [&str; 2]) {
+    fn check(text: &str, place: Position, expect: [&str; 2]) {
         let (line, mark) = excerpt(text, place).unwrap();
         assert_eq!([line.as_str(), mark.as_str()], expect);
     }
 
     #[test]
     fn the_word_at_the_place_is_marked() {
-        check("select foo from t", Place::at(1, 8), ["select foo from t", "       ^^^"]);
-        check("select\n\tfoo, 1", Place::at(2, 2), [" foo, 1", " ^^^"]);
+        check("select foo from t", Position::at(1, 8), ["select foo from t", "       ^^^"]);
+        check("select\n\tfoo, 1", Position::at(2, 2), [" foo, 1", " ^^^"]);
         let end = Some((1, 14));
-        let place = Place { line: 1, column: 8, end };
+        let place = Position { line: 1, column: 8, end };
         check("select 日本 + 1", place, ["select 日本 + 1", "       ^^^^^^^^"]);
     }
 
     #[test]
     fn what_is_missing_is_marked_after_the_end() {
-        check("select", Place::at(1, 7), ["select", "      ^"]);
-        check("select", Place::at(1, 99), ["select", "      ^"]);
-        assert!(excerpt("select", Place::at(9, 1)).is_none());
+        check("select", Position::at(1, 7), ["select", "      ^"]);
+        check("select", Position::at(1, 99), ["select", "      ^"]);
+        assert!(excerpt("select", Position::at(9, 1)).is_none());
     }
 
     #[test]
     fn of_a_long_line_the_part_around_the_place_is_shown() {
         let text = format!("select {}, wrong, {}", "a, ".repeat(100), "b, ".repeat(100));
         let column = text.find("wrong").unwrap() as u64 + 1;
-        let (line, mark) = excerpt(&text, Place::at(1, column)).unwrap();
+        let (line, mark) = excerpt(&text, Position::at(1, column)).unwrap();
         assert!(line.chars().count() <= LINE_COLUMNS + 2, "{line}");
         let marked: String =
             line.chars().skip(mark.find('^').unwrap()).take(mark.matches('^').count()).collect();

@@ -94,15 +94,12 @@ async fn run(
         Err(e) => return failed(&Error::io("cannot listen for signals", e), &console),
     };
     let Config { task, session, tpch: scale, options, output, .. } = config;
-    let done = match task {
-        Task::Tpch(task) => Err(tpch::run(task, &console, &signals).await),
-        Task::Cluster(cluster) => Err(cluster::run(cluster, &console, &signals).await),
-        task => Ok(task),
-    };
-    let task = match done {
-        Ok(task) => task,
-        Err(Ok(())) => return 0,
-        Err(Err(e)) => return failed(&e, &console),
+    let task = match task {
+        Task::Tpch(task) => return ended(tpch::run(task, &console, &signals).await, &console),
+        Task::Cluster(task) => {
+            return ended(cluster::run(task, &console, &signals).await, &console);
+        }
+        task => task,
     };
     let session = match open(&session, &console, &signals).await {
         Ok(session) => session,
@@ -166,7 +163,7 @@ async fn prepared(
 async fn open(args: &SessionArgs, console: &Console, signals: &Signals) -> Result<Session> {
     let started = Instant::now();
     let builder = args.builder()?.log(console.sink());
-    let machines = builder.machines();
+    let machines = builder.settings().machines_max;
     let session = {
         let mut build = pin!(builder.build());
         let mut signal = pin!(signals.next());
@@ -191,6 +188,11 @@ async fn open(args: &SessionArgs, console: &Console, signals: &Signals) -> Resul
     };
     console.end_progress();
     session
+}
+
+/// The exit code of a task that needs no session; an error is reported.
+fn ended(result: Result<()>, console: &Console) -> u8 {
+    result.map_or_else(|e| failed(&e, console), |()| 0)
 }
 
 /// Reports an error to the user, and returns its exit code.

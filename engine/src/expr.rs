@@ -1,8 +1,8 @@
-//! What expressions are made of, for [`Slice::filter_expr`](crate::Slice::filter_expr),
+//! Expressions for [`Slice::filter_expr`](crate::Slice::filter_expr),
 //! [`select`](crate::Slice::select), [`aggregate`](crate::Slice::aggregate) and the like.
 //!
-//! They are DataFusion's, and all of its functions are here by the names that they have in SQL.
-//! [`col`] reads its text as SQL does: a name in capitals needs double quotes within, or [`ident`].
+//! They are DataFusion's, with all of its functions by their names in SQL. [`col`] reads its text as SQL
+//! does: a name with capital letters needs double quotes inside the text, or [`ident`].
 //!
 //! ```
 //! use bigslice::expr::{col, lit, round, when};

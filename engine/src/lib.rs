@@ -1,4 +1,5 @@
-//! SQL over files and typed pipelines, on all cores of this computer or on machines that the program starts itself.
+//! SQL over files, and typed pipelines, on all cores of this computer or on machines that the program
+//! starts itself.
 //!
 //! ```no_run
 //! # async fn example() -> bigslice::Result<()> {
@@ -13,25 +14,28 @@
 //!
 //! # The life of a query
 //!
-//! 1. **In.** A script is cut into statements ([`script`](base::script)); each is measured, parsed, measured
-//!    again and made a logical plan on a thread of its own ([`planning::plan`](statement::planning::plan)). Names of files
-//!    and addresses become tables on the way ([`bigslice_files`]).
-//! 2. **Optimise.** DataFusion's rules; every one leaves a plan that gives the same answer on one
-//!    process.
-//! 3. **Lower.** DataFusion's physical planner, for each attempt anew ([`planning::physical`](statement::planning::physical)),
-//!    with the settings of the moment ([`settings`](base::settings)).
-//! 4. **Cut.** With machines, the plan is guarded, cut into stages of tasks, guarded again and
-//!    checked ([`distribute`](query::distribute)), unless it cannot be sent ([`sendable`](query::sendable)); [`explain`](statement::explain) shows what came
-//!    out. Without machines there is nothing to cut, and nothing of this is paid for.
-//! 5. **Place and run.** One attempt ([`attempt`](query::attempt)) sends each task to a machine, where
-//!    [`worker`](session::worker) decodes it ([`job::PlanCodec`](runs::job::PlanCodec)) and runs it within its memory ([`memory`](base::memory), [`pool`](base::memory::pool), [`spill`](base::memory::spill)) on
-//!    its threads ([`cpu`](base::cpu)).
-//! 6. **Out.** The last stage's rows come to the driver, are held back until they are certain
-//!    ([`holdback`](query::holdback)) and flow to the reader ([`run`](query::run)); rows to be written become files all at once
-//!    ([`bigslice_files::sink`]).
-//! 7. **When a machine is lost** [`run`](query::run) decides: the attempt is repeated on the machines that
-//!    are left, and the user sees a line in the log; or, when rows were given out, an error
-//!    ([`Error`], in words of a user by [`diagnostics`](base::diagnostics)).
+//! 1. **In.** A script is split into statements ([`script`](base::script)). Each is checked for its
+//!    size, parsed, checked again and planned on a thread of its own
+//!    ([`planning::plan`](statement::planning::plan)). Names of files and addresses become tables
+//!    ([`bigslice_files`]).
+//! 2. **Optimise.** DataFusion's rules make a plan that gives the same answer on one process.
+//! 3. **Lower.** DataFusion's physical planner runs for each attempt anew
+//!    ([`planning::physical`](statement::planning::physical)), with the current settings
+//!    ([`settings`](base::settings)).
+//! 4. **Cut.** With machines, the plan is guarded, cut into stages of tasks, guarded again and checked
+//!    ([`distribute`](query::distribute)), unless it cannot be sent
+//!    ([`sendable`](query::sendable)); [`explain`](statement::explain) shows the result. Without
+//!    machines this step is skipped.
+//! 5. **Place and run.** One attempt ([`attempt`](query::attempt)) sends each task to a machine. There
+//!    [`worker`](session::worker) decodes it ([`job::PlanCodec`](runs::job::PlanCodec)) and runs it
+//!    within its memory ([`memory`](base::memory), [`pool`](base::memory::pool),
+//!    [`spill`](base::memory::spill)) on its threads ([`cpu`](base::cpu)).
+//! 6. **Out.** The rows of the last stage come to the driver, are held back until they are certain
+//!    ([`holdback`](query::holdback)) and flow to the reader ([`run`](query::run)). Written files appear
+//!    all at once ([`bigslice_files::sink`]).
+//! 7. **When a machine is lost,** [`run`](query::run) repeats the attempt on the machines that are left,
+//!    and the user sees a line in the log. If rows were given out already, the query fails with an
+//!    [`Error`], in words for a user ([`diagnostics`](base::diagnostics)).
 //!
 //! # The life of a run
 //!
@@ -61,20 +65,21 @@
 //! # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 //! ```
 //!
-//! 1. **Describe.** Verbs make the nodes of a [`slice`](pipeline::slice); a [`func`](mod@pipeline::func) that holds them can be called by
-//!    every process.
-//! 2. **Cut.** [`task`](runs::task) cuts the tree where rows move, on the driver and on each worker alike.
-//! 3. **Schedule.** A [`job`](runs::job) sends each task, one for each shard of a stage, to a machine with room, and
-//!    has again computed what is lost.
-//! 4. **Store.** A task pipes its inputs through its verbs into a file of [`shard`]s; whoever
-//!    needs them reads them over Flight and verifies them before decoding.
+//! 1. **Describe.** Verbs make the nodes of a [`slice`](pipeline::slice). Every process can call the
+//!    [`func`](mod@pipeline::func) around them.
+//! 2. **Cut.** [`task`](runs::task) cuts the tree where rows move, in the same way on the driver and on
+//!    each worker.
+//! 3. **Schedule.** A [`job`](runs::job) sends each task, one for each shard of a stage, to a machine
+//!    with free slots, and computes lost shards again.
+//! 4. **Store.** A task pipes its inputs through its verbs into a file of [`shard`]s. Readers get them
+//!    over Flight and verify them before decoding.
 //! 5. **Read.** A [`Run`] knows where the result is.
 
 #![cfg_attr(
     doc,
     expect(
         rustdoc::private_intra_doc_links,
-        reason = "the life of a query is for whoever reads the code, with its private modules"
+        reason = "the life of a query is for readers of the code and names private modules"
     )
 )]
 
@@ -97,9 +102,9 @@ mod statement;
 mod tests;
 pub mod tpch;
 
-/// The Arrow that batches and schemas here are of: a program need not find the version that fits.
+/// The version of Arrow that batches and schemas are made with.
 pub use arrow;
-/// The DataFusion that sessions are built on: its expressions, catalogs and table providers.
+/// The version of DataFusion that sessions are built on: expressions, catalogs, table providers.
 pub use datafusion;
 
 #[doc(inline)]
@@ -109,10 +114,10 @@ pub use base::config::PARTITIONS_MAX;
 pub use base::driver::{QUERIES_RUNNING_MAX, TableInfo};
 pub use base::redact::redact;
 pub use base::script::Statement;
-pub use base::system::{MACHINES_MAX, SystemSpec};
+pub use base::system::{FleetSize, MACHINES_MAX, MachineKind, SystemSpec};
 pub use base::wire::RunId;
-/// The crate that machines are made with, for whoever calls methods of services on a session's machines
-/// ([`Session::fleet`]), asks for machines, or has faults befall them in tests.
+/// The crate behind a session's machines: to call services on them ([`Session::fleet`]), to ask for
+/// machines, or to inject faults in tests.
 pub use bigslice_cluster as cluster;
 pub use bigslice_cluster::{
     Grouping, Hertz, Inspector, LogLine, LogSink, LogSource, MachineReport, Page, PageKind,
@@ -120,7 +125,7 @@ pub use bigslice_cluster::{
 };
 pub use bigslice_files::sink::{Compression, Delimited, Existing, WriteOptions};
 pub use bigslice_files::{Environment, did_you_mean};
-pub use error::{Error, Place, Result};
+pub use error::{Error, Position, Result};
 pub use pipeline::func::Invocation;
 pub use pipeline::map::{MapFunction, Mapped};
 pub use pipeline::slice::{
@@ -132,11 +137,12 @@ pub use query::run::RUNS_AGAIN_MAX;
 pub use row::{Row, Value};
 pub use runs::job::{Run, Runnable};
 pub use session::args::{SessionArgs, parse_size};
-pub use session::builder::{HEAD_BYTES, SessionBuilder};
+pub use session::builder::{HEAD_BYTES, SessionBuilder, Settings};
+pub use session::testing;
 pub use session::worker::worker_main;
 pub use session::{MachineInfo, Session};
 
-/// Makes a function that builds a slice one that every machine of a session can call.
+/// Makes a function that builds a slice callable by every machine of a session.
 ///
 /// ```
 /// use bigslice::prelude::*;
@@ -147,9 +153,9 @@ pub use session::{MachineInfo, Session};
 /// }
 /// ```
 ///
-/// Calling it then gives an [`Invocation`] for [`Session::run`]. The function is called by every process
-/// that takes part, so it may depend on nothing but its arguments; these can be encoded by serde.
-/// It returns a [`Slice`], or a `Result` of one.
+/// A call of it returns an [`Invocation`] for [`Session::run`]. Every process that takes part calls the
+/// function, so it must depend on its arguments alone, which serde must be able to encode. It returns
+/// a [`Slice`], or a `Result` of one.
 ///
 /// # What is refused
 ///
@@ -171,7 +177,7 @@ pub use session::{MachineInfo, Session};
 /// }
 /// ```
 ///
-/// Functions that are generic, async or methods, since they are called by their names:
+/// Generic functions, async functions and methods, since machines call a function by its name:
 ///
 /// ```compile_fail
 /// # use bigslice::prelude::*;
@@ -201,7 +207,8 @@ pub use session::{MachineInfo, Session};
 /// }
 /// ```
 pub use bigslice_macros::func;
-/// Makes an async `main` one that is also a worker's: a worker never gets past it.
+/// Makes an async `main` the main function of the driver and of its workers: in a worker, the body does
+/// not run.
 ///
 /// ```no_run
 /// use bigslice::prelude::*;
@@ -214,19 +221,19 @@ pub use bigslice_macros::func;
 /// }
 /// ```
 ///
-/// It may return what any `main` may. An error is told as bigsql tells it: a line with what is wrong and why, one
-/// with what may help if that is known, and the exit code 1, or 2 when a flag or a setting was wrong. Any type of error will
-/// do: [`Error`], one of your own, `Box<dyn std::error::Error>`, `anyhow::Error`, a `String`.
+/// It may return what any `main` may. An error is reported as bigsql does: a line with the error, a line
+/// with a hint if there is one, and exit code 1, or 2 when a flag or a setting was wrong. The error may
+/// be of any type: [`Error`], one of your own, `Box<dyn std::error::Error>`, `anyhow::Error`, `String`.
 pub use bigslice_macros::main;
 /// Makes the async methods of an impl block callable on the machines of a session.
 ///
-/// Their values go there with [`SessionBuilder::services`]; [`Session::fleet`] has the machines, and shows how a
-/// method is called. What a service can be is told by [`cluster::service`](macro@cluster::service), which this is.
+/// [`SessionBuilder::services`] sends the values to the machines; [`Session::fleet`] shows how to call a
+/// method. This is [`cluster::service`](macro@cluster::service), which says what a service can be.
 pub use bigslice_macros::service;
 pub use pipeline::map::map;
 pub use pipeline::udf::udf;
 
-/// What the macros' output names.
+/// The items that the output of the macros uses.
 #[doc(hidden)]
 pub mod __private {
     pub use inventory::submit;
@@ -244,10 +251,12 @@ pub mod __private {
     };
 }
 
-/// What most programs name.
+/// The items that most programs use.
 pub mod prelude {
     pub use crate::Error;
+    pub use crate::FleetSize;
     pub use crate::Invocation;
+    pub use crate::MachineKind;
     pub use crate::Query;
     pub use crate::Result;
     pub use crate::Row;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arrow::compute::concat_batches;
 use bigslice::cluster::faults::Faults;
 use bigslice::prelude::*;
+use bigslice::testing::TestHooks;
 use futures::StreamExt;
 
 use crate::loss::Case;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bigslice::cluster::faults::{Fault, FaultSchedule, Faults, Links, When};
 use bigslice::cluster::{BoxError, FleetStats, ServiceContext, Services};
 use bigslice::prelude::*;
+use bigslice::testing::TestHooks;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bigslice::testing::TestHooks;
 use bigslice::{LogLine, Session, SessionBuilder, SystemSpec};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
 use tempfile::TempDir;

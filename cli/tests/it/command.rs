@@ -447,7 +447,7 @@ fn machines_come_when_a_statement_needs_them() {
 fn wrong_systems_are_refused_with_what_may_be_meant() {
     for (flags, said) in [
         (&["--system", "locl:2"][..], "did you mean \"local\"?"),
-        (&["--system", "local:m=2"], "there is no option \"m\" but n"),
+        (&["--system", "local:m=2"], "unknown option \"m\": write n"),
         (&["--max", "2", "--workers", "2"], "cannot be used with"),
         (&["--idle", "5"], "not a duration: write for example 30s, 10m or 2h"),
     ] {

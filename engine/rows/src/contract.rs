@@ -15,6 +15,9 @@ use super::Mismatch;
 /// Reading has two steps so that a row costs nothing that a batch can pay: [`column`] checks an
 /// array once, [`get`] then reads any of its rows without a downcast or a check for null.
 ///
+/// Types of your own implement it by `#[derive(Row)]`. The items are for the derive macro and for
+/// Bigslice: they change with any release, so do not implement them by hand.
+///
 /// [`column`]: Value::column
 /// [`get`]: Value::get
 #[diagnostic::on_unimplemented(
@@ -104,7 +107,7 @@ pub trait Value: Sized + Send + Sync + 'static {
 /// A row: what a slice is of. It has one or more columns.
 ///
 /// Every [`Value`] is also a row, of one column with the name `value`; tuples and derived structs
-/// have one column for each field.
+/// have one column for each field. Like `Value`, it is implemented by `#[derive(Row)]` and not by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a row",
     label = "not a row",

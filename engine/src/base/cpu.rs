@@ -108,9 +108,10 @@ where
     match tokio::time::timeout(PLANNING_TIME_MAX, receiver).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Error::internal(format!("{what} ended without an outcome"))),
-        Err(_) => Err(Error::TimedOut {
-            message: format!("{what} took longer than {} s", PLANNING_TIME_MAX.as_secs()),
-        }),
+        Err(_) => {
+            let seconds = PLANNING_TIME_MAX.as_secs();
+            Err(Error::timed_out(format!("{what} took longer than {seconds} s")))
+        }
     }
 }
 

@@ -1,34 +1,38 @@
-//! Why a task, or a read of a shard, did not end well, as it travels to whoever asked. A user sees none
-//! of it but [`Refusal::Failed`]: the others say what the driver has to do.
+//! Why a task or a read of a shard failed, as it travels to the driver or to another worker. A user
+//! sees [`Refusal::Failed`] only: the others tell the driver what to do.
 
 use bigslice_flight::APP_PAYLOAD_BYTES_MAX;
 use datafusion::error::DataFusionError;
 use serde::{Deserialize, Serialize};
 
 use crate::base::diagnostics;
-use crate::base::wire::{StoredAt, encode};
+use crate::base::wire::{self, StoredAt, encode};
 use crate::error::Error;
 
-/// What became of what was asked.
+/// Why a request was refused.
 #[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 pub(crate) enum Refusal {
-    /// It would fail again.
-    #[error(transparent)]
-    Failed(Error),
-    /// A shard that a task had stored cannot be read: it is to be computed again.
+    /// It failed, and would fail again.
+    #[error("{0}")]
+    Failed(
+        #[source]
+        #[serde(with = "wire::error")]
+        Error,
+    ),
+    /// A stored shard cannot be read and must be computed again.
     #[error("shard {} of stage {} of {:?} cannot be read: {reason}", at.task, at.stage, at.run)]
     ShardLost { at: StoredAt, reason: String },
-    /// The machine does not know, or not any more, what the request refers to: it is to be sent
-    /// along.
+    /// The machine does not know what the request refers to, or has forgotten it: the driver must
+    /// send it again.
     #[error("this machine was not told about a run")]
     NotTold { brief: bool, inputs: bool },
-    /// The funcs of the machine's program are not those of the driver's.
+    /// The funcs of the machine's program differ from those of the driver's.
     #[error("this machine's program has other funcs")]
     FuncsDiffer { theirs: Vec<String> },
 }
 
 impl Refusal {
-    /// The refusal that an error is, on this machine or on another.
+    /// The refusal in an error of this machine or of another.
     pub(crate) fn of(error: &DataFusionError) -> Option<Self> {
         if let Some(refusal) = diagnostics::find::<Self>(error) {
             return Some(refusal.clone());
@@ -39,7 +43,7 @@ impl Refusal {
         }
     }
 
-    /// An error in the form that keeps its kind on the way.
+    /// The error in a form that keeps its kind on the way.
     pub(crate) fn travelling(error: DataFusionError) -> DataFusionError {
         let own = diagnostics::find::<Self>(&error).cloned();
         let refusal = own.or_else(|| diagnostics::find::<Error>(&error).cloned().map(Self::Failed));
@@ -61,11 +65,11 @@ impl From<Refusal> for DataFusionError {
 }
 
 impl From<Refusal> for Error {
-    /// What a user reads when nobody has acted on it.
+    /// What a user reads if the driver did not act on it.
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Failed(error) => error,
-            Refusal::ShardLost { .. } => Self::Lost { message: refusal.to_string(), hint: None },
+            Refusal::ShardLost { .. } => Self::lost(refusal.to_string()),
             Refusal::NotTold { .. } | Refusal::FuncsDiffer { .. } => {
                 Self::internal(refusal.to_string())
             }

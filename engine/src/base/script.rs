@@ -1,11 +1,11 @@
-//! Splits a script into its statements, each with its place, and recognises the statements that
-//! are ours alone. Called by [`Session::statements`](crate::Session::statements); what comes out
+//! Splits a script into its statements, each with its position, and recognises the statements that
+//! only Bigslice has. Called by [`Session::statements`](crate::Session::statements); what comes out
 //! is text, parsed later by the planning thread.
 
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Position, Result};
 
 /// One statement of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,16 +24,16 @@ impl Statement {
         let mut statements = split(text)?;
         match (statements.pop(), statements.is_empty()) {
             (Some(statement), true) => Ok(statement),
-            (None, _) => Err(Error::syntax("there is no statement in the text", None)),
-            (Some(extra), false) => Err(Error::syntax(
+            (None, _) => Err(Error::statement("there is no statement in the text", None)),
+            (Some(extra), false) => Err(Error::statement(
                 "one statement was expected, but the text holds several",
-                Some(Place::at(extra.line, extra.column)),
+                Some(Position::at(extra.line, extra.column)),
             )),
         }
     }
 
-    /// A place within this statement as a place within the script it is from.
-    pub fn place_in_script(&self, place: Place) -> Place {
+    /// The position in the script of a position in this statement.
+    pub fn position_in_script(&self, position: Position) -> Position {
         let moved = |line: u64, column: u64| {
             if line == 1 {
                 (self.line, self.column + column - 1)
@@ -41,9 +41,9 @@ impl Statement {
                 (self.line + line - 1, column)
             }
         };
-        let (line, column) = moved(place.line, place.column);
-        let end = place.end.map(|(line, column)| moved(line, column));
-        Place { line, column, end }
+        let (line, column) = moved(position.line, position.column);
+        let end = position.end.map(|(line, column)| moved(line, column));
+        Position { line, column, end }
     }
 }
 
@@ -100,29 +100,29 @@ pub(crate) fn explain_stages(text: &str) -> Option<String> {
 }
 
 /// Where `name` stands in the text, if it stands there exactly once as a word of its own.
-pub(crate) fn only_word(text: &str, name: &str) -> Option<Place> {
+pub(crate) fn only_word(text: &str, name: &str) -> Option<Position> {
     let tokens = tokens(text).ok()?;
     let mut found = tokens.iter().filter(
         |token| matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case(name)),
     );
     let span = found.next()?.span;
     let end = Some((span.end.line, span.end.column));
-    let place = Place { line: span.start.line, column: span.start.column, end };
+    let place = Position { line: span.start.line, column: span.start.column, end };
     found.next().is_none().then_some(place)
 }
 
 /// The place just after the text.
-pub(crate) fn end_of(text: &str) -> Place {
+pub(crate) fn end_of(text: &str) -> Position {
     let text = text.trim_end();
     let line = text.matches('\n').count() as u64 + 1;
     let last = text.rsplit('\n').next().unwrap_or_default();
-    Place::at(line, last.chars().count() as u64 + 1)
+    Position::at(line, last.chars().count() as u64 + 1)
 }
 
 fn tokens(text: &str) -> Result<Vec<TokenWithSpan>> {
     Tokenizer::new(&GenericDialect {}, text).tokenize_with_location().map_err(|e| {
-        let place = Place::at(e.location.line, e.location.column);
-        Error::syntax(crate::base::diagnostics::sentence(&e.message), Some(place))
+        let place = Position::at(e.location.line, e.location.column);
+        Error::statement(crate::base::diagnostics::sentence(&e.message), Some(place))
     })
 }
 
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn an_open_string_is_an_error_with_its_place() {
         let error = split("select 1;\nselect 'open").unwrap_err();
-        let place = error.place().unwrap();
+        let place = error.position().unwrap();
         assert_eq!((place.line, place.column), (2, 8), "{error}");
     }
 
@@ -194,14 +194,14 @@ mod tests {
         assert_eq!(Statement::alone(" select 1; ").unwrap().text, "select 1");
         assert!(Statement::alone("").is_err());
         let error = Statement::alone("select 1; select 2").unwrap_err();
-        assert_eq!(error.place().unwrap().column, 11);
+        assert_eq!(error.position().unwrap().column, 11);
     }
 
     #[test]
     fn places_move_with_their_statement() {
         let statement = Statement { text: "a\nb".into(), line: 7, column: 5 };
-        assert_eq!(statement.place_in_script(Place::at(1, 3)), Place::at(7, 7));
-        assert_eq!(statement.place_in_script(Place::at(2, 3)), Place::at(8, 3));
+        assert_eq!(statement.position_in_script(Position::at(1, 3)), Position::at(7, 7));
+        assert_eq!(statement.position_in_script(Position::at(2, 3)), Position::at(8, 3));
     }
 
     #[test]

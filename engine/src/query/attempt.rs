@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::base::cpu::catching_panics;
+use crate::base::diagnostics;
 use crate::base::machines::{self, Company, tell};
 use crate::base::refusal::Refusal;
 use crate::error::{Error, Result};
@@ -84,7 +85,7 @@ pub(crate) async fn attempt(
     let mut watch = Watch::begin(&run.session, losses).await?;
     let mut state = run.session.state();
     thrift.apply(&mut state, run.session.fleet.is_some());
-    let theirs = |e: DataFusionError| Failure::Stop(Error::of(&e, &run.text));
+    let theirs = |e: DataFusionError| Failure::Stop(Error::in_statement(e, &run.text));
     let (transaction, plan, state) = match run.output {
         Output::Rows => (None, (Arc::clone(&run.plan), Logical::Optimized), state),
         Output::Count => {
@@ -141,9 +142,9 @@ async fn execute(
     let start = async { execute_stream(Arc::clone(&plan), context) };
     let mut stream = match catching_panics(start).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(e)) => return Err(watch.judge(&e, &plan, &run.text, thrift).await),
+        Ok(Err(e)) => return Err(watch.judge(e, &plan, &run.text, thrift).await),
         Err(panic) => {
-            return Err(watch.judge(&panicked(&panic), &plan, &run.text, thrift).await);
+            return Err(watch.judge(panicked(&panic), &plan, &run.text, thrift).await);
         }
     };
     while let Some(next) = watch.next(&mut stream, out).await? {
@@ -159,7 +160,7 @@ async fn execute(
                     let why = format!("a stored shard could not be read: {reason}");
                     return Err(Failure::Lost(why));
                 }
-                return Err(watch.judge(&e, &plan, &run.text, thrift).await);
+                return Err(watch.judge(e, &plan, &run.text, thrift).await);
             }
         }
     }
@@ -293,7 +294,7 @@ impl Watch {
     /// anything; so the machines are asked, and only if all are there is the query to blame.
     async fn judge(
         &self,
-        error: &DataFusionError,
+        error: DataFusionError,
         plan: &Arc<dyn ExecutionPlan>,
         text: &str,
         thrift: Thrift,
@@ -303,15 +304,15 @@ impl Watch {
             if let Err(lost) = self.nothing_lost() {
                 return lost;
             }
-            if bigslice_flight::is_transport_error(error) {
-                let why = crate::base::diagnostics::describe(error).0;
-                if let Some(name) = bigslice_flight::lost_machine(error) {
+            if diagnostics::is_transport(&error) {
+                let why = diagnostics::describe(&error).0;
+                if let Some(name) = bigslice_flight::lost_machine(&error) {
                     machines::suspect(fleet, name, &why);
                 }
                 return Failure::Lost(format!("a connection between machines broke: {why}",));
             }
         }
-        match Error::of(error, text) {
+        match Error::in_statement(error, text) {
             error @ Error::Memory { .. } => {
                 Failure::Memory { error, instead: thrift.instead(plan) }
             }

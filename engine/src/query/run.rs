@@ -115,7 +115,7 @@ async fn compute(table: &DrawnTable, run: &Run) -> Result<()> {
     let take = async move {
         let mut batches: Vec<RecordBatch> = Vec::new();
         while let Some(batch) = receiver.recv().await {
-            table.reserve(&batch, pool).map_err(|e| Error::of(&e, &run.text))?;
+            table.reserve(&batch, pool).map_err(|e| Error::in_statement(e, &run.text))?;
             batches.push(batch);
         }
         Ok::<_, Error>(batches)
@@ -131,7 +131,7 @@ async fn compute(table: &DrawnTable, run: &Run) -> Result<()> {
     let partitions = run.session.config.partitions_per_task();
     let batches = of_schema(batches, table.columns());
     let filled = batches.and_then(|batches| table.fill(batches, partitions));
-    filled.map_err(|e| Error::of(&e, &run.text))
+    filled.map_err(|e| Error::in_statement(e, &run.text))
 }
 
 /// Attempts a run until it ends well or nothing more may be tried.
@@ -191,12 +191,13 @@ fn lost_after_rows(why: &str) -> Error {
              again by itself. A larger head (\"head_bytes\") holds more of it back"
                 .to_owned(),
         ),
+        source: None,
     }
 }
 
 fn lost_for_good(why: &str) -> Error {
     let runs = RUNS_AGAIN_MAX + 1;
-    Error::Lost { message: format!("{why}; the query was run {runs} times"), hint: None }
+    Error::lost(format!("{why}; the query was run {runs} times"))
 }
 
 fn say(session: &Runner, text: String) {
@@ -268,7 +269,7 @@ async fn command(session: &Arc<Runner>, plan: LogicalPlan, text: Arc<str>) -> Re
     let inner = Arc::clone(session);
     on_large_stack(session.cpu.handle(), "the statement", move || async move {
         let done = inner.context.execute_logical_plan(plan).await;
-        done.map(drop).map_err(|e| Error::of(&e, &text))
+        done.map(drop).map_err(|e| Error::in_statement(e, &text))
     })
     .await
 }
@@ -282,7 +283,7 @@ async fn create_table(
     text: Arc<str>,
 ) -> Result<()> {
     let exists = session.context.table_exist(create.name.clone());
-    let exists = exists.map_err(|e| Error::of(&e, &text))?;
+    let exists = exists.map_err(|e| Error::in_statement(e, &text))?;
     let plan = Arc::clone(&create.input);
     let schema = match plan.as_ref() {
         // Columns that are declared one by one, without a query.
@@ -301,7 +302,7 @@ async fn create_table(
     } else {
         Vec::new()
     };
-    let scan = table_of(batches, &schema).map_err(|e| Error::of(&e, &text))?;
+    let scan = table_of(batches, &schema).map_err(|e| Error::in_statement(e, &text))?;
     let create = CreateMemoryTable { input: Arc::new(scan), ..create };
     let ddl = LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create));
     command(session, ddl, text).await

@@ -72,19 +72,19 @@ pub trait OfTermination: Sized {
 }
 impl<T: Termination> OfTermination for T {}
 
-/// Ends with [`OfHolder`].
+/// For [`OfHolder`].
 #[derive(Debug)]
 pub struct Holder;
-/// Ends with [`OfSendHolder`].
+/// For [`OfSendHolder`].
 #[derive(Debug)]
 pub struct SendHolder;
-/// Ends with [`OfError`].
+/// For [`OfError`].
 #[derive(Debug)]
 pub struct Plain;
-/// Ends with [`OfText`].
+/// For [`OfText`].
 #[derive(Debug)]
 pub struct Text;
-/// Ends with [`OfTermination`].
+/// For [`OfTermination`].
 #[derive(Debug)]
 pub struct Other;
 
@@ -132,11 +132,24 @@ fn tell(error: &(dyn StdError + 'static)) -> ExitCode {
     say(&message, hint.as_deref(), code)
 }
 
-/// The message of an error and its causes, our hint if one of them has one, and the exit code.
+/// The text of an error and its causes, the hint, and the exit code. The text of an [`Error`] is
+/// complete: the causes below it would repeat it.
 fn words_of(error: &(dyn StdError + 'static)) -> (String, Option<String>, u8) {
-    let ours = bigslice_files::causes(error).find_map(|link| link.downcast_ref::<Error>());
+    let mut text = error.to_string();
+    let mut ours = None;
+    for link in bigslice_files::causes(error) {
+        let said = link.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        ours = link.downcast_ref::<Error>();
+        if ours.is_some() {
+            break;
+        }
+    }
     let code = if matches!(ours, Some(Error::Config { .. })) { WRONG_USAGE } else { FAILED };
-    (bigslice_files::chain(error), ours.and_then(Error::hint), code)
+    (text, ours.and_then(Error::hint), code)
 }
 
 fn say(message: &str, hint: Option<&str>, code: u8) -> ExitCode {
@@ -156,8 +169,7 @@ mod tests {
     use super::*;
 
     fn ours() -> Error {
-        let hint = Some("do that".to_owned());
-        Error::Query { message: "it failed".to_owned(), hint }
+        Error::query("it failed").with_hint("do that").with_source("a text for developers")
     }
 
     /// Each type selects its own trait, or this does not compile.

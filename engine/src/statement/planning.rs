@@ -59,10 +59,10 @@ async fn plan_here(driver: &Driver, words: Arc<str>) -> Result<Planned> {
     let headers = headers(&statement);
     let written = Written { text: statement.to_string(), headers: &headers };
     statement = rewrite(statement)?;
-    statement =
-        bigslice_files::prepare(statement, &driver.stores).map_err(|e| Error::of(&e, text))?;
+    statement = bigslice_files::prepare(statement, &driver.stores)
+        .map_err(|e| Error::in_statement(e, text))?;
     let missing = |e: &_| driver.name_missing_table(e, text);
-    let of_plan = |e: DataFusionError| missing(&e).unwrap_or_else(|| Error::of(&e, text));
+    let of_plan = |e: DataFusionError| missing(&e).unwrap_or_else(|| Error::in_statement(e, text));
     let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
     let labels = resolve(&mut statement, &tables)?;
     let (statement, drawn) = draw_first(&state, &mut tables, statement)?;
@@ -70,9 +70,9 @@ async fn plan_here(driver: &Driver, words: Arc<str>) -> Result<Planned> {
     let logical = logical.map_err(of_plan)?;
     let work = classify(driver, logical, stages.is_some()).await.map_err(|e| match e {
         Failed::Ours(e) => e,
-        Failed::Theirs(e) => Error::of(&e, text),
+        Failed::Theirs(e) => Error::in_statement(e, text),
     })?;
-    let work = optimize(&state, work).map_err(|e| Error::of(&e, text))?;
+    let work = optimize(&state, work).map_err(|e| Error::in_statement(e, text))?;
     let schema = labelled(schema_of(&work), &labels, &headers);
     Ok(Planned { text: words, work, schema, drawn })
 }
@@ -121,7 +121,7 @@ pub(crate) fn parsed(state: &SessionState, text: &str) -> Result<Parsed> {
     let options = &state.config().options().sql_parser;
     let dialect = dialect_from_str(options.dialect)
         .ok_or_else(|| Error::config(format!("there is no dialect \"{}\"", options.dialect)))?;
-    parse(text, dialect, options.recursion_limit.get()).map_err(|e| Error::of(&e, text))
+    parse(text, dialect, options.recursion_limit.get()).map_err(|e| Error::in_statement(e, text))
 }
 
 /// The columns under the names that the statement gives them.
@@ -153,7 +153,7 @@ async fn classify(
         return match plan {
             LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) | LogicalPlan::Explain(_) => {
                 let message = "only a query has stages";
-                Err(Failed::Ours(Error::syntax(message, None)))
+                Err(Failed::Ours(Error::statement(message, None)))
             }
             plan => Ok(Work::Stages(Arc::new(plan))),
         };
@@ -162,7 +162,7 @@ async fn classify(
         && matches!(*analyze.input, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_))
     {
         let message = "EXPLAIN ANALYZE runs a query, COPY or INSERT, and no other statement";
-        return Err(Failed::Ours(Error::syntax(message, None)));
+        return Err(Failed::Ours(Error::statement(message, None)));
     }
     Ok(match plan {
         // What a prepared statement does is known only now; looking it up changes nothing.
@@ -215,7 +215,7 @@ pub(crate) async fn physical(
             Logical::AsWritten => state.create_physical_plan(&plan).await,
             Logical::Optimized => state.query_planner().create_physical_plan(&plan, &state).await,
         };
-        Ok((planned.map_err(|e| Error::of(&e, &text))?, state))
+        Ok((planned.map_err(|e| Error::in_statement(e, &text))?, state))
     })
     .await
 }
@@ -228,7 +228,7 @@ pub(crate) async fn tell_workers(driver: &Driver, state: &mut SessionState) -> R
     }
     let mut headers = HeaderMap::new();
     settings::add_to_headers(state.config_options(), &mut headers)?;
-    let stores = driver.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
+    let stores = driver.stores.for_workers().await?;
     settings::add_stores(&stores, &mut headers)?;
     state
         .config_mut()

@@ -1,4 +1,4 @@
-//! Slices that ask for some of the slots of a machine, which has more than one core here whatever this computer has.
+//! Slices that ask for slots of a machine. A machine has several cores here, whatever this computer has.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use crate::prelude::*;
 const SLOTS: usize = 4;
 /// Tasks of a run.
 const TASKS: usize = 12;
-/// Far above what anything takes; reaching it is a failure.
+/// Far longer than any test takes: reaching it is a failure.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// For so long nothing more happens.
+/// Without a change for this long, nothing more will change.
 const A_WHILE: Duration = Duration::from_millis(300);
 
 fn with_slots(mut builder: SessionBuilder) -> SessionBuilder {

@@ -242,7 +242,7 @@ impl Folders {
             if entries.next().is_some() {
                 let message = format!("the folder \"{}\" is not empty", folder.display());
                 let hint = "name another folder, or remove what is in this one".to_owned();
-                return Err(Error::Source { message, hint: Some(hint) });
+                return Err(Error::unreadable(message).with_hint(hint));
             }
             folders.tables.push(folder);
         }
@@ -279,12 +279,12 @@ impl Drop for Folders {
 
 /// An error of the file system that says what was tried on what.
 pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::Source { message: format!("cannot {what} \"{}\": {error}", path.display()), hint: None }
+    Error::unreadable(format!("cannot {what} \"{}\": {error}", path.display()))
 }
 
 /// An error of the encoder, or of the disk below it.
 pub(super) fn unexpected(error: impl Into<DataFusionError>) -> Error {
-    Error::of(&error.into(), "")
+    error.into().into()
 }
 
 fn stopped() -> Error {

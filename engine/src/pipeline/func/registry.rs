@@ -117,7 +117,7 @@ impl Registry {
     /// Calls a func.
     pub(crate) fn build(&self, call: &Call) -> Result<Built> {
         self.funcs.check().map_err(Error::query)?;
-        let missing = |NotLinked { message, hint }| Error::Query { message, hint };
+        let missing = |NotLinked { message, hint }| Error::query(message).hinted(hint);
         let func = self.funcs.find(&call.name).map_err(missing)?;
         let (built, steps) = recording(|| (func.build)(&call.arguments));
         let built = built.map_err(|e| e.within(&format!("in the func \"{}\"", call.name)))?;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
+use crate::base::wire;
 use crate::error::{Error, Result};
 use crate::pipeline::map::function::{Mapping, Pending};
 
@@ -21,6 +22,13 @@ pub(crate) struct CallHeader {
     name: String,
     /// Where it is in the driver's program.
     place: String,
+}
+
+/// What became of a call. After [`ReplyHead::Done`] comes the encoded result.
+#[derive(Serialize, Deserialize)]
+enum ReplyHead {
+    Done,
+    Failed(#[serde(with = "wire::error")] Error),
 }
 
 /// The request to call a function for an item; `asked` makes what is asked of a machine of the header.
@@ -65,10 +73,9 @@ pub(crate) async fn answer(header: CallHeader, item: Bytes) -> Result<Bytes> {
         Err(error) => Err(error),
     };
     let (head, value) = match outcome {
-        Ok(value) => (Ok(()), value),
-        Err(error) => (Err(error), Vec::new()),
+        Ok(value) => (ReplyHead::Done, value),
+        Err(error) => (ReplyHead::Failed(error), Vec::new()),
     };
-    let head: Result<(), Error> = head;
     let mut reply = postcard::to_allocvec(&head)
         .map_err(|e| Error::internal(format!("the reply of a call cannot be encoded: {e}")))?;
     reply.extend_from_slice(&value);
@@ -102,8 +109,10 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
 
 /// Takes a reply apart: the encoded result, or what went wrong.
 pub(crate) fn read(reply: &Bytes) -> Result<Bytes> {
-    let (head, value) = postcard::take_from_bytes::<Result<(), Error>>(reply)
+    let (head, value) = postcard::take_from_bytes::<ReplyHead>(reply)
         .map_err(|e| Error::internal(format!("the reply of a call: {e}")))?;
-    head?;
-    Ok(reply.slice_ref(value))
+    match head {
+        ReplyHead::Done => Ok(reply.slice_ref(value)),
+        ReplyHead::Failed(error) => Err(error),
+    }
 }

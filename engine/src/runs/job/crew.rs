@@ -10,6 +10,7 @@ use bytes::Bytes;
 use datafusion::error::DataFusionError;
 use url::Url;
 
+use crate::base::diagnostics;
 use crate::base::machines;
 use crate::base::refusal::Refusal;
 use crate::base::wire::{StoredAt, decode, encode};
@@ -179,7 +180,7 @@ pub(super) async fn run(
     };
     match outcome {
         Ok(reply) => Ok(reply),
-        Err(error) => Err(judge(&*held()?, place, &error).await),
+        Err(error) => Err(judge(&*held()?, place, error).await),
     }
 }
 
@@ -226,14 +227,14 @@ pub(super) async fn call(
     };
     match outcome {
         Ok(reply) => Ok(reply),
-        Err(error) => Err(judge(&*held()?, place, &error).await),
+        Err(error) => Err(judge(&*held()?, place, error).await),
     }
 }
 
 /// What an error means: the machines are asked, and only if all are there is the task to blame.
-async fn judge(session: &Runner, place: &Place, error: &DataFusionError) -> Trouble {
+async fn judge(session: &Runner, place: &Place, error: DataFusionError) -> Trouble {
     if let (Some(fleet), Place::Machine(name, _)) = (&session.fleet, place) {
-        let transport = bigslice_flight::is_transport_error(error);
+        let transport = diagnostics::is_transport(&error);
         if transport {
             fleet.verify().await;
         }
@@ -242,15 +243,15 @@ async fn judge(session: &Runner, place: &Place, error: &DataFusionError) -> Trou
             return Trouble::Lost(format!("machine \"{name}\" was lost ({})", loss.reason));
         }
         if transport {
-            let (text, _) = crate::base::diagnostics::describe(error);
-            machines::suspect(fleet, bigslice_flight::lost_machine(error).unwrap_or(name), &text);
+            let (text, _) = diagnostics::describe(&error);
+            machines::suspect(fleet, bigslice_flight::lost_machine(&error).unwrap_or(name), &text);
             return Trouble::Lost(format!("a connection between machines broke: {text}"));
         }
     }
-    match Refusal::of(error) {
+    match Refusal::of(&error) {
         Some(Refusal::ShardLost { at, reason }) => Trouble::ShardLost(at, reason),
         Some(Refusal::FuncsDiffer { theirs }) => Trouble::FuncsDiffer(theirs),
-        _ => Trouble::Failed(Error::of(error, "")),
+        _ => Trouble::Failed(Error::from(error)),
     }
 }
 

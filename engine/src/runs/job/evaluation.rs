@@ -270,7 +270,7 @@ impl Job {
         let what = format!("shard {} of {} at {}", id.task, node.verb, node.place);
         if losses >= LOSSES_MAX {
             let message = format!("{why}; {what} was lost {losses} times in a row");
-            return Err(Error::Lost { message, hint: None });
+            return Err(Error::lost(message));
         }
         let text = format!("{why}; computing {what} again");
         (session.config.log)(LogLine::of_fleet(text));

@@ -32,7 +32,7 @@ pub(super) struct Given {
 impl Given {
     /// Nothing is known yet about other runs.
     pub(super) async fn new(session: &Runner) -> Result<Self> {
-        let stores = session.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
+        let stores = session.stores.for_workers().await?;
         Ok(Self { stores, inputs: HashMap::new(), stored: HashMap::new(), runs: HashMap::new() })
     }
 

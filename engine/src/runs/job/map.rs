@@ -241,7 +241,7 @@ impl Map {
         let (index, losses, name) = (open.index, open.losses, self.mapping.name);
         if losses >= LOSSES_MAX {
             let message = format!("{why}; item {index} of {name} was lost {losses} times in a row");
-            return self.give(index, Err(Error::Lost { message, hint: None })).await;
+            return self.give(index, Err(Error::lost(message))).await;
         }
         let text = format!("{why}; calling {name} for item {index} again");
         (self.session.config.log)(LogLine::of_fleet(text));

@@ -185,6 +185,7 @@ impl Lineage {
                  again"
                     .to_owned(),
             ),
+            source: None,
         })
     }
 }

@@ -15,6 +15,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::diagnostics;
+use crate::base::refusal::Refusal;
 use crate::base::wire::StoredAt;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -68,8 +70,9 @@ impl<'de, T> Deserialize<'de> for Run<T> {
     }
 }
 
-/// What [`Session::run`](crate::Session::run) runs: an [`Invocation`] of a func, or a slice.
-pub trait Runnable {
+/// What [`Session::run`](crate::Session::run) runs: an [`Invocation`] of a func, or a slice. No other
+/// type can implement it.
+pub trait Runnable: sealed::Sealed {
     /// What the slice is of.
     type Row: Row;
 
@@ -86,6 +89,12 @@ pub enum Work {
     Call(Call, Vec<Held>),
     #[doc(hidden)]
     Built(Built),
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<T> Sealed for super::Invocation<T> {}
+    impl<T> Sealed for super::Slice<T> {}
 }
 
 impl<T: Row> Runnable for Invocation<T> {
@@ -151,7 +160,7 @@ impl<T: Row> Run<T> {
             }
         }
         let message = format!("the result became another one {LOSSES_MAX} times while it was read");
-        Err(Error::Lost { message, hint: None })
+        Err(Error::lost(message))
     }
 
     /// The rows of one shard.
@@ -192,7 +201,7 @@ impl<T: Row> Run<T> {
             let rows = job.session()?.host.read(vec![at.clone()], 0, &self.schema());
             let error = match rows.try_collect().await {
                 Ok(batches) => return Ok(Some(batches)),
-                Err(error) => lost(&error).ok_or_else(|| Error::of(&error, ""))?,
+                Err(error) => loss(error)?,
             };
             losses += 1;
             if losses == LOSSES_MAX {
@@ -234,7 +243,7 @@ impl<T: Row> Run<T> {
     pub async fn rows(&self) -> Result<u64> {
         let mut rows = 0;
         let mut stream = self.stream();
-        while let Some(batch) = stream.try_next().await.map_err(Error::from)? {
+        while let Some(batch) = stream.try_next().await? {
             rows += batch.num_rows() as u64;
         }
         Ok(rows)
@@ -251,7 +260,7 @@ impl<T: Row> Run<T> {
     pub fn to_dataframe(&self) -> Result<DataFrame> {
         let job = self.held()?;
         let table = table(job, &self.schema());
-        job.session()?.context.read_table(table).map_err(|e| Error::of(&e, ""))
+        job.session()?.context.read_table(table).map_err(Error::from)
     }
 
     /// Removes what is stored of the result, and returns when the machines have removed it: for results that may be
@@ -311,6 +320,7 @@ impl<T: Row> Run<T> {
             message: "a run that is an argument of a func cannot be read within the func"
                 .to_owned(),
             hint: Some("make a slice of it there, with slice(); the driver can read it".to_owned()),
+            source: None,
         })
     }
 }
@@ -320,7 +330,7 @@ fn rows_of<T: Row>(batches: Vec<RecordBatch>) -> Result<Vec<T>> {
     let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {
         let columns = T::columns(batch.columns());
-        let columns = columns.map_err(|e| Error::of(&code.mismatch(&e), ""))?;
+        let columns = columns.map_err(|e| code.mismatch(&e))?;
         rows.extend((0..batch.num_rows()).map(|row| T::to_owned(T::get(&columns, row))));
     }
     Ok(rows)
@@ -345,7 +355,7 @@ pub(super) async fn begun(
             None => return Ok(rows),
             Some(Ok(first)) => first,
             Some(Err(error)) => {
-                let error = lost(&error).ok_or_else(|| Error::of(&error, ""))?;
+                let error = loss(error)?;
                 losses += 1;
                 if losses == LOSSES_MAX {
                     return Err(error);
@@ -358,13 +368,13 @@ pub(super) async fn begun(
         let held = Arc::clone(&job);
         let rest = rows.map_err(move |error| {
             let _run = &held;
-            match lost(&error) {
-                Some(error) => Error::Lost {
-                    message: format!("{error}, after rows of the shard had been given out"),
-                    hint: Some("read it again: what was lost is computed again".to_owned()),
+            match loss(error) {
+                Ok(error) => {
+                    Error::lost(format!("{error}, after rows of the shard had been given out"))
+                        .with_hint("read it again: what was lost is computed again")
+                        .into()
                 }
-                .into(),
-                None => error,
+                Err(error) => error,
             }
         });
         let all = futures::stream::iter([Ok(first)]).chain(rest);
@@ -380,17 +390,18 @@ pub(super) fn same_result(generation: &OnceLock<u64>, now: u64) -> Result<()> {
     let message = "what was lost of a result had to be computed again, and came out as another result \
                    than the one that was being read";
     let hint = "read it again, from its first shard on; a table is to be registered again";
-    let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
-    Err(Error::Lost { message, hint })
+    Err(Error::lost(message).with_hint(hint))
 }
 
-/// The error, if it says that a stored shard is gone.
-fn lost(error: &DataFusionError) -> Option<Error> {
-    if bigslice_flight::is_transport_error(error) {
-        let (message, hint) = crate::base::diagnostics::describe(error);
-        return Some(Error::Lost { message, hint });
+/// What the loss of a stored shard means; `Err` has an error that is no loss, as it was.
+fn loss(error: DataFusionError) -> Result<Error, DataFusionError> {
+    if diagnostics::is_transport(&error) {
+        let (message, hint) = diagnostics::describe(&error);
+        return Ok(Error::lost(message).hinted(hint).with_source(error));
     }
-    Some(Error::of(error, "")).filter(Error::is_retryable)
+    let known = diagnostics::find::<Error>(&error).cloned();
+    let known = known.or_else(|| Refusal::of(&error).map(Error::from));
+    known.filter(Error::is_retryable).ok_or(error)
 }
 
 /// Has the machines asked, so that a dead one is known, and the shard made again.

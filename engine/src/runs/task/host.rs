@@ -179,7 +179,7 @@ impl Output {
 }
 
 fn cannot_store(error: &crate::shard::ShardError) -> DataFusionError {
-    Error::Source { message: error.to_string(), hint: None }.into()
+    Error::unreadable(error.to_string()).into()
 }
 
 #[async_trait]

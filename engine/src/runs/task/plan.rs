@@ -157,6 +157,14 @@ impl Plan {
         plan
     }
 
+    /// Checks the numbers that the user gave to the verbs.
+    ///
+    /// # Errors
+    /// See [`Node::check`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.stages.iter().try_for_each(|stage| check(&stage.node))
+    }
+
     /// The stage whose shards are the result.
     pub(crate) fn root(&self) -> StageId {
         StageId(self.stages.len() - 1)
@@ -350,6 +358,16 @@ impl Plan {
                 stages.into_iter().for_each(|stage| push_new(&mut reads.inputs, stage));
             }
         }
+    }
+}
+
+/// Checks a node and those that its stage computes it from.
+fn check(node: &Node) -> Result<()> {
+    node.check()?;
+    match &node.op {
+        Op::Narrow { input, .. } | Op::Sink { input, .. } => check(input),
+        Op::Union(inputs) => inputs.iter().try_for_each(|input| check(input)),
+        Op::Source(_) | Op::Wide { .. } => Ok(()),
     }
 }
 

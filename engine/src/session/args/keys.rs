@@ -62,7 +62,7 @@ impl Setting {
             }
         };
         let message = format!("{}: there is no setting \"{}\"", self.place, self.key);
-        Error::Config { message, hint: Some(hint) }
+        Error::config(message).with_hint(hint)
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn apply(
     Ok(match key.as_str() {
         "workers" => {
             // A fixed number of machines overrides an earlier limit.
-            builder.config.machines_max = None;
+            builder.config.size = None;
             instances.leave();
             builder.workers(workers(value).map_err(refused)?)
         }
@@ -88,7 +88,7 @@ pub(super) fn apply(
         "system" => {
             let system = value.parse::<SystemSpec>().map_err(|e| refused(e.to_string()))?;
             if system == SystemSpec::Here {
-                builder.config.machines_max = None;
+                builder.config.size = None;
             }
             instances.leave();
             builder.system(system)
@@ -122,7 +122,7 @@ fn check(setting: &Setting) -> Result<()> {
     }
     let set = scratch.options_mut().set(&setting.key, &setting.value);
     set.map_err(|e| {
-        setting.refused(&format!("\"{}\" is not valid: {}", setting.value, Error::of(&e, "")))
+        setting.refused(&format!("\"{}\" is not valid: {}", setting.value, Error::from(e)))
     })
 }
 

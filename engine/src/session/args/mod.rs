@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::session::builder::SessionBuilder;
 
-/// The flags that configure a session: those of bigsql, for every program.
+/// The flags of bigsql that configure a session, for every program.
 ///
 /// | flag | |
 /// |---|---|
@@ -322,7 +322,7 @@ impl Session {
 
 /// The position of a flag's value.
 enum Value {
-    /// After its `=`.
+    /// In the same argument, after `=`.
     Inside,
     /// The next argument.
     Next,
@@ -354,5 +354,5 @@ fn refused(error: &clap::Error) -> Error {
     let message = text.split("\n\n").next().unwrap_or(text).trim_end();
     let hint = (error.kind() == ErrorKind::ArgumentConflict)
         .then(|| "both say on which machines the work is done: give one of them".to_owned());
-    Error::Config { message: message.to_owned(), hint }
+    Error::config(message).hinted(hint)
 }

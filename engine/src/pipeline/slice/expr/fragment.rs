@@ -101,7 +101,7 @@ impl Fragment {
         let Call { verb, place } = self.call;
         let code = UserCode { verb, place, shard: cx.shard };
         let schema = rows.schema();
-        let rows = rows.map_err(move |error| match Error::of(&error, "") {
+        let rows = rows.map_err(move |error| match Error::peek(&error) {
             Error::Query { message, .. } if !failed.load(Ordering::Relaxed) => code.failed(message),
             _ => error,
         });

@@ -53,7 +53,7 @@ impl Call {
         Error::query(format!("{self}: {message}"))
     }
 
-    fn failed(self, error: &DataFusionError) -> Error {
-        Error::of(error, "").within(&self.to_string())
+    fn failed(self, error: DataFusionError) -> Error {
+        Error::from(error).within(&self.to_string())
     }
 }

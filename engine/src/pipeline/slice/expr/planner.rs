@@ -89,7 +89,7 @@ pub(super) fn planned(
     check: Check,
 ) -> Result<Planned> {
     with_large_stack(move || {
-        let failed = |e: DataFusionError| call.failed(&e);
+        let failed = |e: DataFusionError| call.failed(e);
         refuse_volatile(&logical, call)?;
         let state = state();
         let analyzed = state
@@ -154,7 +154,7 @@ fn refuse_volatile(plan: &LogicalPlan, call: Call) -> Result<()> {
             })
         })
     });
-    walked.map_err(|e| call.failed(&e))?;
+    walked.map_err(|e| call.failed(e))?;
     let Some(name) = volatile else { return Ok(()) };
     Err(Error::Query {
         message: format!(
@@ -166,6 +166,7 @@ fn refuse_volatile(plan: &LogicalPlan, call: Call) -> Result<()> {
              func; use `sample` to choose rows at random"
                 .to_owned(),
         ),
+        source: None,
     })
 }
 

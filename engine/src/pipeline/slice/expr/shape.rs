@@ -49,13 +49,14 @@ pub(in crate::pipeline::slice) fn shaped(
                     "write the type in the expression: cast(..., DataType::{to}), or in SQL \
                      arrow_cast(..., '{to}')"
                 )),
+                source: None,
             });
         }
         let column = if from == to { column } else { cast(column, to.clone()) };
         columns.push(column.alias(name));
     }
     let shaped = LogicalPlanBuilder::from(plan).project(columns);
-    shaped.and_then(LogicalPlanBuilder::build).map_err(|e| call.failed(&e))
+    shaped.and_then(LogicalPlanBuilder::build).map_err(|e| call.failed(e))
 }
 
 /// Whether these are the fields of a tuple or a single value.
@@ -80,6 +81,7 @@ fn named<'a>(
             Err(Error::Query {
                 message: format!("{call}: there is no column \"{name}\" for the row's field"),
                 hint: bigslice_files::did_you_mean(name, names),
+                source: None,
             })
         }
     }

@@ -119,10 +119,10 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
     let state = planner::state();
     let context = SessionContext::new_with_state(state.clone());
     for (name, table) in tables {
-        let plan = logical(&table.node).map_err(|e| call.failed(&e))?;
+        let plan = logical(&table.node).map_err(|e| call.failed(e))?;
         let view = Arc::new(ViewTable::new(plan, None));
         let before = context.register_table(TableReference::bare(name.as_str()), view);
-        if before.map_err(|e| call.failed(&e))?.is_some() {
+        if before.map_err(|e| call.failed(e))?.is_some() {
             return Err(call.error(format!("there are two tables \"{name}\"")));
         }
     }
@@ -130,8 +130,9 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
         let missing = diagnostics::missing_table(&e).map(|name| Error::Query {
             message: format!("{call}: there is no table \"{name}\""),
             hint: bigslice_files::did_you_mean(&name, tables.iter().map(|(name, _)| name.as_str())),
+            source: None,
         });
-        missing.unwrap_or_else(|| Error::of(&e, text).within(&call.to_string()))
+        missing.unwrap_or_else(|| Error::in_statement(e, text).within(&call.to_string()))
     };
     let within = |e: Error| e.within(&call.to_string());
     let statement = planning::parsed(&state, text).map_err(within)?;

@@ -210,9 +210,9 @@ impl<T: Row> Slice<T> {
         change: impl FnOnce(DataFrame) -> Result<DataFrame, DataFusionError>,
     ) -> Result<Slice<U>> {
         let call = Call { verb, place };
-        let rows = logical(&self.node).map_err(|e| call.failed(&e))?;
+        let rows = logical(&self.node).map_err(|e| call.failed(e))?;
         let changed = change(DataFrame::new(planner::state(), rows));
-        let changed = changed.map_err(|e| call.failed(&e))?;
+        let changed = changed.map_err(|e| call.failed(e))?;
         Slice::planned(call, changed.into_unoptimized_plan())
     }
 

@@ -349,14 +349,12 @@ impl Merge {
 fn too_large(code: &UserCode, error: &DataFusionError) -> DataFusionError {
     let UserCode { verb, place, shard } = code;
     let (cause, _) = describe(error);
-    Error::Memory {
-        message: format!(
-            "{verb} at {place}, shard {shard}: the values of one key do not fit into memory: {cause}"
-        ),
-        hint:
-            "combine them with \"fold\" or \"reduce\", which keep one value for each key, or raise \
-               the memory limit"
-                .to_owned(),
-    }
+    Error::memory(format!(
+        "{verb} at {place}, shard {shard}: the values of one key do not fit into memory: {cause}"
+    ))
+    .with_hint(
+        "combine them with \"fold\" or \"reduce\", which keep one value for each key, or raise \
+         the memory limit",
+    )
     .into()
 }

@@ -20,7 +20,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::base::driver::Driver;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::slice::Pragma;
 use crate::pipeline::slice::tree::chosen::Chosen;
 use crate::pipeline::slice::tree::order::Order;
@@ -75,6 +75,28 @@ impl Node {
             }
             Op::Union(_) | Op::Sink { .. } => false,
         }
+    }
+}
+
+impl Node {
+    /// Checks the numbers that the user gave this verb. Verbs return a slice and no `Result`, so that a
+    /// wrong number is in the tree until it runs.
+    ///
+    /// # Errors
+    /// When one of them is 0.
+    pub(crate) fn check(&self) -> Result<()> {
+        let shards = match &self.op {
+            Op::Source(source) => source.shards_given(),
+            Op::Wide { shards: Shards::Exactly(n), .. } => Some(*n),
+            _ => None,
+        };
+        let what = match (shards, self.pragma) {
+            (Some(0), _) => "shards",
+            (_, Some(Pragma::Procs(0))) => "slots",
+            _ => return Ok(()),
+        };
+        let Self { verb, place, .. } = self;
+        Err(Error::query(format!("{verb} at {place}: the number of {what} must be at least 1")))
     }
 }
 
@@ -195,6 +217,11 @@ pub(crate) trait Source: Send + Sync {
 
     /// The rows of the shard that `shards` described by `spec`.
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream>;
+
+    /// The number of shards, if it was given by the user.
+    fn shards_given(&self) -> Option<usize> {
+        None
+    }
 
     /// The run whose result this is, if it is one.
     fn run(&self) -> Option<crate::base::wire::RunId> {

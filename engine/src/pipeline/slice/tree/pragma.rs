@@ -39,11 +39,9 @@ impl<T: Row> Slice<T> {
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
-    /// # Panics
-    /// When `n` is 0.
+    /// `n` must be at least 1: a run of a slice that asks for 0 slots fails.
     #[track_caller]
     pub fn procs(self, n: usize) -> Self {
-        assert!(n > 0, "a task takes at least one slot");
         self.with_pragma("procs", Location::caller(), Pragma::Procs(n))
     }
 

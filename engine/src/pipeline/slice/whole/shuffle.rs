@@ -155,11 +155,9 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
-    /// # Panics
-    /// When `n` is 0.
+    /// `n` must be at least 1: a run of a slice without shards fails.
     #[track_caller]
     pub fn reshard(self, n: usize) -> Self {
-        assert!(n > 0, "a slice has at least one shard");
         let place = Location::caller();
         let exchange = self.by_key();
         Self::wide("reshard", place, vec![exchange], Shards::Exactly(n), Pass)

@@ -55,7 +55,7 @@ impl Located {
             return Ok(());
         }
         let plan = Arc::clone(plan);
-        let find = move || async move { runs_of(&plan).map_err(|e| Error::of(&e, "")) };
+        let find = move || async move { runs_of(&plan).map_err(Error::from) };
         let found = on_large_stack(session.cpu.handle(), "planning", find).await?;
         let mut runs = HashMap::new();
         for (job, generation) in found {

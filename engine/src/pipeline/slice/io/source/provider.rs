@@ -147,7 +147,7 @@ impl Table {
             .build();
         let context = SessionContext::new_with_state(state);
         let table = context.read_table(Arc::clone(&self.provider));
-        let table = table.map_err(|e| self.at(Error::of(&e, "")))?;
+        let table = table.map_err(|e| self.at(Error::from(e)))?;
         let rows = columns_of(&self.schema, "the table", table).map_err(|e| self.at(e))?;
         plan_of(&rows, &context.state()).await.map_err(|e| self.at(e))
     }

@@ -119,15 +119,13 @@ impl<T: Row> Slice<T> {
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
-    /// # Panics
-    /// When `shards` is 0.
+    /// `shards` must be at least 1: a run of a slice without shards fails.
     #[track_caller]
     pub fn push_reader<E, F>(shards: usize, push: F) -> Self
     where
         E: fmt::Display,
         F: Fn(usize, &mut Sink<T>) -> Result<(), E> + Send + Sync + 'static,
     {
-        assert!(shards > 0, "a slice has at least one shard");
         let (place, push) = (Location::caller(), Arc::new(push));
         let schema = typed::schema::<T>();
         let opened = move |cx: &TaskCx| {
