@@ -15,7 +15,7 @@ use crate::pipeline::slice::rows::building::{BATCH_ROWS, Building, Reading};
 use crate::pipeline::slice::rows::choosing::{Filter, Stop};
 use crate::pipeline::slice::rows::making::{Emit, Emitter};
 use crate::pipeline::slice::tree::node::{Narrow, Node, Op, Select, TaskCx};
-use crate::pipeline::slice::tree::order::counting;
+use crate::pipeline::slice::tree::order_sensitivity::order_sensitive;
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
@@ -427,7 +427,7 @@ impl<T: Row> Slice<T> {
         self.narrow(
             "head",
             Location::caller(),
-            counting(move |input: SendableRecordBatchStream, _: &TaskCx| {
+            order_sensitive(move |input: SendableRecordBatchStream, _: &TaskCx| {
                 Ok(streams::with_schema(Arc::clone(&schema), first(input, n)))
             }),
         )

@@ -29,7 +29,9 @@ use crate::pipeline::slice::keyed::verbs::only;
 use crate::pipeline::slice::tree::node::{
     Exchange, Narrow, Node, Op, Partition, Shards, Split, SplitCx, TaskCx,
 };
-use crate::pipeline::slice::tree::order::{Order, counting, keeping};
+use crate::pipeline::slice::tree::order_sensitivity::{
+    OrderSensitivity, order_preserving, order_sensitive,
+};
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::whole::shuffle::Pass;
@@ -78,9 +80,9 @@ impl<T: Row + Value> Slice<T> {
             sorting::by_columns(only(&mut inputs)?, 1, LARGEST_FIRST, Some(n), cx)
                 .map(without_key::<T>)
         };
-        let before = Arc::new(counting(before));
+        let before = Arc::new(order_sensitive(before));
         let exchange = Exchange { before: Some(before), ..pairs.moved(Split::One) };
-        Self::wide(verb, place, vec![exchange], Shards::Exactly(1), counting(after))
+        Self::wide(verb, place, vec![exchange], Shards::Exactly(1), order_sensitive(after))
     }
 
     /// All rows in order of a key, smallest first, null before all and NaN after all.
@@ -160,7 +162,7 @@ impl<T: Row> Slice<T> {
             sorting::by_columns(rows, columns, ORDER, None, cx)
         };
         // Equal rows are the same in any order; the ranges are as fixed as the order in which rows were sampled.
-        Self::wide(verb, place, vec![ranges], Shards::Most, keeping(after))
+        Self::wide(verb, place, vec![ranges], Shards::Most, order_preserving(after))
     }
 
     /// This slice, after `before`, on its way to shards by ranges of its first `columns` columns. A column
@@ -201,7 +203,7 @@ impl<T: Row> Slice<T> {
             ))
         };
         let inputs = vec![stored.moved(Split::Keep), sampled];
-        let op = Op::Wide { inputs, shards: Shards::Most, work: Arc::new(keeping(work)) };
+        let op = Op::Wide { inputs, shards: Shards::Most, work: Arc::new(order_preserving(work)) };
         let placed = Node::new(verb, place, Arc::clone(&schema), op);
         let split = Split::By(Arc::new(ByPosition));
         Exchange { input: Arc::new(placed), before: None, schema, split }
@@ -255,8 +257,8 @@ impl Narrow for Sampling {
         Ok(streams::with_schema(schema, futures::stream::once(sampled)))
     }
 
-    fn order(&self) -> Order {
-        Order::Counted
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Sensitive
     }
 }
 
