@@ -6,8 +6,8 @@ use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 
 use crate::base::diagnostics;
-use crate::base::refusal::Refusal;
 use crate::base::script;
+use crate::base::task_error::TaskError;
 use crate::error::{Error, Place};
 
 /// What `RepartitionExec` of DataFusion 55.2 panics with when it is read a second time. `NestedLoopJoinExec` does
@@ -20,8 +20,8 @@ impl Error {
         if let Some(ours) = diagnostics::find::<Self>(error) {
             return ours.clone();
         }
-        if let Some(refusal) = Refusal::of(error) {
-            return refusal.into();
+        if let Some(error) = TaskError::of(error) {
+            return error.into();
         }
         if let Some(failed) = diagnostics::find::<Failed>(error) {
             return Self::of(&failed.cause, "").within(&failed.what);

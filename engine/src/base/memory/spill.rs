@@ -34,7 +34,7 @@ use futures::stream::{self, Stream};
 use parking_lot::Mutex;
 
 use crate::base::memory::messages::Messages;
-use crate::base::refusal::Refusal;
+use crate::base::task_error::TaskError;
 use crate::error::Error;
 
 /// Bytes that are written, summed and read together: large enough that a call costs little beside
@@ -124,7 +124,7 @@ impl Disk {
                     .to_owned(),
             ),
         };
-        Refusal::travelling(error.into())
+        TaskError::travelling(error.into())
     }
 }
 
