@@ -1,5 +1,6 @@
-//! The error of a task, or of a read of a shard, as it is sent to the driver or the reader. The user sees
-//! only [`TaskError::Failed`]; the driver acts on the others ([`recovery`](crate::base::recovery)).
+//! The error of a task, or of a read of a shard, as it is sent to the driver or the reader. The
+//! user sees only [`TaskError::Failed`]; the driver acts on the others
+//! ([`recovery`](crate::base::recovery)).
 
 use bigslice_flight::APP_PAYLOAD_BYTES_MAX;
 use datafusion::error::DataFusionError;
@@ -18,8 +19,8 @@ pub(crate) enum TaskError {
     /// A stored shard cannot be read: its task has to run again.
     #[error("shard {} of stage {} of {:?} cannot be read: {reason}", at.task, at.stage, at.run)]
     ShardLost { at: StoredAt, reason: String },
-    /// The machine has not cached what the request refers to: the driver sends it again, with the run's
-    /// spec, the stage's inputs, or both.
+    /// The machine has not cached what the request refers to: the driver sends it again, with the
+    /// run's spec, the stage's inputs, or both.
     #[error("this machine has not cached the plan of a run")]
     NotCached { spec: bool, inputs: bool },
     /// The funcs of the machine's program are not those of the driver's.

@@ -1,5 +1,5 @@
-//! Copies rows out of the buffers that they share with larger batches. Slices and views would keep these
-//! buffers alive, and views and dictionaries would be written with them.
+//! Copies rows out of the buffers that they share with larger batches. Slices and views would keep
+//! these buffers alive, and views and dictionaries would be written with them.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use arrow_select::dictionary::garbage_collect_any_dictionary;
 
 use super::{Result, written};
 
-/// Bytes that an array may hold beyond twice its size: its struct, and buffers rounded up to a cache line.
+/// Bytes that an array may hold beyond twice its size: its struct, and buffers rounded up to a
+/// cache line.
 const SLACK_BYTES: usize = 2 * 1024;
 
 /// The bytes of memory that `batch` keeps alive, shared or not.
@@ -23,7 +24,8 @@ pub(super) fn held(batch: &RecordBatch) -> usize {
     size_of::<RecordBatch>() + columns.sum::<usize>()
 }
 
-/// The rows of `batch` to keep in memory: columns that hold far more memory than they need are copied.
+/// The rows of `batch` to keep in memory: columns that hold far more memory than they need are
+/// copied.
 pub(super) fn to_keep(batch: RecordBatch) -> Result<RecordBatch> {
     if !batch.columns().iter().any(wasteful) {
         return Ok(batch);
@@ -100,8 +102,8 @@ fn own(array: &ArrayRef) -> Result<ArrayRef> {
     prune(&make_array(copy.freeze()))
 }
 
-/// True if elements of the type refer to values: a slice may then have unreferenced values, which would be
-/// written with it.
+/// True if elements of the type refer to values: a slice may then have unreferenced values, which
+/// would be written with it.
 fn has_references(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8View
@@ -134,8 +136,8 @@ fn prune(array: &ArrayRef) -> Result<ArrayRef> {
         }
         DataType::Dictionary(_, _) => {
             let values = array.as_any_dictionary().values().len();
-            // In a dictionary smaller than its column, finding unused values costs more than writing
-            // them.
+            // In a dictionary smaller than its column, finding unused values costs more than
+            // writing them.
             let array = if values > array.len() {
                 garbage_collect_any_dictionary(array.as_any_dictionary())?
             } else {

@@ -1,7 +1,8 @@
 //! Decodes blocks, in any process that has the bytes of a block, its checksum and the schema.
 //!
-//! The checksum proves that the bytes are the written ones. They are validated all the same while they
-//! are decoded: that costs little compared to lz4, and a fault must not do worse than an error.
+//! The checksum proves that the bytes are the written ones. They are validated all the same while
+//! they are decoded: that costs little compared to lz4, and a fault must not do worse than an
+//! error.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -24,7 +25,8 @@ use super::{Block, Error, Result};
 /// The first bytes of each message, before its length.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// The highest compression ratio of lz4. No memory is allocated for a buffer that claims a higher one.
+/// The highest compression ratio of lz4. No memory is allocated for a buffer that claims a higher
+/// one.
 const EXPANSION_MAX: i64 = 255;
 
 /// Reads the bytes of a block. Does not verify them: [`Decoder::decode`] does, where they are used.

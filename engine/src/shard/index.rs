@@ -1,4 +1,5 @@
-//! The index of a shard file: where its blocks are. The writer returns it, readers look blocks up in it.
+//! The index of a shard file: where its blocks are. The writer returns it, readers look blocks up
+//! in it.
 
 use serde::{Deserialize, Serialize};
 

@@ -8,9 +8,9 @@
 //!            `- dictionaries, if any, and one record batch, compressed with lz4
 //! ```
 //!
-//! The [`Index`], which the [`ShardWriter`] returns, has the partition and the checksum of each block;
-//! the file has not. A block does not depend on others: its bytes ([`read_block`]), its checksum and the
-//! schema are enough to decode it ([`Decoder`]), in any process.
+//! The [`Index`], which the [`ShardWriter`] returns, has the partition and the checksum of each
+//! block; the file has not. A block does not depend on others: its bytes ([`read_block`]), its
+//! checksum and the schema are enough to decode it ([`Decoder`]), in any process.
 //!
 //! The way of rows into the file:
 //!

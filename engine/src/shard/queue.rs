@@ -5,12 +5,13 @@ use arrow::datatypes::SchemaRef;
 
 use super::{Result, compact, written};
 
-/// Uncompressed bytes that fill a block in any case. Wide tables need large blocks: with a quarter of it,
-/// a hundred columns are decoded at half the speed.
+/// Uncompressed bytes that fill a block in any case. Wide tables need large blocks: with a quarter
+/// of it, a hundred columns are decoded at half the speed.
 const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// Uncompressed bytes that fill a block of at least [`BLOCK_ROWS`] rows: narrow tables are compressed as
-/// well and as fast as in larger blocks, and decoded a third faster, because they stay in the cache.
+/// Uncompressed bytes that fill a block of at least [`BLOCK_ROWS`] rows: narrow tables are
+/// compressed as well and as fast as in larger blocks, and decoded a third faster, because they
+/// stay in the cache.
 const BLOCK_BYTES_MIN: usize = 256 * 1024;
 
 /// The batch size of operators, so they need not concatenate blocks.
@@ -49,8 +50,8 @@ impl Queue {
         is_block(self.written, self.rows)
     }
 
-    /// Adds a piece of `bytes` uncompressed bytes. Unless it fills the queue, and so is written soon, the
-    /// buffers that it shares with larger batches are copied.
+    /// Adds a piece of `bytes` uncompressed bytes. Unless it fills the queue, and so is written
+    /// soon, the buffers that it shares with larger batches are copied.
     pub(super) fn push(
         &mut self,
         piece: RecordBatch,
@@ -85,8 +86,8 @@ impl Queue {
         self.pieces.push(piece);
     }
 
-    /// Concatenates the pieces: a partition that gets two rows at a time has thousands of pieces before
-    /// a block is full, and most of their memory is for the structs of their arrays.
+    /// Concatenates the pieces: a partition that gets two rows at a time has thousands of pieces
+    /// before a block is full, and most of their memory is for the structs of their arrays.
     fn tidy(&mut self, schema: &SchemaRef) -> Result<()> {
         for piece in compact::joined(schema, self.take())? {
             let piece = compact::to_keep(piece)?;

@@ -171,7 +171,8 @@ fn union(rows: usize, dense: bool, of: &mut Numbers) -> ArrayRef {
     Arc::new(UnionArray::try_new(fields, ids.into(), offsets, children).unwrap())
 }
 
-/// A dictionary with narrow keys: two such dictionaries together have more values than keys can number.
+/// A dictionary with narrow keys: two such dictionaries together have more values than keys can
+/// number.
 fn dictionary(rows: usize, of: &mut Numbers) -> ArrayRef {
     let values: ArrayRef = Arc::new((0..100).map(|_| Some(of.text(8))).collect::<StringArray>());
     let keys = (0..rows).map(|_| of.optional().map(|n| (n % 100) as i8)).collect::<Int8Array>();

@@ -1,13 +1,14 @@
-//! The window: the last scattered batches, until their rows are dealt to the queues of their partitions.
-//! Dealing many rows together makes larger pieces, which are worth the overhead of their arrays.
+//! The window: the last scattered batches, until their rows are dealt to the queues of their
+//! partitions. Dealing many rows together makes larger pieces, which are worth the overhead of
+//! their arrays.
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 
 use super::{Result, compact, written};
 
-/// Rows that are dealt together: 64 for each of 1024 partitions. More are hardly faster; with 8192 it takes
-/// eight times as long.
+/// Rows that are dealt together: 64 for each of 1024 partitions. More are hardly faster; with 8192
+/// it takes eight times as long.
 pub(super) const WINDOW_ROWS: usize = 64 * 1024;
 
 /// Bytes that are dealt together. There are up to three copies of them meanwhile.
@@ -40,8 +41,8 @@ impl Window {
                 || self.written + written::of_batch(batch) > WINDOW_BYTES)
     }
 
-    /// Adds a batch of at most [`WINDOW_ROWS`] rows. Unless it fills the window, and so is dealt soon, the
-    /// buffers that it shares with larger batches are copied.
+    /// Adds a batch of at most [`WINDOW_ROWS`] rows. Unless it fills the window, and so is dealt
+    /// soon, the buffers that it shares with larger batches are copied.
     pub(super) fn push(&mut self, ids: &[u32], batch: RecordBatch) -> Result<()> {
         self.written += written::of_batch(&batch);
         self.ids.extend_from_slice(ids);

@@ -1,5 +1,5 @@
-//! The writer of a shard file: buffers the rows of each partition of a task until they fill a block, and
-//! writes the blocks.
+//! The writer of a shard file: buffers the rows of each partition of a task until they fill a
+//! block, and writes the blocks.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -14,8 +14,8 @@ use super::queue::{Queue, is_block};
 use super::window::{WINDOW_ROWS, Window};
 use super::{Block, Error, Index, Result, compact, written};
 
-/// Writes the file of one task. Removes the file if it is dropped before [`finish`](Self::finish). After an
-/// error, all further calls fail.
+/// Writes the file of one task. Removes the file if it is dropped before [`finish`](Self::finish).
+/// After an error, all further calls fail.
 pub(crate) struct ShardWriter {
     path: PathBuf,
     file: File,
@@ -109,7 +109,8 @@ impl ShardWriter {
         self.window.held() + self.queues.iter().map(Queue::held).sum::<usize>()
     }
 
-    /// Writes the rows of the partition that holds the most memory, even if they do not fill a block.
+    /// Writes the rows of the partition that holds the most memory, even if they do not fill a
+    /// block.
     pub(crate) fn flush_largest(&mut self) -> Result<()> {
         self.attempt(|writer| {
             // Dealing only a few rows is slow, and frees nothing unless it fills queues.
@@ -124,8 +125,8 @@ impl ShardWriter {
         })
     }
 
-    /// Writes the remaining rows and the end of the stream. Does not sync the file: it is lost with its
-    /// machine in any case.
+    /// Writes the remaining rows and the end of the stream. Does not sync the file: it is lost with
+    /// its machine in any case.
     pub(crate) fn finish(mut self) -> Result<Index> {
         if self.state == State::Failed {
             return Err(Error::Incomplete { path: self.path.clone() });
@@ -247,8 +248,8 @@ impl Drop for ShardWriter {
     }
 }
 
-/// Writes a whole block, and returns the offset of the next. Unbuffered: a buffer would be smaller than
-/// most blocks.
+/// Writes a whole block, and returns the offset of the next. Unbuffered: a buffer would be smaller
+/// than most blocks.
 fn write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> Result<u64> {
     let failed = |cause| Error::Write { path: path.to_owned(), cause };
     file.write_all_at(bytes, offset).map_err(failed)?;

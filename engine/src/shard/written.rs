@@ -1,7 +1,7 @@
 //! The uncompressed bytes of rows in the file.
 //!
-//! Arrow's own functions do not give them: `get_array_memory_size` counts the whole buffers of a slice,
-//! and `get_slice_memory_size` leaves out the data of views and counts all values of a list.
+//! Arrow's own functions do not give them: `get_array_memory_size` counts the whole buffers of a
+//! slice, and `get_slice_memory_size` leaves out the data of views and counts all values of a list.
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, MAX_INLINE_VIEW_LEN, RecordBatch};
 use arrow::datatypes::{ArrowNativeType, DataType, UnionMode};
@@ -13,8 +13,8 @@ pub(crate) fn of_batch(batch: &RecordBatch) -> usize {
 
 /// The bytes of the elements of `array`.
 pub(super) fn of_array(array: &ArrayRef) -> usize {
-    // Called often for pieces of a few rows, so the common types are handled without `to_data`, which
-    // copies fields.
+    // Called often for pieces of a few rows, so the common types are handled without `to_data`,
+    // which copies fields.
     let nulls = if array.null_count() > 0 { array.len().div_ceil(8) } else { 0 };
     match array.data_type() {
         DataType::Utf8View => nulls + viewed(array.as_string_view().views()),
@@ -72,7 +72,8 @@ fn of_span(data: &ArrayData, (first, n): (usize, usize)) -> usize {
     of_data(&data.child_data()[0].slice(first, n))
 }
 
-/// The bytes of views and of the data they refer to; values of up to 12 bytes are in the view itself.
+/// The bytes of views and of the data they refer to; values of up to 12 bytes are in the view
+/// itself.
 fn viewed(views: &[u128]) -> usize {
     let referred = |view: &u128| if *view as u32 > MAX_INLINE_VIEW_LEN { *view as u32 } else { 0 };
     size_of_val(views) + views.iter().map(|view| referred(view) as usize).sum::<usize>()
@@ -95,8 +96,8 @@ fn runs(data: &ArrayData) -> usize {
     (ends.len() * data.len()).div_ceil(all.max(1))
 }
 
-/// The average bytes of `n` values of each child. The exact values that elements refer to would take long
-/// to find, and [`compact`](super::compact) drops unreferenced ones.
+/// The average bytes of `n` values of each child. The exact values that elements refer to would
+/// take long to find, and [`compact`](super::compact) drops unreferenced ones.
 fn share(data: &ArrayData, n: usize) -> usize {
     let of_child = |child: &ArrayData| of_data(child) * n.min(child.len()) / child.len().max(1);
     data.child_data().iter().map(of_child).sum()

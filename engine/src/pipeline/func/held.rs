@@ -1,6 +1,6 @@
-//! Values that a call of a func holds because its arguments refer to them, such as results of runs. A
-//! reference is valid only in arguments of a call, so a thread-local says whether this thread encodes or
-//! decodes arguments.
+//! Values that a call of a func holds because its arguments refer to them, such as results of runs.
+//! A reference is valid only in arguments of a call, so a thread-local says whether this thread
+//! encodes or decodes arguments.
 
 use std::any::Any;
 use std::cell::RefCell;

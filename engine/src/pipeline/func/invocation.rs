@@ -1,5 +1,5 @@
-//! The invocation of a func: its name and its encoded arguments. The function that `#[func]` generates in
-//! place of the user's makes it, [`Session::run`](crate::Session::run) runs it.
+//! The invocation of a func: its name and its encoded arguments. The function that `#[func]`
+//! generates in place of the user's makes it, [`Session::run`](crate::Session::run) runs it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::pipeline::func::held::{Held, holding, receiving};
 
-/// Most bytes of encoded arguments. They are sent to each machine: larger data belongs into a file or a
-/// slice.
+/// Most bytes of encoded arguments. They are sent to each machine: larger data belongs into a file
+/// or a slice.
 const ARGUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A call of a func, for [`Session::run`](crate::Session::run).
 ///
-/// Calling a function that is marked with [`func`](macro@crate::func) does not run it, but returns an
-/// invocation. Every process that needs the slice runs the function with these arguments.
+/// Calling a function that is marked with [`func`](macro@crate::func) does not run it, but returns
+/// an invocation. Every process that needs the slice runs the function with these arguments.
 pub struct Invocation<T> {
     call: Result<Call>,
     /// The values that the arguments refer to, such as results of runs.

@@ -1,5 +1,5 @@
-//! One call of a mapped function: its messages, and how a machine answers. A request is a header and the
-//! encoded item; a reply is success or an error, and the encoded result.
+//! One call of a mapped function: its messages, and how a machine answers. A request is a header
+//! and the encoded item; a reply is success or an error, and the encoded result.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::pipeline::map::function::{Mapping, Pending};
 
-/// Most bytes of an encoded item, and of an encoded result. A message between driver and machine holds 64
-/// MiB; the rest is for headers.
+/// Most bytes of an encoded item, and of an encoded result. A message between driver and machine
+/// holds 64 MiB; the rest is for headers.
 pub(crate) const VALUE_BYTES_MAX: usize = 63 * 1024 * 1024;
 
 /// The function to call.

@@ -20,10 +20,10 @@
 /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 /// ```
 ///
-/// Its arguments must be owned and implement serde's traits; with several arguments, an item is a tuple. It
-/// returns a value that implements serde's traits, or a `Result` of one, written by that name, whose error
-/// implements `Display`. It may be async: it then shares a thread with others, and should not compute for
-/// long.
+/// Its arguments must be owned and implement serde's traits; with several arguments, an item is a
+/// tuple. It returns a value that implements serde's traits, or a `Result` of one, written by that
+/// name, whose error implements `Display`. It may be async: it then shares a thread with others,
+/// and should not compute for long.
 ///
 /// Anything else it depends on, such as files, is that of the machine that calls it.
 ///

@@ -16,11 +16,11 @@ use crate::error::{Error, Result};
 /// A result from a machine: the index of its item, and its bytes.
 pub(crate) type Raw = (usize, Result<Bytes>);
 
-/// The results of [`Session::map`](crate::Session::map): a stream of pairs of an item's index and its
-/// result, in the order they finish.
+/// The results of [`Session::map`](crate::Session::map): a stream of pairs of an item's index and
+/// its result, in the order they finish.
 ///
-/// Dropping it ends the map: no further item is started, and async functions stop at their next await.
-/// Functions that compute run to their end, and their results are dropped.
+/// Dropping it ends the map: no further item is started, and async functions stop at their next
+/// await. Functions that compute run to their end, and their results are dropped.
 #[must_use = "items are taken only as far as the results are read"]
 pub struct Mapped<O> {
     results: mpsc::Receiver<Raw>,
@@ -50,8 +50,8 @@ impl<O: DeserializeOwned> Mapped<O> {
         Ok(results.into_iter().map(|(_, result)| result).collect())
     }
 
-    /// The result of each item, in the order of the items. If the map itself ends early, the results end
-    /// with an error for each item that was started.
+    /// The result of each item, in the order of the items. If the map itself ends early, the
+    /// results end with an error for each item that was started.
     pub async fn outcomes(self) -> Vec<Result<O>> {
         let mut results: Vec<_> = StreamExt::collect(self).await;
         results.sort_unstable_by_key(|(index, _)| *index);

@@ -7,8 +7,8 @@
 //!   Mapped ◄─ (index, result), as they finish ◄────────  result or error
 //! ```
 //!
-//! An item is not a task of a slice: nothing is stored, nothing moves between machines, and an error of one
-//! item is the result of that item alone.
+//! An item is not a task of a slice: nothing is stored, nothing moves between machines, and an
+//! error of one item is the result of that item alone.
 //!
 //! * [`function`]: the traits behind `#[map]`, and all such functions of this program;
 //! * [`call`]: request and reply, and how a machine answers;

@@ -1,6 +1,6 @@
-//! Runs as arguments of funcs. A run is encoded as its number and its number of shards, and only as an
-//! argument of a func call, which holds the result while it may be read. Anywhere else the number would
-//! outlive the result, so encoding and decoding are errors there.
+//! Runs as arguments of funcs. A run is encoded as its number and its number of shards, and only as
+//! an argument of a func call, which holds the result while it may be read. Anywhere else the
+//! number would outlive the result, so encoding and decoding are errors there.
 
 use std::sync::Arc;
 

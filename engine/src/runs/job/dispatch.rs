@@ -15,12 +15,12 @@ use crate::runs::job::Runner;
 use crate::runs::job::slots::Target;
 use crate::runs::task::{HostService, Request, TaskReply, TaskRequest};
 
-/// Most times that one task is sent again with what its machine has not cached: once, and more often
-/// when the tasks of many other runs evict it meanwhile.
+/// Most times that one task is sent again with what its machine has not cached: once, and more
+/// often when the tasks of many other runs evict it meanwhile.
 const RESENDS_MAX: usize = 4;
 
-/// Runs one task. Does not hold the session meanwhile: a session that is dropped closes at once, and
-/// its tasks end after it.
+/// Runs one task. Does not hold the session meanwhile: a session that is dropped closes at once,
+/// and its tasks end after it.
 pub(super) async fn run(
     session: &Weak<Runner>,
     target: &Target,
@@ -69,8 +69,8 @@ async fn on_machine(
     }
 }
 
-/// Calls a function for one item; `request` names both. An error of the function is in the reply: an
-/// error here is one of the machine.
+/// Calls a function for one item; `request` names both. An error of the function is in the reply:
+/// an error here is one of the machine.
 pub(super) async fn call(
     session: &Weak<Runner>,
     target: &Target,

@@ -125,8 +125,8 @@ impl Workload for Evaluation<'_> {
 }
 
 impl Evaluation<'_> {
-    /// Undoes what does not match what is going to be computed. `changed` are the stages that read a
-    /// run whose result has changed.
+    /// Undoes what does not match what is going to be computed. `changed` are the stages that read
+    /// a run whose result has changed.
     fn settle(&mut self, pool: &mut Pool<Attempt, TaskReply>, changed: &[StageId]) {
         let undone = self.schedule.settle(changed);
         if !undone.is_empty() {
@@ -227,7 +227,8 @@ impl Evaluation<'_> {
         Ok(())
     }
 
-    /// A task could not read a stored shard, of this run or of another: that shard is computed again.
+    /// A task could not read a stored shard, of this run or of another: that shard is computed
+    /// again.
     async fn shard_lost(&mut self, (id, _): Attempt, at: &StoredAt, reason: &str) -> Result<()> {
         let losses = self.schedule.input_lost(id, at);
         let why = recovery::unreadable(reason);

@@ -1,6 +1,6 @@
-//! Inputs of the tasks of one evaluation: the stores, and where the shards are of the runs that they
-//! read. These runs are held until the evaluation ends; a run that was not held any more is computed
-//! again.
+//! Inputs of the tasks of one evaluation: the stores, and where the shards are of the runs that
+//! they read. These runs are held until the evaluation ends; a run that was not held any more is
+//! computed again.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -37,8 +37,9 @@ impl EvaluationInputs {
         Ok(Self { stores, by_stage: HashMap::new(), stored: HashMap::new(), runs: HashMap::new() })
     }
 
-    /// Finds the shards of the runs that the ready tasks of `job` read, and computes the missing ones.
-    /// Returns the stages that read a run whose result has changed; `None` if all was known already.
+    /// Finds the shards of the runs that the ready tasks of `job` read, and computes the missing
+    /// ones. Returns the stages that read a run whose result has changed; `None` if all was known
+    /// already.
     pub(super) async fn find(
         &mut self,
         session: &Arc<Runner>,
@@ -98,8 +99,8 @@ impl Job {
     }
 }
 
-/// Computes the result of a run on a task of its own, which is aborted with its caller: the stack does
-/// not get deeper when a long chain of runs is computed again.
+/// Computes the result of a run on a task of its own, which is aborted with its caller: the stack
+/// does not get deeper when a long chain of runs is computed again.
 fn computed_apart(job: &Arc<Job>, session: &Arc<Runner>) -> BoxFuture<'static, Result<Outcome>> {
     let (job, session) = (Arc::clone(job), Arc::clone(session));
     Box::pin(async move {

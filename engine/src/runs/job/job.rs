@@ -1,5 +1,5 @@
-//! A [`Job`]: the stored shards of a run. It computes the missing ones, and discards all of them when it
-//! is dropped.
+//! A [`Job`]: the stored shards of a run. It computes the missing ones, and discards all of them
+//! when it is dropped.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
@@ -21,8 +21,8 @@ use crate::runs::job::lineage::{Computation, Lineage};
 use crate::runs::job::schedule::{Schedule, TaskId};
 use crate::runs::task::{Host, Plan, StoredSize};
 
-/// The tasks of a run, and their stored shards. Dropping it discards the shards; its [`Computation`] can
-/// make another job.
+/// The tasks of a run, and their stored shards. Dropping it discards the shards; its
+/// [`Computation`] can make another job.
 pub(crate) struct Job {
     /// Names its files. Differs from the number of the run if this is not the first job of its
     /// computation, or if its files were discarded. Changes only while `progress` is locked.
@@ -61,8 +61,8 @@ impl std::fmt::Debug for Job {
 }
 
 impl Job {
-    /// Finds the shards of the sources; nothing runs yet. Also returns the runs that it reads, for the
-    /// caller to hold until the job is computed: otherwise they would be computed again for it.
+    /// Finds the shards of the sources; nothing runs yet. Also returns the runs that it reads, for
+    /// the caller to hold until the job is computed: otherwise they would be computed again for it.
     pub(crate) async fn new(
         session: &Arc<Runner>,
         plan: Plan,
@@ -220,15 +220,16 @@ impl Job {
         Ok(())
     }
 
-    /// A shard of the result could not be read: the next [`ensure`](Self::ensure) computes it again.
+    /// A shard of the result could not be read: the next [`ensure`](Self::ensure) computes it
+    /// again.
     pub(crate) async fn shard_lost(&self, shard: usize, at: &StoredAt) {
         let mut schedule = self.progress.lock().await;
         schedule
             .output_lost(TaskId { stage: self.computation.plan.root(), task: shard }, at.attempt);
     }
 
-    /// True if a shard can be read, as far as its first block tells. Also true if the machine does not
-    /// answer: the fleet finds out about that.
+    /// True if a shard can be read, as far as its first block tells. Also true if the machine does
+    /// not answer: the fleet finds out about that.
     pub(super) async fn can_begin(&self, at: &StoredAt, host: &Arc<Host>) -> bool {
         let schema = &self.computation.plan.stages[self.computation.plan.root().0].schema;
         let mut rows = host.read(vec![at.clone()], 0, schema);

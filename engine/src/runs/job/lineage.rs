@@ -1,11 +1,11 @@
 //! How a run is computed, apart from its stored shards. A [`Job`] holds files, and is held by their
 //! readers: the user's `Run`s, tables, and runs that are being computed from it. A [`Computation`]
-//! holds no files. Every job has the computations of all runs that it was made from, directly or not:
-//! its [`Lineage`].
+//! holds no files. Every job has the computations of all runs that it was made from, directly or
+//! not: its [`Lineage`].
 //!
 //! ```text
 //! Run ──► Job (files) ──► Computation ──► plan, RunSpec, how to open sources
-//!              └────────► Lineage ──► computations of earlier runs ┄┄► their jobs, while they are held
+//!              └────────► Lineage ──► computations of earlier runs ┄┄► their jobs, while held
 //! ```
 //!
 //! So a chain of runs stores only its last result, and can still compute all of it again.
@@ -26,8 +26,8 @@ use crate::runs::job::slots::SlotAllocator;
 use crate::runs::task::{Plan, RunSpec, StageId};
 use bigslice_files::sink::Writes;
 
-/// Most earlier runs that a run can compute again, besides the runs that it reads itself. Bounds the
-/// memory of a chain of runs in the driver. A loss beyond it is an error that says so.
+/// Most earlier runs that a run can compute again, besides the runs that it reads itself. Bounds
+/// the memory of a chain of runs in the driver. A loss beyond it is an error that says so.
 pub(super) const LINEAGE_RUNS_MAX: usize = 1000;
 
 /// Most bytes of the arguments of their funcs.

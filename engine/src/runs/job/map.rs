@@ -1,5 +1,5 @@
-//! Calls a function for items, on all machines: a [`Workload`] of one task for each item. Results are
-//! given as they come, and calls on lost machines are retried.
+//! Calls a function for items, on all machines: a [`Workload`] of one task for each item. Results
+//! are given as they come, and calls on lost machines are retried.
 //!
 //! ```text
 //! items ─► waiting ─► running, one in each slot ─┬─ done, failed ──────► results
@@ -24,12 +24,12 @@ use crate::runs::job::scheduler::{self, Pool, Workload};
 use crate::runs::job::slots::{SlotAllocator, SlotGuard};
 use crate::runs::task::Request;
 
-/// Results queued for the reader. More would only take memory: while nothing is read, each slot holds
-/// one more.
+/// Results queued for the reader. More would only take memory: while nothing is read, each slot
+/// holds one more.
 const RESULTS_QUEUED_MAX: usize = 1;
 
-/// Bytes of the items in flight, above which no other is taken. The driver holds each item until its
-/// result has come, to retry it when it is lost.
+/// Bytes of the items in flight, above which no other is taken. The driver holds each item until
+/// its result has come, to retry it when it is lost.
 const IN_FLIGHT_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// The requests for the items, encoded one by one.
@@ -170,8 +170,8 @@ impl Workload for Calls {
         }
     }
 
-    /// Gives `error` as the result of every item that waits or runs, or of the next item if there is
-    /// none.
+    /// Gives `error` as the result of every item that waits or runs, or of the next item if there
+    /// is none.
     async fn stop(&mut self, error: Error) -> Over {
         let running = self.running.keys().copied();
         let waiting = self.waiting.iter().map(|item| item.index);

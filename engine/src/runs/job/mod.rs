@@ -1,10 +1,11 @@
 //! Runs of slices, as the driver sees them. [`Session::run`](crate::Session::run) makes a [`Job`],
-//! which runs the tasks of its stages; a [`Run`] holds the job, and with it the shards of the result.
+//! which runs the tasks of its stages; a [`Run`] holds the job, and with it the shards of the
+//! result.
 //!
 //! ```text
-//! Run ──► Job::ensure ──► evaluation: the tasks that have to run ◄─► schedule: which may start, and
-//!                             │                                       what a loss undoes (plain state)
-//!                         scheduler: the loop, for runs and maps ◄─► slots: which machine has some free
+//! Run ──► Job::ensure ──► evaluation: tasks that have to run ◄─► schedule: which may start, and
+//!                             │                                   what a loss undoes (plain state)
+//!                         scheduler: the loop of runs and maps ◄─► slots: which are free
 //!                             │
 //!                         dispatch: sends a task to a machine ──► task::Host there
 //! ```

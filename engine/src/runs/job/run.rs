@@ -1,5 +1,5 @@
-//! A [`Run`]: the user's handle on the result of a run, whose shards are stored on the machines that
-//! computed them.
+//! A [`Run`]: the user's handle on the result of a run, whose shards are stored on the machines
+//! that computed them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,14 +30,14 @@ use crate::runs::job::table::table;
 
 /// The result of a run: the rows of a slice, stored on the machines that computed them.
 ///
-/// It can be read, passed to the next func as an argument, and registered as a table for SQL. Shards
-/// that are lost with a machine are computed again when they are read. Its files are removed when the
-/// last clone is dropped. Runs that were made from it keep how it is computed, not its files: they
-/// recompute lost shards from the runs of the chain that are still held, at most 1000 runs back. A loss
-/// that needs more is an error.
+/// It can be read, passed to the next func as an argument, and registered as a table for SQL.
+/// Shards that are lost with a machine are computed again when they are read. Its files are removed
+/// when the last clone is dropped. Runs that were made from it keep how it is computed, not its
+/// files: they recompute lost shards from the runs of the chain that are still held, at most 1000
+/// runs back. A loss that needs more is an error.
 ///
-/// Within a func, a run that is an argument can only be the source of a slice: reading it there is an
-/// error.
+/// Within a func, a run that is an argument can only be the source of a slice: reading it there is
+/// an error.
 pub struct Run<T> {
     named: Named,
     /// `None` within a func, where a run is only a name.
@@ -114,7 +114,8 @@ impl<T: Row> Run<T> {
         Self { named, job: Some(job), row: PhantomData }
     }
 
-    /// The result as a slice, for the next pipeline. It has the shards of the result, in their order.
+    /// The result as a slice, for the next pipeline. It has the shards of the result, in their
+    /// order.
     #[track_caller]
     pub fn slice(&self) -> Slice<T> {
         Slice::of_run(self.named.id, Location::caller())
@@ -176,8 +177,8 @@ impl<T: Row> Run<T> {
         read.ok_or_else(|| Error::internal("a shard of another generation"))
     }
 
-    /// The batches of one shard. `None` if the result is of another `generation` than the one in there,
-    /// which this sets if it is empty.
+    /// The batches of one shard. `None` if the result is of another `generation` than the one in
+    /// there, which this sets if it is empty.
     async fn read(
         &self,
         shard: usize,
@@ -241,8 +242,8 @@ impl<T: Row> Run<T> {
         Ok(rows)
     }
 
-    /// The result as a DataFusion `DataFrame`, which holds this run. Missing shards are computed when
-    /// the frame is.
+    /// The result as a DataFusion `DataFrame`, which holds this run. Missing shards are computed
+    /// when the frame is.
     ///
     /// The driver computes the frame, and does not retry when a machine is lost meanwhile: see
     /// [`Session::context`](crate::Session::context).
@@ -255,13 +256,13 @@ impl<T: Row> Run<T> {
         job.session()?.context.read_table(table).map_err(|e| Error::of(&e, ""))
     }
 
-    /// Removes the stored shards of the result, and returns when the machines have removed them: for
-    /// results that may be wanted again, but not soon. Dropping the last clone removes them too, in the
-    /// background.
+    /// Removes the stored shards of the result, and returns when the machines have removed them:
+    /// for results that may be wanted again, but not soon. Dropping the last clone removes them
+    /// too, in the background.
     ///
-    /// A later reader, through a clone, a table or a run that was made from it, has it computed again. A
-    /// concurrent reader may get an error, as after the loss of a machine. Files written by sinks stay.
-    /// Waits for an evaluation in progress.
+    /// A later reader, through a clone, a table or a run that was made from it, has it computed
+    /// again. A concurrent reader may get an error, as after the loss of a machine. Files written
+    /// by sinks stay. Waits for an evaluation in progress.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -289,12 +290,12 @@ impl<T: Row> Run<T> {
         }
     }
 
-    /// The metrics that closures recorded while it was computed: see [`metrics`](mod@crate::metrics).
-    /// Each task counts once, by the attempt whose rows are used. Runs that this one reads have metrics
-    /// of their own.
+    /// The metrics that closures recorded while it was computed: see
+    /// [`metrics`](mod@crate::metrics). Each task counts once, by the attempt whose rows are used.
+    /// Runs that this one reads have metrics of their own.
     ///
-    /// A task that stopped early, such as one above [`head`](Slice::head), counts as far as it came.
-    /// Empty within a func.
+    /// A task that stopped early, such as one above [`head`](Slice::head), counts as far as it
+    /// came. Empty within a func.
     pub async fn metrics(&self) -> Metrics {
         match &self.job {
             Some(job) => job.metrics().await,
@@ -370,7 +371,8 @@ pub(super) async fn open_shard(
     }
 }
 
-/// Checks that the generation `now` is the one that earlier readers with this `generation` have seen.
+/// Checks that the generation `now` is the one that earlier readers with this `generation` have
+/// seen.
 ///
 /// # Errors
 /// When the result has changed since.

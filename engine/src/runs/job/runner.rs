@@ -7,8 +7,8 @@ use crate::base::driver::Driver;
 use crate::runs::job::Runs;
 use crate::runs::task::Host;
 
-/// The driver, its host of tasks, and the runs whose results are held. The fields are dropped in this
-/// order.
+/// The driver, its host of tasks, and the runs whose results are held. The fields are dropped in
+/// this order.
 pub(crate) struct Runner {
     /// Runs tasks in the driver, and reads shards from all machines.
     pub(crate) host: Arc<Host>,

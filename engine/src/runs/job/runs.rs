@@ -10,8 +10,8 @@ use crate::base::wire::RunId;
 use crate::error::{Error, Result};
 use crate::runs::job::Job;
 
-/// The number of the next run, for all sessions of this process: a run that is passed to another session
-/// is not found there, instead of being taken for another run with the same number.
+/// The number of the next run, for all sessions of this process: a run that is passed to another
+/// session is not found there, instead of being taken for another run with the same number.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The runs of one session.

@@ -1,5 +1,5 @@
-//! The schedule of a job: which tasks may start, and which must run again when a machine is lost. Plain
-//! state without I/O: events go in, tasks to start come out.
+//! The schedule of a job: which tasks may start, and which must run again when a machine is lost.
+//! Plain state without I/O: events go in, tasks to start come out.
 //!
 //! ```text
 //!          start                   done
@@ -38,8 +38,8 @@ struct Task {
     attempts: u32,
     /// How many times in a row it was lost.
     losses: u32,
-    /// For each task whose shard it could not read since it was last done: how many times. Counted for
-    /// each by itself: many shards may be damaged at once, and are found one by one.
+    /// For each task whose shard it could not read since it was last done: how many times. Counted
+    /// for each by itself: many shards may be damaged at once, and are found one by one.
     unreadable: Vec<(Source, u32)>,
     /// True if the shard of an attempt may have been read.
     given_out: bool,
@@ -76,8 +76,8 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of these stages, inputs first: the stages that each reads, its number of tasks, and
-    /// its determinism.
+    /// The schedule of these stages, inputs first: the stages that each reads, its number of tasks,
+    /// and its determinism.
     pub(crate) fn new(
         stages: impl IntoIterator<Item = (Vec<StageId>, usize, Determinism)>,
     ) -> Self {
@@ -180,8 +180,8 @@ impl Schedule {
         task.losses
     }
 
-    /// A running task could not read the shard at `at`. Returns how many times in a row it could not read
-    /// that task's shard.
+    /// A running task could not read the shard at `at`. Returns how many times in a row it could
+    /// not read that task's shard.
     pub(crate) fn input_lost(&mut self, id: TaskId, at: &StoredAt) -> u32 {
         let task = self.task(id);
         task.state = State::Waiting;
@@ -245,7 +245,8 @@ impl Schedule {
         tasks.iter().map(|task| task.size).collect()
     }
 
-    /// Changes when a done task is undone: until then, the shards of a complete stage stay where they are.
+    /// Changes when a done task is undone: until then, the shards of a complete stage stay where
+    /// they are.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }

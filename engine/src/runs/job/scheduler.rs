@@ -8,8 +8,8 @@
 //!            └── [`Event`]: a task ended, machines were lost, slots may be free ◄── [`Pool`]
 //! ```
 //!
-//! The scheduler knows machines, slots and losses; the workload decides which task is next and what a
-//! reply means.
+//! The scheduler knows machines, slots and losses; the workload decides which task is next and what
+//! a reply means.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -43,7 +43,8 @@ pub(super) trait Workload: Send {
         pool: &Pool<Self::Id, Self::Reply>,
     ) -> impl Future<Output = Result<usize, Self::Stop>> + Send;
 
-    /// Starts as many tasks as there are free slots for. There is a machine, if there are to be any.
+    /// Starts as many tasks as there are free slots for. There is a machine, if there are to be
+    /// any.
     fn start(
         &mut self,
         pool: &mut Pool<Self::Id, Self::Reply>,

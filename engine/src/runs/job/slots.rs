@@ -1,5 +1,5 @@
-//! Slots: where tasks can run, the driver or the machines of its fleet, and how many may run there at
-//! a time. A task holds its slots by a [`SlotGuard`].
+//! Slots: where tasks can run, the driver or the machines of its fleet, and how many may run there
+//! at a time. A task holds its slots by a [`SlotGuard`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -101,9 +101,9 @@ impl FreeSlots {
         self.targets.is_empty()
     }
 
-    /// Takes `slots` slots of the least loaded target. If it has too few, it is reserved for this task
-    /// and takes no others after it: otherwise a task that needs many slots would wait as long as
-    /// there are tasks that need few.
+    /// Takes `slots` slots of the least loaded target. If it has too few, it is reserved for this
+    /// task and takes no others after it: otherwise a task that needs many slots would wait as long
+    /// as there are tasks that need few.
     pub(super) fn take(&mut self, slots: usize) -> Option<SlotGuard> {
         loop {
             let best = (0..self.targets.len()).min_by_key(|n| self.targets[*n].in_use)?;

@@ -1,5 +1,6 @@
-//! The host of a process's tasks: builds their plans, runs them, stores their shards, and serves the
-//! shards to readers. There is one in the driver, and one on each worker, which is called through Flight.
+//! The host of a process's tasks: builds their plans, runs them, stores their shards, and serves
+//! the shards to readers. There is one in the driver, and one on each worker, which is called
+//! through Flight.
 
 use std::sync::Arc;
 
@@ -81,8 +82,8 @@ impl Host {
 
     /// Runs a task to its end.
     pub(crate) async fn task(self: &Arc<Self>, request: TaskRequest) -> PlanResult<TaskReply> {
-        // Outside of the scope: a func builds its slice once on each machine, so its metrics would count
-        // once for each.
+        // Outside of the scope: a func builds its slice once on each machine, so its metrics would
+        // count once for each.
         let spec = self.plans.task(&request)?;
         let scope = Arc::new(Scope::default());
         let reply = scope.during(self.computed(request, spec)).await?;

@@ -1,12 +1,12 @@
-//! Tasks: each computes one shard of one stage, on one machine. The same code runs in the driver, when
-//! there are no machines, and on a worker.
+//! Tasks: each computes one shard of one stage, on one machine. The same code runs in the driver,
+//! when there are no machines, and on a worker.
 //!
 //! ```text
 //! driver (job)            TaskRequest            any process: Host
-//!   one task of a stage  ────────────►  plan of the run: the func called again    [plan, plan_cache]
-//!                                       a pipe from its inputs through its verbs  [pipe]
-//!                                       rows into a file, split by shard          [host]
-//!   where it is stored   ◄────────────  the file's index                          [store]
+//!   one task of a stage  ────────────►  plan of the run: the func called again   [plan, plan_cache]
+//!                                       a pipe from its inputs through its verbs [pipe]
+//!                                       rows into a file, split by shard         [host]
+//!   where it is stored   ◄────────────  the file's index                         [store]
 //!                         TaskReply
 //!                         or TaskError
 //! ```

@@ -1,5 +1,5 @@
-//! The pipe of a task: from the shards that it reads, through the verbs of its stage, to the rows that it
-//! stores.
+//! The pipe of a task: from the shards that it reads, through the verbs of its stage, to the rows
+//! that it stores.
 
 use std::sync::Arc;
 
@@ -194,7 +194,8 @@ impl Host {
         self.read_tickets(tickets.collect(), schema, None)
     }
 
-    /// The rows for these tickets, one after the other; with `columns`, only those columns of `schema`.
+    /// The rows for these tickets, one after the other; with `columns`, only those columns of
+    /// `schema`.
     pub(crate) fn read_tickets(
         self: &Arc<Self>,
         tickets: Vec<ShardTicket>,

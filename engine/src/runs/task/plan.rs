@@ -1,5 +1,6 @@
-//! The plan of a run: its slice, split into stages. A stage ends where rows move: at each exchange of a
-//! wide node, and at the root. Driver and workers split the same tree, so they name a stage by its number.
+//! The plan of a run: its slice, split into stages. A stage ends where rows move: at each exchange
+//! of a wide node, and at the root. Driver and workers split the same tree, so they name a stage by
+//! its number.
 //!
 //! ```text
 //!   source ─ map ─┐                         stages, inputs first:
@@ -32,8 +33,8 @@ pub(crate) struct Stage {
     /// The schema of the stored rows.
     pub(crate) schema: SchemaRef,
     pub(crate) split: Split,
-    /// The wide node that reads the rows, whose number of shards they are split into; `None` for the
-    /// root, which is not split.
+    /// The wide node that reads the rows, whose number of shards they are split into; `None` for
+    /// the root, which is not split.
     pub(crate) reader: Option<Arc<Node>>,
     /// The stages that it reads.
     pub(crate) inputs: Vec<StageId>,
@@ -49,7 +50,8 @@ pub(crate) struct Pragmas {
     pub(crate) procs: usize,
     /// True if a task takes all slots of a machine.
     pub(crate) exclusive: bool,
-    /// True if a retried task gives the same rows, false if it may not; `None` if neither was declared.
+    /// True if a retried task gives the same rows, false if it may not; `None` if neither was
+    /// declared.
     pub(crate) deterministic: Option<bool>,
 }
 
@@ -59,8 +61,8 @@ impl Pragmas {
         if self.exclusive { most } else { self.procs.clamp(1, most.max(1)) }
     }
 
-    /// The pragmas of the stage that ends with `node`. `rows_vary` is true if the work after it depends on
-    /// an order that may change.
+    /// The pragmas of the stage that ends with `node`. `rows_vary` is true if the work after it
+    /// depends on an order that may change.
     fn of(node: &Arc<Node>, rows_vary: bool) -> Self {
         let mut pragmas = Self { deterministic: rows_vary.then_some(false), ..Self::default() };
         let mut node = node;

@@ -1,5 +1,6 @@
-//! The plan cache of a machine: the plans of runs, and the inputs of their stages. Task requests refer to
-//! it; the [`Host`](super::Host) answers with [`TaskError::NotCached`] if something is missing.
+//! The plan cache of a machine: the plans of runs, and the inputs of their stages. Task requests
+//! refer to it; the [`Host`](super::Host) answers with [`TaskError::NotCached`] if something is
+//! missing.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -34,9 +34,9 @@ pub(crate) enum Request {
     Call(CallHeader),
 }
 
-/// One task. `spec`, the same for all tasks of a run, and `inputs`, the same for all tasks of a stage,
-/// are sent only when the machine has answered that it has not cached them: both may be large, since
-/// `inputs` lists all tasks of other stages.
+/// One task. `spec`, the same for all tasks of a run, and `inputs`, the same for all tasks of a
+/// stage, are sent only when the machine has answered that it has not cached them: both may be
+/// large, since `inputs` lists all tasks of other stages.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct TaskRequest {
     pub(crate) run: RunId,

@@ -1,5 +1,5 @@
-//! The shards that one process has stored. Their files are in the temporary folder of the process, which
-//! is removed with it.
+//! The shards that one process has stored. Their files are in the temporary folder of the process,
+//! which is removed with it.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::runs::task::request::ShardTicket;
 use crate::shard::{self, Index};
 
-/// Most forgotten runs that are remembered. Their tasks were aborted before, and end within moments.
+/// Most forgotten runs that are remembered. Their tasks were aborted before, and end within
+/// moments.
 const FORGOTTEN_MAX: usize = 256;
 
 /// The output of one attempt of one task, by run, stage, task and attempt.
@@ -102,8 +103,8 @@ impl Store {
         found.ok_or_else(|| missing(at, "it is not stored here"))
     }
 
-    /// Removes the folder of this session with all files. Not left to `drop`: aborted tasks may hold the
-    /// store for a moment longer than the session.
+    /// Removes the folder of this session with all files. Not left to `drop`: aborted tasks may
+    /// hold the store for a moment longer than the session.
     pub(crate) fn close(&self) {
         if let Folder::Own { made, .. } = &self.folder {
             // Waits while another thread makes it. It is removed when it is dropped.

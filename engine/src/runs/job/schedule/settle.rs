@@ -1,7 +1,8 @@
 //! Undoes tasks, so that no reader mixes shards that do not match.
 //!
-//! All attempts of a task store the same rows, unless its slice is nondeterministic. If it is, and a task
-//! whose shard may have been read has to run again, every task that was computed from it is undone:
+//! All attempts of a task store the same rows, unless its slice is nondeterministic. If it is, and
+//! a task whose shard may have been read has to run again, every task that was computed from it is
+//! undone:
 //!
 //! ```text
 //!   stage 0, deterministic(false)     stage 1              result
@@ -9,8 +10,8 @@
 //!     task 1: lost, runs again          task 1: runs  ──►    aborted
 //! ```
 //!
-//! A stage with undone tasks changes in turn, so its readers are undone as well, up to the result. The
-//! generation of the result tells its readers.
+//! A stage with undone tasks changes in turn, so its readers are undone as well, up to the result.
+//! The generation of the result tells its readers.
 
 use super::{Schedule, State, TaskId};
 use crate::runs::task::StageId;
@@ -27,8 +28,9 @@ pub(crate) enum Determinism {
 }
 
 impl Schedule {
-    /// Undoes the tasks that do not match the tasks to be started. Returns the running ones among them,
-    /// which the caller aborts. `changed` are stages whose input from another run has changed.
+    /// Undoes the tasks that do not match the tasks to be started. Returns the running ones among
+    /// them, which the caller aborts. `changed` are stages whose input from another run has
+    /// changed.
     pub(crate) fn settle(&mut self, changed: &[StageId]) -> Vec<TaskId> {
         let needed = self.needed();
         let mut aborted = Vec::new();

@@ -1,5 +1,5 @@
-//! Distributes scans of runs over the tasks of a stage: how many tasks, what each reads, and on which
-//! machine. Three handlers for datafusion-distributed.
+//! Distributes scans of runs over the tasks of a stage: how many tasks, what each reads, and on
+//! which machine. Three handlers for datafusion-distributed.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use url::Url;
 
 use crate::runs::job::table::scan::RunScan;
 
-/// The number of tasks for the bytes of a scan, by the same rule as for a scan of files; at most one
-/// partition for each block.
+/// The number of tasks for the bytes of a scan, by the same rule as for a scan of files; at most
+/// one partition for each block.
 pub(crate) fn run_scan_tasks(
     event: DesiredTaskCountEvent<'_>,
 ) -> Option<Result<DesiredTaskCountEventResponse>> {
@@ -54,8 +54,8 @@ fn split(
     Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
 }
 
-/// Routes the tasks of a stage that reads a run to the machines of its shards, if the query uses them.
-/// `None` for any other stage.
+/// Routes the tasks of a stage that reads a run to the machines of its shards, if the query uses
+/// them. `None` for any other stage.
 pub(crate) fn run_scan_route(
     event: RouteTasksEvent<'_>,
 ) -> Option<Result<RouteTasksEventResponse>> {
@@ -87,8 +87,8 @@ fn homes(stage: &Arc<dyn ExecutionPlan>, tasks: usize) -> Option<Vec<Option<Stri
     None
 }
 
-/// A machine for each task: its home if that is among `machines`, another otherwise. `None` if there are
-/// no machines.
+/// A machine for each task: its home if that is among `machines`, another otherwise. `None` if
+/// there are no machines.
 fn placed(homes: &[Option<String>], machines: Vec<Url>) -> Option<Vec<Url>> {
     let (taken, free): (Vec<_>, Vec<_>) =
         machines.iter().cloned().partition(|url| homes.iter().flatten().any(|h| h == url.as_str()));

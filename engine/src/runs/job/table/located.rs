@@ -1,5 +1,5 @@
-//! The locations of the runs that a statement reads, found before it is planned. They are part of the
-//! session configuration that the statement is planned and run with, which holds the runs.
+//! The locations of the runs that a statement reads, found before it is planned. They are part of
+//! the session configuration that the statement is planned and run with, which holds the runs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -43,8 +43,8 @@ pub(crate) struct Located {
 }
 
 impl Located {
-    /// Finds the runs that `plan` reads, and adds them to `state`. Does nothing without machines: the
-    /// driver reads all runs then.
+    /// Finds the runs that `plan` reads, and adds them to `state`. Does nothing without machines:
+    /// the driver reads all runs then.
     pub(crate) async fn tell(
         session: &Arc<Runner>,
         state: &mut SessionState,
@@ -85,8 +85,8 @@ impl Located {
         Some(Reading::Stored { share, whole: Some(whole), host, held })
     }
 
-    /// A shard could not be read. Probes the other shards of its run; lost ones are computed again when
-    /// the run is next read.
+    /// A shard could not be read. Probes the other shards of its run; lost ones are computed again
+    /// when the run is next read.
     pub(crate) async fn shard_lost(&self, at: &StoredAt) {
         for (job, outcome) in self.runs.values().filter(|(job, _)| job.files() == at.run) {
             job.shard_lost(at.task as usize, at).await;

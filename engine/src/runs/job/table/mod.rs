@@ -9,8 +9,8 @@
 //!                                      └ read: from where they are, over Flight
 //! ```
 //!
-//! Without that step (DataFusion's own methods of a `DataFrame`), the scan can only be read by the driver,
-//! shard by shard: it computes missing shards when it gets to them.
+//! Without that step (DataFusion's own methods of a `DataFrame`), the scan can only be read by the
+//! driver, shard by shard: it computes missing shards when it gets to them.
 
 mod deal;
 mod located;

@@ -1,5 +1,5 @@
-//! The stored blocks of a run, dealt to tasks and their partitions: each reads about the same number of
-//! bytes, most of them from its own machine. Plain values, no I/O.
+//! The stored blocks of a run, dealt to tasks and their partitions: each reads about the same
+//! number of bytes, most of them from its own machine. Plain values, no I/O.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use crate::base::wire::StoredAt;
 /// Minimum pieces for each partition, if there are as many blocks: small pieces even out.
 const PIECES_PER_PARTITION: u64 = 4;
 
-/// Most bytes of its own machine that a task reads, in percent of an even share: local reads are faster by
-/// more than this.
+/// Most bytes of its own machine that a task reads, in percent of an even share: local reads are
+/// faster by more than this.
 const AT_HOME_PERCENT: u64 = 110;
 
 /// Some blocks of one stored shard.

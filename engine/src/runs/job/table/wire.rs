@@ -1,5 +1,5 @@
-//! Encodes a [`RunScan`], for the engine's codec. Driver and worker are one program, so the encoding has no
-//! versions.
+//! Encodes a [`RunScan`], for the engine's codec. Driver and worker are one program, so the
+//! encoding has no versions.
 
 use std::sync::Arc;
 
