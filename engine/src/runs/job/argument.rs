@@ -14,12 +14,12 @@ use crate::runs::job::job::Job;
 
 /// A reference to a run, as it is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Named {
+pub(super) struct RunRef {
     pub(super) id: RunId,
     pub(super) shards: u64,
 }
 
-impl Named {
+impl RunRef {
     /// Encodes this as an argument; the call holds `job`.
     pub(super) fn encode<S: Serializer>(
         self,

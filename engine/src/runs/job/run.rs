@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::func::{Built, Call, Held, Invocation};
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
-use crate::runs::job::argument::Named;
+use crate::runs::job::argument::RunRef;
 use crate::runs::job::job::{Job, Outcome};
 use crate::runs::job::scheduler::LOSSES_MAX;
 use crate::runs::job::table::table;
@@ -39,7 +39,7 @@ use crate::runs::job::table::table;
 /// Within a func, a run that is an argument can only be the source of a slice: reading it there is
 /// an error.
 pub struct Run<T> {
-    named: Named,
+    reference: RunRef,
     /// `None` within a func, where a run is only a name.
     job: Option<Arc<Job>>,
     row: PhantomData<fn() -> T>,
@@ -47,13 +47,13 @@ pub struct Run<T> {
 
 impl<T> Clone for Run<T> {
     fn clone(&self) -> Self {
-        Self { named: self.named, job: self.job.clone(), row: PhantomData }
+        Self { reference: self.reference, job: self.job.clone(), row: PhantomData }
     }
 }
 
 impl<T> fmt::Debug for Run<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.named.id.fmt(f)
+        self.reference.id.fmt(f)
     }
 }
 
@@ -61,14 +61,14 @@ impl<T> Serialize for Run<T> {
     /// Encodes its number: machines read its shards from where they are. An error outside of the
     /// arguments of a func.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.named.encode(self.job.as_ref(), serializer)
+        self.reference.encode(self.job.as_ref(), serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Run<T> {
     /// Decodes an argument of a func that this process calls. An error anywhere else.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { named: Named::decode(deserializer)?, job: None, row: PhantomData })
+        Ok(Self { reference: RunRef::decode(deserializer)?, job: None, row: PhantomData })
     }
 }
 
@@ -110,20 +110,20 @@ impl<T: Row> Runnable for Slice<T> {
 
 impl<T: Row> Run<T> {
     pub(crate) fn new(job: Arc<Job>) -> Self {
-        let named = Named { id: job.id(), shards: job.shards() as u64 };
-        Self { named, job: Some(job), row: PhantomData }
+        let reference = RunRef { id: job.id(), shards: job.shards() as u64 };
+        Self { reference, job: Some(job), row: PhantomData }
     }
 
     /// The result as a slice, for the next pipeline. It has the shards of the result, in their
     /// order.
     #[track_caller]
     pub fn slice(&self) -> Slice<T> {
-        Slice::of_run(self.named.id, Location::caller())
+        Slice::of_run(self.reference.id, Location::caller())
     }
 
     /// The number of shards.
     pub fn shards(&self) -> usize {
-        self.named.shards as usize
+        self.reference.shards as usize
     }
 
     /// The schema of its rows.
