@@ -271,7 +271,7 @@ async fn a_shard_that_is_not_there(world: &World) {
     assert!(error.contains("there is no shard 2 among 2"), "{error}");
     let run = world.done(panics_at(-1)).await;
     let error = run.shard(4).await.unwrap_err().to_string();
-    assert_eq!(error, "there is no shard 4: the run has 2");
+    assert_eq!(error, "there is no shard 4: the run has 4");
 }
 
 #[bigslice::func]
