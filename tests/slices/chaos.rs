@@ -183,7 +183,7 @@ async fn machines_are_killed_while_a_result_is_read() {
         match error {
             None => assert_eq!((rows, killed), (all.num_rows(), 2), "seed {seed}"),
             Some(error) => {
-                assert!(error.contains("after rows of the shard had been given out"), "{error}");
+                assert!(error.contains("after rows of the shard had been read"), "{error}");
                 assert!(killed > 0, "seed {seed}: nobody was killed, but {error}");
             }
         }

@@ -113,7 +113,7 @@ async fn machines_come_with_a_run_and_its_result_stays() {
         };
         let (run, ()) = tokio::join!(run, watch);
         let run = run.unwrap();
-        let tasks = run.tasks_begun().await;
+        let tasks = run.tasks_started().await;
 
         // No work, but the result is stored there: the machine stays longer than its idle time.
         tokio::time::sleep(4 * SHORT).await;
@@ -121,7 +121,7 @@ async fn machines_come_with_a_run_and_its_result_stays() {
         let mut rows = run.collect().await.unwrap();
         rows.sort_unstable();
         assert_eq!(rows, right(shards));
-        assert_eq!(run.tasks_begun().await, tasks, "something was computed again");
+        assert_eq!(run.tasks_started().await, tasks, "something was computed again");
         let held = stats(&session);
         assert_eq!((held.lost_total, held.started_total), (0, 3));
 

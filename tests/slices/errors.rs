@@ -271,7 +271,7 @@ async fn a_shard_that_is_not_there(world: &World) {
     assert!(error.contains("shard 2 is out of range: there are 2 shards"), "{error}");
     let run = world.done(panics_at(-1)).await;
     let error = run.shard(4).await.unwrap_err().to_string();
-    assert_eq!(error, "there is no shard 4 among 4");
+    assert_eq!(error, "there is no shard 4: the run has 4");
 }
 
 #[bigslice::func]

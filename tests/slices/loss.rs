@@ -154,14 +154,14 @@ async fn what_was_stored_on_a_killed_worker_is_made_again() {
     let (session, folder) = session(2).await;
     go(&folder);
     let run = session.run(slow(seen(&folder))).await.unwrap();
-    let before = run.tasks_begun().await;
+    let before = run.tasks_started().await;
     assert_eq!(before, 2 * SHARDS as u64);
     assert_counted_once(&run).await;
     let killed = kill_one(&session);
     let mut found = run.collect().await.unwrap();
     found.sort_unstable();
     assert_eq!(found, right());
-    assert!(run.tasks_begun().await > before, "the fault did not fire");
+    assert!(run.tasks_started().await > before, "the fault did not fire");
     assert_counted_once(&run).await;
     assert!(session.machines().iter().all(|machine| machine.pid != Some(killed)));
     session.shutdown().await;
@@ -225,7 +225,7 @@ async fn files_are_written_once_although_the_result_is_lost() {
     let (session, folder) = session(2).await;
     let to = folder.path().join("out").to_str().unwrap().to_owned();
     let run = session.run(written(seen(&folder), to)).await.unwrap();
-    let (begun, attempts) = (run.tasks_begun().await, tasks_seen(&folder));
+    let (begun, attempts) = (run.tasks_started().await, tasks_seen(&folder));
     std::fs::remove_file(folder.path().join("out/part-00000-of-00012.csv")).unwrap();
     std::fs::copy(
         folder.path().join("out/part-00001-of-00012.csv"),
@@ -235,7 +235,7 @@ async fn files_are_written_once_although_the_result_is_lost() {
     kill_one(&session);
     let files = run.collect().await.unwrap();
     assert_eq!(files.len(), SHARDS);
-    assert!(run.tasks_begun().await > begun, "the fault did not fire");
+    assert!(run.tasks_started().await > begun, "the fault did not fire");
     // The rows about files were recomputed, but the data rows and files were not.
     assert_eq!(tasks_seen(&folder), attempts);
     let first = std::fs::read_to_string(&files[0].path).unwrap();
@@ -286,7 +286,7 @@ async fn a_result_is_lost_while_another_run_reads_it() {
     let first = session.run(slow(seen(&folder))).await.unwrap();
     // Nothing holds its inputs.
     let before = session.run(next(first)).await.unwrap();
-    let begun = before.tasks_begun().await;
+    let begun = before.tasks_started().await;
     let run = session.run(slow_next(before.clone(), seen(&folder)));
     let kill = async {
         while tasks_seen(&folder) < SHARDS + 4 {
@@ -299,7 +299,7 @@ async fn a_result_is_lost_while_another_run_reads_it() {
     let mut found = run.collect().await.unwrap();
     found.sort_unstable();
     assert!(found.into_iter().eq(right().into_iter().map(|(key, n)| (key, n + 2))));
-    assert!(before.tasks_begun().await > begun, "the fault did not fire");
+    assert!(before.tasks_started().await > begun, "the fault did not fire");
     session.shutdown().await;
 }
 

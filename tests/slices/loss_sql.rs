@@ -47,10 +47,10 @@ async fn a_worker_is_killed_while_expressions_are_computed() {
     assert!(begun < 2 * SHARDS, "everything was computed again: {begun} tasks");
 
     // Its output on another machine is lost as well.
-    let before = run.tasks_begun().await;
+    let before = run.tasks_started().await;
     kill_one(&session);
     assert_eq!(run.rows().await.unwrap(), 10);
-    assert!(run.tasks_begun().await > before, "the fault did not fire");
+    assert!(run.tasks_started().await > before, "the fault did not fire");
     session.shutdown().await;
 }
 
@@ -81,7 +81,7 @@ async fn a_worker_is_killed_while_a_statement_reads_a_table() {
     let (session, folder) = session(3).await;
     let run = session.run(numbers()).await.unwrap();
     session.register("numbers", &run).unwrap();
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     let text = format!("select sum(slowly(_1, '{}')) from numbers", seen(&folder));
     let statement = async { session.sql(&text).await.unwrap().collect().await };
     let kill = async {
@@ -101,7 +101,7 @@ async fn a_worker_is_killed_while_a_statement_reads_a_table() {
     assert_eq!(batches[0].column(0).as_primitive::<Int64Type>().value(0), ROWS * (ROWS - 1) / 2);
     // The statement ran again, and the machine's part of the run was recomputed.
     assert!(tasks_seen(&folder) > MARKS as usize, "the fault did not fire");
-    let again = run.tasks_begun().await - begun;
+    let again = run.tasks_started().await - begun;
     assert!((1..SHARDS as u64).contains(&again), "{again} of {SHARDS} tasks were begun again");
     session.shutdown().await;
 }

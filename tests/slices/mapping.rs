@@ -160,8 +160,8 @@ async fn what_is_too_large_is_an_error_of_its_item(world: &World) {
     let items = items.map(|(item, out)| ("x".repeat(item), out));
     let outcomes = world.session.map(sized, items).outcomes().await;
     let error = |n: usize| outcomes[n].as_ref().unwrap_err().to_string();
-    assert!(error(0).contains("the item takes 71 MiB, more than the 63 MiB"), "{}", error(0));
-    assert!(error(1).contains("the result takes 71 MiB, more than the 63 MiB"), "{}", error(1));
+    assert!(error(0).contains("the item takes 71 MiB, but at most 63 MiB"), "{}", error(0));
+    assert!(error(1).contains("the result takes 71 MiB, but at most 63 MiB"), "{}", error(1));
     assert_eq!(outcomes[2].as_ref().unwrap(), "1048576         ");
 }
 

@@ -194,11 +194,11 @@ async fn outside_of_tasks_nothing_counts(world: &World) {
 
 async fn what_is_computed_again_counts_once(world: &World) {
     let run = world.done(so_many(3000)).await;
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     for file in world.files("") {
         std::fs::remove_file(file).unwrap();
     }
     assert_eq!(run.rows().await.unwrap(), 3000);
-    assert_eq!(run.tasks_begun().await, 2 * begun, "nothing was computed again");
+    assert_eq!(run.tasks_started().await, 2 * begun, "nothing was computed again");
     assert_eq!(run.metrics().await.counter("mapped"), 3000);
 }

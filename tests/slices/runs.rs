@@ -47,7 +47,7 @@ async fn results_are_read_in_parts_and_as_a_whole(world: &World) {
     }
     assert_eq!(parts, all);
     assert!(all.into_iter().eq((0..50_000).map(|n| (n % 10, n))));
-    assert_eq!(run.tasks_begun().await, 4);
+    assert_eq!(run.tasks_started().await, 4);
 }
 
 #[bigslice::func]
@@ -63,7 +63,7 @@ async fn a_result_is_the_input_of_the_next_run(world: &World) {
     }
     assert_eq!(run.shards(), 3);
     assert!(run.collect().await.unwrap().into_iter().eq((0..1000).map(|n| (n % 10, n + 5))));
-    assert_eq!(first.tasks_begun().await, 3, "the first result was computed again");
+    assert_eq!(first.tasks_started().await, 3, "the first result was computed again");
 }
 
 #[bigslice::func]
@@ -152,7 +152,7 @@ async fn runs_at_once(world: &World) {
     for run in futures::future::join_all(runs).await {
         assert_eq!(run.unwrap().rows().await.unwrap(), 10);
     }
-    assert_eq!(base.tasks_begun().await, 3);
+    assert_eq!(base.tasks_started().await, 3);
 }
 
 /// Sessions in one process are independent: both have a table `pairs`, and the end of one does not
@@ -233,7 +233,7 @@ async fn what_a_result_was_made_from_is_computed_again_when_it_is_lost(world: &W
     // A chain that forks and joins again, of which only the last result is held.
     let run = world.done(joined(next_of(world, &run).await, run)).await;
     until_files(world, 3).await;
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     let right: Vec<_> = (0..1000).map(|n| (n % 10, (n + 5) * (n + 4))).collect();
     let sum = |rows: &[(i64, i64)]| rows.iter().map(|(_, n)| n).sum::<i64>();
     for _ in 0..2 {
@@ -241,7 +241,7 @@ async fn what_a_result_was_made_from_is_computed_again_when_it_is_lost(world: &W
         let found = run.collect().await.unwrap();
         assert_eq!((found.len(), sum(&found)), (1000, sum(&right)));
     }
-    assert!(run.tasks_begun().await > begun, "the files were not lost");
+    assert!(run.tasks_started().await > begun, "the files were not lost");
 }
 
 async fn next_of(world: &World, run: &Run<(i64, i64)>) -> Run<(i64, i64)> {
@@ -286,14 +286,14 @@ async fn a_discarded_result_is_computed_again_when_it_is_wanted(world: &World) {
     let run = world.done(summed(before.clone())).await;
     world.session.register("discarded", &run).unwrap();
     let right = sorted(run.collect().await.unwrap());
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     run.discard().await.unwrap();
     assert_eq!(world.files("").len(), 3, "what is left are the files of the run that it reads");
     before.discard().await.unwrap();
     assert_eq!(world.files(""), [] as [std::path::PathBuf; 0]);
     let clone = run.clone();
     assert_eq!(sorted(clone.collect().await.unwrap()), right);
-    assert_eq!(run.tasks_begun().await, 2 * begun);
+    assert_eq!(run.tasks_started().await, 2 * begun);
     clone.discard().await.unwrap();
     assert!(world.sql("select count(*) as n from discarded").await.contains("| 10 |"));
     assert_eq!(before.rows().await.unwrap(), 1000);
@@ -302,7 +302,7 @@ async fn a_discarded_result_is_computed_again_when_it_is_wanted(world: &World) {
 async fn discards_at_any_moment_change_no_result(world: &World) {
     let run = world.done(summed(world.done(numbers(3, 1000)).await)).await;
     let right = sorted(run.collect().await.unwrap());
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     let discards = async {
         for _ in 0..20 {
             run.discard().await.unwrap();
@@ -320,7 +320,7 @@ async fn discards_at_any_moment_change_no_result(world: &World) {
     };
     futures::join!(discards, reads);
     assert_eq!(sorted(run.collect().await.unwrap()), right);
-    assert!(run.tasks_begun().await > begun, "nothing was discarded");
+    assert!(run.tasks_started().await > begun, "nothing was discarded");
 }
 
 fn sorted(mut rows: Vec<(i64, i64)>) -> Vec<(i64, i64)> {

@@ -70,25 +70,25 @@ async fn sorted(run: &Run<(u64, u64)>) -> Vec<(u64, u64)> {
 
 async fn a_spoilt_result_is_computed_again(world: &World) {
     let run = world.done(sums()).await;
-    let mut begun = run.tasks_begun().await;
+    let mut begun = run.tasks_started().await;
     assert_eq!(begun, 6);
     for (harm, spoil) in HARMS {
         spoil(&files(world, &run, 1)[1]);
         assert_eq!(sorted(&run).await, right(0), "{harm}");
         begun += 1;
-        assert_eq!(run.tasks_begun().await, begun, "{harm}: one task makes it again");
+        assert_eq!(run.tasks_started().await, begun, "{harm}: one task makes it again");
     }
 }
 
 async fn what_it_was_made_of_may_be_spoilt_too(world: &World) {
     let run = world.done(sums()).await;
     for (harm, spoil) in HARMS {
-        let before = run.tasks_begun().await;
+        let before = run.tasks_started().await;
         spoil(&files(world, &run, 0)[0]);
         spoil(&files(world, &run, 1)[0]);
         assert_eq!(sorted(&run).await, right(0), "{harm}");
         // The task that detects the damage, the one that it needs, and itself again.
-        assert_eq!(run.tasks_begun().await, before + 3, "{harm}");
+        assert_eq!(run.tasks_started().await, before + 3, "{harm}");
     }
 }
 
@@ -100,21 +100,21 @@ fn sums_of_many() -> Slice<(u64, u64)> {
 
 async fn all_that_a_task_reads_may_be_spoilt(world: &World) {
     let run = world.done(sums_of_many()).await;
-    let before = run.tasks_begun().await;
+    let before = run.tasks_started().await;
     remove(&files(world, &run, 1)[3]);
     files(world, &run, 0).iter().for_each(|file| damage(file));
     assert_eq!(sorted(&run).await, right(0));
     // The last shard, once for each damaged input that it found, and then to its end.
-    assert_eq!(run.tasks_begun().await, before + 8 + 9);
+    assert_eq!(run.tasks_started().await, before + 8 + 9);
 }
 
 async fn a_spoilt_result_is_the_input_of_the_next_run(world: &World) {
     let run = world.done(sums()).await;
     for (harm, spoil) in HARMS {
-        let before = run.tasks_begun().await;
+        let before = run.tasks_started().await;
         spoil(&files(world, &run, 1)[2]);
         let next = world.done(more(run.clone())).await;
         assert_eq!(sorted(&next).await, right(1), "{harm}");
-        assert_eq!(run.tasks_begun().await, before + 1, "{harm}");
+        assert_eq!(run.tasks_started().await, before + 1, "{harm}");
     }
 }

@@ -159,12 +159,12 @@ async fn a_plan_names_the_run(world: &World) {
 async fn shards_of_a_table_that_are_lost_are_made_again(world: &World) {
     let run = world.done(numbers(6, ROWS)).await;
     world.session.register("numbers", &run).unwrap();
-    let (begun, sum) = (run.tasks_begun().await, ROWS * (ROWS - 1) / 2);
+    let (begun, sum) = (run.tasks_started().await, ROWS * (ROWS - 1) / 2);
     assert_eq!(number(world, "select sum(_1) from numbers").await, sum);
-    assert_eq!(run.tasks_begun().await, begun);
+    assert_eq!(run.tasks_started().await, begun);
     remove_shards(world.folder.path());
     assert_eq!(number(world, "select sum(_1) from numbers").await, sum);
-    assert_eq!(run.tasks_begun().await, begun + 6, "the fault did not fire");
+    assert_eq!(run.tasks_started().await, begun + 6, "the fault did not fire");
     if world.session.machines().is_empty() {
         // The driver has already returned rows of a shard to the statement when it finds damage
         // further on.
@@ -177,7 +177,7 @@ async fn shards_of_a_table_that_are_lost_are_made_again(world: &World) {
     bytes[middle..middle + 64].fill(7);
     std::fs::write(&file, bytes).unwrap();
     assert_eq!(number(world, "select sum(_1) from numbers").await, sum);
-    assert_eq!(run.tasks_begun().await, begun + 7, "the fault did not fire");
+    assert_eq!(run.tasks_started().await, begun + 7, "the fault did not fire");
 }
 
 async fn a_table_is_written_by_the_machines(world: &World) {

@@ -6,8 +6,8 @@ use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 
 use crate::base::diagnostics;
-use crate::base::refusal::Refusal;
 use crate::base::script;
+use crate::base::task_error::TaskError;
 use crate::error::{Error, Position};
 
 /// What `RepartitionExec` of DataFusion 55.2 panics with when it is read a second time.
@@ -60,7 +60,7 @@ pub(crate) fn position_in(error: &DataFusionError, text: &str) -> Option<Positio
 /// The error of ours in the chain of `error`, from this machine or from another.
 fn known(error: &DataFusionError) -> Option<Error> {
     let ours = diagnostics::find::<Error>(error).cloned();
-    ours.or_else(|| Refusal::of(error).map(Error::from))
+    ours.or_else(|| TaskError::of(error).map(Error::from))
 }
 
 /// What `error` says, in our words and without its cause.

@@ -17,9 +17,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::base::cpu::catching_panics;
-use crate::base::diagnostics;
-use crate::base::machines::{self, Company, tell};
-use crate::base::refusal::Refusal;
+use crate::base::machines::{self, Company};
+use crate::base::recovery::{self, Scope, TaskFailure};
 use crate::error::{Error, Result};
 use crate::query::holdback::Head;
 use crate::query::low_memory::Thrift;
@@ -142,9 +141,10 @@ async fn execute(
     let start = async { execute_stream(Arc::clone(&plan), context) };
     let mut stream = match catching_panics(start).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(e)) => return Err(watch.judge(e, &plan, &run.text, thrift).await),
+        Ok(Err(e)) => return Err(watch.judge(e, &located, &plan, &run.text, thrift).await),
         Err(panic) => {
-            return Err(watch.judge(panicked(&panic), &plan, &run.text, thrift).await);
+            let error = panicked(&panic);
+            return Err(watch.judge(error, &located, &plan, &run.text, thrift).await);
         }
     };
     while let Some(next) = watch.next(&mut stream, out).await? {
@@ -153,14 +153,7 @@ async fn execute(
             Err(e) => {
                 // The rest of the query stops before anyone asks the machines what happened.
                 drop(stream);
-                if let Some(located) = &located
-                    && let Some(Refusal::ShardLost { at, reason }) = Refusal::of(&e)
-                {
-                    located.shard_lost(&at).await;
-                    let why = format!("a stored shard could not be read: {reason}");
-                    return Err(Failure::Lost(why));
-                }
-                return Err(watch.judge(e, &plan, &run.text, thrift).await);
+                return Err(watch.judge(e, &located, &plan, &run.text, thrift).await);
             }
         }
     }
@@ -284,56 +277,51 @@ impl Watch {
                     self.silent_until = Some(Instant::now() + SILENCE_MAX);
                 }
                 error = over(&mut self.over_memory) => return Ok(Some(Err(error))),
-                () = until(silent_until) => return Err(Failure::Lost(self.lost_since())),
+                () = until(silent_until) => {
+                    let why = self.lost_since().unwrap_or_else(|| "a machine was lost".to_owned());
+                    return Err(Failure::Lost(why));
+                }
                 () = out.closed() => return Err(Failure::Cancelled),
             }
         }
     }
 
-    /// What an error of the stream means. A query that fails because a machine is gone may say
-    /// anything; so the machines are asked, and only if all are there is the query to blame.
+    /// Judges an error of the query. Shards of `located` runs that could not be read are computed again
+    /// by the next attempt.
     async fn judge(
         &self,
         error: DataFusionError,
+        located: &Option<Arc<Located>>,
         plan: &Arc<dyn ExecutionPlan>,
         text: &str,
         thrift: Thrift,
     ) -> Failure {
-        if let Some((fleet, _)) = &self.fleet {
-            fleet.verify().await;
-            if let Err(lost) = self.nothing_lost() {
-                return lost;
-            }
-            if diagnostics::is_transport(&error) {
-                let why = diagnostics::describe(&error).0;
-                if let Some(name) = bigslice_flight::lost_machine(&error) {
-                    machines::suspect(fleet, name, &why);
+        let fleet = self.fleet.as_ref().map(|(fleet, _)| fleet);
+        let scope = Scope::Query { lost_before: self.before };
+        match recovery::judge(fleet, scope, error, text).await {
+            TaskFailure::Lost(why) => Failure::Lost(why),
+            TaskFailure::ShardLost(at, reason) => {
+                if let Some(located) = located {
+                    located.shard_lost(&at).await;
                 }
-                return Failure::Lost(format!("a connection between machines broke: {why}",));
+                Failure::Lost(recovery::unreadable(&reason))
             }
-        }
-        match Error::in_statement(error, text) {
-            error @ Error::Memory { .. } => {
+            TaskFailure::Failed(error @ Error::Memory { .. }) => {
                 Failure::Memory { error, instead: thrift.instead(plan) }
             }
-            error => Failure::Stop(error),
+            failure => Failure::Stop(failure.into()),
         }
     }
 
     /// Fails if a machine was lost since the attempt began.
     fn nothing_lost(&self) -> Result<(), Failure> {
-        match &self.fleet {
-            Some((fleet, _)) if fleet.lost_total() > self.before => {
-                Err(Failure::Lost(self.lost_since()))
-            }
-            _ => Ok(()),
-        }
+        self.lost_since().map_or(Ok(()), |why| Err(Failure::Lost(why)))
     }
 
-    /// The losses since the attempt began, in words.
-    fn lost_since(&self) -> String {
-        let lost = self.fleet.as_ref().map(|(fleet, _)| fleet.lost_since(self.before));
-        tell(&lost.unwrap_or_default())
+    /// The losses since the attempt began, in words, if there are any.
+    fn lost_since(&self) -> Option<String> {
+        let (fleet, _) = self.fleet.as_ref()?;
+        recovery::lost_since(fleet, self.before)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::base::settings;
 use crate::error::{Error, Result};
 use crate::pipeline::udf;
 use crate::runs::job::PlanCodec;
-use crate::runs::task::{Host, HostParts, Shared, Store};
+use crate::runs::task::{Host, HostParts, HostService, Store};
 use bigslice_files::{Stores, watch};
 
 /// The version that workers report: driver and worker are one binary.
@@ -113,7 +113,7 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
         over_memory,
         cpu: handle,
         version: VERSION.to_owned(),
-        tasks: Some(Arc::new(Shared(host))),
+        tasks: Some(Arc::new(HostService(host))),
     }))
 }
 

@@ -34,7 +34,7 @@ use futures::stream::{self, Stream};
 use parking_lot::Mutex;
 
 use crate::base::memory::messages::Messages;
-use crate::base::refusal::Refusal;
+use crate::base::task_error::TaskError;
 use crate::error::Error;
 
 /// Bytes that are written, summed and read together: large enough that a call costs little beside
@@ -125,7 +125,7 @@ impl Disk {
             ),
             source: None,
         };
-        Refusal::travelling(error.into())
+        TaskError::travelling(error.into())
     }
 }
 

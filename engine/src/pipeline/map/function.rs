@@ -20,24 +20,24 @@ use crate::error::{Error, Result};
             closure would capture as a part of each item"
 )]
 pub trait MapFunction: Copy + Send + Sync + 'static {
-    /// What it is called with; a tuple if it has several arguments.
+    /// Its argument; a tuple if it has several.
     type Item: Serialize + DeserializeOwned + Send + 'static;
-    /// What it gives.
+    /// Its result.
     type Output: Serialize + DeserializeOwned + Send + 'static;
 
-    /// How it is called by its name.
+    /// Its entry in the registry.
     #[doc(hidden)]
     const MAPPING: Mapping;
 }
 
-/// The encoded result of a call, or what went wrong.
+/// The encoded result of a call, or an error.
 type Outcome = Result<Vec<u8>, String>;
 
-/// A call that has been decoded.
+/// A call whose item is decoded.
 pub enum Pending {
-    /// Computes, or blocks: for a thread of its own.
+    /// Computes or blocks; runs on a thread of its own.
     Blocking(Box<dyn FnOnce() -> Outcome + Send>),
-    /// Waits most of its time.
+    /// An async function.
     Waiting(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
 
@@ -128,9 +128,9 @@ impl Mapping {
     /// The function with this name, which must be at the same place as in the caller's program.
     pub(super) fn find(name: &str, place: &str) -> Result<Self> {
         MAPPINGS.check().map_err(Error::query)?;
-        let missing = |NotLinked { hint, .. }| Error::Query {
-            message: format!("the program of this machine has no #[map] function \"{name}\""),
-            hint,
+        let missing = |NotLinked { hint, .. }| {
+            let message = format!("the program of this machine has no #[map] function \"{name}\"");
+            Error::query(message).hinted(hint)
         };
         let mapping = MAPPINGS.find(name).map_err(missing)?;
         if mapping.place() != place {
@@ -144,17 +144,17 @@ impl Mapping {
     }
 }
 
-/// What a function returns that can fail.
+/// The result of a function that can fail.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be what a mapped function returns",
+    message = "a mapped function cannot return `{Self}`",
     label = "not a `Result` whose error can be shown",
     note = "a mapped function returns any value that serde can encode, or a `Result` of one"
 )]
 pub trait Fallible {
-    /// What it gives if all is well.
+    /// The value of success.
     type Output;
 
-    /// The result, with what is said of an error.
+    /// The result, with the error as text.
     ///
     /// # Errors
     /// What the function returned.

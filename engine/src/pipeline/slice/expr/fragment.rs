@@ -39,7 +39,7 @@ use crate::pipeline::slice::keyed::keys::{canonical, ids_of};
 use crate::pipeline::slice::tree::node::{
     Narrow, Partition, Resolving, Source, SplitCx, TaskCx, Wide,
 };
-use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use crate::pipeline::slice::tree::streams;
 
 /// Checks each batch of a slice's rows before they are read as rows of a type.
@@ -151,7 +151,7 @@ const BY_ORDER: [&str; 5] = ["first_value", "last_value", "nth_value", "array_ag
 
 /// How a plan depends on the order of its inputs. An operator that is not known may emit rows in
 /// any order.
-fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
+fn order_of(plan: &Arc<dyn ExecutionPlan>) -> OrderSensitivity {
     let (mut counts, mut varies) = (false, false);
     let _ = plan.apply(|node| {
         let is_limit = node.is::<GlobalLimitExec>() || node.is::<LocalLimitExec>();
@@ -173,10 +173,10 @@ fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
         Ok(TreeNodeRecursion::Continue)
     });
     match (counts, varies) {
-        (false, false) => Order::Kept,
-        (true, false) => Order::Counted,
-        (false, true) => Order::Free,
-        (true, true) => Order::Drawn,
+        (false, false) => OrderSensitivity::Preserves,
+        (true, false) => OrderSensitivity::Sensitive,
+        (false, true) => OrderSensitivity::Unordered,
+        (true, true) => OrderSensitivity::Nondeterministic,
     }
 }
 
@@ -194,7 +194,7 @@ impl Narrow for Fragment {
         self.rows(vec![input], cx)
     }
 
-    fn order(&self) -> Order {
+    fn order_sensitivity(&self) -> OrderSensitivity {
         order_of(&self.plan)
     }
 
@@ -212,7 +212,7 @@ impl Wide for Fragment {
         self.rows(inputs, cx)
     }
 
-    fn order(&self) -> Order {
+    fn order_sensitivity(&self) -> OrderSensitivity {
         order_of(&self.plan)
     }
 

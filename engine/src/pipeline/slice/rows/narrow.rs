@@ -15,7 +15,7 @@ use crate::pipeline::slice::rows::batch_builder::{BATCH_ROWS, BatchBuilder, Batc
 use crate::pipeline::slice::rows::fused_map::{Emit, Emitter};
 use crate::pipeline::slice::rows::selection::{Filter, Stop};
 use crate::pipeline::slice::tree::node::{Narrow, Node, Op, Select, TaskCx};
-use crate::pipeline::slice::tree::order::counting;
+use crate::pipeline::slice::tree::order_sensitivity::order_sensitive;
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
@@ -429,7 +429,7 @@ impl<T: Row> Slice<T> {
         self.narrow(
             "head",
             Location::caller(),
-            counting(move |input: SendableRecordBatchStream, _: &TaskCx| {
+            order_sensitive(move |input: SendableRecordBatchStream, _: &TaskCx| {
                 Ok(streams::with_schema(Arc::clone(&schema), first(input, n)))
             }),
         )

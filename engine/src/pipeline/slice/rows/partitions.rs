@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Receiver;
 use crate::metrics::{carried, carried_future};
 use crate::pipeline::slice::rows::batch_builder::BatchBuilder;
 use crate::pipeline::slice::tree::node::TaskCx;
-use crate::pipeline::slice::tree::order::counting;
+use crate::pipeline::slice::tree::order_sensitivity::order_sensitive;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
@@ -205,6 +205,6 @@ impl<T: Row> Slice<T> {
             Ok(made.build())
         };
         // The closure's output may depend on the order of rows.
-        self.narrow(verb, place, counting(work))
+        self.narrow(verb, place, order_sensitive(work))
     }
 }

@@ -23,7 +23,7 @@ use crate::base::driver::Driver;
 use crate::error::{Error, Result};
 use crate::pipeline::slice::Pragma;
 use crate::pipeline::slice::tree::chosen::Chosen;
-use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use bigslice_files::sink::SinkSpec;
 
 /// One verb of a slice.
@@ -68,10 +68,10 @@ impl Node {
     /// Whether its rows may be others when they are computed again, since it goes by an order that may be another.
     pub(crate) fn rows_vary(&self) -> bool {
         match &self.op {
-            Op::Source(source) => source.order().rows_vary(false),
-            Op::Narrow { input, work } => work.order().rows_vary(input.order_varies),
+            Op::Source(source) => source.order_sensitivity().rows_vary(false),
+            Op::Narrow { input, work } => work.order_sensitivity().rows_vary(input.order_varies),
             Op::Wide { inputs, work, .. } => {
-                work.order().rows_vary(inputs.iter().any(Exchange::order_varies))
+                work.order_sensitivity().rows_vary(inputs.iter().any(Exchange::order_varies))
             }
             Op::Union(_) | Op::Sink { .. } => false,
         }
@@ -113,12 +113,12 @@ impl Op {
     fn order_varies(&self) -> bool {
         match self {
             // What is stored is computed again when it is lost.
-            Self::Source(source) => source.order().varies() || source.run().is_some(),
-            Self::Narrow { input, work } => work.order().varies() || input.order_varies,
+            Self::Source(source) => source.order_sensitivity().varies() || source.run().is_some(),
+            Self::Narrow { input, work } => work.order_sensitivity().varies() || input.order_varies,
             Self::Sink { input, .. } => input.order_varies,
             Self::Union(inputs) => inputs.iter().any(|input| input.order_varies),
             Self::Wide { inputs, work, .. } => {
-                work.order().varies() || inputs.iter().any(Exchange::order_varies)
+                work.order_sensitivity().varies() || inputs.iter().any(Exchange::order_varies)
             }
         }
     }
@@ -147,7 +147,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     fn order_varies(&self) -> bool {
-        let before = self.before.as_ref().is_some_and(|before| before.order().varies());
+        let before = self.before.as_ref().is_some_and(|before| before.order_sensitivity().varies());
         before || self.input.order_varies
     }
 
@@ -155,7 +155,7 @@ impl Exchange {
     /// are split goes by an order that may be another.
     pub(crate) fn rows_vary(&self) -> bool {
         let before = self.before.as_ref();
-        before.is_some_and(|before| before.order().rows_vary(self.input.order_varies))
+        before.is_some_and(|before| before.order_sensitivity().rows_vary(self.input.order_varies))
     }
 }
 
@@ -229,8 +229,8 @@ pub(crate) trait Source: Send + Sync {
     }
 
     /// In what order rows come whenever a shard is opened.
-    fn order(&self) -> Order {
-        Order::Kept
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Preserves
     }
 
     /// Whether the source can leave out by itself exactly the rows for which this is not true.
@@ -272,8 +272,8 @@ pub(crate) trait Narrow: Send + Sync {
     }
 
     /// What the order of the rows is to it.
-    fn order(&self) -> Order {
-        Order::Kept
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Preserves
     }
 
     /// The operators that do it, a line for each, if it is done by operators.
@@ -292,8 +292,8 @@ pub(crate) trait Wide: Send + Sync {
     ) -> PlanResult<SendableRecordBatchStream>;
 
     /// What the order of the rows is to it.
-    fn order(&self) -> Order {
-        Order::Free
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Unordered
     }
 
     /// The operators that do it, a line for each, if it is done by operators.

@@ -30,7 +30,9 @@ use crate::pipeline::slice::keyed::sorting;
 use crate::pipeline::slice::tree::node::{
     Exchange, Narrow, Node, Op, Partition, Shards, Split, SplitCx, TaskCx,
 };
-use crate::pipeline::slice::tree::order::{Order, counting, keeping};
+use crate::pipeline::slice::tree::order_sensitivity::{
+    OrderSensitivity, order_preserving, order_sensitive,
+};
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::whole::operators::mixed;
@@ -80,9 +82,9 @@ impl<T: Row + Value> Slice<T> {
             sorting::by_columns(only(&mut inputs)?, 1, LARGEST_FIRST, Some(n), cx)
                 .map(without_key::<T>)
         };
-        let before = Arc::new(counting(before));
+        let before = Arc::new(order_sensitive(before));
         let exchange = Exchange { before: Some(before), ..pairs.moved(Split::One) };
-        Self::wide(verb, place, vec![exchange], Shards::Exactly(1), counting(after))
+        Self::wide(verb, place, vec![exchange], Shards::Exactly(1), order_sensitive(after))
     }
 
     /// Sorts all rows by a key, smallest first, null first and NaN last.
@@ -162,7 +164,7 @@ impl<T: Row> Slice<T> {
             sorting::by_columns(rows, columns, ORDER, None, cx)
         };
         // Equal rows are interchangeable; the ranges are as fixed as the order of the sampled rows.
-        Self::wide(verb, place, vec![ranges], Shards::Most, keeping(after))
+        Self::wide(verb, place, vec![ranges], Shards::Most, order_preserving(after))
     }
 
     /// This slice, after `before`, partitioned by ranges of its first `columns` columns. A leading
@@ -203,7 +205,7 @@ impl<T: Row> Slice<T> {
             ))
         };
         let inputs = vec![stored.moved(Split::Keep), sampled];
-        let op = Op::Wide { inputs, shards: Shards::Most, work: Arc::new(keeping(work)) };
+        let op = Op::Wide { inputs, shards: Shards::Most, work: Arc::new(order_preserving(work)) };
         let placed = Node::new(verb, place, Arc::clone(&schema), op);
         let split = Split::By(Arc::new(ByPosition));
         Exchange { input: Arc::new(placed), before: None, schema, split }
@@ -257,8 +259,8 @@ impl Narrow for Sampling {
         Ok(streams::with_schema(schema, futures::stream::once(sampled)))
     }
 
-    fn order(&self) -> Order {
-        Order::Counted
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Sensitive
     }
 }
 

@@ -21,7 +21,7 @@ use crate::pipeline::slice::keyed::keys::with_canonical;
 use crate::pipeline::slice::keyed::operators::only;
 use crate::pipeline::slice::rows::narrow::first;
 use crate::pipeline::slice::tree::node::{Exchange, Op, Shards, Split, TaskCx};
-use crate::pipeline::slice::tree::order::counting;
+use crate::pipeline::slice::tree::order_sensitivity::order_sensitive;
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::whole::shuffle::Pass;
@@ -80,11 +80,11 @@ impl<T: Row> Slice<T> {
         };
         let exchange = Exchange {
             input: self.into_node(),
-            before: Some(Arc::new(counting(before))),
+            before: Some(Arc::new(order_sensitive(before))),
             schema,
             split: Split::One,
         };
-        Self::wide("limit", place, vec![exchange], Shards::Exactly(1), counting(after))
+        Self::wide("limit", place, vec![exchange], Shards::Exactly(1), order_sensitive(after))
     }
 
     /// Removes duplicate rows. Every NaN is equal, and so are the two zeros; null equals null.
@@ -168,7 +168,7 @@ impl<T: Row> Slice<T> {
         self.narrow(
             "sample",
             Location::caller(),
-            counting(move |input: SendableRecordBatchStream, cx: &TaskCx| {
+            order_sensitive(move |input: SendableRecordBatchStream, cx: &TaskCx| {
                 let mut state = seed ^ mixed(cx.shard as u64);
                 Ok(streams::each(input, &schema, move |batch| {
                     let kept = BooleanBuffer::collect_bool(batch.num_rows(), |_| {
@@ -236,7 +236,7 @@ impl<T: Row + Value> Slice<T> {
             Ok(streams::with_schema(Arc::clone(&schema), numbered))
         };
         let inputs = vec![stored.moved(Split::Keep), counted];
-        Slice::wide(verb, place, inputs, Shards::Most, counting(work))
+        Slice::wide(verb, place, inputs, Shards::Most, order_sensitive(work))
     }
 }
 

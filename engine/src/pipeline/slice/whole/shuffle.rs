@@ -12,7 +12,7 @@ use crate::pipeline::slice::keyed::sorting;
 use crate::pipeline::slice::tree::node::{
     Exchange, Partition, Shards, Split, SplitCx, TaskCx, Wide,
 };
-use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::{Row, Value};
@@ -176,8 +176,8 @@ impl Wide for Pass {
         only(&mut inputs)
     }
 
-    fn order(&self) -> Order {
-        Order::Kept
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Preserves
     }
 }
 

@@ -21,9 +21,9 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::base::refusal::Refusal;
-use crate::runs::job::result::Job;
-use crate::runs::job::run::begun;
+use crate::base::task_error::TaskError;
+use crate::runs::job::job::Job;
+use crate::runs::job::run::open_shard;
 use crate::runs::job::table::pieces::{Piece, Share, dealt};
 use crate::runs::task::{Host, ShardTicket};
 
@@ -160,11 +160,11 @@ impl RunScan {
             Reading::ByDriver { job, generation } => {
                 let (job, generation) = (Arc::clone(job), Arc::clone(generation));
                 let (rows, columns) = (Arc::clone(&self.rows), Arc::clone(&self.columns));
-                let begun = async move {
+                let opened = async move {
                     let of = Arc::clone(&rows);
-                    begun(job, partition, of, &generation).await.map_err(DataFusionError::from)
+                    open_shard(job, partition, of, &generation).await.map_err(DataFusionError::from)
                 };
-                let read = futures::stream::once(begun).try_flatten();
+                let read = futures::stream::once(opened).try_flatten();
                 let read = read.map(move |batch| Ok(batch?.project(&columns)?));
                 Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), read)))
             }
@@ -178,7 +178,7 @@ impl RunScan {
                 });
                 let read = host.read_tickets(tickets.collect(), &self.rows, Some(&self.columns));
                 // The driver has to know which shard it is that is lost.
-                let read = read.map_err(Refusal::travelling);
+                let read = read.map_err(TaskError::travelling);
                 Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), read)))
             }
         }

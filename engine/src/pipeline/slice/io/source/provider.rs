@@ -21,7 +21,7 @@ use crate::pipeline::slice::Slice;
 use crate::pipeline::slice::io::source::columns::{columns_of, rows};
 use crate::pipeline::slice::io::source::scan::plan_of;
 use crate::pipeline::slice::tree::node::{Op, Resolving, Source, TaskCx};
-use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::row::Row;
@@ -103,8 +103,8 @@ impl Source for Provided {
     }
 
     /// The scan of a view is a plan.
-    fn order(&self) -> Order {
-        Order::Free
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Unordered
     }
 
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {

@@ -1,5 +1,6 @@
-//! What the tasks of an evaluation are told, above all where the shards are of the runs that they read.
-//! These runs are held until the evaluation ends; one that nobody held any more is computed again.
+//! Inputs of the tasks of one evaluation: the stores, and where the shards are of the runs that
+//! they read. These runs are held until the evaluation ends; a run that was not held any more is
+//! computed again.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -12,57 +13,57 @@ use crate::base::wire::{RunId, StoredAt};
 use crate::error::{Error, Result};
 use crate::runs::job::Runner;
 use crate::runs::job::Runs;
-use crate::runs::job::recipe::SourceShards;
-use crate::runs::job::result::{Job, Outcome};
+use crate::runs::job::job::{Job, Outcome};
+use crate::runs::job::lineage::SourceShards;
 use crate::runs::job::schedule::Schedule;
-use crate::runs::task::{Inputs, StageId};
+use crate::runs::task::{StageId, StageInputs};
 use bigslice_files::WorkerStores;
 
-/// What every task of an evaluation is told.
-pub(super) struct Given {
+/// What the tasks of an evaluation need besides their plan.
+pub(super) struct EvaluationInputs {
     pub(super) stores: WorkerStores,
-    /// What all tasks of a stage are told: as of which change of the schedule, and which version.
-    pub(super) inputs: HashMap<StageId, (u64, u64, Arc<Inputs>)>,
-    /// Where the shards of the sources are that are other runs, as far as that was asked.
+    /// The inputs of each stage, as of this change of the schedule, and their version.
+    pub(super) by_stage: HashMap<StageId, (u64, u64, Arc<StageInputs>)>,
+    /// For each source that is a run and was asked for: where its shards are.
     stored: HashMap<usize, Vec<StoredAt>>,
     /// These runs.
     runs: HashMap<usize, Arc<Job>>,
 }
 
-impl Given {
-    /// Nothing is known yet about other runs.
+impl EvaluationInputs {
+    /// Inputs without any runs yet.
     pub(super) async fn new(session: &Runner) -> Result<Self> {
         let stores = session.stores.for_workers().await?;
-        Ok(Self { stores, inputs: HashMap::new(), stored: HashMap::new(), runs: HashMap::new() })
+        Ok(Self { stores, by_stage: HashMap::new(), stored: HashMap::new(), runs: HashMap::new() })
     }
 
-    /// Asks where the shards are of those runs that the tasks of `job` which may start now read. What is not
-    /// there is made again. Returns the stages that read a run whose result is another one than before; `None`
-    /// when there was nothing to ask.
+    /// Finds the shards of the runs that the ready tasks of `job` read, and computes the missing
+    /// ones. Returns the stages that read a run whose result has changed; `None` if all was known
+    /// already.
     pub(super) async fn find(
         &mut self,
         session: &Arc<Runner>,
         job: &Job,
         schedule: &Schedule,
     ) -> Result<Option<Vec<StageId>>> {
-        let recipe = job.recipe();
+        let computation = job.computation();
         let (mut asked, mut changed) = (false, Vec::new());
         let stages: BTreeSet<usize> = schedule.ready().iter().map(|id| id.stage.0).collect();
-        for source in stages.into_iter().flat_map(|id| &recipe.plan.stages[id].sources) {
-            let SourceShards::Run(run) = recipe.sources[*source] else { continue };
+        for source in stages.into_iter().flat_map(|id| &computation.plan.stages[id].sources) {
+            let SourceShards::Run(run) = computation.sources[*source] else { continue };
             if self.stored.contains_key(source) {
                 continue;
             }
             let read = match self.runs.entry(*source) {
                 Entry::Occupied(held) => held.into_mut(),
-                Entry::Vacant(place) => place.insert(job.earlier(session, run)?),
+                Entry::Vacant(entry) => entry.insert(job.earlier(session, run)?),
             };
             let Outcome { stored, generation, .. } = computed_apart(read, session).await?;
             self.stored.insert(*source, stored);
             asked = true;
             let before = job.generations.lock().insert(*source, generation);
             if before.is_some_and(|before| before != generation) {
-                let stages = recipe.plan.stages.iter().enumerate();
+                let stages = computation.plan.stages.iter().enumerate();
                 let readers = stages.filter(|(_, stage)| stage.sources.contains(source));
                 changed.extend(readers.map(|(stage, _)| StageId(stage)));
             }
@@ -70,18 +71,18 @@ impl Given {
         Ok(asked.then_some(changed))
     }
 
-    /// Where a shard is of a source that is another run.
+    /// Where a shard is of a source that is a run.
     pub(super) fn stored(&self, source: usize, shard: usize) -> Result<StoredAt> {
         let stored = self.stored.get(&source).and_then(|run| run.get(shard));
         stored.cloned().ok_or_else(|| Error::internal("a run has no such shard"))
     }
 
-    /// What was stored may be gone.
+    /// Has all runs asked again: their shards may have been lost.
     pub(super) fn ask_again(&mut self) {
         self.stored.clear();
     }
 
-    /// A shard of another run could not be read: that run is asked again, and makes it again.
+    /// Has a shard of a run computed again that could not be read.
     pub(super) async fn lost(&mut self, lost: &StoredAt) {
         for job in self.runs.values().filter(|job| job.files() == lost.run) {
             job.shard_lost(lost.task as usize, lost).await;
@@ -91,15 +92,15 @@ impl Given {
 }
 
 impl Job {
-    /// A run that this one was made from, directly or not. What it had stored may be gone.
+    /// A run that this one was made from, directly or not. Its shards may be gone.
     fn earlier(&self, session: &Arc<Runner>, run: RunId) -> Result<Arc<Self>> {
-        let recipe = self.lineage().find(run)?;
-        Ok(Self::of(session, recipe, self.lineage(), Runs::number))
+        let computation = self.lineage().find(run)?;
+        Ok(Self::of(session, computation, self.lineage(), Runs::number))
     }
 }
 
-/// Has the result of a run computed on a task of its own, which ends with whoever waits for it: a chain of
-/// runs that is computed again from its beginning does not make the stack any deeper.
+/// Computes the result of a run on a task of its own, which is aborted with its caller: the stack
+/// does not get deeper when a long chain of runs is computed again.
 fn computed_apart(job: &Arc<Job>, session: &Arc<Runner>) -> BoxFuture<'static, Result<Outcome>> {
     let (job, session) = (Arc::clone(job), Arc::clone(session));
     Box::pin(async move {

@@ -1,5 +1,5 @@
-//! What of a run is there: a [`Job`] holds on to what its tasks have stored, has computed what is missing, and
-//! gives up all of it when nobody holds it any more.
+//! A [`Job`]: the stored shards of a run. It computes the missing ones, and discards all of them
+//! when it is dropped.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
@@ -9,7 +9,7 @@ use bigslice_cluster::{Fleet, Hold};
 use futures::StreamExt;
 use parking_lot::Mutex;
 
-use crate::base::refusal::Refusal;
+use crate::base::task_error::TaskError;
 use crate::base::wire::{RunId, StoredAt};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -17,36 +17,37 @@ use crate::pipeline::func::Call;
 use crate::runs::job::Runner;
 use crate::runs::job::Runs;
 use crate::runs::job::evaluation::forget_lost_machines;
-use crate::runs::job::recipe::{Lineage, Recipe};
+use crate::runs::job::lineage::{Computation, Lineage};
 use crate::runs::job::schedule::{Schedule, TaskId};
 use crate::runs::task::{Host, Plan, StoredSize};
 
-/// What of a run is done, and stored. Dropping it forgets what it has stored; a [`Recipe`] can make another.
+/// The tasks of a run, and their stored shards. Dropping it discards the shards; its
+/// [`Computation`] can make another job.
 pub(crate) struct Job {
-    /// Names its files: another than that of its recipe when this is not the first job of that, or when the first ones
-    /// were discarded. Changes only while `progress` is locked.
+    /// Names its files. Differs from the number of the run if this is not the first job of its
+    /// computation, or if its files were discarded. Changes only while `progress` is locked.
     files: Mutex<RunId>,
-    /// Not held: a table of the session may hold its run.
+    /// Weak: a table of the session may hold this job.
     session: Weak<Runner>,
-    pub(super) recipe: Arc<Recipe>,
+    pub(super) computation: Arc<Computation>,
     lineage: Arc<Lineage>,
-    /// Of each source that is another run, which of its results was read last.
+    /// For each source that is a run, the generation of its result that was read last.
     pub(super) generations: Mutex<HashMap<usize, u64>>,
-    /// The last version of what tasks of a stage are told.
+    /// The next version of the inputs of a stage.
     pub(super) version: AtomicU64,
     progress: tokio::sync::Mutex<Schedule>,
-    /// Keep the machines on which something of it is stored, by their addresses.
+    /// Keep the machines that store its shards, by address.
     pub(super) holds: Mutex<BTreeMap<String, Arc<Hold>>>,
 }
 
-/// The result of a run, as it is now.
+/// The result of a run as it is stored now.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// Where each shard is.
     pub(crate) stored: Vec<StoredAt>,
-    /// How much there is of each.
+    /// The size of each shard.
     pub(crate) sizes: Vec<StoredSize>,
-    /// Another number when shards that were there before do not belong to these.
+    /// Changes when earlier shards of the result do not match these.
     pub(crate) generation: u64,
 }
 
@@ -54,43 +55,43 @@ impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")
             .field("files", &self.files())
-            .field("call", &self.recipe.brief.call)
+            .field("call", &self.computation.spec.call)
             .finish_non_exhaustive()
     }
 }
 
 impl Job {
-    /// Finds the shards of the sources; nothing runs yet. Also the runs that it reads, for the caller to hold
-    /// until it is computed: otherwise they are computed again for that.
+    /// Finds the shards of the sources; nothing runs yet. Also returns the runs that it reads, for
+    /// the caller to hold until the job is computed: otherwise they would be computed again for it.
     pub(crate) async fn new(
         session: &Arc<Runner>,
         plan: Plan,
         call: Option<Call>,
     ) -> Result<(Arc<Self>, Vec<Arc<Self>>)> {
         let id = Runs::number();
-        let (recipe, sources) = Recipe::new(session, id, plan, call).await?;
+        let (computation, sources) = Computation::new(session, id, plan, call).await?;
         let lineage = Arc::new(Lineage::of(&sources));
-        let job = Self::of(session, &Arc::new(recipe), &lineage, || id);
+        let job = Self::of(session, &Arc::new(computation), &lineage, || id);
         session.runs.enter(&job);
         Ok((job, sources))
     }
 
-    /// The job of a recipe: the one that there is, or one that has nothing yet.
+    /// The job of a computation: the existing one, or a new one with no task done.
     pub(super) fn of(
         session: &Arc<Runner>,
-        recipe: &Arc<Recipe>,
+        computation: &Arc<Computation>,
         lineage: &Arc<Lineage>,
         id: impl FnOnce() -> RunId,
     ) -> Arc<Self> {
-        recipe.job(|| {
+        computation.job(|| {
             Arc::new(Self {
                 files: Mutex::new(id()),
                 session: Arc::downgrade(session),
-                recipe: Arc::clone(recipe),
+                computation: Arc::clone(computation),
                 lineage: Arc::clone(lineage),
                 generations: Mutex::default(),
                 version: AtomicU64::new(0),
-                progress: tokio::sync::Mutex::new(recipe.schedule()),
+                progress: tokio::sync::Mutex::new(computation.schedule()),
                 holds: Mutex::default(),
             })
         })
@@ -98,71 +99,74 @@ impl Job {
 
     /// The number of the run.
     pub(crate) fn id(&self) -> RunId {
-        self.recipe.id()
+        self.computation.id()
     }
 
-    /// The name of the func that has made its slice, if one has.
+    /// The name of the func that built its slice, or "a slice".
     pub(crate) fn name(&self) -> &str {
-        self.recipe.brief.call.as_ref().map_or("a slice", |call| &call.name)
+        self.computation.spec.call.as_ref().map_or("a slice", |call| &call.name)
     }
 
-    /// What its files are named by.
+    /// The number that its files are named by.
     pub(super) fn files(&self) -> RunId {
         *self.files.lock()
     }
 
-    pub(super) fn recipe(&self) -> &Arc<Recipe> {
-        &self.recipe
+    pub(super) fn computation(&self) -> &Arc<Computation> {
+        &self.computation
     }
 
     pub(super) fn lineage(&self) -> &Arc<Lineage> {
         &self.lineage
     }
 
-    /// The session, unless it is gone.
+    /// The session.
+    ///
+    /// # Errors
+    /// When it is closed.
     pub(crate) fn session(&self) -> Result<Arc<Runner>> {
         self.session.upgrade().ok_or(Error::Closed)
     }
 
-    /// What the run is called in plans: its number, and the func that it is of.
+    /// Its name in plans: the number of the run, and the func.
     pub(crate) fn title(&self) -> String {
-        match &self.recipe.brief.call {
+        match &self.computation.spec.call {
             Some(call) => format!("{:?} of {}", self.id(), call.name),
             None => format!("{:?}", self.id()),
         }
     }
 
-    /// How many shards the result has.
+    /// The number of shards of the result.
     pub(crate) fn shards(&self) -> usize {
-        let plan = &self.recipe.plan;
-        plan.tasks(plan.root(), self.recipe.source_shards())
+        let plan = &self.computation.plan;
+        plan.tasks(plan.root(), self.computation.source_shards())
     }
 
-    /// How many tasks were begun so far, those that were lost included.
+    /// The number of tasks started so far, lost ones included.
     pub(crate) async fn attempts(&self) -> u64 {
         self.progress.lock().await.attempts()
     }
 
-    /// What its tasks have counted.
+    /// The metrics of its tasks.
     pub(crate) async fn metrics(&self) -> Metrics {
         self.progress.lock().await.metrics()
     }
 
-    /// Has computed whatever of the result is not there; says where each shard is.
+    /// Computes the missing shards of the result; returns where all shards are.
     ///
-    /// Takes no place among the session's queries: one of them may be what asks for the result.
+    /// Does not count as a running query of the session: the caller may be one.
     pub(crate) async fn ensure(&self) -> Result<Outcome> {
         let session = self.session()?;
         let stored = self.computed(&session).await;
         if session.queries.is_closed() { Err(Error::Closed) } else { stored }
     }
 
-    /// [`ensure`](Self::ensure), in a session that is there.
+    /// [`ensure`](Self::ensure), with the session at hand.
     pub(super) async fn computed(&self, session: &Arc<Runner>) -> Result<Outcome> {
         let mut schedule = self.progress.lock().await;
         forget_lost_machines(session, &mut schedule);
-        // Also when all tasks are done: their rows are about files that may have been taken back since.
-        self.recipe.writes.begin(&session.stores).await?;
+        // Also when all tasks are done: the files of sinks may have been rolled back since.
+        self.computation.writes.begin(&session.stores).await?;
         if !schedule.is_done() {
             let done = self.evaluate(session, &mut schedule).await;
             let done = done.and_then(|()| match session.queries.is_closed() {
@@ -170,23 +174,23 @@ impl Job {
                 false => Ok(()),
             });
             match done {
-                Ok(()) => self.recipe.writes.commit().await?,
+                Ok(()) => self.computation.writes.commit().await?,
                 Err(error) => {
-                    self.recipe.writes.rollback().await;
+                    self.computation.writes.rollback().await;
                     return Err(error);
                 }
             }
         }
         let outcome = self.outcome(&schedule);
         let outcome = outcome.ok_or_else(|| Error::internal("a run without a result"))?;
-        // What lies elsewhere is needed again only if something of the result is lost.
+        // Shards of other stages are needed again only if a shard of the result is lost.
         let has_result =
             |url: &String| outcome.stored.iter().any(|at| at.machine.as_ref() == Some(url));
         self.holds.lock().retain(|url, _| has_result(url));
         Ok(outcome)
     }
 
-    /// The result, if it is there and nobody is computing it.
+    /// The result, if it is complete and not being computed.
     pub(super) fn there(&self, session: &Runner) -> Option<Outcome> {
         let mut schedule = self.progress.try_lock().ok()?;
         forget_lost_machines(session, &mut schedule);
@@ -194,60 +198,61 @@ impl Job {
     }
 
     fn outcome(&self, schedule: &Schedule) -> Option<Outcome> {
-        let root = self.recipe.plan.root();
+        let root = self.computation.plan.root();
         let stored = schedule.stored(root)?;
-        // A job that takes the place of one that was dropped may come to another result.
-        let differs = self.recipe.differs() || self.lineage.differs();
-        let first = if differs { self.files().0 << 32 } else { 0 };
+        // A job that replaces a dropped one may get another result.
+        let varies = self.computation.is_nondeterministic() || self.lineage.is_nondeterministic();
+        let first = if varies { self.files().0 << 32 } else { 0 };
         let generation = first + schedule.generation();
         Some(Outcome { stored, sizes: schedule.sizes(root), generation })
     }
 
-    /// Removes all that it has stored, and returns when the machines have. Whoever asks for the result has it computed
-    /// again.
+    /// Removes all stored shards, and returns when the machines have done so. The next
+    /// [`ensure`](Self::ensure) computes them again.
     pub(crate) async fn discard(&self) -> Result<()> {
         let session = self.session()?;
         let mut schedule = self.progress.lock().await;
-        // Nothing more is stored under a number that was given up.
-        let given_up = std::mem::replace(&mut *self.files.lock(), Runs::number());
+        // Nothing is stored under the old number from here on.
+        let discarded = std::mem::replace(&mut *self.files.lock(), Runs::number());
         schedule.discard();
         self.holds.lock().clear();
-        give_up(&session, given_up).await;
+        discard(&session, discarded).await;
         Ok(())
     }
 
-    /// One shard of the result could not be read: it is made again by the next
-    /// [`ensure`](Self::ensure).
+    /// A shard of the result could not be read: the next [`ensure`](Self::ensure) computes it
+    /// again.
     pub(crate) async fn shard_lost(&self, shard: usize, at: &StoredAt) {
         let mut schedule = self.progress.lock().await;
-        schedule.output_lost(TaskId { stage: self.recipe.plan.root(), task: shard }, at.attempt);
+        schedule
+            .output_lost(TaskId { stage: self.computation.plan.root(), task: shard }, at.attempt);
     }
 
-    /// Whether the rows of a shard are still to be had, as far as its first block tells; yes if the
-    /// machine does not answer, for then it is asked about the machine.
+    /// True if a shard can be read, as far as its first block tells. Also true if the machine does
+    /// not answer: the fleet finds out about that.
     pub(super) async fn can_begin(&self, at: &StoredAt, host: &Arc<Host>) -> bool {
-        let schema = &self.recipe.plan.stages[self.recipe.plan.root().0].schema;
+        let schema = &self.computation.plan.stages[self.computation.plan.root().0].schema;
         let mut rows = host.read(vec![at.clone()], 0, schema);
         match rows.next().await {
-            Some(Err(error)) => !matches!(Refusal::of(&error), Some(Refusal::ShardLost { .. })),
+            Some(Err(error)) => !matches!(TaskError::of(&error), Some(TaskError::ShardLost { .. })),
             Some(Ok(_)) | None => true,
         }
     }
 }
 
 impl Drop for Job {
-    /// Nobody can ask for the result any more.
+    /// The result cannot be asked for any more.
     fn drop(&mut self) {
-        // Tasks that were not heard of yet hold the sinks for a moment longer.
-        self.recipe.writes.give_up();
+        // Tasks that still run hold the sinks for a moment longer.
+        self.computation.writes.give_up();
         let Some(session) = self.session.upgrade() else { return };
-        let work = give_up(&session, self.files());
-        session.cleanup.later("discarding what a run has stored", work);
+        let work = discard(&session, self.files());
+        session.cleanup.later("discarding the shards of a run", work);
     }
 }
 
-/// Has this process forget what a run has stored, at once, and then the machines.
-fn give_up(session: &Runner, run: RunId) -> impl Future<Output = ()> + Send + use<> {
+/// Discards the shards of a run: at once in this process, then on the machines.
+fn discard(session: &Runner, run: RunId) -> impl Future<Output = ()> + Send + use<> {
     session.host.forget(run);
     let channels = session.channels.clone();
     let urls = session.fleet.as_ref().map(Fleet::urls).unwrap_or_default();
