@@ -1,6 +1,6 @@
 //! Booleans, which Arrow stores as bits.
 
-use std::hash::{Hash, Hasher};
+use std::convert::identity;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder};
@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 
 use super::mismatch::{Mismatch, Problem};
 use super::nulls::{self, Nulls};
+use super::shared::scalar;
 use super::{Row, Value, single};
 
 /// Builder of booleans.
@@ -19,11 +20,10 @@ pub struct Booleans {
 }
 
 impl Value for bool {
-    type View<'a> = Self;
+    scalar!(identity);
+
     type Column = BooleanBuffer;
     type Builder = Booleans;
-
-    const NULLABLE: Self = false;
 
     fn data_type() -> DataType {
         DataType::Boolean
@@ -46,26 +46,6 @@ impl Value for bool {
     #[inline(always)]
     fn get(column: &Self::Column, row: usize) -> Self {
         row < column.len() && column.value(row)
-    }
-
-    #[inline]
-    fn to_owned(view: Self) -> Self {
-        view
-    }
-
-    #[inline]
-    fn view(&self) -> Self {
-        *self
-    }
-
-    #[inline]
-    fn hash_key<State: Hasher>(view: Self, state: &mut State) {
-        view.hash(state);
-    }
-
-    #[inline]
-    fn same_key(a: Self, b: Self) -> bool {
-        a == b
     }
 
     fn builder(capacity: usize) -> Self::Builder {

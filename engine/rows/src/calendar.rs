@@ -4,7 +4,7 @@
 //! the compiler does not know to be all that it does: it would be made also for a column that
 //! nobody looks at. A load from a table is faster, and gone when it is not needed.
 
-use std::hash::{Hash, Hasher};
+use std::convert::identity;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::ArrayRef;
@@ -15,7 +15,8 @@ use arrow::datatypes::{
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
 use super::mismatch::{Mismatch, Problem};
-use super::numbers::{Numbers, scalars};
+use super::numbers::{Numbers, built_as, scalars};
+use super::shared::scalar;
 use super::time::{DAY_US, all_within, time_of_day};
 use super::{Row, Value, single};
 
@@ -98,11 +99,10 @@ macro_rules! calendar {
         $epoch:expr, $decode:expr, $look_up:expr, $write:expr
     ) => {
         impl Value for $time {
-            type View<'a> = Self;
-            type Column = Calendar<<$arrow as ArrowPrimitiveType>::Native, Self>;
-            type Builder = Numbers<<$arrow as ArrowPrimitiveType>::Native>;
+            scalar!(identity);
+            built_as!($arrow, $write);
 
-            const NULLABLE: bool = false;
+            type Column = Calendar<<$arrow as ArrowPrimitiveType>::Native, Self>;
 
             fn data_type() -> DataType {
                 $data_type
@@ -129,43 +129,6 @@ macro_rules! calendar {
                     }
                     Calendar::Decoded(values) => values.get(row).copied().unwrap_or($epoch),
                 }
-            }
-
-            #[inline]
-            fn to_owned(view: Self) -> Self {
-                view
-            }
-
-            #[inline]
-            fn view(&self) -> Self {
-                *self
-            }
-
-            #[inline]
-            fn hash_key<State: Hasher>(view: Self, state: &mut State) {
-                view.hash(state);
-            }
-
-            #[inline]
-            fn same_key(a: Self, b: Self) -> bool {
-                a == b
-            }
-
-            fn builder(capacity: usize) -> Self::Builder {
-                Numbers::with_capacity(capacity)
-            }
-
-            #[inline]
-            fn append(builder: &mut Self::Builder, view: Self) {
-                builder.push($write(view));
-            }
-
-            fn append_null(builder: &mut Self::Builder) {
-                builder.push_null();
-            }
-
-            fn finish(builder: &mut Self::Builder) -> ArrayRef {
-                Arc::new(builder.finish::<$arrow>(Self::data_type()))
             }
         }
 

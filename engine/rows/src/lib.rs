@@ -73,6 +73,7 @@ pub mod derive {
 
     pub use super::columns::*;
     pub use super::group::Group;
+    pub use super::shared::{one_column, row_as_value, scalar};
     pub use super::variants::{VariantKeys, Variants, names};
 }
 
@@ -91,6 +92,7 @@ mod mismatch;
 mod nulls;
 mod numbers;
 mod optional;
+mod shared;
 mod single;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,6 @@
 //! a fixed width: dates, times, decimals and the keys of enums use them too.
 
 use std::convert::identity;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
@@ -15,6 +14,7 @@ use arrow::datatypes::{
 use super::list::List;
 use super::mismatch::{Mismatch, Problem};
 use super::nulls::{self, Nulls};
+use super::shared::scalar;
 use super::{Row, Value, single};
 
 /// The numbers of an array, after checking its type and nulls.
@@ -69,14 +69,58 @@ impl<N: ArrowNativeType> Numbers<N> {
     }
 }
 
-macro_rules! numbers {
-    ($($number:ty => $arrow:ident, $bits:expr;)*) => {$(
-        impl Value for $number {
-            type View<'a> = Self;
-            type Column = ScalarBuffer<Self>;
-            type Builder = Numbers<Self>;
+/// The items of a [`Value`] for the builder of a scalar that Arrow stores as `$arrow`. `$write` gives
+/// the number that is stored.
+macro_rules! built_as {
+    ($arrow:ty, $write:expr) => {
+        type Builder = Numbers<<$arrow as ArrowPrimitiveType>::Native>;
 
-            const NULLABLE: bool = false;
+        fn builder(capacity: usize) -> Self::Builder {
+            Numbers::with_capacity(capacity)
+        }
+
+        #[inline]
+        fn append(builder: &mut Self::Builder, view: Self) {
+            builder.push($write(view));
+        }
+
+        fn append_null(builder: &mut Self::Builder) {
+            builder.push_null();
+        }
+
+        fn finish(builder: &mut Self::Builder) -> ArrayRef {
+            Arc::new(builder.finish::<$arrow>(Self::data_type()))
+        }
+    };
+}
+
+/// [`built_as`], and the items for a column that is the stored numbers themselves. `$read` makes a
+/// value of one.
+macro_rules! stored_as {
+    ($arrow:ty, $read:expr, $write:expr) => {
+        type Column = ScalarBuffer<<$arrow as ArrowPrimitiveType>::Native>;
+
+        #[inline]
+        fn rows(column: &Self::Column) -> usize {
+            column.len()
+        }
+
+        #[inline(always)]
+        fn get(column: &Self::Column, row: usize) -> Self {
+            $read(column.get(row).copied().unwrap_or_default())
+        }
+
+        $crate::numbers::built_as!($arrow, $write);
+    };
+}
+
+pub(super) use {built_as, stored_as};
+
+macro_rules! numbers {
+    ($($number:ty => $arrow:ident, $key:expr;)*) => {$(
+        impl Value for $number {
+            scalar!($key);
+            stored_as!($arrow, identity, identity);
 
             fn data_type() -> DataType {
                 $arrow::DATA_TYPE
@@ -87,53 +131,6 @@ macro_rules! numbers {
                 outer: Option<&NullBuffer>,
             ) -> Result<Self::Column, Mismatch> {
                 scalars::<$arrow>(array, outer, Self::data_type())
-            }
-
-            #[inline]
-            fn rows(column: &Self::Column) -> usize {
-                column.len()
-            }
-
-            #[inline(always)]
-            fn get(column: &Self::Column, row: usize) -> Self {
-                column.get(row).copied().unwrap_or_default()
-            }
-
-            #[inline]
-            fn to_owned(view: Self) -> Self {
-                view
-            }
-
-            #[inline]
-            fn view(&self) -> Self {
-                *self
-            }
-
-            #[inline]
-            fn hash_key<State: Hasher>(view: Self, state: &mut State) {
-                $bits(view).hash(state);
-            }
-
-            #[inline]
-            fn same_key(a: Self, b: Self) -> bool {
-                $bits(a) == $bits(b)
-            }
-
-            fn builder(capacity: usize) -> Self::Builder {
-                Numbers::with_capacity(capacity)
-            }
-
-            #[inline]
-            fn append(builder: &mut Self::Builder, view: Self) {
-                builder.push(view);
-            }
-
-            fn append_null(builder: &mut Self::Builder) {
-                builder.push_null();
-            }
-
-            fn finish(builder: &mut Self::Builder) -> ArrayRef {
-                Arc::new(builder.finish::<$arrow>(Self::data_type()))
             }
         }
 

@@ -2,16 +2,19 @@
 //! finer is cut off when a value is stored. A leap second becomes the last microsecond before it
 //! ([`NaiveTime`]) or part of the next second (moments).
 
-use std::hash::{Hash, Hasher};
+use std::convert::identity;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, DurationMicrosecondType, Time64MicrosecondType, TimeUnit};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, DurationMicrosecondType, Time64MicrosecondType, TimeUnit,
+};
 use chrono::{NaiveTime, TimeDelta, Timelike};
 
 use super::mismatch::{Mismatch, Problem};
-use super::numbers::{Numbers, scalars};
+use super::numbers::{Numbers, scalars, stored_as};
+use super::shared::scalar;
 use super::{Row, Value, single};
 
 /// Microseconds of a day.
@@ -55,11 +58,8 @@ fn check_in_day(values: &[i64], outer: Option<&NullBuffer>) -> Result<(), Mismat
 macro_rules! time {
     ($time:ty, $arrow:ident, $data_type:expr, $check:expr, $read:expr, $write:expr) => {
         impl Value for $time {
-            type View<'a> = Self;
-            type Column = ScalarBuffer<i64>;
-            type Builder = Numbers<i64>;
-
-            const NULLABLE: bool = false;
+            scalar!(identity);
+            stored_as!($arrow, $read, $write);
 
             fn data_type() -> DataType {
                 $data_type
@@ -72,53 +72,6 @@ macro_rules! time {
                 let values = scalars::<$arrow>(array, outer, Self::data_type())?;
                 $check(&values, outer)?;
                 Ok(values)
-            }
-
-            #[inline]
-            fn rows(column: &Self::Column) -> usize {
-                column.len()
-            }
-
-            #[inline(always)]
-            fn get(column: &Self::Column, row: usize) -> Self {
-                $read(column.get(row).copied().unwrap_or_default())
-            }
-
-            #[inline]
-            fn to_owned(view: Self) -> Self {
-                view
-            }
-
-            #[inline]
-            fn view(&self) -> Self {
-                *self
-            }
-
-            #[inline]
-            fn hash_key<State: Hasher>(view: Self, state: &mut State) {
-                view.hash(state);
-            }
-
-            #[inline]
-            fn same_key(a: Self, b: Self) -> bool {
-                a == b
-            }
-
-            fn builder(capacity: usize) -> Self::Builder {
-                Numbers::with_capacity(capacity)
-            }
-
-            #[inline]
-            fn append(builder: &mut Self::Builder, view: Self) {
-                builder.push($write(view));
-            }
-
-            fn append_null(builder: &mut Self::Builder) {
-                builder.push_null();
-            }
-
-            fn finish(builder: &mut Self::Builder) -> ArrayRef {
-                Arc::new(builder.finish::<$arrow>(Self::data_type()))
             }
         }
 
