@@ -14,6 +14,7 @@ mod floats;
 mod formats;
 mod json;
 mod lines;
+mod listings;
 mod mixed;
 mod options;
 mod partitions;

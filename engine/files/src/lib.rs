@@ -66,4 +66,4 @@ pub use scan::{SealedScan, file_scan, sealed_scan_scale_up, sealed_scan_tasks, w
 pub use sql_name::sql_name;
 pub use stored::{Content, StoredFile};
 pub use stores::{Stores, WorkerStores};
-pub use table::{install, prepare, reads_files_here, runtime};
+pub use table::{install, prepare, read_as_listed, reads_files_here, runtime};

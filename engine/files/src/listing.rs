@@ -1,5 +1,5 @@
-//! The files that a [`Location`] stands for, at this moment. Nothing is kept: files that come, go
-//! or change between two statements are seen by the second one.
+//! The files of a [`Location`] at this moment. Listings are not cached: a statement sees the files
+//! that were added, removed or changed since the one before it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;

@@ -7,10 +7,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder}
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
 
+use super::Value;
 use super::mismatch::{Mismatch, Problem};
 use super::nulls::{self, Nulls};
-use super::shared::scalar;
-use super::{Row, Value, single};
+use super::shared::{self, scalar};
 
 /// Builder of booleans.
 #[derive(Debug)]
@@ -69,4 +69,4 @@ impl Value for bool {
     }
 }
 
-single::row!([] bool);
+shared::row!([] bool);

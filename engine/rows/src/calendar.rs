@@ -14,11 +14,11 @@ use arrow::datatypes::{
 };
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
+use super::Value;
 use super::mismatch::{Mismatch, Problem};
 use super::numbers::{Numbers, built_as, scalars};
-use super::shared::scalar;
+use super::shared::{self, scalar};
 use super::time::{DAY_US, all_within, time_of_day};
-use super::{Row, Value, single};
 
 /// The days of the table, counted from the epoch: those from 1900 to 2099, in which nearly all
 /// data lies. It has 290 kB, of which only what data asks for comes into a cache.
@@ -132,7 +132,7 @@ macro_rules! calendar {
             }
         }
 
-        single::row!([] $time);
+        shared::row!([] $time);
     };
 }
 

@@ -9,10 +9,10 @@ use arrow::array::ArrayRef;
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type};
 
+use super::Value;
 use super::mismatch::Mismatch;
 use super::numbers::{Numbers, scalars, stored_as};
-use super::shared::scalar;
-use super::{Row, Value, single};
+use super::shared::{self, scalar};
 
 /// A decimal number of `P` digits, `S` of them after the point: the SQL type `decimal(P, S)`.
 ///
@@ -154,4 +154,4 @@ impl<const P: u8, const S: i8> Value for Decimal<P, S> {
     }
 }
 
-single::row!([const P: u8, const S: i8] Decimal<P, S>);
+shared::row!([const P: u8, const S: i8] Decimal<P, S>);

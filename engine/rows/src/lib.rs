@@ -93,7 +93,6 @@ mod nulls;
 mod numbers;
 mod optional;
 mod shared;
-mod single;
 #[cfg(test)]
 mod tests;
 mod text;

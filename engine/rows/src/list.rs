@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::mismatch::{Mismatch, Problem};
 use super::nulls::{self, Nulls};
-use super::{Row, Value, single};
+use super::{Value, shared};
 
 /// The view of a `Vec<T>`: items of a column, or a slice of owned values.
 pub struct List<'a, T: Value>(Source<'a, T>);
@@ -312,4 +312,4 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
-single::row!([T: Value] Vec<T>);
+shared::row!([T: Value] Vec<T>);

@@ -11,11 +11,11 @@ use arrow::datatypes::{
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
+use super::Value;
 use super::list::List;
 use super::mismatch::{Mismatch, Problem};
 use super::nulls::{self, Nulls};
-use super::shared::scalar;
-use super::{Row, Value, single};
+use super::shared::{self, scalar};
 
 /// The numbers of an array, after checking its type and nulls.
 pub(super) fn scalars<P: ArrowPrimitiveType>(
@@ -134,7 +134,7 @@ macro_rules! numbers {
             }
         }
 
-        single::row!([] $number);
+        shared::row!([] $number);
 
         impl<'a> List<'a, $number> {
             /// All items as a slice, for loops that the compiler can vectorise.

@@ -120,4 +120,16 @@ macro_rules! __one_column {
     };
 }
 
+/// Implements [`Row`](crate::Row) for a [`Value`](crate::Value), as one column with the name
+/// `value`; its generics come in brackets.
+macro_rules! row {
+    ([$($generics:tt)*] $value:ty) => {
+        impl<$($generics)*> $crate::Row for $value {
+            $crate::__one_column!("value");
+        }
+    };
+}
+
+pub(super) use row;
+
 pub use crate::{__one_column as one_column, __row_as_value as row_as_value, __scalar as scalar};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::mismatch::{Mismatch, Problem};
 use super::texts::Texts;
-use super::{Row, Value, nulls, single};
+use super::{Value, nulls, shared};
 
 /// Whether two texts are the same. Most keys are short, and the call that compares bytes takes longer than all the
 /// rest of looking one up: two loads from each end, which may overlap, compare 4 to 16 bytes.
@@ -114,7 +114,7 @@ macro_rules! text {
             }
         }
 
-        single::row!([] $owned);
+        shared::row!([] $owned);
     };
 }
 

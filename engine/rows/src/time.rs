@@ -12,10 +12,10 @@ use arrow::datatypes::{
 };
 use chrono::{NaiveTime, TimeDelta, Timelike};
 
+use super::Value;
 use super::mismatch::{Mismatch, Problem};
 use super::numbers::{Numbers, scalars, stored_as};
-use super::shared::scalar;
-use super::{Row, Value, single};
+use super::shared::{self, scalar};
 
 /// Microseconds of a day.
 pub(super) const DAY_US: i64 = 86_400_000_000;
@@ -75,7 +75,7 @@ macro_rules! time {
             }
         }
 
-        single::row!([] $time);
+        shared::row!([] $time);
     };
 }
 

@@ -93,7 +93,7 @@ async fn of_place(session: &SessionState, location: Location) -> Result<FileTabl
         schema::infer(session, &store, &location, format, None, &listing.files).await?;
     let (file_schema, partition_columns) =
         with_folders(&location, format, file_schema, (&listing.keyed, &listing))?;
-    FileTable::new(FileTableParts {
+    let table = FileTable::new(FileTableParts {
         locations: vec![location],
         format,
         reader: format.reader(session),
@@ -105,7 +105,8 @@ async fn of_place(session: &SessionState, location: Location) -> Result<FileTabl
         constraints: Constraints::default(),
         defaults: HashMap::new(),
         definition: None,
-    })
+    })?;
+    Ok(table.with_listing(listing))
 }
 
 /// A file of JSON with nothing in it is how a result of no rows is written.

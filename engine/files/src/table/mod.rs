@@ -10,5 +10,5 @@ mod schema;
 mod statement;
 
 pub use install::{install, runtime};
-pub use provider::reads_files_here;
+pub use provider::{read_as_listed, reads_files_here};
 pub use statement::prepare;
