@@ -49,6 +49,11 @@ impl SourceError {
         Self { kind, message: message.into(), hint: None }
     }
 
+    /// An error about something that makes no sense.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(SourceErrorKind::Invalid, message)
+    }
+
     /// Adds what the user can do.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -73,6 +78,11 @@ impl SourceError {
             _ => object_store::Error::Generic { store: "store", source: Box::new(self) },
         }
     }
+}
+
+/// [`SourceError::invalid`] as an error of DataFusion.
+pub(crate) fn invalid(message: impl Into<String>) -> DataFusionError {
+    SourceError::invalid(message).into_datafusion()
 }
 
 /// A failure of a sink: what could not be done, and why.

@@ -172,14 +172,14 @@ fn beside(location: &Location, other: &Path) -> DataFusionError {
     SourceError::new(
         SourceErrorKind::Differ,
         format!(
-            "\"{}\" has files, and beside them the folder \"{}\", whose files would be left out",
+            "\"{}\" has files and also the folder \"{}\", whose files would be left out",
             location.text(),
             location.show(other)
         ),
     )
     .hint(format!(
         "name the files by a pattern: '{text}/*' for those of the folder alone, '{text}/**/*.parquet' for all; \
-         what begins with a dot or an underscore is passed over"
+         names that begin with a dot or an underscore are skipped"
     ))
     .into_datafusion()
 }
@@ -236,7 +236,7 @@ fn compile(location: &Location, pattern: &str) -> Result<Pattern> {
     Pattern::new(pattern).map_err(|error| {
         SourceError::new(
             SourceErrorKind::Invalid,
-            format!("\"{}\" is no pattern: {}", location.text(), error.msg),
+            format!("\"{}\" is not a valid pattern: {}", location.text(), error.msg),
         )
         .into_datafusion()
     })
@@ -289,7 +289,7 @@ impl<'a> Files<'a> {
         }
         Err(SourceError::new(
             SourceErrorKind::Invalid,
-            format!("\"{}\" stands for more than {FILES_MAX} files", self.location.text()),
+            format!("\"{}\" matches more than {FILES_MAX} files", self.location.text()),
         )
         .into_datafusion())
     }
@@ -328,7 +328,7 @@ pub(crate) fn nothing(location: &Location) -> DataFusionError {
     let error = match (location.place(), location.bucket_name()) {
         (Place::Glob(..), _) => {
             SourceError::new(SourceErrorKind::Missing, format!("no file matches \"{text}\""))
-                .hint("* stands for any part of a name, ** for any folders")
+                .hint("* matches any part of a name, ** any folders")
         }
         (Place::Path(path) | Place::Folder(path), Some(bucket)) => SourceError::new(
             SourceErrorKind::Missing,

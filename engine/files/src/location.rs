@@ -10,7 +10,7 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::address::{SLASH, web_path, without_query};
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SourceError, SourceErrorKind, invalid};
 use crate::format::Format;
 use crate::pipe::is_standard_input;
 
@@ -57,10 +57,10 @@ impl Location {
             Some(("s3" | "s3a", rest)) => Self::bucket(text, rest),
             Some(("http" | "https", _)) => Self::web(text),
             Some(("file", _)) => {
-                let path = Url::parse(text)
-                    .ok()
-                    .and_then(|url| url.to_file_path().ok())
-                    .ok_or_else(|| invalid(format!("\"{text}\" is no address of a local file")))?;
+                let path =
+                    Url::parse(text).ok().and_then(|url| url.to_file_path().ok()).ok_or_else(
+                        || invalid(format!("\"{text}\" is not the address of a local file")),
+                    )?;
                 Self::local(text, path, text.ends_with('/'))
             }
             Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
@@ -86,7 +86,8 @@ impl Location {
             .filter(|_| !bucket.is_empty() && !bucket.contains(GLOB))
             .ok_or_else(|| invalid(format!("\"{text}\" does not name a bucket")))?;
         let parse = |path: &str| {
-            Path::parse(path).map_err(|error| invalid(format!("\"{text}\" is no key: {error}")))
+            Path::parse(path)
+                .map_err(|error| invalid(format!("\"{text}\" is not a valid object key: {error}")))
         };
         let literal = match key.is_empty() || key.ends_with('/') {
             true => Place::Folder(parse(key)?),
@@ -102,7 +103,7 @@ impl Location {
 
     fn web(text: &str) -> Result<Self> {
         let url = Url::parse(text)
-            .map_err(|error| invalid(format!("\"{text}\" is no web address: {error}")))?;
+            .map_err(|error| invalid(format!("\"{text}\" is not a valid web address: {error}")))?;
         if url.query().is_none() && (url.path().ends_with('/') || url.path().contains('*')) {
             return Err(SourceError::new(
                 SourceErrorKind::Invalid,
@@ -112,14 +113,15 @@ impl Location {
             .into_datafusion());
         }
         let path = web_path(&url)
-            .map_err(|error| invalid(format!("\"{text}\" is no path of a file: {error}")))?;
+            .map_err(|error| invalid(format!("\"{text}\" is not a valid file path: {error}")))?;
         let store = ObjectStoreUrl::parse(&url[..url::Position::BeforePath])?;
         Ok(Self { text: text.to_owned(), store, place: Place::Path(path), literal: None })
     }
 
     fn local(text: &str, path: PathBuf, folder: bool) -> Result<Self> {
-        let path = absolute(path)
-            .map_err(|error| invalid(format!("\"{text}\" is no path on this machine: {error}")))?;
+        let path = absolute(path).map_err(|error| {
+            invalid(format!("\"{text}\" is not a valid path on this machine: {error}"))
+        })?;
         let store = ObjectStoreUrl::local_filesystem();
         let exists = path.try_exists().unwrap_or(false);
         let mut literal = None;
@@ -235,13 +237,9 @@ pub(crate) const MATCHING: MatchOptions = MatchOptions {
     require_literal_leading_dot: true,
 };
 
-fn invalid(message: String) -> datafusion::error::DataFusionError {
-    SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
-}
-
 fn compile(text: &str, pattern: &str) -> Result<Pattern> {
     Pattern::new(pattern).map_err(|error| {
-        invalid(format!("\"{text}\" is no pattern: {} at {}", error.msg, error.pos))
+        invalid(format!("\"{text}\" is not a valid pattern: {} at {}", error.msg, error.pos))
     })
 }
 
@@ -285,8 +283,9 @@ fn absolute(path: PathBuf) -> std::io::Result<PathBuf> {
 }
 
 fn local_path(text: &str, path: &FsPath) -> Result<Path> {
-    Path::from_absolute_path(path)
-        .map_err(|error| invalid(format!("\"{text}\" is no path on this machine: {error}")))
+    Path::from_absolute_path(path).map_err(|error| {
+        invalid(format!("\"{text}\" is not a valid path on this machine: {error}"))
+    })
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Head {
         file.read_exact(&mut sync).map_err(|error| ended(error, "its head"))?;
         let schema = schema.ok_or_else(|| invalid("its head has no schema"))?;
         let schema =
-            String::from_utf8(schema).map_err(|_| invalid("its schema is no text of UTF-8"))?;
+            String::from_utf8(schema).map_err(|_| invalid("its schema is not valid UTF-8"))?;
         Ok(Self { schema, codec, sync })
     }
 
@@ -108,7 +108,7 @@ impl<R: Read> Blocks<R> {
         let size = number(&mut file, "a block")?;
         let possible = u64::try_from(count).ok().zip(u64::try_from(size).ok());
         let Some((count, size)) = possible else {
-            return Err(invalid("what follows a block is no block"));
+            return Err(invalid("the bytes after a block are not a block"));
         };
         if (count == 0) != (size == 0) {
             return Err(invalid(format!("a block says that it has {count} rows in {size} bytes")));

@@ -16,8 +16,8 @@ const DEPTH_MAX: usize = 100;
 
 /// The schema as a text, and whether it speaks of a type where that is not defined; an error if its rows are no records.
 pub(super) fn plain(schema: &str) -> Result<(String, bool), String> {
-    let mut schema: Value =
-        serde_json::from_str(schema).map_err(|error| format!("its schema is no JSON: {error}"))?;
+    let mut schema: Value = serde_json::from_str(schema)
+        .map_err(|error| format!("its schema is not valid JSON: {error}"))?;
     if let Some(inner) = schema.get("type").filter(|inner| inner.is_object()) {
         schema = inner.clone();
     }
@@ -27,9 +27,7 @@ pub(super) fn plain(schema: &str) -> Result<(String, bool), String> {
         schema => schema.get("type").and_then(Value::as_str).unwrap_or_default(),
     };
     if !matches!(kind, "record" | "error") {
-        return Err(format!(
-            "its rows are of the type \"{kind}\", not records, and so there are no columns"
-        ));
+        return Err(format!("its rows are of type \"{kind}\", not records, so it has no columns"));
     }
     let mut names = Names::default();
     names.walk(&mut schema, "", 0)?;
@@ -117,7 +115,9 @@ impl Names {
             fields.ok_or_else(|| format!("the record \"{full}\" in its schema has no fields"))?;
         for field in fields {
             let Some(field) = field.as_object_mut() else {
-                return Err(format!("a field of the record \"{full}\" in its schema is none"));
+                return Err(format!(
+                    "a field of the record \"{full}\" in its schema is not an object"
+                ));
             };
             for key in ["default", "aliases", "doc", "order"] {
                 field.remove(key);

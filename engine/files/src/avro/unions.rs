@@ -120,7 +120,9 @@ fn plain(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 /// The values of a union, each from the array of its type.
 fn of_union(union: &UnionArray, to: &DataType) -> Result<ArrayRef> {
     let DataType::Union(fields, _) = union.data_type() else {
-        return Err(ArrowError::ComputeError("a union is none".to_owned()));
+        return Err(ArrowError::ComputeError(
+            "the array of a union column is not a union".to_owned(),
+        ));
     };
     let ids: Vec<i8> = fields.iter().map(|(id, _)| id).collect();
     let children = ids.iter().map(|id| plain(union.child(*id), to));

@@ -150,7 +150,9 @@ fn allow_plain(bucket: &str, endpoint: &str, config: &mut BTreeMap<String, Secre
     let Ok(url) = url::Url::parse(endpoint) else {
         return Err(SourceError::new(
             SourceErrorKind::Invalid,
-            format!("the endpoint \"{endpoint}\" for bucket \"{bucket}\" is no web address"),
+            format!(
+                "the endpoint \"{endpoint}\" for bucket \"{bucket}\" is not a valid web address"
+            ),
         )
         .hint("write it as https://host:port")
         .into_store(bucket));

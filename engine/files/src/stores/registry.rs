@@ -181,9 +181,9 @@ impl ObjectStoreRegistry for Stores {
             ("http" | "https", Some(_)) => self.web(url),
             (scheme, _) => Err(SourceError::new(
                 SourceErrorKind::Invalid,
-                format!("there is no store for places of kind \"{scheme}\""),
+                format!("cannot read \"{scheme}://\" addresses"),
             )
-            .hint("places are local paths, file://, s3://, http:// and https://")
+            .hint("use a local path, file://, s3://, http:// or https://")
             .into_datafusion()),
         }
     }

@@ -16,7 +16,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 
-use crate::error::{SourceError, SourceErrorKind, explain, kind_of};
+use crate::error::{SourceError, SourceErrorKind, explain, invalid, kind_of};
 use crate::format::{Format, Kind, complete, compression_of_name};
 use crate::listing::{Listing, list, list_or_empty, not_empty, nothing};
 use crate::location::{Location, Place};
@@ -142,7 +142,7 @@ fn common_format(location: &Location, listing: &Listing) -> Result<Format> {
     let Some((format, first)) = known.next() else {
         return Err(SourceError::new(
             SourceErrorKind::Invalid,
-            format!("the format of \"{}\" cannot be told from a name", location.text()),
+            format!("the format of \"{}\" is not clear from its name", location.text()),
         )
         .hint(
             "known are .parquet, .csv, .tsv, .json, .jsonl, .ndjson, .arrow, .ipc, .feather and \
@@ -399,8 +399,4 @@ fn unknown_format(keyword: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, format!("no format is called \"{keyword}\""))
         .hint("formats are PARQUET, CSV, TSV, JSON, ARROW and AVRO")
         .into_datafusion()
-}
-
-fn invalid(message: String) -> DataFusionError {
-    SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }

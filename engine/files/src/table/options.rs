@@ -7,7 +7,7 @@
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::Value;
 
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::SourceError;
 use crate::nearest::did_you_mean;
 
 /// What options of formats may begin with.
@@ -163,7 +163,7 @@ fn known(name: &str, format: &str) -> Result<(), SourceError> {
     if format == "PARQUET" || all.contains(&name) {
         return Ok(());
     }
-    let error = invalid(format!("there is no option \"{name}\" of {format} files"));
+    let error = SourceError::invalid(format!("{format} files have no option \"{name}\""));
     let of_csv = "options are has_header, delimiter, quote, escape, double_quote, comment, terminator, null_value, \
                   null_regex, compression, date_format, timestamp_format, truncated_rows and schema_infer_max_rec";
     Err(match did_you_mean(name, all.into_iter()) {
@@ -226,12 +226,8 @@ fn of_parquet(text: &str) -> Result<String, SourceError> {
 }
 
 fn wrong(name: &str, text: &str, allowed: &str) -> SourceError {
-    invalid(format!("the option \"{name}\" cannot be '{text}'"))
+    SourceError::invalid(format!("the option \"{name}\" cannot be '{text}'"))
         .hint(format!("it may be {allowed}"))
-}
-
-fn invalid(message: String) -> SourceError {
-    SourceError::new(SourceErrorKind::Invalid, message)
 }
 
 #[cfg(test)]

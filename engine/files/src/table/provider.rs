@@ -30,7 +30,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::arrow_file::head::is_arrow_stream;
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SourceError, SourceErrorKind, invalid};
 use crate::format::{Format, Kind};
 use crate::listing::{Listing, list_or_empty};
 use crate::location::{Location, Place};
@@ -385,11 +385,14 @@ fn not_told(location: &Location, ending: &str, file: &ObjectMeta) -> DataFusionE
     let file = location.show(&file.location);
     SourceError::new(
         SourceErrorKind::Differ,
-        format!("\"{}\" has the file \"{file}\", whose format its name does not tell", location.text()),
+        format!(
+            "\"{}\" has the file \"{file}\", whose format is not clear from its name",
+            location.text()
+        ),
     )
     .hint(format!(
-        "name the files by a pattern such as 'folder/*.{ending}', or give the file a name that begins with a dot: \
-         it is passed over then"
+        "name the files by a pattern such as 'folder/*.{ending}', or hide the file: \
+         files whose names begin with a dot are skipped"
     ))
     .into_datafusion()
 }
@@ -444,8 +447,4 @@ pub(crate) fn check_orders(schema: &SchemaRef, orders: &[Vec<SortExpr>]) -> Resu
         }
     }
     Ok(())
-}
-
-fn invalid(message: String) -> DataFusionError {
-    SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }

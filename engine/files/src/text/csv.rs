@@ -199,14 +199,15 @@ impl CsvReader {
         let at = self.rows.starts.get(unfit.row).map_or(0, |start| *start as usize);
         let (value, kind) = (shown(&unfit.text), type_name(kind));
         if self.reading.declared {
-            return Fault::new(at, format!("\"{value}\" is no {kind}, which was declared"))
+            return Fault::new(at, format!("\"{value}\" is not a valid {kind}, the declared type"))
                 .column(column)
                 .hint(
                     "declare the column as VARCHAR and cast it with TRY_CAST, or name what is null with \
                      OPTIONS ('format.null_regex' '^(NA|-)?$')",
                 );
         }
-        let message = format!("\"{value}\" is no {kind}, which the first rows of the column are");
+        let message =
+            format!("\"{value}\" is not a valid {kind}, the type of the column's first rows");
         let hint = perhaps_null(&unfit.text).unwrap_or_else(|| declare(column, "CSV"));
         Fault::new(at, message).column(column).hint(hint)
     }

@@ -106,7 +106,7 @@ impl Dialect {
             let reason = reason.lines().last().unwrap_or_default().trim().to_owned();
             SourceError::new(
                 SourceErrorKind::Invalid,
-                format!("the option \"null_regex\" is no regular expression: {reason}"),
+                format!("the option \"null_regex\" is not a valid regular expression: {reason}"),
             )
             .into_datafusion()
         })

@@ -1,4 +1,4 @@
-//! What is wrong in a text file, and where: told with the file, the line, the column and the value.
+//! Errors in text files, with the file, the line, the column and the value.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
@@ -62,7 +62,7 @@ pub(super) fn whole(file: &str, message: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }
 
-/// The first bytes of files that are no text, with what they are and how such a file is read.
+/// The first bytes of files that are not text, with what they are and how to read them.
 const NOT_TEXT: [(&[u8], &str, &str); 5] = [
     (&[0x1f, 0x8b], "compressed with gzip", "gzip"),
     (&[0x28, 0xb5, 0x2f, 0xfd], "compressed with Zstandard", "zstd"),
@@ -71,7 +71,7 @@ const NOT_TEXT: [(&[u8], &str, &str); 5] = [
     (b"PAR1", "Parquet", "parquet"),
 ];
 
-/// The error for a byte that is no text.
+/// The error for a byte that is not text.
 pub(super) fn no_text(read: &[u8], at: usize) -> Fault {
     if let Some((_, what, name)) = NOT_TEXT.iter().find(|(first, ..)| read.starts_with(first)) {
         let hint = match *name {
@@ -81,7 +81,7 @@ pub(super) fn no_text(read: &[u8], at: usize) -> Fault {
                  CREATE EXTERNAL TABLE ... OPTIONS ('format.compression' '{name}')"
             ),
         };
-        return Fault::new(0, format!("the file is no text, but {what}")).hint(hint);
+        return Fault::new(0, format!("the file is not text, but {what}")).hint(hint);
     }
     let byte = read.get(at).copied().unwrap_or_default();
     Fault::new(at, format!("the text is not UTF-8: there is a byte 0x{byte:02x}"))
@@ -131,11 +131,11 @@ pub(crate) fn type_name(kind: &DataType) -> String {
 const NULL_WORDS: [&str; 12] =
     ["NA", "N/A", "n/a", "#N/A", "NULL", "Null", "null", "None", "\\N", "-", "?", "."];
 
-/// What to do about a value that may mean that there is none.
+/// The hint for a value that may mean null.
 pub(super) fn perhaps_null(value: &str) -> Option<String> {
     let word = NULL_WORDS.iter().find(|word| **word == value)?;
     Some(format!(
-        "if {word} means that there is no value, say so with CREATE EXTERNAL TABLE ... \
+        "if {word} means null, say so with CREATE EXTERNAL TABLE ... \
          OPTIONS ('format.null_regex' '^({})?$')",
         regex::escape(word)
     ))

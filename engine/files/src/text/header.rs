@@ -18,7 +18,7 @@ const SHOWN_NAMES: usize = 20;
 /// a number (`a`, `a_1`).
 pub(super) fn names(header: Vec<String>, file: &str) -> Result<Vec<String>> {
     if header.iter().any(|name| name.contains('\0')) {
-        let message = format!("\"{file}\" is no text: its first row has zero bytes");
+        let message = format!("\"{file}\" is not text: its first row has zero bytes");
         return Err(SourceError::new(SourceErrorKind::Invalid, message)
             .hint("is it another format, or UTF-16 without a byte order mark?")
             .into_datafusion());

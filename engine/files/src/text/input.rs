@@ -255,7 +255,7 @@ impl Input {
         let converted: std::result::Result<String, _> = char::decode_utf16(units).collect();
         match converted {
             Ok(text) if !self.last || left.is_empty() => self.text.extend(text.as_bytes()),
-            _ => return Err(whole(&self.origin.name, "has bytes that are no UTF-16")),
+            _ => return Err(whole(&self.origin.name, "has bytes that are not valid UTF-16")),
         }
         Ok(left.to_vec())
     }

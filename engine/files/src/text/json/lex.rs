@@ -229,7 +229,7 @@ impl<'a> Walker<'a> {
         let escape = String::from_utf8_lossy(&self.text[at..end]);
         Fault::new(
             at,
-            format!("the JSON has a string with \"{}\", which is no character", shown(&escape)),
+            format!("the JSON has a string with \"{}\", which is not a character", shown(&escape)),
         )
         .into()
     }
