@@ -14,7 +14,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 
 use crate::address::{query, without_query};
 
-/// What the bytes of a file are.
+/// The kind of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Parquet,
@@ -28,14 +28,14 @@ pub(crate) enum Kind {
 /// A kind of file and how it is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Format {
-    /// What the bytes are.
+    /// The kind of the content.
     pub(crate) kind: Kind,
-    /// How they are compressed as a whole.
+    /// The compression of the whole file.
     pub(crate) compression: CompressionTypeVariant,
 }
 
 impl Format {
-    /// The format that a name stands for: its last extension, before one of a compression.
+    /// The format by a file's name: the last extension, before that of a compression.
     /// Of a web address without an extension, the format of a name in its query (`get?file=x.csv`).
     pub(crate) fn of_name(name: &str) -> Option<Self> {
         let in_query = query(name).and_then(|query| {

@@ -17,7 +17,7 @@ use crate::pipe::is_standard_input;
 /// Characters that make a path a pattern.
 const GLOB: [char; 3] = ['*', '?', '['];
 
-/// What the path of a [`Location`] means.
+/// The kind of path that a [`Location`] has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A file, or a folder whose name was written without a slash at its end.
@@ -34,7 +34,7 @@ pub struct Location {
     text: String,
     store: ObjectStoreUrl,
     place: Place,
-    /// Of a pattern: the path that it is when it is none.
+    /// For a pattern: the path if it is not a pattern after all.
     literal: Option<Box<Place>>,
 }
 
@@ -48,7 +48,7 @@ impl Location {
             || Format::of_name(text).is_some()
     }
 
-    /// Reads what a user wrote; `home` is the folder that `~` stands for.
+    /// Parses a location as a user wrote it; `home` replaces `~`.
     pub fn parse(text: &str, home: Option<&str>) -> Result<Self> {
         if text.is_empty() {
             return Err(invalid("the name of a file or folder is empty".to_owned()));
@@ -144,7 +144,7 @@ impl Location {
         &self.text
     }
 
-    /// Its name, whose ending tells how it is compressed: of a web address what is before the query.
+    /// The name, whose ending says how the file is compressed. Without the query of a web address.
     pub(crate) fn name(&self) -> &str {
         match self.is_local() || self.bucket_name().is_some() {
             true => &self.text,
@@ -157,17 +157,17 @@ impl Location {
         &self.store
     }
 
-    /// What is meant within the store.
+    /// The path within the store.
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Of a pattern: the place that its text names when nothing in it stands for anything else.
+    /// For a pattern: the place if its text is taken literally.
     pub(crate) fn literal(&self) -> Option<&Place> {
         self.literal.as_deref()
     }
 
-    /// The same place for whoever writes there: brackets and question marks stand for themselves.
+    /// The same place as a target for writing, where brackets and question marks are literal.
     pub(crate) fn into_literal(self) -> Self {
         match self.literal {
             Some(literal) if !self.text.contains('*') => {
@@ -177,7 +177,7 @@ impl Location {
         }
     }
 
-    /// The same place as a folder, for whoever knows that it is no file.
+    /// The same place as a folder, when it is known not to be a file.
     pub(crate) fn into_folder(self) -> Self {
         match self.place {
             Place::Path(path) => Self { place: Place::Folder(path), ..self },
@@ -185,7 +185,7 @@ impl Location {
         }
     }
 
-    /// A file of its store as a user would write it.
+    /// The address of a file of the store as a user would write it.
     pub(crate) fn show(&self, file: &Path) -> String {
         shown(&self.store, file)
     }

@@ -18,16 +18,16 @@ use crate::error::{SourceError, SourceErrorKind};
 use crate::listing::relative;
 use crate::location::Location;
 
-/// Names and types of the columns that folders stand for.
+/// Names and types of the columns that come from folders.
 pub(crate) type Columns = Vec<(String, DataType)>;
 
-/// What the name of one folder says.
+/// The value in the name of one folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Folder {
     name: String,
-    /// None: the folder of the rows without a value.
+    /// `None` for the folder of the rows with null.
     value: Option<String>,
-    /// Some character is written as its code: whoever did so means text.
+    /// A character is escaped, so the value is text.
     escaped: bool,
 }
 
@@ -48,7 +48,7 @@ fn folders(root: &Path, file: &Path) -> Vec<Folder> {
         .collect()
 }
 
-/// The columns that the folders of these files stand for; all files must agree on the names.
+/// The columns in the folders of these files; all files must agree on the names.
 pub(crate) fn infer(location: &Location, root: &Path, files: &[ObjectMeta]) -> Result<Columns> {
     let Some(first) = files.first() else { return Ok(Vec::new()) };
     let names: Vec<String> = folders(root, &first.location).into_iter().map(|f| f.name).collect();
@@ -76,7 +76,7 @@ pub(crate) fn infer(location: &Location, root: &Path, files: &[ObjectMeta]) -> R
     Ok(names.into_iter().zip(types).collect())
 }
 
-/// The values of the columns for one file. Folders that are not among the columns are passed over.
+/// The values of the columns for one file. Folders that are not among the columns are skipped.
 pub(crate) fn values(
     root: &Path,
     file: &Path,
@@ -157,7 +157,7 @@ pub(crate) fn with_nulls(mut file: PartitionedFile) -> PartitionedFile {
     file
 }
 
-/// The type that has both what was seen so far and one more value.
+/// The type that fits the values so far and one more.
 fn narrowest(seen: Option<DataType>, folder: &Folder) -> DataType {
     let value = folder.value.as_deref().unwrap_or_default();
     let of_value = if folder.escaped {

@@ -30,7 +30,7 @@ pub(crate) struct Field<'a> {
 
 impl Field<'_> {
     /// The type of the field as a value. This and what follows have the place of the type, where
-    /// the compiler shows that a type is no value.
+    /// the compiler shows that a type is not a value.
     pub(crate) fn value(&self) -> TokenStream {
         let ty = self.ty;
         quote_spanned!(ty.span()=> <#ty as ::bigslice::row::Value>)

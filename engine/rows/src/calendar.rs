@@ -2,7 +2,7 @@
 //!
 //! chrono decodes a day with a call that takes longer than the rest of a row, and whose result
 //! the compiler does not know to be all that it does: it would be made also for a column that
-//! nobody looks at. A load from a table is faster, and gone when it is not needed.
+//! is not used. A load from a table is faster, and gone when it is not needed.
 
 use std::convert::identity;
 use std::sync::{Arc, LazyLock};

@@ -28,11 +28,11 @@ use super::shared::{self, scalar};
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal<const P: u8, const S: i8>(i128);
 
-/// A text or number is not a decimal of some precision and scale.
+/// The error for a text or number that a decimal type cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecimalError {
-    /// The text is no decimal number.
+    /// The text is not a decimal number.
     #[error("\"{text}\" is not a decimal number")]
     Malformed {
         /// The text.

@@ -20,7 +20,7 @@ use super::shared::{self, scalar};
 /// Microseconds of a day.
 pub(super) const DAY_US: i64 = 86_400_000_000;
 
-/// The time of day so many microseconds after midnight.
+/// The time of day `us` microseconds after midnight.
 #[inline]
 pub(super) fn time_of_day(us: i64) -> NaiveTime {
     let seconds = u32::try_from(us / 1_000_000).unwrap_or_default();
@@ -41,8 +41,7 @@ pub(super) fn all_within<N: Copy + Into<i64>>(values: &[N], first: i64, last: i6
     signs >= 0
 }
 
-/// Arrow's type holds more than a day, and nothing checks it before: such a time is an error,
-/// since it must not become another one.
+/// Refuses times of more than a day, which Arrow's type can hold and nothing checked before.
 fn check_in_day(values: &[i64], outer: Option<&NullBuffer>) -> Result<(), Mismatch> {
     if all_within(values, 0, DAY_US - 1) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What user code holds: a `static` for each figure, bumped inside of closures.
+//! The metrics that user code holds: a `static` for each, bumped inside of closures.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -112,7 +112,7 @@ impl Histogram {
     }
 }
 
-/// What can be measured: numbers, and durations in seconds.
+/// A measurement: a number, or a duration in seconds.
 pub trait Measure {
     /// As a float; integers beyond 2^53 are rounded.
     fn measure(self) -> f64;

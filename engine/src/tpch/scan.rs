@@ -41,7 +41,7 @@ pub(crate) struct Parts {
 }
 
 impl Scan {
-    /// A scan of a whole table, whose parts are `parts`.
+    /// A scan of a whole table in the parts `parts`.
     pub(super) fn try_new(
         table: TableName,
         scale: f64,
@@ -76,7 +76,7 @@ impl Scan {
         Ok(Self::scan(source, schema, partitions))
     }
 
-    /// Bytes that the scan would have to read were the table stored: whole rows, since the
+    /// The bytes that the scan would read if the table were stored: whole rows, since the
     /// generator makes every value of a row whichever are asked for.
     pub(super) fn byte_count(&self) -> usize {
         self.row_count(None).get_value().copied().unwrap_or(0) * self.table.row_bytes()

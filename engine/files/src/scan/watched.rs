@@ -60,7 +60,7 @@ pub fn watch(plan: Arc<dyn ExecutionPlan>, runtime: &RuntimeEnv) -> Result<Arc<d
     watched.map(|watched| watched.data)
 }
 
-/// The scan as it is to be run. None if there is nothing to watch, or it is watched.
+/// The scan to run instead. `None` if there is nothing to watch, or it is watched already.
 pub(crate) fn watched(
     scan: &FileScanConfig,
     runtime: Option<&RuntimeEnv>,
@@ -113,7 +113,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Whether all rows of the files come out, as far as can be told from the scan.
+    /// Whether all rows of the files come out, as far as the scan shows.
     fn is_whole(&self, scan: &FileScanConfig) -> bool {
         let any = |filter: Arc<dyn PhysicalExpr>| filter.downcast_ref::<Literal>().is_some();
         let parquet = self.inner.downcast_ref::<ParquetSource>();
@@ -199,7 +199,7 @@ impl FileSource for Watched {
     }
 }
 
-/// What names the file in an error.
+/// Names the file in an error.
 #[derive(Debug, Clone)]
 struct Named {
     file: Arc<str>,
@@ -229,7 +229,7 @@ impl Named {
         )
     }
 
-    /// Runs a step of reading, whose panic is an error.
+    /// Runs a step of reading and turns a panic into an error.
     fn step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
         match caught(step) {
             Ok(done) => done.map_err(|error| self.error(error)),
@@ -238,7 +238,7 @@ impl Named {
     }
 }
 
-/// Whether an error comes from a decoder, and not from what is computed of a file's rows.
+/// Whether an error comes from a decoder, and not from a computation on rows.
 pub(crate) fn is_about_bytes(error: &DataFusionError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut found = false;

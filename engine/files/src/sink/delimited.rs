@@ -13,7 +13,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
 use datafusion::datasource::file_format::write::BatchSerializer;
 
-/// Writes rows as delimited text (CSV), such that null and the empty text stay apart.
+/// Writes rows as delimited text (CSV) that keeps null and the empty text apart.
 #[derive(Debug, Clone)]
 pub struct Delimited(WriterBuilder);
 

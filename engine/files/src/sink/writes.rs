@@ -29,7 +29,7 @@ pub struct Writes {
     /// What is set once they are begun.
     sinks: Mutex<Vec<Sink>>,
     phase: Mutex<Phase>,
-    /// Held by a commit until it is over, also when nobody waits for it any more.
+    /// Held by a commit until it is over, even if its caller is dropped.
     committing: Arc<tokio::sync::Mutex<()>>,
     cleanup: Cleanup,
 }
@@ -72,7 +72,7 @@ impl Writes {
         }
         let begun = self.begin_all(stores).await;
         if begun.is_err() {
-            // Nothing was written yet: whoever asks again begins again.
+            // Nothing was written yet: the next call starts over.
             self.rollback().await;
             *self.phase.lock() = Phase::Waiting;
         }
@@ -146,7 +146,7 @@ impl Writes {
         Ok((shown, opening))
     }
 
-    /// A task has written files: those count that nobody wrote before.
+    /// Takes the files that a task has written, except those that another attempt wrote before.
     pub fn take(&self, all: Vec<Written>) {
         let mut sinks = self.sinks.lock();
         for written in all {
@@ -179,7 +179,7 @@ impl Writes {
             if !sinks.is_empty() {
                 *this.phase.lock() = Phase::Committed;
             }
-            // What was written is known to whoever computes a part of the result again.
+            // A part of the result that is computed again knows what was written.
             *this.sinks.lock() = sinks;
             outcome
         });
@@ -212,7 +212,7 @@ impl Drop for Writes {
 }
 
 impl Writes {
-    /// [`rollback`](Self::rollback) for whoever cannot wait: uploads are taken back later.
+    /// [`rollback`](Self::rollback) that does not wait: uploads are aborted later.
     pub fn give_up(&self) {
         let Some(sinks) = self.ending().filter(|sinks| !sinks.is_empty()) else { return };
         sinks.iter().for_each(Sink::discard_folder);

@@ -67,7 +67,7 @@ fn is_close(name: &str, other: &str) -> bool {
     distance(name, other) * 3 <= name.chars().count()
 }
 
-/// The names in files that are no column of the table.
+/// The names in files that are not columns of the table.
 fn others<'a>(there: &'a [String], table: &Schema) -> Vec<&'a str> {
     let mine =
         |name: &str| table.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name));

@@ -1,4 +1,4 @@
-//! `PARTITIONED BY`: the values that folders are called by, as text that reads back as the same value.
+//! `PARTITIONED BY`: values as names of folders, in a form that reads back as the same value.
 //!
 //! DataFusion's writer is given texts alone, made by `partition_text`, and percent-encodes what a name may not
 //! have. [`real`] gives a file the path that it is to have, with the escapes that only `partition_text` knows of.

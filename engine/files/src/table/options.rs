@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::Value;
 use crate::error::SourceError;
 use crate::nearest::did_you_mean;
 
-/// What options of formats may begin with.
+/// Prefixes of the options of formats.
 const PREFIX: &str = "format.";
 
 /// Names that users of other programs write, and ours for them.
@@ -48,7 +48,7 @@ const TRUTHS: [&str; 16] = [
 /// Options that are one character.
 const CHARACTERS: [&str; 5] = ["delimiter", "quote", "escape", "comment", "terminator"];
 
-/// Options that are a number, and whether it may be 0.
+/// Numeric options, and whether 0 is allowed.
 const NUMBERS: [(&str, bool); 8] = [
     ("max_row_group_size", false),
     ("data_pagesize_limit", false),
@@ -88,7 +88,7 @@ const OF_PARQUET: [(&str, Option<(u32, u32, u32)>); 7] = [
     ("zstd", Some((1, 22, 1))),
 ];
 
-/// Changes the options of a statement about files of the format (in capitals) to what DataFusion takes.
+/// Changes a statement's options for a format (in capitals) to those of DataFusion.
 pub(crate) fn normalize(
     options: &mut [(String, Value)],
     format: &str,
@@ -108,7 +108,7 @@ pub(crate) fn normalize(
         };
         let text = checked(name, &text, format).map_err(|wrong| wrong.into_datafusion())?;
         let name = name.to_owned();
-        // What is not a format's is left as it is.
+        // Other options stay as they are.
         *key = if name == "single_file_output" { name } else { format!("{PREFIX}{name}") };
         *value = Value::SingleQuotedString(text);
     }

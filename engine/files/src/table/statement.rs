@@ -88,7 +88,7 @@ fn keyword_in_capitals(mut create: CreateExternalTable) -> CreateExternalTable {
     create
 }
 
-/// Format and compression of a result by the name of its file, where the statement leaves them open.
+/// Format and compression of a result by its file name, if the statement does not give them.
 fn complete_copy(copy: &mut CopyToStatement) -> Result<()> {
     let by_name = Format::of_name(&copy.target);
     let keyword = match copy.stored_as.as_deref().map(str::to_uppercase).as_deref() {
@@ -146,7 +146,7 @@ fn keyword(stored_as: &str) -> Option<&'static str> {
     })
 }
 
-/// A result is written beside its place and gets its name when it is whole: no pipe and no terminal can be so.
+/// Refuses pipes and terminals: a result is written to a temporary file and then renamed.
 fn refuse_devices(target: &str) -> Result<()> {
     let path = target.strip_prefix("file://").unwrap_or(target);
     if path != "-" && !path.starts_with("/dev/") && !path.starts_with("/proc/") {
