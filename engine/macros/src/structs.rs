@@ -8,7 +8,7 @@ use syn::{DeriveInput, Generics};
 
 use crate::fields::{Field, value_generics, view_generics};
 
-/// What all parts of the code for a struct need.
+/// The inputs of all parts of the code for a struct.
 struct Parts<'a> {
     input: &'a DeriveInput,
     fields: &'a [Field<'a>],

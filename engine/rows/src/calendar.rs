@@ -30,7 +30,7 @@ const DAYS_US: (i64, i64) = (DAYS.0 as i64 * DAY_US, (DAYS.1 as i64 + 1) * DAY_U
 static TABLE: LazyLock<Vec<NaiveDate>> =
     LazyLock::new(|| (DAYS.0..=DAYS.1).filter_map(NaiveDate::from_epoch_days).collect());
 
-/// What is read where nothing is stored; constants, since `Default` is a call.
+/// The values of rows that hold nothing; constants, because `Default` is a call.
 const EPOCH_DAY: NaiveDate = NaiveDate::from_epoch_days(0).expect("the epoch is a day");
 const EPOCH_MOMENT: NaiveDateTime = NaiveDateTime::new(EPOCH_DAY, NaiveTime::MIN);
 

@@ -146,7 +146,7 @@ macro_rules! numbers {
     )*};
 }
 
-/// The bits by which floats are told apart as keys.
+/// The bits of a float as a key.
 macro_rules! float_bits {
     ($float:ty) => {
         // A zero that is added makes the negative zero the other.

@@ -18,7 +18,7 @@ pub struct Variants<E> {
     keys: ScalarBuffer<i32>,
     /// The variant of each entry of the dictionary.
     entries: Vec<E>,
-    /// What is read where nothing is stored.
+    /// The value of rows that hold nothing.
     first: E,
 }
 

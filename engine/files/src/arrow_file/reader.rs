@@ -35,7 +35,7 @@ use crate::adapt::{Adapters, columns_of};
 /// The bytes at the start and at the end of an Arrow file; a stream has others.
 const MAGIC: &[u8] = b"ARROW1";
 
-/// How much of a stream is read at a time.
+/// The size of a read of a stream.
 const PIECE_BYTES: u64 = 4 << 20;
 
 /// The length of the footer and the magic, at the end of a file.
@@ -100,7 +100,7 @@ struct ArrowFiles {
     wanted: Arc<Wanted>,
 }
 
-/// What is read of each file.
+/// The columns to read of each file.
 struct Wanted {
     /// The columns that come out.
     wanted: SchemaRef,
@@ -122,7 +122,7 @@ impl FileOpener for ArrowFiles {
             if magic.as_ref() == MAGIC {
                 return of_file(store, path, size, part, wanted).await;
             }
-            // A stream has no list of its batches: whoever has its first byte reads all of it.
+            // A stream has no list of its batches: the task with its first byte reads all of it.
             match part.start {
                 0 => Ok(of_stream(store, path, size, wanted)),
                 _ => Ok(futures::stream::empty().boxed()),
@@ -169,14 +169,14 @@ struct Messages {
     size: u64,
     /// Up to where the stream was read.
     at: u64,
-    /// What was read and is not yet given out.
+    /// Bytes that were read and not used yet.
     rest: BytesMut,
     /// The end was given out.
     ended: bool,
 }
 
 impl Messages {
-    /// Reads until there are so many bytes; false if the stream has not.
+    /// Reads until there are this many bytes; false if the stream ends before.
     async fn fill(&mut self, length: usize) -> Result<bool> {
         while self.rest.len() < length {
             if self.at >= self.size {
@@ -297,7 +297,7 @@ async fn footer(store: &Arc<dyn ObjectStore>, path: &Path, size: u64) -> Result<
     Ok(store.get_range(path, start.ok_or_else(short)?..end).await?)
 }
 
-/// Where a block is.
+/// The position of a block.
 fn range(block: &Block, size: u64) -> Result<Range<u64>> {
     let start = u64::try_from(block.offset()).ok();
     let head = u64::try_from(block.metaDataLength()).ok();
@@ -368,7 +368,7 @@ fn check_size(content: &[u8], codec: CompressionType) -> Result<()> {
     }
 }
 
-/// How the columns of a file become those that are wanted.
+/// Turns the columns of a file into the requested ones.
 struct Columns {
     /// Places in the file of those that are wanted and there.
     places: Vec<usize>,

@@ -20,7 +20,7 @@ const SYNC_BYTES: usize = 16;
 /// Bytes of the longest number.
 const LONG_BYTES_MAX: u32 = 10;
 
-/// What a file says of itself.
+/// The header of a file.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) schema: String,
@@ -95,7 +95,7 @@ impl<R: Read> Blocks<R> {
         Self { file, sync, block: Vec::new(), at: 0 }
     }
 
-    /// Reads the next block; after the last one there is none.
+    /// Reads the next block; `None` after the last one.
     fn next(&mut self) -> Result<()> {
         self.block.clear();
         self.at = 0;

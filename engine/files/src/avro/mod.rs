@@ -41,13 +41,13 @@ mod blocks;
 mod names;
 mod unions;
 
-/// Rows of a batch when nobody says how many.
+/// The default number of rows of a batch.
 const BATCH_ROWS: usize = 8192;
 
-/// How much of a file is looked at first for its schema.
+/// The size of the first read of a file for its schema.
 const HEAD_BYTES: u64 = 1 << 20;
 
-/// How much of it is looked at most.
+/// The maximum size of that read.
 const HEAD_BYTES_MAX: u64 = 64 << 20;
 
 /// A source of Avro files that reads them as this module does.

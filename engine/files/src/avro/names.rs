@@ -34,7 +34,7 @@ pub(super) fn plain(schema: &str) -> Result<(String, bool), String> {
     Ok((schema.to_string(), names.refers))
 }
 
-/// What names mean.
+/// The types by name.
 #[derive(Debug, Default)]
 struct Names {
     /// The names that were defined, and whether the type is known to its end.

@@ -78,7 +78,7 @@ fn is_believable(column: &ColumnChunkMetaData) -> bool {
         && in_order(statistics, order)
 }
 
-/// Is the least value not above the greatest one?
+/// True if the minimum is not above the maximum.
 fn in_order(statistics: &Statistics, order: SortOrder) -> bool {
     fn ordered<T: PartialOrd>(min: Option<T>, max: Option<T>) -> bool {
         min.zip(max).is_none_or(|(min, max)| min <= max)
@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    /// What is left of the statistics of a column.
+    /// The usable part of the statistics of a column.
     fn left(kind: Physical, converted: ConvertedType, statistics: Statistics) -> Statistics {
         let column = Type::primitive_type_builder("c", kind)
             .with_repetition(Repetition::OPTIONAL)

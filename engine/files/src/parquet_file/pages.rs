@@ -178,7 +178,7 @@ fn chunks(footer: &ParquetMetaData) -> Vec<Chunk> {
 fn check_pages(bytes: &Bytes, decompressed: u64, offset: u64) -> Result<()> {
     let mut at = 0;
     while at < bytes.len() {
-        // What is no header is for the decoder to say.
+        // The decoder reports an invalid header.
         let Some(page) = header(&bytes[at..]) else { return Ok(()) };
         let start = at + page.header_bytes;
         let Some(content) = start.checked_add(page.stored).and_then(|end| bytes.get(start..end))
@@ -205,7 +205,7 @@ fn check_pages(bytes: &Bytes, decompressed: u64, offset: u64) -> Result<()> {
     Ok(())
 }
 
-/// What the header of a page says.
+/// The header of a page.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Page {
     header_bytes: usize,

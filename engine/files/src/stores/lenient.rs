@@ -30,7 +30,7 @@ use crate::address::web_address;
 /// A file larger than this is kept on disk.
 const KEPT_IN_MEMORY_BYTES_MAX: usize = 8 << 20;
 
-/// How many whole files are kept.
+/// The number of whole files that are kept.
 const KEPT_MAX: usize = 16;
 
 /// How long a whole file is taken for the one that is there, when a server tells neither tag nor time of it: the
@@ -60,7 +60,7 @@ struct Lenient {
 struct Kept {
     content: Content,
     length: usize,
-    /// What the server says about it.
+    /// The version according to the server.
     tag: Option<HeaderValue>,
     changed: Option<HeaderValue>,
     since: Instant,
@@ -293,7 +293,7 @@ fn asked_for(range: &str, length: usize) -> Option<Range<usize>> {
     (range.start < range.end).then_some(range)
 }
 
-/// The address that a user wrote, from that which a store makes of the path that stands for it.
+/// The address that a user wrote, from the one that the store made of its path.
 fn as_written(uri: &Uri) -> Uri {
     let mut parts = uri.clone().into_parts();
     let written =

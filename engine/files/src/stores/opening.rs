@@ -16,7 +16,7 @@ use crate::stores::client::{client_options, retries};
 use crate::stores::credentials::{Chain, profile_endpoint, profile_region, stated};
 use crate::stores::settings::{PROFILE, Secret, StoreOptions};
 
-/// The region of whoever names none: that of Amazon's own tools, and of most other servers.
+/// The default region, which is that of Amazon's own tools and of most other servers.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Options about credentials: they are not sent as settings, but as what they resolve to.

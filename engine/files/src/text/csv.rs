@@ -21,7 +21,7 @@ use super::spans::Rows;
 /// Text of a batch at which it ends, however few rows it has.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// How much of the beginning of a file is read at first, for its header.
+/// The size of the first read of a file, for its header.
 const HEAD_BYTES: u64 = 64 << 10;
 
 /// Reads the rows of a file.
@@ -36,7 +36,7 @@ pub(super) struct CsvReader {
     rows: Rows,
     /// The columns of the projection that the file has.
     present: Vec<bool>,
-    /// Where the part begins that is read.
+    /// The start of the part to read.
     start: u64,
     /// Where it ends, as a place in the text that waits in `input`.
     stop: usize,
@@ -213,7 +213,7 @@ impl CsvReader {
     }
 }
 
-/// What splits the rows of a file into the columns that are read, and which of them the file has.
+/// Splits the rows of a file into the columns to read, and knows which of them the file has.
 fn scanner(
     reading: &Reading,
     dialect: &Dialect,

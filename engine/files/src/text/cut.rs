@@ -22,19 +22,19 @@ use super::dialect::Dialect;
 use super::input::BYTE_ORDER_MARK;
 use super::scan::QUOTED_BYTES_MAX;
 
-/// How much text before a cut is looked at first: text with quotes tells soon.
+/// The size of the text before a cut that is examined first. A short text with quotes is enough.
 pub(super) const LOOK_BACK: u64 = 64 << 10;
 
 /// By how much the look back grows while it does not tell.
 const LOOK_BACK_GROWTH: u64 = 16;
 
-/// How much is read at a time on the way forward.
+/// The size of a read on the way forward.
 const STEP: u64 = 256 << 10;
 
-/// How much is read at a time from the beginning of a file.
+/// The size of a read from the beginning of a file.
 const STRIDE: u64 = 4 << 20;
 
-/// Where a text is.
+/// The state at a position of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Outside of quotes.
@@ -120,12 +120,12 @@ pub(super) struct CutFile<'a> {
     pub(super) store: &'a Arc<dyn ObjectStore>,
     pub(super) file: &'a ObjectMeta,
     pub(super) dialect: &'a Dialect,
-    /// How much text before a cut is looked at first.
+    /// The size of the text before a cut that is examined first.
     pub(super) look_back: u64,
 }
 
 impl CutFile<'_> {
-    /// Where the first row begins that is not before `start`; none if it is not before `end`.
+    /// The start of the first row at or after `start`; `None` if it is not before `end`.
     pub(super) async fn first_row(&self, start: u64, end: u64) -> Result<Option<u64>> {
         // The byte before the part may be the line break that ends a row.
         let mut at = start.saturating_sub(1);
@@ -145,7 +145,7 @@ impl CutFile<'_> {
         Ok(None)
     }
 
-    /// What is true of the text before `cut`.
+    /// The state at `cut`.
     async fn before(&self, cut: u64) -> Result<Quotes<'_>> {
         let most = QUOTED_BYTES_MAX as u64;
         let mut length = self.look_back;
@@ -170,7 +170,7 @@ impl CutFile<'_> {
         }
     }
 
-    /// What is true at the end of a text from the middle of a file, if it tells.
+    /// The state at the end of a text from the middle of a file, if it is clear.
     fn proven(&self, text: &[u8]) -> Option<Quotes<'_>> {
         // After the end of a line, nothing is pending from the character before.
         let line = memchr(self.dialect.row_end(), text)? + 1;

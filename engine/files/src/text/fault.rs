@@ -6,7 +6,7 @@ use datafusion::error::DataFusionError;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::sql_name::sql_name;
 
-/// How much of a value is shown.
+/// The length of a value in an error.
 const SHOWN_CHARS: usize = 60;
 
 /// Something wrong at a place of a text.
@@ -88,7 +88,7 @@ pub(super) fn no_text(read: &[u8], at: usize) -> Fault {
         .hint("convert the file, for example with iconv -f latin1 -t utf-8")
 }
 
-/// Where the row begins that is next at `at`: behind what separates rows.
+/// The start of the row after `at`, behind the row separator.
 pub(super) fn row_at(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     at + rest.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == b',').count()

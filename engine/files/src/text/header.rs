@@ -11,7 +11,7 @@ use datafusion::error::{DataFusionError, Result};
 use super::fault::shown;
 use crate::error::{SourceError, SourceErrorKind};
 
-/// How many names an error shows.
+/// The number of names in an error.
 const SHOWN_NAMES: usize = 20;
 
 /// The names of columns by the values of a header: what is empty is called by its place, and what is there twice gets
@@ -94,7 +94,7 @@ impl Places {
     }
 }
 
-/// Are a table's columns the values of a file in their order, some under another name?
+/// True if a table's columns are those of the file in their order, some under another name.
 fn renamed(places: &[Option<usize>], columns: usize) -> bool {
     places.len() == columns
         && places.iter().enumerate().all(|(at, place)| place.is_none_or(|column| column == at))

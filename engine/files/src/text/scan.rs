@@ -19,10 +19,10 @@ pub(super) const QUOTED_BYTES_MAX: usize = 16 << 20;
 /// A row that is longer is refused.
 pub(super) const ROW_BYTES_MAX: usize = 256 << 20;
 
-/// What the scan of a text came to.
+/// The result of the scan of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// As many rows as were asked for.
+    /// The requested number of rows.
     Rows,
     /// The text ends, in the middle of a row if not at its end.
     End,
@@ -40,7 +40,7 @@ pub(super) struct Scanner {
     cut: bool,
 }
 
-/// How a row is.
+/// The kind of a row.
 enum Row {
     /// It ends before this place.
     Until(usize),
@@ -98,7 +98,7 @@ impl Scanner {
         }
     }
 
-    /// A line that is no row: an empty one or a comment.
+    /// A line that is not a row: an empty one or a comment.
     fn no_row(&self, text: &[u8], at: usize, first: u8, last: bool) -> Option<Row> {
         if self.dialect.ends_row(first) && self.wanted.len() > 1 {
             return Some(Row::Until(at + 1));

@@ -75,7 +75,7 @@ impl Field {
         Self { name, kind, declared, present: Vec::new(), values, places: Vec::new() }
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub(super) fn len(&self) -> usize {
         self.present.len()
     }

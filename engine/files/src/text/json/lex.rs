@@ -1,4 +1,4 @@
-//! Walks over JSON text: strings, numbers and words, and values that nobody asked for.
+//! Walks over JSON text: strings, numbers and words, and values to skip.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ impl From<Fault> for Stop {
     }
 }
 
-/// What a walk comes to.
+/// The result of a step.
 pub(super) type Walk<T> = Result<T, Stop>;
 
 /// A number or a word as it is written.
@@ -45,7 +45,7 @@ pub(super) struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    /// The next byte that is no white space; it is not passed.
+    /// The next byte that is not white space, without consuming it.
     #[inline]
     pub(super) fn peek(&mut self) -> Walk<u8> {
         loop {

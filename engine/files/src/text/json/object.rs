@@ -18,7 +18,7 @@ const OTHER_KEYS_MAX: usize = 1000;
 /// What to do with keys that are no fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unknown {
-    /// They are passed over.
+    /// They are skipped.
     Pass,
     /// The first rows did not have them: what they say would be lost.
     Refuse,
@@ -27,7 +27,7 @@ enum Unknown {
 /// Builds the columns of objects.
 #[derive(Debug)]
 pub(super) struct Object {
-    /// What the objects are in, for errors.
+    /// The path to the objects, for errors.
     name: Option<String>,
     /// All keys that are known, in their usual order.
     keys: Vec<String>,
@@ -77,7 +77,7 @@ impl Object {
         Self { name, keys, places, declared, slots, fields, types: read, unknown, length: 0 }
     }
 
-    /// How many objects there are.
+    /// The number of objects.
     pub(super) fn len(&self) -> usize {
         self.length
     }

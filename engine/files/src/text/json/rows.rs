@@ -7,7 +7,7 @@
 use super::lex::{Stop, Walk, Walker};
 use crate::text::fault::Fault;
 
-/// What comes next in a file.
+/// The next item in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// A row: its bracket is next.
@@ -18,7 +18,7 @@ pub(super) enum Next {
     End,
 }
 
-/// Where a reader of rows is.
+/// The state of a reader of rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rows {
     /// Within a list of rows.
