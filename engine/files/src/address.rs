@@ -3,8 +3,9 @@
 use object_store::path::Path;
 use url::Url;
 
-/// Stand in the path of a web address for what cannot be in a path of a store: a slash that parts nothing, and the
-/// question mark before a query. They have no meaning in Unicode, and are never in an address, which is ASCII.
+/// Stand in the path of a web address for what cannot be in a path of a store: a slash that parts
+/// nothing, and the question mark before a query. They have no meaning in Unicode, and are never in
+/// an address, which is ASCII.
 pub(crate) const SLASH: char = '\u{e001}';
 const QUERY: char = '\u{e002}';
 

@@ -65,7 +65,8 @@ impl SourceError {
         DataFusionError::External(Box::new(self))
     }
 
-    /// Wraps this in an error of `object_store`, which keeps missing and denied apart from the rest.
+    /// Wraps this in an error of `object_store`, which keeps missing and denied apart from the
+    /// rest.
     pub fn into_store(self, path: &str) -> object_store::Error {
         match self.kind {
             SourceErrorKind::Missing => {
@@ -113,7 +114,8 @@ impl Error for Failed {
     }
 }
 
-/// The text includes the hint, which would otherwise be lost when a machine sends the error as text.
+/// The text includes the hint, which would otherwise be lost when a machine sends the error as
+/// text.
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;

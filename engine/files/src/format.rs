@@ -47,8 +47,8 @@ impl Format {
         Self::of_path(&name).or(in_query)
     }
 
-    /// Whether a file of this format is one for a table of the other. Tables of tabs are tables of CSV with a
-    /// delimiter.
+    /// Whether a file of this format is one for a table of the other. Tables of tabs are tables of
+    /// CSV with a delimiter.
     pub(crate) fn is_read_as(self, table: Self) -> bool {
         let text = |kind| if kind == Kind::Tsv { Kind::Csv } else { kind };
         text(self.kind) == text(table.kind) && self.compression == table.compression
@@ -112,8 +112,8 @@ impl Format {
     }
 }
 
-/// A reader that a user chose with options, with the compression by the name of the files, where the
-/// options leave it open.
+/// A reader that a user chose with options, with the compression by the name of the files, where
+/// the options leave it open.
 pub(crate) fn complete(
     reader: Arc<dyn FileFormat>,
     compression: Option<CompressionTypeVariant>,

@@ -96,7 +96,8 @@ fn above_keys(folder: &Path) -> Path {
     folder
 }
 
-/// The place of a pattern taken literally, if it exists: names may have brackets and question marks.
+/// The place of a pattern taken literally, if it exists: names may have brackets and question
+/// marks.
 async fn literal<'a>(
     store: &Arc<dyn ObjectStore>,
     location: &'a Location,

@@ -222,7 +222,8 @@ impl Location {
     }
 }
 
-/// A file of a store as a user would write it. The query of a web address is left out: it may have a secret.
+/// A file of a store as a user would write it. The query of a web address is left out: it may have
+/// a secret.
 pub(crate) fn shown(store: &ObjectStoreUrl, file: &Path) -> String {
     match store.as_str().strip_prefix("file://") {
         Some(_) => format!("/{file}"),

@@ -3,7 +3,8 @@
 //! first one and silently drops the rest. DataFusion configures its decoders for files on disk and
 //! for gzip, but not for other files from a bucket or a web server.
 //!
-//! [`decompress`] is how this crate decompresses; [`to_their_ends`] makes a scan of DataFusion's do so.
+//! [`decompress`] is how this crate decompresses; [`to_their_ends`] makes a scan of DataFusion's do
+//! so.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Suggests the name that a user may have meant.
 
-/// How many letters have to be changed, added or left out to make one name of the other, whatever their case.
+/// How many letters have to be changed, added or left out to make one name of the other, whatever
+/// their case.
 pub fn distance(one: &str, other: &str) -> usize {
     strsim::levenshtein(&one.to_lowercase(), &other.to_lowercase())
 }

@@ -1,6 +1,7 @@
-//! Standard input and named pipes as files. What comes out of a pipe is there once, and only in this process; a query
-//! reads the head of a file for its columns and then the file, perhaps in parts, on machines and more than once. So a
-//! pipe is copied to a temporary file when it is named first, and is that file for the rest of the session.
+//! Standard input and named pipes as files. What comes out of a pipe is there once, and only in
+//! this process; a query reads the head of a file for its columns and then the file, perhaps in
+//! parts, on machines and more than once. So a pipe is copied to a temporary file when it is named
+//! first, and is that file for the rest of the session.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -1,6 +1,7 @@
-//! A file whose bytes a task reads itself. The driver finds it and sends its description to the task,
-//! which reads it as a stream, decompressed if its name says so. A file that has changed since it was
-//! found is an error: tasks that read parts of two versions would return rows of neither.
+//! A file whose bytes a task reads itself. The driver finds it and sends its description to the
+//! task, which reads it as a stream, decompressed if its name says so. A file that has changed
+//! since it was found is an error: tasks that read parts of two versions would return rows of
+//! neither.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -1,5 +1,5 @@
-//! Helpers for rows of several columns. They are called by tuples, by single values, and by the code
-//! that `#[derive(Row)]` writes into the crates of users.
+//! Helpers for rows of several columns. They are called by tuples, by single values, and by the
+//! code that `#[derive(Row)]` writes into the crates of users.
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Field;

@@ -12,8 +12,8 @@ use super::Mismatch;
 
 /// A value of one column.
 ///
-/// Reading has two steps, so that work is done once a batch and not once a row: [`column`] checks an
-/// array once, [`get`] then reads any of its rows without a downcast or a check for null.
+/// Reading has two steps, so that work is done once a batch and not once a row: [`column`] checks
+/// an array once, [`get`] then reads any of its rows without a downcast or a check for null.
 ///
 /// [`column`]: Value::column
 /// [`get`]: Value::get
@@ -133,8 +133,8 @@ pub trait Row: Sized + Send + Sync + 'static {
     /// column cannot express, such as null.
     fn columns(arrays: &[ArrayRef]) -> Result<Self::Columns, Mismatch>;
 
-    /// Whether every column has at least `rows` rows. Asserting that before a loop lets the compiler
-    /// drop the checks of [`get`](Self::get) in it.
+    /// Whether every column has at least `rows` rows. Asserting that before a loop lets the
+    /// compiler drop the checks of [`get`](Self::get) in it.
     fn has_rows(columns: &Self::Columns, rows: usize) -> bool;
 
     /// A row of the batch.

@@ -69,8 +69,8 @@ impl<N: ArrowNativeType> Numbers<N> {
     }
 }
 
-/// The items of a [`Value`] for the builder of a scalar that Arrow stores as `$arrow`. `$write` gives
-/// the number that is stored.
+/// The items of a [`Value`] for the builder of a scalar that Arrow stores as `$arrow`. `$write`
+/// gives the number that is stored.
 macro_rules! built_as {
     ($arrow:ty, $write:expr) => {
         type Builder = Numbers<<$arrow as ArrowPrimitiveType>::Native>;

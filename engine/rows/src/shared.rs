@@ -1,7 +1,8 @@
 //! The items that implementations of [`Value`](crate::Value) and [`Row`](crate::Row) share, as
 //! macros for the inside of an `impl`. Derived code calls them too, through
-//! [`derive`](crate::derive). They are macros and no blanket implementation over a trait of scalars,
-//! because that trait would have to be public, for derived enums, and repeat most of `Value`.
+//! [`derive`](crate::derive). They are macros and no blanket implementation over a trait of
+//! scalars, because that trait would have to be public, for derived enums, and repeat most of
+//! `Value`.
 
 /// The items of a [`Value`](crate::Value) that is its own view. Two values are the same key if
 /// `$key` gives the same for both.

@@ -13,8 +13,9 @@ use super::mismatch::{Mismatch, Problem};
 use super::texts::Texts;
 use super::{Value, nulls, shared};
 
-/// Whether two texts are the same. Most keys are short, and the call that compares bytes takes longer than all the
-/// rest of looking one up: two loads from each end, which may overlap, compare 4 to 16 bytes.
+/// Whether two texts are the same. Most keys are short, and the call that compares bytes takes
+/// longer than all the rest of looking one up: two loads from each end, which may overlap, compare
+/// 4 to 16 bytes.
 #[inline]
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {

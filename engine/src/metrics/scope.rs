@@ -1,6 +1,6 @@
-//! Whose task a thread is computing for. Closures have no argument that says so, and a thread turns to
-//! another task whenever one pauses: so a task enters its scope each time it is polled, and takes it
-//! along to what it starts on other threads.
+//! Whose task a thread is computing for. Closures have no argument that says so, and a thread turns
+//! to another task whenever one pauses: so a task enters its scope each time it is polled, and
+//! takes it along to what it starts on other threads.
 
 use std::cell::RefCell;
 use std::pin::pin;

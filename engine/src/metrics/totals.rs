@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::Distribution;
 
-/// What the tasks of a run have counted, by name. Of each task the attempt counts whose rows the run uses.
+/// What the tasks of a run have counted, by name. Of each task the attempt counts whose rows the
+/// run uses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     counters: BTreeMap<String, u64>,

@@ -1,5 +1,5 @@
-//! What a table shows and how wide its columns are. A result of `EXPLAIN` is shown as text ([`plan`]), any
-//! other in one of two ways:
+//! What a table shows and how wide its columns are. A result of `EXPLAIN` is shown as text
+//! ([`plan`]), any other in one of two ways:
 //!
 //! - **In excerpts**, when a number of rows to show is set: the first and the last rows are kept,
 //!   those between them are counted and dropped. On a terminal, columns that do not fit are
@@ -48,8 +48,8 @@ pub struct Layout {
     pub rows_max: Option<usize>,
 }
 
-/// Writes one table: [`Self::batch`] for every batch of its rows, then [`Self::finish`]. What is to go out is
-/// appended to `out`, which the caller empties between two calls.
+/// Writes one table: [`Self::batch`] for every batch of its rows, then [`Self::finish`]. What is to
+/// go out is appended to `out`, which the caller empties between two calls.
 pub struct TextTable {
     schema: SchemaRef,
     layout: Layout,

@@ -44,8 +44,8 @@ pub(super) fn part_count(table: TableName, scale: f64, wanted: usize) -> u32 {
 /// The maximum number of parts. More would be of no use; this bounds the size of a plan.
 pub(super) const PARTS_MAX: u32 = 1 << 20;
 
-/// Whether a table can be generated in parts. The generators of the two tiny ones make the whole table
-/// whatever part they are asked for.
+/// Whether a table can be generated in parts. The generators of the two tiny ones make the whole
+/// table whatever part they are asked for.
 pub(super) fn divisible(table: TableName) -> bool {
     !matches!(table, TableName::Nation | TableName::Region)
 }

@@ -1,5 +1,5 @@
-//! The head of an Arrow file, for what has to be known before it is read. (That of text is read by `text`, that of
-//! Avro by `avro`.)
+//! The head of an Arrow file, for what has to be known before it is read. (That of text is read by
+//! `text`, that of Avro by `avro`.)
 
 use std::io::Cursor;
 use std::sync::Arc;

@@ -1,8 +1,10 @@
-//! Arrow files and streams, read by the names of their columns, and checked before they are believed.
+//! Arrow files and streams, read by the names of their columns, and checked before they are
+//! believed.
 //!
-//! DataFusion 55.2 reads the columns of every Arrow file at the places where the table has them: of files whose
-//! columns are in another order it gave the values of one column as those of another. It also believes a
-//! footer that names bytes the file does not have, and buffers that claim to be any size once they are decompressed.
+//! DataFusion 55.2 reads the columns of every Arrow file at the places where the table has them: of
+//! files whose columns are in another order it gave the values of one column as those of another.
+//! It also believes a footer that names bytes the file does not have, and buffers that claim to be
+//! any size once they are decompressed.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,7 +43,8 @@ const PIECE_BYTES: u64 = 4 << 20;
 /// The length of the footer and the magic, at the end of a file.
 const TRAILER_BYTES: usize = 10;
 
-/// How many times larger than stored the content of a buffer can be: the most of LZ4, and of blocks of Zstandard.
+/// How many times larger than stored the content of a buffer can be: the most of LZ4, and of blocks
+/// of Zstandard.
 const LZ4_RATIO_MAX: i64 = 255;
 const ZSTD_RATIO_MAX: i64 = 1 << 15;
 
@@ -199,8 +202,8 @@ impl Messages {
         })
     }
 
-    /// The next message with its body, after the last one the mark of the end, which the decoder needs to give a
-    /// batch without a body; then none.
+    /// The next message with its body, after the last one the mark of the end, which the decoder
+    /// needs to give a batch without a body; then none.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         const END: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
         if self.ended {
@@ -316,7 +319,8 @@ fn head_of(block: &Block) -> usize {
     usize::try_from(block.metaDataLength()).unwrap_or_default()
 }
 
-/// The message at the start of a block: after the mark of a message, which old writers leave out, and its length.
+/// The message at the start of a block: after the mark of a message, which old writers leave out,
+/// and its length.
 fn message(bytes: &[u8]) -> Result<ipc::Message<'_>> {
     const CONTINUATION: &[u8] = &[0xff; 4];
     let start = if bytes.starts_with(CONTINUATION) { 8 } else { 4 };

@@ -63,7 +63,8 @@ impl Head {
         Ok(Self { schema, codec, sync })
     }
 
-    /// The head with a schema that the decoder understands, and whether that is in parts that need each other.
+    /// The head with a schema that the decoder understands, and whether that is in parts that need
+    /// each other.
     pub(super) fn bytes(&self) -> std::result::Result<(Vec<u8>, bool), String> {
         let (schema, refers) = names::plain(&self.schema)?;
         let mut out = MAGIC.to_vec();

@@ -1,11 +1,12 @@
 //! Avro files, checked block by block, and with types that SQL has.
 //!
-//! arrow-avro 59.3 ends without a word where a file does: rows of a last block that is cut off were lost, and it does not
-//! look at the marks between blocks. It reads unions as Arrow's unions, of which filters and casts lose rows, and does not
-//! find types by the name of a namespace that they are in by their place, as Java writes them.
+//! arrow-avro 59.3 ends without a word where a file does: rows of a last block that is cut off were
+//! lost, and it does not look at the marks between blocks. It reads unions as Arrow's unions, of
+//! which filters and casts lose rows, and does not find types by the name of a namespace that they
+//! are in by their place, as Java writes them.
 //!
-//! `blocks` gives its reader only blocks that are whole, `names` a schema that it understands, and `unions` makes
-//! columns of what it reads.
+//! `blocks` gives its reader only blocks that are whole, `names` a schema that it understands, and
+//! `unions` makes columns of what it reads.
 
 use std::fmt;
 use std::io::{BufReader, Cursor, Read};

@@ -1,5 +1,6 @@
-//! The schema of a file as arrow-avro understands it: every type that has a name gets one of its own, by which it is
-//! found wherever the schema speaks of it, and what reading does not need is left out.
+//! The schema of a file as arrow-avro understands it: every type that has a name gets one of its
+//! own, by which it is found wherever the schema speaks of it, and what reading does not need is
+//! left out.
 //!
 //! arrow-avro 59.3 does not find a type by a name whose namespace is that of the record around it.
 
@@ -14,7 +15,8 @@ const PRIMITIVE: [&str; 8] =
 /// Records within records, at most: more of them overflow a stack.
 const DEPTH_MAX: usize = 100;
 
-/// The schema as a text, and whether it speaks of a type where that is not defined; an error if its rows are no records.
+/// The schema as a text, and whether it speaks of a type where that is not defined; an error if its
+/// rows are no records.
 pub(super) fn plain(schema: &str) -> Result<(String, bool), String> {
     let mut schema: Value = serde_json::from_str(schema)
         .map_err(|error| format!("its schema is not valid JSON: {error}"))?;

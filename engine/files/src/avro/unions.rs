@@ -1,5 +1,6 @@
-//! Values of several types as one: a union of numbers is the number that holds all of them, of other types that have
-//! no common one it is text. What is of no type (null) is text without a value.
+//! Values of several types as one: a union of numbers is the number that holds all of them, of
+//! other types that have no common one it is text. What is of no type (null) is text without a
+//! value.
 
 use std::sync::Arc;
 

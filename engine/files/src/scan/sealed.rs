@@ -1,8 +1,8 @@
 //! A scan of files that the exchange can neither split nor encode by itself.
 //!
 //! The exchange splits files at any byte and sends scans in DataFusion's encoding. Neither is right
-//! for all files. Avro, compressed text and Arrow streams cannot be split (every task would read all
-//! of a split Avro file, and each row would come out many times), and the encoding leaves out
+//! for all files. Avro, compressed text and Arrow streams cannot be split (every task would read
+//! all of a split Avro file, and each row would come out many times), and the encoding leaves out
 //! compression and Arrow streams. These scans are sealed: the seal carries what the encoding leaves
 //! out, and tasks get whole files.
 //!
@@ -145,8 +145,8 @@ impl Seal {
 pub struct SealedScan {
     scan: Arc<dyn ExecutionPlan>,
     seal: Seal,
-    /// The scan as it is run: one for all partitions, which take files from one queue. With one for each, every
-    /// partition would read all files.
+    /// The scan as it is run: one for all partitions, which take files from one queue. With one for
+    /// each, every partition would read all files.
     run: Arc<OnceLock<Arc<dyn ExecutionPlan>>>,
 }
 

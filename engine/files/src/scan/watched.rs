@@ -1,8 +1,9 @@
-//! Scans that say which file is wrong: what goes wrong in the bytes of a file becomes an error with its name, and
-//! a panic of a decoder is such an error, too.
+//! Scans that say which file is wrong: what goes wrong in the bytes of a file becomes an error with
+//! its name, and a panic of a decoder is such an error, too.
 //!
-//! The last rule of the physical optimizer puts a [`Watched`] into every scan of a format whose bytes are not
-//! text; a worker does so with the plans that it is sent. The encoding of a scan does not see it.
+//! The last rule of the physical optimizer puts a [`Watched`] into every scan of a format whose
+//! bytes are not text; a worker does so with the plans that it is sent. The encoding of a scan does
+//! not see it.
 
 use std::fmt;
 use std::sync::Arc;

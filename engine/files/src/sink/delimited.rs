@@ -1,7 +1,9 @@
-//! Rows as delimited text, such that null and the empty text stay apart: null is nothing between two delimiters (or
-//! what the option `null_value` says), the empty text is two quotes, and so is quoted whatever text would be read as null.
+//! Rows as delimited text, such that null and the empty text stay apart: null is nothing between
+//! two delimiters (or what the option `null_value` says), the empty text is two quotes, and so is
+//! quoted whatever text would be read as null.
 //!
-//! DataFusion 55.2: arrow-csv writes both as nothing, and the null of a table of one column as two quotes.
+//! DataFusion 55.2: arrow-csv writes both as nothing, and the null of a table of one column as two
+//! quotes.
 
 use bytes::Bytes;
 use datafusion::arrow::csv::writer::Terminator;

@@ -1,9 +1,10 @@
-//! A local folder that files are written for: they are collected in a hidden folder beside them, and
-//! come to the target by renaming.
+//! A local folder that files are written for: they are collected in a hidden folder beside them,
+//! and come to the target by renaming.
 //!
-//! A target that is not there yet comes to exist with all of its files in one step: the hidden folder
-//! itself is renamed. The hidden folder is locked by its driver for as long as that lives, so that
-//! one without a lock is left of a driver that was killed: the next who writes there removes it.
+//! A target that is not there yet comes to exist with all of its files in one step: the hidden
+//! folder itself is renamed. The hidden folder is locked by its driver for as long as that lives,
+//! so that one without a lock is left of a driver that was killed: the next who writes there
+//! removes it.
 
 use std::fs::{self, File, TryLockError};
 use std::io;

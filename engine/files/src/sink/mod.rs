@@ -4,8 +4,8 @@
 //!
 //! DataFusion's sinks finish their open files even when the query below them fails. So a statement
 //! that writes runs over stores that only stage: every file is uploaded but not completed, and the
-//! [`Transaction`] completes all of them once the whole plan has succeeded. The caller handles a plan
-//! for which [`writes()`] is true like this:
+//! [`Transaction`] completes all of them once the whole plan has succeeded. The caller handles a
+//! plan for which [`writes()`] is true like this:
 //!
 //! ```text
 //! let (transaction, plan) = Transaction::begin(plan, &state, cleanup).await?;   // checks the target
@@ -17,8 +17,8 @@
 //! Each attempt needs a transaction of its own.
 //!
 //! Dropping a transaction before its commit undoes everything: temporary files, folders made for
-//! them, unfinished multipart uploads. [`Transaction::rollback`] does the same and waits for it; use
-//! it where the process may end right after.
+//! them, unfinished multipart uploads. [`Transaction::rollback`] does the same and waits for it;
+//! use it where the process may end right after.
 //!
 //! Existing files: `COPY` to a file replaces it in one step. `COPY` to a folder with files in it is
 //! refused, because the old and the new rows would silently become one table. `INSERT INTO` adds

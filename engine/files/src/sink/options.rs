@@ -9,12 +9,14 @@ use datafusion::error::{DataFusionError, Result};
 /// What to do when the folder to write to has files already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Existing {
-    /// It is an error, before anything is computed: old and new rows would silently become one table.
+    /// It is an error, before anything is computed: old and new rows would silently become one
+    /// table.
     #[default]
     Refuse,
     /// Adds the new files to the old ones, under unique names.
     Append,
-    /// The files right in the folder are removed once the new ones are there; it may have no folders.
+    /// The files right in the folder are removed once the new ones are there; it may have no
+    /// folders.
     Overwrite,
 }
 
@@ -51,8 +53,8 @@ impl Default for WriteOptions {
 }
 
 impl WriteOptions {
-    /// A folder that must be empty or not there; no compression of text; CSV with a line of names and
-    /// commas. Parquet is compressed within the file: by Zstandard, at its fastest.
+    /// A folder that must be empty or not there; no compression of text; CSV with a line of names
+    /// and commas. Parquet is compressed within the file: by Zstandard, at its fastest.
     pub fn new() -> Self {
         Self::default()
     }

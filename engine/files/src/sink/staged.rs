@@ -158,8 +158,9 @@ impl ObjectStore for StagedStore {
     }
 }
 
-/// Makes a file beside the one that will be there, and removes it. object_store 0.13 tries for ever where no file can be
-/// made although its folder is there (`/proc`), and names its own file where it may not make one.
+/// Makes a file beside the one that will be there, and removes it. object_store 0.13 tries for ever
+/// where no file can be made although its folder is there (`/proc`), and names its own file where
+/// it may not make one.
 fn probe(file: &FsPath) -> Result<()> {
     let shown = file.display().to_string();
     let cannot = |error: std::io::Error| {

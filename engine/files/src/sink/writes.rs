@@ -51,8 +51,8 @@ impl Writes {
         Arc::new(Self { specs, sinks, phase, committing: Arc::default(), cleanup })
     }
 
-    /// Looks at the targets, and makes what is needed to write there, once. After the files were taken back it is
-    /// an error, for rows about them may be there.
+    /// Looks at the targets, and makes what is needed to write there, once. After the files were
+    /// taken back it is an error, for rows about them may be there.
     pub async fn begin(&self, stores: &Arc<Stores>) -> Result<()> {
         if self.specs.is_empty() {
             return Ok(());
@@ -157,8 +157,8 @@ impl Writes {
         }
     }
 
-    /// Makes all files exist. It goes on when nobody waits for it any more: a commit is not left half
-    /// done by a user who gives up.
+    /// Makes all files exist. It goes on when nobody waits for it any more: a commit is not left
+    /// half done by a user who gives up.
     pub async fn commit(self: &Arc<Self>) -> Result<()> {
         {
             let mut phase = self.phase.lock();

@@ -1,9 +1,10 @@
-//! Requests to web servers that know less than a store needs: that answer no HEAD, send the whole file whatever part
-//! was asked for, or do not say how long it is. And addresses as they were written, with their query.
+//! Requests to web servers that know less than a store needs: that answer no HEAD, send the whole
+//! file whatever part was asked for, or do not say how long it is. And addresses as they were
+//! written, with their query.
 //!
-//! The store of `object_store` asks for the size of a file by HEAD, and for parts by ranges; this is the client
-//! below it. What a server does not do is made up for by a GET of the whole file, which is kept for a while:
-//! a small one in memory, others in a file without a name.
+//! The store of `object_store` asks for the size of a file by HEAD, and for parts by ranges; this
+//! is the client below it. What a server does not do is made up for by a GET of the whole file,
+//! which is kept for a while: a small one in memory, others in a file without a name.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -33,8 +34,8 @@ const KEPT_IN_MEMORY_BYTES_MAX: usize = 8 << 20;
 /// The number of whole files that are kept.
 const KEPT_MAX: usize = 16;
 
-/// How long a whole file is taken for the one that is there, when a server tells neither tag nor time of it: the
-/// steps of one statement.
+/// How long a whole file is taken for the one that is there, when a server tells neither tag nor
+/// time of it: the steps of one statement.
 const KEPT_UNSEEN: Duration = Duration::from_secs(3);
 
 /// Makes clients that make up for what servers do not do.

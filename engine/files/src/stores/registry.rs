@@ -73,7 +73,8 @@ impl Stores {
         self.environment.get("HOME")
     }
 
-    /// The location of a place as a user wrote it. Standard input and pipes are copied to a file first.
+    /// The location of a place as a user wrote it. Standard input and pipes are copied to a file
+    /// first.
     pub(crate) async fn location(&self, text: &str) -> Result<Location> {
         let file = self.pipes.file(text).await?;
         Location::parse(file.as_deref().unwrap_or(text), self.home())

@@ -1,7 +1,8 @@
 //! `PARTITIONED BY`: values as names of folders, in a form that reads back as the same value.
 //!
-//! DataFusion's writer is given texts alone, made by `partition_text`, and percent-encodes what a name may not
-//! have. [`real`] gives a file the path that it is to have, with the escapes that only `partition_text` knows of.
+//! DataFusion's writer is given texts alone, made by `partition_text`, and percent-encodes what a
+//! name may not have. [`real`] gives a file the path that it is to have, with the escapes that only
+//! `partition_text` knows of.
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ use crate::error::SourceError;
 /// How the writer's percent-encoding leaves [`PARTITION_ESCAPE`].
 const ESCAPE_ENCODED: &str = "%EE%80%80";
 
-/// The rows of `input` with texts for folders in the place of the columns of `partition_by`; with values that are
-/// looked at, if these columns are `kept` in the files.
+/// The rows of `input` with texts for folders in the place of the columns of `partition_by`; with
+/// values that are looked at, if these columns are `kept` in the files.
 pub(crate) fn named(
     input: LogicalPlan,
     partition_by: &[String],

@@ -1,4 +1,5 @@
-//! Tables of files: their schema and options, the statements that make them, and what a session needs to find them.
+//! Tables of files: their schema and options, the statements that make them, and what a session
+//! needs to find them.
 
 mod declared;
 mod factory;

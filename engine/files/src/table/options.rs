@@ -1,8 +1,9 @@
-//! The options of a format in a statement: under the names that DataFusion knows, with values that it takes, or an
-//! error that says which option is wrong and what it may be.
+//! The options of a format in a statement: under the names that DataFusion knows, with values that
+//! it takes, or an error that says which option is wrong and what it may be.
 //!
-//! DataFusion 55.2 says of a wrong value neither the option nor what is allowed ("Error parsing 'maybe' as bool"), or
-//! panics (a row group of 0 rows), and wants a level with the name of a Parquet compression.
+//! DataFusion 55.2 says of a wrong value neither the option nor what is allowed ("Error parsing
+//! 'maybe' as bool"), or panics (a row group of 0 rows), and wants a level with the name of a
+//! Parquet compression.
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::Value;

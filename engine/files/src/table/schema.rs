@@ -194,7 +194,8 @@ fn by_name(files: &[(String, &Schema)]) -> Result<Schema> {
     Ok(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
-/// Two columns of one name, in a file or in a record: nothing could tell them apart, and one would be lost.
+/// Two columns of one name, in a file or in a record: nothing could tell them apart, and one would
+/// be lost.
 fn once<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = HashSet::new();
     for name in names {

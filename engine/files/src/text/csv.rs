@@ -246,7 +246,8 @@ async fn read_header(reading: &Reading, dialect: &Dialect, input: &mut Input) ->
         let names = names(header, &file)?;
         return Places::by_name(&names, table, dialect.ragged, reading.declared, &file);
     }
-    // Without a header the first row may be one with too few values, which is for its reader to say.
+    // Without a header the first row may be one with too few values, which is for its reader to
+    // say.
     Ok(Places::in_order(table.fields().len()))
 }
 
@@ -268,7 +269,8 @@ pub(super) async fn first_row(
     }
 }
 
-/// What the beginning of a file says to the reader of another part of it; none if the file is not read in parts.
+/// What the beginning of a file says to the reader of another part of it; none if the file is not
+/// read in parts.
 async fn head_of(reading: &Reading, dialect: &Dialect, origin: &Origin) -> Result<Option<Places>> {
     let size = origin.file.size;
     if is_utf16(&origin.store.get_range(&origin.file.location, 0..size.min(4)).await?) {

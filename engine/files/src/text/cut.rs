@@ -1,6 +1,6 @@
-//! Where the rows of a part of a file begin. A file of delimited text is cut at any byte; the first row of a part is
-//! the one after the first line break that is not in quotes. Whether a line break is in quotes depends on all that is
-//! before it, so it has to be proven:
+//! Where the rows of a part of a file begin. A file of delimited text is cut at any byte; the first
+//! row of a part is the one after the first line break that is not in quotes. Whether a line break
+//! is in quotes depends on all that is before it, so it has to be proven:
 //!
 //! - Text before the cut is read twice at once, as if it began in quotes and as if not. Where the two come to the
 //!   same, or one of them meets a closing quote with text right after it, the other is true: `,"x` opens, `x",` closes.
@@ -8,8 +8,9 @@
 //!   refuses longer values in quotes.
 //! - Else the text is read from the beginning of the file.
 //!
-//! DataFusion 55.2: takes any line break for the end of a row, so that the lines of a quoted text become rows
-//! (datafusion#11472). Its option `newlines_in_values` reads such a file in one part, and has to be known before.
+//! DataFusion 55.2: takes any line break for the end of a row, so that the lines of a quoted text
+//! become rows (datafusion#11472). Its option `newlines_in_values` reads such a file in one part,
+//! and has to be known before.
 
 use std::sync::Arc;
 
@@ -232,7 +233,8 @@ mod tests {
 
     use super::*;
 
-    /// Rows whose values are what a generator of numbers says: quotes, line breaks and delimiters, in quotes or not.
+    /// Rows whose values are what a generator of numbers says: quotes, line breaks and delimiters,
+    /// in quotes or not.
     fn text(mut seed: u64) -> Vec<u8> {
         let mut below = |end: u64| {
             seed = seed
@@ -289,7 +291,8 @@ mod tests {
         }
     }
 
-    /// DataFusion 55.2: the lines of a quoted text are rows where a file is cut. Without this fault `cut` can go.
+    /// DataFusion 55.2: the lines of a quoted text are rows where a file is cut. Without this fault
+    /// `cut` can go.
     #[tokio::test]
     async fn the_proof_is_still_needed() {
         use datafusion::arrow::datatypes::{DataType, Field, Schema};

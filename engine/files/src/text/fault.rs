@@ -94,7 +94,8 @@ pub(super) fn row_at(text: &[u8], at: usize) -> usize {
     at + rest.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == b',').count()
 }
 
-/// A value as it is shown in an error: the beginning of its first line, without characters that do not print.
+/// A value as it is shown in an error: the beginning of its first line, without characters that do
+/// not print.
 pub(super) fn shown(value: &str) -> String {
     let line = value.lines().next().unwrap_or_default();
     let mut shown: String = line

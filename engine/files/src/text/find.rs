@@ -1,4 +1,5 @@
-//! Looks for bytes, eight at a time: values of text are short, and a call for each would cost more than the look.
+//! Looks for bytes, eight at a time: values of text are short, and a call for each would cost more
+//! than the look.
 
 /// The lowest bit of each byte.
 const LOW: u64 = 0x0101_0101_0101_0101;

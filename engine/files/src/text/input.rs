@@ -1,5 +1,5 @@
-//! The bytes of a text file in UTF-8: from a disk or a store, decompressed, without a byte order mark; UTF-16 with a
-//! mark is converted on the way.
+//! The bytes of a text file in UTF-8: from a disk or a store, decompressed, without a byte order
+//! mark; UTF-16 with a mark is converted on the way.
 
 use std::fmt;
 use std::io::{Error as IoError, Read, Seek, SeekFrom};
@@ -148,7 +148,8 @@ impl Input {
         self.mark
     }
 
-    /// Forgets the text before the next row, except for its last byte; returns how much was forgotten.
+    /// Forgets the text before the next row, except for its last byte; returns how much was
+    /// forgotten.
     pub(super) fn pass(&mut self) -> usize {
         let gone = self.at.saturating_sub(1);
         self.lines += line_breaks(&self.text[..gone]);

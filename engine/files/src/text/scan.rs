@@ -1,9 +1,9 @@
-//! Splits delimited text into rows and values. What it finds are places in the text: nothing is copied but values
-//! with quotes in them.
+//! Splits delimited text into rows and values. What it finds are places in the text: nothing is
+//! copied but values with quotes in them.
 //!
-//! Rows end in `\n`, `\r\n` or `\r`, outside of quotes. A quote counts where a value begins and nowhere else; what
-//! follows a closing quote must be a delimiter or the end of the row. Lines with nothing in them are no rows, except
-//! in a file of one column.
+//! Rows end in `\n`, `\r\n` or `\r`, outside of quotes. A quote counts where a value begins and
+//! nowhere else; what follows a closing quote must be a delimiter or the end of the row. Lines with
+//! nothing in them are no rows, except in a file of one column.
 
 use memchr::{memchr, memchr2};
 
@@ -12,8 +12,8 @@ use super::fault::{Fault, no_text};
 use super::find::find;
 use super::spans::{Rows, Span};
 
-/// A value in quotes that is longer is refused in files that are cut: where no quote comes for so long, a cut is
-/// taken to be outside of quotes (see `cut`).
+/// A value in quotes that is longer is refused in files that are cut: where no quote comes for so
+/// long, a cut is taken to be outside of quotes (see `cut`).
 pub(super) const QUOTED_BYTES_MAX: usize = 16 << 20;
 
 /// A row that is longer is refused.
@@ -54,8 +54,9 @@ impl Scanner {
         Self { dialect, wanted, cut }
     }
 
-    /// Adds rows of `text` from `at` on, as long as there are fewer than `max` and they begin before `stop`. `last`
-    /// says that the file has no more text. Returns where the next row begins.
+    /// Adds rows of `text` from `at` on, as long as there are fewer than `max` and they begin
+    /// before `stop`. `last` says that the file has no more text. Returns where the next row
+    /// begins.
     pub(super) fn rows(
         &self,
         text: &[u8],
@@ -150,8 +151,8 @@ impl Scanner {
         }
     }
 
-    /// The values of the first row from `at` on, whatever their number, and where the next one begins; none if the
-    /// text ends before it does.
+    /// The values of the first row from `at` on, whatever their number, and where the next one
+    /// begins; none if the text ends before it does.
     pub(super) fn first(
         &self,
         text: &[u8],
@@ -213,7 +214,8 @@ impl Scanner {
         Ok(Some((Span::plain(at, end), end)))
     }
 
-    /// A value in quotes and where it ends, just after the closing one; none if the text ends before.
+    /// A value in quotes and where it ends, just after the closing one; none if the text ends
+    /// before.
     fn quoted(
         &self,
         text: &[u8],

@@ -1,8 +1,8 @@
 //! Single values of text: which type they have, and what they are as one.
 //!
-//! A type that was decided by the first rows is held to strictly: a value is taken only if nothing of it would be
-//! lost. `007`, `+1` and ` 1` are not integers then, and 9007199254740993 is not a float. Types that a user declared are
-//! read as a user would.
+//! A type that was decided by the first rows is held to strictly: a value is taken only if nothing
+//! of it would be lost. `007`, `+1` and ` 1` are not integers then, and 9007199254740993 is not a
+//! float. Types that a user declared are read as a user would.
 
 use datafusion::arrow::compute::kernels::cast_utils::string_to_datetime;
 use datafusion::arrow::datatypes::TimeUnit;
@@ -195,8 +195,8 @@ pub(super) fn date(text: &str) -> Option<i32> {
     Some(chrono::Datelike::num_days_from_ce(&day) - EPOCH_DAYS)
 }
 
-/// A date and time `2024-02-29 10:00:00.5`, with or without an offset, that is in the calendar, and the unit that its
-/// digits need.
+/// A date and time `2024-02-29 10:00:00.5`, with or without an offset, that is in the calendar, and
+/// the unit that its digits need.
 pub(super) fn timestamp(text: &str) -> Option<(DateTime<Utc>, TimeUnit)> {
     let bytes = text.as_bytes();
     let shape = bytes.len() >= 19

@@ -1,5 +1,5 @@
-//! The values of JSON fields into the arrays of columns, by the type of each column. What was added of a row that does
-//! not end within the text is taken back.
+//! The values of JSON fields into the arrays of columns, by the type of each column. What was added
+//! of a row that does not end within the text is taken back.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::text::fault::{Fault, shown};
 use crate::text::find::find;
 
-/// Objects and lists in each other, at most: a text that nests deeper is refused before it fills the stack.
+/// Objects and lists in each other, at most: a text that nests deeper is refused before it fills
+/// the stack.
 const DEPTH_MAX: usize = 512;
 
 /// Why a walk ends before its time.
@@ -67,7 +68,8 @@ impl<'a> Walker<'a> {
         Err(self.unexpected(what))
     }
 
-    /// Passes the separator after a value: true if another value follows, false at the end of the list or object.
+    /// Passes the separator after a value: true if another value follows, false at the end of the
+    /// list or object.
     #[inline]
     pub(super) fn another(&mut self, close: u8) -> Walk<bool> {
         match self.peek()? {

@@ -133,8 +133,8 @@ impl Object {
         Ok(())
     }
 
-    /// The field of a key. A user who declares fields may have written their names in small letters: a key that no
-    /// field has is that of the only one with other capitals.
+    /// The field of a key. A user who declares fields may have written their names in small
+    /// letters: a key that no field has is that of the only one with other capitals.
     fn place(&mut self, key: &str) -> Option<usize> {
         if let Some(at) = self.places.get(key) {
             return *at;

@@ -1,4 +1,5 @@
-//! What the values of a JSON field are, as far as they were seen, and the type that has all of them.
+//! What the values of a JSON field are, as far as they were seen, and the type that has all of
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use super::lex::{Scalar, Walk, Walker};
 use crate::text::value;
 
-/// Lists and objects in each other that become types; what is deeper is the text of its JSON. A plan with deeper types
-/// cannot be sent to a machine.
+/// Lists and objects in each other that become types; what is deeper is the text of its JSON. A
+/// plan with deeper types cannot be sent to a machine.
 const TYPE_DEPTH_MAX: usize = 20;
 
 /// Keys of an object that become fields; with more it is a map, and the text of its JSON.
