@@ -90,6 +90,7 @@ mod error;
 pub mod expr;
 #[cfg(doctest)]
 mod guide;
+mod leaf_plan;
 pub mod metrics;
 mod pipeline;
 mod query;

@@ -13,6 +13,7 @@ mod floats;
 mod formats;
 mod json;
 mod lines;
+mod listings;
 mod mixed;
 mod options;
 mod partitions;

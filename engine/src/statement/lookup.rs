@@ -59,10 +59,21 @@ fn of_declarations(state: &SessionState, statement: &Statement) -> Option<Config
     })
 }
 
+/// True if the plan of the statement runs once, right after it was made. The plan of a view or of a
+/// prepared statement is kept, and has to list its files whenever it runs.
+fn runs_once(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(statement) => {
+            !matches!(**statement, Sql::CreateView(_) | Sql::Prepare { .. })
+        }
+        _ => true,
+    }
+}
+
 impl<'a> Lookup<'a> {
     /// Looks up what `statement` names.
     pub(crate) async fn of(state: &'a SessionState, statement: &Statement) -> Result<Self> {
-        Self::within(state, statement, &[]).await
+        Self::within(state, statement, &[], runs_once(statement)).await
     }
 
     /// The same for a statement that is the definition of the last of these views, each of which is read by the one
@@ -71,6 +82,7 @@ impl<'a> Lookup<'a> {
         state: &'a SessionState,
         statement: &Statement,
         views: &[ResolvedTableReference],
+        once: bool,
     ) -> Result<Self> {
         let mut tables = HashMap::new();
         for reference in state.resolve_table_references(statement)? {
@@ -78,7 +90,7 @@ impl<'a> Lookup<'a> {
             if tables.contains_key(&resolved) {
                 continue;
             }
-            if let Some(source) = look_up(state, &resolved, views).await? {
+            if let Some(source) = look_up(state, &resolved, views, once).await? {
                 tables.insert(resolved, source);
             }
         }
@@ -117,6 +129,7 @@ async fn look_up(
     state: &SessionState,
     table: &ResolvedTableReference,
     views: &[ResolvedTableReference],
+    once: bool,
 ) -> Result<Option<Arc<dyn TableSource>>> {
     let Ok(schema) = state.schema_for_ref(table.clone()) else { return Ok(None) };
     let mut found = schema.table(&table.table).await?;
@@ -131,9 +144,13 @@ async fn look_up(
         && let Some(definition) = view.definition()
     {
         // A view in a view in a view: the future has no end.
-        let view = Box::pin(planned_view(state, table, definition, views)).await?;
+        let view = Box::pin(planned_view(state, table, definition, (views, once))).await?;
         return Ok(Some(provider_as_source(Arc::new(view))));
     }
+    let found = match once {
+        true => bigslice_files::read_as_listed(&table.table, found),
+        false => found,
+    };
     Ok(Some(provider_as_source(found)))
 }
 
@@ -143,7 +160,7 @@ async fn planned_view(
     state: &SessionState,
     name: &ResolvedTableReference,
     definition: &str,
-    views: &[ResolvedTableReference],
+    (views, once): (&[ResolvedTableReference], bool),
 ) -> Result<ViewTable> {
     if views.contains(name) {
         return plan_err!("the view \"{}\" reads itself", name.table);
@@ -158,7 +175,7 @@ async fn planned_view(
         let written = Written { text: definition.to_owned(), headers: &headers };
         let external = |e: bigslice_planner::Error| DataFusionError::External(e.into());
         let mut statement = rewrite(statement).map_err(external)?;
-        let tables = Lookup::within(state, &statement, &views).await?;
+        let tables = Lookup::within(state, &statement, &views, once).await?;
         resolve_names(&mut statement, &tables).map_err(external)?;
         written.stored(tables.plan(statement)?)
     };

@@ -32,7 +32,7 @@ use super::{
     table::{TableName, check_scale},
 };
 
-/// What to generate and where to.
+/// The files to generate.
 #[derive(Clone, Debug)]
 pub struct GenerateOptions {
     /// The scale factor: 1 is about 1 GB as text, 350 MB as Parquet.
@@ -43,7 +43,7 @@ pub struct GenerateOptions {
     pub parts: usize,
 }
 
-/// What was generated.
+/// The generated files.
 #[derive(Clone, Debug, Default)]
 pub struct Generated {
     /// Files written.
@@ -55,7 +55,7 @@ pub struct Generated {
 }
 
 /// Rows of a row group, about: 10 MB of `lineitem`. Several to a core at scale factor 1, so that
-/// whoever reads the file in parallel finds even shares, and long enough for dictionaries to pay.
+/// parallel readers get even shares, and long enough for dictionaries to pay.
 const ROW_GROUP_ROWS: usize = 250_000;
 
 /// Rows that a thread generates before it encodes them.
@@ -277,7 +277,7 @@ impl Drop for Folders {
     }
 }
 
-/// An error of the file system that says what was tried on what.
+/// An error of the file system with the operation and the path.
 pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
     Error::unreadable(format!("cannot {what} \"{}\": {error}", path.display()))
 }

@@ -54,7 +54,7 @@ impl Asked {
             );
         }
         if has(&["InvalidBucketName"]) {
-            let message = format!("\"{bucket}\" is no name of a bucket");
+            let message = format!("\"{bucket}\" is not a valid bucket name");
             return Some(
                 SourceError::new(SourceErrorKind::Invalid, message)
                     .hint("names have 3 to 63 lower-case letters, digits, dots and hyphens"),

@@ -33,10 +33,10 @@ use crate::stores::settings::{PROFILE, StoreOptions};
 /// Credentials are replaced when they are good for less than this: longer than a request takes.
 const REFRESH_BEFORE: Duration = Duration::from_mins(5);
 
-/// How long the instance role is looked for. Elsewhere than on EC2 nobody answers.
+/// The timeout of the search for an instance role. Nothing answers outside of EC2.
 const INSTANCE_ROLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where credentials of one bucket come from.
+/// The origin of the credentials of a bucket.
 #[derive(Debug)]
 pub(crate) struct Chain {
     bucket: String,
@@ -201,7 +201,7 @@ impl Chain {
                     });
                 }
                 Err(CredentialsError::CredentialsNotLoaded(_)) => {}
-                // Where there is no instance role, nobody answers, or somebody else does.
+                // Without an instance role there is no answer, or one of something else.
                 Err(_) if *name == "instance role" => {}
                 Err(error) => return Err(self.broken(name, &error)),
             }

@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result as PlanResult, internal_datafusion_err, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -27,13 +27,13 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-    displayable,
+    DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, displayable,
 };
 use futures::{StreamExt, TryStreamExt};
 
 use super::Call;
 use crate::error::{Error, Result};
+use crate::leaf_plan::{LeafPlan, LeafSource, Rows};
 use crate::pipeline::slice::UserCode;
 use crate::pipeline::slice::keyed::keys::{canonical, ids_of};
 use crate::pipeline::slice::tree::node::{
@@ -73,7 +73,10 @@ impl Fragment {
             let input =
                 input.ok_or_else(|| internal_datafusion_err!("input {} is missing", slot.id))?;
             let rows = shaped(noting_errors(input, &failed), &slot.schema());
-            Ok(Transformed::yes(streams::feed_as(rows, slot.known())))
+            Ok(Transformed::yes(streams::feed_as(
+                rows,
+                slot.properties().equivalence_properties().clone(),
+            )))
         })?;
         // Operators are made for one execution. Drop the state that the template shares with its
         // copies, such as the hash table of a join.
@@ -222,67 +225,34 @@ impl Wide for Fragment {
 }
 
 /// The placeholder of an input in a [`Fragment`].
+pub(super) type Slot = LeafPlan<SlotId>;
+
+/// The number of a [`Slot`].
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct SlotId {
     pub(super) id: usize,
-    properties: Arc<PlanProperties>,
 }
 
 impl Slot {
     /// A slot for rows with these properties.
     pub(super) fn new(id: usize, known: EquivalenceProperties) -> Self {
-        let properties = PlanProperties::new(
-            known,
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { id, properties: Arc::new(properties) }
-    }
-
-    fn known(&self) -> EquivalenceProperties {
-        self.properties.equivalence_properties().clone()
+        Self::of(SlotId { id }, known, 1)
     }
 }
 
-impl DisplayAs for Slot {
-    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl LeafSource for SlotId {
+    const NAME: &'static str = "Slot";
+
+    fn describe(
+        &self,
+        _schema: &Schema,
+        _format: DisplayFormatType,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
         write!(f, "input {}", self.id)
     }
-}
 
-impl ExecutionPlan for Slot {
-    fn name(&self) -> &'static str {
-        "Slot"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> PlanResult<TreeNodeRecursion>,
-    ) -> PlanResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("a slot has no children") }
-    }
-
-    fn execute(
-        &self,
-        _partition: usize,
-        _context: Arc<TaskContext>,
-    ) -> PlanResult<SendableRecordBatchStream> {
+    fn open(&self, _: usize, _schema: &SchemaRef, _context: &TaskContext) -> PlanResult<Rows> {
         internal_err!("input {} was not connected", self.id)
     }
 }

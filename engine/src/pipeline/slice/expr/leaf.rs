@@ -8,16 +8,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 
+use crate::leaf_plan::{LeafPlan, LeafSource, Rows};
 use crate::pipeline::slice::tree::node::{Node, Op};
 
 /// A slice as a table.
@@ -86,14 +85,14 @@ impl TableProvider for Leaf {
             let Node { verb, place, .. } = *self.node;
             let op = Op::Source(pruned);
             let node = Node::new(verb, place, schema, op);
-            let scan = SliceScan::new(Arc::new(node), partitions);
+            let scan = scan_of(Arc::new(node), partitions);
             let kept: Vec<usize> = (0..columns.len()).collect();
             return projected(scan, &kept);
         }
         if !filters.is_empty() {
             return internal_err!("a slice was given filters that it does not support");
         }
-        projected(SliceScan::new(Arc::clone(&self.node), partitions), columns)
+        projected(scan_of(Arc::clone(&self.node), partitions), columns)
     }
 }
 
@@ -112,31 +111,34 @@ fn projected(scan: SliceScan, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan
 }
 
 /// All rows of a slice, in several partitions without known properties.
-pub(super) struct SliceScan {
+pub(super) type SliceScan = LeafPlan<SliceRows>;
+
+/// The source of a [`SliceScan`].
+pub(super) struct SliceRows {
     pub(super) node: Arc<Node>,
-    properties: Arc<PlanProperties>,
 }
 
-impl SliceScan {
-    pub(super) fn new(node: Arc<Node>, partitions: usize) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(nullable(&node.schema)),
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { node, properties: Arc::new(properties) }
-    }
+/// A scan of the slice that ends in `node`.
+pub(super) fn scan_of(node: Arc<Node>, partitions: usize) -> SliceScan {
+    let known = EquivalenceProperties::new(nullable(&node.schema));
+    SliceScan::of(SliceRows { node }, known, partitions)
 }
 
-impl fmt::Debug for SliceScan {
+impl fmt::Debug for SliceRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SliceScan")
+        f.write_str("SliceRows")
     }
 }
 
-impl DisplayAs for SliceScan {
-    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl LeafSource for SliceRows {
+    const NAME: &'static str = "SliceScan";
+
+    fn describe(
+        &self,
+        _schema: &Schema,
+        _format: DisplayFormatType,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
         write!(f, "SliceScan: {} at {}", self.node.verb, self.node.place)?;
         match &self.node.op {
             Op::Source(source) => match source.describe() {
@@ -146,40 +148,8 @@ impl DisplayAs for SliceScan {
             _ => Ok(()),
         }
     }
-}
 
-impl ExecutionPlan for SliceScan {
-    fn name(&self) -> &'static str {
-        "SliceScan"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("a slice has no children") }
-    }
-
-    fn execute(
-        &self,
-        _partition: usize,
-        _context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    fn open(&self, _partition: usize, _schema: &SchemaRef, _context: &TaskContext) -> Result<Rows> {
         internal_err!("a slice is computed by tasks")
     }
 }

@@ -19,7 +19,7 @@ use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use super::Call;
 use super::cut::{Stop, cut};
 use super::fragment::Values;
-use super::leaf::SliceScan;
+use super::leaf::scan_of;
 use crate::pipeline::slice::tree::node::{Node, Op, Split};
 
 type Plan = Arc<dyn ExecutionPlan>;
@@ -34,7 +34,7 @@ fn scan() -> Plan {
     let plan = Arc::new(EmptyExec::new(Arc::clone(&schema)));
     let source = Values { plan, schema: Arc::clone(&schema) };
     let node = Node::new("const_", Location::caller(), schema, Op::Source(Arc::new(source)));
-    Arc::new(SliceScan::new(Arc::new(node), 2))
+    Arc::new(scan_of(Arc::new(node), 2))
 }
 
 fn column() -> Arc<dyn PhysicalExpr> {
