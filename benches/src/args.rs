@@ -1,4 +1,4 @@
-//! What the user asked for.
+//! Command-line arguments.
 
 use std::path::PathBuf;
 
@@ -8,44 +8,43 @@ use clap::Parser;
 
 /// Times the 22 queries of TPC-H over a folder of Parquet files.
 ///
-/// To leave it fewer cores than the computer has, start it with `taskset`: machines share the
-/// cores that the program may use.
+/// Start it with `taskset` to use fewer cores: machines share the cores available to the program.
 #[derive(Debug, Parser)]
 #[command(name = "tpch")]
 pub(crate) struct Args {
-    /// The folder with a folder of Parquet files for each table.
+    /// A folder with one folder of Parquet files per table.
     #[arg(long, value_name = "DIR", required_unless_present = "tpch")]
     pub(crate) data: Option<PathBuf>,
 
-    /// Tables generated on the fly at this scale factor, instead of files.
+    /// Generate the tables on the fly at this scale factor, instead of reading files.
     #[arg(long, value_name = "SF", conflicts_with = "data")]
     pub(crate) tpch: Option<f64>,
 
-    /// So many local worker processes; 0 is this process alone.
+    /// Number of local worker processes; 0 is this process alone.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "system")]
     pub(crate) workers: usize,
 
-    /// Where to run: "in-process:N" or "local:N".
+    /// The system to run on: "in-process:N" or "local:N".
     #[arg(long, value_name = "SPEC")]
     pub(crate) system: Option<SystemSpec>,
 
-    /// In this process and on the machines, in turn, with the ratio of the times.
+    /// Run in this process and on the machines, in turn, and print the ratio of the times.
     #[arg(long)]
     pub(crate) compare: bool,
 
-    /// The queries to run, separated by commas; all 22 if this is not given.
+    /// The queries to run, separated by commas [default: all 22]
     #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
     queries: Vec<usize>,
 
-    /// How often each query is timed, after one run that is not.
+    /// Timed runs per query, after one warm-up run.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 3)]
     pub(crate) iterations: usize,
 
-    /// Partitions of a task; as many as it has cores if this is not given.
+    /// Partitions per task [default: its number of cores]
     #[arg(long, value_name = "N")]
     pub(crate) partitions: Option<usize>,
 
-    /// Bytes that all processes may use together.
+    /// Memory limit of all processes together, in bytes.
     #[arg(long, value_name = "BYTES")]
     pub(crate) memory_limit: Option<u64>,
 
@@ -53,11 +52,11 @@ pub(crate) struct Args {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 
-    /// Writes the figures as JSON too.
+    /// Also write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Shows the plan, with times, of the query with the worst ratio, or else the longest time.
+    /// Show the plan, with times, of the query with the worst ratio, or otherwise the longest time.
     #[arg(long)]
     pub(crate) explain_worst: bool,
 }
@@ -67,13 +66,13 @@ impl Args {
     pub(crate) fn queries(&self) -> Result<Vec<usize>> {
         ensure!(self.iterations > 0, "the number of iterations must not be 0");
         for &n in &self.queries {
-            ensure!(tpch::query(n).is_some(), "there is no query {n}: there are 1 to 22");
+            ensure!(tpch::query(n).is_some(), "there is no query {n}: choose 1 to 22");
         }
         let all = || (1..=tpch::QUERIES.len()).collect();
         Ok(if self.queries.is_empty() { all() } else { self.queries.clone() })
     }
 
-    /// The systems to run on, one or, to compare, two: this process is first.
+    /// The systems to run on: one, or two for a comparison, of which this process is first.
     pub(crate) fn systems(&self) -> Result<Vec<SystemSpec>> {
         let system = match (self.system.clone(), self.workers) {
             (Some(system), _) => system,

@@ -1,4 +1,4 @@
-//! Runs the queries on each system in turn and keeps the times.
+//! Runs the queries on each system in turn and records the times.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 
 use crate::args::Args;
 
-/// The systems, and what was measured on them.
+/// The systems and their measurements.
 pub(crate) struct Contest {
     pub(crate) contestants: Vec<Contestant>,
     pub(crate) queries: Vec<usize>,
@@ -19,7 +19,7 @@ pub(crate) struct Contest {
 pub(crate) struct Contestant {
     pub(crate) system: SystemSpec,
     session: Session,
-    /// For each query, in the order they are run: the time of each iteration, and its rows.
+    /// For each query, in order: the time of each iteration, and its number of rows.
     pub(crate) runs: Vec<Runs>,
 }
 
@@ -43,8 +43,8 @@ impl Contest {
         Ok(Self { contestants, queries })
     }
 
-    /// Runs each query once on each system for nothing, then times it in turn, so that whatever
-    /// else the computer does meets both. Who goes first changes each time.
+    /// Warms up each query once on each system, then times them in turn, so that outside load
+    /// affects both. The starting system alternates.
     pub(crate) async fn run(&mut self, args: &Args) -> Result<()> {
         for (i, &n) in self.queries.iter().enumerate() {
             for iteration in 0..=args.iterations {
@@ -92,7 +92,7 @@ impl Contest {
 }
 
 impl Contestant {
-    /// From the text of the query to the last row of its result, planning included.
+    /// From the text of the query to the last row of its result, including planning.
     async fn time(&self, n: usize) -> Result<(Duration, usize)> {
         let sql = text_of(n)?;
         let start = Instant::now();

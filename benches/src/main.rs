@@ -6,7 +6,8 @@
 //! cargo run --release -p bigslice-benches --bin tpch -- --data /tmp/sf1 --workers 2 --compare
 //! ```
 //!
-//! [`args`] says what to run, [`contest`] runs it, [`report`] prints and writes the figures.
+//! [`args`] has the options, [`contest`] runs the queries, [`report`] prints and writes the
+//! figures.
 
 mod args;
 mod contest;
@@ -19,12 +20,12 @@ use clap::Parser;
 
 use crate::{args::Args, contest::Contest, report::Report};
 
-// The allocator of `bigsql`, so that what is measured is what users run.
+// The allocator of `bigsql`, to measure what users run.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<ExitCode> {
-    // Local machines are this very program: a worker never gets past this line.
+    // Local machines run this program, too: a worker never gets past this line.
     if let Some(code) = bigslice::worker_main() {
         return Ok(code);
     }

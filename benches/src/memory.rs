@@ -1,5 +1,5 @@
-//! What memory limits are worth: runs statements that need far more than the limit, each with a
-//! program of its own, and measures the main memory that all its processes have together.
+//! Measures memory limits: runs statements that need far more than the limit, each with its own
+//! program, and measures the resident memory of all its processes together.
 //!
 //! ```text
 //! bigsql tpch generate --sf 1 --out /tmp/sf1
@@ -7,8 +7,8 @@
 //!     --program target/release/bigsql --limit 400M --workers 2 --tpch /tmp/sf1
 //! ```
 //!
-//! A line for each statement: the most that was resident, also as a part of the limit, the seconds it
-//! took, and the first line of what it said if it failed.
+//! Prints one line per statement: the peak resident memory, also relative to the limit, the
+//! seconds, and the first line of its error if it failed.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,17 +20,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
-/// Between two measurements: peaks of a few milliseconds are found by chance only.
+/// Interval between measurements: shorter peaks may be missed.
 const INTERVAL: Duration = Duration::from_millis(4);
 
-/// The part of the limit that is promised to be kept.
+/// The promised factor of the limit.
 const PROMISE: f64 = 1.25;
 
-/// Rows of text in no order, about 70 bytes each.
+/// Rows of random text, about 70 bytes each.
 const ROWS: &str = "create view a as select value as k, value % 1000 as g, 3 as v, \
      'padding-' || md5(cast(value as varchar)) as pad from generate_series(0, 2999999); ";
 
-/// Statements over [`ROWS`], by what they are about.
+/// Statements over [`ROWS`], by name.
 const STATEMENTS: &[(&str, &str)] = &[
     ("little", "select count(*) from a where k < 1000"),
     ("join on numbers", "select count(*), sum(b.v) from a join a as b on a.k = b.k"),
@@ -87,26 +87,26 @@ struct Args {
     /// The program to measure.
     #[arg(long, value_name = "FILE")]
     program: PathBuf,
-    /// The memory limit, as the program takes it.
+    /// The memory limit, in the syntax of the program.
     #[arg(long, default_value = "400M")]
     limit: String,
-    /// Local workers; without any, one process.
+    /// Local workers; 0 is one process.
     #[arg(long, default_value_t = 0)]
     workers: usize,
-    /// A folder of TPC-H tables in Parquet, for its queries.
+    /// A folder of TPC-H tables in Parquet, for the TPC-H queries.
     #[arg(long, value_name = "FOLDER")]
     tpch: Option<PathBuf>,
-    /// Only statements whose name has this in it.
+    /// Run only statements whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
-    /// More arguments for the program.
+    /// Additional arguments for the program.
     #[arg(last = true)]
     more: Vec<String>,
 }
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    let limit = bytes(&args.limit).context("the limit is no size such as 400M")?;
+    let limit = bytes(&args.limit).context("the limit must be a size such as 400M")?;
     let mut statements: Vec<(String, String)> =
         STATEMENTS.iter().map(|(name, sql)| ((*name).to_owned(), format!("{ROWS}{sql}"))).collect();
     if let Some(folder) = &args.tpch {
@@ -132,7 +132,7 @@ fn say(line: &str) {
     println!("{line}");
 }
 
-/// The queries of TPC-H over the tables in a folder.
+/// The TPC-H queries over the tables in a folder.
 fn tpch(folder: &PathBuf) -> Result<Vec<(String, String)>> {
     let mut tables = String::new();
     for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
@@ -146,7 +146,7 @@ fn tpch(folder: &PathBuf) -> Result<Vec<(String, String)>> {
     Ok(bigslice::tpch::QUERIES.iter().enumerate().map(named).collect())
 }
 
-/// What one statement came to.
+/// The measurements of one statement.
 struct Measured {
     peak: u64,
     seconds: f64,
@@ -188,9 +188,9 @@ fn start(args: &Args, sql: &str, folder: &PathBuf) -> Result<Child> {
     child.with_context(|| format!("starting {}", args.program.display()))
 }
 
-/// The main memory of a process and of all below it.
+/// The resident memory of a process and its descendants.
 fn resident(root: u32) -> u64 {
-    /// Linux's, wherever this runs.
+    /// The page size on Linux.
     const PAGE_BYTES: u64 = 4096;
     let Ok(entries) = fs::read_dir("/proc") else { return 0 };
     let mut processes: HashMap<u32, (u32, u64)> = HashMap::new();
@@ -199,7 +199,7 @@ fn resident(root: u32) -> u64 {
             continue;
         };
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        // The name of a program, in parentheses, may hold anything.
+        // The program's name, in parentheses, may contain anything.
         let Some((_, fields)) = stat.rsplit_once(") ") else { continue };
         let fields: Vec<&str> = fields.split(' ').collect();
         let field = |i: usize| fields.get(i).and_then(|field| field.parse::<u64>().ok());
@@ -220,7 +220,7 @@ fn resident(root: u32) -> u64 {
     processes.iter().filter(|(pid, _)| below(pid)).map(|(_, (_, bytes))| bytes).sum()
 }
 
-/// "400M" in bytes.
+/// Parses a size such as "400M" into bytes.
 fn bytes(size: &str) -> Result<u64> {
     let Some((digits, unit)) = size.split_at_checked(size.len().saturating_sub(1)) else {
         bail!("no digits");

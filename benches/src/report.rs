@@ -1,4 +1,4 @@
-//! The figures: minimum and median of each query, their sums, and to compare, their ratios.
+//! The figures: minimum and median of each query, their sums, and for a comparison, their ratios.
 #![expect(clippy::print_stdout, reason = "what a benchmark measured goes to standard output")]
 
 use std::{fs::File, path::Path, time::Duration};
@@ -42,7 +42,7 @@ struct Figures {
 }
 
 impl Report {
-    /// What a contest measured.
+    /// The measurements of a contest.
     pub(crate) fn of(args: &Args, contest: &Contest) -> Self {
         let mut queries = vec![];
         let mut total = vec![Figures::default(); contest.contestants.len()];
@@ -77,7 +77,7 @@ impl Report {
         self.queries.iter().max_by(|a, b| weight(a).total_cmp(&weight(b))).map(|line| line.query)
     }
 
-    /// A table for people.
+    /// Prints a table.
     pub(crate) fn print(&self) {
         println!("{}, {} cores, {} iterations, ms", self.data, self.cores, self.iterations);
         print!("{:>5} {:>7}", "query", "rows");
@@ -91,7 +91,7 @@ impl Report {
         print_line("total", "", &self.total, self.ratio);
     }
 
-    /// The same and each single time, for programs.
+    /// Writes the same figures, and each single time, as JSON.
     pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
         let cannot = || format!("cannot write \"{}\"", path.display());
         let file = File::create(path).with_context(cannot)?;
@@ -132,7 +132,7 @@ fn print_line(query: &str, rows: &str, systems: &[Figures], ratio: Option<f64>) 
     }
 }
 
-/// The plans of the worst query.
+/// Prints the plans of the worst query.
 pub(crate) fn print_plans(query: usize, plans: &[(SystemSpec, String)]) {
     for (system, plan) in plans {
         println!("\nquery {query} on {system}\n{plan}");

@@ -1,7 +1,7 @@
-//! What closures cost in CPU time: a filter, a map and a reduce over rows of an integer, a float and a short
-//! string, four times: by closures, by SQL, by a loop over the same Arrow arrays, and by a filter of one column
-//! alone. All read the same batches. CPU time is what
-//! all threads took together, so that it does not matter what else the computer does.
+//! The cost of closures in CPU time: a filter, a map and a reduce over rows of an integer, a float
+//! and a short string, in four ways: by closures, by SQL, by a loop over the same Arrow arrays, and
+//! by a filter of one column alone. All read the same batches. CPU time is that of all threads
+//! together, so other load does not matter.
 //!
 //! ```text
 //! cargo run --release -p bigslice-benches --bin slices -- --rows 100000000
@@ -25,13 +25,13 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 
-// The allocator of `bigsql`, so that what is measured is what users run.
+// The allocator of `bigsql`, to measure what users run.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Rows of a batch.
+/// Rows per batch.
 const BATCH_ROWS: usize = 8192;
-/// Different strings.
+/// Number of distinct strings.
 const KEYS: u64 = 1000;
 
 /// Times a pipeline of closures against SQL and against a loop.
@@ -42,12 +42,11 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 100_000_000)]
     rows: usize,
 
-    /// How many of them are held in memory, at 32 bytes each, and read again and again. The default is more
-    /// than caches hold.
+    /// Rows held in memory, at 32 bytes each, and read repeatedly. The default exceeds CPU caches.
     #[arg(long, value_name = "N", default_value_t = 2_000_000)]
     held: usize,
 
-    /// How often each is timed, after one run that is not.
+    /// Timed runs of each, after one warm-up run.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5)]
     iterations: usize,
 }
@@ -60,7 +59,7 @@ struct Reading {
     place: String,
 }
 
-/// The one column that a narrow filter looks at.
+/// The only column of the narrow filter.
 #[derive(Row, Debug)]
 struct Sample {
     n: i64,
@@ -124,8 +123,9 @@ fn report(args: &Args, cores: usize, times: [Vec<Duration>; 4]) {
     );
 }
 
-/// The CPU time of all threads of this process so far, of which none ends while it is measured. The scheduler's own
-/// count: that in `/proc/self/stat` is in hundredths of a second, given to whoever runs when one ends.
+/// The CPU time of all threads of this process so far; no thread ends during the measurement. This
+/// is the scheduler's own count: that in `/proc/self/stat` is in hundredths of a second, attributed
+/// by sampling.
 fn cpu_time() -> Result<Duration> {
     let mut total = Duration::ZERO;
     for task in std::fs::read_dir("/proc/self/task")? {
@@ -136,13 +136,13 @@ fn cpu_time() -> Result<Duration> {
     Ok(total)
 }
 
-/// The sums of places, in order.
+/// The sums by place, in order.
 type Sums = Vec<(String, i64)>;
 
 /// The batches that all of them read.
 struct Table {
     batches: Vec<RecordBatch>,
-    /// How many batches the table has: those above, again and again.
+    /// The number of batches in the table, which repeats those above.
     length: usize,
 }
 
@@ -218,7 +218,7 @@ fn sorted(mut sums: Sums) -> Sums {
     sums
 }
 
-/// What a programmer would write without the library.
+/// The loop that a programmer would write by hand.
 fn looped(table: &Arc<Table>) -> Sums {
     let mut sums = HashMap::<String, i64>::default();
     for batch in table.part(0, 1) {
@@ -265,7 +265,7 @@ async fn sql(session: &Session) -> Result<Sums> {
     Ok(sorted(rows.collect()))
 }
 
-/// A filter that keeps one row in a thousand by one of three columns.
+/// A filter on one of three columns that keeps one row in a thousand.
 async fn narrow(session: &Session, table: &Arc<Table>, cores: usize) -> Result<u64> {
     let table = Arc::clone(table);
     let readings = Slice::<Reading>::batches(cores, move |shard| {

@@ -1,4 +1,4 @@
-//! bigsql with a table and a function of its own: what a tool that knows more than SQL does gives its users.
+//! bigsql with a table and a function of its own: how a tool offers SQL over its own data.
 //!
 //! ```text
 //! cargo run --release -p bigsql --example repl                               # the prompt
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bigslice::Session;
 
-/// Some genes, and how they begin.
+/// The first bases of some genes.
 const GENES: [(&str, &str); 3] = [
     ("BRCA1", "ATGGATTTATCTGCTCTT"),
     ("INS", "ATGGCCCTGTGGATGCGC"),
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     bigsql::embed("genes", async |session| prepare(session))
 }
 
-/// Adds the table; the function is there because it is marked as one.
+/// Adds the table. The function needs no call, because its attribute registers it.
 fn prepare(session: &Session) -> bigslice::Result<()> {
     let column = |of: fn(&(&'static str, &'static str)) -> &'static str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(GENES.iter().map(of)))
@@ -38,7 +38,7 @@ fn arrow_error(error: arrow::error::ArrowError) -> bigslice::Error {
     datafusion::error::DataFusionError::from(error).into()
 }
 
-/// `gc(bases)`: the fraction of them that is G or C.
+/// `gc(bases)`: the fraction of bases that are G or C.
 #[bigslice::udf]
 fn gc(bases: &str) -> f64 {
     let found = bases.bytes().filter(|base| matches!(base, b'G' | b'C' | b'g' | b'c')).count();

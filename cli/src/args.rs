@@ -1,5 +1,4 @@
-//! What the user types on the command line. [`Config`](crate::config::Config) is what the program makes
-//! of it.
+//! The command-line arguments. [`Config`](crate::config::Config) is what the program makes of them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,11 +10,11 @@ use crate::format::Format;
 
 const EXAMPLES: &str = "\
 Examples:
-  bigsql                                                 a prompt; .help there says more
+  bigsql                                                 a prompt; .help lists the commands
   bigsql -c \"select count(*) from 'flights/*.parquet'\"   one statement
   bigsql --workers 4 --format csv -f report.sql          a script, on four processes
-  bigsql --system ec2:instance=m7g.2xlarge,spot --max 8  up to eight machines of AWS, as the work asks for them
-  bigsql --tpch 1 -c 'select count(*) from lineitem'     TPC-H tables, made on the fly
+  bigsql --system ec2:instance=m7g.2xlarge,spot --max 8  up to eight EC2 machines, on demand
+  bigsql --tpch 1 -c 'select count(*) from lineitem'     TPC-H tables, generated on the fly
   echo 'select 1;' | bigsql --format json                a script from standard input
 
 Exit status: 0; 1 when a statement failed; 2 for wrong usage; 130 when interrupted.";
@@ -24,9 +23,8 @@ const ABOUT: &str = "\
 SQL over Parquet, CSV, JSON, Arrow and Avro files, in this process or on machines that it starts \
 itself.
 
-A file, a folder or a glob, on this computer, on S3 or on the web, is a table: write it in quotes \
-after FROM. With neither -c nor -f there is a prompt, or, when standard input is no terminal, that \
-is read as a script.";
+A file, a folder or a glob in quotes after FROM is a table: a local path, s3:// or http(s)://. \
+Without -c or -f, start a prompt, or run standard input as a script if it is not a terminal.";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -43,84 +41,84 @@ pub(crate) struct Args {
     pub(crate) run: Run,
 }
 
-/// A task other than running SQL.
+/// A command other than running SQL.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The TPC-H benchmark: its data and its queries.
+    /// TPC-H benchmark: generate data, print queries.
     #[command(subcommand)]
     Tpch(Tpch),
-    /// Machines on EC2: those of every session of the account, also of one that is gone.
+    /// Manage EC2 machines of all sessions in the account, including former ones.
     Cluster(Cluster),
 }
 
-/// Something about clusters, and where.
+/// A cluster command, and the account and region that it applies to.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Cluster {
     #[command(subcommand)]
     pub(crate) task: ClusterTask,
-    /// The AWS region [default: that of the file of settings, or of the environment]
+    /// The AWS region [default: from the settings file or the environment]
     #[arg(long, value_name = "REGION", global = true)]
     pub(crate) region: Option<String>,
-    /// The profile of the AWS configuration files whose credentials are used
+    /// The AWS profile to take credentials from
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) profile: Option<String>,
 }
 
-/// What can be done about clusters.
+/// The cluster commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterTask {
-    /// Looks whether the account has what starting machines takes; makes nothing, for nothing has to be made.
+    /// Check that the AWS account can start machines (read-only).
     Setup {
-        /// Print the IAM policy that whoever starts machines needs, for the account's owner to attach.
+        /// Print the IAM policy needed to start machines, for the account's owner to attach.
         #[arg(long)]
         print_policy: bool,
     },
-    /// Lists the clusters that run.
+    /// List running clusters.
     Ls,
-    /// Ends all machines of a cluster, and waits until they are gone.
+    /// Stop all machines of a cluster and wait until they are gone.
     Stop {
-        /// Its name, as `ls` shows it.
+        /// The cluster's name, as shown by `ls`.
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Ends machines past their deadline, and removes security groups and launch templates that nobody uses.
+    /// Stop machines past their deadline, and remove unused security groups and launch templates.
     Gc,
-    /// Prints what the consoles of a cluster's machines show.
+    /// Print the console output of a cluster's machines.
     Logs {
-        /// Its name, as `ls` shows it.
+        /// The cluster's name, as shown by `ls`.
         #[arg(value_name = "NAME")]
         name: String,
     },
 }
 
-/// What can be asked about TPC-H.
+/// The TPC-H commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tpch {
-    /// Writes the eight tables as Parquet files.
+    /// Write the eight tables as Parquet files.
     Generate {
-        /// The scale factor: 1 is about 1 GB of CSV.
+        /// Scale factor: 1 is about 1 GB of CSV.
         #[arg(long, value_name = "SF", value_parser = scale)]
         sf: f64,
-        /// The folder to write into; it is created if need be.
+        /// The folder to write into; created if necessary.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// How many files each table is split into, but for the two smallest.
+        /// Files per table, except for the two smallest tables.
         #[arg(long, value_name = "N", value_parser = positive, default_value_t = 1)]
         parts: usize,
     },
-    /// Prints one of the 22 queries.
+    /// Print one of the 22 queries.
     Query {
-        /// Its number, from 1 to 22.
+        /// The query's number, from 1 to 22.
         #[arg(value_name = "N", value_parser = clap::value_parser!(u8).range(1..=22))]
         number: u8,
     },
 }
 
-/// The flags for running SQL.
+/// Flags for running SQL.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Run {
-    /// Run these statements and end; may be given several times, with -f in any order
-    // A statement may begin with a comment, whose dashes are not an option's.
+    /// Run these statements and exit; may be repeated, and mixed with -f in any order
+    // A statement may begin with a comment, so a leading dash is allowed.
     #[arg(
         short = 'c',
         long = "command",
@@ -129,7 +127,7 @@ pub(crate) struct Run {
         allow_hyphen_values = true
     )]
     pub(crate) commands: Vec<String>,
-    /// Run the statements of this file and end; - is standard input
+    /// Run the statements in a file and exit; - is standard input
     #[arg(short = 'f', long = "file", value_name = "FILE", action = ArgAction::Append)]
     pub(crate) files: Vec<PathBuf>,
 
@@ -140,22 +138,22 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SF", value_parser = scale, help_heading = "Session")]
     pub(crate) tpch: Option<f64>,
 
-    /// How results are written: table, csv, tsv, json, jsonl, markdown or line
+    /// Output format: table, csv, tsv, json, jsonl, markdown or line
     #[arg(long, value_enum, default_value_t, hide_possible_values = true, help_heading = "Output")]
     pub(crate) format: Format,
-    /// Write results to a file, which appears when all of them are there
+    /// Write results to a file, which appears once it is complete
     #[arg(long, short = 'o', value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
-    /// The most rows a table shows; 0 shows all [default: 40 on a terminal, else all]
+    /// Maximum rows to show in a table; 0 shows all [default: 40 on a terminal, otherwise all]
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub(crate) max_rows: Option<usize>,
-    /// Say how long each statement took [default: on at a terminal]
+    /// Report how long each statement took [default: on at a terminal]
     #[arg(long, value_name = "on|off", hide_possible_values = true, help_heading = "Output")]
     pub(crate) timer: Option<Switch>,
-    /// Nothing but results and errors
+    /// Print only results and errors
     #[arg(long, short = 'q', help_heading = "Output")]
     pub(crate) quiet: bool,
-    /// Go on after a statement that failed; the exit status is 1 all the same
+    /// Continue after a failed statement; the exit status is still 1
     #[arg(long)]
     pub(crate) keep_going: bool,
 }
@@ -167,18 +165,18 @@ pub(crate) enum Switch {
     Off,
 }
 
-/// Something to run that was given on the command line.
+/// Input given on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// Text after `-c`.
+    /// The text after `-c`.
     Text(String),
-    /// A file after `-f`.
+    /// The file after `-f`.
     File(PathBuf),
 }
 
 impl Args {
-    /// Reads the command line; ends the process on wrong usage, and on `--help` and `--version`.
-    /// The program is called `name` there.
+    /// Parses the command line. Exits on wrong usage, `--help` and `--version`. `name` is the
+    /// program's name in these messages.
     pub(crate) fn read(
         name: &'static str,
         arguments: impl IntoIterator<Item = OsString>,
@@ -209,14 +207,14 @@ impl Args {
 fn scale(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(scale) if scale > 0.0 && scale <= 100_000.0 => Ok(scale),
-        _ => Err("a scale factor is a number above 0, such as 0.01, 1 or 10".to_owned()),
+        _ => Err("must be above 0 and at most 100000, such as 0.01, 1 or 10".to_owned()),
     }
 }
 
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err("a number of at least 1 is needed".to_owned()),
+        _ => Err("must be at least 1".to_owned()),
     }
 }
 

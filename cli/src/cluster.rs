@@ -1,12 +1,12 @@
-//! `bigsql cluster`: looks after machines on EC2 from any shell, also after those of a session that is gone.
-//! They are found by the tags that they were launched with.
+//! `bigsql cluster`: manages EC2 machines from any shell, including those of former sessions.
+//! Machines are found by their launch tags.
 
 use crate::args::Cluster;
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::signals::Signals;
 
-/// Does what was asked. A signal stops it; what AWS was told by then it does.
+/// Runs a cluster command. A signal stops it; requests already sent to AWS still take effect.
 pub(crate) async fn run(cluster: Cluster, console: &Console, signals: &Signals) -> Result<()> {
     tokio::select! {
         signal = signals.next() => Err(Error::Interrupted(signal)),
@@ -14,7 +14,7 @@ pub(crate) async fn run(cluster: Cluster, console: &Console, signals: &Signals) 
     }
 }
 
-/// Says how to get a program that can.
+/// Explains how to build a program with EC2 support.
 #[cfg(not(feature = "ec2"))]
 async fn work(_cluster: Cluster, _console: &Console) -> Result<()> {
     "ec2".parse::<bigslice::SystemSpec>().map(drop).map_err(Error::from)
@@ -25,7 +25,7 @@ use with_ec2::work;
 
 #[cfg(feature = "ec2")]
 mod with_ec2 {
-    //! What it does when there is a way to.
+    //! The commands of a program with EC2 support.
 
     use std::collections::BTreeSet;
     use std::io::Write;
@@ -39,7 +39,7 @@ mod with_ec2 {
     use crate::console::Console;
     use crate::error::{Error, Result};
 
-    /// EC2 takes up to a minute or two to end a machine.
+    /// EC2 takes a minute or two to terminate a machine.
     const STOP_PATIENCE: Duration = Duration::from_secs(5 * 60);
 
     pub(super) async fn work(cluster: Cluster, console: &Console) -> Result<()> {
@@ -60,7 +60,7 @@ mod with_ec2 {
             ClusterTask::Stop { name } => stop(&clusters, &name, console).await,
             ClusterTask::Gc => {
                 let cleared = clusters.gc().await.map_err(ours)?;
-                console.say(&format!("ended {}", told(&cleared)));
+                console.say(&format!("stopped {}", told(&cleared)));
                 Ok(())
             }
             ClusterTask::Logs { name } => logs(&clusters, &name).await,
@@ -81,11 +81,11 @@ mod with_ec2 {
         write(&lines)?;
         if failed > 0 {
             return Err(Error::command_hint(
-                format!("{failed} of {} would keep machines from starting", checks.len()),
-                "\"cluster setup --print-policy\" prints what the account's owner must allow",
+                format!("{failed} of {} checks failed: machines cannot be started", checks.len()),
+                "\"cluster setup --print-policy\" prints the IAM policy that the account's owner must attach",
             ));
         }
-        console.say("nothing has to be made: machines can be started");
+        console.say("all checks passed: machines can be started");
         Ok(())
     }
 
@@ -112,7 +112,7 @@ mod with_ec2 {
         if cleared == Cleared::default() {
             return Err(missing(clusters, name).await?);
         }
-        console.say(&format!("ended {}", told(&cleared)));
+        console.say(&format!("stopped {}", told(&cleared)));
         Ok(())
     }
 
@@ -127,7 +127,7 @@ mod with_ec2 {
                 lines.map(|line| format!("{}: {}\n", console.machine, cell::escape_line(line)));
             let text: String = lines.collect();
             match text.is_empty() {
-                true => write(&format!("{}: AWS has no output of it yet\n", console.machine))?,
+                true => write(&format!("{}: no console output yet\n", console.machine))?,
                 false => write(&text)?,
             }
         }
@@ -139,7 +139,7 @@ mod with_ec2 {
             clusters.list().await.map_err(ours)?.into_iter().map(|cluster| cluster.name).collect();
         let hint = match names.as_slice() {
             [] => "no cluster runs in this account and region".to_owned(),
-            names => format!("there is {}", names.join(", ")),
+            names => format!("running clusters: {}", names.join(", ")),
         };
         Ok(Error::command_hint(format!("there is no cluster \"{name}\""), hint))
     }
@@ -158,7 +158,7 @@ mod with_ec2 {
         }
     }
 
-    /// Columns as wide as their widest cell.
+    /// Pads each column to its widest cell.
     fn aligned(rows: &[Vec<String>]) -> String {
         let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();

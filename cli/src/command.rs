@@ -1,5 +1,5 @@
-//! The commands of the shell: those with a dot, as in DuckDB and SQLite, and those with a
-//! backslash, as in psql. One table names them all; parsing, help and completion read it.
+//! The shell's own commands: with a dot, as in DuckDB and SQLite, or with a backslash, as in psql.
+//! One table lists them all; parsing, help and completion read it.
 
 use std::path::PathBuf;
 
@@ -8,77 +8,77 @@ use bigslice::did_you_mean;
 use crate::error::{Error, Result};
 use crate::format::Format;
 
-/// Something the shell does itself.
+/// A command of the shell.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     Help,
     Tables,
     Schema(String),
-    /// Nothing turns it to the other state.
+    /// `None` toggles it.
     Timer(Option<bool>),
-    /// Nothing shows which it is.
+    /// `None` shows the current format.
     Mode(Option<Format>),
-    /// Between table and line.
+    /// Toggles between table and line.
     Expanded,
-    /// Nothing shows what it is; 0 is no limit.
+    /// `None` shows the current limit; 0 is no limit.
     MaxRows(Option<usize>),
-    /// Nothing is standard output.
+    /// `None` is standard output.
     Output(Option<PathBuf>),
     Read(PathBuf),
     Workers,
-    /// All that is known of the session, into an archive.
+    /// Writes everything known about the session to an archive.
     Dump(PathBuf),
-    /// A CPU profile of a statement, into a file.
+    /// Writes a CPU profile of a statement to a file.
     Profile(PathBuf, String),
     Quit,
 }
 
-/// A line of the table of commands.
+/// A row of the command table.
 pub(crate) struct Spec {
-    /// Its names; the first is the one shown first.
+    /// The command's names; help shows the first one first.
     pub(crate) names: &'static [&'static str],
     pub(crate) argument: &'static str,
     pub(crate) help: &'static str,
     parse: fn(&str) -> Result<Command>,
 }
 
-/// All commands, in the order in which help shows them.
+/// All commands, in the order of `.help`.
 pub(crate) const COMMANDS: &[Spec] = &[
-    Spec { names: &[".help", "\\?"], argument: "", help: "this text", parse: help },
+    Spec { names: &[".help", "\\?"], argument: "", help: "show this help", parse: help },
     Spec {
         names: &[".tables", "\\dt"],
         argument: "",
-        help: "the tables of this session",
+        help: "list the tables of this session",
         parse: |rest| none(rest, Command::Tables),
     },
     Spec {
         names: &[".schema", "\\d"],
         argument: "TABLE",
-        help: "the columns of a table",
+        help: "list the columns of a table",
         parse: schema,
     },
     Spec {
         names: &[".timer", "\\timing"],
         argument: "[on|off]",
-        help: "say how long statements take",
+        help: "report how long statements take",
         parse: timer,
     },
     Spec {
         names: &[".mode"],
         argument: "[FORMAT]",
-        help: "write results as table, csv, tsv, json, jsonl, markdown or line",
+        help: "set the format: table, csv, tsv, json, jsonl, markdown or line",
         parse: mode,
     },
     Spec {
         names: &["\\x"],
         argument: "",
-        help: "a line per value instead of a table, and back",
+        help: "toggle between one line per value and a table",
         parse: |rest| none(rest, Command::Expanded),
     },
     Spec {
         names: &[".maxrows"],
         argument: "[N]",
-        help: "the most rows a table shows; 0 shows all",
+        help: "set the maximum rows of a table; 0 shows all",
         parse: max_rows,
     },
     Spec {
@@ -91,7 +91,7 @@ pub(crate) const COMMANDS: &[Spec] = &[
     Spec {
         names: &[".workers"],
         argument: "",
-        help: "the machines of this session",
+        help: "list the machines of this session",
         parse: |rest| none(rest, Command::Workers),
     },
     Spec {
@@ -103,18 +103,18 @@ pub(crate) const COMMANDS: &[Spec] = &[
     Spec {
         names: &[".profile"],
         argument: "FILE STATEMENT",
-        help: "profile a statement on all machines; FILE.svg is a flame graph, else for pprof",
+        help: "profile a statement on all machines: a flame graph for FILE.svg, otherwise pprof",
         parse: profile,
     },
     Spec {
         names: &[".quit", ".exit", "\\q"],
         argument: "",
-        help: "end; so does Ctrl-D",
+        help: "leave; Ctrl-D does too",
         parse: |rest| none(rest, Command::Quit),
     },
 ];
 
-/// Words that mean a command though they lack its dot: nobody should have to look up how to leave.
+/// Words that are commands without a dot, so that leaving needs no manual.
 pub(crate) fn plain_word(line: &str) -> Option<Command> {
     match line.trim().trim_end_matches(';').to_ascii_lowercase().as_str() {
         "quit" | "exit" => Some(Command::Quit),
@@ -123,7 +123,7 @@ pub(crate) fn plain_word(line: &str) -> Option<Command> {
     }
 }
 
-/// Reads a command, dot or backslash included.
+/// Parses a command, including its dot or backslash.
 pub(crate) fn parse(text: &str) -> Result<Command> {
     let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let found = COMMANDS.iter().find(|spec| spec.names.contains(&name));
@@ -137,7 +137,7 @@ fn unknown(name: &str) -> Error {
     let names = COMMANDS.iter().flat_map(|spec| spec.names).copied();
     let hint = did_you_mean(name, names);
     let hint = hint.unwrap_or_else(|| "\".help\" lists the commands".to_owned());
-    Error::command_hint(format!("there is no command \"{name}\""), hint)
+    Error::command_hint(format!("unknown command \"{name}\""), hint)
 }
 
 fn none(rest: &str, command: Command) -> Result<Command> {
@@ -165,7 +165,11 @@ fn timer(rest: &str) -> Result<Command> {
         "" => None,
         "on" => Some(true),
         "off" => Some(false),
-        other => return Err(Error::command(format!("\"{other}\" is neither on nor off"))),
+        other => {
+            return Err(Error::command(format!(
+                "invalid argument \"{other}\": write \"on\" or \"off\""
+            )));
+        }
     }))
 }
 
@@ -179,9 +183,11 @@ fn mode(rest: &str) -> Result<Command> {
 fn max_rows(rest: &str) -> Result<Command> {
     Ok(Command::MaxRows(match rest {
         "" => None,
-        number => {
-            Some(number.parse().map_err(|_| Error::command(format!("\"{number}\" is no number")))?)
-        }
+        number => Some(
+            number
+                .parse()
+                .map_err(|_| Error::command(format!("\"{number}\" is not a number of rows")))?,
+        ),
     }))
 }
 
@@ -194,14 +200,14 @@ fn output(rest: &str) -> Result<Command> {
 
 fn read(rest: &str) -> Result<Command> {
     match unquoted(rest) {
-        "" => Err(Error::command("which file? write \".read FILE\"")),
+        "" => Err(Error::command("a file name is missing: write \".read FILE\"")),
         path => Ok(Command::Read(path.into())),
     }
 }
 
 fn dump(rest: &str) -> Result<Command> {
     match unquoted(rest) {
-        "" => Err(Error::command("which file? write \".dump FILE.zip\"")),
+        "" => Err(Error::command("a file name is missing: write \".dump FILE.zip\"")),
         path => Ok(Command::Dump(path.into())),
     }
 }
@@ -216,7 +222,9 @@ fn profile(rest: &str) -> Result<Command> {
         Some((path, statement)) if !path.is_empty() && !statement.is_empty() => {
             Ok(Command::Profile(path.into(), statement.to_owned()))
         }
-        _ => Err(Error::command("what of? write \".profile FILE.svg select ...\"")),
+        _ => Err(Error::command(
+            "a file name or a statement is missing: write \".profile FILE.svg select ...\"",
+        )),
     }
 }
 
@@ -227,7 +235,7 @@ fn unquoted(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-/// What `.help` shows.
+/// The text of `.help`.
 pub(crate) fn help_text() -> String {
     let rows: Vec<_> = COMMANDS
         .iter()
@@ -241,9 +249,7 @@ pub(crate) fn help_text() -> String {
     for (left, right) in rows {
         text.push_str(&format!("  {left:width$}  {right}\n"));
     }
-    text.push_str(
-        "\nTab completes, Ctrl-R searches what was typed before, Ctrl-C cancels, Ctrl-D ends.\n",
-    );
+    text.push_str("\nTab completes, Ctrl-R searches the history, Ctrl-C cancels, Ctrl-D leaves.\n");
     text
 }
 

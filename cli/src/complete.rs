@@ -1,5 +1,5 @@
-//! What Tab offers: columns, tables, keywords and functions in a statement, files inside of
-//! quotes, and the shell's own commands.
+//! Tab completion: columns, tables, keywords and functions in a statement, files inside quotes, and
+//! the shell's own commands.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,13 +10,13 @@ use crate::command::COMMANDS;
 use crate::format::Format;
 use crate::vocabulary::{self, Names, Vocabulary};
 
-/// Suggestions at a time: more than this nobody reads.
+/// Maximum number of suggestions; more would not be read.
 const SUGGESTIONS_MAX: usize = 100;
 
-/// Entries of a folder that are looked at.
+/// Maximum number of folder entries to look at.
 const FOLDER_ENTRIES_MAX: usize = 10_000;
 
-/// Completes what is being typed.
+/// Completes the text at the cursor.
 pub(crate) struct SqlCompleter {
     pub(crate) vocabulary: Vocabulary,
 }
@@ -39,7 +39,7 @@ impl Completer for SqlCompleter {
     }
 }
 
-/// Words that may stand where the one begins that is being typed.
+/// Candidates for the word that starts at `start`.
 #[derive(Debug, Default, PartialEq)]
 struct Found {
     start: usize,
@@ -63,7 +63,7 @@ fn complete(line: &str, pos: usize, names: &Names) -> Found {
     }
 }
 
-/// A command or its argument.
+/// Completes a command or its argument.
 fn command(before: &str, names: &Names) -> Found {
     let Some((name, argument)) = before.split_once(' ') else {
         let all = COMMANDS.iter().flat_map(|spec| spec.names).copied();
@@ -86,7 +86,7 @@ fn command(before: &str, names: &Names) -> Found {
     }
 }
 
-/// A word of a statement.
+/// Completes a word of a statement.
 fn word(line: &str, before: &str, names: &Names) -> Found {
     let is_part = |char: char| char.is_alphanumeric() || matches!(char, '_' | '.');
     let typed_at = before
@@ -111,7 +111,7 @@ fn word(line: &str, before: &str, names: &Names) -> Found {
         let words = mentioned.into_iter().map(quoted).collect();
         return Found { start: typed_at, words };
     }
-    // Before any table is named, a column of any of them may be meant.
+    // Without a table in the statement, any table's columns are candidates.
     let columns = match mentioned.is_empty() {
         true => names.tables.values().flatten().map(String::as_str).collect(),
         false => mentioned,
@@ -128,7 +128,7 @@ fn word(line: &str, before: &str, names: &Names) -> Found {
     Found { start: typed_at, words }
 }
 
-/// The columns that may follow a table's name, or an alias of it, and a dot.
+/// The columns of a table, given its name or an alias.
 fn columns_of<'a>(table: &str, line: &str, names: &'a Names) -> Vec<&'a str> {
     let table = table.rsplit('.').next().unwrap_or(table);
     let direct = names.tables.get(table);
@@ -143,7 +143,7 @@ fn columns_of<'a>(table: &str, line: &str, names: &'a Names) -> Vec<&'a str> {
     columns.into_iter().flatten().map(String::as_str).collect()
 }
 
-/// Whether what stands before asks for a table.
+/// Whether the text before the cursor expects a table.
 fn expects_table(before: &str) -> bool {
     let last = before.trim_end();
     if last.len() == before.len() {
@@ -155,7 +155,7 @@ fn expects_table(before: &str) -> bool {
         .any(|keyword| word.eq_ignore_ascii_case(keyword))
 }
 
-/// A path on this computer that begins at `start`.
+/// Completes a local path that begins at `start`.
 fn path(before: &str, start: usize) -> Found {
     let typed = &before[start..];
     if typed.contains("://") {
@@ -181,7 +181,7 @@ fn path(before: &str, start: usize) -> Found {
     Found { start: start + folder.len(), words }
 }
 
-/// The quote that is open at the end of a text, and which it is.
+/// The position and kind of a quote that is still open at the end of the text.
 fn open_quote(text: &str) -> Option<(usize, char)> {
     let mut open = None;
     for (at, char) in text.char_indices() {
@@ -207,7 +207,7 @@ fn matching<'a>(
     all.into_iter().filter(move |word| word.to_lowercase().starts_with(&typed))
 }
 
-/// A name as a statement must write it.
+/// A name as it must be written in a statement.
 fn quoted(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit());
@@ -228,7 +228,7 @@ mod tests {
             .into(),
             functions: ["concat".to_owned(), "count".to_owned()].into(),
         };
-        // The bar is the cursor.
+        // The bar marks the cursor.
         let pos = typed.find('|').expect("a cursor in the test");
         let found = complete(&typed.replace('|', ""), pos, &names);
         assert_eq!(found.words, expect, "{typed}");

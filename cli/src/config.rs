@@ -1,4 +1,4 @@
-//! What the program is to do, made of what the user typed and of the surroundings.
+//! The program's configuration, from the command line and the environment.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -9,38 +9,38 @@ use crate::args::{Args, Cluster, Command, Input, Run, Switch, Tpch};
 use crate::environment::Surroundings;
 use crate::shell::Options;
 
-/// What the program is to do.
+/// The program's configuration.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) task: Task,
-    /// What the session is built from.
+    /// The configuration of the session.
     pub(crate) session: SessionArgs,
-    /// The scale of the TPC-H tables that it has.
+    /// The scale factor of the session's TPC-H tables.
     pub(crate) tpch: Option<f64>,
     pub(crate) options: Options,
-    /// The file that results go to.
+    /// The output file for results.
     pub(crate) output: Option<PathBuf>,
-    /// What to log, as a filter of tracing.
+    /// The log filter, in the syntax of tracing.
     pub(crate) log: Option<String>,
 }
 
-/// The task.
+/// The kind of work to do.
 #[derive(Debug)]
 pub(crate) enum Task {
-    /// Talk to the user.
+    /// Show a prompt.
     Prompt,
-    /// Run what comes from standard input.
+    /// Run standard input as a script.
     StandardInput,
     /// Run statements and files.
     Inputs(Vec<Input>),
-    /// Something about TPC-H, for which there is no session.
+    /// A TPC-H command, without a session.
     Tpch(Tpch),
-    /// Something about machines on EC2, for which there is none either.
+    /// An EC2 command, without a session.
     Cluster(Cluster),
 }
 
 impl Config {
-    /// The configuration that command line and surroundings ask for.
+    /// Combines the command line and the environment.
     pub(crate) fn new(
         name: &str,
         args: Args,

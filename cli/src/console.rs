@@ -1,5 +1,5 @@
-//! Standard error: what the shell and its machines have to say besides results. One place writes
-//! it, so that a line never tears another one, the progress line or the user's editing.
+//! Standard error: messages of the shell and its machines. A single writer ensures that a line
+//! never tears another line, the progress line or the user's editing.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
@@ -12,29 +12,29 @@ use parking_lot::Mutex;
 use crate::cell;
 use crate::format::Paint;
 
-/// Lines that are held while the user edits; the oldest go first when there are more.
+/// Lines held back while the user edits; the oldest are dropped beyond this.
 const HELD_LINES_MAX: usize = 1_000;
 
-/// Standard error, shared by all who write there.
+/// Standard error, shared by all writers.
 #[derive(Clone)]
 pub struct Console {
-    /// What stands before what the session says of itself.
+    /// The prefix of the session's own messages.
     name: &'static str,
     state: Arc<Mutex<State>>,
     terminal: bool,
     paint: Paint,
     quiet: bool,
-    /// Set when a line is held back: the editor looks at it and makes way.
+    /// Set when a line is held back: the editor then yields the terminal.
     held: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The user is typing: nothing may be written over that.
+    /// The user is typing, so nothing may be written.
     editing: bool,
     held: VecDeque<String>,
     dropped: usize,
-    /// A progress line stands on the screen.
+    /// A progress line is on the screen.
     progress: bool,
 }
 
@@ -45,19 +45,19 @@ impl std::fmt::Debug for Console {
 }
 
 impl Console {
-    /// Standard error as it is, in colours if it is a terminal that has them.
+    /// Plain standard error, with colours if it is a terminal that supports them.
     pub fn stderr() -> Self {
         Self::new("bigsql", false, !crate::environment::Surroundings::read().no_color)
     }
 
-    /// The console of this process, which is called `name`. A quiet one says nothing but errors.
+    /// The console of this process, named `name`. If quiet, it prints errors only.
     pub(crate) fn new(name: &'static str, quiet: bool, color: bool) -> Self {
         let terminal = io::stderr().is_terminal();
         let paint = Paint::when(terminal && color);
         Self { name, state: Arc::default(), terminal, paint, quiet, held: Arc::default() }
     }
 
-    /// Where a session can send its log: each line of a machine with its name before it.
+    /// A sink for a session's log: each line is prefixed with its machine's name.
     pub fn sink(&self) -> LogSink {
         let console = self.clone();
         Arc::new(move |line: LogLine| console.log(&line))
@@ -75,14 +75,14 @@ impl Console {
         self.quiet
     }
 
-    /// Says something that a script may want to do without.
+    /// Prints a message that `--quiet` suppresses.
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet {
             self.error(text);
         }
     }
 
-    /// Says something that must be said.
+    /// Prints a message unconditionally.
     pub(crate) fn error(&self, text: &str) {
         let mut state = self.state.lock();
         if state.editing {
@@ -98,7 +98,7 @@ impl Console {
         print(&format!("{text}\n"));
     }
 
-    /// Shows a line that the next one replaces, on a terminal only.
+    /// Shows a progress line, replaced by the next one. Terminals only.
     pub(crate) fn progress(&self, text: &str) {
         let mut state = self.state.lock();
         if self.terminal && !self.quiet && !state.editing {
@@ -107,25 +107,25 @@ impl Console {
         }
     }
 
-    /// Takes the progress line away.
+    /// Removes the progress line.
     pub(crate) fn end_progress(&self) {
         Self::clear(&mut self.state.lock());
     }
 
-    /// What the editor looks at to make way for a line, or for whatever else its user must see.
+    /// The flag that makes the editor yield the terminal, for a line or any other reason.
     pub(crate) fn break_signal(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.held)
     }
 
-    /// From now on lines are held back, until [`Self::end_editing`].
+    /// Holds lines back until [`Self::end_editing`].
     pub(crate) fn begin_editing(&self) {
         let mut state = self.state.lock();
         Self::clear(&mut state);
         state.editing = true;
     }
 
-    /// Shows what was held back, if anything was, after writing what moves the prompt out of its
-    /// way.
+    /// Prints the lines held back, if any, after `make_way`, which moves the cursor below the
+    /// prompt.
     pub(crate) fn end_editing(&self, make_way: &str) {
         let mut state = self.state.lock();
         state.editing = false;
@@ -133,7 +133,7 @@ impl Console {
             print(make_way);
         }
         if state.dropped > 0 {
-            print(&format!("({} were left out)\n", cell::counted(state.dropped, "line")));
+            print(&format!("({} dropped)\n", cell::counted(state.dropped, "line")));
             state.dropped = 0;
         }
         for line in state.held.drain(..) {
@@ -164,6 +164,6 @@ impl Console {
 }
 
 fn print(text: &str) {
-    // If standard error is closed there is no place left to say so.
+    // If standard error is closed, there is nowhere to report it.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

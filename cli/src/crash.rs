@@ -1,6 +1,6 @@
-//! What is left when the program itself panics, which is a defect of ours: an archive of what is known
-//! of the session and its machines, for whoever is to mend it. A panic in a query is an error of the
-//! query and does not come here.
+//! Handles a panic of the program itself, which is a bug: it writes an archive about the session
+//! and its machines for the bug report. A panic in a query is an error of the query and never gets
+//! here.
 
 use std::backtrace::Backtrace;
 use std::fs::OpenOptions;
@@ -16,18 +16,18 @@ use tokio::runtime::Runtime;
 
 use crate::console::Console;
 
-/// What the names of the engine's threads begin with.
+/// Name prefixes of the engine's threads.
 const ENGINE: &str = "bigslice-";
 
-/// The exit code of a program that panics, which Rust itself uses.
+/// The exit code of a program that panics, as in Rust itself.
 const PANICKED: u8 = 101;
 
-/// How long the archive may take: machines are asked what they count, and whatever made the program panic may
-/// hold that up.
+/// Time limit for the archive: it asks the machines for metrics, and the cause of the panic may
+/// block that.
 const DUMP_GRACE: Duration = Duration::from_secs(10);
 
-/// Lets panics on the engine's threads be told by the errors that they become: the engine catches them. What
-/// Rust would print of them, and the way there, goes to the log.
+/// Silences panics on the engine's threads: the engine catches them and reports them as errors.
+/// Rust's message and backtrace go to the log.
 pub(crate) fn quiet() {
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -42,8 +42,8 @@ pub(crate) fn quiet() {
     }));
 }
 
-/// Runs `work` to its end, and gives its exit code. If it panics, what `seen` shows by then goes into an
-/// archive in `folder`, whose path is printed.
+/// Runs `work` and returns its exit code. If it panics, writes an archive of `seen` into `folder`
+/// and prints its path.
 pub(crate) fn guarded(
     runtime: &Runtime,
     work: impl Future<Output = u8>,
@@ -59,10 +59,10 @@ pub(crate) fn guarded(
     match dumped {
         Ok(Ok(path)) => {
             let path = path.display();
-            console.error(&format!("what is known of the session is in \"{path}\""));
+            console.error(&format!("wrote an archive of the session to \"{path}\""));
         }
-        Ok(Err(why)) => console.error(&format!("there is no archive of the session: {why}")),
-        // The panic is printed, and there is nothing to add.
+        Ok(Err(why)) => console.error(&format!("cannot write an archive of the session: {why}")),
+        // Rust has already printed the panic.
         Err(_) => {}
     }
     PANICKED
@@ -71,7 +71,7 @@ pub(crate) fn guarded(
 async fn dump(inspector: &Inspector, folder: &Path) -> Result<PathBuf, String> {
     let path = folder.join(format!("bigsql-crash-{}.zip", std::process::id()));
     let mut options = OpenOptions::new();
-    // Nobody but the user reads it, and nothing that was put there is written to.
+    // Readable by the user only; an existing file is never overwritten.
     let opened = options.write(true).create_new(true).mode(0o600).open(&path);
     let file = opened.map_err(|e| format!("\"{}\": {e}", path.display()))?;
     match tokio::time::timeout(DUMP_GRACE, inspector.dump(file)).await {
@@ -81,7 +81,7 @@ async fn dump(inspector: &Inspector, folder: &Path) -> Result<PathBuf, String> {
                 Ok(Err(e)) => e.to_string(),
                 _ => format!("it took longer than {} s", DUMP_GRACE.as_secs()),
             };
-            // Half of an archive is none.
+            // Half an archive is useless.
             let _ = std::fs::remove_file(&path);
             Err(why)
         }

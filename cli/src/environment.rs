@@ -1,17 +1,17 @@
-//! What the environment says to the shell. What it says to a session is read in one room of the engine.
+//! The shell's environment variables. Those of a session are read in the engine.
 
 use std::path::PathBuf;
 
-/// What the environment says about how the shell should behave.
+/// Settings of the shell from the environment.
 #[derive(Debug, Default)]
 pub(crate) struct Surroundings {
-    /// The folder for what is kept between two runs.
+    /// The folder for state kept between runs.
     pub(crate) state_folder: Option<PathBuf>,
-    /// Whether the user wants no colours anywhere.
+    /// True if the user wants no colours.
     pub(crate) no_color: bool,
-    /// The width to assume for the terminal.
+    /// The terminal width to assume.
     pub(crate) columns: Option<usize>,
-    /// What to log, as a filter of tracing.
+    /// The log filter, in the syntax of tracing.
     pub(crate) log: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl Surroundings {
             match name.as_str() {
                 "HOME" => home = Some(PathBuf::from(&value)),
                 "XDG_STATE_HOME" => {
-                    // The specification says to ignore paths that are not absolute.
+                    // The XDG specification says to ignore relative paths.
                     let folder = PathBuf::from(&value);
                     found.state_folder = folder.is_absolute().then(|| folder.join("bigslice"));
                 }

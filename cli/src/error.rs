@@ -1,4 +1,4 @@
-//! Why the shell could not do what it was asked to.
+//! Errors of the shell.
 
 use std::io;
 
@@ -7,38 +7,38 @@ use datafusion::error::DataFusionError;
 
 use crate::signals::Signal;
 
-/// Why a statement or a command did not do what was asked.
+/// An error of a statement or a command.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A statement failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Statement(Box<EngineError>),
-    /// A command of the shell was not understood, or could not be done.
+    /// A command was not understood, or failed.
     #[error("{message}")]
     Command {
-        /// What is wrong.
+        /// The error message.
         message: String,
-        /// What may help.
+        /// Advice for the user.
         hint: Option<String>,
     },
-    /// Something outside could not be read or written.
+    /// Reading or writing failed.
     #[error("{attempt}: {}", reason(source))]
     Io {
-        /// What was attempted.
+        /// The attempted operation.
         attempt: String,
-        /// Why it did not work.
+        /// The cause.
         source: io::Error,
     },
-    /// Whoever reads our output has had enough. No fault, but the end.
+    /// The reader of our output has closed it. Not an error, but the end.
     #[error("the output was closed")]
     OutputClosed,
-    /// A signal came while a statement ran.
+    /// A signal arrived during a statement.
     #[error("{0}")]
     Interrupted(Signal),
 }
 
-/// What the functions of this crate return.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -50,7 +50,7 @@ impl Error {
         Self::Command { message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// An error of reading or writing; a closed pipe is told apart.
+    /// An I/O error; a closed pipe becomes [`Self::OutputClosed`].
     pub(crate) fn io(attempt: impl Into<String>, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::BrokenPipe => Self::OutputClosed,
@@ -58,12 +58,12 @@ impl Error {
         }
     }
 
-    /// An error that came out of the stream of a result.
+    /// An error from a result stream.
     pub(crate) fn of_stream(error: DataFusionError) -> Self {
         EngineError::from(error).into()
     }
 
-    /// A sentence that may help.
+    /// Advice for the user, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Statement(error) => error.hint(),
@@ -73,13 +73,13 @@ impl Error {
     }
 }
 
-/// What an error of reading or writing means, without the number that it has for the system.
+/// The meaning of an I/O error, without the operating system's error number.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        io::ErrorKind::NotFound => "no such file or folder".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
-        io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
         _ => {
             let text = error.to_string();
             text.split(" (os error").next().unwrap_or(&text).to_lowercase()

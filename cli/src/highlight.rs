@@ -1,4 +1,4 @@
-//! Colours for what is being typed, by the tokens of the SQL parser.
+//! Syntax colours at the prompt, from the tokens of the SQL parser.
 
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{
@@ -9,7 +9,7 @@ use reedline::{Highlighter, StyledText};
 
 use crate::vocabulary::{self, Vocabulary};
 
-/// Text longer than this is not coloured: it is done anew at every key.
+/// Longer text is not coloured, because colouring runs at every key press.
 const COLOURED_BYTES_MAX: usize = 100_000;
 
 /// Colours SQL and commands.
@@ -48,7 +48,7 @@ impl Highlighter for SqlHighlighter {
             end = next;
         }
         if end < line.len() {
-            // What the tokenizer did not get through is a string or a comment without its end.
+            // Where the tokenizer stopped, there is an unterminated string or comment.
             let style = if read.is_err() { string() } else { Style::new() };
             styled.push((style, line[end..].to_owned()));
         }
@@ -83,7 +83,7 @@ fn followed_by_parenthesis(tokens: &[TokenWithSpan]) -> bool {
     solid.next().is_some_and(|token| token.token == Token::LParen)
 }
 
-/// Turns the tokenizer's lines and columns into offsets.
+/// Converts the tokenizer's lines and columns to offsets.
 struct Offsets<'a> {
     text: &'a str,
     lines: Vec<usize>,

@@ -1,4 +1,4 @@
-//! The history of what was typed: whole statements, in the user's state folder, without secrets.
+//! The input history: whole statements, in the user's state folder, without secrets.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -9,14 +9,14 @@ use reedline::{
     FileBackedHistory, History, HistoryItem, HistoryItemId, HistorySessionId, Result, SearchQuery,
 };
 
-/// How many statements are remembered.
+/// Maximum number of remembered statements.
 const STATEMENTS_MAX: usize = 10_000;
 
-/// A history that forgets secrets.
+/// A history that redacts secrets.
 pub(crate) struct Remembered(FileBackedHistory);
 
 impl Remembered {
-    /// The history in a folder, which is made if need be; nobody but the user may read it.
+    /// Opens the history in a folder, which is created if necessary and readable by the user only.
     pub(crate) fn in_folder(folder: &Path) -> std::io::Result<Self> {
         if !folder.is_dir() {
             if let Some(parent) = folder.parent() {

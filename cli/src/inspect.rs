@@ -1,4 +1,4 @@
-//! The shell's commands that look at the session and its machines: `.dump` and `.profile`.
+//! The shell commands `.dump` and `.profile`, which inspect the session and its machines.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,20 +10,20 @@ use crate::report::Origin;
 use crate::shell::{Flow, Shell, Stopped};
 
 impl Shell {
-    /// Writes all that is known of the session and its machines into one zip archive.
+    /// Writes everything known about the session and its machines to one zip archive.
     pub(crate) async fn dump(&self, path: &Path) -> Result<()> {
         let failed = |e| Error::io(format!("cannot write \"{}\"", path.display()), e);
         let file = File::create(path).map_err(failed)?;
         let dumped = self.session.inspector().dump(file).await;
         dumped.map_err(|e| {
-            // Half of an archive is none.
+            // Half an archive is useless.
             let _ = fs::remove_file(path);
             Error::command(e.to_string())
         })
     }
 
-    /// Runs a statement and writes a CPU profile of all machines meanwhile: a flame graph if the name of
-    /// the file ends in `.svg`, otherwise what `go tool pprof` reads. Errors are told here.
+    /// Runs a statement and writes a CPU profile of all machines: a flame graph if the file name
+    /// ends in `.svg`, otherwise the format of `go tool pprof`. Reports errors to the user.
     pub(crate) async fn profile(
         &mut self,
         path: &Path,

@@ -1,5 +1,5 @@
-//! bigsql: SQL at a prompt and in scripts, over a [`bigslice::Session`]. As a library it gives a
-//! tool that embeds bigslice all of it, with the tool's own tables and functions:
+//! bigsql: SQL at a prompt and in scripts, over a [`bigslice::Session`]. As a library, it gives the
+//! same to a program that embeds bigslice, with the program's own tables and functions:
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
@@ -12,16 +12,16 @@
 //!
 //! From the command line to the screen:
 //!
-//! 1. [`args`] is what the user typed, [`environment`] what the surroundings say, [`config`] what
-//!    the program makes of both. The flags and the file of a session are the engine's
+//! 1. [`args`] parses the command line, [`environment`] reads the environment, and [`config`]
+//!    combines both. The engine reads a session's flags and settings file
 //!    ([`bigslice::SessionArgs`]).
-//! 2. [`start`] builds the session and hands it to a [`Shell`].
-//! 3. [`repl`] reads statements at a prompt, or [`shell`] reads a script; [`bigslice::ScriptPiece`]
-//!    finds where each ends, and which are commands of the shell ([`command`]).
-//! 4. [`run`] has the engine run a statement and sends each batch of its result through a
-//!    [`mod@format`] to the [`output`]. Nothing is collected on the way.
-//! 5. What is not a result goes to the [`console`]: errors as [`report`] words them, the lines of
-//!    the machines, progress, times. [`signals`] stop what runs.
+//! 2. [`start`] builds the session and passes it to a [`Shell`].
+//! 3. [`repl`] reads statements at a prompt, or [`shell`] reads a script. [`bigslice::ScriptPiece`]
+//!    splits the input into statements and shell commands ([`command`]).
+//! 4. [`run`] runs a statement in the engine and sends each batch of its result through a
+//!    [`mod@format`] to the [`output`], without collecting them.
+//! 5. Everything else goes to the [`console`]: errors (worded by [`report`]), lines of the
+//!    machines, progress, times. [`signals`] stop a running statement.
 
 mod args;
 mod cluster;

@@ -1,8 +1,8 @@
-//! The program bigsql: driver and worker in one. All else is in the library.
+//! The program bigsql: driver and worker in one. The library does the rest.
 
 use std::process::ExitCode;
 
-/// Queries allocate from many threads at once, which the system's allocator is slow at.
+/// Queries allocate from many threads at once, where the system's allocator is slow.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

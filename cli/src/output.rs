@@ -1,4 +1,4 @@
-//! Where results go: standard output, or a file that appears only when it is complete.
+//! Output of results: standard output, or a file that appears once it is complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Seek, SeekFrom, Write};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// The place that results are written to.
+/// The destination of results.
 pub(crate) enum Output {
     /// Standard output.
     Stdout,
@@ -14,24 +14,24 @@ pub(crate) enum Output {
     File(Target),
 }
 
-/// When a file gets its name.
+/// When an output file appears under its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Appear {
-    /// After every statement that succeeded: at a prompt, where the user looks at it meanwhile.
+    /// After every successful statement: at a prompt, where the user looks at it in between.
     PerStatement,
-    /// When all is done.
+    /// After the last statement.
     AtEnd,
 }
 
-/// A file that is being written under another name, beside where it will be.
+/// A file written under a temporary name beside its final one.
 pub(crate) struct Target {
     path: PathBuf,
-    /// The name it has until it is complete; nothing afterwards, and for what cannot be renamed,
-    /// such as a device.
+    /// The temporary name; `None` once complete, and for files that cannot be renamed, such as
+    /// devices.
     temporary: Option<PathBuf>,
     file: File,
     appear: Appear,
-    /// Its length when the statement that is running began.
+    /// The length when the running statement began.
     complete: u64,
 }
 
@@ -42,12 +42,12 @@ impl Output {
         Target::open(path, appear).map(Self::File).map_err(|e| Error::io(attempt(), e))
     }
 
-    /// Whether a person sees what is written, as it is written.
+    /// Whether a person sees the output as it is written.
     pub(crate) fn is_terminal(&self) -> bool {
         matches!(self, Self::Stdout) && io::stdout().is_terminal()
     }
 
-    /// Writes bytes and sends them on.
+    /// Writes and flushes bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match self {
             Self::Stdout => {
@@ -66,7 +66,7 @@ impl Output {
         }
     }
 
-    /// A statement succeeded: what it wrote stays.
+    /// Keeps the output of a successful statement.
     pub(crate) fn keep(&mut self) -> Result<()> {
         let Self::File(target) = self else { return Ok(()) };
         target
@@ -74,7 +74,7 @@ impl Output {
             .map_err(|e| Error::io(format!("cannot write \"{}\"", target.path.display()), e))
     }
 
-    /// A statement failed: what it wrote is taken back, if that is possible.
+    /// Removes the output of a failed statement, if possible.
     pub(crate) fn take_back(&mut self) -> Result<()> {
         let Self::File(target) = self else { return Ok(()) };
         target
@@ -82,7 +82,7 @@ impl Output {
             .map_err(|e| Error::io(format!("cannot write \"{}\"", target.path.display()), e))
     }
 
-    /// All is written. Without this, a file that did not appear yet never does.
+    /// Completes the output. Without this call, a file that has not appeared yet never will.
     pub(crate) fn finish(&mut self) -> Result<()> {
         let Self::File(target) = self else { return Ok(()) };
         target
@@ -93,7 +93,7 @@ impl Output {
 
 impl Target {
     fn open(path: &Path, appear: Appear) -> io::Result<Self> {
-        // Through a symbolic link the file it names is replaced, not the link.
+        // A symbolic link stays, and the file that it points to is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let existing = fs::metadata(&path).ok();
         if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
@@ -144,7 +144,7 @@ impl Target {
 impl Drop for Target {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
-            // The folder may be gone by now; there is nothing to do about it then.
+            // The folder may be gone by now; there is nothing to do about that.
             let _ = fs::remove_file(temporary);
         }
     }

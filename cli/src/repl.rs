@@ -1,8 +1,8 @@
-//! The prompt: reads a statement of any number of lines, has it run, and goes on.
+//! The prompt: reads statements of any number of lines and runs them.
 //!
-//! The editor blocks, so it runs on a thread of its own and is handed back and forth. While it
-//! has the terminal, nothing else is written there: a line for the user sets a flag, on which the
-//! editor makes way, and takes up where it was once the line is shown.
+//! The editor blocks, so it runs on its own thread and is passed back and forth. While it has the
+//! terminal, nothing else writes there: a message for the user sets a flag, the editor yields, and
+//! resumes once the message is shown.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
@@ -30,11 +30,11 @@ use crate::vocabulary::Vocabulary;
 
 const MENU: &str = "completion";
 
-/// The editor looks at the break signal ten times a second.
+/// The editor checks the break flag ten times a second.
 const BREAK_TIME_MAX: Duration = Duration::from_millis(500);
 
 impl Shell {
-    /// Talks to the user when standard input is a terminal; runs it as a script when it is none.
+    /// Shows a prompt if standard input is a terminal, and otherwise runs it as a script.
     pub async fn run(mut self) -> Result<Status> {
         match std::io::stdin().is_terminal() {
             true => self.prompt().await,
@@ -52,7 +52,7 @@ impl Shell {
     }
 }
 
-/// Talks to the user until they leave.
+/// Reads and runs statements until the user leaves.
 async fn repl(shell: &mut Shell) -> Result<Status> {
     let vocabulary = Vocabulary::default();
     let mut editor = Box::new(editor(shell, &vocabulary));
@@ -60,7 +60,7 @@ async fn repl(shell: &mut Shell) -> Result<Status> {
     let prompt = SqlPrompt { name };
     if !shell.options.quiet {
         shell.console.say(&format!(
-            "{} {}. \".help\" says what there is; a statement ends with a semicolon.",
+            "{} {}. \".help\" lists the commands. End statements with a semicolon.",
             prompt.name,
             env!("CARGO_PKG_VERSION")
         ));
@@ -70,15 +70,15 @@ async fn repl(shell: &mut Shell) -> Result<Status> {
         let (back, typed) = match read(shell, editor, &prompt).await? {
             Read::Typed(editor, typed) => (editor, typed),
             Read::Signal(signal) => {
-                // The shell that comes back must not write into our prompt.
+                // The parent shell must not write into our prompt.
                 shell.console.error("");
                 return Ok(Status::Interrupted(signal));
             }
         };
         editor = back;
-        // Now, for a process that is killed later would forget what was typed.
+        // Saved at once, because a process that is killed later would lose it.
         if let Err(e) = editor.sync_history() {
-            shell.console.say(&format!("what you type is not remembered: {e}"));
+            shell.console.say(&format!("cannot write the history file: {e}"));
         }
         match typed {
             Typed::Success(text) => match entered(shell, &text).await {
@@ -94,13 +94,13 @@ async fn repl(shell: &mut Shell) -> Result<Status> {
                 Err(Stop::Interrupted(signal)) => return Ok(Status::Interrupted(signal)),
             },
             Typed::CtrlD => return Ok(Status::Done),
-            // Ctrl-C cleared the line; a break was for the lines that were held back.
+            // Ctrl-C cleared the line; a break printed the lines held back.
             _ => {}
         }
     }
 }
 
-/// Runs what was entered, which may be several statements.
+/// Runs the input, which may be several statements.
 async fn entered(shell: &mut Shell, text: &str) -> Stopped<Flow> {
     if let Some(command) = command::plain_word(text) {
         return shell.command(command, Origin::default()).await;
@@ -116,7 +116,7 @@ async fn entered(shell: &mut Shell, text: &str) -> Stopped<Flow> {
 
 enum Read {
     Typed(Box<Reedline>, Typed),
-    /// Told to end while the user was typing. The editor is lost with its thread.
+    /// A signal arrived while the user was typing. The editor is lost with its thread.
     Signal(Signal),
 }
 
@@ -128,7 +128,7 @@ async fn read(shell: &Shell, mut editor: Box<Reedline>, prompt: &SqlPrompt) -> R
         let typed = editor.read_line(&prompt);
         (editor, typed)
     });
-    // The editor sees Ctrl-C as a key, so that a signal that comes now is from elsewhere.
+    // The editor handles Ctrl-C as a key, so a signal here comes from outside.
     let ended = async {
         let Some(signals) = &shell.signals else { return std::future::pending().await };
         loop {
@@ -141,8 +141,7 @@ async fn read(shell: &Shell, mut editor: Box<Reedline>, prompt: &SqlPrompt) -> R
     let read = tokio::select! {
         signal = ended => {
             shell.console.break_signal().store(true, Ordering::Relaxed);
-            // It leaves the terminal as it found it; where the terminal is gone it never comes
-            // back.
+            // The editor restores the terminal; if the terminal is gone, it never returns.
             let _ = tokio::time::timeout(BREAK_TIME_MAX, &mut typing).await;
             let _ = crossterm::terminal::disable_raw_mode();
             Ok(Read::Signal(signal))
@@ -166,8 +165,8 @@ async fn read(shell: &Shell, mut editor: Box<Reedline>, prompt: &SqlPrompt) -> R
     read
 }
 
-/// What to write before lines that come while the user types: it takes the cursor below what is
-/// typed, which stays, and which the editor shows again below the lines.
+/// The text to write before messages while the user types: it moves the cursor below the input,
+/// which stays on the screen; the editor repeats it below the messages.
 fn make_way(text: &str, cursor: usize, prompt_width: usize, columns: usize) -> String {
     let rows = |text: &str| {
         let widths = text.split('\n').map(|line| prompt_width + cell::width(line));
@@ -213,13 +212,13 @@ fn editor(shell: &Shell, vocabulary: &Vocabulary) -> Reedline {
     }
     match shell.options.state_folder.as_deref().map(Remembered::in_folder) {
         Some(Ok(history)) => editor = editor.with_history(Box::new(history)),
-        Some(Err(e)) => shell.console.say(&format!("what you type is not remembered: {e}")),
+        Some(Err(e)) => shell.console.say(&format!("cannot open the history file: {e}")),
         None => {}
     }
     editor
 }
 
-/// Enter ends what is typed when all statements in it have their semicolon.
+/// Enter submits the input if every statement in it ends with a semicolon.
 struct Statements;
 
 impl Validator for Statements {
@@ -250,7 +249,7 @@ impl Prompt for SqlPrompt {
     }
 
     fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
-        // As wide as the first line's prompt, so that the lines of a statement stand in line.
+        // As wide as the first line's prompt, so that the lines of a statement align.
         Cow::Owned(format!("{}> ", ".".repeat(self.name.chars().count())))
     }
 

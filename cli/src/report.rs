@@ -1,29 +1,29 @@
-//! How an error is shown: what is wrong, where in the script, the line of SQL with a mark under
-//! the place, and what may help.
+//! Error messages: what is wrong, where in the script, the line of SQL with a marker below, and a
+//! hint.
 
-use bigslice::{Place, Statement};
+use bigslice::{Position, Statement};
 use unicode_width::UnicodeWidthChar;
 
 use crate::cell;
 use crate::error::Error;
 use crate::format::Paint;
 
-/// How much of a line of SQL is shown around the place; generated SQL has lines without end.
+/// Width of the SQL excerpt around the position; generated SQL has very long lines.
 const LINE_COLUMNS: usize = 100;
 
-/// How much of a message is shown.
+/// Maximum length of a message.
 const MESSAGE_CHARS_MAX: usize = 2_000;
 
-/// Where a statement or command was read.
+/// The origin of a statement or command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Origin<'a> {
-    /// The name of the script; nothing for what was typed.
+    /// The script's name; `None` for typed input.
     pub(crate) script: Option<&'a str>,
-    /// Its line there, from 1.
+    /// The line in the script, from 1.
     pub(crate) line: u64,
 }
 
-/// The text that tells a user about an error in a statement or command.
+/// The full error message about a statement or command.
 pub(crate) fn report(
     error: &Error,
     statement: Option<&Statement>,
@@ -33,12 +33,12 @@ pub(crate) fn report(
     let message = shortened(&error.to_string());
     let mut lines = vec![format!("{} {}", paint.error("error:"), cell::escape(&message))];
     let place = match error {
-        Error::Statement(error) => error.place(),
+        Error::Statement(error) => error.position(),
         _ => None,
     };
     let in_script = match (statement, place) {
         (Some(statement), Some(place)) => {
-            let place = statement.place_in_script(place);
+            let place = statement.position_in_script(place);
             Some((place.line, Some(place.column)))
         }
         _ => Some((origin.line, None)),
@@ -61,7 +61,8 @@ pub(crate) fn report(
     lines.join("\n")
 }
 
-/// A message that quotes a whole generated statement would push everything else off the screen.
+/// Shortened: a message that quotes a whole generated statement would scroll everything else off
+/// the screen.
 fn shortened(message: &str) -> String {
     match message.char_indices().nth(MESSAGE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &message[..end]),
@@ -69,11 +70,11 @@ fn shortened(message: &str) -> String {
     }
 }
 
-/// The line that holds a place, and the line of carets that goes below it.
-fn excerpt(text: &str, place: Place) -> Option<(String, String)> {
+/// The line with the position, and a line of carets below it.
+fn excerpt(text: &str, place: Position) -> Option<(String, String)> {
     let line = text.lines().nth(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
     let chars: Vec<char> = line.chars().map(printable).collect();
-    // A place just after the end of a line is where something is missing.
+    // A position just past the end of a line means that something is missing there.
     let start = usize::try_from(place.column).ok()?.checked_sub(1)?.min(chars.len());
     let end = match place.end {
         Some((end_line, column)) if end_line == place.line => {
@@ -108,13 +109,13 @@ fn columns(chars: &[char]) -> usize {
     chars.iter().map(|char| char.width().unwrap_or(1)).sum()
 }
 
-/// Where the word that begins at a place ends.
+/// The end of the word at a position.
 fn word_end(chars: &[char], start: usize) -> usize {
     let word = |char: &&char| char.is_alphanumeric() || **char == '_';
     start + chars[start..].iter().take_while(word).count()
 }
 
-/// One column for one character: a tab would move the mark.
+/// One column per character: a tab would shift the marker.
 fn printable(char: char) -> char {
     match char {
         char if char.is_control() => ' ',
@@ -128,32 +129,32 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, place: Place, expect: [&str; 2]) {
+    fn check(text: &str, place: Position, expect: [&str; 2]) {
         let (line, mark) = excerpt(text, place).unwrap();
         assert_eq!([line.as_str(), mark.as_str()], expect);
     }
 
     #[test]
     fn the_word_at_the_place_is_marked() {
-        check("select foo from t", Place::at(1, 8), ["select foo from t", "       ^^^"]);
-        check("select\n\tfoo, 1", Place::at(2, 2), [" foo, 1", " ^^^"]);
+        check("select foo from t", Position::at(1, 8), ["select foo from t", "       ^^^"]);
+        check("select\n\tfoo, 1", Position::at(2, 2), [" foo, 1", " ^^^"]);
         let end = Some((1, 14));
-        let place = Place { line: 1, column: 8, end };
+        let place = Position { line: 1, column: 8, end };
         check("select 日本 + 1", place, ["select 日本 + 1", "       ^^^^^^^^"]);
     }
 
     #[test]
     fn what_is_missing_is_marked_after_the_end() {
-        check("select", Place::at(1, 7), ["select", "      ^"]);
-        check("select", Place::at(1, 99), ["select", "      ^"]);
-        assert!(excerpt("select", Place::at(9, 1)).is_none());
+        check("select", Position::at(1, 7), ["select", "      ^"]);
+        check("select", Position::at(1, 99), ["select", "      ^"]);
+        assert!(excerpt("select", Position::at(9, 1)).is_none());
     }
 
     #[test]
     fn of_a_long_line_the_part_around_the_place_is_shown() {
         let text = format!("select {}, wrong, {}", "a, ".repeat(100), "b, ".repeat(100));
         let column = text.find("wrong").unwrap() as u64 + 1;
-        let (line, mark) = excerpt(&text, Place::at(1, column)).unwrap();
+        let (line, mark) = excerpt(&text, Position::at(1, column)).unwrap();
         assert!(line.chars().count() <= LINE_COLUMNS + 2, "{line}");
         let marked: String =
             line.chars().skip(mark.find('^').unwrap()).take(mark.matches('^').count()).collect();

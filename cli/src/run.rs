@@ -1,5 +1,5 @@
 //! Runs one statement: from its text to the bytes of its result, with progress, cancellation and
-//! the line that says how long it took.
+//! timing.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,35 +17,35 @@ use crate::format::{self, Format};
 use crate::shell::Shell;
 use crate::signals::Signal;
 
-/// A query that takes longer than this shows that it is at work.
+/// Queries slower than this show a progress line.
 const PROGRESS_AFTER: Duration = Duration::from_secs(1);
 
-/// How often that is brought up to date.
+/// Update interval of the progress line.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-/// Rows that are turned into text at once: the text of a batch may be many times its size.
+/// Rows converted to text at once: the text of a batch may be many times its size.
 const ROWS_AT_ONCE: usize = 1_024;
 
-/// What a statement left behind.
+/// The outcome of a statement.
 enum Outcome {
-    /// A result of so many rows.
+    /// The number of rows in the result.
     Rows(usize),
-    /// So many rows were written somewhere.
+    /// The number of rows written.
     Written(u64),
     /// Nothing to count.
     Done,
 }
 
-/// How far a statement has come, for the line that shows it.
+/// Progress of a statement, for the progress line.
 #[derive(Default)]
 struct Progress {
     rows: AtomicUsize,
-    /// The result has begun to appear on the terminal: from here on it is the progress.
+    /// The result has started to appear on the terminal, which replaces the progress line.
     on_screen: AtomicBool,
 }
 
 impl Shell {
-    /// Runs a statement and writes its result. A signal stops it.
+    /// Runs a statement and writes its result. A signal cancels it.
     pub(crate) async fn statement(&mut self, statement: &Statement) -> Result<()> {
         let started = Instant::now();
         let signal = self.signals.as_ref().map(|signals| signals.next());
@@ -66,7 +66,7 @@ impl Shell {
                     _ = tick.tick() => show_progress(&console, &session, started, &progress),
                 }
             }
-            // Here the execution is dropped, and with it the query is cancelled.
+            // Dropping the execution here cancels the query.
         };
         self.console.end_progress();
         match result {
@@ -107,7 +107,7 @@ impl Shell {
                 self.send(&mut out, escaped, progress)?;
             }
             progress.rows.fetch_add(batch.num_rows(), Ordering::Relaxed);
-            // A result that is always ready would leave no turn to the signal and the progress.
+            // A result that is always ready would starve the signal and the progress line.
             tokio::task::yield_now().await;
         }
         writer.finish(&mut out).map_err(wrong)?;
@@ -115,8 +115,8 @@ impl Shell {
         Ok(Outcome::Rows(progress.rows.load(Ordering::Relaxed)))
     }
 
-    /// Sends on what a writer wrote. A format that is for programs does not escape what could
-    /// harm a terminal: it is done here if there is one.
+    /// Writes out a writer's bytes. Formats for programs do not escape control characters that
+    /// could harm a terminal, so they are escaped here for a terminal.
     fn send(&mut self, out: &mut Vec<u8>, escaped: bool, progress: &Progress) -> Result<()> {
         if out.is_empty() {
             return Ok(());
@@ -141,7 +141,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Runs a statement that gives no rows to the user.
+    /// Runs a statement without result rows.
     async fn finish(&mut self, query: Query) -> Result<Outcome> {
         let mut stream = query.stream().await?;
         let mut written = None;
@@ -152,7 +152,7 @@ impl Shell {
             }
         }
         let outcome = written.map_or(Outcome::Done, Outcome::Written);
-        // On a terminal the line that says how long it took says this too.
+        // On a terminal, the timing line says this already.
         let said = self.timer && self.output.is_terminal();
         if self.format.is_for_people() && !self.console.is_quiet() && !said {
             self.output.write(format!("{}\n", words(&outcome)).as_bytes())?;
@@ -161,7 +161,7 @@ impl Shell {
     }
 }
 
-/// The signal, or nothing for ever where nobody listens.
+/// The signal, or a pending future if there is none.
 async fn wait(signal: Option<impl Future<Output = Signal>>) -> Signal {
     match signal {
         Some(signal) => signal.await,
@@ -175,7 +175,7 @@ fn pieces(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + '_ {
         .map(|start| batch.slice(start, ROWS_AT_ONCE.min(batch.num_rows() - start)))
 }
 
-/// The number of rows that a statement which writes says it has written.
+/// The number of rows that a writing statement reports.
 fn count_in(batch: &RecordBatch) -> Option<u64> {
     if batch.num_columns() != 1 {
         return None;
@@ -209,9 +209,9 @@ fn show_progress(console: &Console, session: &Session, started: Instant, progres
     });
 }
 
-/// What is waited for, if machines are wanted and none runs.
+/// The text about waiting, if machines are wanted and none is running.
 fn waiting(session: &Session) -> Option<String> {
-    let census = session.fleet()?.census();
-    let waits = census.running == 0 && census.wanted > 0;
-    waits.then(|| format!("waiting for machines 0/{}", census.wanted))
+    let stats = session.fleet()?.stats();
+    let waits = stats.running == 0 && stats.wanted > 0;
+    waits.then(|| format!("waiting for machines 0/{}", stats.wanted))
 }

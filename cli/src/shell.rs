@@ -1,6 +1,6 @@
-//! The shell: a session, and the state of the conversation with its user. Statements are run in
-//! [`run`](crate::run), the prompt is [`repl`](crate::repl); this file holds what both share, and
-//! carries out the shell's own commands.
+//! The shell: a session, and the state of the dialog with the user. [`run`](crate::run) runs
+//! statements and [`repl`](crate::repl) is the prompt; this file has what both share, and runs the
+//! shell's own commands.
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -19,43 +19,43 @@ use crate::report::{Origin, report};
 use crate::signals::{Presence, Signals};
 use crate::types;
 
-/// Rows that a table on a terminal shows unless the user wants otherwise: about a screen.
+/// Default maximum of rows in a table on a terminal: about one screen.
 const TERMINAL_ROWS_MAX: usize = 40;
 
-/// Scripts may read scripts, up to this depth: one that reads itself must end.
+/// Maximum depth of scripts that read scripts, so that a script that reads itself ends.
 const READ_DEPTH_MAX: usize = 16;
 
-/// The longest script that is read.
+/// Maximum size of a script.
 const SCRIPT_BYTES_MAX: u64 = 64 << 20;
 
-/// The width that is assumed for a terminal which does not tell.
+/// Assumed width of a terminal that does not report one.
 const TERMINAL_COLUMNS: usize = 80;
 
-/// How a shell behaves. What is not set follows from whether there is a terminal.
+/// Options of a shell. Defaults depend on whether there is a terminal.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// How results are written.
+    /// The output format of results.
     pub format: Format,
-    /// Whether to say how long statements took.
+    /// Whether to report how long statements took.
     pub timer: Option<bool>,
-    /// The most rows a table shows; 0 is all of them.
+    /// Maximum rows in a table; 0 is no limit.
     pub rows_max: Option<usize>,
-    /// Say nothing but results and errors.
+    /// Print only results and errors.
     pub quiet: bool,
-    /// Go on after a statement of a script that failed.
+    /// Continue a script after a failed statement.
     pub keep_going: bool,
     /// Never use colours.
     pub no_color: bool,
-    /// The width to assume for the terminal.
+    /// The terminal width to assume.
     pub columns: Option<usize>,
-    /// The folder where the history is kept; without one it is forgotten.
+    /// The folder for the history; without one, there is no history.
     pub state_folder: Option<PathBuf>,
-    /// What stands before what the user types; `bigsql` when nothing is set.
+    /// The name in the prompt; defaults to `bigsql`.
     pub name: Option<String>,
 }
 
-/// A prompt, or the run of standard input as a script, over a session that a program has already.
-/// [`embed`](crate::embed) gives a tool all of bigsql, with its flags.
+/// A prompt, or standard input as a script, over an existing session. [`embed`](crate::embed) gives
+/// a program all of bigsql, including its flags.
 ///
 /// ```no_run
 /// # async fn example() -> bigsql::Result<()> {
@@ -78,7 +78,7 @@ pub struct Shell {
     pub(crate) format: Format,
     pub(crate) timer: bool,
     pub(crate) rows_max: Option<usize>,
-    /// When a file that results are sent to appears.
+    /// When an output file appears.
     pub(crate) appear: Appear,
     read_depth: usize,
     failed: bool,
@@ -90,7 +90,7 @@ impl std::fmt::Debug for Shell {
     }
 }
 
-/// Whether the conversation goes on.
+/// Whether to continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
     Continue,
@@ -101,16 +101,16 @@ pub(crate) enum Flow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
-    /// All that was asked for was done, or the user left.
+    /// Everything was done, or the user left.
     Done,
-    /// A statement of a script failed, and the user was told.
+    /// A statement of a script failed, and the error was reported.
     Failed,
     /// A signal ended it.
     Interrupted(crate::Signal),
 }
 
 impl Status {
-    /// The exit code of a process that ends so.
+    /// The exit code of the process.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -127,8 +127,7 @@ impl From<Status> for ExitCode {
 }
 
 impl Shell {
-    /// A shell with the options that bigsql has when it is given none, and with the environment's
-    /// wishes about colours and the place of the history.
+    /// A shell with default options, and the environment's settings for colours and history.
     pub fn new(session: Session) -> Self {
         let surroundings = crate::environment::Surroundings::read();
         let options = Options {
@@ -140,7 +139,7 @@ impl Shell {
         Self::with_options(session, options)
     }
 
-    /// A shell with these options and nothing from the environment.
+    /// A shell with these options, without the environment.
     pub fn with_options(session: Session, options: Options) -> Self {
         let on_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         Self {
@@ -158,15 +157,14 @@ impl Shell {
         }
     }
 
-    /// The same shell on the console that the session's log goes to, so that neither writes over
-    /// the other.
+    /// Uses the same console as the session's log, so that neither overwrites the other.
     #[must_use]
     pub fn on(mut self, console: Console) -> Self {
         self.console = console;
         self
     }
 
-    /// The session, for tables that are to be added on the way.
+    /// The session, for adding tables.
     pub fn session(&self) -> &Session {
         &self.session
     }
@@ -182,7 +180,7 @@ impl Shell {
         self.end_of_scripts(result)
     }
 
-    /// Runs one of several scripts; [`Self::end_of_scripts`] follows the last.
+    /// Runs one of several scripts; call [`Self::end_of_scripts`] after the last.
     pub(crate) async fn script(&mut self, text: &str, name: Option<&str>) -> Stopped<Flow> {
         for piece in ScriptPiece::split(text) {
             let origin = Origin { script: name, line: piece.line };
@@ -212,7 +210,7 @@ impl Shell {
         }
     }
 
-    /// Completes the output after the last script, and says how it all went.
+    /// Completes the output after the last script, and returns the overall status.
     pub(crate) fn end_of_scripts(&mut self, result: Stopped<Flow>) -> Result<Status> {
         match result {
             Ok(_) => {
@@ -233,7 +231,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Does one piece of what was typed or read. Errors are told here.
+    /// Runs one statement or command. Reports errors to the user.
     pub(crate) async fn piece(
         &mut self,
         piece: &ScriptPiece<'_>,
@@ -258,7 +256,7 @@ impl Shell {
         }
     }
 
-    /// Carries out a command. Errors are told here.
+    /// Runs a command. Reports errors to the user.
     pub(crate) async fn command(&mut self, command: Command, origin: Origin<'_>) -> Stopped<Flow> {
         let result = match command {
             Command::Quit => return Ok(Flow::Quit),
@@ -286,7 +284,7 @@ impl Shell {
             Command::Expanded => {
                 self.format =
                     if self.format == Format::Line { Format::Table } else { Format::Line };
-                self.note(&format!("results are written as {}", self.format.name()));
+                self.note(&format!("the format is {}", self.format.name()));
                 Ok(())
             }
             Command::MaxRows(None) => {
@@ -305,17 +303,17 @@ impl Shell {
 
     async fn read(&mut self, path: &Path, origin: Origin<'_>) -> Stopped<Flow> {
         if self.read_depth == READ_DEPTH_MAX {
-            let e = Error::command(format!("scripts read each other {READ_DEPTH_MAX} deep"));
+            let e = Error::command(format!("scripts are nested more than {READ_DEPTH_MAX} deep"));
             return Err(self.tell(&e, None, origin));
         }
         self.read_depth += 1;
-        // The future of a script holds that of the scripts it reads: it has to be in a box.
+        // Boxed, because the future of a script contains those of the scripts that it reads.
         let result = Box::pin(self.file(path)).await;
         self.read_depth -= 1;
         result
     }
 
-    /// Sends results elsewhere from now on.
+    /// Sends further results elsewhere.
     pub(crate) fn send_output_to(&mut self, path: Option<&Path>) -> Result<()> {
         self.output.finish()?;
         self.output = match path {
@@ -352,9 +350,7 @@ impl Shell {
                 None => "no machines: queries run in this process".to_owned(),
                 Some(fleet) => {
                     let max = fleet.size_max();
-                    format!(
-                        "no machine runs now: at most {max} are started as the work asks for them"
-                    )
+                    format!("no machines are running: up to {max} are started on demand")
                 }
             });
             return Ok(());
@@ -369,7 +365,7 @@ impl Shell {
         ])
     }
 
-    /// Shows a result of the shell's own in the format of all results.
+    /// Prints a table of the shell itself in the current format.
     fn show(&mut self, columns: &[(&str, Vec<String>)]) -> Result<()> {
         let columns = columns.iter().map(|(name, texts)| {
             (*name, Arc::new(StringArray::from_iter_values(texts)) as ArrayRef)
@@ -387,12 +383,12 @@ impl Shell {
         self.output.write(&out)
     }
 
-    /// Says something about the shell itself.
+    /// Prints a message about the shell itself.
     fn note(&self, text: &str) {
         self.console.say(text);
     }
 
-    /// What a writer must know of where its result goes.
+    /// The layout for a writer: what it must know about its destination.
     pub(crate) fn layout(&self) -> Layout {
         let terminal = self.output.is_terminal();
         Layout {
@@ -417,7 +413,7 @@ impl Shell {
         self.rows_max.or(default).filter(|&rows| rows > 0)
     }
 
-    /// Tells the user about an error, and says what it means for what would come next.
+    /// Reports an error to the user, and decides whether a script stops.
     pub(crate) fn tell(
         &self,
         error: &Error,
@@ -434,7 +430,7 @@ impl Shell {
     }
 }
 
-/// Why a script does not go on. The user knows already.
+/// Why a script stops. The user has been told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     Failed,
@@ -442,7 +438,7 @@ pub(crate) enum Stop {
     Interrupted(crate::Signal),
 }
 
-/// What the functions return that tell the user about errors themselves.
+/// The result type of functions that report errors to the user themselves.
 pub(crate) type Stopped<T> = std::result::Result<T, Stop>;
 
 fn read_script(source: impl Read, name: &str) -> Result<String> {
@@ -451,10 +447,8 @@ fn read_script(source: impl Read, name: &str) -> Result<String> {
     read.map_err(|e| Error::io(format!("cannot read \"{name}\""), e))?;
     if text.len() as u64 > SCRIPT_BYTES_MAX {
         let most = SCRIPT_BYTES_MAX >> 20;
-        return Err(Error::command(format!(
-            "\"{name}\" is longer than a script may be: {most} MiB"
-        )));
+        return Err(Error::command(format!("\"{name}\" exceeds the script limit of {most} MiB")));
     }
-    // The mark that some editors put before UTF-8 is no part of the SQL.
+    // The byte order mark that some editors write is not part of the SQL.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

@@ -1,6 +1,6 @@
-//! Signals from outside: the first one asks the running statement to stop, and whoever waits for
-//! [`Signals::next`] gets to know. A second one, while the first is not yet dealt with, ends the
-//! process on the spot; whatever that leaves behind, the leases of the machines clean up.
+//! Signals from outside. The first one asks the running statement to stop, and wakes
+//! [`Signals::next`]. A second one, before the first is handled, ends the process immediately; the
+//! leases of the machines clean up.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// At a prompt, a second Ctrl-C within this time is the same gesture as the first: people press
-/// it twice. After it, they mean it.
+/// At a prompt, a second Ctrl-C within this time is part of the same gesture, because people press
+/// it twice. After it, it is deliberate.
 const SAME_GESTURE: Duration = Duration::from_secs(1);
 
 /// A request to stop.
@@ -19,14 +19,14 @@ const SAME_GESTURE: Duration = Duration::from_secs(1);
 pub enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// `kill` without a signal's name.
+    /// `SIGTERM`, the default of `kill`.
     Terminate,
     /// The terminal is gone.
     Hangup,
 }
 
 impl Signal {
-    /// The exit code of a process that a signal ended, by the custom of shells.
+    /// The exit code of a process ended by a signal, by shell convention.
     pub fn exit_code(self) -> u8 {
         128 + match self {
             Self::Interrupt => 2,
@@ -40,21 +40,21 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Interrupt => "cancelled",
-            Self::Terminate => "told to end",
+            Self::Terminate => "terminated",
             Self::Hangup => "the terminal was closed",
         })
     }
 }
 
-/// The signals that were not yet dealt with.
+/// Signals that have not been handled yet.
 #[derive(Debug)]
 pub(crate) struct Signals {
     pending: watch::Sender<Option<Signal>>,
-    /// Listens until this is dropped.
+    /// Listens until dropped.
     _listener: JoinSet<()>,
 }
 
-/// Whether someone sits at a prompt.
+/// Whether there is a user at a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Prompt,
@@ -90,7 +90,7 @@ impl Signals {
                     }
                 }
                 sender.send_modify(|pending| {
-                    // To end outranks to cancel.
+                    // Termination outranks cancellation.
                     if signal != Signal::Interrupt || pending.is_none() {
                         *pending = Some(signal);
                     }
@@ -100,20 +100,20 @@ impl Signals {
         Ok(Self { pending, _listener: listener })
     }
 
-    /// The signal that waits to be dealt with; if there is none, the next one.
+    /// The pending signal, or else the next one.
     pub(crate) fn next(&self) -> impl Future<Output = Signal> + Send + use<> {
         let mut pending = self.pending.subscribe();
         async move {
             match pending.wait_for(Option::is_some).await.map(|signal| *signal) {
                 Ok(Some(signal)) => signal,
-                // Nobody listens any more, so nothing will come.
+                // Nothing listens any more, so no signal will come.
                 _ => std::future::pending().await,
             }
         }
     }
 
-    /// A Ctrl-C was dealt with: the next one is a first one again. Other signals stay, for they
-    /// ask for the end of everything.
+    /// Marks a Ctrl-C as handled: the next one counts as a first one again. Other signals remain,
+    /// because they end the process.
     pub(crate) fn cancelled(&self) {
         self.pending.send_modify(|pending| {
             if *pending == Some(Signal::Interrupt) {
@@ -124,8 +124,8 @@ impl Signals {
 }
 
 fn exit_now(signal: Signal) -> ! {
-    // If the editor was at work the terminal is in raw mode; where it was not this does nothing,
-    // and if it fails there is no one left to tell.
+    // The editor leaves the terminal in raw mode. Otherwise this does nothing; if it fails, there
+    // is nowhere to report it.
     let _ = crossterm::terminal::disable_raw_mode();
     std::process::exit(signal.exit_code().into())
 }

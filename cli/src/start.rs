@@ -1,8 +1,8 @@
-//! From the command line to a shell at work, and to the exit code.
+//! From the command line to a running shell, and to the exit code.
 //!
-//! The end, in order, whatever the reason for it: the running statement is dropped, which cancels
-//! it; a file that is not complete is removed; the session stops its machines and waits for them;
-//! the process ends without waiting for threads that still sit in a read.
+//! The end is always in this order: the running statement is dropped, which cancels it; an
+//! incomplete file is removed; the session stops its machines and waits for them; the process exits
+//! without waiting for threads that are blocked in a read.
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -23,16 +23,16 @@ use crate::shell::{Flow, Shell, Status};
 use crate::signals::{Presence, Signals};
 use crate::{cluster, tpch};
 
-/// Threads for I/O and for waiting. The engine has threads of its own to compute on.
+/// Threads for I/O and waiting. The engine has its own threads for computing.
 const THREADS: usize = 2;
 
-/// Machines that take longer than this to start are waited for in sight of the user.
+/// Starting machines longer than this shows a progress line.
 const WAITING_AFTER: Duration = Duration::from_millis(300);
 
-/// How often the time of waiting is brought up to date.
+/// Update interval of that line.
 const WAITING_EVERY: Duration = Duration::from_millis(200);
 
-/// Where no terminal can show it in place, waiting is mentioned once, after this.
+/// Without a terminal to update a line on, waiting is reported once, after this time.
 const WAITING_SAID_AFTER: Duration = Duration::from_secs(5);
 
 /// The exit code for wrong usage.
@@ -43,11 +43,11 @@ pub fn main() -> ExitCode {
     embed("bigsql", async |_| Ok(()))
 }
 
-/// All of bigsql in a program that has more to offer: its flags, its prompt, scripts and formats, under the `name` of the
-/// program, in a session that `prepare` has given tables, functions and whatever else before the first
-/// statement. This is the program's `main`; on the machines it is their `main` too.
+/// All of bigsql inside another program: its flags, prompt, scripts and formats, under the
+/// program's `name`, in a session to which `prepare` adds tables and functions before the first
+/// statement. Call this as the program's `main`; it is the `main` of its machines, too.
 ///
-/// Tables of which only this process knows, and functions that are registered by hand, are read and called in this process.
+/// Tables that only this process knows, and functions registered by hand, run in this process.
 pub fn embed(
     name: &'static str,
     prepare: impl AsyncFnOnce(&Session) -> bigslice::Result<()>,
@@ -94,21 +94,18 @@ async fn run(
         Err(e) => return failed(&Error::io("cannot listen for signals", e), &console),
     };
     let Config { task, session, tpch: scale, options, output, .. } = config;
-    let done = match task {
-        Task::Tpch(task) => Err(tpch::run(task, &console, &signals).await),
-        Task::Cluster(cluster) => Err(cluster::run(cluster, &console, &signals).await),
-        task => Ok(task),
-    };
-    let task = match done {
-        Ok(task) => task,
-        Err(Ok(())) => return 0,
-        Err(Err(e)) => return failed(&e, &console),
+    let task = match task {
+        Task::Tpch(task) => return ended(tpch::run(task, &console, &signals).await, &console),
+        Task::Cluster(task) => {
+            return ended(cluster::run(task, &console, &signals).await, &console);
+        }
+        task => task,
     };
     let session = match open(&session, &console, &signals).await {
         Ok(session) => session,
         Err(e) => return failed(&e, &console),
     };
-    // Set once, for there is one session.
+    // Set once, because there is one session.
     seen.get_or_init(|| session.inspector().clone());
     if let Err(e) = prepared(&session, scale, prepare).await {
         session.shutdown().await;
@@ -150,7 +147,7 @@ async fn work(shell: &mut Shell, task: Task, output: Option<&std::path::Path>) -
     shell.end_of_scripts(result)
 }
 
-/// Gives a session its tables.
+/// Adds tables to a session.
 async fn prepared(
     session: &Session,
     scale: Option<f64>,
@@ -162,11 +159,11 @@ async fn prepared(
     prepare(session).await
 }
 
-/// Builds the session. A signal stops that too.
+/// Builds the session. A signal cancels that too.
 async fn open(args: &SessionArgs, console: &Console, signals: &Signals) -> Result<Session> {
     let started = Instant::now();
     let builder = args.builder()?.log(console.sink());
-    let machines = builder.machines();
+    let machines = builder.settings().machines_max;
     let session = {
         let mut build = pin!(builder.build());
         let mut signal = pin!(signals.next());
@@ -179,7 +176,7 @@ async fn open(args: &SessionArgs, console: &Console, signals: &Signals) -> Resul
                 session = &mut build => break session.map_err(Error::from),
                 _ = waiting.tick() => {
                     let seconds = started.elapsed().as_secs_f64();
-                    let text = format!("waiting for workers 0/{machines} ({seconds:.1} s)");
+                    let text = format!("waiting for machines 0/{machines} ({seconds:.1} s)");
                     if !said && !console.is_terminal() && started.elapsed() > WAITING_SAID_AFTER {
                         console.say(&text);
                         said = true;
@@ -193,7 +190,12 @@ async fn open(args: &SessionArgs, console: &Console, signals: &Signals) -> Resul
     session
 }
 
-/// Tells the user why nothing could be done, and gives the exit code for it.
+/// The exit code of a task that needs no session; an error is reported.
+fn ended(result: Result<()>, console: &Console) -> u8 {
+    result.map_or_else(|e| failed(&e, console), |()| 0)
+}
+
+/// Reports an error to the user, and returns its exit code.
 fn failed(error: &Error, console: &Console) -> u8 {
     match error {
         Error::OutputClosed => return 0,
@@ -207,7 +209,7 @@ fn failed(error: &Error, console: &Console) -> u8 {
 }
 
 fn log_to_stderr(filter: &str) {
-    // A second subscriber is refused, which cannot be: this is called once.
+    // Cannot fail: only a second subscriber is refused, and this is called once.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr)

@@ -1,4 +1,4 @@
-//! `bigsql tpch`: writes the benchmark's data, prints its queries.
+//! `bigsql tpch`: writes the benchmark's data, and prints its queries.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::signals::Signals;
 
-/// How often the time that has passed is shown.
+/// Update interval of the elapsed time.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
-/// Does what was asked about TPC-H.
+/// Runs a TPC-H command.
 pub(crate) async fn run(task: Tpch, console: &Console, signals: &Signals) -> Result<()> {
     match task {
         Tpch::Query { number } => query(number),
@@ -28,7 +28,7 @@ pub(crate) async fn run(task: Tpch, console: &Console, signals: &Signals) -> Res
 
 fn query(number: u8) -> Result<()> {
     let text = bigslice::tpch::query(usize::from(number))
-        .ok_or_else(|| Error::command(format!("there is no query {number}: there are 1 to 22")))?;
+        .ok_or_else(|| Error::command(format!("there is no query {number}: choose 1 to 22")))?;
     let text = text.trim().trim_end_matches(';');
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text};")
@@ -55,7 +55,7 @@ async fn generate(
         tokio::select! {
             outcome = &mut work => break outcome,
             signal = &mut signal, if stopped.is_none() => {
-                // It takes back what it has written before it ends.
+                // The generator removes what it has written before it ends.
                 stop.store(true, Ordering::Relaxed);
                 stopped = Some(signal);
             }

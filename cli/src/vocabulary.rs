@@ -1,5 +1,5 @@
-//! The words a user may want to type: SQL's own, and those of the session as it is now. The
-//! highlighter and the completion read it; the prompt renews it before each line.
+//! The words that a user may type: SQL keywords, and the session's current names. Highlighting and
+//! completion read them; the prompt refreshes them before each line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use std::sync::Arc;
 use bigslice::Session;
 use parking_lot::RwLock;
 
-/// Tables whose columns are looked up; a catalog with more is completed by names alone.
+/// Maximum number of tables whose columns are looked up; larger catalogs complete by table names
+/// only.
 const TABLES_WITH_COLUMNS_MAX: usize = 500;
 
-/// The keywords that are highlighted and completed. The parser knows a thousand; most of them
-/// would only be in the way, since they are good names for columns.
+/// Keywords that are highlighted and completed. The parser has a thousand; most of them would be in
+/// the way, because they are good column names.
 pub(crate) const KEYWORDS: &[&str] = &[
     "all",
     "analyze",
@@ -129,26 +130,26 @@ pub(crate) fn is_keyword(word: &str) -> bool {
     KEYWORDS.binary_search(&word.to_ascii_lowercase().as_str()).is_ok()
 }
 
-/// The names that a session knows.
+/// The names in a session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     /// Tables, each with its columns.
     pub(crate) tables: BTreeMap<String, Vec<String>>,
-    /// Functions, of all kinds.
+    /// Functions of all kinds.
     pub(crate) functions: BTreeSet<String>,
 }
 
-/// The names, shared by the prompt, which renews them, and the editor, which reads them.
+/// The names, shared by the prompt, which refreshes them, and the editor, which reads them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Vocabulary(Arc<RwLock<Arc<Names>>>);
 
 impl Vocabulary {
-    /// The names as they were when they were last renewed.
+    /// The names at the last refresh.
     pub(crate) fn names(&self) -> Arc<Names> {
         Arc::clone(&self.0.read())
     }
 
-    /// Looks up what the session knows now.
+    /// Looks up the session's current names.
     pub(crate) async fn renew(&self, session: &Session) {
         let state = session.context().state();
         let functions = state
@@ -164,7 +165,7 @@ impl Vocabulary {
         let mut tables = BTreeMap::new();
         for info in infos {
             let columns = match with_columns {
-                // A table that cannot be looked up is completed by its name all the same.
+                // A table whose look-up fails is still completed by its name.
                 true => session.table_schema(&info.name).await.ok(),
                 false => None,
             };

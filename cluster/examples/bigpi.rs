@@ -1,15 +1,15 @@
-//! Estimates pi on many machines: each throws darts at a square and counts those that hit the circle
-//! in it. After the walkthrough of Go's Bigmachine.
+//! Estimates pi on many machines: each throws darts at a square and counts the hits in the
+//! inscribed circle. After the walkthrough of Go's Bigmachine.
 //!
 //! ```text
 //! bigpi [--samples N] [--workers M | --system in-process:M | --system local:M | --system ec2:OPTIONS]
 //! ```
 //!
-//! With the feature `ec2`, `--system ec2:instance=m7g.large,n=5,spot` says on standard error what it will
-//! start in the account of the environment's credentials, starts it, and leaves nothing behind.
-//! The estimate is the last line. Each machine's darts come from a seed of its own, so that the same
-//! numbers of samples and machines always give the same estimate, also if machines are lost: another
-//! throws the same darts.
+//! With the feature `ec2`, `--system ec2:instance=m7g.large,n=5,spot` prints on standard error what
+//! it will start in the account of the environment's credentials, starts it, and leaves nothing
+//! behind. The estimate is the last line. Each machine's darts come from a seed of its own, so that
+//! the same numbers of samples and machines always give the same estimate, also if machines are
+//! lost: another throws the same darts.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,23 +23,23 @@ use bigslice_cluster::{
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-/// Samples between two looks at whether anybody still waits for them: some milliseconds of work.
+/// Samples between two checks that the caller still waits: some milliseconds of work.
 const BATCH: u64 = 1 << 20;
-/// One share of the work is given to so many machines, one after the other.
+/// The most machines on which one share of the work is tried, one after the other.
 const TRIES_MAX: u32 = 5;
-/// How long a machine that takes the place of another may take to come up.
+/// How long a replacement of a machine may take to start.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// A circle in a square.
 #[derive(Serialize, Deserialize)]
 struct Circle {
-    /// Sets this run's darts apart from those of another.
+    /// Separates this run's darts from those of another.
     seed: u64,
 }
 
 #[service]
 impl Circle {
-    /// Throws `samples` darts, the `stream`th sequence of them; how many hit.
+    /// Throws `samples` darts, the `stream`th sequence. Returns the number of hits.
     async fn sample(&self, stream: u64, samples: u64) -> u64 {
         let mut darts = Darts::new(self.seed, stream);
         let mut hits = 0;
@@ -60,7 +60,7 @@ struct Darts {
 impl Darts {
     fn new(seed: u64, stream: u64) -> Self {
         let mut darts = Self { state: seed };
-        // Streams begin at places that have nothing to do with each other.
+        // Streams begin at unrelated positions.
         darts.state = darts.next() ^ stream.wrapping_mul(0xd134_2543_de82_ef95);
         darts.state = darts.next();
         darts
@@ -85,13 +85,13 @@ impl Darts {
     }
 }
 
-/// What the command line says.
+/// The command line.
 struct Arguments {
     samples: u64,
     place: Place,
 }
 
-/// Where the machines are.
+/// The system of the machines.
 enum Place {
     InProcess(usize),
     Local(usize),
@@ -146,7 +146,7 @@ impl Arguments {
 }
 
 impl Place {
-    /// The system, and how many machines with what patience it is to have. Says first what will cost.
+    /// The system, with the number of machines and timeouts. Prints the plan first if it costs.
     async fn open(&self) -> Result<(Arc<dyn System>, FleetConfig), BoxError> {
         let fixed = |machines| FleetConfig { machines, ..FleetConfig::default() };
         Ok(match self {
@@ -206,7 +206,7 @@ async fn estimate(arguments: &Arguments) -> Result<f64, BoxError> {
 
     let n = machines.len() as u64;
     let calls = machines.iter().zip(0..).map(|(machine, stream)| {
-        // The first machines take one more each of what does not divide.
+        // The first machines take one more each of the remainder.
         let samples = arguments.samples / n + u64::from(stream < arguments.samples % n);
         share(&fleet, machine.clone(), stream, samples)
     });
@@ -235,7 +235,7 @@ async fn share(
                 tries += 1;
                 fleet.verify().await;
                 let whole = fleet.wait_for(fleet.size(), PATIENCE).await;
-                // The newest has nothing to do yet. If there is none, any that runs will do.
+                // The newest is idle. If there is none, any running one will do.
                 machine = match (fleet.ready().pop(), whole) {
                     (Some(newest), _) => newest,
                     (None, Ok(())) => machine,

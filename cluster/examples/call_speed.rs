@@ -1,5 +1,5 @@
-//! What a call costs: latency of one at a time, calls per second of many at a time, bytes per second
-//! of a stream each way. On one machine in a process of its own, over its one connection.
+//! The cost of a call: latency of one at a time, calls per second of many at a time, bytes per
+//! second of a stream each way. On one machine in a process of its own, over its one connection.
 //!
 //! ```text
 //! call_speed [SECONDS]
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-/// Calls that are open at a time when there are many.
+/// The number of calls open at a time when there are many.
 const AT_A_TIME: usize = 64;
 /// The size of a stream's items.
 const BLOCK: usize = 256 << 10;

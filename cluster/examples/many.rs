@@ -1,14 +1,13 @@
-//! How much of the driver a machine costs: starts many, calls each, leaves them alone for a while,
-//! asks all at once whether they live, gathers their metrics on one page, takes a profile of all of
-//! them, stops them.
+//! The driver's cost per machine: starts many machines, calls each, leaves them idle for a while,
+//! pings all at once, collects their metrics on one page, profiles all of them, stops them.
 //!
 //! ```text
 //! cargo run --release -p bigslice-cluster --example many -- in-process 50 100 200
 //! cargo run --release -p bigslice-cluster --example many -- local 200
 //! ```
 //!
-//! `local` shows what the driver itself needs, for the machines are processes of their own;
-//! `in-process` the driver and the machines together.
+//! `local` shows the cost of the driver itself, because the machines are processes of their own;
+//! `in-process` shows the driver and the machines together.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
 
@@ -24,11 +23,11 @@ use bigslice_cluster::{
 use futures::{StreamExt, stream};
 use tonic::service::Routes;
 
-/// How long the machines are left alone: two leases.
+/// How long the machines are idle: two leases.
 const REST: Duration = Duration::from_secs(20);
 /// Calls at a time.
 const CALLS: usize = 16;
-/// Linux counts the time of processes in these, whatever its clock does.
+/// The unit in which Linux counts the time of processes, whatever its clock does.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 fn services() -> ServiceFactory {
@@ -130,7 +129,8 @@ async fn measure(system: Arc<dyn System>, size: usize) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Takes a profile of all machines for a second; what it takes besides, and until it is one file.
+/// Profiles all machines for a second. Returns the additional time, and the time until the profile
+/// is one file.
 async fn profile(fleet: &Fleet) -> Result<String, BoxError> {
     const LASTING: Duration = Duration::from_secs(1);
     let began = Instant::now();
@@ -142,14 +142,14 @@ async fn profile(fleet: &Fleet) -> Result<String, BoxError> {
     Ok((began.elapsed() - LASTING).as_millis().to_string())
 }
 
-/// The main memory of this process.
+/// The resident memory of this process.
 fn resident_kib() -> Result<usize, BoxError> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("");
     Ok(line.split_whitespace().next().ok_or("no VmRSS")?.parse()?)
 }
 
-/// The time that the threads of this process have computed.
+/// The processor time of this process.
 fn cpu_seconds() -> Result<f64, BoxError> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);

@@ -1,13 +1,15 @@
-//! The one error type of this crate: its variants are what a caller can do something about.
+//! The error type of this crate. Its variants are what a caller can act on.
 
 use std::io;
 use std::time::Duration;
 
 use url::Url;
 
+pub(crate) use bigslice_diagnostics::chain;
+
 use crate::identity::{InvalidIdentity, MachineName};
 
-/// An error of anybody else's, boxed.
+/// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of this crate's functions.
@@ -33,31 +35,31 @@ pub enum Error {
         /// Why it failed.
         source: BoxError,
     },
-    /// A name, certificate or address does not say what it must.
+    /// A name, certificate or address is not valid.
     #[error("{0}")]
     Identity(String),
-    /// The conversation by which a worker joins a session broke off or made no sense.
+    /// The conversation by which a worker joins a session broke off or was not valid.
     #[error("enrolment: {0}")]
     Enrolment(String),
-    /// What a user asked of a system cannot be.
+    /// The options for a system are not valid.
     #[error("{0}")]
     Options(String),
-    /// A cloud refused something.
+    /// A cloud refused a request.
     #[error("could not {attempt}: {reason}")]
     Cloud {
         /// What was attempted, as the end of a sentence.
         attempt: String,
-        /// The cloud's code for what is wrong; empty if it was not reached.
+        /// The cloud's error code; empty if the cloud was not reached.
         code: String,
-        /// What is wrong, and what may help.
+        /// The reason, and what may help.
         reason: String,
     },
     /// A machine ended, or failed, before it was ready.
     #[error("machine \"{machine}\" could not start: {reason}")]
     Start {
-        /// The machine that did not come up.
+        /// The machine that did not start.
         machine: MachineName,
-        /// The reason, with the machine's last words where there are any.
+        /// The reason, with the machine's last lines of output if there are any.
         reason: String,
     },
     /// No verified connection to a machine could be made.
@@ -68,7 +70,7 @@ pub enum Error {
         /// The chain of causes, outermost first.
         reason: String,
     },
-    /// A machine was reached but did not do what it was asked to.
+    /// A machine was reached, but a call failed.
     #[error("machine \"{machine}\" did not answer \"{method}\"")]
     Call {
         /// The machine that was called.
@@ -78,27 +80,27 @@ pub enum Error {
         /// The status of the call.
         source: Box<tonic::Status>,
     },
-    /// Fewer machines run than were asked for.
+    /// Fewer machines run than were requested.
     #[error("{running} of {wanted} machines run after {} ms: {reason}", waited.as_millis())]
     TooFew {
-        /// How many were asked for.
+        /// The number requested.
         wanted: usize,
-        /// How many run.
+        /// The number that run.
         running: usize,
-        /// How long was waited.
+        /// The time that was waited.
         waited: Duration,
-        /// The last thing that kept one from starting.
+        /// The last error that kept a machine from starting.
         reason: String,
     },
-    /// A service cannot be given to machines.
+    /// A service cannot be set up on machines.
     #[error("could not set up service \"{service}\": {reason}")]
     Service {
         /// Its name.
         service: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// What machines count could not be put on a page.
+    /// The metrics could not be written as a page.
     #[error("could not write the metrics: {0}")]
     Metrics(String),
     /// No CPU profile can be taken of this process, or of a machine.
@@ -119,7 +121,7 @@ impl Error {
         move |source| Self::Certificate { attempt, source: source.into() }
     }
 
-    /// Whether the same call may succeed later, on this machine or on another.
+    /// Returns true if the same call may succeed later, on this machine or on another.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Call { .. } | Self::TooFew { .. })
     }
@@ -129,23 +131,4 @@ impl From<InvalidIdentity> for Error {
     fn from(InvalidIdentity(reason): InvalidIdentity) -> Self {
         Self::Identity(reason)
     }
-}
-
-/// The messages of an error and of its causes, outermost first, without repeating what a message
-/// already quotes from its cause.
-pub(crate) fn chain(err: &(dyn std::error::Error + 'static)) -> String {
-    /// Deeper chains than this are cycles or noise.
-    const CAUSES_MAX: usize = 16;
-    let mut text = err.to_string();
-    let mut next = err.source();
-    for _ in 0..CAUSES_MAX {
-        let Some(cause) = next else { break };
-        let message = cause.to_string();
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        next = cause.source();
-    }
-    text
 }

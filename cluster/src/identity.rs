@@ -1,4 +1,4 @@
-//! Who is who in a session: session, role and machine name, and how a certificate states them.
+//! Identities in a session: session, role and machine name, and how a certificate states them.
 //!
 //! [`Peer`] is the whole identity. [`Authority`](crate::Authority) writes it into a certificate as
 //! a URI (`bigslice://<session>/<role>/<machine>`) and as a DNS name, which TLS needs; both sides
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A name or a certificate that does not say who a process is.
+/// A name or a certificate that does not state an identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidIdentity(pub(crate) String);
@@ -21,13 +21,13 @@ type Result<T> = std::result::Result<T, InvalidIdentity>;
 
 /// The scheme of the URI in a certificate.
 const SCHEME: &str = "bigslice";
-/// Closes the DNS names of machines: a top-level name that is reserved for private use.
+/// The suffix of machines' DNS names: a top-level name reserved for private use.
 const DOMAIN: &str = "bigslice.internal";
 /// A DNS label has at most 63 characters.
 const LABEL_MAX: usize = 63;
 
-/// Lower-case letters, digits and hyphens, beginning with a letter or digit: safe as a DNS label, a
-/// file name and a part of a URI alike.
+/// Lower-case letters, digits and hyphens, starting with a letter or digit: safe as a DNS label, a
+/// file name and a part of a URI.
 fn check_label(what: &str, label: &str) -> Result<()> {
     let ok = !label.is_empty()
         && label.len() <= LABEL_MAX
@@ -82,26 +82,26 @@ macro_rules! label {
 }
 
 label!(
-    /// Names one session: one run of a driver with its machines.
+    /// The id of one session: one run of a driver with its machines.
     SessionId,
     "session id"
 );
 
 label!(
-    /// Names one machine within its session; a name is never used again for another machine.
+    /// The name of a machine within its session. A name is never used again for another machine.
     MachineName,
     "machine name"
 );
 
 impl SessionId {
-    /// A new id that no other session has.
+    /// A new random id.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().simple().to_string())
     }
 }
 
 impl MachineName {
-    /// The name of the driver, which every session has once.
+    /// The name of the driver, unique in every session.
     pub fn driver() -> Self {
         Self("driver".to_owned())
     }
@@ -111,23 +111,23 @@ impl MachineName {
         Self(format!("m{ordinal}"))
     }
 
-    /// Sorts the driver first, then machines in the order in which they were named.
+    /// Sorts the driver first, then machines in the order of their names.
     pub(crate) fn rank(&self) -> (bool, usize, &str) {
         (*self != Self::driver(), self.0.len(), &self.0)
     }
 }
 
-/// What a process may do in a session.
+/// The role of a process in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// Starts machines, renews leases, sends plans.
     Driver,
-    /// Runs what the driver sends, reads from other workers.
+    /// Runs tasks for the driver, reads from other workers.
     Worker,
 }
 
 impl Role {
-    /// The role as it stands in a certificate.
+    /// The role as text, as in a certificate.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Driver => "driver",
@@ -154,13 +154,13 @@ impl FromStr for Role {
     }
 }
 
-/// The identity of one process of a session. As an extension of a request it is the verified
+/// The identity of one process of a session. In the extensions of a request it is the verified
 /// identity of the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Peer {
     /// The session it belongs to.
     pub session: SessionId,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
     /// Its name.
     pub machine: MachineName,
@@ -200,15 +200,15 @@ impl Peer {
         let [session, role, machine] = parts[..] else { return Err(wrong()) };
         let peer =
             Self { session: session.parse()?, role: role.parse()?, machine: machine.parse()? };
-        // Only the driver is called driver, and it is called nothing else.
+        // The name "driver" and the role of the driver imply each other.
         if (peer.role == Role::Driver) != (peer.machine == MachineName::driver()) {
             return Err(wrong());
         }
         Ok(peer)
     }
 
-    /// Reads the identity out of a certificate, which must state exactly one, as URI and as DNS
-    /// name alike. The chain and the dates are not looked at here.
+    /// Reads the identity from a certificate, which must state exactly one, as URI and as DNS name.
+    /// Does not verify the chain and the dates.
     pub fn of_certificate(certificate: &CertificateDer<'_>) -> Result<Self> {
         let unreadable = |err: &dyn fmt::Display| {
             InvalidIdentity(format!("the certificate of the other side is unreadable: {err}"))
@@ -217,7 +217,7 @@ impl Peer {
         let names = parsed
             .subject_alternative_name()
             .map_err(|e| unreadable(&e))?
-            .ok_or_else(|| InvalidIdentity("the certificate names nobody".to_owned()))?;
+            .ok_or_else(|| InvalidIdentity("the certificate contains no identity".to_owned()))?;
         match names.value.general_names.as_slice() {
             [GeneralName::URI(uri), GeneralName::DNSName(dns)] => {
                 let peer = Self::of_uri(uri)?;

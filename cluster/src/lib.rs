@@ -1,10 +1,11 @@
-//! Machines as a library: started by the program itself, as tasks of this process, processes of this
-//! host, and instances of EC2; mutually authenticated; gone when the program is. This crate
-//! knows nothing of rows, Arrow or SQL: a machine serves the methods that its user has marked with
-//! [`service`](macro@service), and whatever gRPC services its [`ServiceFactory`] makes.
+//! Machines as a library. A program starts them itself, as tasks of its process, processes of its
+//! host, or instances of EC2. They authenticate each other, and end when the program does. This
+//! crate does not know rows, Arrow or SQL: a machine serves the methods marked with
+//! [`service`](macro@service), and the gRPC services that its [`ServiceFactory`] makes.
 //!
-//! A driver's side begins at [`Fleet::start`], or at [`Fleet::elastic`] if machines are to come and go
-//! with the work; a worker's at [`run_worker`]:
+//! The driver's side starts at [`Fleet::start`], or at [`Fleet::elastic`] if the number of machines
+//! follows the work; a worker's side at [`run_worker`]. A worker is a process (or a part of the
+//! driver's) that runs tasks; a machine is what it runs on:
 //!
 //! ```text
 //!            driver                                        worker (a process, or tasks)
@@ -16,19 +17,19 @@
 //!                    Connector --- mTLS, one port --------> (also between workers)
 //! ```
 //!
-//! Who trusts whom: the driver makes an [`Authority`] for the session and enrols each machine over a
-//! channel that only the two of them hold. From then on everybody shows a certificate of that
-//! authority and looks at the other's: chain, dates, session, role and name.
+//! Trust: the driver makes an [`Authority`] for the session and enrols each machine over a channel
+//! that only the two of them hold. From then on both sides of every connection show a certificate
+//! of that authority and verify the other's: chain, dates, session, role and name.
 //!
-//! Who outlives whom: nobody outlives the driver. It renews each machine's lease; a machine whose
-//! lease lapses, or whose channel to the driver ends, removes its files and exits. A machine that
-//! ends, or does not answer for as long as a lease, is lost: [`Fleet::losses`] counts it and another
-//! takes its place, under another name.
+//! Lifetime: no machine outlives the driver. The driver renews each machine's lease. A machine
+//! whose lease lapses, or whose channel to the driver ends, removes its files and exits. A machine
+//! that ends, or does not answer for the length of a lease, is lost: [`Fleet::losses`] counts it,
+//! and another replaces it under another name.
 //!
-//! The machines are one process to their owner: [`Fleet::inspector`] has the logs, the metrics, the CPU
-//! profile of all of them and what they use over time, and serves that as web pages.
+//! Observation: [`Fleet::inspector`] has the logs, metrics, CPU profiles and resource usage of all
+//! machines as if they were one process, and serves them as web pages.
 //!
-//! What all that is worth when the network fails, tests find out with [`faults`].
+//! Tests inject network failures with [`faults`].
 
 mod debug;
 mod error;
@@ -37,6 +38,7 @@ mod fleet;
 #[cfg(doctest)]
 mod guide;
 mod identity;
+mod linked;
 mod machine;
 mod markup;
 mod observe;
@@ -53,11 +55,12 @@ pub use systems::ec2;
 pub use debug::DebugServer;
 pub use error::{BoxError, Error, Result};
 pub use fleet::demand::Demand;
-pub use fleet::inspector::{Inspector, MachineReport, PROFILE_MAX, Page, PageKind, Profiling};
-pub use fleet::roster::Loss;
+pub use fleet::inspector::{Inspector, MachineReport, Page, PageKind, Profiling};
+pub use fleet::registry::Loss;
 pub use fleet::sizing::Elastic;
 pub use fleet::{Fleet, FleetConfig};
 pub use identity::{InvalidIdentity, MachineName, Peer, Role, SessionId};
+pub use linked::{Linked, LinkedItems, NotLinked, difference};
 pub use machine::address::Address;
 pub use machine::info::MachineInfo;
 pub use machine::remote::Remote;
@@ -66,15 +69,15 @@ pub use machine::{Hold, Machine, State};
 pub use observe::line::{LogLine, LogSink, LogSource};
 pub use observe::log::MachineLog;
 pub use observe::logbook::LoggedLine;
-pub use observe::metrics::census::Census;
+pub use observe::metrics::fleet_stats::FleetStats;
 pub use observe::profile::{Grouping, Hertz, Profile};
-pub use observe::vitals::{POINTS_MAX, Point, Resident, Series, Usage, memory_bytes};
+pub use observe::usage::{Point, Resident, Series, Usage, memory_bytes};
 pub use process::folder::SessionFolder;
 pub use requirements::{Requirements, Services};
 pub use security::authority::{Authority, Validity};
 pub use security::connector::Connector;
-pub use security::credentials::{Application, Credentials};
-pub use security::enrolment::{Enroler, Enrolled};
+pub use security::credentials::Credentials;
+pub use security::enrolment::Enroler;
 pub use service::worker_context::WorkerContext;
 pub use service::{
     Blob, Call, CallError, Cause, Failed, Failure, Input, InputError, MESSAGE_SIZE_MAX, Many,
@@ -85,17 +88,17 @@ pub use systems::entry::{WorkerMain, is_worker, run_worker};
 pub use systems::in_process::InProcess;
 pub use systems::local::LocalProcesses;
 pub use worker::ServiceFactory;
-pub use worker::control::{Control, Renewal};
+pub use worker::control::Control;
 
-/// The library of counters that [`ServiceContext::metrics`] takes.
+/// The metrics library of [`ServiceContext::metrics`].
 pub use prometheus;
 
 /// Makes the async methods of an impl block callable on any machine of a session.
 ///
-/// The type itself travels to each machine by serde ([`FleetConfig::services`]); there its `init`, if
-/// it has one, adds what does not travel, and may fail, which is an error of whoever starts the fleet.
-/// Then `Type::method` names a method for [`Machine::call`] and [`Remote::call`]; in this process
-/// `value.method(..)` is an ordinary call (elsewhere than in this module, of the trait `TypeMethods`).
+/// The value is sent to each machine with serde ([`FleetConfig::services`]). There its `init`, if
+/// it has one, adds what is not sent; an error of `init` is an error of starting the fleet. Then
+/// `Type::method` names a method for [`Machine::call`] and [`Remote::call`]. In this process
+/// `value.method(..)` is an ordinary call (in other modules, of the trait `TypeMethods`).
 ///
 /// ```
 /// use bigslice_cluster::{Fleet, FleetConfig, InProcess, Services, ServiceContext, service};
@@ -141,20 +144,20 @@ pub use prometheus;
 /// # }
 /// ```
 ///
-/// Methods are the block's `async fn`s that take `&self`; everything else in it is left as it is.
-/// - *Parameters*: first, if it is wanted, `&ServiceContext` (who calls, where, and the way to other
-///   machines); then owned values that serde knows; last, if it is wanted, [`Input<T>`](Input), a
-///   stream that the caller gives with [`Machine::call_with_input`].
+/// Methods are the block's `async fn`s that take `&self`; everything else in it is unchanged.
+/// - *Parameters*: first, optionally, `&ServiceContext` (the caller, this machine, and access to
+///   other machines); then owned values that implement serde's traits; last, optionally,
+///   [`Input<T>`](Input), a stream that the caller passes to [`Machine::call_with_input`].
 /// - *Return types*: `T`; `Result<T, E>`; `impl Stream<Item = T>`; `impl Stream<Item = Result<T, E>>`;
 ///   either stream in a `Result`, of the same `E`. A stream may borrow from `self`.
-/// - *Errors* travel as they are if serde knows them ([`ServiceError`]); [`Failure`] stands for any
-///   other. The caller gets a [`CallError`], which keeps a method's own error, a panic, a lost
-///   machine and a refused call apart.
-/// - *Where it runs*: on threads for services, one per core. A method that computes for long should
+/// - *Errors* that implement serde's traits are sent unchanged ([`ServiceError`]); [`Failure`]
+///   holds any other. The caller gets a [`CallError`], which distinguishes a method's own error, a
+///   panic, a lost machine and a refused call.
+/// - *Runtime*: methods run on the threads for services, one per core. A long computation should
 ///   await now and then (`tokio::task::yield_now`): it can be stopped nowhere else.
 ///
-/// What the machines have must be what the driver has: both are one program, and compare their lists
-/// of services before a machine is taken.
+/// Driver and machines must have the same services: they run the same program, and compare their
+/// lists of services before a machine is used.
 pub use bigslice_cluster_macros::service;
 
 #[doc(hidden)]

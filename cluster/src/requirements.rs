@@ -1,4 +1,4 @@
-//! What a driver asks of the program of a machine.
+//! What a driver requires of the program of a machine.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub(crate) struct Setup {
     pub(crate) value: Vec<u8>,
 }
 
-/// The services that a machine sets up before it is taken, in this order.
+/// The services that a machine sets up before it is used, in this order.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
     pub(crate) list: Vec<Setup>,
@@ -26,7 +26,7 @@ impl Services {
     }
 }
 
-/// What a driver asks of its workers: the same program, and these services set up.
+/// What a driver requires of its workers: the same program, and these services.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Requirements {
     pub(crate) registry: Vec<String>,

@@ -14,7 +14,7 @@ use clap::Parser;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
-/// From nothing to all of it, as a letter shows it.
+/// Letters from the lightest to the darkest.
 const SHADES: &[u8] = b" .:-=+*#%@";
 
 /// The width and height of a tile in letters.

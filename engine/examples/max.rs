@@ -26,7 +26,7 @@ fn pair(text: &str) -> Result<(String, i64), String> {
     Ok((key.to_owned(), value.parse().map_err(|e| format!("\"{value}\": {e}"))?))
 }
 
-/// The largest value of each key: a verb of one's own is a function from slice to slice.
+/// The largest value of each key. A verb of your own is a function from slice to slice.
 fn max(pairs: Slice<(String, i64)>) -> Slice<(String, i64)> {
     pairs.reduce(i64::max)
 }
@@ -59,8 +59,8 @@ mod tests {
 
     use super::*;
 
-    /// This process alone, and machines that are tasks of it: these call the func again, and send rows to
-    /// each other as processes would.
+    /// This process alone, and machines that are tasks of it: they call the func again and send rows to
+    /// each other, as processes do.
     const SYSTEMS: [SystemSpec; 2] = [SystemSpec::Here, SystemSpec::InProcess { machines: 2 }];
 
     /// Runs `test` with a session of each kind.
@@ -84,7 +84,7 @@ mod tests {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect()
     }
 
-    /// The same without a pipeline: so short that it is right.
+    /// The same without a pipeline, short enough to be obviously right.
     fn plain(pairs: &[(String, i64)]) -> Vec<(String, i64)> {
         let mut largest = BTreeMap::new();
         for (key, value) in pairs {
@@ -108,7 +108,7 @@ mod tests {
         everywhere(async |session| assert_eq!(found(session, 2, vec![]).await, vec![])).await;
     }
 
-    /// Whatever the rows are and however they are divided into shards.
+    /// For any rows, in any number of shards.
     #[tokio::test(flavor = "multi_thread")]
     async fn it_is_what_a_loop_finds() {
         let given = (1usize..6, prop::collection::vec(("[a-d]{0,2}", any::<i64>()), 0..200));

@@ -1,12 +1,12 @@
-//! Puts shuffles under load and checks every row that comes out: one line that starts with `ok`, or
-//! what is wrong and exit code 1.
+//! Loads the shuffle and checks every row of the result: prints one line that starts with `ok`, or
+//! an error and exit code 1.
 //!
 //! * `reduce`: each shard has all keys in an order of its own; each key comes out once, with the sum of all
 //!   its values;
 //! * `cogroup`: two slices, of which the second has the even keys only; each key comes out once, with
 //!   exactly the values that it was given on either side;
-//! * `memiter`: runs that read the result of a run before them, again and again, and leave nothing
-//!   behind: neither files nor memory.
+//! * `memiter`: a chain of runs, each of which reads the result of an earlier one, that leaves neither
+//!   files nor memory behind.
 //!
 //! ```text
 //! cargo run --release -p bigslice --example slicer -- reduce --shards 64 --keys 1000000 --workers 2
@@ -22,7 +22,7 @@ use bigslice::{Run, Session, SessionArgs, Slice, parse_size};
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand};
 
-/// Puts shuffles under load and checks what comes out.
+/// Loads the shuffle and checks the result.
 #[derive(Debug, Parser)]
 struct Slicer {
     #[command(subcommand)]
@@ -285,8 +285,8 @@ async fn memiter(of: &Iterations) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of the files in a folder, when they are no more than `most`, or after a while: machines
-/// are told to remove files, not waited for.
+/// The bytes of the files in a folder, once they are at most `most`, or after a while: machines remove
+/// files in the background.
 async fn settled(folder: &std::path::Path, most: u64) -> u64 {
     for _ in 0..100 {
         let bytes = bytes_in(folder);
@@ -310,7 +310,7 @@ fn bytes_in(folder: &std::path::Path) -> u64 {
         .sum()
 }
 
-/// The line that says that all is well.
+/// The line that reports success.
 fn tell(session: &Session, what: &str, rows: u64, took: Duration) -> Result<()> {
     let workers = workers(session).map(|pid| status(&pid, "VmHWM:"));
     let workers = workers.collect::<Result<Vec<_>>>()?.into_iter().map(mib).collect::<Vec<_>>();
@@ -337,7 +337,7 @@ fn workers(session: &Session) -> impl Iterator<Item = String> {
     session.machines().into_iter().filter_map(|machine| machine.pid).map(|pid| pid.to_string())
 }
 
-/// Bytes that Linux says a process has.
+/// The memory of a process in bytes, according to Linux.
 fn status(process: &str, what: &str) -> Result<u64> {
     let path = format!("/proc/{process}/status");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;

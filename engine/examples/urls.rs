@@ -1,9 +1,9 @@
 //! Counts the domains of web addresses: the last column of files of tab-separated lines, such as the
 //! event files of [GDELT](https://www.gdeltproject.org/data.html), here or in a bucket. Writes one file per
-//! shard of the result, and prints the domains that are there most often.
+//! shard of the result, and prints the most frequent domains.
 //!
-//! It shows a result that stays where it was computed: it is the argument of two other funcs, one of
-//! which writes the files, so that the domains are counted once.
+//! It shows a result that stays where it was computed: two other funcs take it as an argument, one of
+//! which writes the files, so that the domains are counted only once.
 //!
 //! ```text
 //! curl -O http://data.gdeltproject.org/gdeltv2/20260101000000.export.CSV.zip
@@ -39,7 +39,7 @@ struct Args {
     session: SessionArgs,
 }
 
-/// How often each domain is there.
+/// The number of addresses of each domain.
 #[bigslice::func]
 fn domains(paths: Vec<String>) -> Result<Slice<(String, u64)>> {
     // As bytes: other columns may be in any encoding.

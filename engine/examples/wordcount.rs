@@ -1,7 +1,7 @@
 //! Counts the words of text files and prints the ten most frequent.
 //!
-//! It shows a reader of one's own ([`Slice::reader`]) and a pipeline from its lines to a few rows.
-//! Nothing but the numbers of words moves between machines.
+//! It shows a custom reader ([`Slice::reader`]) and a pipeline from its lines to a few rows. Only the
+//! counts of words move between machines.
 //!
 //! ```text
 //! cargo run --release -p bigslice --example wordcount -- --workers 2 README.md docs/*.md
@@ -15,7 +15,7 @@ use std::io::{BufRead, BufReader};
 use bigslice::prelude::*;
 use clap::Parser;
 
-/// Shards that the files are read in, at most: a machine is told of each.
+/// The most shards that the files are read in.
 const SHARDS_MAX: usize = 256;
 
 /// Counts the words of text files.
@@ -33,7 +33,7 @@ struct Args {
     session: SessionArgs,
 }
 
-/// The most frequent words of `files`, and how often each is there.
+/// The most frequent words of `files`, with their counts.
 #[bigslice::func]
 fn top_words(files: Vec<String>, top: usize) -> Slice<(String, u64)> {
     let shards = files.len().clamp(1, SHARDS_MAX);
@@ -49,7 +49,7 @@ fn top_words(files: Vec<String>, top: usize) -> Slice<(String, u64)> {
     .top_k(top, |(_, times)| times)
 }
 
-/// The lines of a file, or why they cannot be read.
+/// The lines of a file, or the error of reading them.
 fn lines(path: String) -> Box<dyn Iterator<Item = Result<String, String>>> {
     match File::open(&path) {
         Err(error) => Box::new(std::iter::once(Err(format!("{path}: {error}")))),

@@ -1,4 +1,5 @@
-//! SQL over files and typed pipelines, on all cores of this computer or on machines that the program starts itself.
+//! SQL over files, and typed pipelines, on all cores of this computer or on machines that the program
+//! starts itself.
 //!
 //! ```no_run
 //! # async fn example() -> bigslice::Result<()> {
@@ -66,20 +67,21 @@
 //! # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 //! ```
 //!
-//! 1. **Describe.** Verbs make the nodes of a [`slice`](pipeline::slice); a [`func`](mod@pipeline::func) that holds them can be called by
-//!    every process.
-//! 2. **Cut.** [`task`](runs::task) cuts the tree where rows move, on the driver and on each worker alike.
-//! 3. **Schedule.** A [`job`](runs::job) sends each task, one for each shard of a stage, to a machine with room, and
-//!    has again computed what is lost.
-//! 4. **Store.** A task pipes its inputs through its verbs into a file of [`shard`]s; whoever
-//!    needs them reads them over Flight and verifies them before decoding.
+//! 1. **Describe.** Verbs make the nodes of a [`slice`](pipeline::slice). Every process can call the
+//!    [`func`](mod@pipeline::func) around them.
+//! 2. **Cut.** [`task`](runs::task) cuts the tree where rows move, in the same way on the driver and on
+//!    each worker.
+//! 3. **Schedule.** A [`job`](runs::job) sends each task, one for each shard of a stage, to a machine
+//!    with free slots, and computes lost shards again.
+//! 4. **Store.** A task pipes its inputs through its verbs into a file of [`shard`]s. Readers get them
+//!    over Flight and verify them before decoding.
 //! 5. **Read.** A [`Run`] knows where the result is.
 
 #![cfg_attr(
     doc,
     expect(
         rustdoc::private_intra_doc_links,
-        reason = "the life of a query is for whoever reads the code, with its private modules"
+        reason = "the life of a query is for readers of the code and names private modules"
     )
 )]
 
@@ -90,6 +92,7 @@ mod error;
 pub mod expr;
 #[cfg(doctest)]
 mod guide;
+mod leaf_plan;
 pub mod metrics;
 mod pipeline;
 mod query;
@@ -102,9 +105,9 @@ mod statement;
 mod tests;
 pub mod tpch;
 
-/// The Arrow that batches and schemas here are of: a program need not find the version that fits.
+/// The version of Arrow that batches and schemas are made with.
 pub use arrow;
-/// The DataFusion that sessions are built on: its expressions, catalogs and table providers.
+/// The version of DataFusion that sessions are built on: expressions, catalogs, table providers.
 pub use datafusion;
 
 #[doc(inline)]
@@ -114,10 +117,10 @@ pub use base::config::PARTITIONS_MAX;
 pub use base::driver::{QUERIES_RUNNING_MAX, TableInfo};
 pub use base::redact::redact;
 pub use base::script::{PieceKind, ScriptPiece, Statement};
-pub use base::system::{MACHINES_MAX, SystemSpec};
+pub use base::system::{FleetSize, MACHINES_MAX, MachineKind, SystemSpec};
 pub use base::wire::RunId;
-/// The crate that machines are made with, for whoever calls methods of services on a session's machines
-/// ([`Session::fleet`]), asks for machines, or has faults befall them in tests.
+/// The crate behind a session's machines: to call services on them ([`Session::fleet`]), to ask for
+/// machines, or to inject faults in tests.
 pub use bigslice_cluster as cluster;
 pub use bigslice_cluster::{
     Grouping, Hertz, Inspector, LogLine, LogSink, LogSource, MachineReport, Page, PageKind,
@@ -125,7 +128,7 @@ pub use bigslice_cluster::{
 };
 pub use bigslice_files::sink::{Compression, Delimited, Existing, WriteOptions};
 pub use bigslice_files::{Environment, did_you_mean};
-pub use error::{Error, Place, Result};
+pub use error::{Error, Position, Result};
 pub use pipeline::func::Invocation;
 pub use pipeline::map::{MapFunction, Mapped};
 pub use pipeline::slice::{
@@ -137,11 +140,12 @@ pub use query::run::RUNS_AGAIN_MAX;
 pub use row::{Row, Value};
 pub use runs::job::{Run, Runnable};
 pub use session::args::{SessionArgs, parse_size};
-pub use session::builder::{HEAD_BYTES, SessionBuilder};
+pub use session::builder::{HEAD_BYTES, SessionBuilder, Settings};
+pub use session::testing;
 pub use session::worker::worker_main;
 pub use session::{MachineInfo, Session};
 
-/// Makes a function that builds a slice one that every machine of a session can call.
+/// Makes a function that builds a slice callable by every machine of a session.
 ///
 /// ```
 /// use bigslice::prelude::*;
@@ -152,9 +156,9 @@ pub use session::{MachineInfo, Session};
 /// }
 /// ```
 ///
-/// Calling it then gives an [`Invocation`] for [`Session::run`]. The function is called by every process
-/// that takes part, so it may depend on nothing but its arguments; these can be encoded by serde.
-/// It returns a [`Slice`], or a `Result` of one.
+/// A call of it returns an [`Invocation`] for [`Session::run`]. Every process that takes part calls the
+/// function, so it must depend on its arguments alone, which serde must be able to encode. It returns
+/// a [`Slice`], or a `Result` of one.
 ///
 /// # What is refused
 ///
@@ -176,7 +180,7 @@ pub use session::{MachineInfo, Session};
 /// }
 /// ```
 ///
-/// Functions that are generic, async or methods, since they are called by their names:
+/// Generic functions, async functions and methods, since machines call a function by its name:
 ///
 /// ```compile_fail
 /// # use bigslice::prelude::*;
@@ -206,7 +210,8 @@ pub use session::{MachineInfo, Session};
 /// }
 /// ```
 pub use bigslice_macros::func;
-/// Makes an async `main` one that is also a worker's: a worker never gets past it.
+/// Makes an async `main` the main function of the driver and of its workers: in a worker, the body does
+/// not run.
 ///
 /// ```no_run
 /// use bigslice::prelude::*;
@@ -219,19 +224,19 @@ pub use bigslice_macros::func;
 /// }
 /// ```
 ///
-/// It may return what any `main` may. An error is told as bigsql tells it: a line with what is wrong and why, one
-/// with what may help if that is known, and the exit code 1, or 2 when a flag or a setting was wrong. Any type of error will
-/// do: [`Error`], one of your own, `Box<dyn std::error::Error>`, `anyhow::Error`, a `String`.
+/// It may return what any `main` may. An error is reported as bigsql does: a line with the error, a line
+/// with a hint if there is one, and exit code 1, or 2 when a flag or a setting was wrong. The error may
+/// be of any type: [`Error`], one of your own, `Box<dyn std::error::Error>`, `anyhow::Error`, `String`.
 pub use bigslice_macros::main;
 /// Makes the async methods of an impl block callable on the machines of a session.
 ///
-/// Their values go there with [`SessionBuilder::services`]; [`Session::fleet`] has the machines, and shows how a
-/// method is called. What a service can be is told by [`cluster::service`](macro@cluster::service), which this is.
+/// [`SessionBuilder::services`] sends the values to the machines; [`Session::fleet`] shows how to call a
+/// method. This is [`cluster::service`](macro@cluster::service), which says what a service can be.
 pub use bigslice_macros::service;
 pub use pipeline::map::map;
 pub use pipeline::udf::udf;
 
-/// What the macros' output names.
+/// The items that the output of the macros uses.
 #[doc(hidden)]
 pub mod __private {
     pub use inventory::submit;
@@ -249,10 +254,12 @@ pub mod __private {
     };
 }
 
-/// What most programs name.
+/// The items that most programs use.
 pub mod prelude {
     pub use crate::Error;
+    pub use crate::FleetSize;
     pub use crate::Invocation;
+    pub use crate::MachineKind;
     pub use crate::Query;
     pub use crate::Result;
     pub use crate::Row;

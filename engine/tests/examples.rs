@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bigslice::prelude::*;
+use bigslice::testing::TestHooks;
 use tempfile::TempDir;
 
 /// Where each of them runs.

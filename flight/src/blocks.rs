@@ -1,7 +1,7 @@
-//! A stored shard on the wire: its blocks cut into chunks, and put together again.
+//! A stored shard on the wire: its blocks are cut into chunks and joined again.
 //!
-//! The sender is `task_host`, the reader `task_calls`. Each chunk is the body of one Flight message,
-//! and a mark beside it says where it stands:
+//! The sender is `task_host`, the reader `task_calls`. Each chunk is the body of one Flight
+//! message, with a mark that says where it belongs:
 //!
 //! ```text
 //!   body   | 4 MiB | 4 MiB | rest      | whole block |          |
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A stream that stops before its `End` is an error, whatever its status: a shard is never short.
-//! Bytes are neither decoded nor verified here. They are not copied either, but for what gRPC does
-//! to a message, and to join the chunks of a block that has several.
+//! Bytes are neither decoded nor verified here. They are copied by gRPC, and to join the chunks of
+//! a block that has several.
 
 use std::fmt;
 
@@ -22,18 +22,19 @@ use prost::Message;
 use crate::Error;
 use crate::error::fits;
 
-/// The largest body of one message: what one stream may have in flight. A block that is no larger
-/// arrives without being copied.
+/// The largest body of one message, equal to what one stream may have in flight. A block of at most
+/// this size arrives without a copy.
 pub(crate) const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The largest block. A reader must hold it whole; an Arrow array of text cannot be much larger.
+/// The largest block. A reader must hold a block as a whole. An Arrow array of text cannot be much
+/// larger.
 const BLOCK_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// A block of a shard as it lies in its file: not decoded, not verified on the way.
+/// A block of a shard as it is stored: not decoded, not verified on the way.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Its bytes, at most 1 GiB.
+    /// The bytes, at most 1 GiB.
     pub bytes: Bytes,
-    /// The checksum that was taken when it was written. Whoever decodes the block verifies it.
+    /// The checksum taken when the block was written. The decoder verifies it.
     pub crc: u32,
 }
 
@@ -43,96 +44,96 @@ impl fmt::Debug for Block {
     }
 }
 
-/// What stands beside each chunk.
+/// The mark of each chunk.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Mark {
-    /// A [`Place`].
-    #[prost(enumeration = "Place", tag = "1")]
-    place: i32,
-    /// Of the whole block, in bytes; at the end, of the shard, in blocks.
+    /// A [`Position`].
+    #[prost(enumeration = "Position", tag = "1")]
+    position: i32,
+    /// The size of the whole block in bytes; at the end, the number of blocks of the shard.
     #[prost(uint64, tag = "2")]
     size: u64,
-    /// Beside the last chunk: the checksum of the block.
+    /// The checksum of the block, beside its last chunk.
     #[prost(fixed32, tag = "3")]
     crc: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-enum Place {
-    /// There is no mark.
+enum Position {
+    /// No mark.
     Nowhere = 0,
-    /// More of the same block follows.
+    /// More chunks of the same block follow.
     Part = 1,
-    /// The block ends here.
+    /// The last chunk of a block.
     Last = 2,
-    /// The shard has ended; no bytes.
+    /// The end of the shard, without bytes.
     End = 3,
 }
 
-/// The messages of `block`: slices of its bytes.
+/// The messages of `block`, which are slices of its bytes.
 pub(crate) fn chunks(block: Block) -> Result<Vec<FlightData>, Error> {
     let Block { mut bytes, crc } = block;
     let n_bytes = bytes.len();
     fits("a block of a shard", n_bytes, BLOCK_BYTES_MAX)?;
     let mut chunks = Vec::with_capacity(n_bytes / CHUNK_BYTES_MAX + 1);
     while bytes.len() > CHUNK_BYTES_MAX {
-        chunks.push(chunk(bytes.split_to(CHUNK_BYTES_MAX), Place::Part, n_bytes, 0));
+        chunks.push(chunk(bytes.split_to(CHUNK_BYTES_MAX), Position::Part, n_bytes, 0));
     }
-    chunks.push(chunk(bytes, Place::Last, n_bytes, crc));
+    chunks.push(chunk(bytes, Position::Last, n_bytes, crc));
     Ok(chunks)
 }
 
 /// The last message of a shard of `n_blocks`.
 pub(crate) fn end(n_blocks: usize) -> FlightData {
-    chunk(Bytes::new(), Place::End, n_blocks, 0)
+    chunk(Bytes::new(), Position::End, n_blocks, 0)
 }
 
-fn chunk(body: Bytes, place: Place, size: usize, crc: u32) -> FlightData {
-    let mark = Mark { place: place.into(), size: size as u64, crc };
+fn chunk(body: Bytes, position: Position, size: usize, crc: u32) -> FlightData {
+    let mark = Mark { position: position.into(), size: size as u64, crc };
     FlightData::new().with_data_body(body).with_app_metadata(mark.encode_to_vec())
 }
 
-/// Makes blocks of the messages of one shard again. What is wrong with them is told in words.
+/// Joins the messages of one shard to blocks. Errors are texts.
 #[derive(Default)]
 pub(crate) struct Assembly {
-    /// The block whose last chunk has not come; there is room for the whole of it.
+    /// The block whose last chunk has not arrived. It has capacity for the whole block.
     partial: Option<BytesMut>,
     n_blocks: u64,
     ended: bool,
 }
 
 impl Assembly {
-    /// Takes the next message; gives a block if it completes one.
+    /// Takes the next message. Returns a block if the message completes it.
     pub(crate) fn push(&mut self, message: FlightData) -> Result<Option<Block>, String> {
         if self.ended {
-            return Err("more came after its end".to_owned());
+            return Err("data after its end".to_owned());
         }
         let mark = Mark::decode(message.app_metadata)
             .map_err(|err| format!("a mark cannot be decoded: {err}"))?;
         let body = message.data_body;
-        match Place::try_from(mark.place) {
-            Ok(Place::Part) => {
+        match Position::try_from(mark.position) {
+            Ok(Position::Part) => {
                 self.add(&body, mark.size)?;
                 Ok(None)
             }
-            Ok(Place::Last) => {
+            Ok(Position::Last) => {
                 let bytes = self.completed(body, mark.size)?;
                 self.n_blocks += 1;
                 Ok(Some(Block { bytes, crc: mark.crc }))
             }
-            Ok(Place::End) => {
+            Ok(Position::End) => {
                 if self.partial.is_some() || mark.size != self.n_blocks {
-                    return Err(format!("{} of its {} blocks came", self.n_blocks, mark.size));
+                    return Err(format!("{} of its {} blocks arrived", self.n_blocks, mark.size));
                 }
                 self.ended = true;
                 Ok(None)
             }
-            Ok(Place::Nowhere) | Err(_) => Err("a message has no mark".to_owned()),
+            Ok(Position::Nowhere) | Err(_) => Err("a message has no mark".to_owned()),
         }
     }
 
-    /// The stream is over: was it the whole shard?
+    /// Checks at the end of the stream that the whole shard arrived.
     pub(crate) fn finish(&self) -> Result<(), String> {
         if self.ended {
             Ok(())
@@ -147,7 +148,7 @@ impl Assembly {
             None => {
                 let whole = usize::try_from(size).unwrap_or(usize::MAX);
                 if whole > BLOCK_BYTES_MAX {
-                    return Err(format!("a block is said to have {size} bytes"));
+                    return Err(format!("a block of {size} bytes exceeds the limit"));
                 }
                 self.partial.insert(BytesMut::with_capacity(whole))
             }
@@ -230,7 +231,7 @@ mod tests {
             assert!(assembled(twice).is_err(), "message {n} twice");
         }
         assert!(assembled(vec![FlightData::new(), end(0)]).is_err(), "without a mark");
-        let huge = chunk(Bytes::new(), Place::Part, usize::MAX, 0);
+        let huge = chunk(Bytes::new(), Position::Part, usize::MAX, 0);
         assert!(assembled(vec![huge]).is_err(), "a claim of a huge block");
     }
 }

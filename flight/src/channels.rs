@@ -1,8 +1,8 @@
-//! Connections to machines: one per machine, made once, thrown away when it breaks.
+//! Connections to machines: one per machine, made once, dropped when it breaks.
 //!
-//! Asked by every task of every query for a way to its machine. A machine's URL names the machine,
-//! and a name is never used twice, so a new machine on an old port is a new entry; the connector
-//! refuses a connection whose certificate names another machine than the URL does.
+//! Every task of every query asks here for a connection to its machine. A machine's URL contains
+//! its name, and a name is never used twice, so a new machine on an old port is a new entry. The
+//! connector refuses a connection whose certificate names another machine than the URL.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,12 +21,12 @@ use tonic::transport::Channel;
 use tower::Service;
 use url::Url;
 
-use crate::verdict::Verdicts;
-use crate::{Error, blame};
+use crate::failure_latch::FailureLatches;
+use crate::{Error, classify};
 
-/// Connections that are kept. More machines than that work, each query connecting anew.
+/// The most connections that are kept. More machines work too, but each query then connects anew.
 const CHANNELS_MAX: usize = 1024;
-/// The connector has limits of its own for each step; this is for all of them together.
+/// The connector limits each step; this limits all of them together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The connections of this process to the machines of its session. Clones share them.
@@ -39,10 +39,10 @@ struct ChannelsShared {
     connector: Connector,
     open: Mutex<HashMap<Url, Entry>>,
     next_id: AtomicU64,
-    verdicts: Verdicts,
+    latches: FailureLatches,
 }
 
-/// A connection that is made or being made; all that want it wait for the same one.
+/// A connection that is open or being opened. All callers wait for the same one.
 #[derive(Clone)]
 struct Entry {
     id: u64,
@@ -50,24 +50,24 @@ struct Entry {
 }
 
 impl Channels {
-    /// Connections by `connector`, none of them made yet.
+    /// Connections made by `connector`. None is open yet.
     pub fn new(connector: Connector) -> Self {
         let shared = ChannelsShared {
             connector,
             open: Mutex::default(),
             next_id: AtomicU64::new(0),
-            verdicts: Verdicts::default(),
+            latches: FailureLatches::default(),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// A client of the machine at `url`, over a connection that works as far as is known.
+    /// A client for the machine at `url`, over a connection that is not known to be broken.
     pub(crate) async fn client(&self, url: &Url) -> Result<Box<dyn WorkerChannel>, Error> {
         let channel = self.channel(url).await?;
         Ok(grpc::create_worker_client(grpc::BoxCloneSyncChannel::new(channel)))
     }
 
-    /// The connection to the machine at `url`, made now if there is none.
+    /// The connection to the machine at `url`, opened now if there is none.
     pub(crate) async fn channel(&self, url: &Url) -> Result<Evicting, Error> {
         let Entry { id, channel } = self.entry(url);
         let channel = match channel.await {
@@ -80,23 +80,23 @@ impl Channels {
         Ok(Evicting { channel, channels: self.clone(), url: url.clone(), id })
     }
 
-    /// What a call to the machine at `url` came to, in our words. A machine that did not answer is
-    /// not asked again over the same connection.
+    /// The result of a call to the machine at `url`, as an error of this crate. The connection of a
+    /// machine that did not answer is not used again.
     pub(crate) fn judged(&self, url: &Url, err: DataFusionError) -> DataFusionError {
         let asked = machine_name(url);
-        let err = blame::received(err, &asked);
-        if let Some(Error::Lost { machine, .. }) = blame::exchange_error(&err)
+        let err = classify::received(err, &asked);
+        if let Some(Error::Lost { machine, .. }) = classify::exchange_error(&err)
             && *machine == asked
         {
-            // Whichever connection it is: a stream on it broke.
+            // For any connection: a stream over it broke.
             self.shared.open.lock().remove(url);
         }
         err
     }
 
-    /// What is known of the queries whose plans went out over these connections.
-    pub(crate) fn verdicts(&self) -> &Verdicts {
-        &self.shared.verdicts
+    /// The failures of the queries whose plans were sent over these connections.
+    pub(crate) fn latches(&self) -> &FailureLatches {
+        &self.shared.latches
     }
 
     fn entry(&self, url: &Url) -> Entry {
@@ -107,7 +107,7 @@ impl Channels {
         if open.len() >= CHANNELS_MAX
             && let Some(any) = open.keys().next().cloned()
         {
-            // Whoever uses it keeps it; it is only not handed out any more.
+            // Calls that use the connection keep it. It is only not handed out again.
             open.remove(&any);
         }
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +117,7 @@ impl Channels {
         entry
     }
 
-    /// Forgets the connection `id` to `url`, if it is the one in use.
+    /// Forgets the connection `id` to `url`, if it is the current one.
     fn evict(&self, url: &Url, id: u64) {
         let mut open = self.shared.open.lock();
         if open.get(url).is_some_and(|entry| entry.id == id) {
@@ -132,7 +132,7 @@ impl fmt::Debug for Channels {
     }
 }
 
-/// How errors call the machine at `url`.
+/// The name of the machine at `url` in errors.
 pub(crate) fn machine_name(url: &Url) -> String {
     Connector::machine_of(url).map_or_else(|| url.to_string(), |name| name.to_string())
 }
@@ -141,7 +141,7 @@ async fn connect(connector: Connector, url: Url) -> Result<Channel, Error> {
     let machine = machine_name(&url);
     match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(&url)).await {
         Ok(Ok(channel)) => Ok(channel),
-        Ok(Err(err)) => Err(blame::unreachable(&machine, &err)),
+        Ok(Err(err)) => Err(classify::unreachable(&machine, &err)),
         Err(_) => {
             let reason = format!("no connection within {} s", CONNECT_TIMEOUT.as_secs());
             Err(Error::Lost { machine, reason })
@@ -149,7 +149,7 @@ async fn connect(connector: Connector, url: Url) -> Result<Channel, Error> {
     }
 }
 
-/// A channel that is not handed out again after a call on it failed to get through.
+/// A channel that is not handed out again after a call failed to reach the machine.
 #[derive(Clone)]
 pub(crate) struct Evicting {
     channel: Channel,

@@ -1,18 +1,16 @@
-//! A machine as its callers see it: datafusion-distributed's client, plus what it does not do.
+//! The client of a machine: datafusion-distributed's client, plus what it does not do.
 //!
-//! * errors say which machine they come from, and a broken connection is
-//!   [`Error::Lost`](crate::Error::Lost);
+//! * errors name the machine, and a broken connection is [`Error::Lost`](crate::Error::Lost);
 //! * a broken connection is not handed out again;
-//! * in the driver, the failure of one task's channel ends the whole query (see `verdict`);
-//! * **partitions whose order matters are read one by one.** The client of
-//!   datafusion-distributed 4.0.0 asks for all partitions of a task in one stream and stops
-//!   reading it when its buffer is full. A merge of sorted partitions reads one partition to its
-//!   end before it touches the next; the next one's rows fill the buffer, and what the merge
-//!   waits for comes behind them: `ORDER BY` over files that are in that order already hangs. So
-//!   each partition gets a stream of its own, which HTTP/2 stops and starts by itself. For that
-//!   the connection's window must have room for all streams that are stopped: the connector
-//!   gives it the largest there is, and a stream its share. Rows that are split by a key stay in
-//!   one stream: there every reader drains what it gets before it waits for something else.
+//! * in the driver, the failure of one task's channel ends the whole query (see `failure_latch`);
+//! * **partitions with an order are read one by one.** The client of datafusion-distributed 4.0.0
+//!   reads all partitions of a task in one stream and stops reading when its buffer is full. A
+//!   merge of sorted partitions reads one partition to its end before it reads the next. The rows
+//!   of the next fill the buffer, and the rows that the merge needs come behind them: an `ORDER BY`
+//!   over files in that order hangs. So each partition gets a stream of its own, with HTTP/2's flow
+//!   control. The connection's window must then have room for all stopped streams: the connector
+//!   gives it the largest window there is, and each stream a share. Rows that are split by a key
+//!   stay in one stream: every reader drains what it receives before it waits for something else.
 
 use std::sync::Arc;
 
@@ -34,9 +32,9 @@ use http::HeaderMap;
 use url::Url;
 
 use crate::channels::Channels;
-use crate::verdict::Verdict;
+use crate::failure_latch::FailureLatch;
 
-/// A client of one machine. Connects when it is first used.
+/// A client of one machine. Connects at its first call.
 pub(crate) struct MachineClient {
     channels: Channels,
     url: Url,
@@ -51,25 +49,26 @@ impl MachineClient {
         self.channels.judged(&self.url, err)
     }
 
-    fn failed(&self, verdict: &Arc<Verdict>, err: DataFusionError) -> DataFusionError {
+    fn failed(&self, latch: &Arc<FailureLatch>, err: DataFusionError) -> DataFusionError {
         let err = self.judged(err);
-        DataFusionError::Shared(self.channels.verdicts().fail(verdict, err))
+        DataFusionError::Shared(self.channels.latches().fail(latch, err))
     }
 
-    /// The rows of one read, with errors in our words, ended by the failure of their query.
+    /// The rows of one read, with errors of this crate, ended by the failure of their query.
     fn rows(
         &self,
         stream: BoxStream<'static, Result<RecordBatch>>,
-        verdict: Arc<Verdict>,
+        latch: Arc<FailureLatch>,
     ) -> BoxStream<'static, Result<RecordBatch>> {
         let this = Self::new(self.channels.clone(), self.url.clone());
-        verdict.over(stream.map(move |batch| batch.map_err(|err| this.judged(err))))
+        latch.over(stream.map(move |batch| batch.map_err(|err| this.judged(err))))
     }
 }
 
 #[async_trait]
 impl ChannelResolver for Channels {
-    /// Does not connect yet: a failure to do so belongs to a query, which only the call names.
+    /// Does not connect yet: a failure to connect belongs to a query, and only the call names the
+    /// query.
     async fn get_worker_client_for_url(
         &self,
         url: &Url,
@@ -82,9 +81,9 @@ impl ChannelResolver for Channels {
 impl WorkerChannel for MachineClient {
     /// Sends a plan and stays open while its query runs.
     ///
-    /// A channel that breaks while rows are still read ends the query through its verdict. One
-    /// that breaks after the last row costs only the metrics of its task: they are given as empty,
-    /// since whoever shows them waits for all.
+    /// A channel that breaks while rows are being read ends the query through its latch. One that
+    /// breaks after the last row costs only the metrics of its task, which are then empty: a reader
+    /// of the metrics waits for all of them.
     async fn coordinator_channel(
         &mut self,
         headers: HeaderMap,
@@ -93,26 +92,23 @@ impl WorkerChannel for MachineClient {
         metrics: ExecutionPlanMetricsSet,
         ctx: &Arc<TaskContext>,
     ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
-        let verdict = self.channels.verdicts().of(request.task_key.query_id);
+        let latch = self.channels.latches().of(request.task_key.query_id);
         let n_nodes = node_count(&request.plan);
-        let mut client = self
-            .channels
-            .client(&self.url)
-            .await
-            .map_err(|err| self.failed(&verdict, err.into()))?;
+        let mut client =
+            self.channels.client(&self.url).await.map_err(|err| self.failed(&latch, err.into()))?;
         let replies = client
             .coordinator_channel(headers, request, messages, metrics, ctx)
             .await
-            .map_err(|err| self.failed(&verdict, err))?;
+            .map_err(|err| self.failed(&latch, err))?;
 
         let this = Self::new(self.channels.clone(), self.url.clone());
-        let state = Some((this, verdict, replies));
+        let state = Some((this, latch, replies));
         Ok(stream::unfold(state, move |state| async move {
-            let (this, verdict, mut replies) = state?;
+            let (this, latch, mut replies) = state?;
             match replies.next().await? {
-                Ok(message) => Some((Ok(message), Some((this, verdict, replies)))),
+                Ok(message) => Some((Ok(message), Some((this, latch, replies)))),
                 Err(err) => {
-                    let err = this.failed(&verdict, err);
+                    let err = this.failed(&latch, err);
                     tracing::debug!(error = %err, "the channel to a task broke");
                     let metrics = WorkerToCoordinatorMsg::TaskMetrics(no_metrics(n_nodes));
                     Some((Ok(metrics), None))
@@ -129,7 +125,7 @@ impl WorkerChannel for MachineClient {
         metrics: ExecutionPlanMetricsSet,
         ctx: &Arc<TaskContext>,
     ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
-        let verdict = self.channels.verdicts().of(request.task_key.query_id);
+        let latch = self.channels.latches().of(request.task_key.query_id);
         let mut client = self.channels.client(&self.url).await?;
         let mut streams = Vec::new();
         for request in requests(request) {
@@ -138,7 +134,7 @@ impl WorkerChannel for MachineClient {
                 .execute_task(headers, request, metrics.clone(), ctx)
                 .await
                 .map_err(|err| self.judged(err))?;
-            streams.extend(group.into_iter().map(|rows| self.rows(rows, Arc::clone(&verdict))));
+            streams.extend(group.into_iter().map(|rows| self.rows(rows, Arc::clone(&latch))));
         }
         Ok(streams)
     }
@@ -152,7 +148,7 @@ impl WorkerChannel for MachineClient {
     }
 }
 
-/// The reads to make for `request`: one, or one for each partition where their order matters.
+/// The reads to make for `request`: one, or one for each partition if their order matters.
 fn requests(request: ExecuteTaskRequest) -> Vec<ExecuteTaskRequest> {
     if !matches!(request.producer_head, ProducerHead::None) {
         return vec![request];

@@ -1,72 +1,74 @@
-//! What can go wrong between two machines, as one type.
+//! The errors of the exchange between machines.
 //!
-//! These errors travel inside [`DataFusionError::External`], through any number of machines, and
-//! keep their type on the way (see `wire`); `blame` finds them again in a chain of causes.
+//! They travel inside [`DataFusionError::External`], through any number of machines, and keep their
+//! type on the way (see `wire`). `classify` finds them in a chain of causes.
 
 use bytes::Bytes;
 use datafusion::error::DataFusionError;
 
-/// The longest payload of an [`Error::App`] that travels. Together with its text it must fit in the
-/// trailers of a gRPC call.
+/// The longest payload of an [`Error::App`] on the wire, in bytes. Together with the text it must
+/// fit in the trailers of a gRPC call.
 pub const APP_PAYLOAD_BYTES_MAX: usize = 4 * 1024;
 
 /// An error of the exchange between machines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The connection to a machine broke, or could not be made: the machine is to be suspected,
-    /// the query is not.
+    /// The connection to a machine broke or could not be made. The machine is suspect, the query is
+    /// not.
     #[error("machine \"{machine}\" was lost: {reason}")]
     Lost {
-        /// Its name, or its URL where that names no machine.
+        /// The machine's name, or its URL if the URL does not name a machine.
         machine: String,
-        /// What the network said.
+        /// The error of the network.
         reason: String,
     },
-    /// A machine waited in vain for the plan of a task that others were reading already: the plan
-    /// was lost on its way. The query is not to blame.
+    /// A machine did not receive the plan of a task that others already read: the plan was lost on
+    /// its way. The query is not at fault.
     #[error("machine \"{machine}\" did not receive the plan of a task in time")]
     PlanLate {
         /// The machine that waited.
         machine: String,
     },
-    /// No machine of the session is running at this moment.
+    /// No machine of the session is running.
     #[error("no machine of this session is running")]
     NoMachines,
-    /// A machine would not serve a call: wrong role, or too many calls at once.
+    /// A machine refused a call: wrong role, or too many calls at once.
     #[error("machine \"{machine}\" refused a call: {reason}")]
     Refused {
         /// The machine that refused.
         machine: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// An operator or a function of the query panicked. The machine it ran on is well.
+    /// An operator or a function of the query panicked. The machine is not affected.
     #[error("panic while running the query: {text}")]
     Panic {
-        /// The text of the panic.
+        /// The message of the panic.
         text: String,
     },
-    /// One row, plan, request or block is larger than what may be sent between machines.
+    /// A row, plan, request or block exceeds the limit for messages between machines.
     #[error("{what} takes {bytes} bytes on the wire, more than the {limit} that may be sent")]
     TooLarge {
-        /// What was to be sent.
+        /// The kind of message.
         what: String,
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
-        /// The most that may be sent.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// An error that whoever uses the exchange has made, with a part that only they can read.
+    /// An error of the application above the exchange, with a payload that only the application can
+    /// read.
     #[error("{text}")]
     App {
-        /// What a user reads. Cut on the wire to what the payload leaves of 4 KiB, at least 1 KiB.
+        /// The message for users. On the wire it is cut to what the payload leaves of 4 KiB, at
+        /// least 1 KiB.
         text: String,
-        /// Travels unchanged, up to [`APP_PAYLOAD_BYTES_MAX`]; a longer one arrives empty, since
-        /// nobody could read a part of it.
+        /// Travels unchanged up to [`APP_PAYLOAD_BYTES_MAX`]. A longer one arrives empty, because a
+        /// part of it could not be read.
         payload: Bytes,
     },
-    /// An error of another machine whose type does not travel, as its text.
+    /// The text of another machine's error whose type does not travel.
     #[error("{text}")]
     Remote {
         /// The text that the other machine would have shown.
@@ -75,7 +77,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a machine or its connection failed, rather than the query: the query may be run
+    /// Returns true if a machine or its connection failed and not the query. The query may run
     /// again elsewhere.
     pub fn is_transport(&self) -> bool {
         match self {
@@ -89,7 +91,7 @@ impl Error {
     }
 }
 
-/// Refuses `what` if its `bytes` are more than may be sent.
+/// Fails if `bytes`, the size of `what`, exceeds the limit.
 pub(crate) fn fits(what: &str, bytes: usize, limit: usize) -> Result<(), Error> {
     if bytes <= limit {
         return Ok(());

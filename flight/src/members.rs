@@ -17,19 +17,19 @@ pub struct Members {
 
 #[derive(Clone, Debug)]
 enum Of {
-    /// Those that run at this moment.
+    /// The machines that run now.
     Fleet(Fleet),
-    /// Those that a query was planned for.
+    /// The machines for which a query was planned.
     Query(Arc<[Url]>),
 }
 
 impl Members {
-    /// The machines of `fleet` that are to be given work; all that run, if there are none of these.
+    /// The trusted machines of `fleet`, or all that run if none is trusted.
     pub fn new(fleet: Fleet) -> Self {
         Self { of: Of::Fleet(fleet) }
     }
 
-    /// The machines at these addresses, whatever becomes of them.
+    /// The machines at these addresses, in any state.
     pub fn at(urls: impl IntoIterator<Item = Url>) -> Self {
         Self { of: Of::Query(urls.into_iter().collect()) }
     }
@@ -45,7 +45,7 @@ impl WorkerResolver for Members {
             }
             Of::Query(urls) => urls.to_vec(),
         };
-        // A replacement may be starting: to be tried again, like any loss.
+        // A replacement may be starting: retried like any loss.
         if urls.is_empty() { Err(Error::NoMachines.into()) } else { Ok(urls) }
     }
 }

@@ -1,12 +1,12 @@
-//! A process that has more memory than it may have: how whoever measures that tells it to the
-//! streams of the process, so that they end before the kernel ends the process.
+//! The signal that a process exceeds its memory limit. It ends the streams of the process before
+//! the kernel ends the process.
 
 use std::fmt;
 
 use datafusion::error::DataFusionError;
 use tokio::sync::watch;
 
-/// Tells when the process has more memory than it may have, from the moment that this was made or
+/// Signals that the process exceeds its memory limit, from the moment that this was created or
 /// cloned.
 pub struct OverMemory {
     share: u64,
@@ -14,20 +14,21 @@ pub struct OverMemory {
 }
 
 impl OverMemory {
-    /// Of a process that may have `share` bytes. `times` counts how often it was found to have more.
+    /// For a process with a limit of `share` bytes. `times` counts how often the process exceeded
+    /// it.
     pub fn new(share: u64, times: watch::Receiver<u64>) -> Self {
         Self { share, times }
     }
 
-    /// Waits for it; gives the error that whatever runs is to end with.
+    /// Waits for the signal. Returns the error with which the work must end.
     pub async fn happens(&mut self) -> DataFusionError {
         if self.times.changed().await.is_err() {
-            // Nobody measures any more.
+            // The process is not measured any more.
             std::future::pending::<()>().await;
         }
         let mib = self.share >> 20;
         DataFusionError::ResourcesExhausted(format!(
-            "not enough memory: the process has more than the {mib} MiB that it may have"
+            "not enough memory: the process exceeds its limit of {mib} MiB"
         ))
     }
 }

@@ -1,19 +1,19 @@
-//! A panic in an operator is an error of the query, never a dead worker and never missing rows.
+//! A panic in an operator is an error of the query. It never ends a worker, and rows are never
+//! missing.
 //!
-//! Malformed files make readers panic, and so do users' functions. Three ways a panic can take,
-//! read from the sources of DataFusion 55.2 and datafusion-distributed 4.0.0:
+//! Malformed files make readers panic, and so do users' functions. A panic can take three ways,
+//! from the sources of DataFusion 55.2 and datafusion-distributed 4.0.0:
 //! * in `execute` or `poll_next` of an operator that the caller polls: it unwinds into the caller;
-//! * in a task that an operator has spawned: receiver streams resume the unwinding in whoever polls
-//!   them, `RepartitionExec` sends a "Join Error" to all its outputs;
-//! * in the task of a `BroadcastExec`: **nobody joins it.** The queue closes, and all consumers
-//!   see a normal end of the build side: wrong rows without an error. Hence [`guard_task`] puts the
+//! * in a task that an operator has spawned: receiver streams resume the unwinding in their reader,
+//!   `RepartitionExec` sends a "Join Error" to all its outputs;
+//! * in the task of a `BroadcastExec`: **it is never joined.** The queue closes, and all consumers
+//!   see a normal end of the build side: wrong rows without an error. So [`guard_task`] puts the
 //!   guard *below* the head of a task, where the panic is still on the stack of the spawned task.
 //!
-//! A [`PanicGuard`] catches what unwinds into it. It stands for the node it wraps in every
-//! respect (name, properties, children, metrics, downcasts), since datafusion-distributed matches
+//! A [`PanicGuard`] catches panics that unwind into it. It acts as the node that it wraps in every
+//! respect (name, properties, children, metrics, downcasts), because datafusion-distributed matches
 //! metrics to nodes by their position in the plan.
 
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -35,24 +35,24 @@ use datafusion::physical_plan::{
 use datafusion_distributed::BroadcastExec;
 use futures::Stream;
 
-use crate::Error;
+use crate::{Error, panic_text};
 
-/// Wraps a plan so that what panics in it ends its stream with [`Error::Panic`].
-pub struct PanicGuard {
+/// Wraps a plan so that a panic in it ends its stream with [`Error::Panic`].
+struct PanicGuard {
     inner: Arc<dyn ExecutionPlan>,
 }
 
 impl PanicGuard {
-    /// Guards `inner`. The driver does this to the head stage of a query.
-    pub fn new(inner: Arc<dyn ExecutionPlan>) -> Self {
+    /// Guards `inner`.
+    fn new(inner: Arc<dyn ExecutionPlan>) -> Self {
         Self { inner }
     }
 }
 
-/// Guards the plan of one task as a worker has received it.
+/// Guards the plan of one task that a worker has received.
 ///
-/// The head of a task is taken off and rebuilt for each reader (`ProducerHead::insert`), so the
-/// guard goes under a head that splits or copies rows, and around any other.
+/// The head of a task is removed and rebuilt for each reader (`ProducerHead::insert`), so the guard
+/// goes below a head that splits or copies rows, and around any other head.
 pub(crate) fn guard_task(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     if !plan.is::<RepartitionExec>() && !plan.is::<BroadcastExec>() {
         return Ok(Arc::new(PanicGuard::new(plan)));
@@ -65,20 +65,9 @@ pub(crate) fn guard_task(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Executi
     plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
-/// Guards a stream that has been started already.
+/// Guards a stream that has already started.
 pub fn guard_stream(stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
     Box::pin(GuardedStream { schema: stream.schema(), inner: Some(stream) })
-}
-
-/// The text that a panic was raised with.
-pub fn panic_text(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "no text was given".to_owned()
-    }
 }
 
 impl fmt::Debug for PanicGuard {
@@ -137,7 +126,9 @@ impl ExecutionPlan for PanicGuard {
     ) -> Result<SendableRecordBatchStream> {
         match catch_unwind(AssertUnwindSafe(|| self.inner.execute(partition, context))) {
             Ok(stream) => stream.map(guard_stream),
-            Err(payload) => Err(Error::Panic { text: panic_text(payload.as_ref()) }.into()),
+            Err(payload) => {
+                Err(Error::Panic { text: panic_text(payload.as_ref()).to_owned() }.into())
+            }
         }
     }
 
@@ -150,10 +141,10 @@ impl ExecutionPlan for PanicGuard {
     }
 }
 
-/// A stream whose panics are its last item, as an error.
+/// A stream that ends with an error if it panics.
 struct GuardedStream {
     schema: SchemaRef,
-    /// Dropped at the first panic: what unwound is in no state to be polled again.
+    /// Dropped at the first panic: a stream that unwound must not be polled again.
     inner: Option<SendableRecordBatchStream>,
 }
 
@@ -167,12 +158,12 @@ impl Stream for GuardedStream {
         match catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll_next(cx))) {
             Ok(poll) => poll,
             Err(payload) => {
-                // A destructor that panics as well must not undo the guard.
+                // A destructor that panics as well must not escape the guard.
                 let broken = self.inner.take();
                 if catch_unwind(AssertUnwindSafe(|| drop(broken))).is_err() {
                     tracing::warn!("a stream panicked again while it was dropped");
                 }
-                let text = panic_text(payload.as_ref());
+                let text = panic_text(payload.as_ref()).to_owned();
                 Poll::Ready(Some(Err(Error::Panic { text }.into())))
             }
         }

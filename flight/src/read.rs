@@ -1,16 +1,16 @@
 //! A worker's side of a partition read: runs the partitions and streams them as Flight data.
 //!
-//! It answers datafusion-distributed's `ExecuteTask` in place of the handler of that crate, whose
-//! client reads it, for three reasons (all read from its source, version 4.0.0):
-//! * its handler pumps each partition in a task that nobody joins: **a panic there ends the
-//!   partition like its last row, with a good status: rows are missing and nobody knows.** Here
-//!   each partition says how it ended, and the stream ends well only when all of them did;
+//! It answers datafusion-distributed's `ExecuteTask` in place of that crate's handler, whose client
+//! reads it, for three reasons (from its source, version 4.0.0):
+//! * its handler sends each partition from a task that is never joined: **a panic there ends the
+//!   partition like its last row, with a good status, and rows are missing without an error.** Here
+//!   each partition reports how it ended, and the stream ends well only if all of them did;
 //! * it sends a batch of any size as one message; here `split` cuts it;
 //! * the errors of machines keep their type (`wire`).
 //!
 //! ```text
 //!   partition 3 --> guard, cut, encode (a task on the CPU runtime) --\
-//!   partition 4 --> guard, cut, encode                             ---> outbox --> gRPC stream
+//!   partition 4 --> guard, cut, encode                             ---> send_queue --> gRPC stream
 //!   partition 5 --> guard, cut, encode                             --/
 //! ```
 
@@ -36,12 +36,13 @@ use uuid::Uuid;
 
 use crate::error::fits;
 use crate::limits::ROW_BYTES_MAX;
-use crate::outbox::{MessageStream, Outbox, message_bytes, outbox};
 use crate::over::OverMemory;
+use crate::send_queue::{MessageStream, SendQueue, message_bytes, send_queue};
 use crate::split::split;
-use crate::{blame, guard_stream, wire};
+use crate::{classify, guard_stream, wire};
 
-/// Partitions in one read. A task has as many as its stage has partitions times readers.
+/// The most partitions in one read. A task has the partitions of its stage times the number of
+/// readers.
 const PARTITIONS_MAX: u64 = 4096;
 
 /// The request of `ExecuteTask`, as datafusion-distributed's client sends it.
@@ -93,7 +94,7 @@ struct RepartitionHead {
     partitioning: Vec<u8>,
 }
 
-/// What the client finds beside each message: whose it is, and when it was made.
+/// The mark of each message for the client: its partition and its time.
 #[derive(Clone, PartialEq, Message)]
 struct MessageMark {
     #[prost(uint64, tag = "1")]
@@ -111,18 +112,19 @@ pub(crate) async fn read(
 ) -> Result<MessageStream, Status> {
     let request = request.decoded()?;
     let first = request.target_partition_start;
-    let told = |err| wire::to_status(&blame::told(err));
+    let told = |err| wire::to_status(&classify::told(err));
     let (streams, ctx) = worker.execute_task(request).await.map_err(told)?;
     let options = ipc_options(&ctx).map_err(told)?;
 
     let consumer = MemoryConsumer::new("exchange: messages waiting for their reader");
-    let (outbox, mut messages) = outbox(streams.len(), consumer.register(ctx.memory_pool()));
+    let (send_queue, mut messages) =
+        send_queue(streams.len(), consumer.register(ctx.memory_pool()));
     for (i, stream) in streams.into_iter().enumerate() {
         let (number, stream, options) = ((first + i) as u64, guard_stream(stream), options.clone());
         let mut over_memory = over_memory.cloned();
-        messages.spawn(cpu, outbox.clone(), move |outbox| async move {
+        messages.spawn(cpu, send_queue.clone(), move |send_queue| async move {
             tokio::select! {
-                sent = send_rows(outbox, number, stream, options) => sent,
+                sent = send_rows(send_queue, number, stream, options) => sent,
                 err = over(over_memory.as_mut()) => Err(err),
             }
         });
@@ -130,7 +132,7 @@ pub(crate) async fn read(
     Ok(messages)
 }
 
-/// The error to end with when this process has too much memory.
+/// The error to end with when this process exceeds its memory limit.
 async fn over(over_memory: Option<&mut OverMemory>) -> DataFusionError {
     match over_memory {
         Some(over_memory) => over_memory.happens().await,
@@ -138,7 +140,7 @@ async fn over(over_memory: Option<&mut OverMemory>) -> DataFusionError {
     }
 }
 
-/// The compression that the session of the query asks for.
+/// The compression that the query's session asks for.
 fn ipc_options(ctx: &TaskContext) -> Result<IpcWriteOptions> {
     let config = DistributedConfig::from_session_config(ctx.session_config())?;
     let compression = match config.compression.as_str() {
@@ -153,23 +155,23 @@ fn ipc_options(ctx: &TaskContext) -> Result<IpcWriteOptions> {
     Ok(IpcWriteOptions::default().try_with_compression(compression)?)
 }
 
-/// Sends all rows of `stream`, which are partition `number`.
+/// Sends all rows of `stream`, the partition `number`.
 async fn send_rows(
-    outbox: Outbox,
+    send_queue: SendQueue,
     number: u64,
     stream: SendableRecordBatchStream,
     options: IpcWriteOptions,
 ) -> Result<()> {
     let mut encoder = encoder(stream, options);
-    while let Some(message) = outbox.next_of(&mut encoder).await {
-        outbox.send(vec![marked(message.map_err(from_flight)?, number)?]).await?;
+    while let Some(message) = send_queue.next_of(&mut encoder).await {
+        send_queue.send(vec![marked(message.map_err(from_flight)?, number)?]).await?;
     }
     Ok(())
 }
 
 fn marked(message: FlightData, partition: u64) -> Result<FlightData> {
     fits("one row of a result between machines", message_bytes(&message), ROW_BYTES_MAX)?;
-    // A clock before 1970 only spoils a latency metric.
+    // A clock before 1970 only falsifies a latency metric.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mark =
         MessageMark { partition, created_unix_ns: u64::try_from(now.as_nanos()).unwrap_or(0) };
@@ -189,9 +191,9 @@ fn encoder(stream: SendableRecordBatchStream, options: IpcWriteOptions) -> Fligh
     FlightDataEncoderBuilder::new()
         .with_options(options)
         .with_schema(schema)
-        // Both ends are ours and know dictionaries; expanding them would multiply the bytes.
+        // Both ends are ours and support dictionaries. Expanding them would multiply the bytes.
         .with_dictionary_handling(DictionaryHandling::Resend)
-        // The batches are cut already, by the size of their rows and not of their buffers.
+        // The batches are already cut by the size of their rows, not of their buffers.
         .with_max_flight_data_size(usize::MAX)
         .build(pieces)
 }
@@ -209,7 +211,7 @@ fn from_flight(err: FlightError) -> DataFusionError {
 
 impl ReadRequest {
     fn decoded(self) -> Result<ExecuteTaskRequest, Status> {
-        let task = self.task.ok_or_else(|| Status::invalid_argument("a read without a task"))?;
+        let task = self.task.ok_or_else(|| Status::invalid_argument("the read has no task"))?;
         let query_id = Uuid::from_slice(&task.query)
             .map_err(|err| Status::invalid_argument(format!("no query id: {err}")))?;
         if self.start > self.end || self.end - self.start > PARTITIONS_MAX {

@@ -1,25 +1,25 @@
-//! A worker's face to the session: the services of its port, and what stands before them.
+//! The services of a worker's port and the checks in front of them.
 //!
-//! [`worker_routes`] hosts datafusion-distributed's worker service, for SQL, and the Flight service of
-//! `task_host`, for runs of slices. A call passes, outside in:
+//! [`worker_routes`] serves datafusion-distributed's worker service, for SQL, and the Flight
+//! service of `task_host`, for runs of slices. A call passes, from the outside in:
 //!
 //! ```text
 //!   gRPC call (I/O runtime)
 //!     1. role      who is the caller, may it call this?      -> Unauthenticated, PermissionDenied
-//!     2. place     are fewer than CALLS_MAX open?            -> ResourceExhausted
+//!     2. permit     are fewer than CALLS_MAX open?            -> ResourceExhausted
 //!     3. runtime   the handler is a task of the CPU runtime, and so is all that it spawns
 //!     4. handler   plans: datafusion-distributed; partition reads: `read`; tasks: `task_host`
 //!     5. body      polled by the connection; encodes messages, computes nothing
 //! ```
 //!
-//! Steps 1, 2, 3 and 5 are the `gate`. A plan is trusted input, and so is a task: whoever may send
-//! one may read any file. That is the driver, known by the role in its certificate; the certificate
-//! is verified, and the session with it, before a request comes here. Operators run on the CPU
-//! runtime only: with all its threads busy, the I/O runtime still answers keep-alives and renews
-//! leases. A panic in any of the steps is a status.
+//! Steps 1, 2, 3 and 5 are `admission`. A plan is trusted input, and so is a task: the sender of
+//! either may read any file. Only the driver may send them, recognised by the role in its
+//! certificate; the certificate and the session are verified before a request arrives here.
+//! Operators run on the CPU runtime only: with all its threads busy, the I/O runtime still answers
+//! keep-alives and renews leases. A panic in any step is a status.
 //!
-//! Calls are refused, never queued: all tasks of a query run at once and wait for each other, so
-//! that a call in a queue could be the one that the others wait for.
+//! Calls are refused, never queued: all tasks of a query run at once and wait for each other, so a
+//! queued call could be the one that the others wait for.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -39,31 +39,31 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-use crate::gate::{Gate, Guarded, Places, method_of};
+use crate::admission::{Admission, Guarded, Permits, method_of};
 use crate::limits::{MESSAGE_BYTES_MAX, ROW_BYTES_MAX};
-use crate::outbox::MessageStream;
 use crate::over::OverMemory;
 use crate::read::{ReadRequest, read};
+use crate::send_queue::MessageStream;
 use crate::task_host::{TaskHost, TaskService};
 
 /// The gRPC name of datafusion-distributed's worker service.
 const SERVICE: &str = "worker.WorkerService";
-/// Its method that runs and reads partitions of a plan that is here.
+/// Its method that runs and reads partitions of a plan.
 const READ: &str = "ExecuteTask";
 
-/// What a worker needs to run pieces of plans.
+/// What a worker needs to run stages of plans.
 pub struct WorkerService {
-    /// Builds the session in which a piece of a plan runs; `distributed_worker` belongs in it.
+    /// Builds the session in which a stage of a plan runs. It must use `distributed_worker`.
     pub session_builder: Arc<dyn WorkerSessionBuilder + Send + Sync>,
     /// Memory, spill files, object stores: shared by all queries on this worker.
     pub runtime: Arc<RuntimeEnv>,
-    /// Tells when this process has more memory than it may have. Then partitions end with an error.
+    /// Signals that this process exceeds its memory limit. Partitions then end with an error.
     pub over_memory: Option<OverMemory>,
-    /// Where operators run. Not the runtime that serves the port.
+    /// The runtime of operators. Not the runtime that serves the port.
     pub cpu: Handle,
-    /// What a driver is told that asks for the version.
+    /// The answer to a driver that asks for the version.
     pub version: String,
-    /// Runs the tasks of slices and keeps their shards. Without it this worker serves SQL only.
+    /// Runs the tasks of slices and stores their shards. Without it this worker serves SQL only.
     pub tasks: Option<Arc<dyn TaskHost>>,
 }
 
@@ -88,19 +88,19 @@ pub fn worker_routes(service: WorkerService) -> Routes {
         .into_worker_server()
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let places = Places::new();
+    let permits = Permits::new();
     let exchange = Exchange { plans, reader: Reader { worker, over_memory, cpu: cpu.clone() } };
-    let routes = Routes::new(Gate::new(exchange, cpu.clone(), places.clone()));
+    let routes = Routes::new(Admission::new(exchange, cpu.clone(), permits.clone()));
     match tasks {
         Some(host) => {
             let tasks = TaskService::new(host, pool, cpu.clone());
-            routes.add_service(Gate::new(tasks, cpu, places))
+            routes.add_service(Admission::new(tasks, cpu, permits))
         }
         None => routes,
     }
 }
 
-/// datafusion-distributed's service (`P`), with partition reads of our own.
+/// datafusion-distributed's service (`P`), with our own partition reads.
 #[derive(Clone)]
 struct Exchange<P> {
     plans: P,
@@ -114,7 +114,7 @@ impl<P> NamedService for Exchange<P> {
 impl<P> Guarded for Exchange<P> {
     fn allows(method: &str, role: Role) -> bool {
         match method {
-            // Sends a plan, and keeps it alive.
+            // Sends a plan and keeps it alive.
             "CoordinatorChannel" | "GetWorkerInfo" => role == Role::Driver,
             READ => matches!(role, Role::Driver | Role::Worker),
             _ => false,
@@ -156,7 +156,7 @@ impl Reader {
     async fn respond(self, request: http::Request<Body>) -> http::Response<Body> {
         let codec = ProstCodec::<FlightData, ReadRequest>::default();
         Grpc::new(codec)
-            // A little more than a message of rows may have, for its frame and its mark.
+            // Slightly more than the limit of a message with rows, for its frame and its mark.
             .apply_max_message_size_config(
                 Some(MESSAGE_BYTES_MAX),
                 Some(ROW_BYTES_MAX + MESSAGE_BYTES_MAX),

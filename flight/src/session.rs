@@ -1,4 +1,5 @@
-//! What a session needs to be cut over machines, on the driver's side and on a worker's.
+//! What a session needs to distribute queries over machines, on the driver's and on a worker's
+//! side.
 
 use bigslice_cluster::Fleet;
 use datafusion::common::Result;
@@ -12,16 +13,16 @@ use http::HeaderMap;
 use crate::panic_guard::guard_task;
 use crate::{Channels, Members};
 
-/// The fewest partitions of a plan that may be cut. A plan of one partition has no exchange under a
+/// The fewest partitions of a distributed plan. A plan of one partition has no exchange below a
 /// global aggregate or a collected build side, and datafusion-distributed 4.0.0 then gives each
-/// task its share of what should be one input: wrong rows.
+/// task its share of an input that must be whole: wrong rows.
 const PARTITIONS_MIN: usize = 2;
 
-/// How rows are packed on their way between machines.
+/// The compression of rows between machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
-    /// As they are. Over loopback and fast networks compressing costs as much as it saves: TPC-H
-    /// takes the same time with either, and this way the cores are left to the operators.
+    /// None. Over loopback and fast networks compression costs as much as it saves: TPC-H takes the
+    /// same time with either, and this way the cores are left to the operators.
     #[default]
     None,
     /// LZ4: for links of a few Gbit/s and less.
@@ -33,24 +34,24 @@ pub enum Compression {
 /// How a session uses its machines.
 #[derive(Clone, Debug)]
 pub struct ExchangeOptions {
-    /// How rows are packed.
+    /// The compression of rows.
     pub compression: Compression,
-    /// Whether workers report the metrics of their operators, for `EXPLAIN ANALYZE`. Costs a message
-    /// per task at the end of a query.
+    /// If true, workers report the metrics of their operators, for `EXPLAIN ANALYZE`. Costs a
+    /// message per task at the end of a query.
     pub metrics_collected: bool,
-    /// Whether the small side of a join is sent whole to each machine instead of splitting both
-    /// sides by key. The same time on TPC-H, and less than half of the bytes.
+    /// If true, the small side of a join is broadcast to each machine instead of splitting both
+    /// sides by key. On TPC-H it takes the same time and less than half of the bytes.
     pub broadcast_joins: bool,
-    /// How much of a file one partition scans before the scan is spread over another task. 16 MiB
-    /// of Parquet are a fraction of a second of work: less is not worth a task.
+    /// The bytes of a file that one partition scans before the scan is spread over another task. 16
+    /// MiB of Parquet take a fraction of a second: less is not worth a task.
     pub bytes_per_partition: usize,
-    /// The most tasks of a stage. A shuffle has tasks x tasks x partitions streams, with buffers for
-    /// each: on 60 machines that alone takes the memory. 0 is no limit but the machines.
+    /// The most tasks of a stage. A shuffle has tasks x tasks x partitions streams, with buffers
+    /// for each: on 60 machines they alone fill the memory. 0: as many as there are machines.
     pub tasks_per_stage_max: usize,
-    /// What the reader of one stream from another machine may hold unread before it stops reading.
-    /// A task has one for each task that it reads from; they count in its memory pool.
+    /// The most unread bytes of one stream from another machine before the reader stops reading. A
+    /// task has one stream for each task that it reads from; they count in its memory pool.
     pub stream_buffer_bytes: usize,
-    /// Headers that go with each plan to each worker's session builder.
+    /// Headers that are sent with each plan to each worker's session builder.
     pub headers: HeaderMap,
 }
 
@@ -68,9 +69,9 @@ impl Default for ExchangeOptions {
     }
 }
 
-/// Gives the driver's session what it takes to cut queries and run them on the machines of `fleet`.
+/// Prepares the driver's session to distribute queries and run them on the machines of `fleet`.
 ///
-/// A query planner of one's own must be set before; the one that cuts wraps it.
+/// A query planner of your own must be set before; the distributing planner wraps it.
 pub fn distributed_driver(
     builder: SessionStateBuilder,
     fleet: &Fleet,
@@ -97,8 +98,8 @@ pub fn distributed_driver(
     Ok(without_stealing(builder))
 }
 
-/// Gives a worker's session what it takes to read from other machines, and guards the plans that it
-/// is sent. Belongs in the session builder of its `WorkerService`.
+/// Prepares a worker's session to read from other machines, and guards the plans that it receives.
+/// Call it in the session builder of its `WorkerService`.
 pub fn distributed_worker(
     builder: SessionStateBuilder,
     channels: &Channels,
@@ -111,8 +112,8 @@ pub fn distributed_worker(
     without_stealing(builder)
 }
 
-/// Partitions of a scan take files from each other when they run dry. Over machines each task has
-/// its own copy of the list, of which it must run its own part and no other.
+/// Idle partitions of a scan take files from other partitions. On machines each task has its own
+/// copy of the list and must run its own part only.
 fn without_stealing(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let config = builder.config().get_or_insert_default().options_mut();
     config.execution.enable_file_stream_work_stealing = false;

@@ -1,9 +1,9 @@
-//! Cuts record batches so that each fits in one message, whatever its rows look like.
+//! Cuts record batches so that each fits in one message.
 //!
-//! An operator makes batches of so many *rows*; with wide rows that can be gigabytes. A message of
-//! unlimited size would have to be held whole on both sides, uncounted. datafusion-distributed
+//! An operator limits the *rows* of a batch; with wide rows a batch can have gigabytes. Both sides
+//! would have to hold such a message as a whole, outside of the memory pool. datafusion-distributed
 //! 4.0.0 has a setting for it (`with_max_message_size`) but does not read it. A row that is larger
-//! than a message should be is one of its own: its columns cannot be sent apart.
+//! than the target is one message: its columns cannot be sent separately.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-/// The size that a message should have: large enough that its overhead does not matter, small
-/// enough that the sender encodes the next one while the reader decodes this one.
+/// The target size of a message: large enough that its overhead does not matter, small enough that
+/// the sender encodes the next one while the reader decodes this one.
 pub(crate) const MESSAGE_BYTES_TARGET: usize = 8 * 1024 * 1024;
 
 /// The pieces of `batch`, in order, each of about [`MESSAGE_BYTES_TARGET`] bytes or one row.
@@ -35,7 +35,7 @@ pub(crate) fn split(batch: RecordBatch) -> Result<VecDeque<RecordBatch>, ArrowEr
     Ok(pieces)
 }
 
-/// The bytes that the rows of `batch` take, not counting what its buffers hold besides.
+/// The bytes of the rows of `batch`, without other contents of its buffers.
 fn sliced_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(column_bytes).sum()
 }
@@ -47,13 +47,13 @@ fn column_bytes(column: &ArrayRef) -> usize {
     if let Some(views) = column.as_binary_view_opt() {
         return views.total_buffer_bytes_used() + 16 * views.len();
     }
-    // A type whose slices cannot be measured counts whole: it is cut more often than needed.
+    // A type whose slices cannot be measured counts as a whole: it is cut more often than needed.
     let data = column.to_data();
     data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
 }
 
 /// `batch` without the values that none of its rows refers to: those of dictionaries and of views,
-/// which a filter or a slice leaves behind and which would all be sent.
+/// which remain after a filter or a slice and would all be sent.
 fn compacted(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let (schema, columns, n_rows) = batch.into_parts();
     let columns = columns.into_iter().map(compact_column).collect::<Result<Vec<_>, _>>()?;

@@ -1,10 +1,10 @@
-//! The caller's side of runs of slices: the driver sends tasks and forgets shards, driver and workers
-//! read shards. All of it goes over the [`Channels`] that the exchange uses too.
+//! The caller's side of runs of slices: the driver sends tasks and discards shards; driver and
+//! workers read shards. All calls use the [`Channels`] of the exchange.
 //!
-//! There is no time limit on a call: a task may take hours. A machine that is gone is noticed by the
-//! keep-alive of its connection, within 10 s of silence and at once when its port closes, and its
-//! calls end as [`Error::Lost`](crate::Error::Lost). Dropping a future or a stream resets its HTTP/2
-//! stream, which cancels the call on the other side.
+//! Calls have no time limit: a task may take hours. The keep-alive of the connection notices a lost
+//! machine within 10 s of silence, and at once when its port closes. The calls then end as
+//! [`Error::Lost`](crate::Error::Lost). Dropping a future or a stream resets its HTTP/2 stream,
+//! which cancels the call on the other side.
 
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, FlightData, Ticket};
@@ -21,22 +21,22 @@ use crate::error::fits;
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, TICKET_BYTES_MAX};
 use crate::task_host::{DISCARD, REQUEST, RUN, TICKET};
 
-/// Calls of a machine's [`TaskHost`](crate::TaskHost). Errors keep their type; whether one is the
-/// loss of a machine, [`is_transport_error`](crate::is_transport_error) tells.
+/// Calls of a machine's [`TaskHost`](crate::TaskHost). Errors keep their type;
+/// [`is_transport_error`](crate::is_transport_error) recognises the loss of a machine.
 impl Channels {
-    /// Has the machine at `url` run a task, and waits for its reply, for hours if need be. Only a
+    /// Runs a task on the machine at `url` and waits for its reply, for hours if need be. Only a
     /// driver may. Dropping the future cancels the task.
     pub async fn run_task(&self, url: &Url, request: Bytes) -> Result<Bytes> {
         self.act(url, RUN, request).await
     }
 
-    /// Has the machine at `url` forget stored shards. Only a driver may.
+    /// Discards stored shards on the machine at `url`. Only a driver may.
     pub async fn discard_shards(&self, url: &Url, request: Bytes) -> Result<()> {
         self.act(url, DISCARD, request).await.map(drop)
     }
 
-    /// The blocks of a stored partition on the machine at `url`. The stream ends well only after the
-    /// last block, and after an error. Whoever decodes a block verifies its checksum.
+    /// The blocks of a stored partition on the machine at `url`. The stream ends after the last
+    /// block, or after an error. The decoder of a block verifies its checksum.
     pub async fn read_shard(
         &self,
         url: &Url,
@@ -70,7 +70,7 @@ impl Channels {
         let action = Action { r#type: action.to_owned(), body: request };
         let mut replies = client.do_action(action).await.map_err(judged)?.into_inner();
         let reply = replies.message().await.map_err(judged)?;
-        // Only the status behind the reply says that this was all.
+        // Only the status behind the reply confirms that the reply is complete.
         let more = replies.message().await.map_err(judged)?;
         match (reply, more) {
             (Some(reply), None) => Ok(reply.body),
@@ -93,7 +93,7 @@ impl Channels {
     }
 }
 
-/// One read of a shard, as far as it has got.
+/// The state of one read of a shard.
 struct ShardRead {
     channels: Channels,
     url: Url,
@@ -117,11 +117,11 @@ impl ShardRead {
     }
 
     fn broken(&self, reason: &str) -> DataFusionError {
-        nonsense(&self.url, &format!("a shard that does not hold together: {reason}"))
+        nonsense(&self.url, &format!("an inconsistent shard: {reason}"))
     }
 }
 
-/// A machine of the session breaks the protocol: nothing that another attempt would mend.
+/// A machine of the session violates the protocol: another attempt would not help.
 fn nonsense(url: &Url, what: &str) -> DataFusionError {
     DataFusionError::Internal(format!("machine \"{}\" sent {what}", machine_name(url)))
 }

@@ -1,7 +1,8 @@
-//! A worker's side of runs of slices: runs tasks for the driver, serves their shards to everybody.
+//! A worker's side of runs of slices: runs tasks for the driver and serves their shards to driver
+//! and workers.
 //!
-//! [`TaskHost`] is what `engine` implements; before it stands Arrow Flight's service, of which only
-//! two methods do anything:
+//! `engine` implements [`TaskHost`]. In front of it is Arrow Flight's service, which implements two
+//! methods:
 //!
 //! ```text
 //!   DoAction "run"       driver only         TaskHost::run; the call lasts as long as the task
@@ -9,9 +10,9 @@
 //!   DoGet                driver and workers  TaskHost::read, as `blocks` has it on the wire
 //! ```
 //!
-//! Who may call what is seen to by the `gate` before it. The handler of a call is a task of the CPU
-//! runtime that ends with the call: if the caller drops it, or its machine is lost, the future of the
-//! host is dropped at its next await.
+//! `admission` decides who may call what. The handler of a call is a task of the CPU runtime that
+//! ends with the call: if the caller drops it, or its machine is lost, the future of the host is
+//! dropped at its next await.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -35,11 +36,11 @@ use tonic::server::NamedService;
 use tonic::{Request, Response, Status, Streaming};
 use tower::Service;
 
+use crate::admission::{Guarded, method_of};
 use crate::blocks::{Block, chunks, end};
 use crate::error::fits;
-use crate::gate::{Guarded, method_of};
 use crate::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, TICKET_BYTES_MAX};
-use crate::outbox::{MessageStream, Outbox, outbox};
+use crate::send_queue::{MessageStream, SendQueue, send_queue};
 use crate::wire;
 
 /// The action that runs a task.
@@ -47,47 +48,46 @@ pub(crate) const RUN: &str = "run";
 /// The action that forgets shards.
 pub(crate) const DISCARD: &str = "discard";
 
-/// How errors call what a caller sends, and what it gets.
+/// The names of requests and replies in errors.
 pub(crate) const REQUEST: &str = "the request of a task";
 pub(crate) const REPLY: &str = "the reply of a task";
 pub(crate) const TICKET: &str = "the ticket of a shard";
 
 /// What a worker does for the runs of its session.
 ///
-/// All three methods are called on the worker's CPU runtime, by any number of callers at once, and
-/// so many calls may be open together as the worker has places; the host limits what it runs at a
-/// time, if it must. A caller that goes away, or whose machine does, drops what it waits for: the
-/// future, or the stream. Nothing else says that it is gone, so that whatever must not survive the
-/// caller has to be owned by what is dropped; and what computes for long without an await is dropped
-/// only at the next one.
+/// All three methods run on the worker's CPU runtime, for any number of callers at once, up to the
+/// worker's limit of open calls. The host limits what it runs at a time, if it must. If a caller or
+/// its machine goes away, its future or stream is dropped. There is no other signal, so the future
+/// or stream must own all that must not survive the caller; a long computation without an await is
+/// dropped only at its next await.
 ///
-/// Errors arrive at the caller with their type, as far as `wire` keeps it; an
-/// [`Error::App`](crate::Error::App) arrives unchanged. A panic is the error of the call it
-/// happened in, [`Error::Panic`](crate::Error::Panic), and the worker lives on.
+/// Errors arrive at the caller with their type, as far as `wire` keeps it. An
+/// [`Error::App`](crate::Error::App) arrives unchanged. A panic is the error of its call,
+/// [`Error::Panic`](crate::Error::Panic), and the worker lives on.
 #[async_trait]
 pub trait TaskHost: Send + Sync + 'static {
     /// Runs one task to its end, for the driver. Request and reply are the engine's own encoding, at
     /// most 64 MiB each. Dropping the future cancels the task.
     ///
-    /// A reply can be lost with the connection although the task is done, and the driver then may
-    /// send it again: two runs of one task must not disturb each other.
+    /// A reply can be lost with the connection although the task is done, and the driver may then
+    /// send the task again: two runs of one task must not disturb each other.
     async fn run(&self, request: Bytes) -> Result<Bytes>;
 
-    /// The blocks of one partition of a stored shard, in order, each with the checksum that was
-    /// taken when it was written. For the driver and the workers of the session.
+    /// The blocks of one partition of a stored shard, in order, each with the checksum taken when
+    /// it was written. For the driver and the workers of the session.
     ///
     /// The ticket is the engine's own encoding, at most 1 KiB. The stream is read a few megabytes
-    /// ahead of its reader and stands still when the reader does; a block counts in the worker's
-    /// memory pool from when the stream gives it until it is sent. The end of the stream is the end
-    /// of the partition: whatever is missing must be an error.
+    /// ahead of its reader and pauses when the reader does. A block counts in the worker's memory
+    /// pool from when the stream returns it until it is sent. The end of the stream is the end of
+    /// the partition: a missing block must be an error.
     fn read(&self, ticket: Bytes) -> Result<BoxStream<'static, Result<Block>>>;
 
-    /// Forgets stored shards, for the driver. Those that are not here are forgotten already: calling
-    /// it again changes nothing. Reads of them that are open may end with an error.
+    /// Discards stored shards, for the driver. Shards that are not here are ignored, so the call is
+    /// idempotent. Open reads of them may end with an error.
     async fn discard(&self, request: Bytes) -> Result<()>;
 }
 
-/// The Flight service before a [`TaskHost`], with a limit for each method's requests.
+/// The Flight service in front of a [`TaskHost`], with a limit for each method's requests.
 #[derive(Clone)]
 pub(crate) struct TaskService {
     actions: FlightServiceServer<Flight>,
@@ -95,7 +95,7 @@ pub(crate) struct TaskService {
 }
 
 impl TaskService {
-    /// Serves `host` on `cpu`; what waits to be sent counts in `pool`.
+    /// Serves `host` on `cpu`. Messages that wait to be sent count in `pool`.
     pub(crate) fn new(host: Arc<dyn TaskHost>, pool: Arc<dyn MemoryPool>, cpu: Handle) -> Self {
         let flight = Arc::new(Flight { host, pool, cpu });
         let server = |limit: usize| {
@@ -115,7 +115,7 @@ impl Guarded for TaskService {
     fn allows(method: &str, role: Role) -> bool {
         match method {
             "DoAction" => role == Role::Driver,
-            // All but `DoGet` are answered with "unimplemented".
+            // All methods but `DoGet` and `DoAction` answer "unimplemented".
             "DoGet" | "DoPut" | "DoExchange" | "GetFlightInfo" | "GetSchema" | "Handshake"
             | "ListActions" | "ListFlights" | "PollFlightInfo" => {
                 matches!(role, Role::Driver | Role::Worker)
@@ -131,7 +131,7 @@ impl Service<http::Request<Body>> for TaskService {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Those behind it are always ready: the gate counts calls.
+        // The inner services are always ready: admission counts the calls.
         Poll::Ready(Ok(()))
     }
 
@@ -172,19 +172,22 @@ impl Flight {
         fits(TICKET, ticket.len(), TICKET_BYTES_MAX)?;
         let blocks = self.host.read(ticket)?;
         let consumer = MemoryConsumer::new("shards: blocks waiting for their reader");
-        let (outbox, mut messages) = outbox(1, consumer.register(&self.pool));
-        messages.spawn(&self.cpu, outbox, |outbox| send_blocks(outbox, blocks));
+        let (send_queue, mut messages) = send_queue(1, consumer.register(&self.pool));
+        messages.spawn(&self.cpu, send_queue, |send_queue| send_blocks(send_queue, blocks));
         Ok(messages)
     }
 }
 
-async fn send_blocks(outbox: Outbox, mut blocks: BoxStream<'static, Result<Block>>) -> Result<()> {
+async fn send_blocks(
+    send_queue: SendQueue,
+    mut blocks: BoxStream<'static, Result<Block>>,
+) -> Result<()> {
     let mut n_blocks = 0;
-    while let Some(block) = outbox.next_of(&mut blocks).await {
-        outbox.send(chunks(block?)?).await?;
+    while let Some(block) = send_queue.next_of(&mut blocks).await {
+        send_queue.send(chunks(block?)?).await?;
         n_blocks += 1;
     }
-    outbox.send(vec![end(n_blocks)]).await
+    send_queue.send(vec![end(n_blocks)]).await
 }
 
 fn unimplemented<T>(method: &str) -> Result<T, Status> {
@@ -202,8 +205,8 @@ impl FlightService for Flight {
     type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
     type ListFlightsStream = BoxStream<'static, Result<FlightInfo, Status>>;
 
-    /// Answers when the action is done: until then it runs in the handler, which the gate aborts
-    /// with the call. In the stream of the answer it would run on the connection's runtime.
+    /// Answers when the action is done. Until then it runs in the handler, which is aborted with
+    /// the call. In the stream of the answer it would run on the connection's runtime.
     async fn do_action(
         &self,
         request: Request<Action>,

@@ -1,13 +1,13 @@
-//! How an error travels in a gRPC status, and back.
+//! How an error travels in a gRPC status.
 //!
-//! A worker's server encodes, the reader's client decodes; in between an error may pass through
-//! several workers, each of which decodes and encodes it again. What must survive that way is
-//! (1) the type of our own [`Error`]s, because a lost machine is not a failed query, and (2) the
-//! words that a user would read if the query had run in one process. Types of DataFusion's
-//! errors are kept where they matter to either; any other becomes [`Error::Remote`].
+//! A worker's server encodes, the reader's client decodes. In between an error may pass through
+//! several workers, each of which decodes and encodes it again. Two things must survive: (1) the
+//! type of our own [`Error`]s, because a lost machine is not a failed query, and (2) the message
+//! that a user would read if the query had run in one process. The types of DataFusion's errors are
+//! kept if they matter to either. Any other becomes [`Error::Remote`].
 //!
 //! A status travels in HTTP/2 trailers, and a header list over 16 KiB breaks the stream: a long
-//! error text would look like a lost connection. So texts are cut to [`TEXT_BYTES_MAX`].
+//! message would look like a lost connection. So messages are cut to [`TEXT_BYTES_MAX`].
 
 use bytes::Bytes;
 use datafusion::arrow::error::ArrowError;
@@ -22,45 +22,45 @@ use crate::error::APP_PAYLOAD_BYTES_MAX;
 
 /// The longest text of an error on the wire. Base64 makes it 5.3 KiB of the 16 KiB of headers.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
-/// What is left of a text beside the longest payload: enough to say what went wrong and where.
+/// What remains for the text beside the longest payload: enough to say what went wrong and where.
 const APP_TEXT_BYTES_MIN: usize = 1024;
-/// Contexts that are kept around an error, outermost first; more are of no help to anyone.
+/// The most contexts that are kept around an error, outermost first. More do not help.
 const CONTEXTS_MAX: usize = 3;
 /// The longest text of one context.
 const CONTEXT_BYTES_MAX: usize = 512;
-/// The largest status that is passed on as it is: three quarters of the headers that fit. One of
-/// [`to_status`] is never larger: payload, text and contexts are 7 KiB, which Base64 makes 9.5.
+/// The largest status that is passed on unchanged: three quarters of the headers that fit. A status
+/// of [`to_status`] is never larger: payload, text and contexts have 7 KiB, or 9.5 in Base64.
 const STATUS_BYTES_MAX: usize = 12 * 1024;
-/// The message of a status whose details are a [`Fault`]. The words are in the details.
+/// The message of a status whose details are a [`Fault`]. The text is in the details.
 const FAULT_MESSAGE: &str = "bigslice-fault";
 
-/// An error as it travels.
+/// An error on the wire.
 #[derive(Clone, PartialEq, Message)]
 struct Fault {
     /// A [`Kind`].
     #[prost(enumeration = "Kind", tag = "1")]
     kind: i32,
-    /// The words.
+    /// The message.
     #[prost(string, tag = "2")]
     text: String,
-    /// What the words are about: a machine, a path.
+    /// The subject of the message: a machine, a path.
     #[prost(string, tag = "3")]
     subject: String,
-    /// For sizes.
+    /// A size.
     #[prost(uint64, tag = "4")]
     bytes: u64,
-    /// For sizes.
+    /// A size.
     #[prost(uint64, tag = "5")]
     limit: u64,
     /// Contexts around the error, outermost first.
     #[prost(string, repeated, tag = "6")]
     contexts: Vec<String>,
-    /// What only the makers of an [`Error::App`] can read.
+    /// The payload of an [`Error::App`].
     #[prost(bytes = "bytes", tag = "7")]
     payload: Bytes,
 }
 
-/// The types that are kept on the wire. Numbers are part of the protocol: never reuse one.
+/// The types that are kept on the wire. The numbers are part of the protocol: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 enum Kind {
@@ -103,7 +103,7 @@ enum Kind {
     StoreAlreadyExists = 84,
 }
 
-/// The status that tells `err` to whoever reads from this machine.
+/// Encodes `err` as a status for the reader.
 pub(crate) fn to_status(err: &DataFusionError) -> Status {
     let mut contexts = Vec::new();
     let mut fault = fault_of(err, &mut contexts);
@@ -119,7 +119,7 @@ pub(crate) fn to_status(err: &DataFusionError) -> Status {
     Status::with_details(Code::Internal, FAULT_MESSAGE, fault.encode_to_vec().into())
 }
 
-/// The error in a status that [`to_status`] has made; nothing for any other status.
+/// The error in a status that [`to_status`] has made; `None` for any other status.
 pub(crate) fn from_status(status: &Status) -> Option<DataFusionError> {
     if status.message() != FAULT_MESSAGE || status.details().is_empty() {
         return None;
@@ -136,10 +136,10 @@ pub(crate) fn from_status(status: &Status) -> Option<DataFusionError> {
     Some(contexts.into_iter().rev().fold(err, |err, text| err.context(text)))
 }
 
-/// Cuts the status in `headers` to a size that fits, if somebody else has made it too long.
+/// Shortens the status in `headers` to a size that fits, if other code made it too long.
 ///
-/// datafusion-distributed answers a plan that it cannot take with a status of its own making, whose
-/// details are its words within some protocol: the words are what is kept of it.
+/// If datafusion-distributed cannot take a plan, it answers with its own status, whose details
+/// contain its message within some protocol. Only the message is kept.
 pub(crate) fn shorten_status(headers: &mut http::HeaderMap) {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes <= STATUS_BYTES_MAX {
@@ -154,7 +154,7 @@ pub(crate) fn shorten_status(headers: &mut http::HeaderMap) {
     *headers = parts.headers;
 }
 
-/// What `err` is on the wire; contexts met on the way down are added to `contexts`.
+/// Converts `err` for the wire, and adds the contexts found on the way to `contexts`.
 fn fault_of(err: &DataFusionError, contexts: &mut Vec<String>) -> Fault {
     match err {
         DataFusionError::Shared(inner) => fault_of(inner, contexts),
@@ -188,7 +188,7 @@ fn fault(kind: Kind, text: &(impl ToString + ?Sized)) -> Fault {
     Fault { kind: kind.into(), text: text.to_string(), ..Fault::default() }
 }
 
-/// An error of some other type: ours, a wrapped one, or just words.
+/// An error of some other type: ours, a wrapped one, or a message only.
 fn external_fault(
     err: &(dyn std::error::Error + Send + Sync + 'static),
     contexts: &mut Vec<String>,
@@ -277,7 +277,7 @@ fn store_fault(err: &object_store::Error, whole: &DataFusionError) -> Fault {
     Fault { subject, ..fault(kind, source) }
 }
 
-/// The error that `fault` stands for.
+/// The error that `fault` encodes.
 fn error_of(fault: Fault) -> DataFusionError {
     let Fault { kind, text, subject, bytes, limit, payload, .. } = fault;
     match Kind::try_from(kind).unwrap_or(Kind::Remote) {
@@ -338,7 +338,7 @@ fn store_error(kind: Kind, path: String, text: String) -> DataFusionError {
     DataFusionError::ObjectStore(Box::new(err))
 }
 
-/// `object_store` wants a static name; these are the stores that the engine can reach.
+/// `object_store` wants a static name; these are the stores that the engine can use.
 fn store_name(name: &str) -> &'static str {
     match name {
         "S3" => "S3",
@@ -348,7 +348,7 @@ fn store_name(name: &str) -> &'static str {
     }
 }
 
-/// `text`, or its beginning and its end when it is longer than `bytes_max`.
+/// `text`, or its start and its end if it is longer than `bytes_max`.
 pub(crate) fn shortened(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.to_owned();

@@ -1,39 +1,40 @@
-//! The one error type of this crate. The engine shows it to the user or plans again with it.
+//! The error type of this crate. The engine shows it to the user or uses it to decide to plan
+//! again.
 
 use datafusion::error::DataFusionError;
 
-/// A result of this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a statement or a plan was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The statement exceeds a limit that keeps the planner from running out of stack or time.
+    /// The statement exceeds a limit that protects the planner's stack and running time.
     #[error("the statement is too large to plan: it has {found} {what}, the limit is {limit}")]
     TooLarge {
         /// What was counted, in the plural.
         what: &'static str,
-        /// How many were found; counting stops soon after the limit.
+        /// The number found; counting stops soon after the limit.
         found: usize,
-        /// How many are allowed.
+        /// The limit.
         limit: usize,
-        /// The setting that allows more, behind `bigslice.`.
+        /// The setting that raises the limit, without its prefix `bigslice.`.
         setting: &'static str,
     },
 
-    /// The answer of a distributed plan could depend on how it was cut.
-    #[error("the plan cannot be spread over machines: in stage {stage}, \"{operator}\" {reason}")]
+    /// The result of a distributed plan could depend on how it is split into tasks.
+    #[error("the plan cannot be distributed: in stage {stage}, \"{operator}\" {reason}")]
     Unsafe {
-        /// The stage's number; 0 is the stage of the driver.
+        /// The number of the stage; 0 is the driver's.
         stage: usize,
-        /// The operator, as EXPLAIN prints it, shortened.
+        /// The operator as EXPLAIN prints it, shortened.
         operator: String,
-        /// What the operator would get wrong, as the rest of a sentence.
+        /// What the operator would get wrong; completes the sentence of the message.
         reason: String,
     },
 
-    /// The statement says what has no meaning, or what would be passed over.
+    /// The statement has no meaning, or contains a clause that would be ignored.
     #[error("{message}")]
     Statement {
         /// What is wrong.
@@ -48,17 +49,17 @@ pub enum Error {
 }
 
 impl Error {
-    /// A statement that has `clause`, which has no effect in any statement of ours.
+    /// An error for a statement with `clause`, which no statement supports.
     pub(crate) fn unsupported(clause: impl AsRef<str>) -> Self {
         Self::Statement { message: format!("{} is not supported", clause.as_ref()), hint: None }
     }
 
-    /// A statement that is wrong.
+    /// An error for an invalid statement.
     pub(crate) fn statement(message: impl Into<String>) -> Self {
         Self::Statement { message: message.into(), hint: None }
     }
 
-    /// The same error with what to write instead.
+    /// The same error with a hint: what to write instead.
     pub(crate) fn with_hint(self, text: impl Into<String>) -> Self {
         match self {
             Self::Statement { message, .. } => Self::Statement { message, hint: Some(text.into()) },
@@ -66,20 +67,20 @@ impl Error {
         }
     }
 
-    /// What to do about it, if the error says.
+    /// What the user can do about the error, if known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Statement { hint, .. } => hint.clone(),
             Self::TooLarge { found, setting, .. } => Some(format!(
-                "SET bigslice.{setting} = {} allows it, at the price of time and memory",
+                "SET bigslice.{setting} = {} to allow it, at a cost in time and memory",
                 found.next_power_of_two()
             )),
             _ => None,
         }
     }
 
-    /// Whether planning again with one task per stage can help.
-    pub fn is_unsafe_cut(&self) -> bool {
+    /// True if planning again with one task per stage can help.
+    pub fn is_unsafe_distribution(&self) -> bool {
         matches!(self, Self::Unsafe { .. })
     }
 }

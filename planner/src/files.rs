@@ -1,10 +1,10 @@
-//! How the files of a scan are shared among the tasks of a stage. The engine registers
-//! [`spread_files`] with datafusion-distributed, in place of its own handler.
+//! Assigns the files of a scan to the tasks of a stage. The engine registers [`spread_files`] with
+//! datafusion-distributed, in place of its default handler.
 //!
-//! Its own handler splits every file by byte ranges, without asking whether the format can be
-//! read from the middle: compressed text, CSV with line breaks in values and Avro cannot. It also
-//! gives up when the files do not divide evenly. This one asks the file source, shares whole files
-//! where it says no, and fills up with empty groups.
+//! The default handler splits every file by byte ranges, even where the format cannot be read from
+//! the middle: compressed text, CSV with line breaks inside values, Avro. It also gives up when the
+//! files do not divide evenly. This handler asks the file source first, assigns whole files where
+//! the source cannot split them, and pads with empty groups.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,8 +18,7 @@ use datafusion_distributed::{
     DistributedLeafExec, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
 };
 
-/// Shares the files of a scan among `event.task_count` tasks; anything but a scan of files is left
-/// to the next handler.
+/// Splits a file scan into `event.task_count` tasks. Other leaves are left to the next handler.
 pub fn spread_files(
     event: ScaleUpLeafNodeEvent<'_>,
 ) -> Option<Result<ScaleUpLeafNodeEventResponse>> {
@@ -30,14 +29,14 @@ pub fn spread_files(
     Some(spread(event.plan, scan, event.task_count).map(ScaleUpLeafNodeEventResponse::new))
 }
 
-/// The scan of files in a leaf, if it is one.
+/// The file scan of a leaf, if it is one.
 pub(crate) fn file_scan(plan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
     plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
 }
 
-/// Whether the format of the files can be read from the middle.
+/// True if the files can be read from the middle.
 pub(crate) fn can_split(scan: &FileScanConfig) -> bool {
-    // The source answers by doing it; two parts of any size are enough to know.
+    // The source answers by splitting; two parts of any size are enough to know.
     split(scan, 2 * scan.file_groups.len().max(1), false).is_some()
 }
 
@@ -54,8 +53,8 @@ fn spread(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let partitions = plan.output_partitioning().partition_count();
     let ordered = plan.output_ordering().is_some();
-    // Files that were grouped by key stay whole: the grouping is lost all the same, but a file
-    // that others may be joined to by position is never cut.
+    // Files grouped by key stay whole. The grouping is lost anyway, but a file that may be joined
+    // to others by position must not be split.
     let keyed = scan.output_partitioning.is_some();
     let groups = match split(scan, partitions * tasks, ordered).filter(|_| !keyed) {
         Some(groups) => groups,
@@ -73,7 +72,7 @@ fn spread(
         scan.file_groups = share;
         scan.output_partitioning = None;
         if !ordered {
-            // Fewer files in a group could make an order valid in one task that is not in another.
+            // With fewer files in a group, an order could be valid in one task and not in another.
             scan.output_ordering.clear();
         }
         DataSourceExec::from_data_source(scan) as Arc<dyn ExecutionPlan>
@@ -81,7 +80,7 @@ fn spread(
     Ok(Arc::new(DistributedLeafExec::try_new(Arc::clone(plan), variants)?))
 }
 
-/// All files in `count` groups of about the same size, the largest first.
+/// All files in `count` groups of about equal size, largest files first.
 fn whole_files(scan: &FileScanConfig, count: usize) -> Vec<FileGroup> {
     let mut files: Vec<_> = scan.file_groups.iter().flat_map(FileGroup::iter).cloned().collect();
     files.sort_by_key(|file| Reverse(file.effective_size()));

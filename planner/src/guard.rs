@@ -1,15 +1,16 @@
-//! The guards after the cut. The engine applies them to what datafusion-distributed returns.
+//! Guards after the split into stages. The engine applies them to the plan that
+//! datafusion-distributed returns.
 //!
-//! A `NetworkShuffleExec` declares the order of its input, but reads the tasks of the stage below
-//! as their batches come, and a worker that decodes it does not know of any order. So no order
-//! crosses a shuffle: the declaration is taken off, everything above is built again from what is
-//! then true, and where an operator cannot work without the order, a sort is put in. An operator
-//! with a limit is one of those although it does not say so: LIMIT 10 of ordered rows are the first.
+//! *Order.* A `NetworkShuffleExec` declares the order of its input, but it reads the tasks of the
+//! stage below as their batches arrive, and a worker that decodes it knows of no order. So no order
+//! survives a shuffle: the declaration is removed, the operators above are rebuilt from what then
+//! holds, and a sort is added where an operator requires the order. An operator with a limit
+//! requires it too, although it does not say so: LIMIT 10 of ordered rows returns the first ten.
 //!
-//! A worker that decodes an exchange does not know either that a column has one value in all rows
-//! (`WHERE region = 'EU'`, `1 AS k`). DataFusion leaves such a column out of the sort below a window
-//! function, and the worker, which builds the window function anew, fails: it is not sorted by that
-//! column. So in a plan with window functions no exchange declares a constant.
+//! *Constants.* A worker that decodes an exchange does not know that a column has one value in all
+//! rows (`WHERE region = 'EU'`, `1 AS k`). DataFusion leaves such a column out of the sort below a
+//! window function. The worker rebuilds the window function and fails, because its input is not
+//! sorted by that column. So in plans with window functions no exchange declares a constant.
 
 use std::sync::Arc;
 
@@ -27,13 +28,13 @@ use datafusion_distributed::{
 };
 
 use crate::error::Result;
-use crate::lender::Lender;
-use crate::ordering::{claims_order, sorted_for};
+use crate::ordering::{claims_order, required_orders, sorted_for};
+use crate::placeholder::Placeholder;
 
-/// Rewrites a cut plan so that no operator trusts an order which a shuffle does not keep.
+/// Rewrites a distributed plan so that no operator relies on an order that a shuffle does not keep.
 ///
-/// A plan that was not cut, or in which no exchange declares what it does not keep, is returned as it is.
-/// `config` is the session's; no guard needs it today.
+/// Returns the plan unchanged if it is not distributed, or if its exchanges declare nothing that
+/// they do not keep. `config` is the session's; no guard needs it today.
 pub fn guard(
     plan: Arc<dyn ExecutionPlan>,
     _config: &ConfigOptions,
@@ -48,8 +49,9 @@ fn has_windows(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.children().into_iter().any(has_windows)
 }
 
-/// `windows` says that there are window functions in the plan, which must not rely on constants. All above an exchange is
-/// built again then: an operator may have been told of them before the exchange was put below it.
+/// `windows` is true if the plan has window functions, which must not rely on constants. Then
+/// everything above an exchange is rebuilt: an operator may have seen the constants before the
+/// exchange was put below it.
 fn rewrite(plan: Arc<dyn ExecutionPlan>, windows: bool) -> Result<Arc<dyn ExecutionPlan>> {
     let mut changed = false;
     let mut children = Vec::with_capacity(plan.children().len());
@@ -80,7 +82,7 @@ fn rewrite(plan: Arc<dyn ExecutionPlan>, windows: bool) -> Result<Arc<dyn Execut
     if !changed {
         return Ok(plan);
     }
-    // What the node relied on when it was planned, before its input is known to lack it.
+    // What the node relied on when it was planned, before its input was found to lack it.
     let required = orders_relied_on(plan.as_ref());
     let mut sorted = Vec::with_capacity(children.len());
     for (child, required) in children.into_iter().zip(&required) {
@@ -90,10 +92,10 @@ fn rewrite(plan: Arc<dyn ExecutionPlan>, windows: bool) -> Result<Arc<dyn Execut
     Ok(plan.replace_children(sorted, recompute)?)
 }
 
-/// The orders of its inputs without which a node is wrong: those that it requires, and for one that
-/// stops after some rows those that decide which rows come first.
+/// The orders of its inputs that a node needs for a correct result: those it requires and, for a
+/// node that stops after n rows, those that decide which rows come first.
 fn orders_relied_on(plan: &dyn ExecutionPlan) -> Vec<Option<OrderingRequirements>> {
-    let mut required = plan.required_input_ordering();
+    let mut required = required_orders(plan);
     if plan.fetch().is_none() && !plan.is::<GlobalLimitExec>() {
         return required;
     }
@@ -106,7 +108,7 @@ fn orders_relied_on(plan: &dyn ExecutionPlan) -> Vec<Option<OrderingRequirements
     required
 }
 
-/// Sorts `child` when `required` is not met; below a gathering, where many tasks share the work.
+/// Sorts `child` if it does not meet `required`; below a gather, so that many tasks share the work.
 fn sort_where_needed(
     child: Arc<dyn ExecutionPlan>,
     required: Option<&OrderingRequirements>,
@@ -119,7 +121,7 @@ fn sort_where_needed(
     if Arc::ptr_eq(&sorted, input) { Ok(child) } else { coalesce_again(coalesce, sorted, false) }
 }
 
-/// The same shuffle over `input`, declaring its partitioning and nothing of an order.
+/// The same shuffle over `input`, declaring its partitioning but no order.
 fn without_order(
     shuffle: &NetworkShuffleExec,
     input: Arc<dyn ExecutionPlan>,
@@ -127,19 +129,19 @@ fn without_order(
     let Stage::Local(stage) = shuffle.input_stage() else {
         return Ok(Arc::new(shuffle.clone()));
     };
-    // A hash repartition of nothing declares neither an order nor a constant. This one is never run: it only
-    // lends its properties, because a shuffle takes them from its input.
+    // A hash repartition without columns declares neither an order nor a constant. This node never
+    // runs: a shuffle takes its properties from its input, and this input only supplies them.
     let partitions = input.output_partitioning().partition_count().max(2);
     let nothing = EmptyExec::new(input.schema()).with_partitions(partitions);
     let partitioning = shuffle.properties().partitioning.clone();
-    let lender = RepartitionExec::try_new(Arc::new(nothing), partitioning)?;
-    let bare = NetworkShuffleExec::try_new(Arc::new(lender), stage.tasks)?;
+    let placeholder = RepartitionExec::try_new(Arc::new(nothing), partitioning)?;
+    let bare = NetworkShuffleExec::try_new(Arc::new(placeholder), stage.tasks)?;
     let mut stage = stage.clone();
     stage.plan = input;
     Ok(as_plan(bare.with_input_stage(Stage::Local(stage))?))
 }
 
-/// The same gathering over `input`, declaring the order that `input` has now; and no constants, if
+/// The same gather over `input`, declaring the order of the new `input`, and no constants if
 /// `bare`.
 fn coalesce_again(
     coalesce: &NetworkCoalesceExec,
@@ -151,18 +153,19 @@ fn coalesce_again(
     };
     let before = coalesce.properties().partitioning.partition_count();
     let per_task = input.output_partitioning().partition_count().max(1);
-    // `before` is the partitions of one task times the tasks that one consumer reads.
+    // `before` is the partitions of one task times the number of tasks that one consumer reads.
     let read_by_one = (before / per_task).max(1);
     let consumers = stage.tasks.div_ceil(read_by_one).max(1);
-    let lender: Arc<dyn ExecutionPlan> =
-        if bare { Arc::new(Lender::without_constants(&input)) } else { Arc::clone(&input) };
-    let again = NetworkCoalesceExec::try_new(lender, stage.tasks, consumers)?;
+    let placeholder: Arc<dyn ExecutionPlan> =
+        if bare { Arc::new(Placeholder::without_constants(&input)) } else { Arc::clone(&input) };
+    let again = NetworkCoalesceExec::try_new(placeholder, stage.tasks, consumers)?;
     let mut stage = stage.clone();
     stage.plan = input;
     Ok(as_plan(again.with_input_stage(Stage::Local(stage))?))
 }
 
-/// A boundary as a plan node. The crate hands out its trait object, which is also one.
+/// A boundary as a plan node. datafusion-distributed returns its trait object, which is also a
+/// node.
 fn as_plan(boundary: Arc<dyn NetworkBoundary>) -> Arc<dyn ExecutionPlan> {
     debug_assert!((boundary.as_ref() as &dyn ExecutionPlan).is_network_boundary());
     boundary

@@ -1,24 +1,28 @@
-//! What must hold of a query before it may run, in one process or on machines.
+//! SQL rewrites, planner rules and safety checks: everything that makes a query correct before it
+//! runs, in one process or on several machines.
 //!
-//! The engine calls this crate on the way of a query:
+//! The engine calls this crate at four points in the life of a query:
 //!
-//! 1. [`check_text`], [`Tokens::check`] and, after [`Tokens::parse`], [`check_statement`] refuse SQL
-//!    that would overflow the stack or keep the planner busy for minutes.
-//! 2. [`rewrite`] changes what the parser read otherwise than SQL means it, and [`resolve`] what DataFusion would take
-//!    names for. [`install`] gives a session the rules and functions that mend what DataFusion gets wrong in one
-//!    process, too.
-//! 3. [`prepare()`] rewrites the plan of one process so that the cut into stages cannot change its
-//!    answer, and [`guard()`] does the same for what only shows after the cut.
-//!    [`spread_files`] is the handler that shares the files of a scan among tasks.
-//! 4. [`check()`] walks the cut plan and refuses it when an operator would see less (or more) than
-//!    it needs: what holds across the partitions of one task must hold across the tasks of its
-//!    stage.
+//! 1. *Limits.* [`check_text`], [`Tokens::check`] and, after [`Tokens::parse`],
+//!    [`check_statement`] refuse SQL that would overflow the stack or keep the planner busy for minutes.
+//! 2. *SQL semantics.* [`rewrite`] corrects what the parser reads differently from the SQL
+//!    standard, and [`resolve`] corrects how names are resolved. [`install`] adds the rules and
+//!    functions that work around DataFusion's faults, in one process as well.
+//! 3. *Distribution.* [`prepare()`] rewrites the single-process plan so that splitting it into
+//!    stages cannot change its result; [`guard()`] does the same for what only appears after the
+//!    split. [`spread_files`] assigns the files of a scan to tasks.
+//! 4. *Safety check.* [`check()`] walks the distributed plan and refuses it if an operator would
+//!    see fewer (or more) rows than it needs: what holds across the partitions of one task must
+//!    hold across the tasks of its stage.
 //!
-//! [`StageGraph`] reads the cut plan into plain values, which `EXPLAIN STAGES`, progress and tests
-//! share.
+//! [`row_properties`] derives how the rows of an operator are distributed over tasks. The check is
+//! based on it, and so are the expression operators of slices, which the engine divides itself.
 //!
-//! What is deliberately absent: I/O, async and the network. All use of datafusion-distributed's
-//! plan types outside the wire lives in this crate.
+//! [`StageGraph`] extracts the stages of a distributed plan as plain values, for `EXPLAIN STAGES`,
+//! progress display and tests.
+//!
+//! Deliberately absent: I/O, async code and networking. Excluding from the wire format, all use of
+//! datafusion-distributed's plan types is in this crate.
 
 use std::sync::Arc;
 
@@ -26,13 +30,14 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::optimizer::{Analyzer, Optimizer};
 
 mod check;
+mod distribution;
 mod error;
 mod files;
 mod guard;
-mod lender;
 mod logical;
 mod ordering;
 mod physical;
+mod placeholder;
 mod prepare;
 mod scalar_subquery;
 mod series;
@@ -44,10 +49,14 @@ mod union;
 mod windows;
 
 pub use bigslice_functions::{
-    FLOAT_KEY, GetField, NULL_PARTITION, PARTITION_ESCAPE, exact_float, opaque_cast,
-    parquet_interval, partition_kept, partition_text, uuid_text,
+    FLOAT_KEY, GetField, NULL_PARTITION, PARTITION_ESCAPE, dense_rank, exact_float, ntile,
+    opaque_cast, parquet_interval, partition_kept, partition_text, rank, row_number, uuid_text,
 };
 pub use check::{Trusted, check, check_with};
+pub use distribution::{
+    Parts, RowProperties, TaskDistribution, Undistributable, collects_build_side,
+    needs_whole_probe_side, row_properties,
+};
 pub use error::{Error, Result};
 pub use files::spread_files;
 pub use guard::guard;
@@ -57,12 +66,15 @@ pub use prepare::prepare;
 pub use scalar_subquery::{OneRowSubqueries, one_row};
 pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};
 pub use statement::check_statement;
-pub use syntax::{Catalog, Drawn, Headers, Labels, Tokens, draw, headers, parse, resolve, rewrite};
+pub use syntax::{
+    Catalog, Headers, Labels, MaterializedCte, Tokens, headers, materialize_ctes, parse, resolve,
+    rewrite,
+};
 pub use text::{StatementLimits, check_text};
-pub use windows::{WindowsThatTravel, is_lost};
+pub use windows::{SerializableWindows, is_unserializable};
 
-/// Gives a session our functions, and the rules of DataFusion with ours among them. Driver and workers call it, and
-/// before they add rules or functions of their own.
+/// Adds our functions and rules to a session, in their place among DataFusion's. Driver and workers
+/// both call it, before they add rules or functions of their own.
 pub fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
     let mut builder = windows::register(bigslice_functions::register(builder));
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(logical::Operators));

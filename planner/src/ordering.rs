@@ -1,6 +1,6 @@
-//! What a plan node says about the order of its rows, and whether that meets what its parent needs.
+//! What order a plan node declares, and whether it meets what its parent requires.
 //!
-//! Shared by `prepare` (keep an order when gathering), `guard` (sort again) and `check` (refuse).
+//! Used by `prepare` (keep an order when gathering), `guard` (sort again) and `check` (refuse).
 
 use std::sync::Arc;
 
@@ -10,12 +10,29 @@ use datafusion::physical_expr::{
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use crate::error::Result;
 
-/// Whether `child` delivers one of the orders that its parent cannot work without. A soft
-/// requirement is a wish, and always met.
+/// The orders that `plan` requires of its inputs.
+///
+/// A window function of DataFusion 55.2 accepts two orders: by the columns of PARTITION BY and ORDER
+/// BY, or by those of ORDER BY alone. It is planned for the first. The second is enough only if the
+/// columns of PARTITION BY are known to be constant, which an exchange does not tell ("Expects
+/// PARTITION BY expression to be ordered").
+pub(crate) fn required_orders(plan: &dyn ExecutionPlan) -> Vec<Option<OrderingRequirements>> {
+    let mut required = plan.required_input_ordering();
+    if plan.is::<BoundedWindowAggExec>() || plan.is::<WindowAggExec>() {
+        for order in required.iter_mut().flatten() {
+            *order = OrderingRequirements::new(order.first().clone());
+        }
+    }
+    required
+}
+
+/// True if `child` has one of the orders that its parent requires. A soft requirement is always
+/// met.
 pub(crate) fn is_met(
     child: &EquivalenceProperties,
     required: &OrderingRequirements,
@@ -32,8 +49,8 @@ pub(crate) fn is_met(
     Ok(false)
 }
 
-/// `child` with a sort above it when it does not meet `required`. Every partition is sorted by
-/// itself: the requirement is on partitions, and what joins them is another operator's business.
+/// `child`, sorted if it does not meet `required`. Each partition is sorted on its own: the
+/// requirement is per partition, and merging them is up to another operator.
 pub(crate) fn sorted_for(
     child: Arc<dyn ExecutionPlan>,
     required: Option<&OrderingRequirements>,
@@ -43,7 +60,7 @@ pub(crate) fn sorted_for(
         return Ok(child);
     }
     let order = LexOrdering::from(required.first().clone());
-    // A sort that is not enough is in vain.
+    // The existing sort is not sufficient; the new one replaces it.
     let input = match child.downcast_ref::<SortExec>() {
         Some(sort) if sort.fetch().is_none() && sort.preserve_partitioning() => {
             Arc::clone(sort.input())
@@ -53,10 +70,11 @@ pub(crate) fn sorted_for(
     Ok(Arc::new(SortExec::new(order, input).with_preserve_partitioning(true)))
 }
 
-/// All rows of `input` in one partition of one task, in the order that `input` declares, if any.
+/// Gathers all rows of `input` in one partition of one task, in the order that `input` declares, if
+/// any.
 ///
-/// datafusion-distributed cuts below both operators and runs what is above in one task. The
-/// partition count need not be greater than one: it is the tasks that are gathered.
+/// datafusion-distributed ends a stage below both operators and runs what is above in one task.
+/// This holds even if there is only one partition: it is the tasks that are gathered.
 pub(crate) fn gathered(
     input: Arc<dyn ExecutionPlan>,
     fetch: Option<usize>,
@@ -67,13 +85,13 @@ pub(crate) fn gathered(
     }
 }
 
-/// Whether the plan is one of the two operators under which a stage ends in one task.
+/// True for the two operators that gather a stage into one task.
 pub(crate) fn is_gather(plan: &dyn ExecutionPlan) -> bool {
     plan.is::<CoalescePartitionsExec>() || plan.is::<SortPreservingMergeExec>()
 }
 
-/// Whether a node declares an order, or that a column has one value in each partition. Neither
-/// survives when streams of several tasks are read as they come.
+/// True if a node declares an order, or that a column is constant in each partition. Neither
+/// survives when the streams of several tasks are read as they arrive.
 pub(crate) fn claims_order(properties: &EquivalenceProperties) -> bool {
     !properties.oeq_class().is_empty()
         || properties

@@ -1,26 +1,26 @@
-//! The guards before the cut. The engine applies them to the plan of one process, right before
-//! datafusion-distributed cuts it; the plan stays right for one process.
+//! Guards before the split into stages. The engine applies them to the single-process plan, right
+//! before datafusion-distributed splits it; the plan stays correct for one process.
 //!
-//! DataFusion leaves out an exchange where its input has one partition anyway. Cut into tasks, that
-//! one partition becomes one per task, and the operator above sees a share where it needs all:
-//! a global aggregate is computed per task, a LIMIT is applied per task. Each guard puts the
+//! DataFusion leaves out an exchange where its input has only one partition. Split into tasks, that
+//! one partition becomes one per task, and the operator above sees a share where it needs all rows:
+//! a global aggregate is computed per task, a LIMIT is applied per task. Each guard puts an
 //! exchange back:
 //!
 //! - **gather**: below an operator that needs all rows (or all rows of a key) in one partition and
 //!   has them only because there is a single one;
 //! - **limit**: above an operator that stops after n rows of its only partition;
-//! - **broadcast**: above a limited build side of a join, so that the limit is applied once and
-//!   its result broadcast, not the input broadcast and the limit applied by each consumer;
-//! - **repartition**: between a gather and a hash repartition directly below, where
-//!   datafusion-distributed would cut for the second and forget the first.
+//! - **broadcast**: above a build side with a limit, so that the limit is applied once and its
+//!   result is broadcast; otherwise the input is broadcast and each consumer applies the limit;
+//! - **repartition**: between a gather and a hash repartition directly below it, where
+//!   datafusion-distributed would add an exchange for the second and lose the first.
 //!
-//! A series that is only counted is given its column back ([`whole`]): it would not arrive at a worker.
+//! A scan of a series that is only counted gets its column back ([`with_column`]): without it, the
+//! scan does not survive serialization to a worker.
 //!
-//! What runs in the driver's own stage (the head) is in one task by construction and left alone.
+//! The driver's own stage (the head) always runs in one task and is left alone.
 
 use std::sync::Arc;
 
-use datafusion::common::JoinType;
 use datafusion::config::ConfigOptions;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
@@ -33,14 +33,15 @@ use datafusion::physical_plan::{
     Distribution, ExecutionPlan, ExecutionPlanProperties, Partitioning,
 };
 
+use crate::distribution::{collects_build_side, emits_build_rows};
 use crate::error::Result;
-use crate::ordering::{gathered, is_gather, sorted_for};
-use crate::series::whole;
+use crate::ordering::{gathered, is_gather, required_orders, sorted_for};
+use crate::series::with_column;
 
-/// Rewrites the plan of one process so that cutting it into tasks cannot change its answer.
+/// Rewrites the single-process plan so that splitting it into tasks cannot change its result.
 ///
-/// `config` is the session's; the guards need none of it today, but a guard that depends on how
-/// joins are broadcast would.
+/// `config` is the session's. No guard needs it today; a guard that depends on how joins are
+/// broadcast would.
 pub fn prepare(
     plan: Arc<dyn ExecutionPlan>,
     _config: &ConfigOptions,
@@ -48,10 +49,10 @@ pub fn prepare(
     rewrite(plan, true)
 }
 
-/// `head` says whether `plan` runs in the driver's own stage.
+/// `head` is true if `plan` runs in the driver's own stage.
 fn rewrite(plan: Arc<dyn ExecutionPlan>, head: bool) -> Result<Arc<dyn ExecutionPlan>> {
-    let plan = if head { plan } else { whole(plan)? };
-    let orders = plan.required_input_ordering();
+    let plan = if head { plan } else { with_column(plan)? };
+    let orders = required_orders(plan.as_ref());
     let mut children = Vec::with_capacity(plan.children().len());
     for (index, before) in plan.children().into_iter().enumerate() {
         let child_head = head && stays_in_head(plan.as_ref(), index);
@@ -62,7 +63,8 @@ fn rewrite(plan: Arc<dyn ExecutionPlan>, head: bool) -> Result<Arc<dyn Execution
         }
         child = cut_twice(plan.as_ref(), child);
         child = broadcast_whole(plan.as_ref(), index, child);
-        // Above a gathering less is known of the rows: `x - x` is one value in a partition, and so sorted.
+        // Above a gather less is known of the rows: `x - x` is constant, and so sorted, per
+        // partition.
         if !Arc::ptr_eq(before, &child) {
             child = sorted_for(child, orders.get(index).and_then(Option::as_ref))?;
         }
@@ -71,14 +73,13 @@ fn rewrite(plan: Arc<dyn ExecutionPlan>, head: bool) -> Result<Arc<dyn Execution
     Ok(replace_children_if_necessary(plan, children)?)
 }
 
-/// Whether the child of a node in the head stage is in the head stage, too. Saying no is always
-/// safe.
+/// True if the child of a node in the head stage is in the head stage, too. False is always safe.
 fn stays_in_head(plan: &dyn ExecutionPlan, index: usize) -> bool {
     if is_gather(plan) || is_hash_repartition(plan) || plan.is::<NestedLoopJoinExec>() {
         return false;
     }
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        // The build side may be broadcast; a join that emits unmatched build rows is repartitioned
+        // The build side may be broadcast. A join that emits unmatched build rows is repartitioned
         // on both sides.
         return *join.partition_mode() == PartitionMode::Partitioned
             || (index == 1 && !emits_build_rows(*join.join_type()));
@@ -86,33 +87,13 @@ fn stays_in_head(plan: &dyn ExecutionPlan, index: usize) -> bool {
     !(plan.is::<CrossJoinExec>() && index == 0)
 }
 
-/// Whether rows of the build (left) side that have no match are in the result.
-pub(crate) fn emits_build_rows(join: JoinType) -> bool {
-    !matches!(
-        join,
-        JoinType::Inner
-            | JoinType::Right
-            | JoinType::RightSemi
-            | JoinType::RightAnti
-            | JoinType::RightMark
-    )
-}
-
 fn is_hash_repartition(plan: &dyn ExecutionPlan) -> bool {
     plan.downcast_ref::<RepartitionExec>()
         .is_some_and(|repartition| matches!(repartition.partitioning(), Partitioning::Hash(..)))
 }
 
-/// The joins whose build side datafusion-distributed broadcasts, or else runs in one task.
-fn is_collecting_join(plan: &dyn ExecutionPlan) -> bool {
-    plan.is::<NestedLoopJoinExec>()
-        || plan.is::<CrossJoinExec>()
-        || plan
-            .downcast_ref::<HashJoinExec>()
-            .is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft)
-}
-
-/// Guard *limit*: the only partition of `child` ends after n rows, and nothing above counts again.
+/// Guard *limit*: the only partition of `child` ends after n rows, and no operator above limits
+/// again.
 fn limited_once(
     parent: &dyn ExecutionPlan,
     child: Arc<dyn ExecutionPlan>,
@@ -123,7 +104,7 @@ fn limited_once(
     let is_global = is_gather(child.as_ref())
         || matches!(
             child.input_distribution_requirements().child_distribution(0),
-            // Its input was gathered by the other guard.
+            // The other guard has gathered its input.
             Some(Distribution::SinglePartition)
         );
     if !one_partition || counted_above || is_global {
@@ -132,8 +113,8 @@ fn limited_once(
     gathered(child, Some(fetch))
 }
 
-/// Guard *gather*: the parent needs one partition, or all rows of a key in one, and gets them only
-/// because there is one.
+/// Guard *gather*: the parent needs one partition, or all rows of a key in one, and has them only
+/// because there is a single partition.
 fn gathered_for(
     parent: &dyn ExecutionPlan,
     index: usize,
@@ -142,7 +123,7 @@ fn gathered_for(
     if is_gather(child.as_ref())
         || child.output_partitioning().partition_count() != 1
         || is_hash_repartition(child.as_ref())
-        || (index == 0 && is_collecting_join(parent))
+        || (index == 0 && collects_build_side(parent))
     {
         return child;
     }
@@ -152,7 +133,7 @@ fn gathered_for(
     }
 }
 
-/// Guard *repartition*: two cuts where the plan has one node to cut at.
+/// Guard *repartition*: two exchanges are needed where the plan has one node to put them at.
 fn cut_twice(parent: &dyn ExecutionPlan, child: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     if !is_hash_repartition(child.as_ref()) {
         return child;
@@ -166,17 +147,17 @@ fn cut_twice(parent: &dyn ExecutionPlan, child: Arc<dyn ExecutionPlan>) -> Arc<d
     child
 }
 
-/// Guard *broadcast*: datafusion-distributed broadcasts what is below the outermost
-/// `CoalescePartitionsExec` of a build side and keeps that one, with its limit, in each consumer.
-/// One more without a limit is the one it keeps. Both sides of a nested loop join are covered: it
-/// may swap them.
+/// Guard *broadcast*: datafusion-distributed broadcasts the input of the outermost
+/// `CoalescePartitionsExec` of a build side, and each consumer applies that node with its limit.
+/// The guard adds one without a limit as the outermost. Both sides of a nested loop join are
+/// covered, because the join may swap them.
 fn broadcast_whole(
     parent: &dyn ExecutionPlan,
     index: usize,
     child: Arc<dyn ExecutionPlan>,
 ) -> Arc<dyn ExecutionPlan> {
     let may_be_broadcast =
-        is_collecting_join(parent) && (index == 0 || parent.is::<NestedLoopJoinExec>());
+        collects_build_side(parent) && (index == 0 || parent.is::<NestedLoopJoinExec>());
     let limited = child.is::<CoalescePartitionsExec>() && child.fetch().is_some();
     if may_be_broadcast && limited { Arc::new(CoalescePartitionsExec::new(child)) } else { child }
 }

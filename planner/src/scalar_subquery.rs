@@ -1,10 +1,10 @@
-//! Scalar subqueries on machines: an error, not more rows, when one has more than one row.
+//! Makes a scalar subquery with more than one row an error on machines, as it is in one process.
 //!
-//! In one process DataFusion runs an uncorrelated scalar subquery by itself (`ScalarSubqueryExec`) and
-//! checks that it has at most one row. Its value cannot reach the other stages of a cut plan, so
-//! on machines such subqueries become left joins, which repeat a row for each row of the
-//! subquery without a word. [`OneRowSubqueries`] puts the aggregate [`one_row`] into each of them:
-//! the value of its only row, null if there is none, an error if there are more.
+//! In one process DataFusion runs an uncorrelated scalar subquery separately (`ScalarSubqueryExec`)
+//! and checks that it has at most one row. Its value cannot reach the other stages of a distributed
+//! plan, so there such subqueries become left joins, which silently repeat a row for each row of
+//! the subquery. [`OneRowSubqueries`] adds the aggregate [`one_row`] to each of them: the value of
+//! the only row, null if there is none, an error if there are more.
 
 use std::mem::size_of_val;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-/// The analyzer rule that makes each uncorrelated scalar subquery check its number of rows.
+/// The analyzer rule that adds a row-count check to each uncorrelated scalar subquery.
 #[derive(Debug, Default)]
 pub struct OneRowSubqueries;
 
@@ -42,7 +42,7 @@ impl AnalyzerRule for OneRowSubqueries {
     }
 }
 
-/// The expression, with the check if it is a subquery that may have several rows.
+/// Adds the check to `expr` if it is a subquery that may return several rows.
 fn checked(expr: Expr) -> Result<Transformed<Expr>> {
     match expr {
         Expr::ScalarSubquery(subquery)
@@ -66,8 +66,8 @@ fn checked(expr: Expr) -> Result<Transformed<Expr>> {
     }
 }
 
-/// The aggregate `one_row(x)`: the value of the only row, null of none, an error of more. Workers find it
-/// by its name, so every process of a session registers it.
+/// The aggregate `one_row(x)`: the value of the only row, null for no rows, an error for more than
+/// one. Workers find it by name, so every process of a session registers it.
 pub fn one_row() -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(OneRow { signature: Signature::any(1, Volatility::Immutable) }))
 }
@@ -109,7 +109,7 @@ struct OnlyRow {
 }
 
 impl OnlyRow {
-    /// Takes the value at `index` for one more row.
+    /// Takes the value at `index`, the value of one more row.
     fn take(&mut self, values: &ArrayRef, index: usize) -> Result<()> {
         if self.rows > 0 {
             return too_many();
@@ -121,7 +121,7 @@ impl OnlyRow {
 }
 
 fn too_many<T>() -> Result<T> {
-    // DataFusion's own words, so that a user reads the same in one process and on machines.
+    // DataFusion's wording, so that the message is the same in one process and on machines.
     exec_err!("Scalar subquery returned more than one row")
 }
 

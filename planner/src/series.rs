@@ -1,8 +1,9 @@
-//! Series of numbers that are only counted.
+//! Keeps a column in `generate_series` scans that are only counted.
 //!
-//! datafusion-proto 55.2 writes the scan of `generate_series` down with the columns that are left of it, and not
-//! that they are a part: where none are left (`SELECT count(*) FROM generate_series(1, 5)`), the worker makes
-//! one column all the same and fails. [`whole`] leaves the scan its column and takes it away above.
+//! datafusion-proto 55.2 serializes the scan of `generate_series` with its remaining columns, but
+//! not that they are a projection. If none remain (`SELECT count(*) FROM generate_series(1, 5)`),
+//! the worker produces one column anyway and fails. [`with_column`] keeps the column in the scan
+//! and projects it away above.
 
 use std::sync::Arc;
 
@@ -11,15 +12,15 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
-/// The plan, if it is a scan of a series without columns, with a scan that has its column.
-pub(crate) fn whole(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+/// Gives the scan of a series its column back if `plan` is one without columns.
+pub(crate) fn with_column(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let Some(series) = plan.downcast_ref::<LazyMemoryExec>() else { return Ok(plan) };
     if !series.schema().fields().is_empty() {
         return Ok(plan);
     }
     let generators: Vec<_> =
         series.generators().iter().map(|generator| generator.read().reset_state()).collect();
-    // Only its rows tell which column a generator makes. One that makes none has nothing to lose.
+    // Only its rows show which column a generator produces. A generator without rows loses nothing.
     let Some(generator) = generators.first() else { return Ok(plan) };
     let rows = generator.read().reset_state().write().generate_next_batch()?;
     let Some(rows) = rows else { return Ok(plan) };

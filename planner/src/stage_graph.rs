@@ -1,5 +1,5 @@
-//! What runs where, as plain values: read from a cut plan, shown by `EXPLAIN STAGES` and compared
-//! in tests.
+//! The stages of a distributed plan as plain values: shown by `EXPLAIN STAGES` and compared in
+//! tests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,64 +15,64 @@ use datafusion_distributed::{
 
 use crate::files::file_scan;
 
-/// The number of the stage that the driver runs itself. The others count from 1.
+/// The number of the stage that the driver runs. The others count from 1.
 pub const DRIVER_STAGE: usize = 0;
 
-/// An operator's text is cut after so many characters.
+/// Maximum length of an operator's text, in characters.
 const OPERATOR_TEXT_MAX: usize = 160;
-/// A line of the printed graph is cut after so many characters.
+/// Maximum length of a line of the printed graph, in characters.
 const LINE_MAX: usize = 100;
 
-/// The stages of a plan, each before those it reads from.
+/// The stages of a plan, each before the stages that it reads from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageGraph {
     /// The stages; the first is the driver's.
     pub stages: Vec<Stage>,
 }
 
-/// A part of a plan that runs without an exchange inside, in one or more tasks.
+/// A part of a plan without exchanges inside, which runs in one or more tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
     /// The stage's number in the plan; [`DRIVER_STAGE`] for the driver's.
     pub id: usize,
-    /// How many tasks run it, each on one machine.
+    /// The number of tasks, each on one machine.
     pub tasks: usize,
-    /// How many partitions each task writes.
+    /// The number of partitions that each task writes.
     pub partitions: usize,
-    /// The stages it reads from.
+    /// The stages that it reads from.
     pub inputs: Vec<Input>,
-    /// Its operators, one a line, indented by two spaces a level, without long lists of files. A
-    /// line that starts with `<-` is an input.
+    /// Its operators, one per line, indented by two spaces per level, without long lists of files.
+    /// A line that starts with `<-` is an input.
     pub operators: Vec<String>,
-    /// The machines of its tasks, when they are assigned.
+    /// The machines of its tasks, once assigned.
     pub machines: Vec<String>,
 }
 
-/// A stage that another one reads from.
+/// A stage that another stage reads from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// The number of the stage that is read.
     pub stage: usize,
-    /// How its rows travel.
+    /// How its rows are exchanged.
     pub exchange: Exchange,
 }
 
-/// How rows travel from one stage to the next.
+/// How rows are exchanged between two stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exchange {
-    /// Each row goes to the task that its key belongs to.
+    /// Each row goes to the task that owns its key.
     Shuffle {
-        /// The expressions of the key.
+        /// The key expressions.
         by: Vec<String>,
     },
     /// Each row goes to every task.
     Broadcast,
-    /// Each row goes to the one task that gathers its part.
+    /// Each row goes to the task that gathers its group of partitions.
     Coalesce,
 }
 
 impl StageGraph {
-    /// Reads the stages of a plan; a plan that was not cut has one.
+    /// Extracts the stages of a plan; a plan that is not distributed has one.
     pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
         let mut stages = Vec::new();
         read_stage(plan, DRIVER_STAGE, 1, Vec::new(), &mut stages);
@@ -113,7 +113,7 @@ fn read_stage(
     }
 }
 
-/// What a stage's operators say, and the stages found below them.
+/// Collects the operators of a stage and the stages below it.
 struct Reader<'a> {
     operators: Vec<String>,
     inputs: Vec<Input>,
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
             return;
         }
         if let Some(cut) = plan.downcast_ref::<DistributedExec>() {
-            // It stands for the driver, which the stage's head line names.
+            // This node represents the driver, which the stage's heading names.
             cut.children().into_iter().for_each(|child| self.read(child, depth));
             return;
         }
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The stage below a boundary and how it is read.
+/// The stage below a boundary, and its exchange.
 fn exchange(plan: &Arc<dyn ExecutionPlan>) -> Option<(&DistributedStage, Exchange)> {
     let stage = plan.as_network_boundary()?.input_stage();
     let exchange = if plan.is::<NetworkShuffleExec>() {
@@ -159,13 +159,13 @@ fn exchange(plan: &Arc<dyn ExecutionPlan>) -> Option<(&DistributedStage, Exchang
     Some((stage, exchange))
 }
 
-/// The machine's name is the path of its URL; other URLs are shown by host and port.
+/// The machine's name is the path of its URL. Other URLs are shown as host and port.
 fn machine_name(path: &str, authority: &str) -> String {
     let name = path.trim_matches('/');
     if name.is_empty() { authority.to_owned() } else { name.to_owned() }
 }
 
-/// An operator on one line, without lists of files and without the pruning details of a scan.
+/// An operator on one line, without file lists and the pruning details of a scan.
 pub(crate) fn operator_text(plan: &dyn ExecutionPlan) -> String {
     let text = displayable(plan).one_line().to_string();
     let scan = match plan.downcast_ref::<DistributedLeafExec>() {
@@ -186,11 +186,11 @@ fn without_files(text: &str, files: usize) -> String {
     format!("{before}files={files}{after}")
 }
 
-/// A text of an operator, cut where it becomes too long to read.
+/// An operator's text, truncated to a readable length.
 fn short_text(text: &str) -> String {
     let text = text.trim();
     let text = text.split_once(", pruning_predicate=").map_or(text, |(before, _)| before);
-    // A scan that was given to several tasks is still one scan to the reader.
+    // A scan that is split among several tasks is still one scan to the reader.
     cut(text.strip_prefix("DistributedLeafExec: ").unwrap_or(text), OPERATOR_TEXT_MAX)
 }
 

@@ -10,26 +10,27 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::error::{Error, Result};
 
-/// The limits on a statement. The defaults admit what people write by hand or generate in good
-/// faith (lists of a hundred thousand literals, thousands of conditions, 200 branches of a union,
-/// 500 columns) and were measured to plan within 64 MiB of stack.
+/// The limits of a statement. The defaults admit what people write by hand or generate in good
+/// faith (lists of a hundred thousand literals, thousands of conditions, a union of 200 branches,
+/// 500 columns); statements within them were measured to plan within 64 MiB of stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementLimits {
-    /// Bytes of text.
+    /// Maximum length in bytes.
     pub bytes_max: usize,
-    /// Tokens, without white space and comments.
+    /// Maximum number of tokens, without white space and comments.
     pub tokens_max: usize,
-    /// Operators in a row without a comma, a clause, a parenthesis, AND or OR between them.
+    /// Maximum number of operators in a row without a comma, clause, parenthesis, AND or OR in
+    /// between.
     pub chain_max: usize,
-    /// Depth of an expression.
+    /// Maximum depth of an expression.
     pub depth_max: usize,
-    /// Expressions that are not literals.
+    /// Maximum number of expressions other than literals.
     pub exprs_max: usize,
-    /// Set operations (UNION, INTERSECT, EXCEPT).
+    /// Maximum number of set operations (UNION, INTERSECT, EXCEPT).
     pub branches_max: usize,
-    /// Joined tables.
+    /// Maximum number of joined tables.
     pub joins_max: usize,
-    /// Common table expressions.
+    /// Maximum number of common table expressions.
     pub ctes_max: usize,
 }
 
@@ -48,7 +49,7 @@ impl Default for StatementLimits {
     }
 }
 
-/// Each of the [`StatementLimits`].
+/// One of the [`StatementLimits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     Bytes,
@@ -62,7 +63,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// Refuses a statement that exceeds this limit.
+    /// Fails if `found` exceeds the limit.
     pub(crate) fn check(self, found: usize, limits: &StatementLimits) -> Result<()> {
         let (what, limit, setting) = match self {
             Self::Bytes => ("bytes", limits.bytes_max, "statement_bytes_max"),
@@ -94,7 +95,7 @@ pub(crate) fn check_tokens<'a>(
     limits: &StatementLimits,
 ) -> Result<()> {
     let (mut count, mut branches, mut joins) = (0, 0, 0);
-    // Operators since the last separator, one counter for each open parenthesis.
+    // Operators since the last separator, with one counter per open parenthesis.
     let mut chains: Vec<usize> = vec![0];
     for token in tokens {
         if matches!(token, Token::Whitespace(_) | Token::EOF) {
@@ -113,7 +114,7 @@ pub(crate) fn check_tokens<'a>(
                     joins += 1;
                     reset(&mut chains);
                 }
-                // Chains of these are flat in the tree; see `balance`.
+                // Chains of AND or OR are flat in the tree; see `balance`.
                 Keyword::AND | Keyword::OR => reset(&mut chains),
                 keyword if is_clause(keyword) => reset(&mut chains),
                 keyword if is_operator_word(keyword) => grow(&mut chains, limits)?,
@@ -144,7 +145,7 @@ fn grow(chains: &mut [usize], limits: &StatementLimits) -> Result<()> {
     Ok(())
 }
 
-/// True for keywords that start a new expression.
+/// Keywords that start a new expression.
 fn is_clause(keyword: Keyword) -> bool {
     matches!(
         keyword,
@@ -163,7 +164,7 @@ fn is_clause(keyword: Keyword) -> bool {
     )
 }
 
-/// True for words that join or wrap expressions.
+/// Keywords that join or wrap expressions.
 fn is_operator_word(keyword: Keyword) -> bool {
     matches!(
         keyword,

@@ -1,8 +1,8 @@
-//! Which children a distributed union runs in which task.
+//! Reads which children a distributed union runs in which task.
 //!
-//! datafusion-distributed keeps the type and its map to itself and shows them only in its display
+//! datafusion-distributed keeps the type and its map private and shows them only in its display
 //! text: `DistributedUnionExec: t0:[c0, c1(0/2)] t1:[c1(1/2)]`. Its version is pinned, and a text
-//! that does not read as expected is an error of `check`, not a guess.
+//! that does not parse as expected makes `check` fail rather than guess.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 const NAME: &str = "ChildrenIsolatorUnionExec";
 const PREFIX: &str = "DistributedUnionExec:";
 
-/// Whether `plan` is a union that runs its children in tasks of their own.
+/// True if `plan` is a union that runs its children in separate tasks.
 pub(crate) fn is_isolating_union(plan: &dyn ExecutionPlan) -> bool {
     plan.name() == NAME
 }
 
-/// The number of tasks of each child, when every task of every child runs exactly once in one of
-/// the `tasks` tasks of the union's stage.
+/// The number of tasks of each child, if every task of every child runs exactly once in one of the
+/// `tasks` tasks of the union's stage.
 pub(crate) fn child_tasks(plan: &Arc<dyn ExecutionPlan>, tasks: usize) -> Option<Vec<usize>> {
     let text = displayable(plan.as_ref()).one_line().to_string();
     let slots = parse(text.trim().strip_prefix(PREFIX)?)?;
@@ -68,7 +68,7 @@ fn parse(mut text: &str) -> Option<Vec<Vec<Run>>> {
     }
 }
 
-/// `c3` or `c3(0/2)`.
+/// Parses `c3` or `c3(0/2)`.
 fn parse_run(text: &str) -> Option<Run> {
     let text = text.strip_prefix('c')?;
     let Some((child, share)) = text.split_once('(') else {

@@ -1,10 +1,10 @@
-//! Window functions on machines, written so that nothing of them is lost on the way.
+//! Rewrites window functions so that they survive serialization to a worker.
 //!
-//! datafusion-proto 55.2 writes down neither the FILTER of a window function nor that `lag`, `lead`, `first_value`,
-//! `last_value` and `nth_value` ignore nulls: a worker computes them over all rows. [`WindowsThatTravel`] puts
-//! the filter into the argument, `CASE WHEN filter THEN argument END`, of aggregates that pass over
-//! nulls, and takes [`ignoring_nulls`] of the others, functions whose name says it. What it cannot say in another way,
-//! [`is_lost`] finds in the plan.
+//! datafusion-proto 55.2 serializes neither the FILTER of a window function nor the IGNORE NULLS of
+//! `lag`, `lead`, `first_value`, `last_value` and `nth_value`: a worker computes them over all
+//! rows. [`SerializableWindows`] moves the filter of null-ignoring aggregates into the argument,
+//! `CASE WHEN filter THEN argument END`, and replaces the others by [`ignoring_nulls`], functions
+//! that carry IGNORE NULLS in their name. [`is_unserializable`] finds what cannot be rewritten.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -27,10 +27,10 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
 
-/// The functions for which it matters whether they ignore nulls.
+/// The functions that support IGNORE NULLS.
 const SEEING_NULLS: [&str; 5] = ["lag", "lead", "first_value", "last_value", "nth_value"];
 
-/// Aggregates for which a null is as good as no row.
+/// Aggregates that ignore nulls.
 const PASSING_OVER_NULLS: &[&str] = &[
     "approx_distinct",
     "approx_median",
@@ -59,11 +59,11 @@ const PASSING_OVER_NULLS: &[&str] = &[
     "var_samp",
 ];
 
-/// The analyzer rule for plans that may be sent.
+/// The analyzer rule, for plans that are sent to workers.
 #[derive(Debug, Default)]
-pub struct WindowsThatTravel;
+pub struct SerializableWindows;
 
-impl AnalyzerRule for WindowsThatTravel {
+impl AnalyzerRule for SerializableWindows {
     fn name(&self) -> &'static str {
         "windows_that_travel"
     }
@@ -73,7 +73,7 @@ impl AnalyzerRule for WindowsThatTravel {
             if !matches!(node, LogicalPlan::Window(_)) {
                 return Ok(Transformed::no(node));
             }
-            let changed = node.map_expressions(said_otherwise)?;
+            let changed = node.map_expressions(to_serializable)?;
             if !changed.transformed {
                 return Ok(changed);
             }
@@ -83,8 +83,8 @@ impl AnalyzerRule for WindowsThatTravel {
     }
 }
 
-/// A window function with its filter and its treatment of nulls in other words, by its old name.
-fn said_otherwise(expr: Expr) -> Result<Transformed<Expr>> {
+/// Rewrites the filter and null treatment of a window function; the expression keeps its name.
+fn to_serializable(expr: Expr) -> Result<Transformed<Expr>> {
     let name = expr.schema_name().to_string();
     let changed = expr.transform_up(|expr| match expr {
         Expr::WindowFunction(function) => {
@@ -128,8 +128,8 @@ fn rewritten(mut function: WindowFunction) -> Result<(WindowFunction, bool)> {
     Ok((function, changed))
 }
 
-/// True when a worker would compute another function than `function`. What is lost can be seen in its debug text only.
-pub fn is_lost(function: &Arc<dyn WindowExpr>) -> bool {
+/// True if a worker would compute a different function. Only the debug text of `function` shows it.
+pub fn is_unserializable(function: &Arc<dyn WindowExpr>) -> bool {
     let Some(standard) = function.as_any().downcast_ref::<StandardWindowExpr>() else {
         return format!("{function:?}").contains("filter: Some(");
     };
@@ -137,7 +137,7 @@ pub fn is_lost(function: &Arc<dyn WindowExpr>) -> bool {
     text.contains("ignore_nulls: true") || text.contains("is_reversed: true")
 }
 
-/// Adds, for each function that may ignore nulls, the one that does.
+/// Adds the IGNORE NULLS variant of each function that supports it.
 pub(crate) fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let functions = builder.window_functions().get_or_insert_default();
     let ignoring: Vec<_> = functions

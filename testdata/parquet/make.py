@@ -1,5 +1,5 @@
-"""Makes the Parquet files that no writer of ours makes: with checksums of pages (pyarrow), and of every type that
-DuckDB has. Needs pyarrow and duckdb."""
+"""Makes Parquet files that our writers cannot: with page checksums (pyarrow), and with every DuckDB
+type. Needs pyarrow and duckdb."""
 
 import duckdb
 import pyarrow as pa

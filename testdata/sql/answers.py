@@ -60,7 +60,7 @@ def moment(text):
 
 
 def cell(value, kind):
-    """One value as the driver (cli/tests/it/harness.rs) prints it."""
+    """One value as the driver (tests/sql/cells.rs) prints it."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -135,6 +135,9 @@ def check(con, path, write):
         body = [line for line in lines if not line.startswith("#")]
         if body and body[0].startswith("control sortmode"):
             mode = body[0].split()[2]
+            continue
+        if body and body[0] == "statement ok" and mode is None:
+            con.execute("\n".join(body[1:]))
             continue
         if not body or not body[0].startswith("query") or body[0].startswith("query error"):
             continue

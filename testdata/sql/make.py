@@ -37,7 +37,7 @@ def every(i, n, value):
 
 
 def write(name, schema, rows, files):
-    """One folder of `files` Parquet files that share out the rows in order."""
+    """One folder of `files` Parquet files, with the rows divided in order."""
     folder = DATA / name
     folder.mkdir(parents=True)
     table = pa.Table.from_pylist(rows, schema=schema)
@@ -48,7 +48,7 @@ def write(name, schema, rows, files):
 
 
 def types():
-    """Every type that Parquet and Arrow share, a null now and then in each column."""
+    """Every type that Parquet and Arrow share, with some nulls in each column."""
     schema = pa.schema([
         ("id", pa.int64()), ("i8", pa.int8()), ("i16", pa.int16()), ("i32", pa.int32()),
         ("i64", pa.int64()), ("u8", pa.uint8()), ("u16", pa.uint16()), ("u32", pa.uint32()),
@@ -92,7 +92,7 @@ def types():
 
 
 def joins():
-    """Two sides with duplicates, nulls and keys that the other side has not."""
+    """Two sides with duplicates, nulls and unmatched keys."""
     schema = pa.schema([("id", pa.int64()), ("k", pa.int32()), ("s", pa.string()), ("x", pa.int64())])
     names = ["ä", "a", "日本", "", "z z", "É"]
     left = [{"id": i, "k": every(i, 9, mix(i, 80)), "s": every(i, 14, names[mix(i, 6, 2)]),
@@ -133,8 +133,7 @@ def bits(text):
 
 
 def ends():
-    """The ends of the ranges of numbers, floats that are equal but not the same, and text of which some is
-    a number."""
+    """Extreme numbers, floats that are equal but not identical, and text, some of it numeric."""
     schema = pa.schema([
         ("id", pa.int64()), ("g", pa.string()), ("tiny", pa.int8()), ("small", pa.int16()), ("i", pa.int32()),
         ("n", pa.int64()), ("u", pa.uint64()), ("money", pa.decimal128(38, 2)), ("x", pa.float64()),
@@ -158,7 +157,7 @@ def ends():
 
 
 def skew():
-    """Nine rows of ten have one key."""
+    """Nine rows in ten have the same key."""
     schema = pa.schema([("id", pa.int64()), ("k", pa.int64()), ("v", pa.int64())])
     rows = [{"id": i, "k": 7 if mix(i, 10) else mix(i, 500, 2), "v": mix(i, 1000, 3)} for i in range(20000)]
     write("skew", schema, rows, 6)
@@ -184,7 +183,7 @@ def nested():
 
 
 def small():
-    """No rows at all (but files), one row, text of many scripts, 500 columns, a tree."""
+    """No rows (but files), one row, text of many scripts, 500 columns, a tree."""
     plain = pa.schema([("id", pa.int64()), ("k", pa.int64()), ("s", pa.string())])
     write("empty", plain, [], 3)
     write("one", plain, [{"id": 1, "k": 42, "s": "only"}], 1)
@@ -199,7 +198,7 @@ def small():
 
 
 def events():
-    """Moments over two changes of the clock in New York, for windows and time zones."""
+    """Timestamps around two clock changes in New York, for windows and time zones."""
     schema = pa.schema([("id", pa.int64()), ("who", pa.string()), ("utc", pa.timestamp("us", tz="UTC")),
                         ("amount", pa.decimal128(12, 2)), ("score", pa.int64())])
     start = dt.datetime(2023, 3, 11, 3, 15, tzinfo=UTC)

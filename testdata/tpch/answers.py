@@ -1,4 +1,4 @@
-"""Makes the answers to the 22 TPC-H queries that the tests compare ours with.
+"""Makes the answers to the 22 TPC-H queries, with which the tests compare ours.
 
     bigsql tpch generate --sf 0.01 --out /tmp/tpch-0.01
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install duckdb
@@ -48,7 +48,7 @@ def text(value):
 
 
 def check_cut(connection, n, sql, rows):
-    """Fails if another row than the last one given could have been given in its place."""
+    """Fails if a row beyond the limit ties with the last row."""
     cut = re.search(r"order by (.*)\nlimit (\d+)", sql)
     if cut is None or len(rows) < int(cut[2]):
         return

@@ -1,5 +1,5 @@
-//! Random tables, as Parquet files: nulls, NaN, both zeros, extremes, duplicates, skew, no rows; one file or
-//! several, small row groups, sorted or not, with statistics or without.
+//! Random tables, as Parquet files: nulls, NaN, both zeros, extremes, duplicates, skew, empty
+//! tables; one file or several, small row groups, sorted or not, with or without statistics.
 
 use std::fs::File;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::tree::Kind;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// The types of columns.
+/// Column types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Type {
     Boolean,
@@ -66,7 +66,7 @@ impl Type {
     }
 }
 
-/// A table: its columns and rows, and how they lie in files.
+/// A table: its columns and rows, and their layout in files.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     pub(crate) name: String,
@@ -91,8 +91,8 @@ const TYPES: [Type; 11] = [
     Type::List,
 ];
 
-/// Tables `t0`, `t1`, ...: each has an `id` without duplicates or nulls, keys `k` and `s` that others have
-/// too, and some more columns.
+/// Tables `t0`, `t1`, ...: each has an `id` without duplicates or nulls, keys `k` and `s` shared
+/// with other tables, and some more columns.
 pub(crate) fn tables(random: &mut Random) -> Result<Vec<Table>, Failed> {
     (0..3).map(|n| table(random, &format!("t{n}"))).collect()
 }
@@ -149,7 +149,7 @@ const FLOATS: [f64; 10] = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -3.25, 1e6, f64::NAN,
 const DAYS: [i32; 8] = [0, 1, 19_782, 19_783, 19_812, 11_016, -1, 20_089];
 
 fn values(random: &mut Random, of: Type, rows: usize, nulls: usize) -> Result<ArrayRef, Failed> {
-    // Few values give duplicates, one that is usual gives skew.
+    // A small set of values gives duplicates, a frequent value gives skew.
     let spread = *random.pick(&[2, 4, 8, 100]);
     let mut numbers: Vec<Option<i64>> = Vec::with_capacity(rows);
     for _ in 0..rows {
@@ -216,7 +216,7 @@ impl Table {
         Self { rows, ..self.clone() }
     }
 
-    /// Writes its files into a folder of its name within `folder`.
+    /// Writes its files into a folder named after it within `folder`.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Failed> {
         let folder = folder.join(&self.name);
         std::fs::create_dir_all(&folder)?;

@@ -1,4 +1,5 @@
-//! Who answers: sessions of ours with different settings, and other engines through a Python process.
+//! The engines under comparison: our sessions with different settings, and other engines through a
+//! Python process.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -15,14 +16,14 @@ use crate::tree::Dialect;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the other engines are asked through.
+/// The Python script that runs the other engines.
 const ORACLE: &str = include_str!("oracle.py");
 
-/// A session of ours.
+/// One of our sessions.
 pub(crate) struct Ours {
     pub(crate) name: &'static str,
     session: Session,
-    /// How long a query may take.
+    /// Time limit of a query.
     patience: Duration,
 }
 
@@ -41,7 +42,7 @@ const OTHERWISE: [(&str, &str); 11] = [
     ("datafusion.execution.collect_statistics", "false"),
 ];
 
-/// Small batches, and exchanges wherever there can be one.
+/// Small batches, and exchanges wherever possible.
 const TINY: [(&str, &str); 6] = [
     ("datafusion.execution.batch_size", "3"),
     ("datafusion.optimizer.repartition_file_min_size", "1"),
@@ -51,25 +52,25 @@ const TINY: [(&str, &str); 6] = [
     ("datafusion.execution.parquet.reorder_filters", "true"),
 ];
 
-/// Bytes that the session with little memory has.
+/// The memory limit of the session with little memory, in bytes.
 const LITTLE: u64 = 256 << 20;
 
-/// What is said of a query that takes longer.
+/// The error of a query that takes longer.
 pub(crate) const TOO_LATE: &str = "no answer within";
 
-/// What is said of a query that needs more than a tester has.
+/// The error of a query that needs more memory than a tester has.
 pub(crate) const TOO_LARGE: &str = "no answer of a size that can be compared";
 
-/// Rows of an answer, at most.
+/// Maximum rows of an answer.
 const ROWS_MAX: usize = 100_000;
 
-/// Bytes that a query may add to this process.
+/// Maximum bytes that a query may add to this process.
 const BYTES_MAX: usize = 3 << 30;
 
-/// How often the size of this process is looked at.
+/// Interval between measurements of this process.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// All sessions of ours. The first is the one that others are compared with.
+/// All our sessions. The others are compared with the first.
 pub(crate) async fn ours(patience: Duration) -> Result<Vec<Ours>, Failed> {
     let mut all = Vec::new();
     for name in ["in one process", "otherwise", "tiny batches", "little memory", "machines"] {
@@ -95,7 +96,7 @@ fn set(builder: bigslice::SessionBuilder, settings: &[(&str, &str)]) -> bigslice
 }
 
 impl Ours {
-    /// Makes every folder of Parquet files in `folder` a table of its name.
+    /// Registers every folder of Parquet files in `folder` as a table of the same name.
     pub(crate) async fn tables(&self, folder: &Path, names: &[String]) -> Result<(), Failed> {
         for name in names {
             let place = folder.join(name);
@@ -109,7 +110,7 @@ impl Ours {
         Ok(())
     }
 
-    /// What a query gives, within `patience` if that is less than it has.
+    /// The answer to a query, within `patience` if that is below the session's own limit.
     pub(crate) async fn ask(&self, sql: &str, patience: Option<Duration>) -> Answer {
         let patience = patience.map_or(self.patience, |most| most.min(self.patience));
         let answer = async {
@@ -149,7 +150,7 @@ async fn grown() {
     }
 }
 
-/// Bytes that this process holds; none where the system does not say.
+/// The resident bytes of this process; `None` if the system does not report them.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -187,7 +188,7 @@ impl Oracle {
         Ok(Self { child, questions, answers: BufReader::new(answers) })
     }
 
-    /// Reads the tables in `folder`.
+    /// Registers the tables in `folder`.
     pub(crate) fn tables(&mut self, folder: &Path) -> Result<(), Failed> {
         self.exchange(&json!({ "tables": folder }))?.map_err(|e| {
             format!("the other engines cannot read the tables (they need the package duckdb): {e}")
@@ -195,7 +196,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// What a query gives.
+    /// The answer to a query.
     pub(crate) fn ask(&mut self, sql: &str, dialect: Dialect) -> Result<Answer, Failed> {
         let engine = if dialect == Dialect::Sqlite { "sqlite" } else { "duckdb" };
         self.exchange(&json!({ "sql": sql, "engine": engine }))
@@ -218,7 +219,7 @@ impl Oracle {
 
 impl Drop for Oracle {
     fn drop(&mut self) {
-        // It ends when its input does; killing it is for when it is in the middle of a query.
+        // It ends at the end of its input; it is killed in case it is in the middle of a query.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

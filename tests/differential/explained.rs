@@ -1,12 +1,12 @@
-//! Differences that are known, each with its reason. Whatever is not in here is a fault.
+//! Known differences, each with its reason. Any other difference is a bug.
 
-/// What one engine said, or that it gave rows.
+/// An engine's error, or the fact that it returned rows.
 type Said<'a> = Option<&'a str>;
 
 /// A difference with a reason.
 struct Explained {
     reason: &'static str,
-    /// Whether it is this one, by what ours and the other engine said.
+    /// Whether this reason applies, given our result and the other engine's.
     is: fn(ours: Said<'_>, theirs: Said<'_>) -> bool,
 }
 
@@ -27,9 +27,7 @@ const ALL: &[Explained] = &[
     Explained {
         reason: "refused: a correlated subquery over outer rows that may come out otherwise when they are \
                  computed again",
-        is: |ours, _| {
-            ours.is_some_and(|said| said.contains("rows that may differ when they are computed"))
-        },
+        is: |ours, _| ours.is_some_and(|said| said.contains("over nondeterministic rows")),
     },
     Explained {
         reason: "a scalar subquery of several rows is an error here; SQLite takes the first row",
@@ -39,12 +37,12 @@ const ALL: &[Explained] = &[
     },
 ];
 
-/// The reason for which two engines may differ so, if there is one.
+/// The reason for a permitted difference between two engines, if there is one.
 pub(crate) fn reason(ours: Said<'_>, theirs: Said<'_>) -> Option<&'static str> {
     ALL.iter().find(|known| (known.is)(ours, theirs)).map(|known| known.reason)
 }
 
-/// Whether another engine cannot be asked that: it says no to what it does not have, which is no answer.
+/// Whether the other engine does not support the query: its refusal is not an answer.
 pub(crate) fn is_refused(theirs: &str) -> bool {
     !theirs.contains("Conversion Error") && !theirs.contains("Out of Range")
 }

@@ -1,11 +1,11 @@
-//! Random expressions: what stands in a select list, in conditions and in arguments.
+//! Random expressions for select lists, conditions and arguments.
 
 use crate::data::Type;
 use crate::grammar::{Column, Grammar, Scope, equality, is_plain, visible};
 use crate::tree::{Kind, Node};
 
 impl Grammar<'_> {
-    /// A type that a column of `scope` has.
+    /// The type of some column in `scope`.
     pub(crate) fn some_type(&mut self, scope: &Scope) -> Type {
         self.random.pick(scope).of
     }
@@ -52,7 +52,7 @@ impl Grammar<'_> {
                 let argument = self.expression(of, scope, depth - 1, queries);
                 match self.random.below(4) {
                     0 => {
-                        // SQLite knows capitals of ASCII only.
+                        // SQLite changes the case of ASCII letters only.
                         self.plain = false;
                         Node::new(Kind::Text).text("upper(").child(argument).text(")")
                     }
@@ -145,7 +145,7 @@ impl Grammar<'_> {
             .text(")")
     }
 
-    /// A filter of a subquery that may name columns from without.
+    /// A filter of a subquery, which may refer to outer columns.
     pub(crate) fn correlated(&mut self, within: &Scope, outer: &Scope, queries: usize) -> Node {
         let condition = match self.random.below(4) {
             0 | 1 => equality(self.random, within, outer),

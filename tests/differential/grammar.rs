@@ -1,27 +1,27 @@
-//! Random queries over random tables. Every query has one right answer: a limit stands only where all
-//! columns are sorted by, and windows that depend on an order have a total one.
+//! Random queries over random tables. Every query has one right answer: a limit only occurs if all
+//! columns are sort keys, and order-dependent windows have a total order.
 
 use crate::data::{Table, Type};
 use crate::random::Random;
 use crate::tree::{Dialect, Kind, Node};
 
-/// Levels of expressions within each other, at most.
+/// Maximum nesting of expressions.
 const EXPRESSION_DEPTH: usize = 3;
 
-/// Levels of queries within each other, at most.
+/// Maximum nesting of queries.
 const QUERY_DEPTH: usize = 3;
 
-/// A query, and how its rows can be compared.
+/// A query, and how to compare its rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     pub(crate) tree: Node,
     /// Whether it sorts by all of its columns.
     pub(crate) ordered: bool,
-    /// Whether SQLite means the same by it.
+    /// Whether it means the same in SQLite.
     pub(crate) plain: bool,
 }
 
-/// A column that an expression can name.
+/// A column that an expression can refer to.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) sql: String,
@@ -30,7 +30,7 @@ pub(crate) struct Column {
 
 pub(crate) type Scope = Vec<Column>;
 
-/// Makes queries over some tables.
+/// Generates queries over some tables.
 pub(crate) struct Grammar<'a> {
     pub(crate) random: &'a mut Random,
     pub(crate) tables: &'a [Table],
@@ -87,7 +87,7 @@ impl Grammar<'_> {
         (statement.child(query).child(order), true)
     }
 
-    /// A query that reads a common table expression, twice or once.
+    /// A query that reads a common table expression once or twice.
     fn over_cte(&mut self, name: &str, columns: &[Type]) -> Node {
         let (a, b) = (self.name('a'), self.name('a'));
         let scope = |alias: &str| -> Scope {
@@ -159,7 +159,7 @@ impl Grammar<'_> {
         let groups: Vec<Node> =
             keys.iter().map(|key| Node::leaf(key.of.kind(), key.sql.clone())).collect();
         let keys = groups.len();
-        // Copies, so that a key can become smaller in one place only: then it is not the same key.
+        // Copies, so that shrinking changes a key in one place only: then the keys differ.
         let mut items: Vec<Node> = groups
             .iter()
             .enumerate()
@@ -335,7 +335,7 @@ impl Grammar<'_> {
         (Node::new(Kind::Query).child(left).text(name).child(right), types)
     }
 
-    /// What a query reads, and the columns of that.
+    /// A FROM clause and its columns.
     pub(crate) fn from(&mut self, outer: &Scope, depth: usize) -> (Node, Scope) {
         let (mut from, mut scope) = self.relation(depth);
         while self.random.chance(35) && scope.len() < 24 {
@@ -349,7 +349,7 @@ impl Grammar<'_> {
             ]);
             from = Node::new(Kind::From).child(from).text(format!(" {kind} ")).child(right);
             if kind != "cross join" {
-                // DuckDB has no full join by a condition that is not an equality.
+                // DuckDB has no full join by a condition other than an equality.
                 let on = match kind {
                     "full join" => equality(self.random, &scope, &columns),
                     _ => self.join_condition(&scope, &columns, outer),
@@ -423,7 +423,7 @@ pub(crate) fn columns(table: &Table, alias: &str) -> Scope {
     table.columns.iter().map(column).collect()
 }
 
-/// Two columns of one type that are equal, one from each side.
+/// An equality of two columns of one type, one from each side.
 pub(crate) fn equality(random: &mut Random, left: &Scope, right: &Scope) -> Node {
     let mut pairs = Vec::new();
     for a in left.iter().filter(|a| a.of != Type::List) {

@@ -1,13 +1,13 @@
-//! Random tables and queries, answered by sessions of ours that compute in different ways, by DuckDB and by
-//! SQLite. What differs without a reason that is [known](explained) is made as small as it goes and
-//! told; the program then ends with exit code 1.
+//! Random tables and queries, answered by our sessions in different ways, by DuckDB and by SQLite.
+//! A difference without a [known](explained) reason is reduced and reported; the program then exits
+//! with 1.
 //!
 //! ```text
 //! cargo run --release -p bigslice-tests --bin differential -- --seed 1 --minutes 10
 //! ```
 //!
-//! A round is one set of tables and some queries over them; its seed, which is told with each find, makes the
-//! same tables and queries again (`--seed N --rounds 1`).
+//! A round is one set of tables and some queries over them. Each report includes its seed, which
+//! reproduces the tables and queries (`--seed N --rounds 1`).
 
 #![expect(clippy::print_stdout, reason = "a program that reports to whoever started it")]
 
@@ -39,46 +39,47 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 /// Compares answers to random queries.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The seed of the first round; each further round has the next one.
+    /// The seed of the first round; each further round uses the next one.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How long to go on.
+    /// How long to run, in minutes.
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
-    /// Ends after so many rounds.
+    /// Stop after this many rounds.
     #[arg(long)]
     rounds: Option<u64>,
-    /// Queries in a round.
+    /// Queries per round.
     #[arg(long, default_value_t = 40)]
     queries: usize,
-    /// Seconds that a query over some hundred rows may take.
+    /// Time limit in seconds of a query over some hundred rows.
     #[arg(long, default_value_t = 20)]
     patience: u64,
-    /// Ends after so many finds.
+    /// Stop after this many differences.
     #[arg(long, default_value_t = 5)]
     finds: usize,
-    /// A Python that has the package duckdb.
+    /// A Python with the package duckdb.
     #[arg(long, default_value = "python3")]
     python: String,
-    /// Prints every query before it is asked, and each find before it is made smaller.
+    /// Print every query before it runs, and each difference before it is reduced.
     #[arg(long)]
     show: bool,
-    /// Leaves out the other engines: only sessions of ours are compared.
+    /// Compare only our sessions, without other engines.
     #[arg(long)]
     alone: bool,
 }
 
-/// A query that takes so long in our first session may take too long in one with batches of three rows.
+/// A query that takes this long in our first session may take too long in one with batches of three
+/// rows.
 const HEAVY: Duration = Duration::from_millis(500);
 
-/// How long the other sessions get for one.
+/// The time limit of the other sessions for such a query.
 const HEAVY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Planning makes and drops much.
+/// Planning allocates and frees a lot.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What was seen so far.
+/// Statistics so far.
 #[derive(Debug, Default)]
 struct Tally {
     rounds: u64,
@@ -88,11 +89,11 @@ struct Tally {
     duckdb: u64,
     sqlite: u64,
     explained: BTreeMap<&'static str, u64>,
-    /// Errors of ours that another engine did not have, by their beginning.
+    /// Our errors that another engine did not have, by their beginning.
     finds: usize,
 }
 
-/// Everything that answers.
+/// All engines.
 pub(crate) struct World {
     ours: Vec<Ours>,
     oracle: Option<Oracle>,
@@ -107,7 +108,7 @@ pub(crate) struct Find {
 
 impl World {
     async fn load(&mut self, tables: &[Table]) -> Result<(), Failed> {
-        // Files of a name that were others before: nobody may have kept what was in them.
+        // Files with reused names: no engine may have cached their old content.
         let folder = tempfile::tempdir_in(self.folder.path())?.keep();
         for table in tables {
             table.write(&folder)?;
@@ -122,7 +123,7 @@ impl World {
         Ok(())
     }
 
-    /// Asks all; what differs, if anything does.
+    /// Runs the query on all engines; returns the difference, if any.
     async fn compare(&mut self, query: &Query, tally: &mut Tally) -> Result<Option<Find>, Failed> {
         let sql = query.tree.sql(Dialect::Ours);
         let mut first: Option<Answer> = None;
@@ -130,7 +131,7 @@ impl World {
         for ours in &self.ours {
             let begun = Instant::now();
             let answer = ours.ask(&sql, is_heavy.then_some(HEAVY_PATIENCE)).await;
-            // What one session finds too large is not asked of others.
+            // A query too large for one session is not run on the others.
             if answer.as_ref().is_err_and(|said| said == engines::TOO_LARGE) {
                 *tally
                     .explained
@@ -177,7 +178,7 @@ impl World {
     }
 }
 
-/// How two answers differ, if they do without a known reason.
+/// The difference between two answers, if it has no known reason.
 fn differs(
     ours: &Answer,
     other: &Answer,
@@ -202,7 +203,7 @@ fn differs(
 }
 
 fn main() -> ExitCode {
-    // The tests of SQL start it as the program of their machines.
+    // The SQL tests start this program as that of their machines.
     if let Some(code) = bigslice::worker_main() {
         return code;
     }
@@ -284,7 +285,7 @@ async fn round(
     Ok(())
 }
 
-/// What is left of a find.
+/// A reduced difference.
 pub(crate) struct Small {
     tables: Vec<Table>,
     tree: Node,

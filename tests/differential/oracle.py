@@ -1,4 +1,4 @@
-"""Answers the differential tester's questions with DuckDB and SQLite.
+"""Runs the differential tester's queries on DuckDB and SQLite.
 
 Reads one JSON object a line: {"tables": folder} reads every folder of Parquet files in there as a table of
 that name, {"sql": ..., "engine": "duckdb" | "sqlite"} asks. Answers {"rows": [[text or null]]} or
@@ -16,12 +16,12 @@ import threading
 
 import duckdb
 
-# Seconds that a query may take.
+# Time limit of a query in seconds.
 PATIENCE = 20
 
 
 def text(value):
-    """A value as the tester writes it."""
+    """A value in the tester's format."""
     if value is None:
         return None
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-//! Random numbers by a seed: the same seed gives the same tables and queries on any machine.
+//! Seeded random numbers: a seed gives the same tables and queries on any machine.
 
 /// SplitMix64, by Steele, Lea and Flood (OOPSLA 2014).
 #[derive(Debug, Clone)]
@@ -17,17 +17,17 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// One of `0..n`; `n` is at least one.
+    /// A number in `0..n`; `n` is at least one.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         usize::try_from(self.next() % n as u64).unwrap_or(0)
     }
 
-    /// True in `percent` of a hundred cases.
+    /// True with a probability of `percent`.
     pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// One of several.
+    /// One of several items.
     pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }

@@ -1,4 +1,4 @@
-//! Rows as text that engines can be compared by.
+//! Rows as text, for comparing engines.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type};
@@ -7,10 +7,10 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 /// A row: each value as text, or null.
 pub(crate) type Row = Vec<Option<String>>;
 
-/// What a query gave: rows, or what an engine said instead.
+/// The answer to a query: rows, or an error.
 pub(crate) type Answer = Result<Vec<Row>, String>;
 
-/// Numbers that differ by less, relatively, are equal: sums of floats depend on their order.
+/// Numbers within this relative difference are equal, because sums of floats depend on their order.
 const TOLERANCE: f64 = 1e-9;
 
 /// The rows of some batches.
@@ -55,7 +55,7 @@ fn float(value: f64) -> String {
     format!("{value:?}")
 }
 
-/// What is different between two answers; none if nothing is.
+/// The difference between two answers, if any.
 pub(crate) fn difference(ours: &[Row], theirs: &[Row], ordered: bool) -> Option<String> {
     if ours.len() != theirs.len() {
         return Some(format!("{} rows, not {}", ours.len(), theirs.len()));
@@ -69,7 +69,7 @@ pub(crate) fn difference(ours: &[Row], theirs: &[Row], ordered: bool) -> Option<
         a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a.as_deref(), b.as_deref()))
     };
     if !ordered {
-        // Rows that sort alike stand in any order among themselves.
+        // Rows with equal sort keys may come in any order.
         for n in 0..ours.len() {
             if !same((&ours[n], &theirs[n])) {
                 let other = (n + 1..theirs.len()).find(|m| same((&ours[n], &theirs[*m])));
@@ -81,7 +81,7 @@ pub(crate) fn difference(ours: &[Row], theirs: &[Row], ordered: bool) -> Option<
     Some(format!("row {}: {} is not {}", at + 1, show(&ours[at]), show(&theirs[at])))
 }
 
-/// Rows that are the same but for the last digits of a number sort alike.
+/// A sort key that is equal for rows that differ only in the last digits of a number.
 fn sort_key(row: &Row) -> Vec<(bool, String)> {
     let key = |value: &Option<String>| match value {
         None => (false, String::new()),
@@ -90,7 +90,7 @@ fn sort_key(row: &Row) -> Vec<(bool, String)> {
     row.iter().map(key).collect()
 }
 
-/// A text that is a number, with both zeros as one.
+/// A number as text, with both zeros as one.
 fn number(text: &str) -> Option<f64> {
     if !text.starts_with(|first: char| first.is_ascii_digit() || first == '-') && text != "inf" {
         return None;
@@ -116,7 +116,7 @@ fn same_value(a: Option<&str>, b: Option<&str>) -> bool {
     }
 }
 
-/// A row for a reader.
+/// A row for display.
 pub(crate) fn show(row: &Row) -> String {
     let values = row.iter().map(|value| value.as_deref().unwrap_or("null"));
     format!("({})", values.collect::<Vec<_>>().join(", "))

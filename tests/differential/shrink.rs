@@ -1,4 +1,4 @@
-//! Makes a find small: first the query, then the tables, then the query again.
+//! Reduces a difference: first the query, then the tables, then the query again.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::data::Table;
 use crate::grammar::Query;
 use crate::{Failed, Find, Small, Tally, World};
 
-/// How long it is made smaller: what is left then is told as it is.
+/// Time limit of the reduction.
 const TIME_MAX: Duration = Duration::from_secs(120);
 
-/// The least query and tables found that still differ.
+/// The smallest query and tables found that still differ.
 pub(crate) async fn shrink(
     world: &mut World,
     tables: &[Table],
@@ -52,9 +52,10 @@ async fn shrink_query(
     }
 }
 
-/// Whether one find may be another form of the other: an error that became another is another fault.
+/// Whether one difference may be another form of the other: an error that turns into another error
+/// is another bug.
 fn is_like(a: &Find, b: &Find) -> bool {
-    /// Letters of an error that tell it from others: names in it change as a query gets smaller.
+    /// Characters of an error that identify it: names in it change as the query shrinks.
     const LETTERS: usize = 24;
     let said = |find: &Find| -> Option<String> {
         let (_, said) = find.what.split_once('"')?;
@@ -63,7 +64,7 @@ fn is_like(a: &Find, b: &Find) -> bool {
     said(a) == said(b)
 }
 
-/// Takes away halves of the rows of each table, then quarters, down to single rows.
+/// Removes halves of the rows of each table, then quarters, down to single rows.
 async fn shrink_tables(
     world: &mut World,
     query: &Query,

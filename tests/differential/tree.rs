@@ -1,10 +1,10 @@
-//! A query as a tree of text, which each engine prints in its dialect and which can be made smaller
-//! without knowing SQL: a part gives way to a part of the same kind within it, to the least of its kind, or,
-//! if it may be left out, to nothing. What is not SQL any more fails in every engine and is passed over.
+//! A query as a tree of text, printed in each engine's dialect and reduced without knowledge of
+//! SQL: a part is replaced by a part of the same kind within it, by the smallest of its kind, or by
+//! nothing if it is optional. A result that is not valid SQL fails in every engine and is skipped.
 
 use std::fmt::Write as _;
 
-/// Who reads the text.
+/// The dialect to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Ours,
@@ -12,7 +12,7 @@ pub(crate) enum Dialect {
     Sqlite,
 }
 
-/// What a part is: two of one kind can stand for each other.
+/// The kind of a part: parts of one kind are interchangeable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Boolean,
@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
-    /// Whether it may be left out.
+    /// Whether it is optional.
     pub(crate) optional: bool,
     parts: Vec<Part>,
 }
@@ -40,10 +40,10 @@ pub(crate) struct Node {
 #[derive(Debug, Clone)]
 enum Part {
     Text(String),
-    /// What the engines write differently: ours, DuckDB's and SQLite's.
+    /// Text that differs by engine: ours, DuckDB's and SQLite's.
     Each([String; 3]),
     Child(Node),
-    /// Parts with a separator, of which at least `min` stay.
+    /// Parts with a separator, of which at least `min` remain.
     List {
         items: Vec<Node>,
         separator: &'static str,
@@ -61,7 +61,7 @@ impl Node {
         Self::new(kind).text(text)
     }
 
-    /// May be left out.
+    /// Makes it optional.
     pub(crate) fn optional(mut self) -> Self {
         self.optional = true;
         self
@@ -116,12 +116,12 @@ impl Node {
         }
     }
 
-    /// How long the text is: what becomes smaller.
+    /// The length of the text, which the reduction minimizes.
     pub(crate) fn size(&self) -> usize {
         self.sql(Dialect::Ours).len()
     }
 
-    /// All trees with one part made smaller, those that lose most first.
+    /// All trees with one part reduced, the largest reductions first.
     pub(crate) fn smaller(&self) -> Vec<Self> {
         let mut found = Vec::new();
         self.replacements(&mut |smaller| found.push(smaller));
@@ -130,7 +130,7 @@ impl Node {
         found
     }
 
-    /// Calls `found` with each way to replace something in this part.
+    /// Calls `found` with each replacement within this part.
     fn replacements(&self, found: &mut dyn FnMut(Self)) {
         for within in self.of_kind(self.kind, true) {
             found(within.clone());
@@ -193,7 +193,7 @@ impl Node {
     }
 }
 
-/// The least of a kind.
+/// The smallest part of a kind.
 fn least(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Boolean => Some("true"),

@@ -1,5 +1,5 @@
-//! Machines that are killed at random, several in one run, and while a result is read. What is killed, and when, is
-//! drawn from a seed; each case asserts that all of it happened.
+//! Machines killed at random, several in one run, and while a result is read. A seed decides what
+//! is killed and when; each case asserts that all of it happened.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arrow::compute::concat_batches;
 use bigslice::cluster::faults::Faults;
 use bigslice::prelude::*;
+use bigslice::testing::TestHooks;
 use futures::StreamExt;
 
 use crate::loss::Case;
@@ -21,7 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// Far above what anything takes; reaching it is a failure.
+/// Far above the time that anything takes; reaching it is a failure.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 const MACHINES: usize = 3;
@@ -31,10 +32,11 @@ const ROWS: u64 = 12_000;
 /// Stages whose tasks wait for a kill.
 const GATES: usize = 4;
 
-/// What the tasks of one seed's run, which are in this process, and who kills their machines know of each other.
+/// State shared by the tasks of one seed's run, which are in this process, and the code that kills
+/// their machines.
 #[derive(Default)]
 struct Gates {
-    /// Tasks that have come to each gate.
+    /// Tasks that have reached each gate.
     came: [usize; GATES],
     /// Gates at which a machine was killed: they are open.
     killed: usize,
@@ -46,7 +48,7 @@ fn gates<R>(seed: u64, look: impl FnOnce(&mut Gates) -> R) -> R {
     look(RUNS.lock().unwrap().entry(seed).or_default())
 }
 
-/// Rows that go on when a machine was killed while tasks were here.
+/// Passes rows on once a machine was killed while tasks were at this gate.
 fn gate<T: Row>(slice: Slice<T>, seed: u64, gate: usize) -> Slice<T> {
     slice.map_partitions(move |_, rows| {
         gates(seed, |gates| gates.came[gate] += 1);
@@ -59,7 +61,7 @@ fn gate<T: Row>(slice: Slice<T>, seed: u64, gate: usize) -> Slice<T> {
     })
 }
 
-/// Sums by key, what they add up to for fewer keys, and all of that in order, with its places.
+/// Sums by key, their totals for fewer keys, and all of that in order, with indexes.
 #[bigslice::func]
 fn several_stages(seed: u64) -> Slice<(u64, (u64, (u64, u64)))> {
     let rows = Slice::reader(SHARDS, |shard| {
@@ -75,14 +77,14 @@ fn several_stages(seed: u64) -> Slice<(u64, (u64, (u64, u64)))> {
     gate(sorted.zip_with_index(), seed, 3)
 }
 
-/// What loops give.
+/// The same, computed by loops.
 fn right() -> Vec<(u64, (u64, (u64, u64)))> {
     let mut sums = vec![0; 100];
     for n in 0..ROWS {
         let shards = (0..SHARDS as u64).map(|shard| n + shard);
         sums[(n * 7919 % 1000 % 100) as usize] += shards.sum::<u64>();
     }
-    // Of 1000 keys 10 are of each remainder, and of each tenth.
+    // Of 1000 keys, 10 have each remainder, and 10 have each quotient.
     let mut totals: Vec<_> = (0..100).zip(sums).map(|(key, sum)| (sum, (key, 1010))).collect();
     totals.sort_unstable();
     (0..).zip(totals).collect()
@@ -114,7 +116,7 @@ async fn machines_are_killed_in_every_stage_and_no_row_is_wrong() {
         let run = session.run(several_stages(seed));
         let kill = async {
             for gate in 0..GATES {
-                // As many tasks wait there as machines compute at a time, or fewer.
+                // At most as many tasks wait there as machines run at a time.
                 let tasks = 1 + drawn(seed, gate as u64) as usize % MACHINES;
                 let began = Instant::now();
                 while gates(seed, |gates| gates.came[gate] < tasks) {
@@ -136,7 +138,7 @@ async fn machines_are_killed_in_every_stage_and_no_row_is_wrong() {
     }
 }
 
-/// Rows that do not get smaller on their way: several blocks of each shard.
+/// Rows that stay large: several blocks per shard.
 #[bigslice::func]
 fn long() -> Slice<(u64, [u64; 32])> {
     let rows = Slice::reader(SHARDS, |shard| {
@@ -156,7 +158,7 @@ async fn machines_are_killed_while_a_result_is_read() {
         let all = concat_batches(&run.schema(), &run.batches().await.unwrap()).unwrap();
         assert_eq!(all.num_rows() as u64, SHARDS as u64 * ROWS);
 
-        // One after the other: the second some rows after the first.
+        // One after the other: the second kill some rows after the first.
         let kills = [0, 1].map(|n| drawn(seed, n) as usize % (all.num_rows() / 2));
         let kills = [kills[0], kills[0] + kills[1]];
         let (mut given, mut rows, mut killed) = (Vec::new(), 0, 0);
@@ -175,13 +177,13 @@ async fn machines_are_killed_while_a_result_is_read() {
                 Some(Err(error)) => break Some(error.to_string()),
             }
         };
-        // No row is given twice, none is left out, and none is another.
+        // No row is repeated, missing or wrong.
         let given = concat_batches(&run.schema(), &given).unwrap();
         assert!(rows <= all.num_rows() && given == all.slice(0, rows), "seed {seed}: {rows} rows");
         match error {
             None => assert_eq!((rows, killed), (all.num_rows(), 2), "seed {seed}"),
             Some(error) => {
-                assert!(error.contains("after rows of the shard had been given out"), "{error}");
+                assert!(error.contains("after rows of the shard had been read"), "{error}");
                 assert!(killed > 0, "seed {seed}: nobody was killed, but {error}");
             }
         }
@@ -189,7 +191,7 @@ async fn machines_are_killed_while_a_result_is_read() {
             faults.kill_any().expect("a machine that lives");
         }
         assert_eq!(faults.fired().kills, 2, "seed {seed}");
-        // What was lost is there again, and what was made of it.
+        // The lost part was recomputed, and what was made of it.
         let again = concat_batches(&run.schema(), &run.batches().await.unwrap()).unwrap();
         assert!(again == all, "seed {seed}: another result when it is read again");
         session.fleet().unwrap().verify().await;

@@ -1,20 +1,20 @@
-//! Machines that come with the work and go without it, and what a session's machines offer besides: services, and
-//! faults for tests.
+//! Elastic fleets, and the other features of a session's machines: services, and faults for tests.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bigslice::cluster::faults::{Faults, Harm, Links, Weather, When};
-use bigslice::cluster::{BoxError, Census, ServiceContext, Services};
+use bigslice::cluster::faults::{Fault, FaultSchedule, Faults, Links, When};
+use bigslice::cluster::{BoxError, FleetStats, ServiceContext, Services};
 use bigslice::prelude::*;
+use bigslice::testing::TestHooks;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::world::World;
 
-/// A case of its own session.
+/// A case with its own session.
 type Case = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
 pub(crate) const CASES: &[Case] = &[
@@ -40,12 +40,12 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Released as soon as a test can see.
 const SHORT: Duration = Duration::from_millis(300);
-/// Far above what anything takes; reaching it is a failure.
+/// Far above the time that anything takes; reaching it is a failure.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
-/// A session whose machines come and go, with what it says.
+/// A session with an elastic fleet, and its log.
 async fn elastic(system: &str, max: usize) -> (Session, Lines, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let lines = Lines::default();
@@ -60,18 +60,18 @@ async fn elastic(system: &str, max: usize) -> (Session, Lines, tempfile::TempDir
         .build()
         .await
         .unwrap();
-    assert_eq!(census(&session), Census::default(), "nobody has asked for a machine");
+    assert_eq!(stats(&session), FleetStats::default(), "nobody has asked for a machine");
     (session, lines, folder)
 }
 
-fn census(session: &Session) -> Census {
-    session.fleet().unwrap().census()
+fn stats(session: &Session) -> FleetStats {
+    session.fleet().unwrap().stats()
 }
 
-async fn until(session: &Session, what: &str, wanted: impl Fn(&Census) -> bool) {
+async fn until(session: &Session, what: &str, wanted: impl Fn(&FleetStats) -> bool) {
     let began = Instant::now();
-    while !wanted(&census(session)) {
-        assert!(began.elapsed() < DEADLINE, "{what}: {:?}", census(session));
+    while !wanted(&stats(session)) {
+        assert!(began.elapsed() < DEADLINE, "{what}: {:?}", stats(session));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -82,7 +82,7 @@ async fn end(session: Session, folder: tempfile::TempDir) {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "files are left behind");
 }
 
-/// Tasks that go on until a file is there, so that nobody is ready before somebody has looked.
+/// Tasks that wait for a file, so that none is done before the test has looked.
 #[bigslice::func]
 fn patient(shards: usize, file: String) -> Slice<(u64, u64)> {
     Slice::reader(shards, move |shard| {
@@ -113,26 +113,26 @@ async fn machines_come_with_a_run_and_its_result_stays() {
         };
         let (run, ()) = tokio::join!(run, watch);
         let run = run.unwrap();
-        let tasks = run.tasks_begun().await;
+        let tasks = run.tasks_started().await;
 
-        // Nobody works, but the result lies there: longer than machines are kept without a reason.
+        // No work, but the result is stored there: the machine stays longer than its idle time.
         tokio::time::sleep(4 * SHORT).await;
-        assert!(census(&session).running > 0, "{:?}", census(&session));
+        assert!(stats(&session).running > 0, "{:?}", stats(&session));
         let mut rows = run.collect().await.unwrap();
         rows.sort_unstable();
         assert_eq!(rows, right(shards));
-        assert_eq!(run.tasks_begun().await, tasks, "something was computed again");
-        let held = census(&session);
+        assert_eq!(run.tasks_started().await, tasks, "something was computed again");
+        let held = stats(&session);
         assert_eq!((held.lost_total, held.started_total), (0, 3));
 
         drop(run);
         until(&session, "no machine", |c| c.running + c.starting == 0).await;
-        assert_eq!(census(&session).released_total, 3);
+        assert_eq!(stats(&session).released_total, 3);
 
         // And up again.
         let run = session.run(patient(1, file.to_str().unwrap().to_owned())).await.unwrap();
         assert_eq!(run.rows().await.unwrap(), 10);
-        assert!(census(&session).started_total > 3);
+        assert!(stats(&session).started_total > 3);
         end(session, folder).await;
     }
 }
@@ -142,24 +142,24 @@ async fn machines_come_with_a_query_that_needs_them() {
     session.register_tpch(0.05).unwrap();
     let sql = "select l_shipmode, count(*) as n, sum(l_quantity) as q from lineitem \
                group by l_shipmode order by l_shipmode";
-    // What this process can do, and what only looks, starts nothing.
+    // Work that this process can do, and mere inspection, start nothing.
     World::sql_in(&session, "select 6 * 7 as answer").await;
     let stages = World::sql_in(&session, &format!("explain stages {sql}")).await;
     assert!(stages.contains("3 to be started"), "{stages}");
-    assert_eq!(census(&session).started_total, 0);
+    assert_eq!(stats(&session).started_total, 0);
 
     let alone = Session::builder().build().await.unwrap();
     alone.register_tpch(0.05).unwrap();
     assert_eq!(World::sql_in(&session, sql).await, World::sql_in(&alone, sql).await);
-    let after = census(&session);
+    let after = stats(&session);
     assert!((1..=3).contains(&after.started_total), "{after:?}");
     assert_eq!(after.wanted, 0, "the query is over");
     until(&session, "no machine", |c| c.running + c.starting == 0).await;
 
-    // Frames of the context's own run here: nobody would ask for machines for them.
+    // Frames of the context run in this process, because nothing would request machines for them.
     let frame = session.context().sql(sql).await.unwrap();
     assert_eq!(frame.count().await.unwrap(), 7);
-    assert_eq!(census(&session).started_total, after.started_total);
+    assert_eq!(stats(&session).started_total, after.started_total);
     end(session, folder).await;
 }
 
@@ -171,9 +171,9 @@ fn where_it_runs(wait_ms: u64) -> u32 {
 
 async fn machines_come_with_the_items_of_a_map() {
     let (session, _, folder) = elastic("local", 2).await;
-    // None: nothing to do is not worth a machine.
+    // No machine: empty work does not need one.
     assert!(session.map(where_it_runs, []).next().await.is_none());
-    assert_eq!(census(&session).started_total, 0);
+    assert_eq!(stats(&session).started_total, 0);
     let slots = 2 * std::thread::available_parallelism().unwrap().get();
     let mut results = session.map(where_it_runs, vec![100; 4 * slots]);
     let mut places = std::collections::BTreeSet::new();
@@ -225,14 +225,14 @@ async fn machines_that_cannot_start_are_an_error_that_says_why() {
     let text = error.to_string();
     assert!(text.contains("there is no machine to run on"), "{text}");
     assert!(text.contains("/none/such program"), "{text}");
-    // Said once when it begins, once when it is given up.
+    // Reported once at the beginning, and once when it gives up.
     let said = |what: &str| lines.lock().unwrap().iter().filter(|line| line.contains(what)).count();
     while said("going on with 0 of") == 0 {
         assert!(began.elapsed() < DEADLINE, "{:?}", lines.lock().unwrap());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!((said("trying again"), said("going on with 0 of")), (1, 1));
-    // What needs none goes on.
+    // Work that needs no machine continues.
     World::sql_in(&session, "select 1 as one").await;
     session.shutdown().await;
 }
@@ -250,8 +250,8 @@ async fn faults_befall_a_sessions_machines() {
         .build()
         .await
         .unwrap();
-    // Connections break now and then, and a machine is killed: no row is wrong.
-    faults.set(Links::All, Weather::fair().harm(Harm::Reset, When::Every(200_000)));
+    // Connections break now and then, and a machine is killed: every row is right.
+    faults.set(Links::All, FaultSchedule::none().fault(Fault::Reset, When::Every(200_000)));
     let run = session.run(counted(100_000)).await.unwrap();
     let killed = faults.kill_any().expect("one of them");
     let mut rows = run.collect().await.unwrap();
@@ -262,10 +262,10 @@ async fn faults_befall_a_sessions_machines() {
     let lost = session.fleet().unwrap().verify().await;
     assert!(lost.iter().any(|loss| loss.machine == killed));
 
-    // A machine whose connection breaks once is not lost, nor is what is asked of it.
+    // A machine whose connection breaks once is not lost, and its requests are not either.
     let lost = session.fleet().unwrap().lost_total();
     let machine = session.fleet().unwrap().machines().remove(0).name().clone();
-    faults.set(Links::Of(machine), Weather::fair().harm(Harm::Flip, When::After(2_000)));
+    faults.set(Links::Of(machine), FaultSchedule::none().fault(Fault::Flip, When::After(2_000)));
     let mend = async {
         while faults.fired().flips == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -278,7 +278,7 @@ async fn faults_befall_a_sessions_machines() {
     session.shutdown().await;
 }
 
-/// Adds on each machine what it is given there.
+/// Sums on each machine the numbers sent to it.
 #[derive(Serialize, Deserialize)]
 struct Tally {
     start: u64,

@@ -1,4 +1,4 @@
-//! What goes wrong in a user's code: it ends the run with an error that says where, and nothing else.
+//! Errors in user code: they end the run with an error that gives the location, and nothing else.
 
 use std::sync::Arc;
 
@@ -134,7 +134,7 @@ fn fails_in(verb: String) -> Slice<(i64, i64)> {
             assert!(!rows.any(|(_, n)| n == 17), "seventeen");
             []
         }),
-        // It fails while its rows are asked for.
+        // It fails while its rows are read.
         "map_partitions whose rows panic" => {
             rows.map_partitions(move |_, rows| rows.inspect(move |(_, n)| bad(*n)))
         }
@@ -195,7 +195,7 @@ fn one_row() -> RecordBatch {
 }
 
 async fn every_verb_catches(world: &World) {
-    // Whether the shard is that of the row, or one of those that rows have moved to.
+    // Whether the shard is that of the row, or one that rows have moved to.
     let verbs = [
         ("filter", true),
         ("try_filter", true),
@@ -268,10 +268,10 @@ fn beyond() -> Slice<i64> {
 
 async fn a_shard_that_is_not_there(world: &World) {
     let error = world.error(beyond()).await.to_string();
-    assert!(error.contains("there is no shard 2 among 2"), "{error}");
+    assert!(error.contains("shard 2 is out of range: there are 2 shards"), "{error}");
     let run = world.done(panics_at(-1)).await;
     let error = run.shard(4).await.unwrap_err().to_string();
-    assert_eq!(error, "there is no shard 4 among 4");
+    assert_eq!(error, "there is no shard 4: the run has 4");
 }
 
 #[bigslice::func]
@@ -293,14 +293,14 @@ async fn rows_that_are_not_what_they_seem(world: &World) {
 fn moody() -> Slice<i64> {
     let rows = Slice::const_(1, 0..3i64);
     static CALLS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    // Another slice whenever it is called in one process.
+    // A different slice at each call in one process.
     let calls = CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     if calls.is_multiple_of(2) { rows.map(|x| x + 1) } else { rows.filter(|x| x > 0) }
 }
 
 async fn a_func_that_builds_something_else_each_time(world: &World) {
-    // In one process the driver's own slice is run. Machines within it share the count, so that the
-    // second call differs; processes have counts of their own, and agree.
+    // In one process, the driver's own slice is run. Machines within it share the count, so that
+    // the second call differs; processes have their own counts, and agree.
     if world.session.machines().iter().any(|machine| machine.pid.is_none()) {
         let error = world.error(moody()).await.to_string();
         assert!(error.contains("built another slice on this machine"), "{error}");

@@ -1,4 +1,4 @@
-//! Verbs that take expressions and SQL.
+//! Verbs with expressions and SQL.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ struct Sale {
     price: Option<f64>,
 }
 
-/// Sales in no order, with gaps.
+/// Sales in random order, with gaps.
 fn sales() -> Vec<Sale> {
     let sale = |n: i64| Sale {
         shop: format!("shop {}", n * 7 % 5),
@@ -144,7 +144,7 @@ async fn what_does_not_fit_the_row_is_said_at_the_verb(_: &World) {
     let error = sales().select::<(String, i64)>([col("shop"), col("price")]).unwrap_err();
     said(error, &["select at", place, "\"price\" is Float64", "the row has Int64", "cast"]);
     let error = sales().select::<(String, i64)>([col("shop")]).unwrap_err();
-    said(error, &["select at", place, "2 fields", "1 columns"]);
+    said(error, &["select at", place, "2 unnamed fields", "1 columns"]);
     let error = sales().select::<Total>([col("shop"), lit(1i64).alias("solt")]).unwrap_err();
     said(error, &["no column \"sold\"", "solt"]);
     let error = sales().filter_expr(col("shap").eq(lit("x"))).unwrap_err();
@@ -369,14 +369,14 @@ async fn files_are_pruned_by_expressions(world: &World) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         assert_eq!((cells[1], cells[3]), (carrier.as_str(), n.to_string().as_str()), "{line}");
     }
-    // The largest number that the file knows of is 4.
+    // The maximum in the file's statistics is 4.
     let path = world.path("nan.parquet");
     world
         .sql(&format!("copy (select 4.0::double as x union all select 'NaN'::double) to '{path}'"))
         .await;
     let found = world.rows(above(path.clone(), 5.0)).await;
     assert!(found.len() == 1 && found[0].x.is_nan(), "{found:?}");
-    // Rows that are left out need not be rows of the type.
+    // Filtered rows need not have the row type.
     let path = world.path("nulls.parquet");
     world
         .sql(&format!("copy (select null::double as x union all select 7::double) to '{path}'"))
@@ -394,7 +394,10 @@ async fn what_differs_from_process_to_process_is_refused(_: &World) {
         "select value from self where value > (select max(random()) from self)",
     ] {
         let error = numbers().sql::<f64>(query).unwrap_err();
-        assert!(error.to_string().contains("is not settled by its arguments"), "{query}: {error}");
+        assert!(
+            error.to_string().contains("does not depend on its arguments alone"),
+            "{query}: {error}"
+        );
         assert!(error.hint().unwrap().contains("argument of the func"), "{error:?}");
     }
 }

@@ -146,7 +146,7 @@ fn arrow_ipc(path: String) -> Result<Slice<Wide>> {
 
 async fn json_and_arrow_files(world: &World) {
     let row = |a, b: &str, c| Wide { a, b: b.to_owned(), c };
-    // Fields in any order, more than the row has, and some that are missing.
+    // Fields in any order, additional ones, and missing ones.
     let text = "{\"b\": \"x\", \"a\": 1, \"more\": [1, 2], \"c\": 0.5}\n\
                 {\"a\": -2, \"b\": \"\\u00e4 \\\"y\\\"\", \"c\": null}\n\
                 {\"a\": 3, \"b\": \"\"}\n";
@@ -159,7 +159,7 @@ async fn json_and_arrow_files(world: &World) {
     world.sql(&format!("copy ({rows}) to '{}'", world.path("t.arrow"))).await;
     assert_eq!(world.rows(arrow_ipc(world.path("t.arrow"))).await, right);
 
-    // Large ones, whose shards have all rows between them.
+    // Large files, whose shards have all rows between them.
     let many = "select value::bigint as a, 'row ' || value as b, value / 4.0 as c \
                 from generate_series(0, 49999)";
     for name in ["many.json", "many.arrow"] {
@@ -172,7 +172,7 @@ async fn json_and_arrow_files(world: &World) {
         assert!(found.into_iter().eq(right), "{name}");
     }
 
-    // What is not there, not of the type, or not of the format.
+    // Missing files, wrong types, and wrong formats.
     std::fs::write(world.path("bad.json"), "{\"a\": \"one\", \"b\": \"x\"}\n").unwrap();
     let error = world.error(json(world.path("bad.json"))).await;
     assert!(error.is_user_error() && error.to_string().contains("bad.json"), "{error:?}");

@@ -1,4 +1,4 @@
-//! The user's functions in SQL and in expressions: scalar and aggregate, over partitions and machines.
+//! User functions in SQL and in expressions: scalar and aggregate, over partitions and machines.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ fn counted() -> u64 {
     CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
-/// The lines of a result's table, without its frame and header.
+/// The lines of a result's table, without its border and header.
 async fn lines(world: &World, sql: &str) -> Vec<String> {
     let text = world.sql(sql).await;
     let rows = text.lines().filter(|line| line.starts_with('|')).skip(1);
@@ -107,7 +107,7 @@ async fn failure(world: &World, sql: &str) -> Error {
     }
 }
 
-/// Four files of numbers, so that machines have partitions to share.
+/// Four files of numbers, so that machines share the partitions.
 async fn numbers(world: &World) -> String {
     for part in 0..4 {
         let path = world.path(&format!("numbers/{part}.parquet"));
@@ -176,14 +176,14 @@ async fn wrong_arguments_are_named(world: &World) {
     assert!(error.is_user_error());
     assert_eq!(
         error.to_string(),
-        "argument 1 of gc is of the type BIGINT, but the function takes VARCHAR"
+        "argument 1 of gc has the type BIGINT, but the function takes VARCHAR"
     );
     let error = failure(world, "select deep(1.5)").await.to_string();
-    assert_eq!(error, "argument 1 of deep is of the type DOUBLE, but the function takes BIGINT");
+    assert_eq!(error, "argument 1 of deep has the type DOUBLE, but the function takes BIGINT");
     let error = failure(world, "select dot([1])").await.to_string();
     assert!(error.starts_with("dot has 2 arguments (List("), "{error}");
     let error = failure(world, "select geo_mean('x')").await.to_string();
-    assert!(error.starts_with("argument 1 of geo_mean is of the type VARCHAR"), "{error}");
+    assert!(error.starts_with("argument 1 of geo_mean has the type VARCHAR"), "{error}");
     let error = failure(world, "select gcc('x')").await;
     assert!(format!("{error} {:?}", error.hint()).contains("gc"), "{error:?}");
 }
@@ -200,7 +200,7 @@ async fn errors_and_panics_name_the_function(world: &World) {
     assert!(text.starts_with("parsed at tests/slices/functions.rs:"), "{text}");
     assert!(text.ends_with(": invalid digit found in string"), "{text}");
     assert!(error.is_user_error() && !error.is_retryable(), "{error:?}");
-    // The session and its machines are well.
+    // The session and its machines still work.
     assert_eq!(lines(world, &format!("select count(*) from {numbers}")).await, ["20000"]);
 }
 
@@ -250,7 +250,7 @@ impl GeoMean {
     }
 }
 
-/// Counts rows, nulls too: what is counted twice or not at all shows.
+/// Counts rows, including nulls, which reveals rows counted twice or never.
 #[derive(Clone, Copy, Default, Row)]
 struct Tally(u64, u64);
 
@@ -270,7 +270,7 @@ impl Tally {
     }
 }
 
-/// The longest text, the first of them in order.
+/// The longest text, or the first of them in order.
 #[derive(Default, Row)]
 struct Longest(Option<String>);
 
@@ -301,7 +301,7 @@ impl Longest {
     }
 }
 
-/// The bounds of values; begins with `new`.
+/// The bounds of values; starts with `new`.
 #[derive(Clone, Copy, Row)]
 struct Span {
     first: i64,
@@ -366,7 +366,7 @@ async fn aggregates_of_nothing(world: &World) {
     assert_eq!(lines(world, &sql).await, ["0+0 0  "]);
     let sql = format!("select k, tally(n) from {numbers} where n < 0 group by k");
     assert!(lines(world, &sql).await.is_empty());
-    // Only nulls: nothing was added, but the group is there.
+    // Only nulls: nothing was added, but the group exists.
     let sql = "select k, spread(x), geo_mean(x) is null from (values (1, null), (1, null), (2, 5)) as t(k, x) \
                group by k order by k";
     assert_eq!(lines(world, sql).await, ["1 0 true", "2 0 false"]);

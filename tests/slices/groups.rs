@@ -1,4 +1,4 @@
-//! Groups of several slices, and groups that are large: the values of one key must fit into the memory, and where they
+//! Groups of several slices, and large groups: the values of one key must fit into memory; if they
 //! do not, that is an error of the run and of nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ cases![
     pairs_of_a_large_group_come_in_batches,
 ];
 
-/// A side of a cogroup: some keys, the first of which is null, each with so many values.
+/// A side of a cogroup: some keys, the first of which is null, each with this number of values.
 type Side = (u32, u32, u32);
 
 fn side((first, keys, values): Side) -> Vec<(Option<String>, u32)> {
@@ -45,7 +45,7 @@ fn four(sides: Vec<Side>) -> Slice<(Option<String>, Four)> {
 async fn cogroups_of_three_and_four_are_what_loops_give(world: &World) {
     let sets = [
         [(0, 6, 3), (3, 6, 1), (5, 6, 4), (0, 20, 2)],
-        // Sides without rows, at each place, and nothing at all.
+        // Empty sides, at each position, and all sides empty.
         [(0, 0, 1), (2, 3, 2), (0, 0, 1), (4, 3, 5)],
         [(1, 4, 2), (0, 0, 1), (0, 5, 700), (0, 0, 1)],
         [(0, 0, 1); 4],
@@ -81,14 +81,14 @@ async fn cogroups_of_three_and_four_are_what_loops_give(world: &World) {
 /// Bytes of a value.
 const VALUE: usize = 1024;
 
-/// What a process of these sessions may use, of which operators get two thirds.
+/// The memory limit of a process in these sessions, of which operators get two thirds.
 const LIMIT: u64 = 128 << 20;
 
 /// Values that fit, and some that do not.
 const FITS: u64 = 4_000;
 const TOO_MANY: u64 = 96 * 1024;
 
-/// So many values of one key.
+/// This number of values of one key.
 fn values(n: u64) -> Slice<(u64, String)> {
     Slice::reader(2, move |shard| {
         let rows = (shard as u64..n).step_by(2);
@@ -97,7 +97,7 @@ fn values(n: u64) -> Slice<(u64, String)> {
     })
 }
 
-/// How many values come out, and their bytes.
+/// The number of values in the result, and their bytes.
 #[bigslice::func]
 fn counted(verb: String, n: u64) -> Slice<(u64, u64)> {
     fn of<'a>(texts: impl Iterator<Item = &'a str>) -> (u64, u64) {
@@ -119,14 +119,14 @@ fn counted(verb: String, n: u64) -> Slice<(u64, u64)> {
     counts.reduce(|(n, a), (m, b)| (n + m, a + b)).map(|(_, counts)| counts)
 }
 
-/// The memory that a process has had at most since [`forget_peak`], in bytes.
+/// The peak memory of a process since [`forget_peak`], in bytes.
 fn peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// Has a process count anew, from what it has now.
+/// Resets the peak memory of a process to its current memory.
 fn forget_peak(pid: u32) -> u64 {
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
     peak(pid)
@@ -155,7 +155,7 @@ async fn a_group_that_does_not_fit_is_an_error(world: &World) {
         assert!(error.is_user_error() && !error.is_retryable(), "{error:?}");
         let text = error.to_string();
         assert!(text.starts_with(&format!("{verb} at tests/slices/groups.rs:")), "{text}");
-        assert!(text.contains(": the values of one key do not fit into the memory: "), "{text}");
+        assert!(text.contains(": the values of one key do not fit into memory: "), "{text}");
         assert!(error.hint().unwrap().contains("\"fold\""), "{error:?}");
         for (pid, first) in pids.iter().zip(at_first) {
             let more = peak(*pid).saturating_sub(first);
@@ -163,13 +163,13 @@ async fn a_group_that_does_not_fit_is_an_error(world: &World) {
         }
         assert_eq!(machines(), before, "a machine was lost");
     }
-    // What the error says that helps.
+    // The advice in the error.
     let run = session.run(counted("fold".to_owned(), TOO_MANY)).await.unwrap();
     assert_eq!(run.collect().await.unwrap(), right(TOO_MANY));
     session.shutdown().await;
 }
 
-/// Two groups of one key, multiplied out.
+/// The cross product of two groups of one key.
 #[bigslice::func]
 fn multiplied(verb: String, n: u64, m: u64) -> Slice<(u64, u64)> {
     let side = |n| Slice::const_(2, 0..n).map(|value: u64| (vec![1u64, 2], value));

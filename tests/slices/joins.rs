@@ -1,5 +1,5 @@
-//! Joins: what they give is what loops over both sides give, whatever the keys, whichever side is small, and however
-//! little memory there is.
+//! Joins agree with loops over both sides, for all keys, whichever side is small, and with little
+//! memory.
 
 use std::fmt::Debug;
 
@@ -16,7 +16,7 @@ cases![
     joins_of_sides_that_do_not_fit,
 ];
 
-/// A key, and the values of both sides that there are.
+/// A key, and the values of the sides that have it.
 type Joined<K> = Slice<(K, (Option<i64>, Option<String>))>;
 
 const KINDS: [&str; 5] = ["inner", "left", "full", "semi", "anti"];
@@ -139,7 +139,7 @@ async fn joins_by_keys_that_operators_do_not_know(world: &World) {
     check(world, by_list, (left(30, list), right(20, list))).await;
 }
 
-/// Pairs with one partner, with none on the left, and with none on the right: a third each.
+/// Pairs with one match, without one on the left, and without one on the right: a third each.
 #[bigslice::func]
 fn large(kind: String, n: u64) -> Slice<(bool, bool, u64)> {
     let left = Slice::const_(2, 0..2 * n).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n));
@@ -158,7 +158,7 @@ fn large(kind: String, n: u64) -> Slice<(bool, bool, u64)> {
         .map(|((a, b), count)| (a, b, count))
 }
 
-/// Each side is several times what a task may hold: they are sorted on disk and merged.
+/// Each side is several times a task's memory limit: both are sorted on disk and merged.
 async fn joins_of_sides_that_do_not_fit(world: &World) {
     const N: u64 = 200_000;
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What one key is: the same for every verb, whether it hashes, sorts or compares.
+//! Equality of keys: the same for every verb, whether it hashes, sorts or compares.
 
 use bigslice::Value;
 use bigslice::prelude::*;
@@ -13,13 +13,13 @@ cases![
     frequent_keys_and_rare_ones_of_any_width,
 ];
 
-/// Twenty times each: two NaNs, two zeros, and a number.
+/// Two NaNs, two zeros, and a number, twenty times each.
 fn float(n: u64) -> f64 {
     let negative_nan = f64::from_bits(f64::NAN.to_bits() | 1 << 63);
     [f64::NAN, negative_nan, 0.0, -0.0, 1.5][n as usize % 5]
 }
 
-/// How many of 100 rows came to each key by a verb.
+/// The number of the 100 rows under each key, by a verb.
 fn counts<K: Value>(verb: &str, key: fn(u64) -> K) -> Slice<u64> {
     let keys = move || Slice::const_(3, (0..100u64).map(move |n| (key(n), 1u64)));
     let each = || Slice::const_(2, (2..5u64).map(move |n| (key(n), 1u64)));
@@ -33,7 +33,7 @@ fn counts<K: Value>(verb: &str, key: fn(u64) -> K) -> Slice<u64> {
         "fold" => keys().fold(0u64, |sum, n| sum + n).map(|(_, n)| n),
         "group" => keys().group().map(|(_, ones)| ones.len() as u64),
         "cogroup" => keys().cogroup(each()).map(|(_, (ones, _))| ones.len() as u64),
-        // One zero of each sign and 1.5 on the right: no NaN finds a partner.
+        // One zero of each sign and 1.5 on the right: no NaN finds a match.
         "join" => keys().join(each()).fold(0u64, |sum, (n, _)| sum + n).map(|(_, n)| n),
         "semi_join" => keys().semi_join(each()).count_by_key().map(|(_, n)| n),
         "distinct" => keys().distinct().map(|(_, n)| n),
@@ -85,9 +85,9 @@ async fn a_join_finds_what_a_reduce_has_made(world: &World) {
     assert!(rows.iter().all(|(key, _)| !key.is_sign_negative()), "a negative zero came out");
 }
 
-/// Rows of one key each, in turn of one of few keys, of one of many, and of one of its own.
+/// Rows whose keys alternate between one of a few, one of many, and a unique one.
 ///
-/// Enough that the table that combines pairs as they are made is full, and then given up.
+/// Enough to fill the table that combines pairs as they are made, and to give it up.
 const ROWS: u64 = 180_000;
 
 fn key(n: u64) -> u64 {
@@ -98,7 +98,7 @@ fn key(n: u64) -> u64 {
     }
 }
 
-/// How many rows a key has, and the sum of their numbers, by keys of each kind.
+/// The number of rows per key, and the sum of their numbers, for each kind of key.
 #[bigslice::func]
 fn sums_by(kind: String) -> Slice<(u64, u64)> {
     fn sums<K: Value>(key_of: fn(u64) -> K) -> Slice<(u64, u64)> {

@@ -1,4 +1,5 @@
-//! Rows so large that a batch of the usual number of them would not fit anywhere: verbs make batches of few.
+//! Rows so large that a batch of the usual number would not fit in memory: verbs make smaller
+//! batches.
 
 use arrow::record_batch::RecordBatch;
 use bigslice::prelude::*;
@@ -13,10 +14,10 @@ cases![
     large_values_are_grouped_and_sorted_in_small_batches,
 ];
 
-/// Bytes of a row.
+/// Bytes per row.
 const LARGE: usize = 64 * 1024;
 
-/// Rows of a batch, at most: a MiB, and one more.
+/// Maximum rows per batch: a MiB, and one more.
 const ROWS_MAX: usize = 17;
 
 fn text(n: u64) -> String {
@@ -27,7 +28,7 @@ fn is_right(n: u64, text: &str) -> bool {
     text.len() == LARGE && text.bytes().all(|byte| byte == b'a' + (n % 26) as u8)
 }
 
-/// Fails on a batch of more rows than there should be.
+/// Fails on a batch with more rows than that.
 fn small<T: Row>(slice: Slice<T>, what: &'static str) -> Slice<T> {
     slice.map_batches(move |batch: RecordBatch| match batch.num_rows() {
         0..=ROWS_MAX => Ok(batch),
@@ -46,7 +47,7 @@ fn texts(shards: usize, rows: u64) -> Slice<(u64, String)> {
 #[bigslice::func]
 fn by_rows(rows: u64) -> Slice<(u64, String)> {
     let read = small(texts(2, rows), "reader");
-    // As many rows of a few bytes as go into one batch, from which large ones are made.
+    // One batch of rows with a few bytes each, which become large ones.
     let numbers = read.map(|(n, text)| if is_right(n, text) { n } else { u64::MAX });
     let numbers = numbers.repartition(|_, _| 0);
     let mapped = small(numbers.clone().map(|n| (n, text(n))), "map");
@@ -73,7 +74,7 @@ async fn large_rows_come_in_small_batches(world: &World) {
     assert!(found.into_iter().map(|(n, _)| n).eq(right));
 }
 
-/// Large in what it is itself, and in what it refers to.
+/// Large in its own size, and in what it refers to.
 #[derive(Row)]
 struct Sample {
     id: u64,

@@ -1,4 +1,4 @@
-//! Machines that are lost while a run computes, or after it. Each case asserts that its fault happened.
+//! Machines lost during or after a run. Each case asserts that its fault happened.
 
 use std::future::Future;
 use std::path::Path;
@@ -10,7 +10,7 @@ use bigslice::prelude::*;
 
 use crate::world::remove_shards;
 
-/// A case of its own session.
+/// A case with its own session.
 pub(crate) type Case = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
 pub(crate) const CASES: &[Case] = &[
@@ -48,14 +48,14 @@ pub(crate) const CASES: &[Case] = &[
 
 pub(crate) const SHARDS: usize = 12;
 
-/// Tasks below this end at once, so that a kill finds what they have stored; the others wait for a file, so
-/// that it finds them running.
+/// Tasks below this end at once, so that a kill finds their stored output; the others wait for a
+/// file, so that a kill finds them running.
 const WAITING_FROM: usize = 6;
 
 static READS: Counter = Counter::new("reads");
 static ROWS: Counter = Counter::new("rows");
 
-/// Each task leaves a file.
+/// Each task creates a file.
 pub(crate) fn slow_rows(folder: String) -> Slice<(u64, u64)> {
     Slice::reader(SHARDS, move |shard| {
         let n = std::fs::read_dir(&folder).unwrap().count();
@@ -114,7 +114,7 @@ pub(crate) fn go(folder: &tempfile::TempDir) {
     std::fs::write(folder.path().join("go"), "").unwrap();
 }
 
-/// Each task of the run counts once, whatever became of it.
+/// Each task of the run counts once, whatever happened to it.
 async fn assert_counted_once(run: &Run<(u64, u64)>) {
     let counters = run.counters().await;
     let right = [("reads", SHARDS as u64), ("rows", 1000 * SHARDS as u64)];
@@ -154,20 +154,20 @@ async fn what_was_stored_on_a_killed_worker_is_made_again() {
     let (session, folder) = session(2).await;
     go(&folder);
     let run = session.run(slow(seen(&folder))).await.unwrap();
-    let before = run.tasks_begun().await;
+    let before = run.tasks_started().await;
     assert_eq!(before, 2 * SHARDS as u64);
     assert_counted_once(&run).await;
     let killed = kill_one(&session);
     let mut found = run.collect().await.unwrap();
     found.sort_unstable();
     assert_eq!(found, right());
-    assert!(run.tasks_begun().await > before, "the fault did not fire");
+    assert!(run.tasks_started().await > before, "the fault did not fire");
     assert_counted_once(&run).await;
     assert!(session.machines().iter().all(|machine| machine.pid != Some(killed)));
     session.shutdown().await;
 }
 
-/// Each attempt at a shard leaves a file that says so, and takes a moment while its rows are written.
+/// Each attempt at a shard creates a file, and takes a while to write its rows.
 #[bigslice::func]
 fn written(folder: String, to: String) -> Slice<WrittenFile> {
     let rows = Slice::reader(SHARDS, move |shard| {
@@ -183,7 +183,7 @@ fn written(folder: String, to: String) -> Slice<WrittenFile> {
     rows.write_csv(to)
 }
 
-/// That the files in a folder are those of [`written`], and nothing else.
+/// Asserts that a folder has exactly the files of [`written`].
 fn check_written(folder: &std::path::Path) {
     let mut names: Vec<_> = std::fs::read_dir(folder.join("out"))
         .unwrap()
@@ -225,7 +225,7 @@ async fn files_are_written_once_although_the_result_is_lost() {
     let (session, folder) = session(2).await;
     let to = folder.path().join("out").to_str().unwrap().to_owned();
     let run = session.run(written(seen(&folder), to)).await.unwrap();
-    let (begun, attempts) = (run.tasks_begun().await, tasks_seen(&folder));
+    let (begun, attempts) = (run.tasks_started().await, tasks_seen(&folder));
     std::fs::remove_file(folder.path().join("out/part-00000-of-00012.csv")).unwrap();
     std::fs::copy(
         folder.path().join("out/part-00001-of-00012.csv"),
@@ -235,8 +235,8 @@ async fn files_are_written_once_although_the_result_is_lost() {
     kill_one(&session);
     let files = run.collect().await.unwrap();
     assert_eq!(files.len(), SHARDS);
-    assert!(run.tasks_begun().await > begun, "the fault did not fire");
-    // The rows about files were made again; neither rows nor files were.
+    assert!(run.tasks_started().await > begun, "the fault did not fire");
+    // The rows about files were recomputed, but the data rows and files were not.
     assert_eq!(tasks_seen(&folder), attempts);
     let first = std::fs::read_to_string(&files[0].path).unwrap();
     assert!(first.starts_with("_0,_1\n1,0\n"), "it was written again");
@@ -262,14 +262,14 @@ async fn a_chain_is_computed_again_from_its_beginning() {
     found.sort_unstable();
     assert!(found.into_iter().eq(right().into_iter().map(|(key, n)| (key, n + 20))));
     assert!(tasks_seen(&folder) > tasks, "the fault did not fire");
-    // What was computed again on the way is not there any more.
+    // Intermediate results of the recomputation are gone.
     let again = tasks_seen(&folder);
     assert_eq!(run.rows().await.unwrap(), 10);
     assert_eq!(tasks_seen(&folder), again);
     session.shutdown().await;
 }
 
-/// Each task leaves a file and takes a moment.
+/// Each task creates a file and takes a while.
 #[bigslice::func]
 fn slow_next(before: Run<(u64, u64)>, folder: String) -> Slice<(u64, u64)> {
     before.slice().map_partitions(move |shard, rows| {
@@ -284,9 +284,9 @@ async fn a_result_is_lost_while_another_run_reads_it() {
     let (session, folder) = session(3).await;
     go(&folder);
     let first = session.run(slow(seen(&folder))).await.unwrap();
-    // Of what it was made from nothing is held.
+    // Nothing holds its inputs.
     let before = session.run(next(first)).await.unwrap();
-    let begun = before.tasks_begun().await;
+    let begun = before.tasks_started().await;
     let run = session.run(slow_next(before.clone(), seen(&folder)));
     let kill = async {
         while tasks_seen(&folder) < SHARDS + 4 {
@@ -299,7 +299,7 @@ async fn a_result_is_lost_while_another_run_reads_it() {
     let mut found = run.collect().await.unwrap();
     found.sort_unstable();
     assert!(found.into_iter().eq(right().into_iter().map(|(key, n)| (key, n + 2))));
-    assert!(before.tasks_begun().await > begun, "the fault did not fire");
+    assert!(before.tasks_started().await > begun, "the fault did not fire");
     session.shutdown().await;
 }
 
@@ -316,7 +316,7 @@ async fn a_loss_after_a_chain_that_is_too_long_is_an_error() {
     for _ in 0..500 {
         run = session.run(next(run)).await.unwrap();
     }
-    // Of the result that is held all can be computed again, and of those that were made from it.
+    // Every held result can be recomputed, and so can those made from it.
     remove_shards(folder.path());
     assert!(run.collect().await.unwrap().into_iter().eq((0..10).map(|n| (n, n + 1500))));
     drop(held);
@@ -341,7 +341,7 @@ async fn a_task_that_kills_every_worker_is_an_error() {
     session.shutdown().await;
 }
 
-/// Leaves a file for each call and takes a moment, as `slow` does.
+/// Creates a file for each call and takes a while, as `slow` does.
 #[bigslice::map]
 fn slow_square(n: u64, folder: String) -> std::io::Result<u64> {
     let calls = std::fs::read_dir(&folder)?.count();
@@ -350,7 +350,7 @@ fn slow_square(n: u64, folder: String) -> std::io::Result<u64> {
     Ok(n * n)
 }
 
-/// How many calls have begun in this process.
+/// The number of calls started in this process.
 fn calls_of(folder: &tempfile::TempDir, pid: u32) -> usize {
     let names = std::fs::read_dir(folder.path().join("seen")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -363,7 +363,7 @@ async fn a_killed_worker_costs_only_the_items_it_had() {
     let seen = seen(&folder);
     let results = session.map(slow_square, (0..ITEMS).map(move |n| (n, seen.clone()))).collect();
     let kill = async {
-        // In the middle of a call: one has just begun on the machine that is killed.
+        // In the middle of a call: one has just started on the machine that is killed.
         let pid = session.machines()[0].pid.unwrap();
         while tasks_seen(&folder) < 8 {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,5 +1,4 @@
-//! Machines that are lost while expressions and statements are computed. Each case asserts that its fault
-//! happened.
+//! Machines lost while expressions and statements run. Each case asserts that its fault happened.
 
 use std::time::Duration;
 
@@ -47,27 +46,27 @@ async fn a_worker_is_killed_while_expressions_are_computed() {
     assert!(begun > SHARDS, "the fault did not fire");
     assert!(begun < 2 * SHARDS, "everything was computed again: {begun} tasks");
 
-    // What is stored of it on another machine is lost as well.
-    let before = run.tasks_begun().await;
+    // Its output on another machine is lost as well.
+    let before = run.tasks_started().await;
     kill_one(&session);
     assert_eq!(run.rows().await.unwrap(), 10);
-    assert!(run.tasks_begun().await > before, "the fault did not fire");
+    assert!(run.tasks_started().await > before, "the fault did not fire");
     session.shutdown().await;
 }
 
 const ROWS: i64 = 400_000;
 
-/// Rows that call [`slowly`]'s attention, of all.
+/// Total number of rows that reach [`slowly`].
 const MARKS: i64 = 40;
 
-/// Numbers that do not compress beside those that count.
+/// Incompressible numbers beside those that count.
 #[bigslice::func]
 fn numbers() -> Slice<(i64, i64)> {
     let scramble = 0x9e37_79b9_7f4a_7c15_u64 as i64;
     Slice::const_(SHARDS, 0..ROWS).map(move |n| (n.wrapping_mul(scramble), n))
 }
 
-/// The same number. A few take a moment, and leave a file that names the process.
+/// The same number. A few take a while, and create a file that names the process.
 #[bigslice::udf(volatility = "volatile")]
 fn slowly(n: i64, folder: &str) -> i64 {
     if n % (ROWS / MARKS) == 0 {
@@ -82,7 +81,7 @@ async fn a_worker_is_killed_while_a_statement_reads_a_table() {
     let (session, folder) = session(3).await;
     let run = session.run(numbers()).await.unwrap();
     session.register("numbers", &run).unwrap();
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     let text = format!("select sum(slowly(_1, '{}')) from numbers", seen(&folder));
     let statement = async { session.sql(&text).await.unwrap().collect().await };
     let kill = async {
@@ -100,9 +99,9 @@ async fn a_worker_is_killed_while_a_statement_reads_a_table() {
     };
     let batches = tokio::select! { done = statement => done.unwrap(), () = kill => unreachable!() };
     assert_eq!(batches[0].column(0).as_primitive::<Int64Type>().value(0), ROWS * (ROWS - 1) / 2);
-    // The statement began again, and what of the run had been on the machine was made again.
+    // The statement ran again, and the machine's part of the run was recomputed.
     assert!(tasks_seen(&folder) > MARKS as usize, "the fault did not fire");
-    let again = run.tasks_begun().await - begun;
+    let again = run.tasks_started().await - begun;
     assert!((1..SHARDS as u64).contains(&again), "{again} of {SHARDS} tasks were begun again");
     session.shutdown().await;
 }

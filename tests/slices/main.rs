@@ -1,8 +1,7 @@
-//! What slices do, as a user has them: the same cases in this process, on machines within it, and on
-//! processes. The program of the tests is the program of the workers, so it has a `main` of its own.
+//! Slices through a user's session: the same cases in this process, on machines within it, and on
+//! processes. The test program is also the workers' program, so it has its own `main`.
 //!
-//! The behaviours are those that the tests of Go's Bigslice show, and those that they do not: see the
-//! names of the cases.
+//! The cases cover the behaviour tested by Go's Bigslice, and more: see their names.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 

@@ -1,4 +1,4 @@
-//! Functions that are called for items: results as they finish, each with its own error.
+//! Maps: results as they finish, each with its own error.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ enum Shape {
     Polygon(Vec<(f64, f64)>),
 }
 
-/// The area, and the shape it is of.
+/// The area, and the shape that it belongs to.
 #[bigslice::map]
 fn measured(shape: Shape, scale: f64) -> (f64, Option<Shape>) {
     let area = match &shape {
@@ -93,7 +93,7 @@ fn after(file: Option<String>) -> Result<bool, String> {
 }
 
 async fn results_come_as_they_finish(world: &World) {
-    // The first waits for what is done with the result of the second.
+    // The first waits for an effect of the second's result.
     let flag = world.path("flag");
     let mut results = world.session.map(after, [Some(flag.clone()), None]);
     let (index, waited) = results.next().await.unwrap();
@@ -107,7 +107,7 @@ async fn results_come_as_they_finish(world: &World) {
 async fn items_are_taken_as_there_is_room(world: &World) {
     let taken = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&taken);
-    // There is no end of them.
+    // An endless iterator.
     let items = (0i64..).map(move |n| {
         count.fetch_add(1, Ordering::Relaxed);
         n * 10
@@ -116,7 +116,7 @@ async fn items_are_taken_as_there_is_room(world: &World) {
     for _ in 0..20 {
         results.next().await.unwrap().1.unwrap();
     }
-    // Nobody reads: at some point, no more are taken.
+    // Without a reader, the map stops taking items at some point.
     let mut before = 0;
     loop {
         let now = taken.load(Ordering::Relaxed);
@@ -160,12 +160,12 @@ async fn what_is_too_large_is_an_error_of_its_item(world: &World) {
     let items = items.map(|(item, out)| ("x".repeat(item), out));
     let outcomes = world.session.map(sized, items).outcomes().await;
     let error = |n: usize| outcomes[n].as_ref().unwrap_err().to_string();
-    assert!(error(0).contains("the item takes 71 MiB, more than the 63 MiB"), "{}", error(0));
-    assert!(error(1).contains("the result takes 71 MiB, more than the 63 MiB"), "{}", error(1));
+    assert!(error(0).contains("the item takes 71 MiB, but at most 63 MiB"), "{}", error(0));
+    assert!(error(1).contains("the result takes 71 MiB, but at most 63 MiB"), "{}", error(1));
     assert_eq!(outcomes[2].as_ref().unwrap(), "1048576         ");
 }
 
-/// Leaves a file when it begins, and removes it when it is dropped.
+/// Creates a file when it begins, and removes it when it is dropped.
 #[bigslice::map]
 async fn lingering(file: String) {
     struct Present(String);

@@ -1,4 +1,4 @@
-//! Counters, gauges and histograms that closures bump, wherever the closures run.
+//! Counters, gauges and histograms in closures, wherever the closures run.
 
 use bigslice::metrics::{Counter, Gauge, Histogram};
 use bigslice::prelude::*;
@@ -73,7 +73,7 @@ async fn every_verb_counts(world: &World) {
     assert_eq!(run.collect().await.unwrap().iter().sum::<u64>(), 50);
     let counters = run.counters().await;
     let right = [
-        // Of 15,000 values 50 are left.
+        // 50 of 15,000 values remain.
         ("combined", 14_950),
         ("folded", 50),
         ("kept", 15_000),
@@ -87,7 +87,7 @@ async fn every_verb_counts(world: &World) {
     assert!(counters.iter().map(|(name, n)| (name.as_str(), *n)).eq(right), "{counters:?}");
 }
 
-/// Counts the rows that it is given.
+/// Counts its rows.
 struct Clerk;
 
 impl BatchWriter<u64> for Clerk {
@@ -194,11 +194,11 @@ async fn outside_of_tasks_nothing_counts(world: &World) {
 
 async fn what_is_computed_again_counts_once(world: &World) {
     let run = world.done(so_many(3000)).await;
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     for file in world.files("") {
         std::fs::remove_file(file).unwrap();
     }
     assert_eq!(run.rows().await.unwrap(), 3000);
-    assert_eq!(run.tasks_begun().await, 2 * begun, "nothing was computed again");
+    assert_eq!(run.tasks_started().await, 2 * begun, "nothing was computed again");
     assert_eq!(run.metrics().await.counter("mapped"), 3000);
 }

@@ -99,7 +99,7 @@ async fn try_flat_map_expands_or_ends_the_run(world: &World) {
     let found = world.rows(parsed(lines(&["1 02  3", "", "  ", "-4"]))).await;
     let right = [(1, "1"), (2, "02"), (3, "3"), (-4, "-4")].map(|(n, text)| (n, text.to_owned()));
     assert_eq!(found, right);
-    // More rows of one line than a batch has.
+    // More rows from one line than a batch has.
     let long: String = (0..20_000).map(|n| format!("{n} ")).collect();
     let found = world.rows(parsed(vec![long, "7".to_owned()])).await;
     assert!(found.into_iter().map(|(n, _)| n).eq((0..20_000).chain([7])));
@@ -127,7 +127,7 @@ async fn one_row_becomes_more_than_a_batch(world: &World) {
 
 type Named = (String, Option<String>, u32);
 
-/// `others` of a hundred rows get a row more, whose strings are not from the input.
+/// `others` of a hundred rows get an additional row, with strings that are not from the input.
 #[bigslice::func]
 fn turned(rows: Vec<Named>, others: u32) -> Slice<(Option<String>, String, u32)> {
     Slice::const_(2, rows).filter(|(_, _, n)| n % 3 > 0).emit(move |(name, alias, n), out| {

@@ -13,7 +13,7 @@ cases![
     the_first_elements_become_the_key,
 ];
 
-/// A permutation of the numbers below `n`, if `n` is no multiple of 7919.
+/// A permutation of the numbers below `n`, unless `n` is a multiple of 7919.
 fn shuffled(n: u64) -> impl Iterator<Item = u64> {
     (0..n).map(move |i| i * 7919 % n)
 }
@@ -69,7 +69,7 @@ async fn sort_unstable_orders_by_all_columns(world: &World) {
     right.sort_by(|a, b| {
         a.0.cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.total_cmp(&b.2)).then_with(|| a.3.cmp(&b.3))
     });
-    // By text, because no NaN is equal to another.
+    // Compared as text, because no NaN equals another.
     assert_eq!(format!("{found:?}"), format!("{right:?}"));
 }
 

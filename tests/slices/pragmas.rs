@@ -1,4 +1,4 @@
-//! What slices ask of those who compute them.
+//! Task options of slices: `procs`, `exclusive`, `materialize`, `deterministic`.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -21,7 +21,7 @@ cases![
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// How many tasks of this process ran at once, at most, as each of six saw it.
+/// The maximum number of concurrent tasks of this process, as seen by each of six.
 fn crowded() -> Slice<u64> {
     Slice::reader(6, |_| {
         let mut most = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
@@ -44,12 +44,12 @@ fn large() -> Slice<u64> {
     crowded().procs(2).procs(1_000_000)
 }
 
-/// Machines that share this process, which all count as one.
+/// Machines within this process, which all count as one.
 fn machines_here(world: &World) -> u64 {
     world.session.machines().iter().filter(|m| m.pid.is_none()).count().max(1) as u64
 }
 
-/// Cases of one process run at once, and share what they count: these two do not.
+/// Cases of one process run concurrently and share their counters: these two must not.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn an_exclusive_task_is_alone(world: &World) {
@@ -64,13 +64,13 @@ async fn more_slots_than_there_are_is_all_of_them(world: &World) {
     assert!(seen.len() == 6 && seen.iter().all(|n| *n <= machines_here(world)), "{seen:?}");
 }
 
-/// A number that no other attempt of any task draws.
+/// A number that no other attempt of any task gets.
 fn draw() -> u64 {
     static DRAWN: AtomicU64 = AtomicU64::new(0);
     (u64::from(std::process::id()) << 32) + DRAWN.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Rows of three tasks, each with a number that its attempt has drawn, spread over three shards.
+/// Rows of three tasks, each with a number unique to its attempt, spread over three shards.
 #[bigslice::func]
 fn drawn() -> Slice<(u64, (u64, u64))> {
     let rows = Slice::reader(3, |shard| {
@@ -85,7 +85,7 @@ fn copied(before: Run<(u64, (u64, u64))>) -> Slice<(u64, (u64, u64))> {
     before.slice().map(|row| row)
 }
 
-/// What each task has drawn, if no task has drawn twice.
+/// The number of each task, unless a task has two.
 fn draws(rows: &[(u64, (u64, u64))]) -> HashMap<u64, u64> {
     assert_eq!(rows.len(), 180);
     let mut draws = HashMap::new();
@@ -106,7 +106,7 @@ fn lose<T>(world: &World, run: &Run<T>, tasks: &[&str]) {
 async fn what_differs_is_not_mixed(world: &World) {
     let run = world.done(drawn()).await;
     let before = draws(&run.collect().await.unwrap());
-    // A shard of the result alone is made again of what is still there.
+    // A lost shard of the result alone is recomputed from stored inputs.
     lose(world, &run, &["1-1-"]);
     assert_eq!(draws(&run.collect().await.unwrap()), before);
     lose(world, &run, &["1-2-", "0-0-"]);
@@ -128,10 +128,10 @@ async fn a_result_that_became_another_is_not_read_on(world: &World) {
             Err(error) => break error.to_string(),
         }
     };
-    assert!(error.contains("came out as another result"), "{error}");
+    assert!(error.contains("no longer matches what was already read"), "{error}");
     let rows = world.session.sql("select * from drawn").await.unwrap().collect().await;
     let error = rows.unwrap_err();
-    assert!(error.hint().unwrap().contains("registered again"), "{error:?}");
+    assert!(error.hint().unwrap().contains("register its table again"), "{error:?}");
     world.session.register("drawn", &run).unwrap();
     assert!(world.sql("select count(*) as n from drawn").await.contains("| 180 |"));
 }
@@ -147,8 +147,9 @@ async fn what_was_computed_from_another_result_is_computed_again(world: &World) 
     assert_eq!(after, draws(&run.collect().await.unwrap()));
 }
 
-/// Rows whose order is not fixed, some of them or all of them with their places, by a verb that goes by their order.
-/// Each row has what the attempt has drawn that made it, so that attempts can be told apart.
+/// Rows in an order that is not fixed, some of them or all of them with their indexes, by an
+/// order-sensitive verb. Each row has the number of the attempt that made it, so that attempts can
+/// be distinguished.
 #[bigslice::func]
 fn picked(verb: String) -> Result<Slice<(u64, u64)>> {
     let rows = Slice::reader(3, |shard| {
@@ -180,7 +181,7 @@ async fn what_goes_by_an_order_that_is_not_fixed_is_not_mixed(world: &World) {
         };
         let before = run.collect().await.unwrap();
         assert!(!run.shard(1).await.unwrap().is_empty(), "{verb}: nothing to be mixed with");
-        // All but one shard of the result, which nobody need compute again, were it not for the others.
+        // All but one shard of the result, which would not need recomputation on their own.
         let files = world.files_of(&run, "");
         let last = files.iter().filter_map(|file| stage_of(file)).max().unwrap();
         let kept = world.files_of(&run, &format!("{last}-1-"));
@@ -193,7 +194,7 @@ async fn what_goes_by_an_order_that_is_not_fixed_is_not_mixed(world: &World) {
     }
 }
 
-/// The stage that a stored shard is of: `run-RUN-STAGE-TASK-`.
+/// The stage of a stored shard: `run-RUN-STAGE-TASK-`.
 fn stage_of(file: &Path) -> Option<usize> {
     file.file_name()?.to_str()?.rsplit('-').nth(2)?.parse().ok()
 }

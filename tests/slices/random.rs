@@ -1,4 +1,4 @@
-//! Pipelines of random verbs over random rows give the rows that plain iterators give.
+//! Pipelines of random verbs over random rows agree with plain iterators.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::world::World;
 
 cases![random_pipelines_are_like_iterators];
 
-/// How many pipelines.
+/// Number of pipelines.
 const PIPELINES: u32 = 64;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ fn one(slice: Slice<Pair>, verb: &Verb) -> Result<Slice<Pair>> {
             let other = slice.clone().map(|(k, v)| (k.wrapping_add(1), v)).reduce(i64::max);
             slice.full_join(other).map(|(k, (a, b))| (k, a.unwrap_or(5) ^ b.unwrap_or(7)))
         }
-        // Of the other side several rows may have the key.
+        // The other side may have several rows with the key.
         Verb::SemiJoin(by) => slice.clone().semi_join(slice.filter(move |(_, v)| v % by == 0)),
         Verb::AntiJoin(by) => slice.clone().anti_join(slice.filter(move |(_, v)| v % by == 0)),
         Verb::Cogroup(by) => {
@@ -284,7 +284,7 @@ fn joined(rows: Vec<Pair>, verb: &Verb) -> Vec<Pair> {
     }
 }
 
-/// That rows are those that they should be, in the order that the last verb promises.
+/// Asserts that rows are the expected ones, in the order that the last verb promises.
 fn check(found: &[Pair], right: &[Pair], last: Option<&Verb>) -> Result<(), TestCaseError> {
     match last {
         Some(Verb::SortUnstable | Verb::TopK(_) | Verb::Limit(_) | Verb::ZipWithIndex) => {

@@ -1,5 +1,5 @@
-//! Pipelines of random verbs over rows whose keys are texts and floats: nulls, NaNs and zeros of both signs among
-//! them. Rows are compared as keys are: there is one NaN and one zero.
+//! Pipelines of random verbs over rows whose keys are texts and floats, including nulls, NaNs and
+//! zeros of both signs. Rows are compared by the equality of keys: there is one NaN and one zero.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::world::World;
 
 cases![random_pipelines_by_texts_and_floats_are_like_iterators];
 
-/// How many pipelines.
+/// Number of pipelines.
 const PIPELINES: u32 = 48;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ fn sum(sum: Option<i32>, value: Option<i32>) -> Option<i32> {
     value.map(|value| sum.unwrap_or(1).wrapping_add(value)).or(sum)
 }
 
-/// Values of which a join can say that there are none: a null is not enough.
+/// Values with a marker for a missing side of a join: a null is not enough.
 fn present(slice: Slice<Row>) -> Slice<(Key, (Option<i32>, bool))> {
     slice.map_values(|n| (n, true))
 }
@@ -134,13 +134,13 @@ fn one(slice: Slice<Row>, verb: &Verb) -> Slice<Row> {
     }
 }
 
-/// A float as a number that is in the same total order.
+/// A float as an integer in the same total order.
 fn total(x: f64) -> i64 {
     let bits = x.to_bits() as i64;
     bits ^ ((bits >> 63) & i64::MAX)
 }
 
-/// A float as keys have it, in their order: there is one zero, and one NaN, after all.
+/// A float as a key, in key order: there is one zero, and one NaN, which is last.
 fn ordered(x: f64) -> i64 {
     total(if x.is_nan() { f64::NAN } else { x + 0.0 })
 }
@@ -149,7 +149,7 @@ fn float(ordered: i64) -> f64 {
     f64::from_bits((ordered ^ ((ordered >> 63) & i64::MAX)) as u64)
 }
 
-/// A row whose float is as [`ordered`] has it.
+/// A row with its float normalized by [`ordered`].
 type Plain = ((Option<String>, Option<i64>), Option<i32>);
 
 fn plain_row(((name, level), n): Row) -> Plain {
@@ -178,7 +178,7 @@ fn counted<K: Ord>(keys: impl Iterator<Item = K>) -> BTreeMap<K, i32> {
 }
 
 fn plain(rows: Vec<Plain>, verb: &Verb) -> Vec<Plain> {
-    // Null is less than all values, so that it is what the greatest begins with.
+    // Null is less than all values, so the maximum starts with it.
     let greatest = |rows: Vec<Plain>| folded(rows, None, Option::max);
     match verb {
         Verb::Negate => rows
@@ -252,10 +252,10 @@ fn plain(rows: Vec<Plain>, verb: &Verb) -> Vec<Plain> {
     }
 }
 
-/// That rows are those that they should be, in the order that the last verb promises.
+/// Asserts that rows are the expected ones, in the order that the last verb promises.
 fn check(found: Vec<Row>, right: Vec<Plain>, last: Option<&Verb>) -> Result<(), TestCaseError> {
     if let Some(Verb::SortUnstable) = last {
-        // Which tells zeros apart, and NaNs.
+        // This distinguishes zeros, and NaNs.
         let key = |((name, level), n): &Row| (name.clone(), level.map(total), *n);
         prop_assert!(found.is_sorted_by_key(key), "{:?}", found);
     }

@@ -1,4 +1,4 @@
-//! Results: read, used again, named in SQL, given up.
+//! Results: read, reused, named in SQL, discarded.
 
 use bigslice::prelude::*;
 use futures::TryStreamExt;
@@ -47,7 +47,7 @@ async fn results_are_read_in_parts_and_as_a_whole(world: &World) {
     }
     assert_eq!(parts, all);
     assert!(all.into_iter().eq((0..50_000).map(|n| (n % 10, n))));
-    assert_eq!(run.tasks_begun().await, 4);
+    assert_eq!(run.tasks_started().await, 4);
 }
 
 #[bigslice::func]
@@ -63,7 +63,7 @@ async fn a_result_is_the_input_of_the_next_run(world: &World) {
     }
     assert_eq!(run.shards(), 3);
     assert!(run.collect().await.unwrap().into_iter().eq((0..1000).map(|n| (n % 10, n + 5))));
-    assert_eq!(first.tasks_begun().await, 3, "the first result was computed again");
+    assert_eq!(first.tasks_started().await, 3, "the first result was computed again");
 }
 
 #[bigslice::func]
@@ -119,15 +119,15 @@ fn count(rows: &[arrow::array::RecordBatch]) -> i64 {
     rows[0].column(0).as_primitive::<arrow::datatypes::Int64Type>().value(0)
 }
 
-/// Encoding a run holds its result only for the func that it is an argument of, so that anything else that
-/// encodes one is told that it cannot.
+/// Encoding a run holds its result only for the func that it is an argument of, so any other
+/// encoding is an error.
 async fn a_run_is_no_data(world: &World) {
     let run = world.done(numbers(2, 10)).await;
     let error = serde_json::to_string(&run).unwrap_err();
     assert!(error.to_string().contains("only as an argument of a func"), "{error}");
     let error = serde_json::from_str::<Run<(i64, i64)>>("[7, 2]").unwrap_err();
     assert!(error.to_string().contains("only as an argument of a func"), "{error}");
-    // What could not be encoded is not held: the result goes with the run.
+    // A failed encoding holds nothing: the result ends with the run.
     drop(run);
     until_files(world, 0).await;
 }
@@ -152,11 +152,11 @@ async fn runs_at_once(world: &World) {
     for run in futures::future::join_all(runs).await {
         assert_eq!(run.unwrap().rows().await.unwrap(), 10);
     }
-    assert_eq!(base.tasks_begun().await, 3);
+    assert_eq!(base.tasks_started().await, 3);
 }
 
-/// A session knows nothing of another in the same process: both have a table `pairs`, and the end of one is not the
-/// end of the other.
+/// Sessions in one process are independent: both have a table `pairs`, and the end of one does not
+/// end the other.
 async fn sessions_at_once(world: &World) {
     let other_folder = tempfile::tempdir().unwrap();
     let other = Session::builder().system(world.system.clone()).temp_root(other_folder.path());
@@ -202,7 +202,7 @@ async fn results_go_with_their_runs(world: &World) {
     until_files(world, 0).await;
 }
 
-/// Machines are told to remove files, not waited for.
+/// Machines remove files asynchronously.
 async fn until_files(world: &World, most: usize) {
     for _ in 0..500 {
         if world.files("").len() <= most {
@@ -230,10 +230,10 @@ async fn what_a_result_was_made_from_is_computed_again_when_it_is_lost(world: &W
     for _ in 0..4 {
         run = world.done(next(run)).await;
     }
-    // A chain that forks and meets again, of which nothing but the last result is held.
+    // A chain that forks and joins again, of which only the last result is held.
     let run = world.done(joined(next_of(world, &run).await, run)).await;
     until_files(world, 3).await;
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     let right: Vec<_> = (0..1000).map(|n| (n % 10, (n + 5) * (n + 4))).collect();
     let sum = |rows: &[(i64, i64)]| rows.iter().map(|(_, n)| n).sum::<i64>();
     for _ in 0..2 {
@@ -241,14 +241,14 @@ async fn what_a_result_was_made_from_is_computed_again_when_it_is_lost(world: &W
         let found = run.collect().await.unwrap();
         assert_eq!((found.len(), sum(&found)), (1000, sum(&right)));
     }
-    assert!(run.tasks_begun().await > begun, "the files were not lost");
+    assert!(run.tasks_started().await > begun, "the files were not lost");
 }
 
 async fn next_of(world: &World, run: &Run<(i64, i64)>) -> Run<(i64, i64)> {
     world.done(next(run.clone())).await
 }
 
-/// The products of the numbers that are in one place in both.
+/// The products of numbers at the same index in both.
 #[bigslice::func]
 fn joined(one: Run<(i64, i64)>, other: Run<(i64, i64)>) -> Slice<(i64, i64)> {
     let one = one.slice().map(|(_, n)| (n - 1, n));
@@ -277,7 +277,7 @@ async fn a_run_is_cancelled_by_dropping_it(world: &World) {
         outcome = run => panic!("an endless run ended: {outcome:?}"),
         () = wait => {}
     }
-    // What was dropped has left its place to others, and no file.
+    // Dropped results have left their space to others, and no file.
     assert_eq!(world.rows(numbers(2, 10)).await.len(), 10);
 }
 
@@ -286,14 +286,14 @@ async fn a_discarded_result_is_computed_again_when_it_is_wanted(world: &World) {
     let run = world.done(summed(before.clone())).await;
     world.session.register("discarded", &run).unwrap();
     let right = sorted(run.collect().await.unwrap());
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     run.discard().await.unwrap();
     assert_eq!(world.files("").len(), 3, "what is left are the files of the run that it reads");
     before.discard().await.unwrap();
     assert_eq!(world.files(""), [] as [std::path::PathBuf; 0]);
     let clone = run.clone();
     assert_eq!(sorted(clone.collect().await.unwrap()), right);
-    assert_eq!(run.tasks_begun().await, 2 * begun);
+    assert_eq!(run.tasks_started().await, 2 * begun);
     clone.discard().await.unwrap();
     assert!(world.sql("select count(*) as n from discarded").await.contains("| 10 |"));
     assert_eq!(before.rows().await.unwrap(), 1000);
@@ -302,7 +302,7 @@ async fn a_discarded_result_is_computed_again_when_it_is_wanted(world: &World) {
 async fn discards_at_any_moment_change_no_result(world: &World) {
     let run = world.done(summed(world.done(numbers(3, 1000)).await)).await;
     let right = sorted(run.collect().await.unwrap());
-    let begun = run.tasks_begun().await;
+    let begun = run.tasks_started().await;
     let discards = async {
         for _ in 0..20 {
             run.discard().await.unwrap();
@@ -313,14 +313,14 @@ async fn discards_at_any_moment_change_no_result(world: &World) {
         for _ in 0..20 {
             match run.collect().await {
                 Ok(rows) => assert_eq!(sorted(rows), right),
-                // It may lose it every time that it has it.
+                // It may lose the file every time that it has it.
                 Err(error) => assert!(matches!(error, Error::Lost { .. }), "{error:?}"),
             }
         }
     };
     futures::join!(discards, reads);
     assert_eq!(sorted(run.collect().await.unwrap()), right);
-    assert!(run.tasks_begun().await > begun, "nothing was discarded");
+    assert!(run.tasks_started().await > begun, "nothing was discarded");
 }
 
 fn sorted(mut rows: Vec<(i64, i64)>) -> Vec<(i64, i64)> {

@@ -1,5 +1,5 @@
-//! Files of stored shards that are damaged, cut short or gone: found by their checksums, never decoded,
-//! and computed again.
+//! Stored shard files that are damaged, truncated or missing: detected by their checksums, never
+//! decoded, and recomputed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ cases![
     a_spoilt_result_is_the_input_of_the_next_run,
 ];
 
-/// What happens to a file.
+/// The damage to a file.
 const HARMS: [(&str, fn(&Path)); 3] = [("damaged", damage), ("cut short", cut), ("gone", remove)];
 
 fn damage(file: &Path) {
@@ -29,7 +29,7 @@ fn damage(file: &Path) {
 
 fn cut(file: &Path) {
     let bytes = std::fs::read(file).unwrap();
-    // Not in place: who has the old file open reads it to its end.
+    // Not in place: readers with the old file open read it to its end.
     remove(file);
     std::fs::write(file, &bytes[..bytes.len() / 4]).unwrap();
 }
@@ -70,29 +70,29 @@ async fn sorted(run: &Run<(u64, u64)>) -> Vec<(u64, u64)> {
 
 async fn a_spoilt_result_is_computed_again(world: &World) {
     let run = world.done(sums()).await;
-    let mut begun = run.tasks_begun().await;
+    let mut begun = run.tasks_started().await;
     assert_eq!(begun, 6);
     for (harm, spoil) in HARMS {
         spoil(&files(world, &run, 1)[1]);
         assert_eq!(sorted(&run).await, right(0), "{harm}");
         begun += 1;
-        assert_eq!(run.tasks_begun().await, begun, "{harm}: one task makes it again");
+        assert_eq!(run.tasks_started().await, begun, "{harm}: one task makes it again");
     }
 }
 
 async fn what_it_was_made_of_may_be_spoilt_too(world: &World) {
     let run = world.done(sums()).await;
     for (harm, spoil) in HARMS {
-        let before = run.tasks_begun().await;
+        let before = run.tasks_started().await;
         spoil(&files(world, &run, 0)[0]);
         spoil(&files(world, &run, 1)[0]);
         assert_eq!(sorted(&run).await, right(0), "{harm}");
-        // The task that finds out, the one that it needs, and itself again.
-        assert_eq!(run.tasks_begun().await, before + 3, "{harm}");
+        // The task that detects the damage, the one that it needs, and itself again.
+        assert_eq!(run.tasks_started().await, before + 3, "{harm}");
     }
 }
 
-/// More tasks than a task may be lost times in a row.
+/// More tasks than the limit of consecutive losses of one task.
 #[bigslice::func]
 fn sums_of_many() -> Slice<(u64, u64)> {
     Slice::const_(8, (0..3000u64).map(|n| (n % 300, n))).reduce(|a, b| a + b)
@@ -100,21 +100,21 @@ fn sums_of_many() -> Slice<(u64, u64)> {
 
 async fn all_that_a_task_reads_may_be_spoilt(world: &World) {
     let run = world.done(sums_of_many()).await;
-    let before = run.tasks_begun().await;
+    let before = run.tasks_started().await;
     remove(&files(world, &run, 1)[3]);
     files(world, &run, 0).iter().for_each(|file| damage(file));
     assert_eq!(sorted(&run).await, right(0));
-    // The last shard once for each of its inputs that it found, and then to its end.
-    assert_eq!(run.tasks_begun().await, before + 8 + 9);
+    // The last shard, once for each damaged input that it found, and then to its end.
+    assert_eq!(run.tasks_started().await, before + 8 + 9);
 }
 
 async fn a_spoilt_result_is_the_input_of_the_next_run(world: &World) {
     let run = world.done(sums()).await;
     for (harm, spoil) in HARMS {
-        let before = run.tasks_begun().await;
+        let before = run.tasks_started().await;
         spoil(&files(world, &run, 1)[2]);
         let next = world.done(more(run.clone())).await;
         assert_eq!(sorted(&next).await, right(1), "{harm}");
-        assert_eq!(run.tasks_begun().await, before + 1, "{harm}");
+        assert_eq!(run.tasks_started().await, before + 1, "{harm}");
     }
 }

@@ -1,4 +1,4 @@
-//! Rows that go out: to files that all appear or none, and to writers of the user's.
+//! Sinks: files that all appear or none, and user writers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,7 +61,7 @@ fn read(path: String) -> Result<Slice<Sale>> {
     Slice::read(path)
 }
 
-/// The names of all that is in a folder, hidden or not.
+/// The names of everything in a folder, hidden or not.
 fn names(folder: impl AsRef<Path>) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<String> =
@@ -70,7 +70,7 @@ fn names(folder: impl AsRef<Path>) -> Vec<String> {
     names
 }
 
-/// What a case has in its folder beside what sessions keep there.
+/// A case's own content of its folder, beside that of sessions.
 fn left(world: &World) -> Vec<String> {
     names(world.folder.path()).into_iter().filter(|name| name != "temp").collect()
 }
@@ -86,7 +86,7 @@ async fn each_shard_becomes_a_file(world: &World) {
         assert_eq!(file.rows, rows);
         assert_eq!(file.bytes, fs::metadata(&file.path).unwrap().len());
     }
-    // More shards than rows: those without rows have a file too, and a folder that is there is fine.
+    // More shards than rows: empty shards have a file too, and an existing folder is fine.
     let to = world.path("empty");
     fs::create_dir(&to).unwrap();
     assert_eq!(world.rows(write("csv".to_owned(), to.clone(), 60)).await.len(), 60);
@@ -123,7 +123,7 @@ async fn a_panic_leaves_nothing(world: &World) {
     let text = world.error(panics(world.path("above/out"))).await.to_string();
     assert!(text.contains("shard 3: panicked: 99 is bad"), "{text}");
     assert_eq!(left(world), [""; 0]);
-    // A folder that was there stays, and stays empty.
+    // An existing folder stays, and stays empty.
     let there = world.path("there");
     fs::create_dir(&there).unwrap();
     world.error(panics(there.clone())).await;
@@ -168,7 +168,7 @@ async fn append_and_overwrite(world: &World) {
     assert_eq!(names(&to).len(), 4);
     world.done(more(to.clone(), 5, true)).await;
     assert_eq!(names(&to).len(), 2);
-    // Also what the run itself reads.
+    // Including the input of the run itself.
     world.done(doubled(to.clone())).await;
     let mut found = world.rows(read(to.clone())).await;
     found.sort_by_key(|sale| sale.n);
@@ -219,7 +219,7 @@ async fn two_sinks_of_one_run(world: &World) {
     assert_eq!((names(&first).len(), names(&second).len()), (3, 3));
     let text = world.error(two(world.path("x"), world.path("x"))).await.to_string();
     assert!(text.contains("another sink of this run writes to"), "{text}");
-    // Neither is written when one of them cannot be.
+    // Neither is written if one of them cannot be.
     world.error(two(world.path("x"), second)).await;
     assert_eq!(left(world), ["first", "second"]);
 }
@@ -247,7 +247,7 @@ async fn files_nobody_asks_about_are_written_too(world: &World) {
     assert_eq!(names(world.path("more")).len(), 4);
 }
 
-/// While it is written, somebody else makes the folder.
+/// Another process creates the folder during the write.
 #[bigslice::func]
 fn overtaken(to: String) -> Slice<WrittenFile> {
     let other = to.clone();
@@ -297,7 +297,7 @@ async fn a_run_that_is_given_up_leaves_nothing(world: &World) {
         }
     };
     tokio::select! { _ = run => panic!("it cannot end"), () = seen => {} }
-    // What is given up is taken back at once, whatever its tasks still do.
+    // A cancelled run is rolled back at once, whatever its tasks still do.
     assert!(left(world).iter().all(|name| name.starts_with("begun")), "{:?}", left(world));
     fs::write(go, "").unwrap();
 }
@@ -310,7 +310,7 @@ async fn leftovers_of_the_dead_are_removed_by_the_next(world: &World) {
     assert_eq!(left(world), ["out"]);
     let dead = world.path("out/.bigslice-write-0123456789abcdef");
     fs::create_dir(&dead).unwrap();
-    // No reader sees it, and it does not make a folder one that has files.
+    // No reader sees it, and a folder with it still counts as empty.
     assert_eq!(world.rows(read(world.path("out"))).await.len(), SALES as usize);
     names(world.path("out")).iter().filter(|name| name.starts_with("part")).for_each(|name| {
         fs::remove_file(world.path(&format!("out/{name}"))).unwrap();
@@ -319,7 +319,7 @@ async fn leftovers_of_the_dead_are_removed_by_the_next(world: &World) {
     assert_eq!(names(world.path("out")).len(), 2);
 }
 
-/// Keeps the rows of a shard in memory, and leaves a file at the end of it.
+/// Keeps the rows of a shard in memory, and writes a file at the end of it.
 struct Keeper {
     path: String,
     rows: Vec<i64>,
@@ -363,7 +363,7 @@ fn kept(folder: String, rows: i64, fail_after: usize, fail_at: i64, head: usize)
         .head(head)
 }
 
-/// A folder for writers; what they left there: text by name, and how many were opened.
+/// A folder for writers; their files as text by name, and how often a writer was opened.
 fn left_by_writers(folder: &str) -> (BTreeMap<String, String>, usize) {
     let (opened, files): (Vec<_>, Vec<_>) =
         names(folder).into_iter().partition(|name| name.starts_with("opened"));
@@ -412,12 +412,12 @@ async fn a_writers_error_is_the_users_and_is_not_tried_again(world: &World) {
         assert!(text.starts_with("writer at tests/slices/sinks.rs:"), "{text}");
         assert!(text.contains(words) || text.contains("No such file"), "{text}");
         let (files, opened) = left_by_writers(&folder);
-        // Opened once at most for each shard. None is finished; the others hear that they are not wanted any
-        // more, the one that failed hears nothing.
-        assert!(files.values().all(|text| text.starts_with("no more of the shard")), "{files:?}");
+        // Opened at most once per shard. None is finished; the others are abandoned, and the failed
+        // one hears nothing.
+        assert!(files.values().all(|text| text.starts_with("the rest of the shard")), "{files:?}");
         assert!(files.len() < 3 && opened <= 3, "{files:?} {opened}");
     }
-    // An error at the end alone.
+    // An error at the end only.
     let folder = world.path("end");
     fs::create_dir(&folder).unwrap();
     let text = world.error(kept(folder.clone(), 0, 0, -1, usize::MAX)).await.to_string();
@@ -445,7 +445,7 @@ async fn a_writer_hears_that_its_shard_ended_early(world: &World) {
     );
     for shard in 0..3 {
         let path = format!("{folder}/{shard}");
-        while !fs::read_to_string(&path).is_ok_and(|text| text.starts_with("no more of the shard"))
+        while !fs::read_to_string(&path).is_ok_and(|text| text.starts_with("the rest of the shard"))
         {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }

@@ -1,4 +1,4 @@
-//! Rows that are pushed, and rows of anybody's tables.
+//! Rows from callbacks, and rows of any table provider.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ async fn pushed_rows_keep_their_order(world: &World) {
     }
 }
 
-/// Rows without an end: whoever pushes notes in a file that it was stopped.
+/// Endless rows: the source writes a file when it is stopped.
 #[bigslice::func]
 fn endless(head: usize, folder: String) -> Slice<u64> {
     Slice::push_reader(2, move |shard, sink| {
@@ -92,7 +92,7 @@ async fn what_goes_wrong_while_pushing_is_the_users(world: &World) {
     }
 }
 
-/// A table of these partitions, with a column more than anybody wants.
+/// A table of these partitions, with an additional column.
 fn table(partitions: usize) -> Arc<MemTable> {
     let batch = |partition: usize| {
         let first = partition as i32 * 10;
@@ -159,7 +159,7 @@ async fn what_a_table_lacks_is_named(world: &World) {
     assert!(error.hint().unwrap().contains("name"), "{error:?}");
 }
 
-/// A table of more partitions whenever it is made, and of many more in another process.
+/// A table with more partitions each time it is made, and many more in another process.
 #[bigslice::func]
 fn growing(driver: u32) -> Slice<Named> {
     static MADE: AtomicUsize = AtomicUsize::new(1);

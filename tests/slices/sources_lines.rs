@@ -23,7 +23,7 @@ cases![
     small_files_share_shards_and_large_ones_are_divided,
 ];
 
-/// How many sets of files are tried.
+/// Number of sets of files.
 const SETS: u32 = 12;
 
 #[bigslice::func]
@@ -101,7 +101,7 @@ macro_rules! compressed {
 
 async fn compressed_files_are_read_by_their_names(world: &World) {
     let long: String = (0..50_000).map(|n| format!("{n}\n")).collect();
-    // Several streams one after the other are one text.
+    // Several compressed streams in sequence are one text.
     let (first, second) = long.split_at(100_001);
     let parts = [first, second];
     let paths = vec![
@@ -156,7 +156,7 @@ fn bytes(paths: Vec<String>) -> Result<Slice<Bytes>> {
 }
 
 async fn lines_of_bytes_are_of_any_encoding(world: &World) {
-    // Every byte there is but the end of a line, alone and in one line, and ends of lines of both kinds.
+    // Every byte except a line end, alone and in one line, and line ends of both kinds.
     let any: Vec<u8> = (0..=255u8).filter(|byte| !b"\r\n".contains(byte)).collect();
     let mut text: Vec<u8> = any.iter().flat_map(|byte| [*byte, b'\n']).collect();
     text.extend(&any);
@@ -198,7 +198,7 @@ async fn files_that_are_missing_empty_or_damaged(world: &World) {
     assert!(error.contains("more than a column holds"), "{error}");
 }
 
-/// The first line's task writes to the file before that of the others reads it.
+/// The first line's task writes to the file before the task of the others reads it.
 #[bigslice::func]
 fn rewritten(path: String, first: String) -> Result<Slice<String>> {
     let gate = Slice::const_(1, [1i64]).for_each_shard({
@@ -210,7 +210,7 @@ fn rewritten(path: String, first: String) -> Result<Slice<String>> {
 }
 
 async fn a_file_that_changed_is_an_error(world: &World) {
-    // What the files are is found before the first task runs.
+    // Files are listed before the first task runs.
     let first = world.write("first.txt", "a\n");
     let path = world.write("changed.txt", "b\n".repeat(10_000));
     let error = world.error(rewritten(path.clone(), first)).await;

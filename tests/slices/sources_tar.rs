@@ -20,7 +20,7 @@ fn entries(paths: Vec<String>) -> Result<Slice<TarEntry>> {
     Slice::tar(paths)
 }
 
-/// An archive of files, with a folder and a link among them.
+/// An archive of files, including a folder and a link.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = Builder::new(Vec::new());
     for (path, bytes) in files {
@@ -94,7 +94,8 @@ async fn files_in_archives_are_rows(world: &World) {
 
 async fn an_archive_that_is_cut_short_is_named(world: &World) {
     let bytes = archive(&[("a", &[b'a'; 2000]), ("b", &[b'b'; 2000])]);
-    // In a header, in an entry, in the zeros after it, right before another header, and before the end.
+    // In a header, in an entry, in the zeros after it, just before another header, and before the
+    // end.
     let end = bytes.len() - 1024;
     for cut in [100, 700, 1500, 3050, 3584, 4096, end - 512, end] {
         let path = world.put("cut.tar", &bytes[..cut]);
@@ -123,7 +124,7 @@ async fn what_is_no_row_of_an_archive(world: &World) {
     let error = world.error(entries(vec![path])).await.to_string();
     assert!(error.contains("\"huge\" in it has 1099511627776 bytes, more than"), "{error}");
 
-    // A name of two megabytes, to fill our memory with.
+    // A name of two megabytes, to fill our memory.
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::GNULongName);
     header.set_path("././@LongLink").unwrap();

@@ -1,4 +1,4 @@
-//! Runs as tables of SQL: read by whoever computes the statement.
+//! Runs as SQL tables, read by the machines that run the statement.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ cases![
 
 const ROWS: i64 = 400_000;
 
-/// Numbers that do not compress: enough of them for a task on each machine.
+/// Incompressible numbers: enough for a task on each machine.
 fn scrambled(n: i64) -> i64 {
     n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64)
 }
@@ -41,7 +41,7 @@ async fn rows(world: &World, sql: &str) -> Vec<RecordBatch> {
     world.session.sql(sql).await.unwrap().collect().await.unwrap()
 }
 
-/// The only number that a statement gives.
+/// The only number in the result of a statement.
 async fn number(world: &World, sql: &str) -> i64 {
     let batches = rows(world, sql).await;
     let column = batches.iter().find(|batch| batch.num_rows() > 0).unwrap().column(0);
@@ -84,7 +84,7 @@ async fn machines_read_the_shards_of_a_table(world: &World) {
     }
     assert_eq!(*tasks, machines.len() as u64, "{stages:?}");
     assert!(machines.iter().all(|machine| places.contains(&machine.name)), "{stages:?}");
-    // What is computed of a row is computed by the process that has read it.
+    // The process that read a row computes with it.
     let found = rows(world, "select distinct process_of(_1) from numbers").await;
     let found: BTreeSet<u64> = found
         .iter()
@@ -159,24 +159,25 @@ async fn a_plan_names_the_run(world: &World) {
 async fn shards_of_a_table_that_are_lost_are_made_again(world: &World) {
     let run = world.done(numbers(6, ROWS)).await;
     world.session.register("numbers", &run).unwrap();
-    let (begun, sum) = (run.tasks_begun().await, ROWS * (ROWS - 1) / 2);
+    let (begun, sum) = (run.tasks_started().await, ROWS * (ROWS - 1) / 2);
     assert_eq!(number(world, "select sum(_1) from numbers").await, sum);
-    assert_eq!(run.tasks_begun().await, begun);
+    assert_eq!(run.tasks_started().await, begun);
     remove_shards(world.folder.path());
     assert_eq!(number(world, "select sum(_1) from numbers").await, sum);
-    assert_eq!(run.tasks_begun().await, begun + 6, "the fault did not fire");
+    assert_eq!(run.tasks_started().await, begun + 6, "the fault did not fire");
     if world.session.machines().is_empty() {
-        // The driver has given rows of a shard to the statement when it finds it harmed further on.
+        // The driver has already returned rows of a shard to the statement when it finds damage
+        // further on.
         return;
     }
-    // One that is harmed, in the middle.
+    // A damaged one, in the middle.
     let file = world.files_of(&run, "0-4-").pop().unwrap();
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle..middle + 64].fill(7);
     std::fs::write(&file, bytes).unwrap();
     assert_eq!(number(world, "select sum(_1) from numbers").await, sum);
-    assert_eq!(run.tasks_begun().await, begun + 7, "the fault did not fire");
+    assert_eq!(run.tasks_started().await, begun + 7, "the fault did not fire");
 }
 
 async fn a_table_is_written_by_the_machines(world: &World) {

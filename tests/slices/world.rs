@@ -1,4 +1,4 @@
-//! A session of each kind, shared by all cases, and what cases say about results.
+//! A session of each kind, shared by all cases, and assertions about results.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -8,17 +8,17 @@ use std::pin::Pin;
 use bigslice::{Error, Run, Runnable, Session, SystemSpec};
 use tokio::runtime::Runtime;
 
-/// Where every case runs.
+/// The systems that every case runs on.
 pub(crate) const SYSTEMS: &[SystemSpec] =
     &[SystemSpec::Here, SystemSpec::InProcess { machines: 3 }, SystemSpec::Local { machines: 2 }];
 
-/// What a case does.
+/// The body of a case.
 pub(crate) type Work = for<'a> fn(&'a World) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// A case: its name, and what it does.
+/// A case: its name and its body.
 pub(crate) type Case = (&'static str, Work);
 
-/// A case of an async function with its name.
+/// A case from an async function of the same name.
 #[macro_export]
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
@@ -35,7 +35,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Runs a case in a session of its own.
+    /// Runs a case in its own session.
     pub(crate) fn run(system: SystemSpec, case: Work) {
         block_on(async {
             let folder = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ impl World {
         rows
     }
 
-    /// Why a func's slice cannot be run.
+    /// The error of a func's slice.
     pub(crate) async fn error<R: Runnable>(&self, work: R) -> Error
     where
         R::Row: Debug,
@@ -101,13 +101,15 @@ impl World {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// The files that a run has stored for tasks whose names begin so (`STAGE-TASK-`), as in [`Self::files`].
+    /// The stored files of a run's tasks with names that begin with this prefix (`STAGE-TASK-`), as
+    /// in [`Self::files`].
     pub(crate) fn files_of<T>(&self, run: &Run<T>, tasks: &str) -> Vec<PathBuf> {
         let run = format!("{run:?}").replace(' ', "-");
         self.files(&format!("{run}-{tasks}"))
     }
 
-    /// The files of stored shards whose names begin so (`run-RUN-STAGE-TASK-`), in order, on whatever machine.
+    /// The stored shard files with names that begin with this prefix (`run-RUN-STAGE-TASK-`), in
+    /// order, on all machines.
     pub(crate) fn files(&self, name: &str) -> Vec<PathBuf> {
         fn find(folder: &Path, name: &str, found: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -139,12 +141,12 @@ impl World {
     }
 }
 
-/// Runs on a runtime of its own.
+/// Runs on its own runtime.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     Runtime::new().unwrap().block_on(future)
 }
 
-/// Removes the files of all shards: to whoever reads them they are as lost as their machine.
+/// Removes the files of all shards, which is like the loss of their machine for readers.
 pub(crate) fn remove_shards(folder: &std::path::Path) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         match entry.path() {

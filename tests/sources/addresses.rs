@@ -1,12 +1,12 @@
-//! Addresses as people have them: web addresses with a query, servers that know neither HEAD nor ranges, names with
-//! characters that mean something elsewhere.
+//! Real-life addresses: URLs with a query, servers without HEAD or ranges, names with special
+//! characters.
 
 use crate::bucket::{KEY, SECRET, Server};
 use crate::world::World;
 
 const CSV: &str = "n\n1\n2\n3\n";
 
-/// An answer with a body, or the part of it that is asked for.
+/// A response with a body, or the requested range of it.
 fn answer(head: &str, body: &str, ranges: bool) -> String {
     let asked = head.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
@@ -97,7 +97,7 @@ async fn servers_without_head_or_ranges_are_read() {
     }
 }
 
-/// Names of files that are patterns elsewhere, or are encoded there.
+/// File names that are patterns elsewhere, or are percent-encoded there.
 const NAMES: &[&str] = &[
     "[x] y/z.csv",
     "a+b=c.csv",
@@ -121,7 +121,7 @@ async fn local_names_are_what_they_are() {
             let sql = format!("select n from '@{name}'");
             assert_eq!(world.text(&sql).await, number.to_string(), "{name}");
         }
-        // A folder with a bracket, and a pattern in it; a bracket that is a pattern; one that is escaped.
+        // A folder with a bracket, and a pattern in it; a bracket as a pattern; an escaped bracket.
         assert_eq!(world.text("select n from '@[x] y/*.csv'").await, "0");
         world.write("y1.csv", "n\n11\n");
         world.write("y2.csv", "n\n12\n");

@@ -1,5 +1,5 @@
-//! Avro files by hand: nothing that this project uses writes them. Files that are not whole, and types that SQL does not
-//! have.
+//! Avro files made by hand, because nothing in this project writes them: truncated files, and types
+//! that SQL does not have.
 
 use crate::world::World;
 
@@ -15,7 +15,7 @@ pub(crate) fn file(rows: &[(i64, &str)]) -> Vec<u8> {
     of_schema(schema, rows)
 }
 
-/// A file of rows as bytes, in blocks of one row each.
+/// Encodes rows as an Avro file, in blocks of one row each.
 fn of_schema(schema: &str, rows: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
     let sync = [7_u8; 16];
     let mut out = b"Obj\x01".to_vec();

@@ -1,5 +1,5 @@
-//! Files that are not what they say: cut, overwritten, with footers that lie. Each statement ends, with rows or with
-//! an error that names the file, and the session goes on.
+//! Corrupt files: cut off, overwritten, with false footers. Each statement ends, with rows or with
+//! an error that names the file, and the session continues.
 
 use std::io::Write;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::avro;
 use crate::world::World;
 
-/// How long one statement over a small file may take, on a machine with other work.
+/// Time limit of one statement over a small file, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Copies of each file.
@@ -18,7 +18,7 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: usize) -> usize {
-        // Xorshift: what is needed is that the bytes differ, not that they are random.
+        // Xorshift: the bytes need to differ, not to be random.
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -35,7 +35,7 @@ fn checksums() -> Vec<u8> {
         .unwrap()
 }
 
-/// Good files of every format with bytes that are not text.
+/// Valid files of every format, with non-text bytes.
 async fn good(world: &World) -> Vec<(&'static str, Vec<u8>)> {
     let rows = "(select value as i, concat('text ', value % 97) as s, [value, value + 1] as l, \
                 value / 7.0 as d, named_struct('a', value) as st from range(0, 3000))";
@@ -90,7 +90,7 @@ fn damaged(good: &[u8], copy: u64, random: &mut Random) -> Vec<u8> {
     let length = bad.len();
     match copy {
         0..5 => bad.truncate(1 + random.below(length - 1)),
-        // The end is where Parquet and Arrow have what says where the rest is.
+        // The end is where Parquet and Arrow keep the positions of everything else.
         5..10 => {
             let at = length - 1 - random.below(length.min(1500));
             bad[at] ^= 1 << random.below(8);
@@ -165,7 +165,7 @@ async fn a_page_is_what_its_checksum_is_of() {
         world.write("good.parquet", &good);
         let sql = "select count(*), sum(i), count(distinct s) from '@good.parquet'";
         assert_eq!(world.text(sql).await, "1000|499500|7");
-        // Somewhere in the pages of `i` of the first group of rows, which begin at byte 4.
+        // Somewhere in the pages of `i` of the first row group, which begin at byte 4.
         for at in [100, 800, 1500, 2500] {
             let mut bad = good.clone();
             bad[at] ^= 4;

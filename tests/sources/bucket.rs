@@ -1,5 +1,5 @@
-//! Buckets and web servers: where credentials come from, what is said when they or the place are
-//! wrong, and that a failed result leaves no upload behind.
+//! Buckets and web servers: sources of credentials, the errors for wrong credentials or locations,
+//! and no upload left behind by a failed result.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ use crate::world::World;
 pub(crate) const KEY: &str = "AKIATEST";
 pub(crate) const SECRET: &str = "canary-of-a-secret";
 
-/// Something that answers on a port of this machine until it is dropped.
+/// A server on a port of this machine, until it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
     pub(crate) folder: TempDir,
@@ -38,14 +38,14 @@ impl Server {
             let service = service.clone();
             async move {
                 let server = Builder::new(TokioExecutor::new());
-                // A client that goes away is no fault of the server's.
+                // A client that disconnects is not an error of the server.
                 let _gone = server.serve_connection(TokioIo::new(socket), service).await;
             }
         })
         .await
     }
 
-    /// A web server that gives every request the answer of a function of its head.
+    /// A web server that answers every request with a function of its head.
     pub(crate) async fn of(answer: fn(&str) -> String) -> Self {
         Self::start(TempDir::new().unwrap(), move |mut socket| async move {
             let mut head = Vec::new();
@@ -56,7 +56,7 @@ impl Server {
                 }
             }
             let answer = answer(std::str::from_utf8(&head).unwrap());
-            // A client that goes away is no fault of the server's.
+            // A client that disconnects is not an error of the server.
             let _gone = socket.write_all(answer.as_bytes()).await;
         })
         .await
@@ -90,7 +90,7 @@ impl Server {
         )
     }
 
-    /// What the server's folder has, without what the server itself keeps there.
+    /// The content of the server's folder, without the server's own files.
     fn files(&self) -> Vec<String> {
         let mut names = Vec::new();
         for bucket in ["first", "second", ""] {
@@ -290,7 +290,7 @@ async fn a_failed_result_leaves_no_upload() {
     assert!(error.contains("there is no bucket \"no-such-bucket\""), "{error}");
 }
 
-/// A slice, to be written: 40 MB of text, several parts in each upload; or an error near the end.
+/// A slice to write: 40 MB of text, several parts in each upload; or an error near the end.
 #[bigslice::func]
 fn long_lines(to: String, bad: i64) -> bigslice::Slice<bigslice::WrittenFile> {
     let rows = bigslice::Slice::reader(3, move |shard| {
@@ -350,7 +350,7 @@ async fn all_formats_from_a_bucket() {
     }
 }
 
-/// A file as tools write it that compress in parallel, or `cat`: a compressed stream after the other.
+/// A file as written by parallel compressors, or `cat`: several compressed streams in sequence.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_streams_of_a_compressed_file() {
     let server = Server::of_buckets().await;

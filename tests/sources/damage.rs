@@ -1,23 +1,24 @@
-//! Damaged text: whatever a file is, it is read right or an error names it. No panic, no hang, no memory without end.
+//! Damaged text: every file is either read correctly or named by an error. No panic, no hang, no
+//! unbounded memory.
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use crate::world::World;
 
-/// Where the damage comes from. Another one is another set of files.
+/// The seed of the damage. Another one gives other files.
 const SEED: u64 = 0x5eed_0010;
 
-/// How many files are made of each kind of damage.
+/// Files per kind of damage.
 const EACH: usize = 3;
 
-/// Rows of a file that is not damaged.
+/// Rows of an undamaged file.
 const ROWS: usize = 2000;
 
-/// How long a file may take, damaged or not.
+/// Time limit per file, damaged or not.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A generator of numbers that are the same on every machine.
+/// A random generator with the same numbers on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -99,7 +100,7 @@ async fn damaged_files_are_read_right_or_named() {
                 for ending in ["csv", "json", "csv.gz", "json.gz"] {
                     let text = if ending.starts_with("csv") { csv() } else { json() };
                     let bytes = match (ending.ends_with("gz"), number % 2) {
-                        // What was compressed is damaged, or what is compressed.
+                        // Damages the compressed bytes, or the bytes before compression.
                         (true, 0) => damaged(gzip(&text), kind, &mut dice),
                         (true, _) => gzip(&damaged(text, kind, &mut dice)),
                         (false, _) => damaged(text, kind, &mut dice),
@@ -116,7 +117,7 @@ async fn damaged_files_are_read_right_or_named() {
     }
 }
 
-/// Whether a file could be read; its error must name it.
+/// Whether a file was readable; an error must name it.
 async fn read(world: &World, name: &str) -> bool {
     let sql = format!("select count(*) as c, count(note), max(note) from '{}'", world.at(name));
     let reading = async { world.session.sql(&sql).await?.collect().await };
@@ -125,7 +126,7 @@ async fn read(world: &World, name: &str) -> bool {
         Ok(Ok(_)) => true,
         Ok(Err(error)) => {
             let text = format!("{error}");
-            // A column that the damage renamed is missed by the query, and not by the file.
+            // The query, not the file, lacks a column that the damage renamed.
             let named = text.contains(name) || text.contains("note");
             assert!(named && !text.contains("panic"), "{name}: {text}");
             false
@@ -155,7 +156,7 @@ async fn files_of_another_kind_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_never_closed_ends_within_a_limit() {
     for world in [World::here().await, World::on_machines().await] {
-        // A quote that opens and never closes, in a file that is cut.
+        // An unclosed quote in a file that is read in parts.
         let mut text = String::from("id,note\n0,\"open\n");
         text.extend((0..1_500_000).map(|row| format!("{row},a plain note\n")));
         world.write("open.csv", &text);

@@ -1,5 +1,5 @@
-//! Columns that a user declares: found whatever their capitals, refused when no file has them, never believed to be
-//! without nulls.
+//! Declared columns: matched without regard to case, refused if no file has them, never assumed to
+//! have no nulls.
 
 use crate::avro;
 use crate::world::World;
@@ -56,10 +56,10 @@ async fn names_that_no_file_has_are_refused() {
     assert!(error.contains("the columns there are \"a\", \"b\""), "{error}");
     let error = world.error(&create("third int", "parquet", "d/")).await;
     assert!(error.contains("no file of"), "{error}");
-    // One of the files has it.
+    // Only one of the files has it.
     world.rows(&create("other bigint, name varchar", "parquet", "d/")).await;
     assert_eq!(world.text("select count(*), count(other), count(name) from t").await, "2|1|1");
-    // A key of JSON may come later.
+    // A JSON key may first appear in a later row.
     world
         .rows(
             "create external table later (age int, rare varchar) stored as json location '@x.json'",

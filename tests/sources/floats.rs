@@ -1,9 +1,9 @@
-//! NaN in Parquet files, whose least and greatest values do not tell of it.
+//! NaN in Parquet files, whose minimum and maximum statistics omit it.
 
 use crate::world::World;
 
-/// Two files of three groups of rows each; `n` numbers the rows. In each group `x` goes from 1 to 4, and two
-/// hold a NaN, one of either sign.
+/// Two files of three row groups each; `n` numbers the rows. In each group `x` goes from 1 to 4,
+/// and two groups have a NaN, one of either sign.
 async fn files(world: &World) {
     for (file, nan) in [(0, "'NaN'::double"), (1, "-('NaN'::double)")] {
         let sql = format!(
@@ -18,8 +18,8 @@ async fn files(world: &World) {
     }
 }
 
-/// What no bound of a file may answer, and what the answer is. A NaN is a NaN with a sign and without,
-/// and larger than all numbers.
+/// Queries that file statistics must not answer, and their answers. A NaN is a NaN with either
+/// sign, and larger than all numbers.
 const CASES: &[(&str, &str)] = &[
     ("select n from '@floats' where x = 'NaN'::double order by n", "150\n1150"),
     ("select n from '@floats' where y = 'NaN'::float order by n", "150\n1150"),

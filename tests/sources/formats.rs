@@ -5,10 +5,10 @@ use std::fs::File;
 use crate::avro;
 use crate::world::World;
 
-/// How many rows each file of [`write_files`] has.
+/// Rows in each file of [`write_files`].
 const ROWS: i64 = 500;
 
-/// All files that are read: name and how many rows.
+/// All files that are read: name and number of rows.
 const NAMES: &[&str] = &[
     "x.parquet",
     "x.csv",
@@ -112,7 +112,7 @@ async fn every_format_on_machines() {
     world.session.shutdown().await;
 }
 
-/// Several files of a kind that is not cut are dealt out over partitions and tasks, each once; the queries.
+/// Queries over unsplittable files: each is assigned to one partition of one task.
 async fn several(world: &World) -> Vec<String> {
     let mut queries = Vec::new();
     for name in ["x.csv.gz", "x.avro", "array.json", "stream.arrow"] {

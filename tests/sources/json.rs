@@ -1,10 +1,11 @@
-//! JSON as people have it: on one line each or not, fields of several kinds, large numbers, keys that come late.
+//! Real-life JSON: with or without line breaks, fields of several kinds, large numbers, keys that
+//! first appear late.
 
 use std::fmt::Write as _;
 
 use crate::world::World;
 
-/// Sessions that read files in one part, and in as many as they can.
+/// Sessions that read files in one part, and in as many as possible.
 async fn worlds() -> [World; 2] {
     [World::here().await, World::on_machines().await]
 }

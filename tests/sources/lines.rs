@@ -5,7 +5,7 @@ use bigslice::{Environment, LinesOptions, TarEntry};
 
 use crate::bucket::{KEY, SECRET, Server, answer};
 
-/// A text that needs several requests to be read in parts.
+/// A text that takes several requests to read in parts.
 const TEXT: &str = "one\r\ntwo\n\nfour: a line that is longer than a shard may be\nfive";
 
 #[bigslice::func]
@@ -58,7 +58,7 @@ async fn lines_and_archives_in_a_bucket_come_here_and_on_machines() {
     }
 }
 
-/// A web server of one text, which gives parts of it.
+/// A web server of one text, with range requests.
 fn in_parts(head: &str) -> String {
     let range = head.lines().find_map(|line| {
         let line = line.to_ascii_lowercase();
@@ -75,7 +75,7 @@ fn in_parts(head: &str) -> String {
     }
 }
 
-/// One that knows only all of it.
+/// A web server without range requests.
 fn whole(head: &str) -> String {
     let answered = answer("200 OK", "", TEXT);
     let without = answered.strip_suffix(TEXT).unwrap().to_owned();

@@ -1,6 +1,5 @@
-//! Tables of files and results in files, through a session as a user has one: each format by file,
-//! folder and pattern, here and on machines; what is said when something is missing; results that
-//! are there as a whole or not at all; buckets.
+//! File tables, and results written to files, through a user's session: each format by file, folder
+//! and pattern, locally and on machines; errors about missing files; atomic results; buckets.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 
@@ -14,6 +13,7 @@ mod floats;
 mod formats;
 mod json;
 mod lines;
+mod listings;
 mod mixed;
 mod options;
 mod partitions;

@@ -1,5 +1,5 @@
-//! Folders whose files have a column as different types, or at another place, or not at all: the table's column has
-//! a type that holds all of it, each value stays what it is, and a filter finds each of them.
+//! Folders whose files have a column with different types, at different positions, or not at all:
+//! the table's type holds all of them, each value is unchanged, and a filter finds each value.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,7 +13,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 
 use crate::world::World;
 
-/// A file with the columns `n` and `v`; the values of `v` are cast from texts.
+/// A file with the columns `n` and `v`; the values of `v` are cast from text.
 fn file(path: &Path, kind: &DataType, first: i64, values: &[Option<&str>], swapped: bool) {
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     let texts: ArrayRef = Arc::new(StringArray::from(values.to_vec()));
@@ -41,7 +41,7 @@ fn file(path: &Path, kind: &DataType, first: i64, values: &[Option<&str>], swapp
     }
 }
 
-/// Types of two files, values of the first, values of the second, and the type of the table.
+/// The types of two files, the values of the first and of the second, and the type of the table.
 type Pair = (DataType, DataType, [&'static str; 2], [&'static str; 2], &'static str);
 
 fn pairs() -> Vec<Pair> {
@@ -117,7 +117,7 @@ fn pairs() -> Vec<Pair> {
     ]
 }
 
-/// Every value is found by a filter on it, and no other; and all come out of both files in order.
+/// A filter finds every value and no other, and both files are read in order.
 async fn check(world: &World, ending: &str) {
     for (number, (left, right, one, two, expected)) in pairs().into_iter().enumerate() {
         let name = |file: &str| world.path(&format!("{number}{ending}/{file}.{ending}"));
@@ -138,7 +138,7 @@ async fn check(world: &World, ending: &str) {
             let found = world.text(&sql).await;
             assert_eq!(found, n.to_string(), "{left} and {right}: {sql}");
             let more = format!("select count(*) from {table} where v >= {value}");
-            // Nothing can be left out by the bounds of what is computed.
+            // Bounds of computed columns cannot prune.
             let all = format!("select count(*) from {table} where coalesce(v, v) >= {value}");
             assert_eq!(
                 world.text(&more).await,
@@ -182,7 +182,7 @@ async fn what_no_type_holds_is_refused_with_both_files() {
             assert!(error.contains(words), "{error}");
         }
     }
-    // Integers that no float has are told, not rounded.
+    // Integers that no float can hold are an error, not rounded.
     file(&world.path("long/1.parquet"), &DataType::Int64, 0, &[Some("9007199254740993")], false);
     file(&world.path("long/2.parquet"), &DataType::Float64, 0, &[Some("1.5")], false);
     let error = world.error("select v from '@long'").await;

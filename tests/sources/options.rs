@@ -1,5 +1,5 @@
-//! Options of formats, by the names and with the values that people write; places that no result can be written to;
-//! what folders have beside the files of a table.
+//! Format options, by their usual names and values; locations that cannot be written to; other
+//! files beside those of a table.
 
 use crate::world::World;
 

@@ -1,4 +1,4 @@
-//! Columns of `key=value` folders: their types, reading less by them, writing them.
+//! Columns of `key=value` folders: types, pruning, writing.
 
 use crate::world::World;
 
@@ -61,7 +61,7 @@ async fn results_in_folders_read_back() {
     assert_eq!(world.text("select a, s from '@out' where k = 7").await, "1000|new");
 }
 
-/// Values of every type that has a text, as expressions, each beside another of its type.
+/// Values of every type with a text form, as expressions, each beside another of its type.
 const VALUES: &[(&str, &str)] = &[
     ("cast(7 as tinyint)", "cast(-8 as tinyint)"),
     ("cast(7 as smallint)", "cast(-8 as smallint)"),

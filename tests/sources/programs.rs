@@ -1,4 +1,5 @@
-//! An example as its users have it, on a bucket: it reads there, compressed files among them, and writes there.
+//! An example run by a user, on a bucket: it reads from there, including compressed files, and
+//! writes to there.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,7 +18,7 @@ async fn urls_of_a_bucket_are_counted_into_a_bucket() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(b"3\thttp://a.org/x\n").unwrap();
     std::fs::write(events.join("2.tsv.gz"), packed.finish().unwrap()).unwrap();
-    // Tests lie in `deps`, examples in the folder beside it.
+    // Tests are in `deps`, examples in the folder beside it.
     let this = std::env::current_exe().unwrap();
     let program = this.ancestors().nth(2).unwrap().join("examples/urls");
     for workers in ["--workers=0", "--workers=2"] {
@@ -35,7 +36,7 @@ async fn urls_of_a_bucket_are_counted_into_a_bucket() {
     }
 }
 
-/// What the program prints and says, and what it leaves in its folder for temporary files.
+/// The program's output and errors, and the files left in its temporary folder.
 fn run(server: &Server, program: &Path, arguments: &[&str]) -> (String, String, Vec<String>) {
     let temp = TempDir::new().unwrap();
     #[expect(clippy::disallowed_methods, reason = "the program under test is a process")]
@@ -48,7 +49,7 @@ fn run(server: &Server, program: &Path, arguments: &[&str]) -> (String, String, 
         .env("AWS_SECRET_ACCESS_KEY", SECRET)
         .env("AWS_ENDPOINT_URL", server.endpoint())
         .env("AWS_REGION", "us-east-1");
-    // The server goes on meanwhile.
+    // The server runs meanwhile.
     let output = tokio::task::block_in_place(|| command.output());
     let output = output
         .unwrap_or_else(|error| panic!("{}: {error}; build the examples first", program.display()));

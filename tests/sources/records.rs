@@ -1,5 +1,4 @@
-//! Fields of null records, in files of every format that has records: what is required within a record is null
-//! where the record is.
+//! Fields of null records, in every format with records: a required field of a null record is null.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use datafusion::parquet::arrow::ArrowWriter;
 
 use crate::world::World;
 
-/// Four rows; the record of row 1 is null, and the inner one of row 2. All fields of both are required. Row 3 has
-/// a list with a null record in it.
+/// Four rows; the record of row 1 is null, and the inner one of row 2. All fields of both are
+/// required. Row 3 has a list with a null record in it.
 fn rows() -> RecordBatch {
     let inner_fields = Fields::from(vec![Field::new("z", DataType::Float64, false)]);
     let inner: ArrayRef = Arc::new(StructArray::new(
@@ -63,7 +62,7 @@ fn write(world: &World) {
     let mut writer = arrow::ipc::writer::StreamWriter::try_new(file, &rows.schema()).unwrap();
     writer.write(&rows).unwrap();
     writer.finish().unwrap();
-    // A second file of the table, whose records have no required fields and one field more.
+    // A second file of the table, whose records have no required fields and one more field.
     std::fs::create_dir(world.at("both")).unwrap();
     std::fs::copy(world.at("r.parquet"), world.at("both/1.parquet")).unwrap();
 }

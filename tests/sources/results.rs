@@ -1,8 +1,8 @@
-//! `COPY` and `INSERT`: all of a result or nothing of it.
+//! `COPY` and `INSERT` write the whole result or nothing.
 
 use crate::world::World;
 
-/// Fails at its millionth row, long after the first files have been begun.
+/// Fails at its millionth row, long after the first files were started.
 const FAILS: &str = "(select 1 / (1000000 - value) as a, repeat('x', 20) as b \
                      from range(0, 1500000))";
 

@@ -1,11 +1,11 @@
-//! Delimited text as people have it: quotes and line breaks wherever they come, headers in any order, what is no
-//! number, what is null; and what is said where a file cannot be read.
+//! Real-life delimited text: quotes and line breaks anywhere, headers in any order, texts that look
+//! like numbers, nulls; and the errors for unreadable files.
 
 use std::fmt::Write as _;
 
 use crate::world::World;
 
-/// Sessions that read files in one part, and in as many as they can.
+/// Sessions that read files in one part, and in as many as possible.
 async fn worlds() -> [World; 2] {
     [World::here().await, World::on_machines().await]
 }
@@ -119,7 +119,7 @@ async fn what_the_first_rows_decide_holds_or_is_an_error() {
             for word in [&format!("{name}.csv"), "line 25002", "\"code\"", value, "VARCHAR"] {
                 assert!(error.contains(word), "{name}: {error}");
             }
-            // Who does not ask for the column does not miss it.
+            // A query without the column does not miss it.
             let sql = format!("select max(id) from '@{name}.csv'");
             assert_eq!(world.text(&sql).await, "25000");
             world
@@ -316,8 +316,9 @@ async fn errors_name_file_line_and_remedy() {
     }
 }
 
-/// DataFusion 55.2 without our readers: what goes wrong without a word. When one of these is right, the part of
-/// `engine/src/source/text`, or of `engine/src/sink/delimited.rs`, that is about it can go.
+/// DataFusion 55.2 without our readers: what silently goes wrong. When a case becomes right, the
+/// corresponding part of `engine/files/src/text`, or of `engine/files/src/sink/delimited.rs`, can
+/// be removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_of_our_own_are_still_needed() {
     use datafusion::prelude::SessionContext;
@@ -362,7 +363,7 @@ async fn readers_of_our_own_are_still_needed() {
     assert_eq!(one("select arrow_cast(max(a), 'Utf8') from late".to_owned()).await, "7");
 }
 
-/// A statement that makes a table of a file with a header.
+/// A statement that creates a table from a file with a header.
 fn table(name: &str, format: &str, path: &str, options: &str) -> String {
     format!(
         "create external table {name} stored as {format} location '{path}' \
@@ -390,7 +391,7 @@ async fn a_table_of_files_leaves_none_out_for_its_compression() {
                    options ('format.compression' 'gzip')";
         let error = world.error(sql).await;
         assert!(error.contains("bare/1.csv\" is not compressed with gzip"), "{error}");
-        // The same bytes under a name that says text.
+        // The same bytes under a name that means text.
         let bytes = std::fs::read(world.path("packed/1.csv.gz")).unwrap();
         world.write("plain.csv", bytes);
         let error = world.error("select * from '@plain.csv'").await;

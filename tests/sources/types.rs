@@ -1,4 +1,4 @@
-//! Types: what other programs' files have of them, and what comes back of what is written.
+//! Types: those in other programs' files, and round trips of our own.
 
 use crate::world::World;
 
@@ -35,7 +35,7 @@ async fn of_duckdb(world: &World) {
              coalesce(t, time '01:00') = t from '@t.parquet' where t >= time '12:34:56.789'",
             "true|true|true|true",
         ),
-        // Lists whose elements are called `element`, beside those that are made here.
+        // Lists whose elements are called `element`, beside those made here.
         (
             "select ll || [[9]], array_append(ll, [7]), array_repeat(ll[1], 2), concat(ll, ll) \
              from '@t.parquet' where ll is not null",
@@ -56,7 +56,7 @@ async fn all_types_of_duckdb_are_read_on_machines() {
     of_duckdb(&World::on_machines().await).await;
 }
 
-/// Types, with values at their ends.
+/// Types, with their extreme values.
 const TYPES: &[(&str, &[&str])] = &[
     ("Int8", &["-128", "127"]),
     ("Int16", &["-32768", "32767"]),
@@ -79,7 +79,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ("Utf8View", &["''", "'longer than the twelve bytes of a view'"]),
 ];
 
-/// Writes each type with nulls in each format, and reads it back as the same type or one that holds it.
+/// Writes each type with nulls in each format, and reads it back as the same type or a wider one.
 async fn come_back(world: &World) {
     for (number, (kind, values)) in TYPES.iter().enumerate() {
         let typed = kind.replace('\'', "''");
@@ -95,7 +95,7 @@ async fn come_back(world: &World) {
             let back = format!("select n, arrow_cast(v, '{typed}') as v from {table}");
             let text = "select n, cast(v as varchar) as v";
             let expected = world.text(&format!("{text} from ({rows}) order by n")).await;
-            // Text says less of types, and what it cannot say is another matter.
+            // Text formats keep less of a type; that loss is not tested here.
             let said = ["Int", "UInt8", "UInt16", "UInt32", "Boolean", "Date32"];
             let binary = matches!(format, "parquet" | "arrow");
             if !binary && !said.iter().any(|said| kind.starts_with(said)) {

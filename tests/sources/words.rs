@@ -1,4 +1,4 @@
-//! What a user is told.
+//! Error messages.
 
 use crate::world::World;
 
@@ -39,7 +39,7 @@ async fn formats_that_do_not_fit_are_named() {
     world.write("differ/2.csv", "b,c\n1,2\n");
     for (place, words) in [
         ("@mixed", "files of different formats"),
-        ("@x.dat", "cannot be told from a name"),
+        ("@x.dat", "is not clear from its name"),
         ("@bad.parquet", "bad.parquet"),
         ("@differ", "has other columns than those of the other files: (b, c) and (a, b)"),
     ] {

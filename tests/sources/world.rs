@@ -1,4 +1,4 @@
-//! A session and a temporary folder for it.
+//! A session with a temporary folder.
 
 use std::path::{Path, PathBuf};
 
@@ -7,19 +7,19 @@ use arrow::util::pretty::pretty_format_batches;
 use bigslice::{Environment, Error, Session, SessionBuilder, SystemSpec};
 use tempfile::TempDir;
 
-/// A session and its folder; both go when this is dropped.
+/// A session and its folder; both end when it is dropped.
 pub(crate) struct World {
     folder: TempDir,
     pub(crate) session: Session,
 }
 
 impl World {
-    /// A session in this process alone.
+    /// A session in this process.
     pub(crate) async fn here() -> Self {
         Self::with(|builder| builder).await
     }
 
-    /// A session on machines, with scans cut as small as they can be.
+    /// A session on machines, with scans split as finely as possible.
     pub(crate) async fn on_machines() -> Self {
         Self::with(|builder| {
             builder
@@ -30,12 +30,12 @@ impl World {
         .await
     }
 
-    /// A session that sees these variables.
+    /// A session with these environment variables.
     pub(crate) async fn in_environment(variables: &[(&str, &str)]) -> Self {
         Self::on_system(SystemSpec::Here, variables).await
     }
 
-    /// A session of a kind that sees these variables.
+    /// A session of a kind with these environment variables.
     pub(crate) async fn on_system(system: SystemSpec, variables: &[(&str, &str)]) -> Self {
         let environment: Environment = variables
             .iter()
@@ -55,12 +55,12 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// A path in the folder as it is written in SQL.
+    /// A path in the folder, quoted for SQL.
     pub(crate) fn at(&self, name: &str) -> String {
         self.path(name).to_str().expect("a path in UTF-8").to_owned()
     }
 
-    /// Writes a file, and the folders above it.
+    /// Writes a file, and creates its parent folders.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -75,7 +75,7 @@ impl World {
         names
     }
 
-    /// The rows of a statement; `@` stands for the folder.
+    /// The rows of a statement, in which `@` is the folder.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<RecordBatch> {
         match self.attempt(sql).await {
             Ok(rows) => rows,

@@ -1,9 +1,9 @@
-//! How a value is written in the answers of the SQL cases. `testdata/sql/answers.py` writes the
+//! How values are written in the answers of the SQL cases. `testdata/sql/answers.py` formats the
 //! values of the independent engine by the same rules, so that text can be compared with text.
 //!
-//! Nulls are `NULL`, empty text is `(empty)`, blanks are `(blank)`; floats have nine significant
-//! digits; decimals and fractions of seconds lose the zeros at their end; moments with a time zone
-//! are shown in UTC; binary is hexadecimal; `[a, b]` is a list and `{k: v}` a struct or a map.
+//! Null is `NULL`, empty text is `(empty)`, spaces are `(blank)`. Floats have nine significant
+//! digits. Decimals and fractions of seconds lose trailing zeros. Timestamps with a time zone are
+//! shown in UTC. Binary is hexadecimal. `[a, b]` is a list, and `{k: v}` a struct or a map.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
@@ -25,7 +25,7 @@ pub(crate) fn rows(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     rows
 }
 
-/// The letter that stands for a column's type in a case: I, R, or T for all else.
+/// The letter of a column's type in a case: I, R, or T for everything else.
 pub(crate) fn letter(kind: &DataType) -> DefaultColumnType {
     match kind {
         DataType::Decimal32(_, 0)
@@ -113,7 +113,7 @@ fn plain(array: &ArrayRef) -> Vec<String> {
     (0..array.len()).map(|row| formatter.value(row).to_string()).collect()
 }
 
-/// Without zeros at the end of a fraction.
+/// Removes the trailing zeros of a fraction.
 fn trimmed(text: &str) -> String {
     if text.contains('.') {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -1,5 +1,5 @@
-//! Sessions on the three systems that every case runs on, the tables they all have, and the
-//! driver that runs `.slt` files on them.
+//! Sessions on the three systems, the tables of all cases, and the driver that runs `.slt` files on
+//! them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bigslice::testing::TestHooks;
 use bigslice::{LogLine, Session, SessionBuilder, SystemSpec};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
 use tempfile::TempDir;
@@ -15,11 +16,11 @@ use tempfile::TempDir;
 use crate::cells;
 use bigslice_tests::process::{Process, until, until_gone};
 
-/// The program of machines that are processes: the tester, which is a worker when it is told to be one. A test
-/// program has no `main` of its own.
+/// The program of local processes: the differential tester, which becomes a worker when it is
+/// started as one. A test program has no `main` of its own.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_differential");
 
-/// A machine that is told to end must be gone by then.
+/// Time limit for a machine to end.
 const END_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The folder of the test data.
@@ -27,7 +28,7 @@ pub(crate) fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("testdata")
 }
 
-/// The tables of all cases, each with its place under [`testdata`].
+/// The tables of all cases, each with its path under [`testdata`].
 pub(crate) fn tables() -> Vec<(String, String)> {
     let data = std::fs::read_dir(testdata().join("sql/data")).expect("the tables of the cases");
     let mut tables: Vec<_> = data
@@ -42,8 +43,8 @@ pub(crate) fn tables() -> Vec<(String, String)> {
     tables
 }
 
-/// Lets tasks be so small that the tables of the cases are shared out: as it is, one task would
-/// read all of one.
+/// Settings for small tasks, so that the small tables of the cases are divided: by default, one
+/// task would read each table.
 pub(crate) fn small_tasks(builder: SessionBuilder, system: &SystemSpec) -> SessionBuilder {
     match system {
         SystemSpec::Here => builder,
@@ -51,7 +52,7 @@ pub(crate) fn small_tasks(builder: SessionBuilder, system: &SystemSpec) -> Sessi
     }
 }
 
-/// A session under test, what its machines said, and its temporary folder.
+/// A session under test, its log, and its temporary folder.
 pub(crate) struct World {
     pub(crate) session: Session,
     log: Arc<Mutex<Vec<LogLine>>>,
@@ -59,7 +60,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A session on `system`, changed by `change`.
+    /// A session on `system`, configured by `change`.
     pub(crate) async fn new(
         system: SystemSpec,
         change: impl FnOnce(SessionBuilder) -> SessionBuilder,
@@ -86,7 +87,7 @@ impl World {
         world
     }
 
-    /// Makes the tables of the cases, from the test data as it is at `base`.
+    /// Registers the tables of the cases, from the test data at `base`.
     pub(crate) async fn register(&self, base: &str) {
         for (name, place) in tables() {
             let sql =
@@ -95,7 +96,7 @@ impl World {
         }
     }
 
-    /// Runs a statement that must work, and returns its rows.
+    /// Runs a statement that must succeed, and returns its rows.
     pub(crate) async fn run(&self, sql: &str) -> Vec<Vec<String>> {
         self.try_run(sql).await.unwrap_or_else(|err| panic!("{sql}\n  failed: {err}"))
     }
@@ -105,7 +106,7 @@ impl World {
         Ok(cells::rows(&self.session.sql(sql).await?.collect().await?))
     }
 
-    /// All lines of the log so far, each with the machine it is from or about.
+    /// All lines of the log so far, each with its machine.
     pub(crate) fn log(&self) -> Vec<String> {
         let lines = self.log.lock().expect("no panic holds it");
         let machine = |line: &LogLine| match &line.machine {
@@ -115,7 +116,7 @@ impl World {
         lines.iter().map(machine).collect()
     }
 
-    /// The processes of the machines that run.
+    /// The processes of running machines.
     pub(crate) fn processes(&self) -> Vec<(String, Process)> {
         let machines = self.session.machines().into_iter();
         machines.filter_map(|m| Some((m.name, Process::of(m.pid?)?))).collect()
@@ -127,7 +128,7 @@ impl World {
             .await;
     }
 
-    /// Ends the session. Nothing of it may be left: no process, no file.
+    /// Ends the session, and asserts that no process and no file is left.
     pub(crate) async fn close(self) {
         let processes: Vec<_> = self.processes().into_iter().map(|(_, process)| process).collect();
         self.session.shutdown().await;
@@ -140,20 +141,20 @@ impl World {
     }
 }
 
-/// How many queries were asked, and how many of them ran as several tasks on machines.
+/// The number of queries, and of those that ran as several tasks on machines.
 #[derive(Debug, Default)]
 pub(crate) struct Spread {
     pub(crate) asked: AtomicUsize,
     pub(crate) shared_out: AtomicUsize,
 }
 
-/// A session as the cases' driver sees it.
+/// A session, for the driver of the cases.
 pub(crate) struct Db {
     session: Session,
     spread: Arc<Spread>,
 }
 
-/// An error in the words of the session.
+/// An error message of the session.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
@@ -207,7 +208,7 @@ impl AsyncDB for Db {
     async fn shutdown(&mut self) {}
 }
 
-/// Runs the `.slt` files called `names` (all, if there are none) and returns what failed.
+/// Runs the `.slt` files called `names` (all if empty) and returns the failures.
 pub(crate) async fn run_cases(session: &Session, names: &[&str]) -> (Vec<String>, Arc<Spread>) {
     let folder = std::fs::read_dir(testdata().join("sql")).expect("the cases");
     let mut files: Vec<_> = folder.map(|entry| entry.expect("a file").path()).collect();

@@ -1,6 +1,6 @@
-//! Machines that are lost in the middle of a query: killed, stopped, all of them, too late. The
-//! answer is right or there is an error; never rows twice, never a hang. Every test asserts that
-//! what it does to a machine was done while the query ran.
+//! Machines lost in the middle of a query: killed, stopped, all of them, too late. The answer is
+//! right or an error; never repeated rows, never a hang. Every test asserts that its fault happened
+//! while the query ran.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,15 +42,15 @@ YV 42847 -6756287 500";
 const PAIRS_LISTED: &str = "SELECT a.flight, b.flight, a.distance FROM flights a JOIN flights b \
      ON a.origin = b.origin AND a.month = b.month AND a.day = b.day AND a.flight < b.flight";
 
-/// Workers killed, one a query.
+/// Number of killed workers, one per query.
 const KILLS: usize = 20;
-/// A kill that came after the end does not count: the query is asked again, so often at most.
+/// Number of attempts at a query, because a kill after its end does not count.
 const QUERIES_MAX: usize = 3 * KILLS;
-/// A query with three runs, on a machine that does other things too, takes less.
+/// Time limit for a query with three attempts on a busy machine.
 const QUERY_DEADLINE: Duration = Duration::from_secs(90);
-/// The promise for a query that cannot be saved.
+/// The error promised for a query that cannot be saved.
 const ERROR_DEADLINE: Duration = Duration::from_secs(30);
-/// A machine that is told to end, or to be silent, does so within this.
+/// Time limit for a machine to end or stop.
 const SOON: Duration = Duration::from_secs(15);
 
 /// Numbers from a seed that is printed.
@@ -92,8 +92,8 @@ fn text(rows: &[Vec<String>]) -> String {
     rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>().join("\n")
 }
 
-/// Asks for the pairs, while `disturb` does harm. Returns what came out, and whether the harm was
-/// done before that.
+/// Runs the query while `disturb` injects the fault. Returns the result, and whether the fault
+/// happened before it.
 async fn ask<H: Future<Output = T>, T>(
     world: &World,
     deadline: Duration,
@@ -113,7 +113,7 @@ async fn ask<H: Future<Output = T>, T>(
     (rows.map(|rows| text(&rows)), harm, in_time)
 }
 
-/// How long the query takes if nothing happens.
+/// The duration of the query without faults.
 async fn calm(world: &World) -> Duration {
     let start = Instant::now();
     assert_eq!(text(&world.run(PAIRS).await), PAIRS_ANSWER);
@@ -158,7 +158,7 @@ async fn with_every_machine_lost_there_is_an_error_and_then_life_again() {
     let calm = calm(&world).await;
     let over = AtomicBool::new(false);
     let started = Instant::now();
-    // Whatever the fleet starts in place of the dead is killed as well.
+    // Kills whatever the fleet starts as a replacement, too.
     let killing = async {
         tokio::time::sleep(calm / 4).await;
         let mut killed = 0;

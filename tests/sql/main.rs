@@ -1,5 +1,5 @@
-//! SQL as a user has it: every case of `testdata/sql`, TPC-H, tables on S3, and machines that are lost in the middle of a
-//! query; in this process, on machines within it, and on processes.
+//! SQL through a user's session: every case of `testdata/sql`, TPC-H, tables on S3, and machines
+//! lost in the middle of a query; in this process, on machines within it, and on processes.
 
 #![expect(
     clippy::panic,

@@ -1,5 +1,5 @@
 //! Panics below a query: a malformed file, a user's function. The query fails with the panic's
-//! words, and whoever ran it lives on.
+//! message, and its process survives.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use crate::harness::{World, small_tasks, testdata};
 use bigslice_tests::process::Process;
 
-/// A folder of good files and one that makes the Parquet reader panic: two bytes of a page of
-/// `words` are changed, which no check of the reader finds.
+/// A folder of valid files and one that makes the Parquet reader panic: two changed bytes in a page
+/// of `words`, which no check of the reader detects.
 fn words_with_a_panic() -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
     let words = testdata().join("sql/data/words");

@@ -1,6 +1,6 @@
-//! SQL over S3: the cases once more, with their tables behind an S3 server of this process, read
-//! by ranges, listed by folder, glob and hive partition, written in parts; and what a user is told
-//! when access fails.
+//! SQL over S3: the cases again, with their tables behind an S3 server of this process, read by
+//! ranges, listed by folder, glob and hive partition, written in parts; and the errors for failed
+//! access.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,8 +29,8 @@ const KEY_ID: &str = "AKIATEST";
 const SECRET: &str = "canary-of-a-secret";
 const BUCKET: &str = "bigslice-test";
 
-/// Cases whose tables are small enough to be read over and over through a server that hashes all
-/// that it gives out.
+/// Cases whose tables are small enough for repeated reads through a server that hashes every
+/// response.
 const CASES: &[&str] = &[
     "aggregates",
     "ctes",
@@ -49,7 +49,7 @@ const CASES: &[&str] = &[
     "windows",
 ];
 
-/// What the server was asked for.
+/// The requests that the server received.
 #[derive(Debug, Default)]
 struct Seen {
     ranges: AtomicUsize,
@@ -57,7 +57,7 @@ struct Seen {
     listings: AtomicUsize,
 }
 
-/// Lets in whoever has signed, and counts.
+/// Accepts all signed requests, and counts them.
 struct Door(Arc<Seen>);
 
 #[async_trait::async_trait]
@@ -77,7 +77,7 @@ impl S3Access for Door {
     }
 }
 
-/// An S3 server over a temporary folder, on a thread of its own; it ends when this is dropped.
+/// An S3 server over a temporary folder, on its own thread; it ends when it is dropped.
 struct Server {
     address: SocketAddr,
     seen: Arc<Seen>,
@@ -112,7 +112,7 @@ impl Server {
                         let service = service.clone();
                         connections.spawn(async move {
                             let server = Builder::new(TokioExecutor::new());
-                            // A client that goes away is no fault of the server's.
+                            // A client that disconnects is not an error of the server.
                             let _ = server.serve_connection(TokioIo::new(socket), service).await;
                         });
                     }
@@ -126,7 +126,7 @@ impl Server {
         Self { address, seen, folder, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// What a user's environment would say.
+    /// A user's environment.
     fn environment(&self, secret: &str) -> Environment {
         [
             ("AWS_ACCESS_KEY_ID", KEY_ID.to_owned()),
@@ -152,13 +152,13 @@ impl Server {
             .expect("a client")
     }
 
-    /// Puts a file of the test data there.
+    /// Uploads a file of the test data.
     async fn upload(&self, client: &AmazonS3, place: &str) {
         let bytes = std::fs::read(testdata().join(place)).expect("a file of the test data");
         client.put(&Key::from(place), bytes.into()).await.expect("an upload");
     }
 
-    /// Puts the tables of the cases there.
+    /// Uploads the tables of the cases.
     async fn upload_tables(&self) {
         let client = self.client();
         for (_, place) in tables() {
@@ -188,7 +188,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error means that it has ended by itself.
+        // An error means that the server has already ended.
         let _ = self.stop.take().map(|stop| stop.send(()));
         let _ = self.thread.take().map(JoinHandle::join);
     }
@@ -301,7 +301,7 @@ async fn a_failed_write_leaves_nothing_there() {
     world.close().await;
 }
 
-/// Asks for `from`; the error must have all of these words and not the secret.
+/// Queries `from`, and asserts that the error contains all of these words and not the secret.
 async fn check_refusal(world: &World, from: &str, words: &[&str]) {
     let error = world.try_run(&format!("SELECT * FROM '{from}'")).await.expect_err(from);
     let text = format!("{error}\n{}", error.hint().unwrap_or_default());

@@ -1,5 +1,5 @@
-//! Every SQL case of `testdata/sql`, unchanged, on each system. The answers were made by an
-//! independent engine.
+//! Every SQL case of `testdata/sql`, unchanged, on each system. An independent engine made the
+//! answers.
 
 use std::sync::atomic::Ordering;
 
@@ -7,11 +7,11 @@ use bigslice::{SessionBuilder, SystemSpec};
 
 use crate::harness::{World, run_cases, small_tasks};
 
-/// Of the queries asked on machines, at least this part must run as several tasks. The others have
-/// one file of input, or a list of values, or end in the driver after an aggregate without groups.
+/// The minimum fraction of queries on machines that must run as several tasks. The others have one
+/// input file, or a list of values, or end in the driver after an aggregate without groups.
 const SHARED_OUT_PERCENT_MIN: usize = 65;
 
-/// Runs all cases; on machines most of them must really have been shared out.
+/// Runs all cases; on machines, asserts that most of them were distributed.
 async fn check(system: SystemSpec, change: impl FnOnce(SessionBuilder) -> SessionBuilder) {
     let world = World::with_tables(system.clone(), |b| small_tasks(change(b), &system)).await;
     let (failures, spread) = run_cases(&world.session, &[]).await;
@@ -81,7 +81,7 @@ async fn explain_stages_shows_how_a_query_is_shared_out() {
     assert_eq!(joins.len(), 1, "{all}");
     let exchanges: Vec<&str> = joins[0][4].split("; ").collect();
     assert!(exchanges.len() == 2 && exchanges.iter().all(|e| e.starts_with("shuffle")), "{all}");
-    // Each stage but the head is read by exactly one other.
+    // Each stage except the first is read by exactly one other.
     let mut inputs: Vec<&str> = stages.iter().flat_map(|stage| stage[3].split(", ")).collect();
     inputs.retain(|input| *input != "(empty)");
     inputs.sort_unstable();

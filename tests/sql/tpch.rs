@@ -1,9 +1,9 @@
 //! The 22 queries of TPC-H at two scales, on each system, in 1, 2 and 8 partitions, over Parquet
-//! files and over tables that are generated on the fly. The answers were made by an independent
-//! engine from the same files: see `testdata/tpch`.
+//! files and over generated tables. An independent engine made the answers from the same files: see
+//! `testdata/tpch`.
 //!
-//! Decimals must be the same to the last digit, floats to nine digits, and rows in the order that
-//! the query asks for. On machines every query must really have been shared out.
+//! Decimals must be equal to the last digit, floats to nine digits, and rows must be in the order
+//! of the query. On machines, every query must have been distributed.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::harness::{World, testdata};
 /// Partitions of a task.
 const PARTITIONS: [usize; 3] = [1, 2, 8];
 
-/// Relative difference of floats, at most: sums of floats depend on the order of their terms.
+/// Maximum relative difference of floats: sums of floats depend on the order of their terms.
 const FLOAT_DIFFERENCE_MAX: f64 = 1e-9;
 
 const HERE: SystemSpec = SystemSpec::Here;
@@ -75,14 +75,14 @@ async fn generated_tables_on_two_processes() {
     check(0.1, LOCAL, 2, Tables::Generated).await;
 }
 
-/// Where the tables are.
+/// The location of the tables.
 #[derive(Clone, Copy)]
 enum Tables<'a> {
     Parquet(&'a Path),
     Generated,
 }
 
-/// Several files a table for some, one for the others: both are what users have.
+/// Several files for some tables, one for the others: users have both.
 async fn check_files(scale: f64, system: SystemSpec) {
     let folder = TempDir::new().unwrap();
     let parts = if system == LOCAL { 3 } else { 1 };
@@ -94,14 +94,14 @@ async fn check_files(scale: f64, system: SystemSpec) {
     }
 }
 
-/// Runs the 22 and compares.
+/// Runs the 22 queries and compares.
 async fn check(scale: f64, system: SystemSpec, partitions: usize, tables: Tables<'_>) {
     let world = World::new(system.clone(), |builder| {
         let builder = builder.partitions(partitions);
         let builder = builder.set("datafusion.optimizer.repartition_file_min_size", "1");
         match system.machines() {
             0 => builder,
-            // The tables are small: without this a task would read all of one.
+            // The tables are small: without this, one task would read each.
             _ => builder.set("distributed.file_scan_config_bytes_per_partition", "1"),
         }
     })
@@ -144,7 +144,7 @@ async fn register(world: &World, folder: &Path) {
     }
 }
 
-/// Does the query's plan have a stage with a task on every machine?
+/// Whether the query's plan has a stage with a task on every machine.
 async fn shared_out(world: &World, sql: &str, machines: usize) -> Result<(), String> {
     let stages = world.session.sql(&format!("EXPLAIN STAGES {sql}")).await;
     let stages = stages.map_err(|error| error.to_string())?.collect().await;
@@ -157,7 +157,7 @@ async fn shared_out(world: &World, sql: &str, machines: usize) -> Result<(), Str
     }
 }
 
-/// What a column of an answer holds.
+/// The type of a column in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Exact,
@@ -165,14 +165,14 @@ enum Kind {
     Float,
 }
 
-/// The answer to a query: the names and kinds of the columns, and the rows as text. `None` is null.
+/// The answer to a query: the names and types of the columns, and the rows as text. `None` is null.
 struct Answer {
     names: Vec<String>,
     kinds: Vec<Kind>,
     rows: Vec<Vec<Option<String>>>,
 }
 
-/// A value of ours: its text and, if it is a decimal, the digits after its point.
+/// Our value: its text and, for a decimal, the digits after its point.
 #[derive(Clone)]
 struct Value {
     text: Option<String>,
@@ -202,14 +202,14 @@ impl Answer {
         Self { names, kinds, rows }
     }
 
-    /// The first difference, if there is one.
+    /// The first difference, if any.
     fn compare(&self, batches: &[RecordBatch], sql: &str) -> Result<(), String> {
         let mut found: Vec<Vec<Value>> = batches.iter().flat_map(values).collect();
         if found.len() != self.rows.len() {
             return Err(format!("{} rows, not {}", found.len(), self.rows.len()));
         }
         let mut expected = self.rows.clone();
-        // Rows that are equal in what they are ordered by may come in any order.
+        // Rows with equal sort keys may come in any order.
         let keys = self.ordered_by(sql);
         let mut start = 0;
         while start < expected.len() {
@@ -232,7 +232,7 @@ impl Answer {
         Ok(())
     }
 
-    /// The columns that the query orders its rows by.
+    /// The columns of the query's ORDER BY.
     fn ordered_by(&self, sql: &str) -> Vec<usize> {
         let Some((_, keys)) = sql.rsplit_once("order by ") else { return vec![] };
         let keys = keys.lines().next().unwrap().split(", ");
@@ -241,14 +241,15 @@ impl Answer {
             .collect()
     }
 
-    /// What tells a row from others of the same key: all that has one spelling.
+    /// The part of a row that identifies it among rows with equal sort keys: every value with only
+    /// one spelling.
     fn identity<C>(&self, row: &[C], text: impl Fn(&C) -> Option<String>) -> Vec<Option<String>> {
         let exact = row.iter().zip(&self.kinds).filter(|(_, kind)| **kind == Kind::Exact);
         exact.map(|(cell, _)| text(cell)).collect()
     }
 }
 
-/// The cells of a line of CSV, in which no cell holds a line break.
+/// The cells of a line of CSV. No cell contains a line break.
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut quoted = false;
@@ -298,8 +299,8 @@ fn same(kind: Kind, expected: Option<&str>, found: &Value) -> bool {
         Kind::Decimal => found.scale.is_some() && without_zeros(expected) == without_zeros(text),
         Kind::Float => {
             let (expected, number): (f64, f64) = (expected.parse().unwrap(), text.parse().unwrap());
-            // An average of decimals, or their quotient, is a decimal of ours that is cut after
-            // its last digit.
+            // An average or quotient of decimals is a decimal in our results, rounded to its last
+            // digit.
             let digit = found.scale.map_or(0.0, |scale| 10f64.powi(-i32::from(scale)));
             (expected - number).abs() <= (expected.abs() * FLOAT_DIFFERENCE_MAX).max(digit)
         }

@@ -1,3 +1,3 @@
-//! What the tests of several crates share.
+//! Helpers shared by the tests of several crates.
 
 pub mod process;

@@ -1,5 +1,5 @@
-//! Looking at processes through `/proc`: which a process has started, whether they still run, what
-//! they use. A process is known by its id and its start, for ids are used again.
+//! Observes processes through `/proc`: child processes, whether they run, and their resource usage.
+//! A process is identified by its id and start time, because ids are reused.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How often a condition is looked at again.
+/// Interval between checks of a condition.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// One process.
@@ -19,7 +19,7 @@ pub struct Process {
     start: u64,
 }
 
-/// What `/proc/<pid>/stat` says.
+/// The content of `/proc/<pid>/stat`.
 struct Stat {
     state: char,
     parent: u32,
@@ -29,7 +29,7 @@ struct Stat {
 
 fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold blanks and parentheses; what follows the last one does not.
+    // The name may contain spaces and parentheses; what follows the last parenthesis does not.
     let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
     let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
     Some(Stat {
@@ -41,40 +41,40 @@ fn stat(pid: u32) -> Option<Stat> {
 }
 
 impl Process {
-    /// The process that has this id now.
+    /// The process with this id now.
     pub fn of(pid: u32) -> Option<Self> {
         Some(Self { pid, start: stat(pid)?.start })
     }
 
-    /// Whether it still runs; one that nobody has waited for yet does not.
+    /// Whether it is running. A zombie is not.
     pub fn is_alive(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.start == self.start && stat.state != 'Z')
     }
 
-    /// The time it has computed, in ticks of 10 ms.
+    /// CPU time, in ticks of 10 ms.
     pub fn cpu_ticks(&self) -> u64 {
         stat(self.pid).map_or(0, |stat| stat.cpu_ticks)
     }
 
-    /// The most memory it ever held, in KiB.
+    /// Peak resident memory, in KiB.
     pub fn resident_max_kib(&self) -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.trim().trim_end_matches("kB").trim().parse().ok()
     }
 
-    /// Sends it a signal; one that is gone is left alone.
+    /// Sends a signal; does nothing if the process is gone.
     pub fn signal(&self, signal: Signal) {
         if self.is_alive()
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
         {
-            // It may have ended since: that is what most signals are for.
+            // It may have ended meanwhile, which is the purpose of most signals.
             let _ = kill_process(pid, signal);
         }
     }
 }
 
-/// All that a process has started, and what those have.
+/// All descendants of a process.
 pub fn started_by(pid: u32) -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
@@ -95,7 +95,7 @@ pub fn started_by(pid: u32) -> Vec<Process> {
     found
 }
 
-/// Waits until `holds` does, and says what was waited for if that takes longer than `deadline`.
+/// Waits until `holds` returns true, and panics with a description after `deadline`.
 pub async fn until<F>(deadline: Duration, what: &str, mut holds: impl FnMut() -> F)
 where
     F: Future<Output = bool>,
@@ -107,13 +107,13 @@ where
     }
 }
 
-/// Waits until none of these runs any more.
+/// Waits until none of these is running.
 pub async fn until_gone(processes: &[Process], deadline: Duration) {
     let what = format!("the end of {processes:?}");
     until(deadline, &what, || async { !processes.iter().any(Process::is_alive) }).await;
 }
 
-/// Waits until these compute nothing: less than a tenth of the time, for half a second.
+/// Waits until these are idle: less than a tenth of a core for half a second.
 pub async fn until_idle(processes: &[Process], deadline: Duration) {
     let ticks = || processes.iter().map(Process::cpu_ticks).sum::<u64>();
     until(deadline, "machines without work", || async {

@@ -1,7 +1,7 @@
-//! How long functions are: from the line with `fn` to the brace that closes it, as rustfmt writes them.
+//! The length of functions: from the line with `fn` to its closing brace, as formatted by rustfmt.
 
-/// The first function of more than `most` lines, in words. What stands in a macro's definition or in tests does not
-/// count.
+/// A message about the first function with more than `most` lines. Macro definitions and tests do
+/// not count.
 pub(crate) fn longest(text: &str, most: usize) -> Option<String> {
     let mut open: Option<(usize, usize, &str)> = None;
     for (number, line) in text.lines().enumerate() {

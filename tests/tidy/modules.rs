@@ -1,7 +1,9 @@
-//! Which modules of a crate use which: read from the text of its files, and searched for cycles.
+//! The dependencies between the modules of a crate, read from the text of its files, and their
+//! cycles.
 //!
-//! A module here is a file or a folder right below one folder, `src` or a wing. What it uses is what its `use` lines and
-//! its paths that begin with `crate` or `super` name. Tests within a file do not count: they may look at anything.
+//! A module here is a file or a folder directly below one folder, `src` or a wing. It uses what its
+//! `use` lines name, and its paths that begin with `crate` or `super`. Tests within a file do not
+//! count: they may use anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// The modules that each module uses.
 pub(crate) type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The graph of the modules right below `folder`, in the crate whose sources are in `src`.
+/// The graph of the modules directly below `folder`, in the crate whose sources are in `src`.
 pub(crate) fn graph(src: &Path, files: &[PathBuf], folder: &[&str]) -> Graph {
     let below = |path: &[String]| {
         let inside = path.len() > folder.len() && folder.iter().zip(path).all(|(a, b)| a == b);
@@ -37,7 +39,7 @@ pub(crate) fn graph(src: &Path, files: &[PathBuf], folder: &[&str]) -> Graph {
     graph
 }
 
-/// The modules of which each is used by itself through others, if there are any.
+/// The modules that use themselves indirectly.
 pub(crate) fn in_cycles(graph: &Graph) -> Vec<String> {
     let reaches = |from: &String| {
         let mut seen = BTreeSet::new();
@@ -52,7 +54,7 @@ pub(crate) fn in_cycles(graph: &Graph) -> Vec<String> {
     graph.keys().filter(|name| reaches(name)).cloned().collect()
 }
 
-/// The path of the module in a file; none for the root of the crate and for tests.
+/// The path of the module in a file; `None` for the root of the crate and for tests.
 fn module_path(file: &Path) -> Option<Vec<String>> {
     let mut parts: Vec<String> =
         file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -63,7 +65,7 @@ fn module_path(file: &Path) -> Option<Vec<String>> {
     (!is_root && !parts.iter().any(|part| part == "tests")).then_some(parts)
 }
 
-/// What `text`, in the module `path`, names: paths from the root of the crate.
+/// The paths that `text`, in the module `path`, names, from the root of the crate.
 fn used(text: &str, path: &[String]) -> BTreeSet<Vec<String>> {
     let text = without_tests(&without_comments(text));
     let words = words(&text);
@@ -80,7 +82,7 @@ fn used(text: &str, path: &[String]) -> BTreeSet<Vec<String>> {
     used
 }
 
-/// Reads a path that begins at `at`, with all that braces add to it.
+/// Parses a path that begins at `at`, including its braces.
 fn named(
     words: &[&str],
     at: &mut usize,
@@ -120,7 +122,7 @@ fn named(
     used.extend(from_root(&parts, path));
 }
 
-/// What `parts` names, seen from the module `path`, as a path from the root.
+/// The path from the root that `parts` names in the module `path`.
 fn from_root(parts: &[String], path: &[String]) -> Option<Vec<String>> {
     let mut here = match parts.first()?.as_str() {
         "crate" => Vec::new(),
@@ -140,7 +142,7 @@ fn is_name(word: &str) -> bool {
     word.starts_with(|first: char| first.is_alphabetic() || first == '_')
 }
 
-/// Names, `::`, and single signs.
+/// Splits the text into names, `::`, and single characters.
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = text;
@@ -167,7 +169,7 @@ fn without_comments(text: &str) -> String {
     text.lines().map(code).collect::<Vec<_>>().join("\n")
 }
 
-/// The text before the module of tests, which is the last thing in a file.
+/// The text before the module of tests, which is the last item in a file.
 fn without_tests(text: &str) -> String {
     let end = text.find("#[cfg(test)]\nmod ").filter(|at| text[*at..].contains('{'));
     text[..end.unwrap_or(text.len())].to_owned()

@@ -1,5 +1,6 @@
-//! The formats csv and tsv: a header, then a line per row. A null is an empty field, and an
-//! empty text is two quotes, as is the null of an only column; nested values are JSON text, which programs can read back.
+//! The formats csv and tsv: a header, then one line per row. A null is an empty field, and an empty
+//! text is two quotes; in a single-column result, a null is two quotes as well. Nested values are
+//! JSON text, which programs can parse.
 
 use std::sync::Arc;
 
@@ -55,7 +56,8 @@ impl Writer for Delimited {
         }
         let is_only = columns.len() == 1;
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        // The null of an only column would be an empty line, which most readers pass over: arrow-csv writes quotes.
+        // A null in a single column would be an empty line, which most readers skip, so arrow-csv
+        // writes quotes.
         match is_only {
             true => self.options.clone().build(out).write(&batch),
             false => self.rows.rows(&batch, out),
@@ -71,14 +73,14 @@ fn is_text_needed(data_type: &DataType) -> bool {
     data_type.is_nested()
 }
 
-/// The schema of what is written: nested columns are text.
+/// The output schema: nested columns become text.
 fn flat(schema: &SchemaRef) -> SchemaRef {
     let fields: Vec<_> = schema
         .fields()
         .iter()
         .map(|field| match is_text_needed(field.data_type()) {
             true => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
-            // A column of a stream may hold nulls that its schema does not announce.
+            // A column of a stream may contain nulls that its schema does not declare.
             false => Arc::new(field.as_ref().clone().with_nullable(true)),
         })
         .collect();

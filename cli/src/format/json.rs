@@ -1,6 +1,6 @@
-//! The formats json (one array) and jsonl (one object per line), and the JSON text of nested
-//! values for csv. Nulls are written, so that all objects have the same keys; decimals are written
-//! with all their digits; NaN and infinities, which JSON does not know, are null.
+//! The formats json (one array) and jsonl (one object per line), and the JSON text of nested values
+//! for csv. Nulls are written, so that all objects have the same keys. Decimals keep all their
+//! digits. NaN and infinities, which JSON does not have, become null.
 
 use std::sync::Arc;
 
@@ -62,8 +62,7 @@ impl Writer for Json {
     }
 }
 
-/// The JSON text of every value of a column. Where JSON has no form for a type, it is the text
-/// that people would read.
+/// The JSON text of every value of a column. Types without a JSON form use their display text.
 pub(super) fn texts(field: &FieldRef, column: &ArrayRef) -> Result<StringArray, ArrowError> {
     let mut texts = StringBuilder::with_capacity(column.len(), 0);
     if matches!(field.data_type(), DataType::Union(..)) {

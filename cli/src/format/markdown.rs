@@ -1,5 +1,5 @@
-//! The format markdown: a table that pastes into an issue or a README. Columns are not padded, so
-//! nothing is kept.
+//! The format markdown: a table to paste into an issue or a README. Columns are not padded, so no
+//! rows are buffered.
 
 use std::borrow::Cow;
 
@@ -69,7 +69,7 @@ fn row(cells: impl Iterator<Item = String>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"|\n");
 }
 
-/// A cell of a Markdown table is one line, and a bar in it is no border.
+/// A cell of a Markdown table is one line, with bars escaped.
 fn inline(text: &str) -> Cow<'_, str> {
     match text.contains(['|', '\n', '\\']) {
         false => Cow::Borrowed(text),

@@ -1,8 +1,8 @@
-//! How results are written. The shell opens one [`Writer`] per result, hands it the batches as
-//! they arrive, and sends the bytes on; a writer never does I/O of its own.
+//! Output formats. The shell opens one [`Writer`] per result, passes it batches as they arrive, and
+//! writes out its bytes. Writers do no I/O themselves.
 //!
-//! All formats but `table` keep nothing between two batches. `table` keeps what it needs to know
-//! how wide its columns are, within bounds: see [`bigslice::render`].
+//! Only `table` keeps state between batches: it needs to know how wide its columns are, within
+//! bounds. See [`bigslice::render`].
 
 mod delimited;
 mod json;
@@ -19,7 +19,7 @@ use clap::ValueEnum;
 
 pub(crate) use bigslice::render::{Layout, Paint};
 
-/// The form in which results are written.
+/// The output format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A table for people.
@@ -40,13 +40,13 @@ pub enum Format {
 }
 
 impl Format {
-    /// Whether people read this format rather than programs: only then is there a word about
-    /// statements that have no result.
+    /// Whether the format is for people rather than programs: only then are statements without a
+    /// result acknowledged.
     pub(crate) fn is_for_people(self) -> bool {
         matches!(self, Self::Table | Self::Markdown | Self::Line)
     }
 
-    /// The name by which users choose it.
+    /// The name that users choose it by.
     pub fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
@@ -59,7 +59,7 @@ impl Format {
         }
     }
 
-    /// All formats, in the order in which they are shown.
+    /// All formats, in display order.
     pub fn all() -> &'static [Self] {
         Self::value_variants()
     }
@@ -71,20 +71,19 @@ impl FromStr for Format {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         <Self as ValueEnum>::from_str(name, true).map_err(|_| {
             let names: Vec<_> = Self::all().iter().map(|format| format.name()).collect();
-            format!("no format \"{name}\": there are {}", names.join(", "))
+            format!("unknown format \"{name}\": choose one of {}", names.join(", "))
         })
     }
 }
 
-/// Writes one result. Called in this order: `start` once, `batch` for every batch, `finish` once
-/// when the result is complete. What is to go out is appended to `out`, which the caller empties
-/// between two calls.
+/// Writes one result. Call `start` once, `batch` for every batch, and `finish` once when the result
+/// is complete. Each call appends its output to `out`, which the caller empties between calls.
 pub(crate) trait Writer: Send {
-    /// What stands before the first row.
+    /// Writes the part before the first row.
     fn start(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError>;
-    /// Some rows.
+    /// Writes some rows.
     fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError>;
-    /// What stands after the last row.
+    /// Writes the part after the last row.
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError>;
 }
 
@@ -102,7 +101,7 @@ impl Writer for TextTable {
     }
 }
 
-/// Opens a writer for a result of the given schema.
+/// Creates a writer for a result with the given schema.
 pub(crate) fn writer(format: Format, schema: &SchemaRef, layout: Layout) -> Box<dyn Writer> {
     match format {
         Format::Table => Box::new(TextTable::new(schema, layout)),

@@ -1,4 +1,4 @@
-//! The formats as a user sees them: batches in, text out.
+//! Tests of the formats: batches in, text out.
 
 use std::sync::Arc;
 

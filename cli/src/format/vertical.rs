@@ -1,4 +1,4 @@
-//! The format line: a block per row, a line per value, for rows that are too wide for a table.
+//! The format line: one block per row, one line per value, for rows too wide for a table.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -7,7 +7,7 @@ use arrow::error::ArrowError;
 use super::{Paint, Writer};
 use crate::cell;
 
-/// How wide the rule above a row is drawn at least.
+/// Minimum width of the rule above a row.
 const RULE_COLUMNS: usize = 32;
 
 /// Writes the format line.
@@ -73,7 +73,7 @@ impl Writer for Vertical {
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError> {
         if self.rows == 0 {
             let names = self.names.join(", ");
-            out.extend_from_slice(format!("no rows of: {names}\n").as_bytes());
+            out.extend_from_slice(format!("no rows; columns: {names}\n").as_bytes());
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
-//! bigsql on instances of EC2, end to end on this computer: moto stands in for AWS, and a harness of the crate
-//! `cluster` for its hardware; each instance runs its real user data, and in the end this very program. See `.ci/ec2`.
+//! bigsql on EC2 instances, end to end on this computer: moto emulates AWS, and a test harness of
+//! the crate `cluster` its hardware. Each instance runs its real user data, and in the end this
+//! very program. See `.ci/ec2`.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 #![expect(clippy::disallowed_methods, reason = "programs under test, and the cloud, are processes")]
@@ -13,14 +14,14 @@ use tempfile::TempDir;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bigsql");
-/// Instances of this host's architecture.
+/// Instance types of this host's architecture.
 const KIND: &str = if cfg!(target_arch = "aarch64") { "c6g.large" } else { "c5.large" };
-/// So that a loss comes amid them.
+/// Many statements, so that a loss happens among them.
 const QUERIES: usize = 40;
-/// Far above what anything takes; reaching it is a failure.
+/// Far above the time that anything takes; reaching it is a failure.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The cloud, which ends when this does.
+/// The emulated cloud, which ends with this value.
 struct Cloud {
     process: Child,
     asked: Option<ChildStdin>,
@@ -31,7 +32,7 @@ struct Cloud {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Clouds take a computer each.
+/// Each emulated cloud needs the whole computer.
 static ALONE: Mutex<()> = Mutex::new(());
 
 impl Cloud {
@@ -68,7 +69,7 @@ impl Cloud {
         self.answer()
     }
 
-    /// bigsql with the surroundings of a user of this cloud.
+    /// bigsql in the environment of a user of this cloud.
     fn bigsql(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
@@ -118,7 +119,7 @@ fn told(output: Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// The statement, and what one process says to it.
+/// The statement, and the answer of one process.
 fn third_query(cloud: &Cloud) -> (String, String) {
     let (_, sql, _) = told(cloud.bigsql(&["tpch", "query", "3"]).output().unwrap());
     let alone = ["--tpch", "0.01", "--format", "csv", "-q", "-c", &sql];
@@ -133,10 +134,10 @@ fn a_query_on_instances_survives_the_loss_of_one() {
     let (sql, right) = third_query(&cloud);
     let spec = cloud.spec("n=3,name=nightly");
     let mut arguments = vec!["--system", &spec, "--tpch", "0.01", "--format", "csv"];
-    // Their tables are small: without this one task would make all rows of one.
+    // The tables are small: without this, one task would make all rows of one.
     arguments.extend(["--set", "distributed.file_scan_config_bytes_per_partition=1"]);
     (0..QUERIES).for_each(|_| arguments.extend(["-c", &sql]));
-    // Files of this computer are nowhere else.
+    // Local files are only on this computer.
     let file = cloud.folder.path().join("few.csv");
     std::fs::write(&file, "n\n1\n2\n").unwrap();
     let sum = format!("select sum(n) as s from '{}'", file.display());
@@ -162,7 +163,7 @@ fn a_query_on_instances_survives_the_loss_of_one() {
         panic!("{first}\n{}", errors.join().unwrap().unwrap());
     }
 
-    // Seen from another shell meanwhile.
+    // Observed from another shell meanwhile.
     let (code, listed, _) = cloud.cluster(&["ls"]);
     assert_eq!(code, Some(0));
     let line = listed.lines().nth(1).unwrap_or_else(|| panic!("{listed}"));
@@ -202,7 +203,7 @@ fn instances_come_when_the_work_asks_for_them() {
     );
     assert_eq!((code, rows.as_str()), (Some(0), "answer\n42\n"), "{said}");
     assert!(said.contains("will start, as the work asks for them, at most 2 machines"), "{said}");
-    // Files of this computer are nowhere else.
+    // Local files are only on this computer.
     let file = cloud.folder.path().join("few.csv");
     std::fs::write(&file, "n\n1\n2\n").unwrap();
     let sum = format!("select sum(n) as s from '{}'", file.display());
@@ -242,7 +243,7 @@ fn an_account_is_looked_at_before_anything_is_started() {
     let (code, _, said) = cloud.cluster(&["logs", "nightly"]);
     assert_eq!(code, Some(1), "{said}");
     let (code, _, said) = cloud.cluster(&["gc"]);
-    assert_eq!((code, said.as_str()), (Some(0), "ended 0 instances\n"));
+    assert_eq!((code, said.as_str()), (Some(0), "stopped 0 instances\n"));
     let wrong = cloud.spec("nn=3");
     let (code, _, said) =
         told(cloud.bigsql(&["--system", &wrong, "-c", "select 1"]).output().unwrap());

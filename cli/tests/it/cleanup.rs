@@ -1,4 +1,4 @@
-//! However the driver ends, nothing of it is left: no process, no temporary file.
+//! However the driver ends, it leaves no process and no temporary file.
 
 use std::process::Child;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use tempfile::TempDir;
 use crate::command::bigsql;
 use bigslice_tests::process::{Process, started_by, until, until_gone};
 
-/// A query that is still running whenever the driver is told to end.
+/// A query that is still running when the driver is told to end.
 const ENDLESS: &str = "select sum(a.v * b.v) from generate_series(1, 3000000) a (v) \
      join generate_series(1, 3000000) b (v) on a.v % 10 = b.v % 10";
 
-/// Workers are up, and have work, within this.
+/// Time for workers to start and get work.
 const START_DEADLINE: Duration = Duration::from_secs(30);
-/// A driver that can still act cleans up within this.
+/// Time for a driver that can still act to clean up.
 const END_DEADLINE: Duration = Duration::from_secs(15);
-/// The lease of local machines, and time for them to act on it.
+/// The lease of local machines, plus time for them to act on it.
 const LEASE_DEADLINE: Duration = Duration::from_secs(10 + 10);
 
-/// Two machines that are processes, and two within the driver; each with how many processes the driver then
-/// starts at least: in the second case the one that waits for its end.
+/// Two machines as processes, and two within the driver; each with the minimum number of processes
+/// that the driver then starts: in the second case the one that waits for its end.
 const WORKERS: (&str, usize) = ("local:2", 2);
 const IN_PROCESS: (&str, usize) = ("in-process:2", 1);
 
@@ -41,7 +41,7 @@ impl Running {
         until(START_DEADLINE, "machines", || async { started_by(id).len() >= processes }).await;
         let mut all = started_by(id);
         all.extend(Process::of(id));
-        // A quarter of a second of work is more than starting takes: the query runs.
+        // A quarter of a second of CPU time is more than starting takes, so the query is running.
         until(START_DEADLINE, "a query that runs", || async {
             all.iter().map(Process::cpu_ticks).sum::<u64>() > 100
         })
@@ -58,7 +58,7 @@ impl Running {
             .collect()
     }
 
-    /// Nothing may be left by `deadline`; returns the driver's exit code.
+    /// Waits until everything is gone, at most until `deadline`; returns the driver's exit code.
     async fn check(mut self, deadline: Duration) -> Option<i32> {
         let mut code = None;
         until(deadline, "the end of the driver", || {
@@ -81,7 +81,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// If the test has failed nothing may stay either.
+    /// Nothing may remain when a test fails, either.
     fn drop(&mut self) {
         for process in &self.all {
             process.signal(Signal::KILL);
@@ -130,7 +130,7 @@ async fn after_kill_9_of_a_driver_without_workers_nothing_is_left() {
 async fn of_a_stopped_driver_no_worker_is_left() {
     let running = Running::start(WORKERS).await;
     running.tell(Signal::STOP);
-    // The third waits for the driver's end, and it has not ended.
+    // The third process waits for the driver's end, and it has not ended.
     let of = running.driver.id();
     let started = || started_by(of).iter().filter(|process| process.is_alive()).count();
     assert!(started() >= 3);

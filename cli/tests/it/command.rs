@@ -1,4 +1,4 @@
-//! The program as a user sees it: what it prints where, its exit codes, its files.
+//! The program as a user sees it: output, exit codes, files.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use crate::{PROGRAM, testdata};
 use bigslice_tests::process::Process;
 
-/// No command of these tests takes as long; one that hangs is told apart by it.
+/// No command of these tests takes this long, so a command that hangs is detected.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The program with these arguments, in a folder of its own, knowing nothing of the surroundings.
+/// The program with these arguments, in its own folder, without this environment.
 pub(crate) fn bigsql(folder: &Path, arguments: &[&str]) -> Command {
     #[expect(clippy::disallowed_methods, reason = "the program under test is a process")]
     let mut command = Command::new(PROGRAM);
@@ -29,7 +29,7 @@ pub(crate) fn bigsql(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// What a run of the program came to.
+/// The outcome of a run.
 #[derive(Debug)]
 struct Outcome {
     code: Option<i32>,
@@ -59,14 +59,14 @@ fn run(arguments: &[&str]) -> Outcome {
     run_in(folder.path(), arguments, "")
 }
 
-/// The outcome must be a success without a word on standard error; returns its output.
+/// Asserts success and an empty standard error; returns the output.
 #[track_caller]
 fn good(outcome: Outcome) -> String {
     assert_eq!((outcome.code, outcome.err.as_str()), (Some(0), ""), "{}", outcome.out);
     outcome.out
 }
 
-/// The names in a folder, but for what a user's state folder holds.
+/// The names in a folder, except those of a user's state folder.
 fn left_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("a folder");
     let mut names: Vec<_> =
@@ -255,12 +255,12 @@ fn a_closed_pipe_is_the_end_and_no_fault() {
     assert_eq!(outcome.err, "");
 }
 
-/// Waits for a child whose output was closed or taken; it must not take for ever.
+/// Waits for a child whose output was closed or taken; it must end in time.
 fn wait(mut child: Child) -> Outcome {
     let end = Instant::now() + DEADLINE;
     while child.try_wait().expect("a child").is_none() {
         if Instant::now() > end {
-            // It is ours, and the test has failed.
+            // It is our child, and the test has failed.
             let _ = child.kill();
             panic!("no end within {DEADLINE:?}");
         }
@@ -438,7 +438,7 @@ fn machines_come_when_a_statement_needs_them() {
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let (before, after) = outcome.out.split_once("n\n3\n").expect("the result");
     assert_eq!(before, "answer\n42\n", "{outcome:?}");
-    assert_eq!(outcome.err.matches("no machine runs now: at most 2").count(), 2, "{outcome:?}");
+    assert_eq!(outcome.err.matches("no machines are running: up to 2").count(), 2, "{outcome:?}");
     assert!(after.starts_with("machine,state,pid,address\nm0,running,"), "{outcome:?}");
     assert_eq!(left_in(folder.path()), Vec::<String>::new());
 }
@@ -447,9 +447,9 @@ fn machines_come_when_a_statement_needs_them() {
 fn wrong_systems_are_refused_with_what_may_be_meant() {
     for (flags, said) in [
         (&["--system", "locl:2"][..], "did you mean \"local\"?"),
-        (&["--system", "local:m=2"], "there is no option \"m\" but n"),
+        (&["--system", "local:m=2"], "unknown option \"m\": write n"),
         (&["--max", "2", "--workers", "2"], "cannot be used with"),
-        (&["--idle", "5"], "no time such as 30s, 10m or 2h"),
+        (&["--idle", "5"], "not a duration: write for example 30s, 10m or 2h"),
     ] {
         let outcome = run(&[flags, &["-c", "select 1"]].concat());
         assert_eq!(outcome.code, Some(2), "{outcome:?}");

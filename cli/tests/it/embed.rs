@@ -1,4 +1,4 @@
-//! bigsql within another program: the example `repl`, as its users have it.
+//! bigsql within another program: the example `repl`, as its users run it.
 //!
 //! `cargo test` builds examples before this; `cargo test --test it` alone does not.
 
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// The example's program: examples lie beside the folder of tests.
+/// The example's program: examples are beside the folder of tests.
 fn program() -> PathBuf {
     let this = std::env::current_exe().expect("this program");
     let built = this.parent().and_then(Path::parent).expect("the folder of the build");

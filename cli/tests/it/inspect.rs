@@ -1,4 +1,4 @@
-//! What the program shows of itself and its machines: `--debug`, `.dump`, `.profile`.
+//! Observability of the program and its machines: `--debug`, `.dump`, `.profile`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,10 +10,10 @@ use zip::ZipArchive;
 
 use crate::command::bigsql;
 
-/// A secret that the program is given, and that must not show anywhere.
+/// A secret given to the program, which must not appear anywhere.
 const CANARY: &str = "canary-4711";
 
-/// One page, as a browser asks for it.
+/// Fetches one page, as a browser does.
 fn get(url: &str) -> String {
     let (host, path) = url["http://".len()..].split_once('/').expect("a path");
     let mut stream = TcpStream::connect(host).expect("the server");

@@ -1,4 +1,4 @@
-//! The integration tests, one program: each would link DataFusion once more.
+//! The integration tests, in one program: each more would link DataFusion once more.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "tests fail by panics")]
 

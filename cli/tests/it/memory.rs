@@ -1,5 +1,5 @@
-//! Memory limits: what all processes of the program have together, and what it says when a limit is
-//! too small. The figures of many more statements come from `benches`, bin `memory`.
+//! Memory limits: the memory of all processes of the program, and the message for a limit that is
+//! too small. `benches`, bin `memory`, measures many more statements.
 
 use std::io::Read;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use tempfile::TempDir;
 use crate::command::bigsql;
 use bigslice_tests::process::{Process, started_by};
 
-/// The part of the limit that is promised to be kept. It has room for what is allocated between two
-/// looks at the memory, and for what an operator needs to give back what it holds.
+/// The promised factor of the limit. It leaves room for allocations between two measurements, and
+/// for an operator that releases memory.
 const PROMISE: f64 = 1.25;
 
-/// A million rows of text, in no order: some 70 MB.
+/// A million rows of random text: about 70 MB.
 const ROWS: &str = "create view a as select value as k, 'padding-' || md5(cast(value as varchar)) \
      as pad from generate_series(0, 999999); ";
 
-/// Runs the program under a limit of so many MiB; gives what it printed, and the most MiB that its
-/// processes had together (each at its own worst moment, so rather too many).
+/// Runs the program under a limit in MiB; returns its output, and the peak MiB of its processes
+/// together (each at its own peak, so rather an overestimate).
 fn run(limit: u64, workers: &str, sql: &str) -> (String, u64) {
     let folder = TempDir::new().unwrap();
     let limit = format!("{limit}M");

@@ -11,7 +11,7 @@ use crate::command::bigsql;
 /// In one process, and on workers.
 const MODES: [&[&str]; 2] = [&[], &["--workers", "2"]];
 
-/// What the program prints for a query, with bytes on its standard input.
+/// The program's output for a query, with bytes on its standard input.
 fn asked(folder: &Path, mode: &[&str], sql: &str, input: &[u8]) -> (String, String) {
     let arguments = [mode, &["--quiet", "--format", "csv", "-c", sql]].concat();
     let mut child = bigsql(folder, &arguments).stdin(Stdio::piped()).spawn().unwrap();
@@ -24,7 +24,7 @@ fn asked(folder: &Path, mode: &[&str], sql: &str, input: &[u8]) -> (String, Stri
     (text(output.stdout), text(output.stderr))
 }
 
-/// That no copy of a pipe is left.
+/// Asserts that no copy of a pipe is left.
 fn nothing_is_left(folder: &Path) {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains("pipes")).collect();

@@ -1,5 +1,5 @@
-//! The prompt as somebody at a terminal has it: the program under a pseudo-terminal, keys in, screen
-//! out. What the editor draws comes with many escape codes; the tests look for the text between them.
+//! The prompt at a terminal: the program under a pseudo-terminal, keys in, screen out. The editor
+//! draws with many escape codes; the tests look for the text between them.
 
 use std::io::{Read, Write};
 use std::process::Child;
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use crate::PROGRAM;
 
-/// What is waited for comes within this.
+/// Time limit for expected output.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A query that is cancelled ends within this, also on a busy computer.
+/// Time limit for the end of a cancelled query, also on a busy computer.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A query that would take hours.
@@ -25,10 +25,10 @@ const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const UP: &str = "\x1b[A";
 
-/// What a terminal is asked for when the editor wants to know where the cursor is.
+/// The request that the editor sends to learn the cursor's position.
 const WHERE_IS_THE_CURSOR: &[u8] = b"\x1b[6n";
 
-/// Pieces of the screen that wait to be looked at.
+/// Queued pieces of the screen.
 const PIECES_MAX: usize = 1_000;
 
 /// The program at a terminal.
@@ -37,7 +37,7 @@ struct Terminal {
     pty: std::sync::Arc<Pty>,
     pieces: Receiver<Vec<u8>>,
     reader: Option<JoinHandle<()>>,
-    /// What came and was not looked for yet.
+    /// Output that was received but not searched yet.
     seen: String,
 }
 
@@ -57,7 +57,7 @@ impl Terminal {
         let pty = std::sync::Arc::new(pty);
         let (sender, pieces) = sync_channel(PIECES_MAX);
         let from = std::sync::Arc::clone(&pty);
-        // It ends when the program has closed the terminal.
+        // Ends when the program closes the terminal.
         let reader = std::thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(n) = (&*from).read(&mut piece) {
@@ -81,7 +81,7 @@ impl Terminal {
         (&*self.pty).write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
-    /// Waits until `text` is on the screen, and forgets all that came up to it.
+    /// Waits until `text` is on the screen, and drops everything up to it.
     fn wait_for(&mut self, text: &str) {
         let end = Instant::now() + DEADLINE;
         loop {
@@ -123,7 +123,7 @@ impl Drop for Terminal {
         // It may have ended, as it should.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Until then its end of the terminal was open: the reader waits no longer.
+        // The reader waits until its end of the terminal is closed.
         while self.pieces.try_recv().is_ok() {}
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -131,7 +131,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Text without the escape codes in it.
+/// The text without escape codes.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut chars = text.chars();
@@ -151,7 +151,7 @@ fn plain(text: &str) -> String {
 fn statements_of_several_lines_are_run_and_remembered() {
     let folder = TempDir::new().expect("a temporary folder");
     let mut terminal = Terminal::start(&folder);
-    terminal.wait_for("\".help\" says what there is");
+    terminal.wait_for("\".help\" lists the commands");
     terminal.enter("select 20 + 1");
     terminal.wait_for("......> ");
     terminal.press("as one_line;\r");
@@ -160,7 +160,7 @@ fn statements_of_several_lines_are_run_and_remembered() {
     terminal.wait_for("1 row in ");
     terminal.enter("select 'other' as word;");
     terminal.wait_for("│ other");
-    // The statement before the last one comes back as a whole.
+    // The previous statement comes back as a whole.
     terminal.wait_for("bigsql> ");
     terminal.press(&format!("{UP}{UP}"));
     terminal.wait_for("as one_line;");
@@ -171,7 +171,7 @@ fn statements_of_several_lines_are_run_and_remembered() {
     terminal.enter(".quit");
     assert_eq!(terminal.end(), Some(0));
 
-    // And is there the next time.
+    // The history survives a restart.
     let mut terminal = Terminal::start(&folder);
     terminal.wait_for("bigsql> ");
     terminal.press(&format!("{UP}{UP}{UP}"));
@@ -187,7 +187,7 @@ fn ctrl_c_cancels_a_query_and_keeps_the_prompt() {
     let folder = TempDir::new().expect("a temporary folder");
     let mut terminal = Terminal::start(&folder);
     terminal.enter(ENDLESS);
-    // It is at work: the line that says for how long comes after a second.
+    // The progress line appears after a second.
     terminal.wait_for("1.2 s");
     let pressed = Instant::now();
     terminal.press(CTRL_C);
@@ -195,7 +195,7 @@ fn ctrl_c_cancels_a_query_and_keeps_the_prompt() {
     terminal.wait_for("bigsql> ");
     let took = pressed.elapsed();
     assert!(took < CANCEL_DEADLINE, "the query went on for {took:?}");
-    // Again: the first one was dealt with.
+    // Again, because the first Ctrl-C was handled.
     terminal.press(&format!("{ENDLESS}\r"));
     terminal.wait_for("1.2 s");
     terminal.press(CTRL_C);

@@ -1,5 +1,5 @@
-//! The macro of services, `#[service]`. Users reach it through the crate `bigslice-cluster`, which
-//! documents it and whose paths the generated code names.
+//! The macro `#[service]`. Users reach it through the crate `bigslice-cluster`, which documents it
+//! and whose paths the generated code names.
 
 mod method;
 mod reached;

@@ -1,4 +1,4 @@
-//! One method of a service: what its parameters are, and the code that joins it to the wire.
+//! One method of a service: its parameters, and the code that connects it to the wire.
 //!
 //! ```text
 //! async fn f(&self, context: &ServiceContext, a: A, b: B, items: Input<T>) -> Result<R, E>
@@ -32,7 +32,7 @@ impl<'a> Method<'a> {
             return Err(Error::new_spanned(receiver, message));
         }
         if !sig.generics.params.is_empty() || sig.generics.where_clause.is_some() {
-            let message = "a method of a service is called by its name alone: it cannot be generic";
+            let message = "a method of a service is found by its name: it cannot be generic";
             return Err(Error::new_spanned(&sig.generics, message));
         }
         let mut parameters: Vec<&PatType> = sig
@@ -82,7 +82,7 @@ impl<'a> Method<'a> {
         }
     }
 
-    /// The constant by which callers name the method.
+    /// The constant that names the method for callers.
     pub(crate) fn constant(&self) -> TokenStream {
         let (name, vis, docs) = (self.name(), &self.function.vis, self.docs());
         let (argument, marker) = (self.argument(), &self.reply.marker);
@@ -126,7 +126,7 @@ impl<'a> Method<'a> {
         format_ident!("__answer_{}", self.name())
     }
 
-    /// The function that answers a call: arguments in, method, reply out.
+    /// The function that answers a call: reads the arguments, runs the method, sends the reply.
     pub(crate) fn answer(&self, methods: &Ident) -> TokenStream {
         let (name, answerer, argument) = (self.name(), self.answerer(), self.argument());
         let names: Vec<_> =
@@ -173,7 +173,7 @@ impl<'a> Method<'a> {
     }
 }
 
-/// Tokens as somebody would write them, in one line however many there are.
+/// Tokens formatted as source, in one line of any length.
 fn one_line(tokens: &TokenStream) -> String {
     let words = tokens.to_string();
     let mut text = words.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -183,7 +183,7 @@ fn one_line(tokens: &TokenStream) -> String {
     text
 }
 
-/// Whether a parameter is the context that every method may ask for.
+/// Returns true if a parameter is the context that every method may take.
 pub(crate) fn is_context(ty: &Type) -> bool {
     let Type::Reference(reference) = ty else { return false };
     let Type::Path(path) = &*reference.elem else { return false };

@@ -1,15 +1,15 @@
-//! By which path the generated code reaches the crate `bigslice-cluster`: its own name, unless
-//! `#[service(crate = PATH)]` says another, as a crate does that passes the macro on.
+//! The path by which the generated code reaches the crate `bigslice-cluster`: its own name, unless
+//! `#[service(crate = PATH)]` gives another, for a crate that re-exports the macro.
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::{Path, Result, Token};
 
-/// What the generated code calls it.
+/// The crate's path in the generated code.
 const NAME: &str = "bigslice_cluster";
 
-/// The path that the arguments of the macro give, if they give one.
+/// The path in the arguments of the macro, if there is one.
 pub(crate) fn path(arguments: &TokenStream) -> Result<Option<Path>> {
     if arguments.is_empty() {
         return Ok(None);
@@ -25,7 +25,7 @@ pub(crate) fn path(arguments: &TokenStream) -> Result<Option<Path>> {
     read.parse2(arguments.clone()).map(Some)
 }
 
-/// The same code with `path` wherever it says `::bigslice_cluster`.
+/// The same code with `path` in place of `::bigslice_cluster`.
 pub(crate) fn by(path: &Path, code: TokenStream) -> TokenStream {
     let code = code.into_iter();
     let mut reached = Vec::new();
@@ -46,7 +46,7 @@ pub(crate) fn by(path: &Path, code: TokenStream) -> TokenStream {
     reached.into_iter().collect()
 }
 
-/// Whether the path that begins now begins with `::`, after nothing that it could belong to.
+/// Returns true if the next path begins with `::` and does not continue a previous one.
 fn ends_in_colons(tokens: &[TokenTree]) -> bool {
     let colon = |token: &TokenTree| matches!(token, TokenTree::Punct(p) if p.as_char() == ':');
     let [.., first, second] = tokens else { return false };
@@ -66,7 +66,7 @@ mod tests {
         let expected =
             quote!(impl ::other::cluster::Service for S { fn f() -> (::other::cluster::X,) {} });
         assert_eq!(by(&path, code).to_string(), expected.to_string());
-        // Something else that has this name stays.
+        // Another item of this name stays.
         let other = quote!(let bigslice_cluster = 1;);
         assert_eq!(by(&path, other.clone()).to_string(), other.to_string());
     }

@@ -1,5 +1,5 @@
-//! What a method answers, read from its return type: one value or a stream of them, and whether it
-//! may fail.
+//! The reply of a method, read from its return type: one value or a stream, and whether it may
+//! fail.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -8,11 +8,11 @@ use syn::{
     TypeImplTrait, TypeParamBound,
 };
 
-/// The shape of a method's answer.
+/// The shape of a method's reply.
 pub(crate) struct Reply {
-    /// The type that stands for it in the method's descriptor.
+    /// The type in the method's descriptor.
     pub(crate) marker: TokenStream,
-    /// An expression that sends `answer`, what the method returned, with `replies`.
+    /// An expression that sends `answer`, the method's return value, with `replies`.
     pub(crate) send: TokenStream,
 }
 
@@ -83,7 +83,7 @@ fn many(stream: &TypeImplTrait, outer: Option<&Type>) -> Result<Reply> {
     })
 }
 
-/// The last segment of `returned` if it is a `Result`, by whatever path.
+/// The last segment of `returned` if it is a `Result` by any path.
 pub(crate) fn result_of(returned: &Type) -> Option<&PathSegment> {
     let Type::Path(path) = returned else { return None };
     path.path.segments.last().filter(|last| last.ident == "Result")

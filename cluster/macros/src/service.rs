@@ -17,14 +17,14 @@ use syn::{
 use crate::method::{Method, is_context};
 use crate::reply::result_of;
 
-/// The service that `block` is.
+/// Expands the service in `block`.
 pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
     if let Some((_, name, _)) = &block.trait_ {
         let message = "write #[service] on an impl block of the type itself, not of a trait";
         return Err(Error::new_spanned(name, message));
     }
     if !block.generics.params.is_empty() || block.generics.where_clause.is_some() {
-        let message = "a service is known by its name alone: it cannot be generic";
+        let message = "a service is found by its name: it cannot be generic";
         return Err(Error::new_spanned(&block.generics, message));
     }
     let of = &*block.self_ty;
@@ -55,7 +55,7 @@ pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
         }
     }
     if methods.is_empty() {
-        let message = "there is nothing to call: write at least one `async fn name(&self, ...)`";
+        let message = "no method to call: write at least one `async fn name(&self, ...)`";
         return Err(Error::new_spanned(of, message));
     }
     let attrs = &block.attrs;
@@ -123,7 +123,7 @@ pub(crate) fn expand(block: &ItemImpl) -> Result<TokenStream> {
     })
 }
 
-/// The visibility that shows every method to whoever may see one of them.
+/// The visibility that shows every method to the code that may see any of them.
 fn widest(methods: &[Method<'_>]) -> Visibility {
     let all = || methods.iter().map(|method| &method.function.vis);
     let public = all().find(|vis| matches!(vis, Visibility::Public(_)));
@@ -194,7 +194,7 @@ mod tests {
                 "cannot be generic",
             ),
             (syn::parse_quote!(impl [u8] { async fn f(&self) {} }), "is a struct or an enum"),
-            (syn::parse_quote!(impl S { fn f(&self) {} }), "there is nothing to call"),
+            (syn::parse_quote!(impl S { fn f(&self) {} }), "no method to call"),
             (syn::parse_quote!(impl S { async fn f(&mut self) {} }), "it takes `&self`"),
             (syn::parse_quote!(impl S { async fn f(self) {} }), "it takes `&self`"),
             (syn::parse_quote!(impl S { async fn f<T>(&self, t: T) {} }), "cannot be generic"),

@@ -1,5 +1,5 @@
-//! All pages in one zip archive: what is sent to whoever is to find out what went wrong. It holds no
-//! arguments, environment or settings of services, which may be secret.
+//! All pages in one zip archive, to attach to a bug report. It holds no arguments, environment or
+//! settings of services, which may be secret.
 
 use std::fmt::Write as _;
 use std::io::{self, Seek, Write};
@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::fleet::inspector::Inspector;
 use crate::identity::MachineName;
 use crate::observe::profile::Grouping;
-use crate::observe::vitals::now_ms;
+use crate::observe::usage::now_ms;
 
-/// What the archive is of.
+/// The sources of the archive.
 #[derive(Debug, Serialize)]
 struct About {
     version: &'static str,
@@ -30,16 +30,16 @@ struct About {
 
 impl About {
     fn of(inspector: &Inspector) -> Self {
-        let post = inspector.post();
+        let state = inspector.state();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             os: std::env::consts::OS,
             arch: std::env::consts::ARCH,
             at: clock(now_ms()),
-            session: post.map(|post| post.enroler.authority.session().to_string()),
-            system: post.map(|post| post.system.name()),
-            machines_max: post.map(|post| post.sizing.max()),
-            lease_seconds: post.map(|post| post.enroler.lease.as_secs_f64()),
+            session: state.map(|state| state.enroler.authority.session().to_string()),
+            system: state.map(|state| state.system.name()),
+            machines_max: state.map(|state| state.sizing.max()),
+            lease_seconds: state.map(|state| state.enroler.lease.as_secs_f64()),
         }
     }
 }
@@ -90,7 +90,7 @@ fn failed(err: zip::result::ZipError) -> Error {
     Error::io("write the dump")(io::Error::other(err))
 }
 
-/// The last lines of a machine, each with its time and where it comes from.
+/// The last lines of a machine, each with its time and source.
 pub(crate) fn log_text(inspector: &Inspector, machine: &MachineName) -> String {
     let mut text = String::new();
     for line in inspector.log(machine) {

@@ -1,19 +1,20 @@
-//! Who gets in: requests that this computer's user makes, and that a web page of somebody else's in the
-//! user's browser cannot make. Such a page can have its own name lead to this computer (DNS rebinding),
-//! but its requests bear that name; and it can point at this server, but browsers then say so.
+//! Admission of requests to the debug pages: requests of this computer's user, and none that
+//! another site's page in the user's browser can make. Such a page can resolve its own name to this
+//! computer (DNS rebinding), but its requests carry that name. It can also link to this server, but
+//! browsers then mark the request.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
-/// Whether a request is to be answered, or what is wrong with it.
+/// Checks that a request may be answered. The error is the status and the text of the refusal.
 pub(crate) fn admit(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(), (StatusCode, &'static str)> {
     if method != Method::GET {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n"));
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed\n"));
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     let named = match (uri.host(), hosts.next(), hosts.next()) {
@@ -24,12 +25,12 @@ pub(crate) fn admit(
     if !named {
         return Err((
             StatusCode::FORBIDDEN,
-            "only requests for localhost, or for a loopback address, are answered here\n",
+            "only requests for localhost or for a loopback address are allowed\n",
         ));
     }
     let from = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     if matches!(from, Some("cross-site" | "same-site")) {
-        return Err((StatusCode::FORBIDDEN, "requests of other sites are not answered here\n"));
+        return Err((StatusCode::FORBIDDEN, "requests of other sites are not allowed\n"));
     }
     Ok(())
 }

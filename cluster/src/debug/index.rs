@@ -1,4 +1,4 @@
-//! The first page: all machines, with what they use.
+//! The first page: all machines, with their resource usage.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -7,9 +7,9 @@ use crate::debug::spark;
 use crate::fleet::inspector::{Inspector, MachineReport};
 use crate::identity::MachineName;
 use crate::markup::escape;
-use crate::observe::vitals::Series;
+use crate::observe::usage::Series;
 
-/// Machines that the page shows: the others are in `/debug/machines`.
+/// The most machines on the page. The others are in `/debug/machines`.
 const ROWS_MAX: usize = 1000;
 
 const HEAD: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -47,22 +47,22 @@ pub(crate) fn html(inspector: &Inspector) -> String {
 }
 
 fn heading(inspector: &Inspector, machines: &[MachineReport]) -> String {
-    let Some(post) = inspector.post() else {
+    let Some(state) = inspector.state() else {
         return "<h1>bigslice</h1>\n<p>This process, without machines.</p>\n".to_owned();
     };
-    let census = post.roster.census(post.target());
+    let stats = state.registry.stats(state.target());
     let lost = machines.iter().filter(|machine| machine.reason.is_some()).count();
     format!(
         "<h1>bigslice</h1>\n<p>Session {}: {} of {} machines run ({}), {} starting, {} on probation; \
          {} came up, {lost} were lost, {} released.</p>\n",
-        post.enroler.authority.session(),
-        census.running,
-        census.wanted,
-        escape(post.system.name()),
-        census.starting,
-        census.on_probation,
-        census.started_total,
-        census.released_total,
+        state.enroler.authority.session(),
+        stats.running,
+        stats.wanted,
+        escape(state.system.name()),
+        stats.starting,
+        stats.on_probation,
+        stats.started_total,
+        stats.released_total,
     )
 }
 
@@ -119,7 +119,7 @@ fn row(machine: &MachineReport, series: Option<&Series>) -> String {
 fn links(inspector: &Inspector) -> String {
     const OWN: [(&str, &str); 8] = [
         ("machines", "the machines, as JSON"),
-        ("series", "what they used since they began, as JSON"),
+        ("series", "their usage since they started, as JSON"),
         ("metrics", "the metrics of all machines, for Prometheus"),
         ("logs", "the last lines of all machines"),
         ("flamegraph?seconds=10", "a flame graph of all machines, taken for 10 s"),

@@ -1,4 +1,4 @@
-//! The pages on which an owner looks at the machines, and the archive of them all.
+//! The debug pages: all machines of a session, and an archive of all pages.
 //!
 //! | below `/debug` | |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | `/flamegraph?seconds=10` | the same as an SVG; `&by=machine` keeps machines apart |
 //! | `/dump` | all of it as a zip archive |
 //!
-//! and whatever [`Inspector::add_page`](crate::Inspector::add_page) has added.
+//! and the pages added with [`Inspector::add_page`](crate::Inspector::add_page).
 
 mod archive;
 mod door;
@@ -28,17 +28,17 @@ use crate::fleet::inspector::Inspector;
 pub use server::DebugServer;
 
 impl Inspector {
-    /// Serves all that as web pages below `/debug`, until the server is dropped. Only this computer
-    /// gets answers: the address must be a loopback one, its port 0 is any that is free.
+    /// Serves the debug pages below `/debug` until the server is dropped. Only this computer gets
+    /// answers: the address must be a loopback address. Port 0 is any free port.
     ///
     /// # Errors
-    /// If the address is not a loopback one, or cannot be had.
+    /// If the address is not a loopback address, or cannot be bound.
     pub fn serve(&self, address: SocketAddr) -> Result<DebugServer> {
         server::serve(self.clone(), address)
     }
 
-    /// Writes all that into one zip archive: machines, series, metrics, logs, the pages that were added,
-    /// and the last profile if one was taken.
+    /// Writes all pages into one zip archive: machines, series, metrics, logs, added pages, and the
+    /// last profile if one was taken.
     ///
     /// # Errors
     /// If it cannot be written.

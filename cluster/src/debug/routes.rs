@@ -1,4 +1,4 @@
-//! What each page shows.
+//! The content of each page.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -17,18 +17,18 @@ use crate::observe::profile::Grouping;
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
-/// As Prometheus asks for it.
+/// The content type that Prometheus asks for.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// For how long a page may take a profile: browsers give up after a few minutes.
+/// The longest profile that a page may take: browsers give up after a few minutes.
 const SECONDS_MAX: u64 = 300;
-/// For how long it does unless it is said.
+/// The length of a profile without `seconds`.
 const SECONDS: u64 = 10;
 
-/// What is answered.
+/// An answer.
 pub(crate) struct Content {
     pub(crate) status: StatusCode,
     pub(crate) content_type: &'static str,
-    /// The name under which it is to be saved.
+    /// The name under which a browser saves it.
     pub(crate) file: Option<&'static str>,
     pub(crate) body: Bytes,
 }
@@ -54,7 +54,7 @@ impl Content {
     }
 }
 
-/// What is below `/debug`.
+/// The page at `uri`.
 pub(crate) async fn content(inspector: &Inspector, uri: &Uri) -> Content {
     let query: BTreeMap<String, String> =
         url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
@@ -77,9 +77,7 @@ pub(crate) async fn content(inspector: &Inspector, uri: &Uri) -> Content {
             let pages = inspector.pages();
             match pages.iter().find(|page| other.strip_prefix('/') == Some(page.name())) {
                 Some(page) => Content::new(page.kind().content_type(), page.content()),
-                None => {
-                    Content::refusal(StatusCode::NOT_FOUND, "there is no such page; see /debug\n")
-                }
+                None => Content::refusal(StatusCode::NOT_FOUND, "no such page; see /debug\n"),
             }
         }
     }

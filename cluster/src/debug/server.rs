@@ -1,4 +1,6 @@
-//! Serves the pages, on a thread of its own: they are wanted most when everything else is busy or stuck.
+//! Serves the pages on a thread of its own: they are needed most when everything else is busy or
+//! stuck. On hyper and not on axum: axum's `serve` has no limit of connections and no timeout for
+//! headers, so this loop would stay, and the routes are one `match`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,15 +24,15 @@ use crate::debug::routes::{self, Content};
 use crate::error::{Error, Result};
 use crate::fleet::inspector::Inspector;
 
-/// Connections at a time: a browser opens a few, a scraper one.
+/// The most connections at a time: a browser opens a few, a scraper one.
 const CONNECTIONS_MAX: usize = 32;
-/// Whoever has not sent a request by then is let go.
+/// A connection without a complete request after this is closed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// After a failed accept (no file descriptors left, say) the next is tried after this.
+/// The pause after a failed accept, for example without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// Between two samples of what a driver without machines uses.
+/// The pause between two samples of a driver without machines.
 const SAMPLE_PAUSE: Duration = Duration::from_secs(2);
-/// A page is made of what is there; nothing of it comes from elsewhere, no script runs in it.
+/// A page is self-contained: nothing is loaded from elsewhere, and no script runs.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// Serves the pages until it is dropped.
@@ -41,18 +43,18 @@ pub struct DebugServer {
 }
 
 impl DebugServer {
-    /// Where it serves.
+    /// The address that it serves.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the pages begin.
+    /// The URL of the first page.
     pub fn url(&self) -> String {
         format!("http://{}/debug", self.address)
     }
 }
 
-/// Begins to serve at `address`.
+/// Starts to serve at `address`.
 pub(crate) fn serve(inspector: Inspector, address: SocketAddr) -> Result<DebugServer> {
     if !address.ip().is_loopback() {
         return Err(Error::Options(format!(
@@ -77,7 +79,7 @@ pub(crate) fn serve(inspector: Inspector, address: SocketAddr) -> Result<DebugSe
             runtime.block_on(async {
                 match TcpListener::from_std(listener) {
                     Ok(listener) => accept(&listener, &inspector, &stopped).await,
-                    Err(err) => tracing::error!(error = %err, "the debug pages are not served"),
+                    Err(err) => tracing::error!(error = %err, "could not serve the debug pages"),
                 }
             });
             runtime.shutdown_background();
@@ -87,7 +89,7 @@ pub(crate) fn serve(inspector: Inspector, address: SocketAddr) -> Result<DebugSe
 }
 
 async fn accept(listener: &TcpListener, inspector: &Inspector, stop: &CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut samples = tokio::time::interval(SAMPLE_PAUSE);
     samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -96,12 +98,12 @@ async fn accept(listener: &TcpListener, inspector: &Inspector, stop: &Cancellati
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((tcp, _)) => {
-                    // Who finds no place is let go.
-                    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                    // Connections above the limit are closed.
+                    if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
                         let inspector = inspector.clone();
                         connections.spawn(async move {
                             converse(tcp, inspector).await;
-                            drop(place);
+                            drop(permit);
                         });
                     }
                 }
@@ -111,8 +113,8 @@ async fn accept(listener: &TcpListener, inspector: &Inspector, stop: &Cancellati
                 }
             },
             Some(_) = connections.join_next() => {}
-            // With machines their leases do that.
-            _ = samples.tick(), if inspector.post().is_none() => inspector.sample(),
+            // With machines, the renewal of their leases takes the samples.
+            _ = samples.tick(), if inspector.state().is_none() => inspector.sample(),
         }
     }
     connections.shutdown().await;
@@ -127,7 +129,7 @@ async fn converse(tcp: TcpStream, inspector: Inspector) {
     builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(tcp), TowerToHyperService::new(service));
     if let Err(err) = connection.await {
-        tracing::debug!(error = %err, "a reader of the debug pages is gone");
+        tracing::debug!(error = %err, "a connection to the debug pages broke");
     }
 }
 
@@ -147,6 +149,6 @@ async fn answer<B>(inspector: &Inspector, request: &Request<B>) -> Response<Full
         let attached = format!("attachment; filename=\"{file}\"");
         response = response.header(header::CONTENT_DISPOSITION, attached);
     }
-    // Never an error: all of these are headers.
+    // Never an error: all headers are valid.
     response.body(Full::new(content.body)).unwrap_or_default()
 }

@@ -1,11 +1,11 @@
-//! A small curve of a series, as an SVG within a page.
+//! A small chart of a series, as an SVG within a page.
 
 use std::fmt::Write;
 
 const WIDTH: f64 = 120.0;
 const HEIGHT: f64 = 24.0;
 
-/// The curve of `values`, of which `top` is at its upper edge.
+/// The chart of `values`, with `top` at its upper edge.
 pub(crate) fn line(values: &[f64], top: f64) -> String {
     let mut points = String::new();
     let step = WIDTH / (values.len().max(2) - 1) as f64;

@@ -1,33 +1,34 @@
-//! Faults between the machines of this process, for tests: of this crate, of what is built on it, and
-//! of its users. [`Faults`], given to [`InProcess::with_faults`](crate::InProcess::with_faults), can
+//! Faults between the machines of this process, for tests: of this crate, of the crates above, and
+//! of their users. [`Faults`], passed to [`InProcess::with_faults`](crate::InProcess::with_faults),
+//! can
 //!
-//! - **kill** a machine, or pause it: it stands still, its connections stay open and say nothing;
-//! - **cut** connections, between two machines, one and all others, or one way only: nothing
+//! - **kill** a machine, or pause it: it stops, and its connections stay open and silent;
+//! - **cut** connections between two machines, between one and all others, or one way only: nothing
 //!   arrives and nothing breaks, as in a network partition;
-//! - make them slow: a **delay**, jitter, few bytes per second;
-//! - do **harm** to bytes: reset a connection, truncate it, lose bytes, deliver them twice, flip a
-//!   bit; at a given place, or every so many bytes on average.
+//! - slow them down: a **delay**, jitter, few bytes per second;
+//! - inject a **fault** into bytes: reset a connection, truncate it, lose bytes, deliver them
+//!   twice, flip a bit; at a given position, or at random positions with a given average distance.
 //!
 //! ```text
 //!   driver or machine                                           machine
-//!     HTTP/2 | TLS | --pipe-- relay (take, wait, harm, give) --TCP-- | TLS | HTTP/2
+//!     HTTP/2 | TLS | --pipe-- relay (take, wait, fault, give) --TCP-- | TLS | HTTP/2
 //! ```
 //!
-//! All of it happens **below TLS**, where a network does it. So what is tested is the product as it
-//! is: bytes that are lost, doubled, flipped or cut short never reach a service; TLS notices, the
-//! connection breaks, and what a caller sees is a transport error. A harm to the bytes that come
-//! back is thus also the way to lose a reply whose request took effect.
+//! All faults occur **below TLS**, as on a real network. So the product is tested unchanged: bytes
+//! that are lost, repeated, flipped or cut off never reach a service. TLS notices, the connection
+//! breaks, and the caller gets a transport error. A fault in the bytes of a reply thus also loses
+//! the reply of a request that took effect.
 //!
-//! What happens is drawn from the seed: for each direction of the nth connection from one machine
-//! to another, where the harms lie in its bytes is a function of the seed, the two names and n, however
-//! the bytes were cut into packets. [`Faults::fired`] counts what happened, so that a test can see
-//! that its fault did; [`Faults::events`] says where.
+//! The faults are drawn from the seed: for each direction of the nth connection from one machine to
+//! another, the positions are a function of the seed, the two names and n, however the bytes were
+//! cut into packets. [`Faults::fired`] counts the faults, so that a test can check that its fault
+//! occurred. [`Faults::events`] lists them.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
-//! use bigslice_cluster::faults::{Faults, Harm, Links, Weather, When};
+//! use bigslice_cluster::faults::{Faults, Fault, Links, FaultSchedule, When};
 //! use bigslice_cluster::{Fleet, FleetConfig, InProcess};
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -42,7 +43,7 @@
 //! let machine = fleet.machines().remove(0);
 //!
 //! // One flipped bit breaks a call, and nothing else.
-//! let flip = Weather::fair().harm(Harm::Flip, When::After(100));
+//! let flip = FaultSchedule::none().fault(Fault::Flip, When::After(100));
 //! faults.set(Links::Of(machine.name().clone()), flip);
 //! assert!(fleet.info(&machine).await.is_err());
 //! faults.clear();
@@ -61,12 +62,12 @@
 //! # Ok::<(), bigslice_cluster::Error>(())
 //! ```
 
-mod board;
-mod course;
+mod controller;
 mod relay;
-mod weather;
+mod schedule;
+mod timeline;
 
 pub(crate) use relay::Relayed;
 
-pub use board::{Event, Faults, Fired};
-pub use weather::{Harm, Links, Weather, When};
+pub use controller::{Event, Faults, Fired};
+pub use schedule::{Fault, FaultSchedule, Links, When};

@@ -1,5 +1,5 @@
-//! A connection through which faults come: a pipe on the dialer's side, a socket on the other, and
-//! between them a task that carries bytes both ways, late, harmed or not at all.
+//! A connection with faults: a pipe on the dialer's side, a socket on the other, and between them a
+//! task that carries bytes both ways, delayed, changed or not at all.
 
 use std::future::poll_fn;
 use std::io;
@@ -22,25 +22,25 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::faults::board::{Faults, Way};
-use crate::faults::course::Course;
-use crate::faults::weather::Harm;
+use crate::faults::controller::{Faults, Way};
+use crate::faults::schedule::Fault;
+use crate::faults::timeline::Timeline;
 use crate::identity::MachineName;
 
-/// What the pipe on the dialer's side holds.
+/// The capacity of the pipe on the dialer's side.
 const PIPE_SIZE: usize = 64 << 10;
-/// Read at once: a TLS record.
+/// The bytes read at once: a TLS record.
 const CHUNK_SIZE: usize = 16 << 10;
-/// Chunks under way in one direction; with a long delay they bound the throughput.
+/// The most chunks under way in one direction. With a long delay they limit the throughput.
 const CHUNKS_MAX: usize = 256;
-/// What is under way when the dialer lets go of the connection may still arrive for so long.
+/// After the dialer drops the connection, bytes under way may still arrive for this long.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The dialer's end.
 #[derive(Debug)]
 pub(crate) struct Relayed {
     pipe: DuplexStream,
-    /// Set when the connection was reset, and has not ended in order.
+    /// Set if the connection was reset and did not end in order.
     reset: Arc<AtomicBool>,
     _held: DropGuard,
 }
@@ -66,7 +66,7 @@ impl Relayed {
         let reset = Arc::new(AtomicBool::new(false));
         let held = CancellationToken::new();
         let (broken, free) = (Arc::clone(&reset), held.clone());
-        // It ends with the connection, of whose ends this one holds the token.
+        // Ends with the connection, which holds the token.
         Handle::current().spawn(async move {
             tokio::select! {
                 () = relay.run(tcp, far, &broken) => {}
@@ -126,27 +126,27 @@ impl Relay {
             self.back.carry(from_machine, to_dialer),
         );
         if carried.is_err() {
-            // Before the pipe's end is dropped, by which the dialer notices.
+            // Set before the pipe's end is dropped, which the dialer notices.
             broken.store(true, Ordering::Release);
             if let Err(err) = tcp.set_zero_linger() {
-                tracing::debug!(error = %err, "a reset is an orderly end");
+                tracing::debug!(error = %err, "could not reset a connection, which ends in order");
             }
         }
     }
 }
 
-/// The connection is to be reset.
+/// The connection must be reset.
 struct Reset;
 
-/// How far a direction came.
+/// How a direction ended.
 enum Given {
-    /// Its source has ended, or nobody takes what comes.
+    /// Its source has ended, or its reader is gone.
     Ended,
-    /// It was cut short.
+    /// It was truncated.
     Truncated,
 }
 
-/// A chunk of bytes, and when it arrives at the earliest.
+/// A chunk of bytes, and its earliest time of arrival.
 type Chunk = (Instant, Bytes);
 
 /// One direction of a connection.
@@ -157,7 +157,7 @@ struct Direction {
 }
 
 impl Direction {
-    /// Carries bytes until their end.
+    /// Carries bytes until both directions end.
     async fn carry(
         &self,
         from: impl AsyncRead + Unpin,
@@ -166,22 +166,23 @@ impl Direction {
         let rng = self.faults.draws(&self.way, self.connection);
         let (queue, chunks) = mpsc::channel(CHUNKS_MAX);
         let mut take = pin!(self.take(from, queue, rng.clone()).fuse());
-        let mut give = pin!(self.give(chunks, to, Course::new(rng)));
-        // Both are polled until the giver is done: what is taken is given before the end.
+        let mut give = pin!(self.give(chunks, to, Timeline::new(rng)));
+        // Both are polled until the writer is done: bytes that were read are written before the
+        // end.
         let given = poll_fn(|cx| {
             let _ = take.as_mut().poll(cx);
             give.as_mut().poll(cx)
         });
         match given.await? {
             Given::Ended => {}
-            // What is still sent is taken, and goes nowhere.
+            // Bytes that are still sent are read and dropped.
             Given::Truncated if !take.is_terminated() => take.await,
             Given::Truncated => {}
         }
         Ok(())
     }
 
-    /// Reads all that is sent, at the pace at which it is given on.
+    /// Reads all bytes, as fast as they are written on.
     async fn take(
         &self,
         mut from: impl AsyncRead + Unpin,
@@ -190,23 +191,23 @@ impl Direction {
     ) {
         let mut buffer = BytesMut::with_capacity(CHUNK_SIZE);
         while let Ok(1..) = from.read_buf(&mut buffer).await {
-            let weather = self.faults.weather(&self.way);
-            let late = weather.delay + weather.jitter.mul_f64(rng.f64());
+            let schedule = self.faults.schedule(&self.way);
+            let late = schedule.delay + schedule.jitter.mul_f64(rng.f64());
             if !late.is_zero() {
                 self.faults.delayed();
             }
-            // Nobody takes it if the direction was cut short.
+            // Without a reader if the direction was truncated.
             drop(queue.send((Instant::now() + late, buffer.split().freeze())).await);
             buffer.reserve(CHUNK_SIZE);
         }
     }
 
-    /// Gives on what was taken, when it is due and with the harm that lies in its course.
+    /// Writes chunks when they are due, with the faults of its timeline.
     async fn give(
         &self,
         mut chunks: mpsc::Receiver<Chunk>,
         mut to: impl AsyncWrite + Unpin,
-        mut course: Course,
+        mut timeline: Timeline,
     ) -> Result<Given, Reset> {
         let mut seen = None;
         let mut free = Instant::now();
@@ -214,38 +215,38 @@ impl Direction {
             tokio::time::sleep_until(due.max(free)).await;
             self.faults.passable(&self.way).await;
             let version = self.faults.version();
-            let weather = self.faults.weather(&self.way);
+            let schedule = self.faults.schedule(&self.way);
             if seen.replace(version) != Some(version) {
-                course.set(&weather.harms);
+                timeline.set(&schedule.faults);
             }
-            if let Some(pace) = weather.bytes_per_second {
+            if let Some(pace) = schedule.bytes_per_second {
                 let pace = u32::try_from(pace.max(1)).unwrap_or(u32::MAX);
                 let size = u32::try_from(rest.len()).unwrap_or(u32::MAX);
                 free = Instant::now() + Duration::from_secs(1) * size / pace;
                 self.faults.delayed();
             }
             loop {
-                let (unharmed, due) = course.advance(rest.len());
+                let (unharmed, due) = timeline.advance(rest.len());
                 if to.write_all(&rest.split_to(unharmed)).await.is_err() {
                     return Ok(Given::Ended);
                 }
                 let Some(due) = due else { break };
-                self.faults.harmed(&self.way, self.connection, &due);
+                self.faults.happened(&self.way, self.connection, &due);
                 let span = usize::try_from(due.span).unwrap_or(usize::MAX).min(rest.len());
-                match due.harm {
-                    Harm::Reset => return Err(Reset),
-                    Harm::Truncate => {
-                        // An error means that the other side has ended it before.
+                match due.fault {
+                    Fault::Reset => return Err(Reset),
+                    Fault::Truncate => {
+                        // An error means that the other side has closed it.
                         drop(to.shutdown().await);
                         return Ok(Given::Truncated);
                     }
-                    Harm::Drop => drop(rest.split_to(span)),
-                    Harm::Duplicate => {
+                    Fault::Drop => drop(rest.split_to(span)),
+                    Fault::Duplicate => {
                         if to.write_all(&rest[..span]).await.is_err() {
                             return Ok(Given::Ended);
                         }
                     }
-                    Harm::Flip => {
+                    Fault::Flip => {
                         let mut flipped = BytesMut::from(&rest[..]);
                         flipped[0] ^= 1 << (due.span % 8);
                         rest = flipped.freeze();

@@ -1,5 +1,5 @@
-//! What is asked of a fleet: slots by those who have work, machines by those who wait for some. Plain
-//! state behind one lock; the [`keeper`](crate::fleet::keeper) is woken when it changes.
+//! The demand for machines: slots for work, and machines that callers wait for. Plain state behind
+//! one lock; changes wake the [`keeper`](crate::fleet::keeper).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,38 +11,38 @@ use tokio::sync::Notify;
 struct Asked {
     /// The slots of all demands.
     slots: usize,
-    /// How many wait until so many machines run.
+    /// The number of callers that wait for each number of machines.
     waits: BTreeMap<usize, usize>,
-    /// How often more was asked for, so that what was given up is tried again.
+    /// Counts the requests for more, after which starting is tried again.
     raises: u64,
 }
 
-/// All that is asked of one fleet.
+/// All demands on one fleet.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct Demands {
     asked: Mutex<Asked>,
     wake: Arc<Notify>,
 }
 
-impl Ledger {
+impl Demands {
     /// `wake` is notified of each change.
     pub(crate) fn new(wake: Arc<Notify>) -> Self {
         Self { asked: Mutex::default(), wake }
     }
 
-    /// How many machines are asked for, if each has so many slots.
+    /// The number of machines in demand, with this many slots each.
     pub(crate) fn machines(&self, slots_per_machine: usize) -> usize {
         let asked = self.asked.lock();
         let waits = asked.waits.keys().next_back().copied().unwrap_or(0);
         asked.slots.div_ceil(slots_per_machine.max(1)).max(waits)
     }
 
-    /// Counts how often more was asked for.
+    /// Counts the requests for more.
     pub(crate) fn raises(&self) -> u64 {
         self.asked.lock().raises
     }
 
-    /// Asks anew for what there is a demand for.
+    /// Requests the current demand again.
     pub(crate) fn insist(&self) {
         self.change(|asked| asked.raises += 1);
     }
@@ -53,32 +53,32 @@ impl Ledger {
     }
 }
 
-/// Work that there is, or will be in a moment, in slots: whatever the user of a fleet gives one task
-/// of its machines' time. The fleet has machines for all demands together, up to its limit, until
-/// they are dropped. See [`Fleet::demand`](crate::Fleet::demand).
+/// A demand for slots of work, now or in a moment. A slot is the unit of work that the user of a
+/// fleet gives to one task. The fleet has machines for the sum of all demands, up to its limit,
+/// until they are dropped. See [`Fleet::demand`](crate::Fleet::demand).
 #[derive(Debug)]
 pub struct Demand {
-    ledger: Arc<Ledger>,
+    demands: Arc<Demands>,
     slots: usize,
 }
 
 impl Demand {
-    pub(crate) fn new(ledger: Arc<Ledger>, slots: usize) -> Self {
-        let mut demand = Self { ledger, slots: 0 };
+    pub(crate) fn new(demands: Arc<Demands>, slots: usize) -> Self {
+        let mut demand = Self { demands, slots: 0 };
         demand.set(slots);
         demand
     }
 
-    /// How many slots it asks for.
+    /// The number of slots.
     pub fn slots(&self) -> usize {
         self.slots
     }
 
-    /// From now on so many. If starting machines was given up and these are more than before, it is
-    /// tried again.
+    /// Sets the number of slots. If starting machines was given up and this is more than before, it
+    /// is tried again.
     pub fn set(&mut self, slots: usize) {
         let before = std::mem::replace(&mut self.slots, slots);
-        self.ledger.change(|asked| {
+        self.demands.change(|asked| {
             asked.slots = (asked.slots - before).saturating_add(slots);
             asked.raises += u64::from(slots > before);
         });
@@ -91,23 +91,23 @@ impl Drop for Demand {
     }
 }
 
-/// Somebody waits until so many machines run.
+/// A caller that waits until this many machines run.
 #[derive(Debug)]
 pub(crate) struct Wait {
-    ledger: Arc<Ledger>,
+    demands: Arc<Demands>,
     machines: usize,
 }
 
 impl Wait {
-    pub(crate) fn new(ledger: Arc<Ledger>, machines: usize) -> Self {
-        ledger.change(|asked| *asked.waits.entry(machines).or_default() += 1);
-        Self { ledger, machines }
+    pub(crate) fn new(demands: Arc<Demands>, machines: usize) -> Self {
+        demands.change(|asked| *asked.waits.entry(machines).or_default() += 1);
+        Self { demands, machines }
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.ledger.change(|asked| {
+        self.demands.change(|asked| {
             if let Some(waiting) = asked.waits.get_mut(&self.machines) {
                 *waiting -= 1;
                 if *waiting == 0 {

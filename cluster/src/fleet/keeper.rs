@@ -1,11 +1,11 @@
-//! Keeps as many machines as are wanted. One task, [`keep`], starts machines, replaces those that are
-//! lost and releases those that are not wanted; one task per machine, [`Post::tend`], takes it
-//! through its life: start it, renew its lease, notice its end, clean up after it.
+//! Keeps the target number of machines. One task, [`keep`], starts machines, replaces lost ones and
+//! releases those that are not needed. One task per machine, [`FleetState::tend`], does the rest:
+//! start it, renew its lease, notice its end, clean up after it.
 //!
-//! The end of it all, in order: 1. `closing` is cancelled; 2. each machine is asked to stop, and
-//! killed if it does not within [`STOP_GRACE`] (or at once if `abandon` is cancelled too); 3. its
-//! folder is removed; 4. the system removes what else it has made for the session; 5. the session's
-//! folder is removed; 6. `done` is set.
+//! Shutdown, in order: 1. `closing` is cancelled; 2. each machine is asked to stop, and killed if
+//! it does not within [`STOP_GRACE`] (or at once if `abandon` is cancelled too); 3. its folder is
+//! removed; 4. the system removes what else it has made for the session; 5. the session's folder is
+//! removed; 6. `done` is set.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::error::{Error, Result, chain};
-use crate::fleet::demand::Ledger;
-use crate::fleet::pace::{Pace, START_FAILURES_MAX, Setback};
-use crate::fleet::roster::{Loss, Roster, StartFailure};
+use crate::fleet::backoff::{Backoff, START_FAILURES_MAX, Setback};
+use crate::fleet::demand::Demands;
+use crate::fleet::registry::{Loss, MachineRegistry, StartFailure};
 use crate::fleet::sizing::Sizing;
 use crate::identity::{MachineName, Peer};
 use crate::machine::Machine;
 use crate::machine::system::{Instance, Launch, System};
 use crate::observe::log::Log;
-use crate::observe::vitals::{Annals, Usage};
+use crate::observe::usage::{Usage, UsageHistory};
 use crate::process::folder::{self, SessionFolder};
 use crate::security::authority::Validity;
 use crate::security::connector::Connector;
@@ -35,97 +35,97 @@ use crate::security::credentials::Credentials;
 use crate::security::enrolment::Enroler;
 use crate::worker::control::Control;
 
-/// A lease is renewed this many times in its length, so that single failures do not matter.
+/// The number of renewals within the length of a lease, so that single failures do not matter.
 const RENEWALS_PER_LEASE: u32 = 4;
-/// Between two questions to a machine on probation, if it does not answer.
+/// The pause between two questions to a machine on probation that does not answer.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// How long a machine may take to end when it is asked to.
 const STOP_GRACE: Duration = Duration::from_secs(2);
-/// A machine that is about to be taken away is ended after this: the notice of EC2's spot market, or
-/// nearly, so that an end that is known is not waited for.
+/// A machine that will be taken away is ended after this: about the notice of EC2's spot market, so
+/// that no one waits for a known end.
 const LEAVE_GRACE: Duration = Duration::from_secs(115);
-/// How long a system may take to remove what is left of a session: EC2 lets go of a security group
-/// when the instances in it have ended, which takes it a minute.
+/// How long a system may take to remove the rest of a session: EC2 releases a security group when
+/// the instances in it have ended, which takes a minute.
 const END_GRACE: Duration = Duration::from_secs(150);
-/// How long the remains of a killed machine are waited for.
+/// How long to wait for the rest of a killed machine.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// What the keeper and the tasks of all machines share.
+/// The state that the keeper and the tasks of all machines share.
 #[derive(Debug)]
-pub(crate) struct Post {
+pub(crate) struct FleetState {
     pub(crate) system: Arc<dyn System>,
     pub(crate) sizing: Sizing,
-    /// With so many machines it is gone on, if starting others fails.
+    /// The number of machines with which the session goes on if others fail to start.
     pub(crate) enough: Option<usize>,
-    /// How long a machine that is asked whether it lives may take.
+    /// How long a machine may take to answer a ping.
     pub(crate) silence: Duration,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) demands: Arc<Demands>,
     pub(crate) enroler: Arc<Enroler>,
     pub(crate) credentials: Credentials,
     pub(crate) connector: Connector,
     pub(crate) folder: SessionFolder,
     pub(crate) log: Log,
-    pub(crate) roster: Roster,
-    /// What machines use, over time.
-    pub(crate) annals: Annals,
+    pub(crate) registry: MachineRegistry,
+    /// The usage of machines over time.
+    pub(crate) usage_history: UsageHistory,
     /// The fleet is being shut down.
     pub(crate) closing: CancellationToken,
-    /// There is no time to ask: kill.
+    /// There is no time to ask machines to stop: kill them.
     pub(crate) abandon: CancellationToken,
-    /// Something is to be done about how many machines there are.
+    /// Wakes the keeper to check the number of machines.
     pub(crate) wake: Arc<Notify>,
 }
 
 /// How a machine's life ended.
 enum End {
-    /// With the round to which the start belongs.
+    /// The failure, and the round of the start.
     NeverStarted(StartFailure, u64),
     Lost,
     Stopped,
 }
 
-/// Keeps as many machines as are wanted until the fleet is closed, then ends them all.
-pub(crate) async fn keep(post: Arc<Post>, done: watch::Sender<bool>) {
+/// Keeps the target number of machines until the fleet is closed, then ends all.
+pub(crate) async fn keep(state: Arc<FleetState>, done: watch::Sender<bool>) {
     let mut lives: JoinSet<End> = JoinSet::new();
-    let mut pace = Pace::default();
-    let mut raises = post.ledger.raises();
-    let mut renewal = tokio::time::interval(post.enroler.lease / RENEWALS_PER_LEASE);
+    let mut backoff = Backoff::default();
+    let mut raises = state.demands.raises();
+    let mut renewal = tokio::time::interval(state.enroler.lease / RENEWALS_PER_LEASE);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let raised = std::mem::replace(&mut raises, post.ledger.raises()) != raises;
-        if pace.given_up() && (raised || post.has_enough()) {
-            pace.reset();
-            post.roster.set_failure(None);
+        let raised = std::mem::replace(&mut raises, state.demands.raises()) != raises;
+        if backoff.given_up() && (raised || state.has_enough()) {
+            backoff.reset();
+            state.registry.set_failure(None);
         }
-        let next = post.resize(&mut lives, &pace);
+        let next = state.resize(&mut lives, &backoff);
         tokio::select! {
-            () = post.closing.cancelled() => break,
+            () = state.closing.cancelled() => break,
             Some(end) = lives.join_next() => match end {
                 Ok(End::NeverStarted(failure, round)) => {
-                    post.count_failure(failure, round, &mut pace);
+                    state.count_failure(failure, round, &mut backoff);
                 }
-                Ok(End::Lost | End::Stopped) => pace.reset(),
+                Ok(End::Lost | End::Stopped) => backoff.reset(),
                 Err(panic) => {
                     tracing::error!(error = %panic, "the task of a machine panicked");
-                    let round = pace.round();
-                    let (started, now) = (post.roster.started_total(), Instant::now());
-                    pace.failed(round, started, post.has_enough(), now);
+                    let round = backoff.round();
+                    let (started, now) = (state.registry.started_total(), Instant::now());
+                    backoff.failed(round, started, state.has_enough(), now);
                 }
             },
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
-            () = post.wake.notified() => {}
+            () = state.wake.notified() => {}
             _ = renewal.tick() => {
-                if let Err(err) = post.renew_own() {
+                if let Err(err) = state.renew_own() {
                     let error = chain(&err);
                     tracing::error!(error, "could not renew the driver's certificate");
                 }
-                post.sample();
+                state.sample();
             }
         }
     }
     while lives.join_next().await.is_some() {}
-    post.end_session().await;
-    let at = Arc::clone(&post);
+    state.end_session().await;
+    let at = Arc::clone(&state);
     let removed = tokio::task::spawn_blocking(move || at.folder.remove()).await;
     if let Ok(Err(err)) = removed {
         tracing::warn!(error = %err, "could not remove the session's folder");
@@ -133,18 +133,18 @@ pub(crate) async fn keep(post: Arc<Post>, done: watch::Sender<bool>) {
     done.send_replace(true);
 }
 
-impl Post {
-    /// How many machines there are to be now.
+impl FleetState {
+    /// The current target number of machines.
     pub(crate) fn target(&self) -> usize {
-        self.sizing.target(self.ledger.machines(self.sizing.slots_per_machine()))
+        self.sizing.target(self.demands.machines(self.sizing.slots_per_machine()))
     }
 
-    /// Whether so many run that it is gone on with those.
+    /// Returns true if enough machines run to go on with.
     pub(crate) fn has_enough(&self) -> bool {
-        self.enough.is_some_and(|enough| self.roster.running_total() >= enough)
+        self.enough.is_some_and(|enough| self.registry.running_total() >= enough)
     }
 
-    /// Has the system remove what its machines could not, unless there is no time.
+    /// Lets the system remove the rest of the session, unless there is no time.
     async fn end_session(&self) {
         let ending = self.system.end_session(self.enroler.authority.session());
         let ended = tokio::select! {
@@ -153,39 +153,39 @@ impl Post {
         };
         match ended {
             Ok(Ok(())) => {}
-            Ok(Err(err)) => self.log.tell(format!("something is left: {}", chain(&err))),
+            Ok(Err(err)) => self.log.tell(format!("could not remove everything: {}", chain(&err))),
             Err(_) => self.log.tell(format!(
-                "something may be left: removing it took longer than {} s",
+                "some resources may remain: removing them took longer than {} s",
                 END_GRACE.as_secs()
             )),
         }
     }
 
-    /// Starts and releases machines. Returns when to look again if nothing happens before.
-    fn resize(self: &Arc<Self>, lives: &mut JoinSet<End>, pace: &Pace) -> Option<Instant> {
+    /// Starts and releases machines. Returns the time of the next check.
+    fn resize(self: &Arc<Self>, lives: &mut JoinSet<End>, backoff: &Backoff) -> Option<Instant> {
         let now = Instant::now();
         let target = self.target();
-        let counts = self.roster.counts(lives.len());
-        if pace.may_start(now) {
+        let counts = self.registry.counts(lives.len());
+        if backoff.may_start(now) {
             for _ in 0..self.sizing.starts(target, counts) {
-                let (ordinal, machine) = self.roster.enter();
-                lives.spawn(Arc::clone(self).tend(ordinal, machine, pace.round()));
+                let (ordinal, machine) = self.registry.enter();
+                lives.spawn(Arc::clone(self).tend(ordinal, machine, backoff.round()));
             }
         }
-        let resumes = pace.resumes().filter(|at| *at > now && counts.alive < target);
-        let releases = self.sizing.idle.and_then(|idle| self.roster.release(target, idle, now));
+        let resumes = backoff.resumes().filter(|at| *at > now && counts.alive < target);
+        let releases = self.sizing.idle.and_then(|idle| self.registry.release(target, idle, now));
         resumes.into_iter().chain(releases).min()
     }
 
-    /// Says what keeps machines from starting: once when it begins, once when it is given up.
-    fn count_failure(&self, mut failure: StartFailure, round: u64, pace: &mut Pace) {
+    /// Logs why machines do not start: at the first failure, and when starting is given up.
+    fn count_failure(&self, mut failure: StartFailure, round: u64, backoff: &mut Backoff) {
         let mut text = format!("could not start: {}", failure.reason);
-        let said = self.roster.failure().is_some_and(|before| before.reason == failure.reason);
+        let said = self.registry.failure().is_some_and(|before| before.reason == failure.reason);
         // Writing to a string does not fail.
-        let (started, enough) = (self.roster.started_total(), self.has_enough());
-        let _ = match pace.failed(round, started, enough, Instant::now()) {
+        let (started, enough) = (self.registry.started_total(), self.has_enough());
+        let _ = match backoff.failed(round, started, enough, Instant::now()) {
             Setback::Same => {
-                tracing::debug!(machine = %failure.machine, text, "like others of its batch");
+                tracing::debug!(machine = %failure.machine, text, "failed like others of its batch");
                 return;
             }
             Setback::Retry(pause) if said => {
@@ -194,12 +194,12 @@ impl Post {
             }
             Setback::Retry(_) if enough => write!(
                 text,
-                "; going on with {} of {}, trying again now and then",
-                self.roster.running_total(),
+                "; going on with {} of {}, retrying periodically",
+                self.registry.running_total(),
                 self.target()
             ),
             Setback::Retry(_) => {
-                write!(text, "; trying again, at most {START_FAILURES_MAX} times in a row")
+                write!(text, "; retrying at most {START_FAILURES_MAX} times in a row")
             }
             Setback::GivenUp => {
                 failure.final_ = true;
@@ -207,19 +207,19 @@ impl Post {
                     text,
                     "; no machine could be started {START_FAILURES_MAX} times in a row, going on \
                      with {} of {}",
-                    self.roster.running_total(),
+                    self.registry.running_total(),
                     self.target()
                 )
             }
         };
         self.log.say(&failure.machine, text);
-        self.roster.set_failure(Some(failure));
+        self.registry.set_failure(Some(failure));
     }
 
-    /// Writes down what the driver uses.
+    /// Records the driver's usage.
     pub(crate) fn sample(&self) {
         let usage = Usage::gather(&self.folder.driver());
-        self.annals.record(&MachineName::driver(), usage);
+        self.usage_history.record(&MachineName::driver(), usage);
     }
 
     fn renew_own(&self) -> Result<()> {
@@ -255,7 +255,7 @@ impl Post {
                 return End::NeverStarted(StartFailure { machine, reason, final_: false }, round);
             }
         };
-        self.roster.started();
+        self.registry.started();
         let reason = tokio::select! {
             biased;
             () = self.closing.cancelled() => {
@@ -266,19 +266,19 @@ impl Post {
             reason = instance.ended() => reason,
             reason = machine.condemned() => reason,
             () = machine.released() => {
-                tracing::info!(machine = %machine.name(), "released: it is not wanted any more");
-                self.roster.changed();
+                tracing::info!(machine = %machine.name(), "released: it is not needed any more");
+                self.registry.changed();
                 self.stop(&machine, &url, &*instance).await;
                 self.over(ordinal, &machine, None).await;
                 return End::Stopped;
             }
             reason = self.keep_lease(&machine, &url) => reason,
-            reason = self.see_off(&machine, &*instance) => reason,
+            reason = self.await_removal(&machine, &*instance) => reason,
         };
-        // First it dies, then it is known to be lost: nobody who hears of it is contradicted by an
-        // answer that comes from it later.
+        // Kill first, then report the loss: no answer of the machine may arrive after it was
+        // reported lost.
         instance.kill();
-        let wanted = self.roster.counts(0).alive <= self.target();
+        let wanted = self.registry.counts(0).alive <= self.target();
         let then = if wanted && machine.leaving().is_none() { "; starting another" } else { "" };
         let reason = match machine.leaving() {
             Some(why) if why != reason => format!("{reason}; {why}"),
@@ -286,23 +286,23 @@ impl Post {
         };
         self.log.say(machine.name(), format!("lost: {reason}{then}"));
         let loss = Loss { machine: machine.name().clone(), reason: reason.clone() };
-        self.annals.end(machine.name());
-        self.roster.lose(ordinal, loss);
+        self.usage_history.end(machine.name());
+        self.registry.lose(ordinal, loss);
         machine.stopped(Some(reason));
-        self.bury(&machine, &*instance).await;
+        self.reap(&machine, &*instance).await;
         self.remove_folder(&machine).await;
         End::Lost
     }
 
-    /// Waits for word that the machine will be taken away, then for a while for that to happen; the
+    /// Waits for the notice that the machine will be taken away, then for it to happen. Returns the
     /// reason.
-    async fn see_off(&self, machine: &Machine, instance: &dyn Instance) -> String {
+    async fn await_removal(&self, machine: &Machine, instance: &dyn Instance) -> String {
         let reason = instance.leaving().await;
-        let counts = self.roster.counts(0);
+        let counts = self.registry.counts(0);
         let then = if counts.alive <= self.target() { "; starting another" } else { "" };
         self.log.say(machine.name(), format!("gets no new work: {reason}{then}"));
         machine.leave(reason.clone());
-        self.roster.changed();
+        self.registry.changed();
         tokio::time::sleep(LEAVE_GRACE).await;
         reason
     }
@@ -321,12 +321,13 @@ impl Post {
         Ok((machine.running(launched, &self.connector), url))
     }
 
-    /// Renews the machine's lease until it has not answered for a lease's length; the reason.
+    /// Renews the machine's lease until it has not answered for the length of a lease. Returns the
+    /// reason.
     async fn keep_lease(&self, machine: &Machine, url: &Url) -> String {
         let lease = self.enroler.lease;
         let period = lease / RENEWALS_PER_LEASE;
         let peer = Peer::worker(self.enroler.authority.session().clone(), machine.name().clone());
-        // Of many machines that start together not all are dialed together.
+        // Machines that start together are not all dialed at the same time.
         let first = Instant::now() + period.mul_f64(fastrand::f64());
         let mut ticks = tokio::time::interval_at(first, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -346,7 +347,7 @@ impl Post {
             }
             asked = Instant::now();
             let left = lapse.saturating_duration_since(asked);
-            // A try does not take all that is left: the next may have more luck on a new connection.
+            // An attempt does not take all the time left: the next may succeed on a new connection.
             let bound = period.max(left / 2).min(left);
             let renewed = self.renew(machine, &peer, url, bound);
             match tokio::time::timeout(bound, renewed).await {
@@ -357,8 +358,8 @@ impl Post {
             if answered < asked {
                 machine.silent();
             } else if machine.answered(asked) {
-                tracing::info!(machine = %machine.name(), "it answers, and is trusted again");
-                self.roster.changed();
+                tracing::info!(machine = %machine.name(), "it answers and is trusted again");
+                self.registry.changed();
             }
             if answered.elapsed() > period {
                 machine.keep_channel(None);
@@ -368,7 +369,7 @@ impl Post {
         if let Some(trouble) = trouble {
             let _ = write!(reason, " ({trouble})");
         }
-        let memory = self.annals.last(machine.name()).and_then(|usage| usage.memory_words());
+        let memory = self.usage_history.last(machine.name()).and_then(|usage| usage.memory_words());
         if let Some(memory) = memory {
             let _ = write!(reason, "; {memory}");
         }
@@ -385,7 +386,7 @@ impl Post {
         let control = self.control(machine, url).await?;
         let renewal = control.renew(None, bound).await?;
         if let Some(usage) = renewal.usage {
-            self.annals.record(machine.name(), usage);
+            self.usage_history.record(machine.name(), usage);
         }
         if let Some(request) = renewal.certificate_request {
             let certificate = self.sign(&request, peer)?;
@@ -394,7 +395,7 @@ impl Post {
         Ok(())
     }
 
-    /// The way to ask a machine something, over the connection that there is.
+    /// Opens the control service of a machine, over the existing connection if there is one.
     pub(crate) async fn control(&self, machine: &Machine, url: &Url) -> Result<Control> {
         let channel = match machine.channel() {
             Some(channel) => channel,
@@ -407,18 +408,18 @@ impl Post {
         Ok(Control::new(machine.name().clone(), channel))
     }
 
-    /// Asks a machine to end; kills it if it does not, or if there is no time.
+    /// Asks a machine to end. Kills it if it does not, or if there is no time.
     async fn stop(&self, machine: &Machine, url: &Url, instance: &dyn Instance) {
         let orderly = tokio::time::timeout(STOP_GRACE, async {
             match self.control(machine, url).await {
                 Ok(control) => {
                     if let Err(err) = control.shutdown(STOP_GRACE).await {
-                        tracing::debug!(error = %chain(&err), "a machine does not stop by itself");
+                        tracing::debug!(error = %chain(&err), "a machine does not stop on request");
                         instance.kill();
                     }
                 }
                 Err(err) => {
-                    tracing::debug!(error = %chain(&err), "a machine cannot be reached any more");
+                    tracing::debug!(error = %chain(&err), "a machine is not reachable any more");
                     instance.kill();
                 }
             }
@@ -430,20 +431,20 @@ impl Post {
             },
             () = self.abandon.cancelled() => instance.kill(),
         }
-        self.bury(machine, instance).await;
+        self.reap(machine, instance).await;
     }
 
     /// Waits until nothing is left of a machine.
-    async fn bury(&self, machine: &Machine, instance: &dyn Instance) {
+    async fn reap(&self, machine: &Machine, instance: &dyn Instance) {
         if tokio::time::timeout(CLOSE_GRACE, instance.close()).await.is_err() {
-            self.log.say(machine.name(), "does not go away although it was killed".to_owned());
+            self.log.say(machine.name(), "still exists although it was killed".to_owned());
         }
     }
 
     async fn over(&self, ordinal: u64, machine: &Machine, err: Option<String>) {
         machine.stopped(err);
-        self.annals.end(machine.name());
-        self.roster.strike(ordinal);
+        self.usage_history.end(machine.name());
+        self.registry.strike(ordinal);
         self.remove_folder(machine).await;
     }
 

@@ -1,14 +1,14 @@
-//! The machines of a session, as whoever uses them sees them. A [`Fleet`] owns the session: its
-//! authority, its folder, its I/O runtime, and the [`keeper`] that keeps the machines.
+//! The machines of a session, for their user. A [`Fleet`] owns the session: its authority, its
+//! folder, its I/O runtime, and the [`keeper`] that keeps the machines.
 //!
-//! Ends: [`Fleet::shutdown`] asks the machines to stop. Dropping the last clone kills them. A driver
-//! that is killed leaves it to the machines, which notice.
+//! [`Fleet::shutdown`] asks the machines to stop. Dropping the last clone kills them. If the driver
+//! is killed, the machines notice and end.
 
+mod backoff;
 pub(crate) mod demand;
 pub(crate) mod inspector;
 mod keeper;
-mod pace;
-pub(crate) mod roster;
+pub(crate) mod registry;
 pub(crate) mod sizing;
 
 use std::fmt;
@@ -25,10 +25,10 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use crate::error::{Error, Result, chain};
-use crate::fleet::demand::{Demand, Ledger, Wait};
+use crate::fleet::demand::{Demand, Demands, Wait};
 use crate::fleet::inspector::Inspector;
-use crate::fleet::keeper::Post;
-use crate::fleet::roster::{Loss, Roster, StartFailure};
+use crate::fleet::keeper::FleetState;
+use crate::fleet::registry::{Loss, MachineRegistry, StartFailure};
 use crate::fleet::sizing::{Elastic, Sizing};
 use crate::identity::{Peer, SessionId};
 use crate::machine::info::MachineInfo;
@@ -36,8 +36,8 @@ use crate::machine::system::System;
 use crate::machine::{Machine, State};
 use crate::observe::line::LogSink;
 use crate::observe::log::Log;
-use crate::observe::metrics::census::Census;
-use crate::observe::vitals::Annals;
+use crate::observe::metrics::fleet_stats::FleetStats;
+use crate::observe::usage::UsageHistory;
 use crate::process::file_limit::raise_file_limit;
 use crate::process::folder::SessionFolder;
 use crate::requirements::{Requirements, Services};
@@ -51,54 +51,53 @@ use crate::worker::control::Control;
 const IO_THREADS: usize = 2;
 /// A shorter lease would lapse while a busy host does something else.
 const LEASE_MIN: Duration = Duration::from_millis(200);
-/// Certificates count in whole seconds, and are renewed when a lease is.
+/// Certificates have a resolution of seconds, and are renewed when a lease is.
 const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(2);
-/// A machine of this host that lives answers far faster, however busy its cores are.
+/// A live machine of this host answers far faster, however busy its cores are.
 const SILENCE: Duration = Duration::from_secs(2);
-/// For more machines than this the usual limit of open files is raised: a driver has a few
-/// connections to each, and if they are tasks of its process the other ends as well.
+/// With more machines than this the limit of open files is raised: a driver has a few connections
+/// to each, and holds the other ends too if the machines are tasks of its process.
 const FILES_SUFFICE_FOR: usize = 100;
-/// Machines that are pinged at a time. Each may take a handshake, and many at once would outlast the
-/// patience with one.
+/// The most machines pinged at a time. Each may take a handshake, and too many at once would exceed
+/// the timeout.
 const PINGS_MAX: usize = 64;
-/// A machine that does not answer a ping may be about to be reaped, which gives the better reason.
+/// A machine that does not answer a ping may be about to end, which gives the better reason.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
-/// What is printed at the very end is waited for, but not by a user whose terminal is stuck.
+/// How long to wait for the last output, in case the user's terminal is stuck.
 const FLUSH_GRACE: Duration = Duration::from_secs(1);
 /// How long dropping a fleet may take.
 const DROP_GRACE: Duration = Duration::from_secs(3);
-/// Between two looks, while a fleet is dropped.
+/// The pause between two checks while a fleet is dropped.
 const DROP_PAUSE: Duration = Duration::from_millis(2);
 
-/// What a fleet is to be.
+/// The configuration of a fleet.
 #[derive(Clone)]
 pub struct FleetConfig {
-    /// How many machines are kept; at most, if the fleet is elastic.
+    /// The number of machines; the maximum if the fleet is elastic.
     pub machines: usize,
-    /// Given to their services as it is.
+    /// Passed to their services unchanged.
     pub settings: Bytes,
-    /// Set up on each machine before it is taken.
+    /// Set up on each machine before it is used.
     pub services: Services,
-    /// How long a machine lives without hearing from the driver, and how long the driver waits for
-    /// a machine that does not answer before it is taken for lost.
+    /// How long a machine lives without contact to the driver, and how long the driver waits for a
+    /// machine that does not answer before it counts as lost.
     pub lease: Duration,
-    /// How long a machine may take to answer [`Fleet::verify`] before it is taken for lost.
+    /// How long a machine may take to answer [`Fleet::verify`] before it counts as lost.
     pub silence: Duration,
-    /// With so many machines [`Fleet::start`] is content if others cannot be started: they are tried
-    /// again, the less often the longer it fails, for as long as so many run. `None`: one that cannot
-    /// be started is an error of the whole.
+    /// The minimum number of machines that must start for [`Fleet::start`] to succeed. The rest are
+    /// retried with backoff as long as this many run. `None`: any failed start is an error.
     pub enough: Option<usize>,
-    /// Where the session's folder is made.
+    /// The parent of the session's folder.
     pub temp_root: PathBuf,
-    /// Takes the machines' output and the fleet's own messages.
+    /// Receives the machines' output and the fleet's own messages.
     pub log: LogSink,
-    /// How long a certificate is valid; it is renewed at half of that. At most 24 hours.
+    /// How long a certificate is valid, at most 24 hours. It is renewed after half of that.
     pub certificate_life: Duration,
 }
 
 impl Default for FleetConfig {
-    /// No machines yet, leases of 10 s, 2 s of silence, certificates of 12 hours; output is dropped.
-    /// What suits machines of this host.
+    /// No machines, leases of 10 s, 2 s of silence, certificates of 12 hours; output is dropped.
+    /// Suited to machines of this host.
     fn default() -> Self {
         Self {
             machines: 0,
@@ -136,43 +135,44 @@ pub struct Fleet {
 
 struct Owner {
     inspector: Inspector,
-    post: Arc<Post>,
+    state: Arc<FleetState>,
     runtime: Option<Runtime>,
     done: watch::Receiver<bool>,
     _keeper: AbortOnDropHandle<()>,
 }
 
 impl Fleet {
-    /// Starts all machines at once. Returns when all run, or says why one could not; with
-    /// [`FleetConfig::enough`], when each of them runs or could not be started.
+    /// Starts all machines at once. Returns when all run, or the error of one that could not start;
+    /// with [`FleetConfig::enough`], when each of them runs or could not start.
     pub async fn start(system: Arc<dyn System>, config: FleetConfig) -> Result<Self> {
         let sizing = Sizing::fixed(config.machines);
         let fleet = Self { owner: Arc::new(Owner::new(system, config, sizing)?) };
-        let post = &fleet.owner.post;
-        let mut changes = post.roster.changes();
+        let state = &fleet.owner.state;
+        let mut changes = state.registry.changes();
         loop {
             changes.borrow_and_update();
-            if post.roster.running_total() >= post.sizing.max() {
+            if state.registry.running_total() >= state.sizing.max() {
                 return Ok(fleet);
             }
-            let settled = post.roster.first_settled(post.sizing.max());
-            if settled && post.has_enough() {
+            let settled = state.registry.first_settled(state.sizing.max());
+            if settled && state.has_enough() {
                 return Ok(fleet);
             }
-            // Without a number that is enough the first failure is the last.
-            let waits = |f: &StartFailure| post.enough.is_some() && !(settled && f.final_);
-            if let Some(failure) = post.roster.failure().filter(|f| !waits(f)) {
+            // Without a minimum the first failure is final.
+            let waits = |f: &StartFailure| state.enough.is_some() && !(settled && f.final_);
+            if let Some(failure) = state.registry.failure().filter(|f| !waits(f)) {
                 fleet.shutdown().await;
                 return Err(Error::Start { machine: failure.machine, reason: failure.reason });
             }
-            // Never an error: the roster lives in the fleet.
+            // Never an error: the registry lives in the fleet.
             drop(changes.changed().await);
         }
     }
 
-    /// A fleet that has as many machines as are asked for ([`Fleet::demand`], [`Fleet::wait_for`]), at
-    /// most [`FleetConfig::machines`]: they are started in batches, and released when for a while
-    /// they were neither asked for nor held ([`Machine::hold`]). Returns at once.
+    /// A fleet with as many machines as there is demand for ([`Fleet::demand`],
+    /// [`Fleet::wait_for`]), at most [`FleetConfig::machines`]. They are started in batches, and
+    /// released after a time without demand and without a hold ([`Machine::hold`]). Returns at
+    /// once.
     pub fn elastic(
         system: Arc<dyn System>,
         config: FleetConfig,
@@ -182,52 +182,52 @@ impl Fleet {
         Ok(Self { owner: Arc::new(Owner::new(system, config, sizing)?) })
     }
 
-    /// Asks for machines for `slots` slots of work, until the demand is dropped. All demands count
-    /// together; work can begin when the first machine runs ([`Fleet::wait_for`]). Of no effect on a
-    /// fleet that always has the same number of machines.
+    /// Requests machines for `slots` slots of work, until the demand is dropped. All demands add
+    /// up. Work can begin when the first machine runs ([`Fleet::wait_for`]). No effect on a fleet
+    /// of fixed size.
     pub fn demand(&self, slots: usize) -> Demand {
-        Demand::new(Arc::clone(&self.owner.post.ledger), slots)
+        Demand::new(Arc::clone(&self.owner.state.demands), slots)
     }
 
-    /// The session that it is.
+    /// The session's id.
     pub fn session(&self) -> &SessionId {
-        self.owner.post.enroler.authority.session()
+        self.owner.state.enroler.authority.session()
     }
 
-    /// The name of the system that its machines are from.
+    /// The name of the system that starts the machines.
     pub fn system(&self) -> &'static str {
-        self.owner.post.system.name()
+        self.owner.state.system.name()
     }
 
-    /// How many machines are kept: those that are asked for, if the fleet is elastic.
+    /// The target number of machines: the demand, if the fleet is elastic.
     pub fn size(&self) -> usize {
-        self.owner.post.target()
+        self.owner.state.target()
     }
 
-    /// How many machines it has at most.
+    /// The maximum number of machines.
     pub fn size_max(&self) -> usize {
-        self.owner.post.sizing.max()
+        self.owner.state.sizing.max()
     }
 
-    /// How it is now.
-    pub fn census(&self) -> Census {
-        self.owner.post.roster.census(self.owner.post.target())
+    /// The current numbers of machines.
+    pub fn stats(&self) -> FleetStats {
+        self.owner.state.registry.stats(self.owner.state.target())
     }
 
-    /// The driver's own folder for temporary files, which ends with the session.
+    /// The driver's folder for temporary files, which is removed with the session.
     pub fn scratch(&self) -> PathBuf {
-        self.owner.post.folder.driver()
+        self.owner.state.folder.driver()
     }
 
     /// The machines that run, oldest first.
     pub fn machines(&self) -> Vec<Machine> {
-        self.owner.post.roster.running()
+        self.owner.state.registry.running()
     }
 
-    /// Those of the machines that run to which work is to be given: not those on probation
+    /// The running machines that may be given work: not those on probation
     /// ([`Machine::is_trusted`]). Oldest first.
     pub fn ready(&self) -> Vec<Machine> {
-        self.owner.post.roster.ready()
+        self.owner.state.registry.ready()
     }
 
     /// The addresses of the machines that run, oldest first.
@@ -235,41 +235,40 @@ impl Fleet {
         self.machines().iter().filter_map(|m| m.url().cloned()).collect()
     }
 
-    /// Counts whatever happens to the machines: one has come up, ended, is trusted or wanted no more, or
-    /// could not start. For whoever has work that waits for one.
+    /// Counts the changes of machines: one started, ended, became trusted, is not needed any more,
+    /// or could not start. For callers that wait for a machine.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.owner.post.roster.changes()
+        self.owner.state.registry.changes()
     }
 
     /// Counts the machines lost so far.
     pub fn losses(&self) -> watch::Receiver<u64> {
-        self.owner.post.roster.losses()
+        self.owner.state.registry.losses()
     }
 
     /// The machines lost so far, oldest first; the last thousand.
     pub fn lost(&self) -> Vec<Loss> {
-        self.owner.post.roster.lost()
+        self.owner.state.registry.lost()
     }
 
-    /// How many machines were lost so far.
+    /// The number of machines lost so far.
     pub fn lost_total(&self) -> u64 {
-        self.owner.post.roster.lost_total()
+        self.owner.state.registry.lost_total()
     }
 
-    /// The machines lost after the first `total`, oldest first. Only the last thousand are known by
-    /// name.
+    /// The machines lost after the first `total`, oldest first. Only the last thousand are kept.
     pub fn lost_since(&self, total: u64) -> Vec<Loss> {
-        self.owner.post.roster.lost_since(total)
+        self.owner.state.registry.lost_since(total)
     }
 
-    /// Asks every machine now whether it lives. Those that do not answer within
-    /// [`FleetConfig::silence`] are taken for lost. Returns all losses known then. For whoever saw a connection break and must know whether a
-    /// machine is behind it.
+    /// Pings every machine. Those that do not answer within [`FleetConfig::silence`] count as lost.
+    /// Returns all losses known then. For callers that saw a connection break and must know whether
+    /// a machine was lost.
     pub async fn verify(&self) -> Vec<Loss> {
         let machines = stream::iter(self.machines());
         let asked = machines.for_each_concurrent(PINGS_MAX, |machine| async move {
             let Some(trouble) = self.ping(&machine).await else { return };
-            // Its end may be known better in a moment.
+            // A better reason may be known in a moment.
             if tokio::time::timeout(EXIT_GRACE, machine.wait(State::Stopped)).await.is_err() {
                 machine.condemn(trouble);
                 machine.wait(State::Stopped).await;
@@ -279,27 +278,29 @@ impl Fleet {
         self.lost()
     }
 
-    /// Asks `machine` what it has; on a new connection if the one that there is brings no answer in
-    /// half of [`FleetConfig::silence`].
+    /// Asks `machine` for its resources; on a new connection if the existing one brings no answer
+    /// in half of [`FleetConfig::silence`].
     pub async fn info(&self, machine: &Machine) -> Result<MachineInfo> {
         let url = machine.url().ok_or(Error::Closed)?;
-        let silence = self.owner.post.silence;
+        let silence = self.owner.state.silence;
         let control = |channel| Control::new(machine.name().clone(), channel);
         if let Some(channel) = machine.channel() {
             match control(channel).info(silence / 2).await {
                 Ok(info) => return Ok(info),
-                Err(err) => tracing::debug!(error = %chain(&err), "asking on a new connection"),
+                Err(err) => {
+                    tracing::debug!(error = %chain(&err), "no answer; asking on a new connection")
+                }
             }
         }
-        let channel = self.owner.post.connector.connect(url).await?;
+        let channel = self.owner.state.connector.connect(url).await?;
         let info = control(channel.clone()).info(silence).await?;
         machine.keep_channel(Some(channel));
         Ok(info)
     }
 
-    /// Why `machine` does not answer, if it does not.
+    /// Why `machine` does not answer; `None` if it does.
     async fn ping(&self, machine: &Machine) -> Option<String> {
-        let silence = self.owner.post.silence;
+        let silence = self.owner.state.silence;
         match tokio::time::timeout(silence, self.info(machine)).await {
             Ok(Ok(_)) => None,
             Ok(Err(err)) => Some(chain(&err)),
@@ -307,29 +308,30 @@ impl Fleet {
         }
     }
 
-    /// Waits until `n` machines run, those that are being started included; an elastic fleet is asked
-    /// for as many. If starting machines was given up before, it is tried again. Fails at once if
-    /// it is given up now, or if the fleet never has so many.
+    /// Waits until `n` machines run, including those being started; counts as a demand on an
+    /// elastic fleet. If starting machines was given up before, it is tried again. Fails at once if
+    /// starting is given up now, or if `n` exceeds the maximum.
     pub async fn wait_for(&self, n: usize, deadline: Duration) -> Result<()> {
-        let post = &self.owner.post;
+        let state = &self.owner.state;
         let began = Instant::now();
-        let mut changes = post.roster.changes();
-        if post.roster.failure().is_some_and(|f| f.final_) && post.roster.running_total() < n {
-            post.roster.set_failure(None);
-            post.ledger.insist();
+        let mut changes = state.registry.changes();
+        if state.registry.failure().is_some_and(|f| f.final_) && state.registry.running_total() < n
+        {
+            state.registry.set_failure(None);
+            state.demands.insist();
         }
-        let _asked = Wait::new(Arc::clone(&post.ledger), n);
+        let _asked = Wait::new(Arc::clone(&state.demands), n);
         loop {
             changes.borrow_and_update();
-            let running = post.roster.running_total();
+            let running = state.registry.running_total();
             if running >= n {
                 return Ok(());
             }
-            if post.closing.is_cancelled() {
+            if state.closing.is_cancelled() {
                 return Err(Error::Closed);
             }
-            let failure = post.roster.failure();
-            let left = deadline.checked_sub(began.elapsed()).filter(|_| n <= post.sizing.max());
+            let failure = state.registry.failure();
+            let left = deadline.checked_sub(began.elapsed()).filter(|_| n <= state.sizing.max());
             let waited = match left {
                 Some(left) if !failure.as_ref().is_some_and(|f| f.final_) => {
                     tokio::time::timeout(left, changes.changed()).await.is_ok()
@@ -338,8 +340,8 @@ impl Fleet {
             };
             if !waited {
                 let reason = match failure {
-                    _ if n > post.sizing.max() => {
-                        format!("the fleet has at most {}", post.sizing.max())
+                    _ if n > state.sizing.max() => {
+                        format!("the fleet has at most {}", state.sizing.max())
                     }
                     Some(f) => format!("machine \"{}\" could not start: {}", f.machine, f.reason),
                     None => "others are still being started".to_owned(),
@@ -349,25 +351,25 @@ impl Fleet {
         }
     }
 
-    /// Looks at all machines as at one process: logs, metrics, profiles, and what they use over time.
+    /// Inspects all machines as one process: logs, metrics, profiles, and usage over time.
     pub fn inspector(&self) -> &Inspector {
         &self.owner.inspector
     }
 
     /// Dials the machines with the driver's credentials.
     pub fn connector(&self) -> Connector {
-        self.owner.post.connector.clone()
+        self.owner.state.connector.clone()
     }
 
-    /// Ends all machines and removes everything of the session. Returns when that is done; a second
+    /// Ends all machines and removes all files of the session. Returns when that is done; a second
     /// call waits for the first.
     pub async fn shutdown(&self) {
-        self.owner.post.closing.cancel();
+        self.owner.state.closing.cancel();
         let mut done = self.owner.done.clone();
-        // An error means that the keeper is gone, and there is nobody to wait for.
+        // An error means that the keeper has already ended.
         drop(done.wait_for(|done| *done).await);
-        if tokio::time::timeout(FLUSH_GRACE, self.owner.post.log.flush()).await.is_err() {
-            tracing::debug!("the last lines of the machines are not taken");
+        if tokio::time::timeout(FLUSH_GRACE, self.owner.state.log.flush()).await.is_err() {
+            tracing::debug!("the last lines of the machines were not read");
         }
     }
 }
@@ -395,12 +397,12 @@ impl Owner {
         }
         let faults = system.faults();
         let wake = Arc::new(Notify::new());
-        let post = Arc::new(Post {
+        let state = Arc::new(FleetState {
             system,
             sizing,
             enough: config.enough.map(|enough| enough.max(1)),
             silence: config.silence,
-            ledger: Arc::new(Ledger::new(Arc::clone(&wake))),
+            demands: Arc::new(Demands::new(Arc::clone(&wake))),
             enroler: Arc::new(Enroler {
                 authority,
                 certificate_life,
@@ -414,25 +416,25 @@ impl Owner {
             credentials,
             folder,
             log: Log::new(config.log)?,
-            roster: Roster::new(Arc::clone(&wake)),
-            annals: Annals::default(),
+            registry: MachineRegistry::new(Arc::clone(&wake)),
+            usage_history: UsageHistory::default(),
             closing: CancellationToken::new(),
             abandon: CancellationToken::new(),
             wake,
         });
         let (finished, done) = watch::channel(false);
-        let keeper = runtime.spawn(keeper::keep(Arc::clone(&post), finished));
+        let keeper = runtime.spawn(keeper::keep(Arc::clone(&state), finished));
         let keeper = AbortOnDropHandle::new(keeper);
-        let inspector = Inspector::of(Arc::clone(&post));
-        Ok(Self { inspector, post, runtime: Some(runtime), done, _keeper: keeper })
+        let inspector = Inspector::of(Arc::clone(&state));
+        Ok(Self { inspector, state, runtime: Some(runtime), done, _keeper: keeper })
     }
 }
 
 impl Drop for Owner {
-    /// Kills what still runs and removes what is left, without a runtime of the caller's.
+    /// Kills running machines and removes all files, without the caller's runtime.
     fn drop(&mut self) {
-        self.post.abandon.cancel();
-        self.post.closing.cancel();
+        self.state.abandon.cancel();
+        self.state.closing.cancel();
         let deadline = Instant::now() + DROP_GRACE;
         while !*self.done.borrow() && self.done.has_changed().is_ok() && Instant::now() < deadline {
             std::thread::sleep(DROP_PAUSE);

@@ -1,5 +1,5 @@
-//! How many machines a fleet is to have: all the same, or as many as are asked for. Plain values and
-//! arithmetic; the [`keeper`](crate::fleet::keeper) does what comes of it.
+//! The target size of a fleet: fixed, or following the demand. Plain values and arithmetic; the
+//! [`keeper`](crate::fleet::keeper) acts on them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 /// How a fleet follows the demand for its machines. See [`Fleet::elastic`](crate::Fleet::elastic).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elastic {
-    /// So many machines are kept even if nobody asks for any.
+    /// The minimum number of machines, kept even without demand.
     pub machines_min: usize,
-    /// What one machine counts for: usually its cores. 0 counts as 1.
+    /// The slots of one machine: usually its cores. 0 counts as 1.
     pub slots_per_machine: usize,
-    /// No more than this are being started at a time. 0 counts as 1.
+    /// The most machines being started at a time. 0 counts as 1.
     pub batch_max: usize,
-    /// A machine that is not asked for and that nobody holds is released after this.
+    /// A machine without demand and without a hold is released after this.
     pub idle: Duration,
 }
 
 impl Default for Elastic {
-    /// No machine without a demand, one slot each, ten at a time, released after a minute.
+    /// No machine without demand, one slot each, batches of ten, released after a minute.
     fn default() -> Self {
         Self {
             machines_min: 0,
             slots_per_machine: 1,
-            // What a cloud's limits on requests bear without a thought.
+            // Within a cloud's limits on requests.
             batch_max: 10,
-            // Less than anybody minds paying for, more than a pause between two queries.
+            // Cheap, and longer than a pause between two queries.
             idle: Duration::from_secs(60),
         }
     }
@@ -40,7 +40,7 @@ pub(crate) struct Counts {
     pub(crate) alive: usize,
     /// Those of them that do not run yet.
     pub(crate) starting: usize,
-    /// All of which something is left, those that are ending included.
+    /// All of which something is left, including those that are ending.
     pub(crate) lives: usize,
 }
 
@@ -56,13 +56,13 @@ pub(crate) struct Sizing {
 }
 
 impl Sizing {
-    /// Always `machines`, started all at once.
+    /// A fixed number of machines, started all at once.
     pub(crate) fn fixed(machines: usize) -> Self {
         let slots_per_machine = 1;
         Self { min: machines, max: machines, slots_per_machine, batch_max: machines, idle: None }
     }
 
-    /// At most `max`, as they are asked for.
+    /// At most `max`, following the demand.
     pub(crate) fn elastic(max: usize, elastic: &Elastic) -> Self {
         Self {
             min: elastic.machines_min.min(max),
@@ -81,12 +81,13 @@ impl Sizing {
         self.slots_per_machine
     }
 
-    /// How many there are to be if `asked` are asked for.
+    /// The target for a demand of `asked` machines.
     pub(crate) fn target(&self, asked: usize) -> usize {
         asked.clamp(self.min, self.max)
     }
 
-    /// How many to start now. Those that are ending count against the limit: they may still cost.
+    /// How many to start now. Machines that are ending count against the limit: they may still
+    /// cost.
     pub(crate) fn starts(&self, target: usize, counts: Counts) -> usize {
         let wanted = target.saturating_sub(counts.alive);
         let allowed = self.max.saturating_sub(counts.lives);
@@ -94,17 +95,17 @@ impl Sizing {
     }
 }
 
-/// The most that was wanted lately: machines are released when they were not wanted for a while, not
+/// The recent peak of the target: machines are released when they were not needed for a while, not
 /// whenever one query ends before the next begins.
 #[derive(Debug, Default)]
 pub(crate) struct Peak {
     now: usize,
-    /// Until when more was wanted: falling numbers, rising times.
+    /// Earlier targets and when they ended: falling numbers, rising times.
     before: VecDeque<(Instant, usize)>,
 }
 
 impl Peak {
-    /// So many are wanted from now on.
+    /// Sets the current target.
     pub(crate) fn want(&mut self, target: usize, now: Instant) {
         let before = std::mem::replace(&mut self.now, target);
         if before > target {
@@ -115,7 +116,7 @@ impl Peak {
         }
     }
 
-    /// The most that was wanted within `idle` before `now`, and when it will be less.
+    /// The highest target within `idle` before `now`, and when it will fall.
     pub(crate) fn within(&mut self, idle: Duration, now: Instant) -> (usize, Option<Instant>) {
         while self.before.front().is_some_and(|(until, _)| *until + idle <= now) {
             self.before.pop_front();
@@ -151,7 +152,7 @@ mod tests {
         for (second, most, falls) in rows {
             assert_eq!(peak.within(idle, at(second)), (most, falls.map(at)), "{second}");
         }
-        // It goes up and down for ever and is never more than two at once.
+        // The target alternates, and at most two entries are kept.
         for second in 20..100 {
             peak.want(1 + usize::from(second % 2 == 0), at(second));
             assert!(peak.before.len() <= 2 && peak.within(idle, at(second)).0 <= 2);

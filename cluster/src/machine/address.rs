@@ -1,5 +1,5 @@
-//! Where a machine is, as a value that travels: services hand it to each other as an argument and
-//! dial it with [`ServiceContext::dial`](crate::ServiceContext::dial).
+//! The address of a machine, as a value that can be sent: services pass it to each other as an
+//! argument and dial it with [`ServiceContext::dial`](crate::ServiceContext::dial).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::identity::MachineName;
 use crate::security::connector::Connector;
 
-/// The address of a machine with its name, of the form `https://<host>:<port>/<machine>`. Holding
-/// one gives no right to anything: certificates do.
+/// The address of a machine with its name, of the form `https://<host>:<port>/<machine>`. An
+/// address grants no access: certificates do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Address {
@@ -21,7 +21,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The address that `url` is.
+    /// Parses `url`.
     ///
     /// # Errors
     /// If its path does not name a machine.
@@ -32,12 +32,12 @@ impl Address {
         }
     }
 
-    /// The machine that must answer there.
+    /// The name of the machine that must answer there.
     pub fn machine(&self) -> &MachineName {
         &self.machine
     }
 
-    /// As a URL.
+    /// The address as a URL.
     pub fn url(&self) -> &Url {
         &self.url
     }

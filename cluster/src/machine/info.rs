@@ -1,12 +1,12 @@
-//! What a machine says about itself: what it has, and how much of that is in use now.
+//! Facts about a machine: its resources, and how much of them is in use.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::observe::vitals::{disk, load, memory_available, memory_bytes};
+use crate::observe::usage::{disk, load, memory_available, memory_bytes};
 
-/// Facts about a machine at one moment. What the system does not tell is 0.
+/// Facts about a machine at one moment. Unknown ones are 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineInfo {
     /// Process id.
@@ -15,22 +15,22 @@ pub struct MachineInfo {
     pub cores: usize,
     /// Main memory in bytes that the worker may use.
     pub memory_bytes: u64,
-    /// What of it could be had without swapping.
+    /// Memory in bytes that is available without swapping.
     pub memory_available_bytes: u64,
     /// Size in bytes of the file system with the worker's temporary files.
     pub disk_bytes: u64,
-    /// What the worker may still write there, in bytes.
+    /// Free bytes of that file system.
     pub disk_available_bytes: u64,
     /// Processes that ran or waited for a core or a disk, averaged over 1, 5 and 15 minutes.
     pub load: [f32; 3],
-    /// Operating system, as Rust names it.
+    /// Operating system, as in Rust's `target_os`.
     pub os: String,
-    /// Architecture, as Rust names it.
+    /// Architecture, as in Rust's `target_arch`.
     pub arch: String,
 }
 
 impl MachineInfo {
-    /// Of this machine, whose worker writes to `scratch`.
+    /// Of this machine, with a worker that writes to `scratch`.
     pub(crate) fn gather(scratch: &Path) -> Self {
         let (disk_bytes, disk_available_bytes) = disk(scratch);
         Self {

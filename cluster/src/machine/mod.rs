@@ -1,4 +1,4 @@
-//! The handle of one machine. Its state only ever goes forward:
+//! The handle of one machine. Its state only advances:
 //!
 //! ```text
 //!   Unstarted --> Starting --> Running --> Stopped (with the reason, unless it was asked to)
@@ -6,9 +6,9 @@
 //! ```
 
 pub(crate) mod address;
+mod health;
 pub(crate) mod info;
 pub(crate) mod remote;
-mod standing;
 pub(crate) mod system;
 
 use std::fmt;
@@ -22,22 +22,22 @@ use url::Url;
 
 use crate::identity::MachineName;
 use crate::machine::address::Address;
+use crate::machine::health::{Health, Verdict};
 use crate::machine::remote::Remote;
-use crate::machine::standing::{Standing, Verdict};
 use crate::machine::system::{Instance, Launched};
 use crate::security::connector::Connector;
 use crate::security::enrolment::Enrolled;
 
-/// Where a machine is in its life.
+/// The state of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Wanted.
+    /// Planned.
     Unstarted,
-    /// Ordered from the system, not enrolled yet.
+    /// Requested from the system, not enrolled yet.
     Starting,
-    /// Enrolled; its services can be called.
+    /// Enrolled. Its services can be called.
     Running,
-    /// Over.
+    /// Ended.
     Stopped,
 }
 
@@ -66,9 +66,9 @@ struct Inner {
     instance: Mutex<Option<Arc<dyn Instance>>>,
     err: Mutex<Option<String>>,
     condemned: watch::Sender<Option<String>>,
-    /// The driver's connection for its own questions.
+    /// The driver's connection for its own calls.
     channel: Mutex<Option<Channel>>,
-    standing: Mutex<Standing>,
+    health: Mutex<Health>,
     /// Notified when it is put on probation.
     doubts: Notify,
     usage: Mutex<Usage>,
@@ -79,11 +79,11 @@ struct Inner {
     wake: Arc<Notify>,
 }
 
-/// Who has work on a machine.
+/// The holds on a machine.
 #[derive(Debug, Default)]
 struct Usage {
     holds: usize,
-    /// Set while it runs and nobody holds it.
+    /// Set while it runs without a hold.
     free_since: Option<Instant>,
 }
 
@@ -98,7 +98,7 @@ impl Machine {
             err: Mutex::new(None),
             condemned: watch::Sender::new(None),
             channel: Mutex::new(None),
-            standing: Mutex::default(),
+            health: Mutex::default(),
             doubts: Notify::new(),
             usage: Mutex::default(),
             released: watch::Sender::new(false),
@@ -113,28 +113,28 @@ impl Machine {
         &self.inner.name
     }
 
-    /// Where it is reached: set once it runs.
+    /// The URL of its port: set once it runs.
     pub fn url(&self) -> Option<&Url> {
         self.inner.enrolled.get().map(|e| &e.url)
     }
 
-    /// Where other machines reach it: set once it runs. Services take it as an argument and
+    /// The address for other machines: set once it runs. Services take it as an argument and
     /// [`dial`](crate::ServiceContext::dial) it.
     pub fn address(&self) -> Option<Address> {
         self.remote().map(|remote| remote.address().clone())
     }
 
-    /// Its process, if it is one of its own and has come up.
+    /// Its process id, if it is a process of its own and runs.
     pub fn pid(&self) -> Option<u32> {
         self.inner.enrolled.get().and_then(|e| e.pid)
     }
 
-    /// Where it is in its life.
+    /// Its current state.
     pub fn state(&self) -> State {
         *self.inner.state.borrow()
     }
 
-    /// Waits until it is in `state` or past it, and returns where it is then.
+    /// Waits until it is in `state` or past it, and returns the state then.
     pub async fn wait(&self, state: State) -> State {
         let mut states = self.inner.state.subscribe();
         match states.wait_for(|now| *now >= state).await {
@@ -143,21 +143,21 @@ impl Machine {
         }
     }
 
-    /// Why it is over, if not because it was asked to stop.
+    /// Why it ended, unless it was asked to stop.
     pub fn err(&self) -> Option<String> {
         self.inner.err.lock().clone()
     }
 
-    /// Kills it without asking, as a crash would. The fleet then notices a loss.
+    /// Kills it without asking, like a crash. The fleet then notices a loss.
     pub fn kill(&self) {
         if let Some(instance) = self.inner.instance.lock().as_ref() {
             instance.kill();
         }
     }
 
-    /// Keeps it from being released for as long as the hold is kept: because it works, or because
-    /// something lies on it. `None` if it does not run, or is being released already. A hold is no
-    /// demand: a machine that is lost is lost.
+    /// Keeps it from being released as long as the hold is kept: because it has work or stores
+    /// data. `None` if it does not run, or is already being released. A hold is no demand: a lost
+    /// machine stays lost.
     pub fn hold(&self) -> Option<Hold> {
         let mut usage = self.inner.usage.lock();
         if self.is_released() || self.state() != State::Running {
@@ -168,35 +168,35 @@ impl Machine {
         Some(Hold { machine: self.clone() })
     }
 
-    /// Tells that a connection to it broke, or that it did not answer: a transport error, never one
-    /// of what runs on it. It is on probation from now on, which ends when it answers the driver,
-    /// from the second time on not before 1, 2, 4, 8, 16 s are over. At the seventh time in a row it
-    /// is taken for lost; a minute without a suspicion ends the row.
+    /// Reports that a connection to it broke, or that it did not answer: a transport error, never
+    /// an error of its work. It is then on probation until it answers the driver; from the second
+    /// time on, not before 1, 2, 4, 8, 16 s have passed. The seventh time in a row it counts as
+    /// lost. A minute without a suspicion ends the row.
     pub fn suspect(&self, reason: &str) {
-        let verdict = self.inner.standing.lock().suspect(Instant::now());
+        let verdict = self.inner.health.lock().suspect(Instant::now());
         match verdict {
             Verdict::Known => {}
             Verdict::Probation => tracing::info!(machine = %self.name(), reason, "on probation"),
             Verdict::Condemned => {
-                self.condemn(format!("connections to it broke again and again: {reason}"));
+                self.condemn(format!("connections to it broke repeatedly: {reason}"));
             }
         }
         self.inner.doubts.notify_one();
     }
 
-    /// Whether it is to be given work: not while it is on probation after [`Machine::suspect`], nor
-    /// while it does not answer the driver, nor once it is [leaving](Machine::leaving).
+    /// Returns true if it may be given work: not on probation after [`Machine::suspect`], not while
+    /// it does not answer the driver, and not once it is [leaving](Machine::leaving).
     pub fn is_trusted(&self) -> bool {
-        self.leaving().is_none() && self.inner.standing.lock().is_trusted()
+        self.leaving().is_none() && self.inner.health.lock().is_trusted()
     }
 
-    /// Why it will be taken away within minutes, if it will: a notice of a spot market, say. What is
-    /// on it can still be read; another machine takes its place already.
+    /// Why it will be taken away within minutes, if it will: for example a notice of a spot market.
+    /// Its data can still be read; a replacement is already being started.
     pub fn leaving(&self) -> Option<&str> {
         self.inner.leaving.get().map(String::as_str)
     }
 
-    /// It will be taken away soon.
+    /// Records that it will be taken away soon.
     pub(crate) fn leave(&self, reason: String) {
         self.inner.leaving.get_or_init(|| reason);
         self.inner.wake.notify_one();
@@ -207,26 +207,26 @@ impl Machine {
         self.inner.channel.lock().clone()
     }
 
-    /// Keeps the driver's connection to it for the next question, or none.
+    /// Keeps the driver's connection to it for the next call, or removes it.
     pub(crate) fn keep_channel(&self, channel: Option<Channel>) {
         *self.inner.channel.lock() = channel;
     }
 
-    /// It did not answer the driver.
+    /// Records that it did not answer the driver.
     pub(crate) fn silent(&self) {
-        self.inner.standing.lock().silent(Instant::now());
+        self.inner.health.lock().silent(Instant::now());
     }
 
-    /// It answered what the driver asked at `asked`. Whether it is trusted again by that.
+    /// Records an answer to the driver's question of `asked`. Returns true if it is trusted again.
     pub(crate) fn answered(&self, asked: Instant) -> bool {
-        self.inner.standing.lock().answered(asked, Instant::now())
+        self.inner.health.lock().answered(asked, Instant::now())
     }
 
-    /// Returns when it is on probation and may be asked how it is, not before `not_before`.
+    /// Returns when it is on probation and may be asked, not before `not_before`.
     pub(crate) async fn doubted(&self, not_before: Instant) {
         loop {
             let doubts = self.inner.doubts.notified();
-            let ask_at = self.inner.standing.lock().ask_at();
+            let ask_at = self.inner.health.lock().ask_at();
             match ask_at {
                 Some(at) => return tokio::time::sleep_until(at.max(not_before)).await,
                 None => doubts.await,
@@ -234,31 +234,30 @@ impl Machine {
         }
     }
 
-    /// Since when it runs and nobody holds it.
+    /// Since when it runs without a hold.
     pub(crate) fn free_since(&self) -> Option<Instant> {
         self.inner.usage.lock().free_since
     }
 
-    /// Tells whoever tends it that it is not wanted any more, unless somebody holds it by now.
-    /// Whether it was told.
+    /// Releases it, unless it is held. Returns true if it was released.
     pub(crate) fn release(&self) -> bool {
         let usage = self.inner.usage.lock();
         usage.free_since.is_some() && !self.inner.released.send_replace(true)
     }
 
-    /// Whether it is not wanted any more.
+    /// Returns true if it is released.
     pub(crate) fn is_released(&self) -> bool {
         *self.inner.released.borrow()
     }
 
-    /// Returns when it is not wanted any more.
+    /// Returns when it is released.
     pub(crate) async fn released(&self) {
         let mut released = self.inner.released.subscribe();
         // Never an error: the sender lives in `self`.
         drop(released.wait_for(|released| *released).await);
     }
 
-    /// Tells whoever tends it that it is to be treated as lost.
+    /// Makes the keeper treat it as lost.
     pub(crate) fn condemn(&self, reason: String) {
         self.inner.condemned.send_if_modified(|condemned| {
             let first = condemned.is_none();
@@ -283,7 +282,7 @@ impl Machine {
         self.inner.state.send_replace(State::Starting);
     }
 
-    /// The way to its services, once it runs.
+    /// The connection to its services, once it runs.
     pub(crate) fn remote(&self) -> Option<&Remote> {
         self.inner.remote.get()
     }

@@ -1,5 +1,5 @@
-//! A machine as its callers reach it: an address, and one connection that all calls share. The
-//! driver has one inside each [`Machine`](crate::Machine); a service gets one from
+//! A machine for its callers: an address, and one connection that all calls share. The driver has
+//! one inside each [`Machine`](crate::Machine); a service gets one from
 //! [`ServiceContext::dial`](crate::ServiceContext::dial).
 
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::machine::address::Address;
 use crate::security::connector::Connector;
 
 /// Another machine of the session, whose services can be called. Clones share the connection, which
-/// is made by the first call and made anew when it breaks.
+/// is made by the first call and renewed when it breaks.
 #[derive(Clone)]
 pub struct Remote {
     inner: Arc<Inner>,
@@ -27,7 +27,7 @@ struct Inner {
 }
 
 impl Remote {
-    /// Dials `address` when it is called.
+    /// Dials `address` at the first call.
     pub fn new(address: Address, connector: Connector) -> Self {
         let channel = OnceCell::new();
         Self { inner: Arc::new(Inner { address, connector, channel }) }
@@ -38,7 +38,7 @@ impl Remote {
         self.inner.address.machine()
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> &Address {
         &self.inner.address
     }

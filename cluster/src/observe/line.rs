@@ -1,4 +1,4 @@
-//! One line of what a machine prints, or of what is said about it.
+//! One line of a machine's output, or of the fleet's messages.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::identity::MachineName;
 
-/// Takes the lines. Called from one thread, one line at a time.
+/// Receives the lines. Called from one thread, one line at a time.
 pub type LogSink = Arc<dyn Fn(LogLine) + Send + Sync>;
 
-/// Where a line comes from.
+/// The source of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogSource {
@@ -18,7 +18,7 @@ pub enum LogSource {
     Stdout,
     /// A machine's standard error.
     Stderr,
-    /// The fleet itself: machines lost, replaced, not to be had.
+    /// The fleet itself: lost machines, replacements, failures to start.
     Fleet,
 }
 
@@ -35,10 +35,17 @@ impl fmt::Display for LogSource {
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// The machine that it comes from or is about.
+    /// The machine that the line is from or about.
     pub machine: Option<MachineName>,
-    /// Which of its outputs.
+    /// The output that it was printed to.
     pub source: LogSource,
     /// The line without its end. Bytes that are not UTF-8 are replaced.
     pub text: String,
+}
+
+impl LogLine {
+    /// A line of the fleet about the whole session.
+    pub fn of_fleet(text: impl Into<String>) -> Self {
+        Self { machine: None, source: LogSource::Fleet, text: text.into() }
+    }
 }

@@ -1,5 +1,5 @@
-//! What machines print, line by line, on its way to the driver's user. A thread of its own calls
-//! the sink: a user who does not read (a full pipe, a pager) holds up the machines that print, but
+//! Forwards the output of machines, line by line, to the driver's user. A thread of its own calls
+//! the sink: a user who does not read (a full pipe, a pager) stalls the machines that print, but
 //! never a lease.
 
 use std::collections::VecDeque;
@@ -16,13 +16,14 @@ use crate::identity::MachineName;
 use crate::observe::line::{LogLine, LogSink, LogSource};
 use crate::observe::logbook::LogBook;
 
-/// Longer lines are broken up, so that a machine that never ends a line needs no memory here.
+/// The longest line. Longer ones are split, so that a machine that never ends a line needs no
+/// memory here.
 const LINE_SIZE_MAX: usize = 64 << 10;
-/// Read from a machine's output at once.
+/// The bytes read from a machine's output at once.
 const CHUNK_SIZE: usize = 16 << 10;
-/// Lines on their way to the sink; a machine that prints faster than they are taken waits.
+/// The most lines that wait for the sink. A machine that prints faster waits.
 const LINES_QUEUED_MAX: usize = 256;
-/// A machine's last words that are kept for the error if it cannot start.
+/// The last lines of a machine that are kept for the error if it cannot start.
 const TAIL_LINES_MAX: usize = 20;
 
 enum Message {
@@ -30,7 +31,7 @@ enum Message {
     Flush(oneshot::Sender<()>),
 }
 
-/// The way to the sink. Clones share it; the thread ends with the last.
+/// The queue to the sink. Clones share it; the thread ends with the last.
 #[derive(Clone)]
 pub(crate) struct Log {
     queue: mpsc::Sender<Message>,
@@ -46,7 +47,7 @@ impl Log {
                 while let Some(message) = lines.blocking_recv() {
                     match message {
                         Message::Line(line) => sink(line),
-                        // Nobody waits for it any more if this fails.
+                        // Fails if the caller does not wait any more.
                         Message::Flush(done) => drop(done.send(())),
                     }
                 }
@@ -60,31 +61,30 @@ impl Log {
         &self.book
     }
 
-    /// A line of the fleet's own about a machine. Left out if the user does not read, rather than to
-    /// wait.
+    /// Sends a line of the fleet about a machine. It is dropped if the user does not read.
     pub(crate) fn say(&self, machine: &MachineName, text: String) {
         tracing::info!(%machine, text);
         self.send(LogLine { machine: Some(machine.clone()), source: LogSource::Fleet, text });
     }
 
-    /// The same about all of them.
+    /// Sends a line of the fleet about the whole session.
     pub(crate) fn tell(&self, text: String) {
         tracing::info!(text);
-        self.send(LogLine { machine: None, source: LogSource::Fleet, text });
+        self.send(LogLine::of_fleet(text));
     }
 
     fn send(&self, line: LogLine) {
         self.book.write(&line);
         if self.queue.try_send(Message::Line(line)).is_err() {
-            tracing::debug!("the sink does not take lines");
+            tracing::debug!("the sink is full, a line was dropped");
         }
     }
 
-    /// Returns when the sink has had every line so far.
+    /// Returns when the sink has received every line so far.
     pub(crate) async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         if self.queue.send(Message::Flush(done)).await.is_ok() {
-            // An error means that the thread is gone, and with it the lines.
+            // An error means that the thread has ended, and the lines are lost.
             flushed.await.unwrap_or_default();
         }
     }
@@ -109,12 +109,12 @@ pub struct MachineLog {
 }
 
 impl MachineLog {
-    /// The output of `machine`, given to `sink`: for whoever uses a system without a fleet.
+    /// The output of `machine`, passed to `sink`: for a system without a fleet.
     pub fn new(machine: MachineName, sink: LogSink) -> Result<Self> {
         Ok(Log::new(sink)?.of(machine))
     }
 
-    /// Sends what comes from `output` on its way, until its end. Waits if lines are not taken.
+    /// Forwards `output` until its end. Waits while lines are not taken.
     pub async fn forward(self, source: LogSource, mut output: impl AsyncRead + Unpin + Send) {
         let mut line = Vec::new();
         let mut chunk = vec![0; CHUNK_SIZE];
@@ -123,7 +123,7 @@ impl MachineLog {
                 Ok(0) => break,
                 Ok(read) => &chunk[..read],
                 Err(err) => {
-                    tracing::debug!(machine = %self.machine, error = %err, "output broke off");
+                    tracing::debug!(machine = %self.machine, error = %err, "the output of a machine broke off");
                     break;
                 }
             };
@@ -158,7 +158,7 @@ impl MachineLog {
         let line = LogLine { machine: Some(self.machine.clone()), source, text };
         self.log.book.write(&line);
         if self.log.queue.send(Message::Line(line)).await.is_err() {
-            tracing::debug!(machine = %self.machine, "nobody takes lines any more");
+            tracing::debug!(machine = %self.machine, "the sink is gone");
         }
     }
 

@@ -1,5 +1,5 @@
-//! The last lines of each machine, kept in the driver by the machine's name: also of machines that are
-//! gone, which is when they are wanted most.
+//! The last lines of each machine, kept in the driver by the machine's name, including machines
+//! that are gone: their lines are needed most.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,27 +8,28 @@ use serde::Serialize;
 
 use crate::identity::MachineName;
 use crate::observe::line::{LogLine, LogSource};
-use crate::observe::vitals::now_ms;
+use crate::observe::usage::now_ms;
 
-/// Lines that are kept of one machine...
+/// The most lines kept of one machine...
 const LINES_MAX: usize = 1000;
 /// ...and their bytes together.
 const BYTES_MAX: usize = 256 << 10;
-/// More of one line than this is not kept.
+/// The most bytes kept of one line.
 const LINE_BYTES_MAX: usize = 4 << 10;
-/// Bytes of all machines together: the machine that has been silent for longest is forgotten.
+/// The most bytes of all machines together. Beyond that, the machine that has been silent for
+/// longest is forgotten.
 const BYTES_TOTAL_MAX: usize = 32 << 20;
-/// What a line takes besides its text.
+/// The bytes of a line in addition to its text.
 const LINE_OVERHEAD: usize = 48;
 
-/// A line that a machine has printed, or that was said about it.
+/// A line of a machine or about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LoggedLine {
-    /// When the driver got it, in milliseconds since 1970.
+    /// When the driver received it, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Where it comes from.
+    /// Its source.
     pub source: LogSource,
-    /// Its text; the head of it, if it is long.
+    /// Its text, cut if it is long.
     pub text: String,
 }
 
@@ -72,7 +73,7 @@ impl LogBook {
         book.rings.get(machine).map(|ring| ring.lines.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// The machines of which there are lines, in the order in which they were named.
+    /// The machines with lines, in the order of their names.
     pub(crate) fn machines(&self) -> Vec<MachineName> {
         let mut names: Vec<MachineName> = self.book.lock().rings.keys().cloned().collect();
         names.sort_by(|a, b| a.rank().cmp(&b.rank()));

@@ -1,8 +1,8 @@
-//! What is seen of machines: what they print, what they use, what they count, where their time goes.
+//! Observation of machines: output, resource usage, metrics and CPU profiles.
 
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod logbook;
 pub(crate) mod metrics;
 pub(crate) mod profile;
-pub(crate) mod vitals;
+pub(crate) mod usage;

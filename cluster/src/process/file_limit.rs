@@ -1,7 +1,7 @@
-//! How many files this process may have open.
+//! The limit of open files of this process.
 
-/// Connections and spilled files together are easily more than the usual soft limit of 1024, which is
-/// there for programs that use `select`. Goes on with what there is if it cannot be raised.
+/// Connections and spilled files together easily exceed the usual soft limit of 1024, which exists
+/// for programs that use `select`. Goes on with the limit that there is if it cannot be raised.
 pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

@@ -6,11 +6,11 @@
 //!                                  m0/       locked by m0, if that is a process of its own
 //! ```
 //!
-//! Whoever lives holds a lock (`flock`) on its folder, and the system drops the lock with the
-//! process, so a folder whose lock is free is nobody's. A driver that ends removes everything. If it
-//! was killed, its [`Janitor`] removes the session's folder, and each of its workers its own folder and
-//! whatever is nobody's. What even that misses (all were killed at once), the next driver finds and
-//! removes.
+//! Each live process holds a lock (`flock`) on its folder. The system drops the lock with the
+//! process, so a folder without a lock has no owner. A driver that ends removes everything. If it
+//! was killed, its [`Janitor`] removes the session's folder, and each of its workers removes its
+//! own folder and those without an owner. If all were killed at once, the next driver finds and
+//! removes the rest.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -23,16 +23,16 @@ use crate::error::{Error, Result};
 use crate::identity::{MachineName, SessionId};
 use crate::process::janitor::Janitor;
 
-/// Begins the name of every session's folder.
+/// The prefix of every session's folder.
 const PREFIX: &str = "bigslice-";
-/// Spilled rows are the user's data: nobody else reads them.
+/// Spilled rows are the user's data: other users must not read them.
 const MODE: u32 = 0o700;
-/// A folder into which dying threads still write is removed by the second or third attempt.
+/// A folder that dying threads still write to is removed by the second or third attempt.
 const REMOVALS_MAX: usize = 20;
-/// How long a worker tries to get the lock of a session whose driver seems to be gone. Long enough
-/// for other workers to finish the same, short enough if the driver lives after all.
+/// How long a worker tries to lock a session whose driver seems to be gone. Long enough for other
+/// workers to finish the same, short enough if the driver is alive after all.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
-/// Between two tries of either kind.
+/// The pause between two attempts of either kind.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The folder of a session, held by its driver. Removed when dropped, if not before. A session
@@ -46,7 +46,7 @@ pub struct SessionFolder {
 }
 
 impl SessionFolder {
-    /// Removes what dead sessions left in `temp_root`, then makes the folder of a new one.
+    /// Removes the folders of dead sessions in `temp_root`, then makes the folder of a new one.
     pub fn create(temp_root: &Path, session: &SessionId) -> Result<Self> {
         let make = || format!("make a temporary folder in \"{}\"", temp_root.display());
         let temp_root = &std::path::absolute(temp_root).map_err(Error::io(make()))?;
@@ -55,7 +55,8 @@ impl SessionFolder {
         let path = temp_root.join(format!("{PREFIX}{session}"));
         loop {
             DirBuilder::new().mode(MODE).create(&path).map_err(Error::io(make()))?;
-            // Between these lines another driver's sweep may take the folder for a dead one's.
+            // Between these lines another driver's sweep may take the folder for that of a dead
+            // session.
             match claim(&path) {
                 Ok(Some(lock)) => {
                     let janitor = Janitor::for_folder(&path);
@@ -69,17 +70,17 @@ impl SessionFolder {
         }
     }
 
-    /// The driver's own part of it.
+    /// The driver's own part of the folder.
     pub fn driver(&self) -> PathBuf {
         self.path_of(&MachineName::driver())
     }
 
-    /// Where the folder of `machine` is.
+    /// The path of the folder of `machine`.
     pub(crate) fn path_of(&self, machine: &MachineName) -> PathBuf {
         self.path.join(machine.as_str())
     }
 
-    /// Makes a folder for `machine`.
+    /// Makes the folder of `machine`.
     pub(crate) fn machine(&self, machine: &MachineName) -> Result<PathBuf> {
         let path = self.path_of(machine);
         DirBuilder::new()
@@ -89,7 +90,7 @@ impl SessionFolder {
         Ok(path)
     }
 
-    /// Removes all of it. Nothing of the session may run any more.
+    /// Removes the whole folder. No process of the session may run any more.
     pub fn remove(&self) -> io::Result<()> {
         remove(&self.path)
     }
@@ -103,7 +104,7 @@ impl Drop for SessionFolder {
     }
 }
 
-/// The folder of a worker that is a process of its own, held by it.
+/// The folder of a worker that is a process of its own, locked by it.
 #[derive(Debug)]
 pub(crate) struct WorkerFolder {
     path: PathBuf,
@@ -111,7 +112,7 @@ pub(crate) struct WorkerFolder {
 }
 
 impl WorkerFolder {
-    /// Takes hold of the folder that the driver made.
+    /// Locks the folder that the driver made.
     pub(crate) fn hold(path: PathBuf) -> Result<Self> {
         let failed = Error::io(format!("lock the temporary folder \"{}\"", path.display()));
         let lock = File::open(&path).and_then(|file| file.lock().map(|()| file)).map_err(failed)?;
@@ -122,12 +123,13 @@ impl WorkerFolder {
         &self.path
     }
 
-    /// Removes it, for the driver is there to do the rest.
+    /// Removes it. The driver removes the rest.
     pub(crate) fn remove(self) -> io::Result<()> {
         remove(&self.path)
     }
 
-    /// Removes it, and of the session's folder all that is nobody's, for the driver seems gone.
+    /// Removes it, and all unowned parts of the session's folder, because the driver seems to be
+    /// gone.
     pub(crate) fn remove_orphaned(self) {
         let Self { path, _lock } = self;
         let removed = remove(&path);
@@ -148,7 +150,7 @@ impl WorkerFolder {
     }
 }
 
-/// Removes the folder tree; what is not there is fine.
+/// Removes a folder tree, which need not exist.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let mut last = Ok(());
     for _ in 0..REMOVALS_MAX {
@@ -162,7 +164,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     last
 }
 
-/// Locks a folder; `None` if it is no longer the one that has this name.
+/// Locks a folder; `None` if it is no longer the one with this name.
 fn claim(path: &Path) -> io::Result<Option<File>> {
     let lock = match File::open(path) {
         Ok(lock) => lock,
@@ -186,13 +188,13 @@ fn is_session(path: &Path) -> bool {
         .is_some_and(|id| id.parse::<SessionId>().is_ok())
 }
 
-/// Removes the folders of sessions of which nothing runs any more.
+/// Removes the folders of sessions without a live process.
 fn sweep(temp_root: &Path) {
     let Ok(entries) = fs::read_dir(temp_root) else { return };
     let me = rustix::process::geteuid().as_raw();
     for entry in entries.flatten() {
         let path = entry.path();
-        // Not followed if it is a link, and left alone if it is somebody else's.
+        // Links are not followed, and folders of other users are left alone.
         let ours = entry.metadata().is_ok_and(|m| m.is_dir() && m.uid() == me);
         if !ours || !is_session(&path) {
             continue;
@@ -204,8 +206,8 @@ fn sweep(temp_root: &Path) {
     }
 }
 
-/// Removes from a session's folder, whose lock the caller holds, all that is nobody's, and then the
-/// folder itself if nothing is left in it.
+/// Removes all unowned parts from a session's folder, whose lock the caller holds, and then the
+/// folder itself if it is empty.
 fn clean(session: &Path) {
     let Ok(entries) = fs::read_dir(session) else { return };
     for entry in entries.flatten() {

@@ -1,29 +1,29 @@
-//! Removes a folder when this process is gone, however it went.
+//! Removes a folder when this process is gone, however it ended.
 //!
 //! ```text
 //!   driver ──── pipe ────► sh: reads until the end, then removes the folder
 //!      └ killed, or exits: the system closes its end of the pipe
 //! ```
 //!
-//! Nothing that runs within a process survives `kill -9`. A session whose machines are all in its
-//! own process has nobody else to outlive it, so a shell waits beside it.
+//! Nothing within a process survives `kill -9`. A session whose machines are all in its own process
+//! has no other process that outlives it, so a shell waits beside it.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Reads until the pipe is closed. Deaf to what ends the driver: a terminal that is closed and a
+/// Reads until the pipe is closed. Ignores the signals that end the driver: a closed terminal and a
 /// service manager signal all processes that they know of.
 const SCRIPT: &str = r#"trap '' HUP INT TERM; read -r _; exec rm -rf -- "$1""#;
 
-/// The process that waits. It ends when this is dropped.
+/// The waiting process. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Janitor(Child);
 
 impl Janitor {
-    /// Has `folder`, an absolute path, removed when this process ends or the janitor is dropped.
+    /// Removes `folder`, an absolute path, when this process ends or the janitor is dropped.
     ///
-    /// `None` where no shell can be started: a folder that a killed driver leaves is then removed by
-    /// the next session with the same temp root.
+    /// `None` if no shell can be started: the folder of a killed driver is then removed by the next
+    /// session with the same temp root.
     pub(crate) fn for_folder(folder: &Path) -> Option<Self> {
         use std::os::unix::process::CommandExt;
 
@@ -32,7 +32,7 @@ impl Janitor {
         let started = shell
             .args(["-c", SCRIPT, "bigslice-janitor"])
             .arg(folder)
-            // The folder that the driver was started in may go before the janitor does.
+            // The driver's working folder may be removed before the janitor ends.
             .current_dir("/")
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -45,7 +45,7 @@ impl Janitor {
         match started {
             Ok(child) => Some(Self(child)),
             Err(error) => {
-                tracing::debug!(%error, "no shell waits for the end of this process");
+                tracing::debug!(%error, "could not start the shell that waits for the end of this process");
                 None
             }
         }

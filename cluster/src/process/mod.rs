@@ -1,4 +1,4 @@
-//! What a process of a session has on its host: temporary folders, and open files.
+//! The resources of a process on its host: temporary folders and open files.
 
 pub(crate) mod file_limit;
 pub(crate) mod folder;

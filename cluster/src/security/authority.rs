@@ -1,6 +1,6 @@
 //! The certificate authority of one session. Its key is made when the session begins, lives only in
-//! the driver's memory, and is gone with it. [`Credentials`](crate::Credentials) make the requests
-//! that it signs.
+//! the driver's memory, and ends with the session. It signs the requests that
+//! [`Credentials`](crate::Credentials) make.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -16,14 +16,15 @@ use zeroize::Zeroize;
 use crate::error::{Error, Result};
 use crate::identity::{Peer, Role, SessionId};
 
-/// No certificate lives longer, whatever is asked for: a stolen one is worth nothing tomorrow.
+/// The longest life of a certificate: a stolen one is worthless tomorrow.
 const CERTIFICATE_LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// The root outlives any session; what bounds trust is that its key dies with the driver.
+/// The root outlives any session. Trust ends because its key dies with the driver.
 const ROOT_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// Certificates begin this long ago, so that a machine whose clock is behind can use them at once.
+/// Certificates start this long in the past, so that a machine whose clock is behind can use them
+/// at once.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// From when to when a certificate is valid.
+/// The period in which a certificate is valid.
 #[derive(Clone, Copy, Debug)]
 pub struct Validity {
     /// Not valid before this.
@@ -40,7 +41,8 @@ impl Validity {
     }
 }
 
-/// The authority's key; wiped when dropped, as far as the libraries below hold copies we can reach.
+/// The authority's key. Wiped when dropped, as far as the libraries below hold copies that we can
+/// reach.
 struct RootKey(KeyPair);
 
 impl Drop for RootKey {
@@ -93,18 +95,18 @@ impl Authority {
         Ok(Self { session, root, issuer: Issuer::new(params, key) })
     }
 
-    /// The session it was made for.
+    /// The session of the authority.
     pub fn session(&self) -> &SessionId {
         &self.session
     }
 
-    /// The certificate that every machine of the session trusts, and no other.
+    /// The root certificate, the only one that the machines of the session trust.
     pub fn root(&self) -> &CertificateDer<'static> {
         &self.root
     }
 
     /// Signs a certificate for `peer` with the key of the request. Nothing else of the request is
-    /// used: whom it names is decided by the caller, who knows where the request came from.
+    /// used: the caller decides on the identity, and knows where the request came from.
     pub fn sign(
         &self,
         request: &[u8],
@@ -132,7 +134,7 @@ impl Authority {
         .map_err(san)?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        // The driver opens no port, so its certificate cannot serve.
+        // The driver has no port, so its certificate cannot be used by a server.
         params.extended_key_usages = match peer.role {
             Role::Driver => vec![ExtendedKeyUsagePurpose::ClientAuth],
             Role::Worker => {

@@ -1,9 +1,9 @@
-//! Dials machines with this process's credentials. A [`Connector`] hands out gRPC channels; every
-//! connection below them, also one made anew after a break, is verified to be the machine that the
+//! Dials machines with this process's credentials. A [`Connector`] returns gRPC channels. Every
+//! connection below them, including a renewed one, is verified to lead to the machine that the
 //! address names.
 //!
-//! All socket work runs on the I/O runtime, whichever runtime asks: a caller whose threads are busy
-//! with rows must not delay keep-alives.
+//! All socket work runs on the I/O runtime, whatever the caller's runtime: a caller whose threads
+//! are busy must not delay keep-alives.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,22 +26,22 @@ use crate::security::credentials::Credentials;
 use crate::security::tls;
 use crate::security::wire::Wire;
 
-/// TCP, TLS and HTTP/2 together must be up by then; a machine that takes longer is treated as gone.
+/// The limit for TCP, TLS and HTTP/2 together. A machine that takes longer counts as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A silent connection is probed this often, also when nothing is asked of it.
+/// The interval of keep-alives on a silent connection, also when it has no calls.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// A probe without an answer breaks the connection after this.
+/// A keep-alive without an answer breaks the connection after this.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much one stream may have in flight: more than a record batch, so that a sender rarely waits.
 pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
-/// How much all streams of a connection may have in flight: HTTP/2's largest window. A merge reads one
-/// stream and leaves others waiting with full windows of their own; were the connection's window
-/// smaller than theirs together, the one that is read could get nothing, for ever.
+/// How much all streams of a connection may have in flight: HTTP/2's largest window. A merge reads
+/// one stream and leaves others waiting with full windows of their own. If the connection's window
+/// were smaller than theirs together, the stream that is read would never get anything.
 pub(crate) const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-/// Headers of a request, trailers of an answer: a plan's context and an error's text travel there,
-/// so more than the usual 16 KiB.
+/// The limit of a request's headers and an answer's trailers: they carry a plan's context and an
+/// error's text, so more than the usual 16 KiB.
 pub(crate) const HEADERS_SIZE_MAX: u32 = 1 << 20;
-/// Frames larger than the default of 16 KiB cost less per byte; small enough not to block others.
+/// Frames above the default of 16 KiB cost less per byte, and are small enough not to block others.
 pub(crate) const FRAME_SIZE: u32 = 128 << 10;
 
 /// Makes verified connections to machines. Clones share everything.
@@ -55,18 +55,18 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// A connector that shows `credentials` and runs its connections on `io`.
+    /// A connector with these `credentials` whose connections run on `io`.
     pub fn new(credentials: Credentials, io: Handle) -> Result<Self> {
         let config = tls::client_config(&credentials)?;
         Ok(Self { config, credentials, io, faults: None, patience: CONNECT_TIMEOUT })
     }
 
-    /// The same, with faults below its connections.
+    /// Adds faults below its connections.
     pub(crate) fn with_faults(self, faults: Option<Faults>) -> Self {
         Self { faults, ..self }
     }
 
-    /// The same, which waits for machines that are silent for so long, or longer.
+    /// Waits at least this long for silent machines.
     pub(crate) fn with_patience(self, patience: Duration) -> Self {
         Self { patience: patience.max(CONNECT_TIMEOUT), ..self }
     }
@@ -88,8 +88,8 @@ impl Connector {
             faults: self.faults.clone(),
             patience: self.patience,
         };
-        // To tonic the transport is plain, for the encryption is inside the connector; requests say
-        // https all the same.
+        // For tonic the transport is plain, because the connector does the encryption; the URIs of
+        // requests are https all the same.
         let endpoint = Endpoint::from_shared(format!("http://{authority}"))
             .map_err(|e| refuse(chain(&e)))?
             .origin(
@@ -118,12 +118,12 @@ impl Connector {
         }
     }
 
-    /// Which machine an address names.
+    /// The machine that an address names.
     pub fn machine_of(url: &Url) -> Option<MachineName> {
         url.path().strip_prefix('/')?.parse().ok()
     }
 
-    /// Who this process is to the machines it dials.
+    /// The identity of this process.
     pub fn peer(&self) -> &Peer {
         self.credentials.peer()
     }
@@ -135,7 +135,7 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// One address with the name that must answer there.
+/// An address with the name that must answer there.
 #[derive(Clone)]
 struct Dial {
     tls: TlsConnector,

@@ -1,6 +1,6 @@
-//! The key and certificate of this process, exchanged while connections are up. A worker makes its
-//! key itself and asks for a certificate; at half of the certificate's life it makes another key
-//! and asks again. New connections use the newest certificate, old ones go on.
+//! The key and certificate of this process, replaced while connections are open. A worker makes its
+//! key itself and requests a certificate. After half of the certificate's life it makes another key
+//! and requests again. New connections use the newest certificate, old ones go on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use crate::error::{BoxError, Error, Result};
 use crate::identity::Peer;
 use crate::security::authority::{Authority, Validity};
 
-/// A key that waits for its certificate.
+/// A key without a certificate yet.
 pub struct Application {
     key: Arc<dyn SigningKey>,
     request: Vec<u8>,
 }
 
 impl Application {
-    /// Makes a new P-256 key and a request for a certificate for it. The request names nobody: who
-    /// its sender is, the driver knows from the channel it comes by.
+    /// Makes a new P-256 key and a certificate request for it. The request contains no name: the
+    /// driver knows the sender from the channel.
     pub fn new() -> Result<Self> {
         let made = Error::certificate::<rcgen::Error>;
         let mut pair =
@@ -68,15 +68,14 @@ struct Shared {
     pending: Mutex<Option<Application>>,
 }
 
-/// The credentials of this process; clones share them.
+/// The credentials of this process. Clones share them.
 #[derive(Clone)]
 pub struct Credentials {
     shared: Arc<Shared>,
 }
 
 impl Credentials {
-    /// Credentials from a key and the certificate that was signed for it. `peer` is who this
-    /// process is to be, and the certificate must say the same.
+    /// Credentials from a key and its certificate, which must state the identity `peer`.
     pub fn new(
         peer: Peer,
         root: CertificateDer<'static>,
@@ -89,25 +88,25 @@ impl Credentials {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Makes a key and has it signed on the spot, for the process that holds the authority.
+    /// Makes a key and signs it at once, for the process that holds the authority.
     pub fn issue(authority: &Authority, peer: Peer, validity: Validity) -> Result<Self> {
         let application = Application::new()?;
         let certificate = authority.sign(application.request(), &peer, validity)?;
         Self::new(peer, authority.root().clone(), &application, certificate)
     }
 
-    /// Who this process is.
+    /// The identity of this process.
     pub fn peer(&self) -> &Peer {
         &self.shared.peer
     }
 
-    /// The certificate that it trusts.
+    /// The root certificate that it trusts.
     pub fn root(&self) -> &CertificateDer<'static> {
         &self.shared.root
     }
 
     /// A request for the next certificate if half of this one's life is over. The same request is
-    /// given until [`Credentials::renew`] has its answer, so that a lost answer costs nothing.
+    /// returned until [`Credentials::renew`] has its answer, so that a lost answer does no damage.
     pub fn renewal(&self) -> Result<Option<Vec<u8>>> {
         if SystemTime::now() < self.shared.current.read().renew_at {
             return Ok(None);
@@ -120,7 +119,7 @@ impl Credentials {
         Ok(Some(pending.insert(application).request.clone()))
     }
 
-    /// Takes the answer to [`Credentials::renewal`]; an answer to an older request is ignored.
+    /// Takes the answer to [`Credentials::renewal`]. An answer to an older request is ignored.
     pub fn renew(&self, certificate: CertificateDer<'static>) -> Result<()> {
         let mut pending = self.shared.pending.lock();
         let Some(application) = pending.as_ref() else { return Ok(()) };
@@ -130,7 +129,7 @@ impl Credentials {
         Ok(())
     }
 
-    /// The certificate in use.
+    /// The current certificate.
     pub fn certificate(&self) -> CertificateDer<'static> {
         self.key().cert[0].clone()
     }

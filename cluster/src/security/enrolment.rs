@@ -1,5 +1,5 @@
-//! How a worker joins a session, over a channel that only the two of them hold (an inherited pipe, a
-//! pipe within the process):
+//! Enrolment: how a worker joins a session, over a channel that only the two of them hold (an
+//! inherited pipe, a pipe within the process):
 //!
 //! ```text
 //!   driver                                      worker
@@ -12,7 +12,7 @@
 //!     | <-- Outcome: ready, or why not ---------  |
 //! ```
 //!
-//! [`Enroler`] is the driver's half; [`Entrant`](crate::worker::Entrant) the other.
+//! [`Enroler`] is the driver's half, [`Entrant`](crate::worker::Entrant) the worker's.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -30,14 +30,15 @@ use crate::identity::{MachineName, Peer, SessionId};
 use crate::requirements::Requirements;
 use crate::security::authority::{Authority, Validity};
 
-/// Changes whenever a message below does.
+/// The version of the messages below.
 const PROTOCOL: u32 = 3;
-/// Bounds what the other side can make us allocate; settings are the largest part.
+/// The largest message, which limits what the other side can make us allocate. Settings are the
+/// largest part.
 const FRAME_SIZE_MAX: usize = 16 << 20;
-/// Before each message: its length, little-endian.
+/// The length before each message, little-endian.
 const LENGTH_SIZE: usize = 4;
 
-/// What the driver tells a new worker.
+/// The driver's first message to a new worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Offer {
     protocol: u32,
@@ -45,13 +46,13 @@ pub(crate) struct Offer {
     pub(crate) machine: MachineName,
     pub(crate) root: Vec<u8>,
     pub(crate) lease: Duration,
-    /// Where the machine binds its port; 0 is any that is free.
+    /// The address that the machine binds; port 0 is any free port.
     pub(crate) bind: SocketAddrV4,
     pub(crate) settings: Vec<u8>,
     pub(crate) requirements: Requirements,
 }
 
-/// What the worker needs signed, and where it will be reached.
+/// The worker's certificate request and its address.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Application {
     pub(crate) address: SocketAddr,
@@ -65,7 +66,7 @@ pub(crate) struct Admission {
     pub(crate) certificate: Vec<u8>,
 }
 
-/// The worker is ready, or says why it never will be.
+/// The worker is ready, or the reason why it never will be.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) failure: Option<String>,
@@ -81,33 +82,33 @@ impl Outcome {
     }
 }
 
-/// Where an enrolled machine is.
+/// The address of an enrolled machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enrolled {
-    /// Its address with its name as the path.
+    /// Its URL, with its name as the path.
     pub url: Url,
-    /// Its process, if it is one of its own.
+    /// Its process id, if it is a process of its own.
     pub pid: Option<u32>,
 }
 
-/// Admits machines to one session.
+/// Enrols machines in one session.
 #[derive(Debug)]
 pub struct Enroler {
     /// Signs the machines' certificates.
     pub authority: Arc<Authority>,
-    /// For how long they are valid before they must be renewed.
+    /// How long they are valid before they must be renewed.
     pub certificate_life: Duration,
-    /// How long a machine lives without hearing from the driver.
+    /// How long a machine lives without contact to the driver.
     pub lease: Duration,
-    /// Given to the machines' services as it is.
+    /// Passed to the machines' services unchanged.
     pub settings: Bytes,
-    /// What their programs must be, and the services that they set up.
+    /// What the driver requires of their programs, with the services to set up.
     pub requirements: Requirements,
 }
 
 impl Enroler {
-    /// Admits the machine at the other end of `stream` under the name `machine`. The caller
-    /// vouches that nobody else is there.
+    /// Enrols the machine at the other end of `stream` under the name `machine`. The caller
+    /// guarantees that nothing else is there.
     pub async fn enrol<S>(&self, stream: &mut S, machine: &MachineName) -> Result<Enrolled>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -115,7 +116,7 @@ impl Enroler {
         self.enrol_at(stream, machine, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).await
     }
 
-    /// As [`enrol`](Self::enrol), for a machine that is to serve at `bind`, an address of its own.
+    /// Like [`enrol`](Self::enrol), for a machine that serves at `bind`, an address of its own.
     pub async fn enrol_at<S>(
         &self,
         stream: &mut S,
@@ -153,7 +154,7 @@ impl Enroler {
     }
 }
 
-/// The worker's first step: what it is to be.
+/// The worker's first step: receives its identity.
 pub(crate) async fn receive_offer<S>(stream: &mut S) -> Result<Offer>
 where
     S: AsyncRead + Unpin + Send,
@@ -161,7 +162,7 @@ where
     let offer: Offer = receive(stream).await?;
     if offer.protocol != PROTOCOL {
         return Err(Error::Enrolment(format!(
-            "the driver speaks version {} and this worker version {PROTOCOL}",
+            "the driver uses version {} and this worker version {PROTOCOL}",
             offer.protocol
         )));
     }

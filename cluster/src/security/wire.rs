@@ -1,5 +1,5 @@
-//! What lies below TLS on the dialer's side: a socket, or, in a test of faults, one with
-//! [faults](crate::faults) in between.
+//! The transport below TLS on the dialer's side: a socket, or, in tests, one with
+//! [faults](crate::faults).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -18,7 +18,7 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    /// Connects to `address`, where `to` listens; through `faults`, if `from` is to have any.
+    /// Connects to `address`, where `to` listens; through `faults`, if `from` has any.
     pub(crate) async fn connect(
         from: &MachineName,
         to: &MachineName,

@@ -1,5 +1,5 @@
-//! Bytes that travel as they are. Serde takes a `Vec<u8>` for a list of numbers and looks at each;
-//! a [`Blob`] is copied whole.
+//! Bytes that are sent unchanged. Serde treats a `Vec<u8>` as a list of numbers and visits each; a
+//! [`Blob`] is copied as a whole.
 
 use std::fmt;
 use std::ops::Deref;

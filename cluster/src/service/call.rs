@@ -1,4 +1,4 @@
-//! A call from its caller's side: [`Call`] is the future of its answer.
+//! The caller's side of a call: [`Call`] is the future of its answer.
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bigslice_diagnostics::with_causes;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
@@ -27,19 +28,19 @@ use crate::service::frame::{InputFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};
 use crate::service::method::{Method, Reply};
 use crate::service::replies::RawReplies;
 
-/// Tries of one retried call; the pauses between them add up to about a minute.
+/// The most attempts of a retried call. The pauses between them add up to about a minute.
 const TRIES_MAX: u32 = 20;
-/// The pause after the first broken try; the others are half as long again as the one before...
+/// The pause after the first failed attempt. Each further pause is half as long again...
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// ...up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Items of input that wait for the connection.
 const ITEMS_AHEAD: usize = 2;
-/// A connection that breaks is most often a machine that ends; its reason is known within this.
+/// A broken connection is most often the end of a machine, whose reason is known within this time.
 const REASON_GRACE: Duration = Duration::from_millis(200);
 
 /// A call: the future of its answer. Nothing is sent before it is polled, but the arguments are
-/// encoded.
+/// already encoded.
 #[must_use = "a call is not made before it is awaited"]
 pub struct Call<T, E: fmt::Debug + 'static> {
     future: Pin<Box<dyn Future<Output = Result<T, CallError<E>>> + Send>>,
@@ -47,8 +48,8 @@ pub struct Call<T, E: fmt::Debug + 'static> {
 }
 
 impl<T: Send + 'static, E: ServiceError> Call<T, E> {
-    /// Gives up after `timeout` from the first poll, tries and pauses included. Of a method that
-    /// answers with a stream that is the time until the stream begins.
+    /// Gives up after `timeout` from the first poll, including retries and pauses. If the method
+    /// answers with a stream, the limit is for the start of the stream.
     pub fn timeout(self, timeout: Duration) -> Self {
         let Self { future, site } = self;
         let late = site.clone();
@@ -129,12 +130,12 @@ impl<T, E: fmt::Debug> fmt::Debug for Call<T, E> {
     }
 }
 
-/// Whom a call goes to.
+/// The machine that is called.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
-    /// A machine of this driver's fleet, whose end is known here.
+    /// A machine of this driver's fleet, which reports its end.
     Machine(Machine),
-    /// Any other.
+    /// Any other machine.
     Remote(Remote),
 }
 
@@ -146,7 +147,7 @@ impl Target {
         }
     }
 
-    /// Where it is, once it runs; otherwise what became of it.
+    /// Its address, once it runs; otherwise why it ended.
     async fn reach(&self) -> Result<Remote, String> {
         match self {
             Self::Remote(remote) => Ok(remote.clone()),
@@ -157,7 +158,7 @@ impl Target {
         }
     }
 
-    /// Returns when it has stopped, with the reason. Of a machine of another's never.
+    /// Returns the reason when it has stopped. Never returns for a machine of another process.
     pub(crate) async fn stopped(&self) -> String {
         match self {
             Self::Remote(_) => pending().await,
@@ -175,7 +176,7 @@ impl Target {
 
 type Encoded = Result<Bytes, String>;
 
-/// All of a call but its input, so that it can be made again.
+/// A call without its input, so that it can be retried.
 struct Order {
     target: Target,
     site: Site,
@@ -204,7 +205,7 @@ impl Order {
         };
         match answer {
             Err(CallError::Transport(mut lost)) => {
-                // Both know: the connection that broke, and the fleet why.
+                // The connection reports the break, and the fleet the reason.
                 let stopped = tokio::time::timeout(REASON_GRACE, self.target.stopped());
                 if matches!(self.target, Target::Machine(_))
                     && let Ok(reason) = stopped.await
@@ -217,7 +218,7 @@ impl Order {
         }
     }
 
-    /// Sends the request; its answer has not begun.
+    /// Sends the request. Does not wait for the answer.
     async fn open(
         &self,
         input: Option<BoxStream<'static, Encoded>>,
@@ -251,11 +252,12 @@ impl Order {
     }
 }
 
-/// Reads the input in a task of the caller's runtime: the connection's threads must not wait for it.
+/// Reads the input in a task of the caller's runtime: the connection's threads must not wait for
+/// it.
 pub(crate) struct Feeder {
     pub(crate) task: AbortOnDropHandle<Result<(), String>>,
-    /// Keeps the stream from ending before it is known here why the input did: an input that failed
-    /// must not look like a whole one to the method, nor the method's complaint like the cause.
+    /// Keeps the stream open until the result of the input is known: a failed input must not look
+    /// complete to the method, and the method's complaint must not hide the cause.
     _items: mpsc::Sender<Bytes>,
 }
 
@@ -273,7 +275,8 @@ fn feed(mut input: BoxStream<'static, Encoded>) -> (Feeder, ReceiverStream<Bytes
     (Feeder { task: AbortOnDropHandle::new(feeding), _items: held }, ReceiverStream::new(items))
 }
 
-/// What a status says: methods do not make them, so it is the way there, or a refusal at the door.
+/// The error of a status. Methods do not make statuses: the connection broke, or the machine
+/// refused the call.
 pub(crate) fn broken<E: fmt::Debug>(site: Site, status: &Status) -> CallError<E> {
     match status.code() {
         Code::Unimplemented => {
@@ -282,18 +285,6 @@ pub(crate) fn broken<E: fmt::Debug>(site: Site, status: &Status) -> CallError<E>
         Code::OutOfRange | Code::PermissionDenied | Code::Unauthenticated => {
             site.refused(status.message())
         }
-        _ => {
-            let mut reason = status.message().to_owned();
-            if let Some(source) = std::error::Error::source(status) {
-                let causes = chain(source);
-                if !causes.contains(&reason) {
-                    reason.push_str(": ");
-                    reason.push_str(&causes);
-                } else {
-                    reason = causes;
-                }
-            }
-            site.lost(reason)
-        }
+        _ => site.lost(with_causes(status.message(), status)),
     }
 }

@@ -1,5 +1,4 @@
-//! What a service's methods know about where they are and who calls, and their way to other
-//! machines.
+//! The context of a service's methods: this machine, the caller, and access to other machines.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,12 +14,12 @@ use crate::machine::address::Address;
 use crate::machine::remote::Remote;
 use crate::service::worker_context::WorkerContext;
 
-/// Machines whose connections are kept. A session that replaces so many in its life forgets the
-/// connections of the first, most of which are gone by then.
+/// The most connections to machines that are kept. Beyond that all are forgotten; most of those
+/// machines are gone by then.
 const REMOTES_MAX: usize = 4096;
 
-/// The machine that a service is on, and the caller of the moment. Any method, and `init`, may take
-/// a `&ServiceContext` as its first parameter.
+/// The machine of a service, and the current caller. Any method, and `init`, may take a
+/// `&ServiceContext` as its first parameter.
 #[derive(Clone)]
 pub struct ServiceContext {
     here: Arc<Here>,
@@ -49,20 +48,20 @@ impl Here {
         ServiceContext { here: Arc::clone(self), caller }
     }
 
-    /// The context of `init`, which the driver has ordered.
+    /// The context of `init`, which the driver has requested.
     pub(crate) fn set_up(self: &Arc<Self>) -> ServiceContext {
         self.called_by(Peer::driver(self.worker.session.clone()))
     }
 }
 
 impl ServiceContext {
-    /// Who calls, as its certificate says: the driver, or another machine of the session. In `init`
+    /// The caller, from its certificate: the driver, or another machine of the session. In `init`
     /// the driver.
     pub fn caller(&self) -> &Peer {
         &self.caller
     }
 
-    /// The session.
+    /// The session's id.
     pub fn session(&self) -> &SessionId {
         &self.here.worker.session
     }
@@ -72,19 +71,19 @@ impl ServiceContext {
         &self.here.worker.machine
     }
 
-    /// Where other machines reach this one.
+    /// The address of this machine for other machines.
     pub fn address(&self) -> &Address {
         &self.here.address
     }
 
-    /// What the driver gave to [`FleetConfig::settings`](crate::FleetConfig::settings).
+    /// The [`FleetConfig::settings`](crate::FleetConfig::settings) of the driver.
     pub fn settings(&self) -> &Bytes {
         &self.here.worker.settings
     }
 
-    /// What this machine counts. A metric that a service registers here, most often in `init`, stands on
-    /// the driver's page of all machines ([`Inspector::metrics`](crate::Inspector::metrics)) with this machine's
-    /// name.
+    /// The metrics registry of this machine. A metric that a service registers here, most often in
+    /// `init`, appears on the driver's page of all machines
+    /// ([`Inspector::metrics`](crate::Inspector::metrics)) with this machine's name.
     ///
     /// ```
     /// use bigslice_cluster::{ServiceContext, prometheus, service};
@@ -117,13 +116,13 @@ impl ServiceContext {
         &self.here.worker.metrics
     }
 
-    /// This machine's folder for temporary files, which goes when it does.
+    /// This machine's folder for temporary files, which is removed with the machine.
     pub fn scratch(&self) -> &Path {
         &self.here.worker.scratch
     }
 
-    /// Another machine of the session, to call its services. Nothing is sent yet; all calls of this
-    /// machine to that one share a connection.
+    /// Another machine of the session, to call its services. Nothing is sent yet. All calls from
+    /// this machine to that one share a connection.
     pub fn dial(&self, address: &Address) -> Remote {
         let mut remotes = self.here.remotes.lock();
         if let Some(remote) = remotes.get(address) {

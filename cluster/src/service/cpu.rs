@@ -1,5 +1,6 @@
-//! The threads that run services' methods. They are not the I/O runtime's: a method that computes
-//! must not delay a lease. Started when the first service is set up; a worker without any has none.
+//! The threads that run services' methods, separate from the I/O runtime: a method that computes
+//! must not delay a lease. Started when the first service is set up; a worker without services has
+//! none.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    /// The runtime, which starts with the first that asks.
+    /// The runtime, started at the first use.
     pub(crate) fn handle(&self) -> Result<Handle> {
         let mut runtime = self.runtime.lock();
         if let Some(runtime) = runtime.as_ref() {
@@ -31,7 +32,7 @@ impl Cpu {
 }
 
 impl Drop for Cpu {
-    /// Without waiting for methods that compute: it may be a runtime's thread that drops it.
+    /// Does not wait for methods that compute: a thread of a runtime may drop this.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.get_mut().take() {
             runtime.shutdown_background();

@@ -1,6 +1,6 @@
-//! What can become of a call, by what the caller can do about it: the method failed, it panicked, it
-//! was not called at all, nobody knows, or it took too long. Each says which machine and method, and
-//! keeps the chain of causes from the machine.
+//! The errors of a call, by what the caller can do about them: the method failed, it panicked, it
+//! was not called, its outcome is unknown, or it took too long. Each has the machine and the
+//! method, and keeps the chain of causes from the machine.
 
 use std::error::Error;
 use std::fmt;
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::identity::MachineName;
 use crate::service::failure::{Cause, Never, ServiceError};
 
-/// Why a call has no reply. `E` is the method's own error type. It travels itself, so that a method
-/// that calls others can keep it in its own error.
+/// Why a call has no reply. `E` is the method's own error type. The error can be sent, so that a
+/// method that calls others can keep it in its own error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(bound(serialize = "E: Serialize", deserialize = "E: Deserialize<'de>"))]
 pub enum CallError<E: fmt::Debug + 'static = Never> {
@@ -22,13 +22,13 @@ pub enum CallError<E: fmt::Debug + 'static = Never> {
     /// The method panicked. The machine goes on.
     #[error(transparent)]
     Panicked(Panicked),
-    /// The method was not called, or its reply could not be sent: another try ends the same.
+    /// The method was not called, or its reply could not be sent. A retry would end the same.
     #[error(transparent)]
     Refused(Refused),
-    /// The connection or the machine broke. The method may have run, wholly or in part.
+    /// The connection or the machine broke. The method may have run, in whole or in part.
     #[error(transparent)]
     Transport(Transport),
-    /// There was no reply in time. The method was told to stop.
+    /// There was no reply in time. The method was stopped.
     #[error(transparent)]
     TimedOut(TimedOut),
 }
@@ -36,13 +36,13 @@ pub enum CallError<E: fmt::Debug + 'static = Never> {
 /// The method returned an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failed<E> {
-    /// Where.
+    /// The machine.
     pub machine: MachineName,
-    /// Which method.
+    /// The method.
     pub method: String,
-    /// What it returned.
+    /// The error.
     pub error: E,
-    /// Its messages as they were on the machine.
+    /// Its chain of messages on the machine.
     pub cause: Cause,
 }
 
@@ -50,23 +50,23 @@ pub struct Failed<E> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("machine \"{machine}\": \"{method}\" panicked: {text}")]
 pub struct Panicked {
-    /// Where.
+    /// The machine.
     pub machine: MachineName,
-    /// Which method.
+    /// The method.
     pub method: String,
-    /// What the panic said.
+    /// The message of the panic.
     pub text: String,
 }
 
-/// The method could not be called as asked.
+/// The method could not be called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("could not call \"{method}\" of machine \"{machine}\": {reason}")]
 pub struct Refused {
-    /// Where.
+    /// The machine.
     pub machine: MachineName,
-    /// Which method.
+    /// The method.
     pub method: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -74,23 +74,23 @@ pub struct Refused {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("lost machine \"{machine}\" while calling \"{method}\": {reason}")]
 pub struct Transport {
-    /// Where.
+    /// The machine.
     pub machine: MachineName,
-    /// Which method.
+    /// The method.
     pub method: String,
-    /// What became of the machine if it is known, otherwise what became of the connection.
+    /// Why the machine ended, if known, otherwise the error of the connection.
     pub reason: String,
 }
 
-/// The time of a call was up.
+/// A call exceeded its timeout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("machine \"{machine}\": \"{method}\" did not answer within {} ms", after.as_millis())]
 pub struct TimedOut {
-    /// Where.
+    /// The machine.
     pub machine: MachineName,
-    /// Which method.
+    /// The method.
     pub method: String,
-    /// How long it was waited for.
+    /// The timeout.
     pub after: Duration,
 }
 
@@ -129,7 +129,7 @@ impl<E: fmt::Debug + 'static> CallError<E> {
         }
     }
 
-    /// What the method returned, if that is what happened.
+    /// The method's own error, if it returned one.
     pub fn failed(&self) -> Option<&E> {
         match self {
             Self::Failed(failed) => Some(&failed.error),
@@ -137,15 +137,15 @@ impl<E: fmt::Debug + 'static> CallError<E> {
         }
     }
 
-    /// Whether the same call may succeed later: the way to the machine broke, not the call. What
-    /// the machine itself could not reach is an error of its method, and not meant here.
+    /// Returns true if the same call may succeed later: the connection to the machine broke. If the
+    /// machine could not reach something, that is an error of its method and not retryable here.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Transport(_))
     }
 }
 
 impl CallError<Never> {
-    /// As the error of a method that may fail: this one did not.
+    /// Widens the error of a method that cannot fail.
     pub(crate) fn widen<E: fmt::Debug + 'static>(self) -> CallError<E> {
         match self {
             Self::Failed(failed) => match failed.error {},
@@ -157,7 +157,7 @@ impl CallError<Never> {
     }
 }
 
-/// A call as its errors name it.
+/// The machine and method of a call, for its errors.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     pub(crate) machine: MachineName,

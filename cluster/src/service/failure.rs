@@ -1,18 +1,16 @@
-//! Errors of services' methods as they travel. A method's own error type does if serde knows it;
-//! anything else becomes a [`Failure`], which keeps the messages of the whole chain.
+//! Errors of services' methods on the wire. A method's own error type is sent if it implements
+//! serde's traits. Any other becomes a [`Failure`], which keeps the messages of the whole chain.
 
 use std::error::Error;
 use std::fmt;
 
+use bigslice_diagnostics::causes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BoxError;
 
-/// Longer chains of causes are cycles or noise.
-const CAUSES_MAX: usize = 32;
-
-/// One message of a chain of errors with those below it: what is left of errors after a journey.
+/// A message of a chain of errors, with those below it: the form of an error after it was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     text: String,
@@ -22,10 +20,7 @@ pub struct Cause {
 impl Cause {
     /// The messages of `err` and of its sources.
     pub fn of(err: &(dyn Error + 'static)) -> Self {
-        let chain =
-            std::iter::successors(Some(err), |err: &&(dyn Error + 'static)| (*err).source())
-                .take(CAUSES_MAX);
-        let texts: Vec<String> = chain.map(ToString::to_string).collect();
+        let texts: Vec<String> = causes(err).map(ToString::to_string).collect();
         let below =
             texts.into_iter().rev().fold(None, |below, text| Some(Box::new(Self { text, below })));
         below.map_or_else(|| Self::text(err.to_string()), |cause| *cause)
@@ -48,9 +43,9 @@ impl Error for Cause {
     }
 }
 
-/// What methods may fail with: an error that serde knows, or a [`Failure`].
+/// The error type of a method: an error that implements serde's traits, or a [`Failure`].
 pub trait ServiceError: Serialize + DeserializeOwned + fmt::Debug + Send + Sync + 'static {
-    /// The messages of the error and of all that caused it.
+    /// The messages of the error and of its causes.
     fn cause(&self) -> Cause;
 }
 
@@ -60,9 +55,10 @@ impl<E: Error + Serialize + DeserializeOwned + Send + Sync + 'static> ServiceErr
     }
 }
 
-/// Any error, as the messages of its chain. `?` makes one of whatever is an error.
+/// Any error, as the messages of its chain. `?` converts any error into it.
 ///
-/// Not an `Error` itself, or it could not be made of all that are; [`Failure::cause`] is one.
+/// Not an `Error` itself, because it could then not be made from every error; [`Failure::cause`] is
+/// one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure(Cause);
 
@@ -108,7 +104,7 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// The error of what cannot fail.
+/// The error of a method that cannot fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Never {}
 

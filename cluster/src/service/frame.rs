@@ -1,6 +1,6 @@
-//! What a call's streams carry. A request is its arguments, then frames of input if the method takes
-//! any; a reply is frames. Each is one gRPC message in postcard. Errors of methods are frames too,
-//! not statuses: a status is left to what breaks on the way, and has no room for a long error.
+//! The messages of a call. A request is its arguments, then frames of input if the method takes
+//! any. A reply is frames. Each is one gRPC message in postcard. Errors of methods are frames too,
+//! not statuses: statuses are for broken connections, and have no room for a long error.
 
 use std::fmt;
 
@@ -12,28 +12,29 @@ use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder
 use crate::service::failure::Cause;
 
 /// The largest message: all arguments together, a reply, or one item of a stream. It is held in
-/// memory whole, several times over; what is larger belongs in a stream.
+/// memory as a whole, several times over; larger data belongs in a stream.
 pub const MESSAGE_SIZE_MAX: usize = 16 << 20;
 
-/// Room for what surrounds a message of the largest size.
+/// Room for the envelope of a message of the largest size.
 pub(crate) const WIRE_SIZE_MAX: usize = MESSAGE_SIZE_MAX + 64;
-/// Messages are gathered in a buffer that begins with this size...
+/// Messages are collected in a buffer with this initial size...
 const BUFFER_SIZE: usize = 16 << 10;
-/// ...and goes out when it has this much, if more is ready at once.
+/// ...which is sent when it has this much, if more is ready.
 const YIELD_SIZE: usize = 128 << 10;
 
-/// The service of all services: one gRPC method for each of theirs.
+/// The gRPC service of all services: one gRPC method for each of their methods.
 pub(crate) const WIRE_NAME: &str = "bigslice.Services";
 
 /// What a caller streams after the arguments.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum InputFrame<T> {
     Item(T),
-    /// The stream is complete; without it, it broke off.
+    /// The stream is complete. Without it, it broke off.
     End,
 }
 
-/// What a machine answers: one `Item`, or `Begin`, items and `End`; or one of the others, at the end.
+/// What a machine answers: one `Item`; or `Begin`, items and `End`; or one of the others at the
+/// end.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ReplyFrame<T, E> {
     /// The method has returned a stream.
@@ -45,10 +46,10 @@ pub(crate) enum ReplyFrame<T, E> {
     Refused(String),
 }
 
-/// A frame whose types do not matter, for what every reply may be.
+/// A frame of any method, for replies without a typed value.
 pub(crate) type PlainFrame = ReplyFrame<(), ()>;
 
-/// One message, or why it cannot be one.
+/// Encodes one message, or returns why it cannot be sent.
 pub(crate) fn encode<M: Serialize>(message: &M) -> Result<Bytes, String> {
     let bytes = postcard::to_stdvec(message).map_err(|e| format!("it cannot be encoded: {e}"))?;
     if bytes.len() > WIRE_SIZE_MAX {
@@ -61,7 +62,7 @@ pub(crate) fn encode<M: Serialize>(message: &M) -> Result<Bytes, String> {
     Ok(Bytes::from(bytes))
 }
 
-/// Passes messages as they are.
+/// Passes messages unchanged.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Raw;
 

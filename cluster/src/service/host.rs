@@ -1,9 +1,9 @@
-//! The machine's half of calls: finds the method, runs it on the CPU runtime, and streams its frames.
+//! The machine's side of calls: finds the method, runs it on the CPU runtime, and streams its
+//! frames.
 //!
-//! A call ends with whoever waits for it: its task is aborted when the stream's body is dropped,
-//! which happens when the caller resets it or its connection breaks, and when the machine stops.
+//! A call ends with its reader: its task is aborted when the stream's body is dropped. This happens
+//! when the caller resets the stream, when its connection breaks, and when the machine stops.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bigslice_diagnostics::panic_text;
 use bytes::Bytes;
 use futures::Stream;
 use futures::future::{BoxFuture, Ready};
@@ -28,50 +29,51 @@ use tower::Service;
 
 use crate::error::{Result, chain};
 use crate::identity::Peer;
-use crate::observe::metrics::Tally;
+use crate::observe::metrics::Metrics;
 use crate::requirements::{Requirements, Setup};
 use crate::service::context::Here;
 use crate::service::cpu::Cpu;
 use crate::service::frame::{PlainFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};
 use crate::service::incoming::{Incoming, refusal};
-use crate::service::registry::{Entry, Registered, Shared, registered};
+use crate::service::registered::{Entry, Registered, Shared, registered};
 use crate::service::worker_context::WorkerContext;
 
-/// Calls that a machine has open at a time; a task each, and what it holds.
+/// The most calls that a machine has open at a time.
 const CALLS_MAX: usize = 16 * 1024;
-/// Frames that wait for the connection, per call. More would only be further from the caller.
+/// Frames of each call that wait for the connection. More would only be farther from the caller.
 const FRAMES_AHEAD: usize = 2;
-/// A panic's text goes no further than this.
+/// The longest text of a panic that is sent.
 const PANIC_TEXT_MAX: usize = 16 << 10;
 
 /// A service that is set up.
-struct Furnished {
+struct LiveService {
     registered: &'static Registered,
     value: Shared,
 }
 
-struct House {
+struct HostState {
     here: Arc<Here>,
-    services: BTreeMap<&'static str, Furnished>,
+    services: BTreeMap<&'static str, LiveService>,
     cpu: Handle,
-    places: Arc<Semaphore>,
-    tally: Tally,
-    /// Cancelled when the worker is gone: the tasks of in-process machines would outlive it.
+    permits: Arc<Semaphore>,
+    metrics: Metrics,
+    /// Cancelled when the worker has ended: the tasks of in-process machines would outlive it.
     over: CancellationToken,
 }
 
 /// Serves the services of one worker.
 #[derive(Clone)]
 pub(crate) struct Host {
-    house: Arc<House>,
+    state: Arc<HostState>,
 }
 
 impl Host {
-    /// Sets up what the driver requires; `None` if that is nothing. The guard ends all calls.
+    /// Sets up the services that the driver requires; `None` if there are none. The guard ends all
+    /// calls.
     pub(crate) async fn set_up(
         requirements: &Requirements,
         worker: WorkerContext,
-        tally: &Tally,
+        metrics: &Metrics,
         cpu: &Cpu,
     ) -> Result<Option<(Self, DropGuard)>, String> {
         requirements.compare()?;
@@ -80,12 +82,11 @@ impl Host {
         }
         let cpu = cpu.handle().map_err(|e| chain(&e))?;
         let here = Here::new(worker).map_err(|e| chain(&e))?;
-        let known = registered()?;
+        let known = registered();
+        known.check()?;
         let mut services = BTreeMap::new();
         for Setup { service, value } in &requirements.services {
-            let registered = *known
-                .get(service.as_str())
-                .ok_or_else(|| format!("this program has no service \"{service}\""))?;
+            let registered = known.find(service).map_err(|missing| missing.message)?;
             let failed =
                 |reason: String| format!("could not set up service \"{service}\": {reason}");
             let setting_up = (registered.set_up)(Bytes::from(value.clone()), here.set_up());
@@ -94,33 +95,33 @@ impl Host {
                 Ok(Err(err)) => return Err(failed(chain(&*err))),
                 Err(err) => return Err(failed(format!("init panicked: {}", join_text(err)))),
             };
-            services.insert(registered.name, Furnished { registered, value });
+            services.insert(registered.name, LiveService { registered, value });
         }
         let over = CancellationToken::new();
-        let places = Arc::new(Semaphore::new(CALLS_MAX));
-        let tally = tally.clone();
-        let house = House { here, services, cpu, places, tally, over: over.clone() };
-        Ok(Some((Self { house: Arc::new(house) }, over.drop_guard())))
+        let permits = Arc::new(Semaphore::new(CALLS_MAX));
+        let metrics = metrics.clone();
+        let state = HostState { here, services, cpu, permits, metrics, over: over.clone() };
+        Ok(Some((Self { state: Arc::new(state) }, over.drop_guard())))
     }
 
-    /// The method that `path` calls, or why there is none.
-    fn find(&self, path: &str) -> Result<(&Furnished, &'static Entry), String> {
+    /// The method that `path` names, or why there is none.
+    fn find(&self, path: &str) -> Result<(&LiveService, &'static Entry), String> {
         let names = path.strip_prefix('/').and_then(|path| path.strip_prefix(WIRE_NAME));
         let named = names.and_then(|names| names.strip_prefix('/')?.split_once('/'));
         let Some((service, method)) = named else {
             return Err(format!("\"{path}\" does not name a method"));
         };
         let list = |names: &[&str]| names.join("\", \"");
-        let Some(furnished) = self.house.services.get(service) else {
-            let names: Vec<&str> = self.house.services.keys().copied().collect();
+        let Some(live) = self.state.services.get(service) else {
+            let names: Vec<&str> = self.state.services.keys().copied().collect();
             return Err(format!(
                 "this machine has no service \"{service}\"; it was started with \"{}\"",
                 list(&names)
             ));
         };
-        let methods = furnished.registered.methods;
+        let methods = live.registered.methods;
         match methods.iter().find(|entry| entry.name == method) {
-            Some(entry) => Ok((furnished, entry)),
+            Some(entry) => Ok((live, entry)),
             None => {
                 let names: Vec<&str> = methods.iter().map(|entry| entry.name).collect();
                 Err(format!(
@@ -133,40 +134,45 @@ impl Host {
 
     fn begin(&self, path: &str, request: Request<Streaming<Bytes>>) -> Result<Frames, Status> {
         let Some(caller) = request.extensions().get::<Peer>().cloned() else {
-            return Err(Status::unauthenticated("the caller has shown no certificate"));
+            return Err(Status::unauthenticated("the caller has no certificate"));
         };
-        let (furnished, entry) = match self.find(path) {
+        let (live, entry) = match self.find(path) {
             Ok(found) => found,
             Err(reason) => return Ok(Frames::Last(Some(refusal(reason)))),
         };
-        let place = Arc::clone(&self.house.places).try_acquire_owned().map_err(|_| {
+        let permit = Arc::clone(&self.state.permits).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{CALLS_MAX} calls are open on this machine"))
         })?;
-        let Tally { service_calls, calls_open, .. } = &self.house.tally;
-        service_calls.with_label_values(&[furnished.registered.name, entry.name]).inc();
+        let Metrics { service_calls, calls_open, .. } = &self.state.metrics;
+        service_calls.with_label_values(&[live.registered.name, entry.name]).inc();
         let open = Open::new(calls_open);
         let (sender, frames) = mpsc::channel(FRAMES_AHEAD);
         let answering = (entry.answer)(Incoming {
-            service: Arc::clone(&furnished.value),
-            context: self.house.here.called_by(caller),
+            service: Arc::clone(&live.value),
+            context: self.state.here.called_by(caller),
             messages: Some(request.into_inner()),
             frames: sender,
         });
-        let over = self.house.over.clone();
-        let task = self.house.cpu.spawn(async move {
+        let over = self.state.over.clone();
+        let task = self.state.cpu.spawn(async move {
             tokio::select! {
                 biased;
                 () = over.cancelled() => {}
                 () = answering => {}
             }
         });
-        Ok(Frames::Open { frames, task: AbortOnDropHandle::new(task), _place: place, _open: open })
+        Ok(Frames::Open {
+            frames,
+            task: AbortOnDropHandle::new(task),
+            _permit: permit,
+            _open: open,
+        })
     }
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("machine", self.house.here.machine()).finish_non_exhaustive()
+        f.debug_struct("Host").field("machine", self.state.here.machine()).finish_non_exhaustive()
     }
 }
 
@@ -194,7 +200,7 @@ impl Service<http::Request<Body>> for Host {
     }
 }
 
-/// One call, to tonic.
+/// One call, for tonic.
 struct Call {
     host: Host,
     path: String,
@@ -231,10 +237,10 @@ enum Frames {
     Open {
         frames: mpsc::Receiver<Bytes>,
         task: AbortOnDropHandle<()>,
-        _place: OwnedSemaphorePermit,
+        _permit: OwnedSemaphorePermit,
         _open: Open,
     },
-    /// One more, and that is all.
+    /// One last frame.
     Last(Option<Bytes>),
 }
 
@@ -246,7 +252,7 @@ impl Stream for Frames {
             Self::Last(last) => return Poll::Ready(last.take().map(Ok)),
             Self::Open { frames, task, .. } => match ready!(frames.poll_recv(cx)) {
                 Some(frame) => return Poll::Ready(Some(Ok(frame))),
-                // All was sent, or the method unwound.
+                // All was sent, or the method panicked.
                 None => ready!(Pin::new(task).poll(cx)),
             },
         };
@@ -262,16 +268,11 @@ impl Stream for Frames {
     }
 }
 
-/// What a task that did not end well said.
+/// The text of a task that did not end well.
 fn join_text(err: JoinError) -> String {
     let Ok(payload) = err.try_into_panic() else { return "it was cancelled".to_owned() };
     let mut text = panic_text(&*payload).to_owned();
     let end = text.floor_char_boundary(PANIC_TEXT_MAX);
     text.truncate(end);
     text
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text was given")
 }

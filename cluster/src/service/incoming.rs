@@ -1,5 +1,5 @@
-//! A call as the code of the macro sees it on the machine: arguments and input out of it, frames of
-//! the reply into it.
+//! A call as the macro's code sees it on the machine: takes arguments and input from it, and puts
+//! frames of the reply into it.
 
 use std::fmt;
 use std::pin::pin;
@@ -19,12 +19,12 @@ use crate::service::failure::ServiceError;
 use crate::service::frame::{PlainFrame, ReplyFrame, encode};
 use crate::service::input::Input;
 use crate::service::method::Service;
-use crate::service::registry::{Shared, decode};
+use crate::service::registered::{Shared, decode};
 
-/// A method at work, until its last frame is handed on.
+/// A running method, until its last frame is passed on.
 pub type Answering = BoxFuture<'static, ()>;
 
-/// A call.
+/// A received call.
 pub struct Incoming {
     pub(crate) service: Shared,
     pub(crate) context: ServiceContext,
@@ -38,12 +38,12 @@ impl Incoming {
         Arc::clone(&self.service).downcast().expect("a service's entries are called with it alone")
     }
 
-    /// Where, and by whom.
+    /// The machine and the caller.
     pub fn context(&self) -> ServiceContext {
         self.context.clone()
     }
 
-    /// The arguments. If they are not to be had, that has been answered.
+    /// The arguments. If they cannot be read, the call has been answered.
     pub async fn arguments<A: DeserializeOwned>(&mut self) -> Option<A> {
         let message = match self.messages.as_mut()?.next().await {
             Some(Ok(message)) => decode(&message).map_err(|e| e.to_string()),
@@ -59,12 +59,12 @@ impl Incoming {
         }
     }
 
-    /// What comes after the arguments.
+    /// The input after the arguments.
     pub fn input<T>(&mut self) -> Input<T> {
         Input::new(self.messages.take())
     }
 
-    /// The way back.
+    /// The sender of replies.
     pub fn replies(&self) -> Outgoing {
         Outgoing { frames: self.frames.clone() }
     }
@@ -83,7 +83,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Sends the whole answer of a method that answers once.
+    /// Sends the reply of a method with one value.
     pub async fn one<T: Serialize, E: ServiceError>(self, answer: Result<T, E>) {
         match answer {
             Ok(value) => {
@@ -93,7 +93,7 @@ impl Outgoing {
         }
     }
 
-    /// Sends the answer of a method that answers with a stream, up to its first error.
+    /// Sends the reply of a method with a stream, up to its first error.
     pub async fn many<T: Serialize, E: ServiceError>(
         self,
         items: impl Stream<Item = Result<T, E>>,
@@ -121,7 +121,7 @@ impl Outgoing {
         self.send(&PlainFrame::Refused(reason)).await;
     }
 
-    /// Sends a frame; whether there is any use in another.
+    /// Sends a frame. Returns false if no further frame is needed.
     async fn send<T: Serialize, E: Serialize>(&self, frame: &ReplyFrame<T, E>) -> bool {
         let (bytes, fits) = match encode(frame) {
             Ok(bytes) => (bytes, true),
@@ -136,7 +136,7 @@ pub(crate) fn refusal(reason: String) -> Bytes {
     encode(&PlainFrame::Refused(reason)).unwrap_or_default()
 }
 
-/// A stream that cannot fail as one that could.
+/// Gives a stream that cannot fail the type of one that can.
 pub fn all_ok<S: Stream, E>(stream: S) -> impl Stream<Item = Result<S::Item, E>> {
     stream.map(Ok)
 }

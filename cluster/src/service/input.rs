@@ -1,4 +1,4 @@
-//! A stream of arguments as the method sees it.
+//! A stream of arguments, on the method's side.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use tonic::Streaming;
 use crate::error::chain;
 use crate::service::frame::InputFrame;
 
-/// Why a stream of arguments is not complete. The call is lost then: there is nobody to answer.
+/// Why a stream of arguments is not complete. The call is lost then: there is no caller to answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("the stream of arguments broke off: {0}")]
 pub struct InputError(String);
@@ -44,7 +44,7 @@ impl<T: DeserializeOwned> Stream for Input<T> {
                 Err(err) => Some(format!("could not decode an item: {err}")),
             },
             Some(Err(status)) => Some(chain(&status)),
-            None => Some("it ended without its end".to_owned()),
+            None => Some("the stream broke off before its end".to_owned()),
         };
         self.messages = None;
         Poll::Ready(broken.map(|reason| Err(InputError(reason))))

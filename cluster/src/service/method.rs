@@ -1,5 +1,5 @@
-//! A method of a service as its callers name it: [`Method`] is a constant that the macro puts into
-//! the service, with all types of the call and nothing else.
+//! A method of a service for its callers: [`Method`] is a constant that the macro puts into the
+//! service, with all types of the call and nothing else.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,15 +12,15 @@ use crate::service::error::CallError;
 use crate::service::failure::{Never, ServiceError};
 use crate::service::replies::{RawReplies, Replies};
 
-/// A type whose methods machines can call. [`service`](macro@crate::service) implements it. The driver
-/// sends its value to each machine, where `init` may add what does not travel.
+/// A type whose methods can be called on machines. [`service`](macro@crate::service) implements it.
+/// The driver sends its value to each machine, where `init` may add what is not sent.
 pub trait Service: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Its path: the module's and its own name.
     const NAME: &'static str;
 }
 
-/// Method of the service `S` that takes `A` (a tuple if there are several arguments), and a stream
-/// of `I` besides if it has one, and answers as `R` says.
+/// A method of the service `S` that takes `A` (a tuple if there are several arguments) and
+/// optionally a stream of `I`, and replies as `R`.
 pub struct Method<S, A, R, I = NoInput> {
     pub(crate) service: &'static str,
     pub(crate) method: &'static str,
@@ -55,15 +55,14 @@ impl<S, A, R, I> fmt::Debug for Method<S, A, R, I> {
     }
 }
 
-/// In a [`Method`]: it has no stream of arguments.
+/// In a [`Method`]: no stream of arguments.
 #[derive(Debug)]
 pub enum NoInput {}
 
-/// In a [`Method`]: it answers with one `T`, or an error `E`.
+/// In a [`Method`]: the reply is one `T`, or an error `E`.
 pub struct One<T, E = Never>(PhantomData<fn() -> (T, E)>);
 
-/// In a [`Method`]: it answers with a stream of `T`, each of which may be an error `E` instead; an
-/// error is the last item.
+/// In a [`Method`]: the reply is a stream of `T` or errors `E`; an error is the last item.
 pub struct Many<T, E = Never>(PhantomData<fn() -> (T, E)>);
 
 impl<T, E> fmt::Debug for One<T, E> {
@@ -78,14 +77,14 @@ impl<T, E> fmt::Debug for Many<T, E> {
     }
 }
 
-/// How a method answers: [`One`] or [`Many`].
+/// The kind of reply of a method: [`One`] or [`Many`].
 pub trait Reply: sealed::Sealed + 'static {
-    /// What the caller gets.
+    /// The value for the caller.
     type Output: Send + 'static;
-    /// What the method fails with.
+    /// The method's error type.
     type Error: ServiceError;
 
-    /// Reads the answer, or its beginning.
+    /// Reads the reply, or its start.
     #[doc(hidden)]
     fn receive(raw: RawReplies)
     -> BoxFuture<'static, Result<Self::Output, CallError<Self::Error>>>;
@@ -115,11 +114,11 @@ mod sealed {
     impl<T, E> Sealed for super::Many<T, E> {}
 }
 
-/// A `Result` by any name, so that the macro can take its types apart.
+/// A `Result` by any name, so that the macro can name its types.
 pub trait Fallible {
-    /// The type of what is right.
+    /// The type of `Ok`.
     type Value;
-    /// The type of what is wrong.
+    /// The type of `Err`.
     type Error;
 }
 

@@ -1,6 +1,7 @@
-//! Services: a user's own methods, callable on any machine of the session. [`service`](macro@crate::service)
-//! on an impl block is the whole declaration; what it makes registers itself when the program is
-//! linked, so that a worker, which is the same program, has it too.
+//! Services: a user's own methods, callable on any machine of the session.
+//! [`service`](macro@crate::service) on an impl block is the whole declaration. The generated code
+//! registers itself when the program is linked, so that a worker, which is the same program, has it
+//! too.
 //!
 //! ```text
 //!            caller                                       machine
@@ -9,12 +10,13 @@
 //!     replies: frames         <---- mTLS, HTTP/2 -----  on the CPU runtime, its replies -> frames
 //! ```
 //!
-//! Bounds: a message has at most [`MESSAGE_SIZE_MAX`] bytes; a machine has at most `CALLS_MAX` calls
-//! open; a stream is at most HTTP/2's window (4 MiB) ahead of whoever reads it, plus a few messages.
+//! Limits: a message has at most [`MESSAGE_SIZE_MAX`] bytes; a machine has at most `CALLS_MAX`
+//! calls open; a stream is at most HTTP/2's window (4 MiB) ahead of its reader, plus a few
+//! messages.
 //!
-//! What ends a call early: its future is dropped (the stream is reset, the method is dropped at its
-//! next await), its time is up (the same), the machine stops (the method is dropped; the caller gets
-//! a [`Transport`] error).
+//! A call ends early if its future is dropped (the stream is reset, the method is dropped at its
+//! next await), at its timeout (the same), or if the machine stops (the method is dropped; the
+//! caller gets a [`Transport`] error).
 
 pub(crate) mod worker_context;
 
@@ -30,7 +32,7 @@ mod host;
 mod incoming;
 mod input;
 mod method;
-mod registry;
+mod registered;
 mod replies;
 mod setup;
 
@@ -47,7 +49,7 @@ pub use replies::Replies;
 pub(crate) use cpu::Cpu;
 pub(crate) use host::Host;
 
-/// What the code of [`service`](macro@crate::service) names; not for anybody else.
+/// For the code that [`service`](macro@crate::service) generates. Not part of the API.
 #[doc(hidden)]
 pub mod private {
     pub use bytes::Bytes;
@@ -55,5 +57,5 @@ pub mod private {
 
     pub use super::incoming::{Answering, Incoming, all_ok};
     pub use super::method::Fallible;
-    pub use super::registry::{Entry, Registered, SettingUp, decode, share};
+    pub use super::registered::{Entry, Registered, SettingUp, decode, share};
 }

@@ -1,4 +1,4 @@
-//! The answer of a call as it comes in.
+//! The reply of a call, on the caller's side.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -37,13 +37,13 @@ impl RawReplies {
         Self { site, messages, feeder, stopped }
     }
 
-    /// The answer of a method that answers once.
+    /// The reply of a method with one value.
     pub(crate) async fn one<T: DeserializeOwned, E: ServiceError>(
         mut self,
     ) -> Result<T, CallError<E>> {
         match poll_fn(|cx| self.poll_frame(cx)).await? {
             ReplyFrame::Item(value) => {
-                // Read to its end the stream need not be reset. The end comes with the value.
+                // A stream read to its end need not be reset. The end comes with the value.
                 poll_fn(|cx| Pin::new(&mut self.messages).poll_next(cx).map(drop)).await;
                 Ok(value)
             }
@@ -51,7 +51,7 @@ impl RawReplies {
         }
     }
 
-    /// The stream of a method that answers with one, once it has begun.
+    /// The stream of replies, once it has started.
     pub(crate) async fn many<T: DeserializeOwned, E: ServiceError>(
         mut self,
     ) -> Result<Replies<T, E>, CallError<E>> {
@@ -61,7 +61,7 @@ impl RawReplies {
         }
     }
 
-    /// What a frame means that is not a value.
+    /// The meaning of a frame without a value.
     fn ended<T, E: ServiceError>(&self, frame: ReplyFrame<T, E>) -> CallError<E> {
         let site = self.site.clone();
         match frame {
@@ -69,7 +69,7 @@ impl RawReplies {
             ReplyFrame::Panicked(text) => site.panicked(text),
             ReplyFrame::Refused(reason) => site.refused(reason),
             ReplyFrame::Begin | ReplyFrame::Item(_) | ReplyFrame::End => {
-                site.refused("the reply is of another kind than the method's")
+                site.refused("the reply does not have the type of the method")
             }
         }
     }
@@ -88,7 +88,7 @@ impl RawReplies {
                     let reason = format!("an item of the input cannot be sent: {reason}");
                     return Poll::Ready(Err(self.site.clone().refused(reason)));
                 }
-                // The caller's own stream, in the caller's own process.
+                // The caller's own input, in the caller's own process.
                 Err(Ok(payload)) => resume_unwind(payload),
                 Err(Err(_)) => {
                     let reason = "the caller's runtime is being shut down";
@@ -102,7 +102,7 @@ impl RawReplies {
                 Some(Ok(message)) => postcard::from_bytes(&message)
                     .map_err(|e| site().refused(format!("the reply cannot be read: {e}"))),
                 Some(Err(status)) => Err(broken(site(), &status)),
-                None => Err(site().lost("the reply ended before its end")),
+                None => Err(site().lost("the reply broke off before its end")),
             });
         }
         let reason = ready!(self.stopped.as_mut().poll(cx));
@@ -116,8 +116,8 @@ impl fmt::Debug for RawReplies {
     }
 }
 
-/// The stream that a method answers with. It ends after the first error. The method is at most
-/// HTTP/2's window ahead of whoever reads it; dropping it ends the method.
+/// The stream of replies of a method. It ends after the first error. The method is at most HTTP/2's
+/// window ahead of the reader; dropping the stream ends the method.
 pub struct Replies<T, E> {
     raw: Option<RawReplies>,
     types: PhantomData<fn() -> (T, E)>,

@@ -1,4 +1,4 @@
-//! What a worker knows about itself.
+//! The context of a worker.
 
 use std::path::PathBuf;
 
@@ -8,22 +8,22 @@ use url::Url;
 use crate::identity::{MachineName, SessionId};
 use crate::security::connector::Connector;
 
-/// What a worker knows about itself.
+/// The context of a worker, for its services.
 #[derive(Clone, Debug)]
 pub struct WorkerContext {
     /// The session it belongs to.
     pub session: SessionId,
     /// Its name.
     pub machine: MachineName,
-    /// Where the others reach it.
+    /// The URL of its port.
     pub url: Url,
-    /// What the driver gave to [`FleetConfig::settings`](crate::FleetConfig::settings).
+    /// The [`FleetConfig::settings`](crate::FleetConfig::settings) of the driver.
     pub settings: Bytes,
     /// Its folder for temporary files. It is removed when the worker ends, however it ends.
     pub scratch: PathBuf,
     /// Dials other workers of the session.
     pub connector: Connector,
-    /// What it counts: whatever is registered here stands on the driver's page of metrics
+    /// Its metrics. Metrics registered here appear on the driver's page of metrics
     /// ([`Inspector::metrics`](crate::Inspector::metrics)), with this machine's name.
     pub metrics: prometheus::Registry,
 }

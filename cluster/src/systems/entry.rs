@@ -1,14 +1,14 @@
-//! The way into a worker process: a program asks [`is_worker`] first thing in its `main` and, if it
-//! is one, hands over to [`run_worker`], which does not return before the worker's life is over.
+//! The entry of a worker process: a program calls [`is_worker`] first in its `main` and, if it is
+//! one, [`run_worker`], which does not return before the worker's life is over.
 //!
 //! A worker ends in one of four ways, and removes its folder in each:
-//! 1. the driver asks it to (control service): it lets calls in progress end, for half a second;
+//! 1. the driver asks it to (control service): calls in progress may end, for half a second;
 //! 2. the channel from the driver ends: the driver is gone, it exits at once;
 //! 3. its lease lapses: the driver is stopped, or the channel's end was missed; it exits at once;
-//! 4. it cannot join: it says why on standard error, which the driver forwards.
+//! 4. it cannot join: it prints the reason on standard error, which the driver forwards.
 //!
-//! 2 and 3 are watched by plain threads, so that no runtime, however busy or stuck, keeps a worker
-//! alive whose driver is gone.
+//! 2 and 3 are watched by plain threads, so that no busy or stuck runtime keeps a worker alive
+//! after its driver is gone.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -35,7 +35,7 @@ const FAILED: i32 = 70;
 /// The exit status of a worker that ended because its driver is gone.
 const ORPHANED: i32 = 71;
 
-/// What a program gives to its workers.
+/// What a program provides for its workers.
 #[derive(Clone)]
 pub struct WorkerMain {
     /// Makes the worker's services.
@@ -43,8 +43,8 @@ pub struct WorkerMain {
 }
 
 impl Default for WorkerMain {
-    /// Workers that have what the driver's [`FleetConfig::services`](crate::FleetConfig::services)
-    /// say and nothing else.
+    /// Workers with the services of the driver's
+    /// [`FleetConfig::services`](crate::FleetConfig::services) and no others.
     fn default() -> Self {
         Self { services: worker::nothing() }
     }
@@ -56,8 +56,8 @@ impl fmt::Debug for WorkerMain {
     }
 }
 
-/// Whether this process was started as a worker, or for another task that the library has a process of its own
-/// for.
+/// Returns true if this process was started as a worker, or for another task for which the library
+/// starts a process.
 pub fn is_worker() -> bool {
     #[cfg(feature = "ec2")]
     if crate::systems::ec2::is_caretaker() {
@@ -66,7 +66,7 @@ pub fn is_worker() -> bool {
     std::env::args_os().nth(1).is_some_and(|argument| argument == WORKER_MARKER)
 }
 
-/// Lives a worker's life. Call it only if [`is_worker`], and return its value from `main`.
+/// Runs the worker. Call it only if [`is_worker`], and return its value from `main`.
 pub fn run_worker(config: WorkerMain) -> ExitCode {
     #[cfg(feature = "ec2")]
     if crate::systems::ec2::is_caretaker() {
@@ -75,7 +75,7 @@ pub fn run_worker(config: WorkerMain) -> ExitCode {
     let WorkerMain { services } = config;
     raise_file_limit();
     let failed = |err: &Error| {
-        // The driver may be gone, and with it whoever would read this.
+        // The driver may be gone, and with it the reader of this message.
         drop(writeln!(io::stderr(), "could not run as a worker: {}", chain(err)));
     };
     let ending = match Ending::prepare() {
@@ -89,7 +89,7 @@ pub fn run_worker(config: WorkerMain) -> ExitCode {
         Ok(()) => ending.leave(How::Asked),
         Err(err) => {
             failed(&err);
-            // A conversation that broke off is most likely a driver that is gone.
+            // A broken conversation most likely means that the driver is gone.
             let orphaned = matches!(err, Error::Enrolment(_));
             ending.leave(if orphaned { How::Orphaned } else { How::Failed })
         }
@@ -127,13 +127,13 @@ fn run(services: &ServiceFactory, ending: &Arc<Ending>) -> Result<()> {
             Err(panic) => Err(Error::Enrolment(format!("the worker's server: {panic}"))),
         }
     });
-    // Services may own runtimes and threads that would rather not be waited for; the process ends
-    // next, and they with it.
+    // Services may own runtimes and threads that do not end quickly. The process ends next, and
+    // they with it.
     std::mem::forget(runtime);
     served
 }
 
-/// One thread encrypts what several cores compute; a large machine gets a few.
+/// One thread encrypts the output of several cores; a large machine gets a few.
 fn io_threads() -> usize {
     const CORES_PER_THREAD: usize = 8;
     const THREADS_MAX: usize = 4;
@@ -141,14 +141,14 @@ fn io_threads() -> usize {
     (cores / CORES_PER_THREAD).clamp(1, THREADS_MAX)
 }
 
-/// Standard input as what it is: a socket.
+/// Standard input as a socket.
 fn inherited() -> io::Result<UnixStream> {
     let stream = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
 }
 
-/// The channel for a thread that waits for its end, and for the last word on it.
+/// The channel, for the thread that waits for its end, and for the last message on it.
 fn blocking(channel: UnixStream) -> io::Result<(StdUnixStream, StdUnixStream)> {
     let channel = channel.into_std()?;
     channel.set_nonblocking(false)?;
@@ -156,7 +156,7 @@ fn blocking(channel: UnixStream) -> io::Result<(StdUnixStream, StdUnixStream)> {
     Ok((channel, watched))
 }
 
-/// The driver says nothing more on the channel: whatever happens on it is its end.
+/// The driver sends nothing more on the channel: any event on it is its end.
 fn wait_closed(mut channel: StdUnixStream) {
     let mut byte = [0];
     while let Err(err) = channel.read(&mut byte) {
@@ -190,7 +190,7 @@ enum How {
     Failed,
 }
 
-/// The end of the process, which happens once, whichever thread comes first.
+/// The end of the process, which happens once: the first thread wins.
 struct Ending {
     scratch: PathBuf,
     folder: Mutex<Option<WorkerFolder>>,
@@ -199,14 +199,14 @@ struct Ending {
 impl Ending {
     fn prepare() -> Result<Self> {
         let scratch = std::env::args_os().nth(3).map(PathBuf::from).ok_or_else(|| {
-            Error::Enrolment(format!("{WORKER_MARKER} is for the program's own use"))
+            Error::Enrolment(format!("{WORKER_MARKER} is reserved for the program itself"))
         })?;
         let folder = WorkerFolder::hold(scratch)?;
         Ok(Self { scratch: folder.path().to_owned(), folder: Mutex::new(Some(folder)) })
     }
 
     fn leave(&self, how: How) -> ! {
-        // Whoever comes second waits here for the exit.
+        // A second thread waits here for the exit.
         let mut folder = self.folder.lock();
         let removed = match (folder.take(), how) {
             (Some(folder), How::Asked | How::Failed) => folder.remove(),

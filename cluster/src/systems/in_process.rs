@@ -1,6 +1,6 @@
 //! Machines that are tasks of this process: real ports, real certificates, the same life as a
 //! process of its own, but started in a millisecond and killed without a trace. For tests, and to
-//! see a distributed plan at work in a debugger.
+//! debug a distributed plan.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,9 +22,9 @@ use crate::security::enrolment::{self, Outcome};
 use crate::service::Cpu;
 use crate::worker::{self, Entrant, ServiceFactory};
 
-/// The enrolment's messages pass through a buffer of this size.
+/// The buffer of the enrolment's messages.
 const CHANNEL_SIZE: usize = 64 << 10;
-/// Services that set themselves up for longer than this are taken for stuck.
+/// Services that take longer than this to set up count as stuck.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The reason of an end.
@@ -43,8 +43,8 @@ impl InProcess {
         Self { services, cpu: Arc::default(), faults: None }
     }
 
-    /// The same, with the [faults](crate::faults) that a test sets. They are those of one fleet: a
-    /// second one at the same time would have machines of the same names.
+    /// The same, with the [faults](crate::faults) of a test. They belong to one fleet: a second one
+    /// at the same time would have machines of the same names.
     #[must_use]
     pub fn with_faults(self, faults: Faults) -> Self {
         Self { faults: Some(faults), ..self }
@@ -52,8 +52,8 @@ impl InProcess {
 }
 
 impl Default for InProcess {
-    /// Machines that have what the driver's [`FleetConfig::services`](crate::FleetConfig::services)
-    /// say and nothing else.
+    /// Machines with the services of the driver's
+    /// [`FleetConfig::services`](crate::FleetConfig::services) and no others.
     fn default() -> Self {
         Self::new(worker::nothing())
     }
@@ -112,14 +112,14 @@ impl System for InProcess {
         };
         let mut enrolled =
             tokio::time::timeout(START_TIMEOUT, launch.enrol(&mut near)).await.map_err(late)??;
-        // It has no process of its own; ours must not be taken for it.
+        // It has no process of its own, and must not be taken for ours.
         enrolled.pid = None;
         let instance = Tasks { crash, over, _task: task, _channel: near };
         Ok(Launched { enrolled, instance: Arc::new(instance) })
     }
 }
 
-/// The name of a machine among those that faults may come to, until this is dropped.
+/// Registers a machine for faults until this is dropped.
 struct Presence {
     faults: Faults,
     machine: MachineName,
@@ -131,7 +131,7 @@ impl Drop for Presence {
     }
 }
 
-/// The whole life of one machine; the reason why it ended.
+/// The whole life of one machine. Returns the reason of its end.
 async fn live(
     mut channel: DuplexStream,
     scratch: PathBuf,
@@ -143,7 +143,7 @@ async fn live(
         Ok(entrant) => entrant.with_faults(faults).within_driver(),
         Err(err) => return chain(&err),
     };
-    // The driver says nothing more on this channel: any event on it is its end.
+    // The driver sends nothing more on this channel: any event on it is its end.
     let furnished = tokio::select! {
         furnished = entrant.furnish(&services, &cpu) => furnished,
         _ = channel.read_u8() => return ORPHANED.to_owned(),
@@ -184,7 +184,7 @@ impl Instance for Tasks {
         let mut over = self.over.clone();
         match over.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => "ended by a panic".to_owned(),
+            Err(_) => "panicked".to_owned(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Machines that are processes on this host. The program starts itself again with a marker as its
-//! first argument ([`is_worker`](crate::is_worker)); the child's standard input is one end of a
-//! socket pair, by which it enrols and by whose end it learns that the driver is gone.
+//! first argument ([`is_worker`](crate::is_worker)). The child's standard input is one end of a
+//! socket pair, by which it enrols and notices the end of the driver.
 //!
 //! Children are in process groups of their own, so that Ctrl-C reaches the driver alone, which then
-//! decides what becomes of them.
+//! decides about them.
 
 use std::fs;
 use std::future::poll_fn;
@@ -32,17 +32,17 @@ use crate::error::{Error, Result, chain};
 use crate::machine::system::{Instance, Launch, Launched, System};
 use crate::observe::line::LogSource;
 use crate::observe::log::MachineLog;
-use crate::observe::vitals::OomWatch;
+use crate::observe::usage::OomWatch;
 
-/// The first argument of a worker process; the second is its name (for the reader of a process
-/// list), the third its folder. None of them is secret.
+/// The first argument of a worker process. The second is its name (for process lists), the third
+/// its folder. None of them is secret.
 pub(crate) const WORKER_MARKER: &str = "--bigslice-worker";
 
 /// A worker is ready in a fraction of a second; on a host that swaps it may take longer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// When enrolment breaks off, the exit that caused it is noticed within this.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
-/// The signal that cannot be caught, which is what the kernel sends when memory runs out.
+/// The signal that cannot be caught. The kernel sends it when memory runs out.
 const KILL: i32 = 9;
 /// The last output of a child that has ended is read for at most this long: a grandchild may hold
 /// the pipe open.
@@ -56,7 +56,7 @@ pub struct LocalProcesses {
 
 impl LocalProcesses {
     /// Machines that run `program`, which must call [`is_worker`](crate::is_worker) and
-    /// [`run_worker`](crate::run_worker) first thing in its `main`; without one, this program.
+    /// [`run_worker`](crate::run_worker) first in its `main`; `None`: this program.
     pub fn new(program: Option<PathBuf>) -> Self {
         Self { program }
     }
@@ -84,8 +84,9 @@ impl LocalProcesses {
     }
 }
 
-/// The file of this very program. It may have been replaced since the start (by a new build, say);
-/// then what this process runs is still to be had from the system, and workers must run the same.
+/// The file of this program. It may have been replaced since the start (by a new build, for
+/// example). The system still provides the one that this process runs, and workers must run the
+/// same.
 pub(crate) fn own_program() -> io::Result<PathBuf> {
     const RUNNING: &str = "/proc/self/exe";
     let named = std::env::current_exe()?;
@@ -112,8 +113,8 @@ impl System for LocalProcesses {
         let child = command
             .spawn()
             .map_err(Error::io(format!("start \"{}\"", self.program()?.display())))?;
-        // The command holds the child's end of the channel; while it does, a dead child would not
-        // show as the channel's end.
+        // The command holds the child's end of the channel. Until it is dropped, the end of the
+        // child does not end the channel.
         drop(command);
         let process = Process::watch(child, memory, &launch.log);
         let refused = match tokio::time::timeout(START_TIMEOUT, launch.enrol(&mut channel)).await {
@@ -132,7 +133,7 @@ impl System for LocalProcesses {
 #[derive(Debug)]
 struct Process {
     child: Arc<Mutex<Child>>,
-    /// Whether this process has killed it.
+    /// True if this process has killed it.
     killed: Arc<AtomicBool>,
     /// How it ended.
     exited: watch::Receiver<Option<String>>,
@@ -156,8 +157,8 @@ impl Process {
         let killed = Arc::new(AtomicBool::new(false));
         let by_us = Arc::clone(&killed);
         let task = Handle::current().spawn(async move {
-            // The lock is held for each poll only, so that a kill can come between, and never
-            // after the process id is free for others.
+            // The lock is held for each poll only, so that a kill can come between, and never after
+            // the process id was reused.
             let status = poll_fn(|cx| {
                 let mut child = waiting.lock();
                 pin!(child.wait()).poll(cx)
@@ -179,7 +180,7 @@ impl Process {
             drop(exit);
             let all = async { while output.join_next().await.is_some() {} };
             if tokio::time::timeout(DRAIN_GRACE, all).await.is_err() {
-                tracing::debug!("a worker's output is held open by another process");
+                tracing::debug!("another process holds the output of a worker open");
             }
             drain.send_replace(true);
         });
@@ -189,7 +190,7 @@ impl Process {
     fn kill(&self) {
         self.killed.store(true, Ordering::SeqCst);
         if let Err(err) = self.child.lock().start_kill() {
-            tracing::debug!(error = %err, "the worker process has ended before");
+            tracing::debug!(error = %err, "the worker process had already ended");
         }
     }
 
@@ -197,18 +198,18 @@ impl Process {
         let mut exited = self.exited.clone();
         match exited.wait_for(Option::is_some).await {
             Ok(ended) => ended.clone().unwrap_or_default(),
-            Err(_) => "lost from sight".to_owned(),
+            Err(_) => "its exit status is unknown".to_owned(),
         }
     }
 
     async fn close(&self) {
         self.kill();
         let mut drained = self.drained.clone();
-        // An error means that the task is gone, and nothing more will come.
+        // An error means that the task is gone, and there will be no exit status.
         drop(drained.wait_for(|drained| *drained).await);
     }
 
-    /// Why the machine did not start: what it said itself, else how it ended, and its last words.
+    /// Why the machine did not start: its own message, or else how it ended, and its last lines.
     async fn explain(&self, launch: &Launch, refused: Option<Error>) -> Error {
         let reason = match refused {
             Some(Error::Start { reason, .. }) => reason,
@@ -221,7 +222,7 @@ impl Process {
         self.close().await;
         let mut words = launch.log.tail().join("\n");
         if !words.is_empty() {
-            words.insert_str(0, "; its last words:\n");
+            words.insert_str(0, "; its last lines:\n");
         }
         Error::Start { machine: launch.machine.clone(), reason: reason + &words }
     }
@@ -236,7 +237,7 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// A machine that came up. It holds the channel open for as long as it is wanted.
+/// A running machine. It holds the channel open for as long as the machine is needed.
 #[derive(Debug)]
 struct Enduring {
     process: Process,

@@ -1,4 +1,4 @@
-//! The systems that start machines, and the way into a process that one of them has started.
+//! The systems that start machines, and the entry of the processes that they start.
 
 #[cfg(feature = "ec2")]
 pub mod ec2;

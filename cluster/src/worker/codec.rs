@@ -1,5 +1,5 @@
-//! gRPC messages as postcard-encoded serde values: what the control service speaks. No schema file
-//! and no generated code; both ends are always the same binary.
+//! gRPC messages as postcard-encoded serde values, for the control service. No schema file and no
+//! generated code: both ends are always the same binary.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,6 +1,9 @@
-//! The control service of a worker: lease renewal (which carries certificate renewal and what the
-//! machine uses), facts about the machine, its metrics, its CPU profile, shutdown. Every worker serves it beside its own services, and only the driver of
-//! the session may call it. [`Control`] is the driver's half, [`ControlService`] the worker's.
+//! The control service of a worker: lease renewal (with certificate renewal and resource usage),
+//! facts about the machine, its metrics, its CPU profile, shutdown. Every worker serves it beside
+//! its own services, and only the driver of the session may call it. [`Control`] is the driver's
+//! half, [`ControlService`] the worker's. It is not a [`service`](macro@crate::service): it must
+//! answer on the I/O runtime while user methods keep the CPU runtime busy, and on workers without
+//! services.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready};
@@ -27,9 +30,9 @@ use crate::error::{Error, Result, chain};
 use crate::identity::{MachineName, Peer, Role};
 use crate::machine::info::MachineInfo;
 use crate::machine::{Machine, State};
-use crate::observe::metrics::{Family, Tally};
+use crate::observe::metrics::{Family, Metrics};
 use crate::observe::profile::{Hertz, Sampler, Stacks};
-use crate::observe::vitals::Usage;
+use crate::observe::usage::Usage;
 use crate::security::credentials::Credentials;
 use crate::worker::codec::Postcard;
 use crate::worker::lease::Lease;
@@ -41,36 +44,36 @@ const PROFILE: &str = "/bigslice.Control/Profile";
 const PROFILE_BEGUN: &str = "/bigslice.Control/ProfileBegun";
 const PROFILE_END: &str = "/bigslice.Control/ProfileEnd";
 const SHUTDOWN: &str = "/bigslice.Control/Shutdown";
-/// A machine that lives answers far faster, however busy its cores are.
+/// A live machine answers far faster, however busy its cores are.
 const INFO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most messages are small; a certificate is below 2 KiB.
 const MESSAGE_SIZE_MAX: usize = 64 << 10;
-/// Far more than the values that a machine may have.
+/// Far more than the metrics of a machine.
 const METRICS_SIZE_MAX: usize = 16 << 20;
-/// Far more than the stacks that a profile may have.
+/// Far more than the stacks of a profile.
 const PROFILE_SIZE_MAX: usize = 128 << 20;
-/// What a machine takes at most to find the names of what it has sampled, and to send them.
+/// The longest time in which a machine resolves and sends the names of its samples.
 const PROFILE_GRACE: Duration = Duration::from_secs(60);
 
 /// All methods.
 const METHODS: [&str; 7] = [RENEW, INFO, METRICS, PROFILE, PROFILE_BEGUN, PROFILE_END, SHUTDOWN];
 
-/// Renews the lease, and brings the answer to the request of the reply before.
+/// Renews the lease, and answers the certificate request of the previous reply.
 #[derive(Debug, Serialize, Deserialize)]
 struct RenewRequest {
     certificate: Option<Vec<u8>>,
 }
 
-/// What a machine answers to the renewal of its lease.
+/// The answer to the renewal of a lease.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Renewal {
-    /// Wants a certificate for this same machine, when its own is past half of its life.
+    /// A request for the next certificate, after half of the current one's life.
     pub certificate_request: Option<Vec<u8>>,
-    /// What it uses; nothing if it is part of the driver's process.
+    /// Its usage; `None` if it is part of the driver's process.
     pub usage: Option<Usage>,
 }
 
-/// Orders a CPU profile.
+/// Requests a CPU profile.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct ProfileRequest {
     hertz: Hertz,
@@ -78,10 +81,11 @@ struct ProfileRequest {
 }
 
 impl Machine {
-    /// Asks what it has and how busy it is. Waits until it runs.
+    /// Asks for its resources and their usage. Waits until it runs.
     ///
     /// # Errors
-    /// If it is lost, or does not answer within 2 s: information is small, and had at once.
+    /// If it is lost, or does not answer within 2 s: the information is small, and available at
+    /// once.
     pub async fn info(&self) -> Result<MachineInfo> {
         self.wait(State::Running).await;
         let remote = self.remote().ok_or(Error::Closed)?;
@@ -113,24 +117,24 @@ impl Control {
         self.call(RENEW, request, timeout).await
     }
 
-    /// Asks what the machine has.
+    /// Asks for the machine's resources.
     pub async fn info(&self, timeout: Duration) -> Result<MachineInfo> {
         self.call(INFO, (), timeout).await
     }
 
-    /// Asks what the machine has counted.
+    /// Asks for the machine's metrics.
     pub(crate) async fn metrics(&self, timeout: Duration) -> Result<Vec<Family>> {
         self.call_with(METRICS, (), timeout, METRICS_SIZE_MAX).await
     }
 
-    /// Has the machine's process profiled until [`end_profile`](Self::end_profile), `at_most` for so
-    /// long. Dropping the future gives it up.
+    /// Profiles the machine's process until [`end_profile`](Self::end_profile), but at most for
+    /// `at_most`. Dropping the future cancels it.
     pub(crate) async fn profile(&self, hertz: Hertz, at_most: Duration) -> Result<Stacks> {
         let request = ProfileRequest { hertz, at_most };
         self.call_with(PROFILE, request, at_most + PROFILE_GRACE, PROFILE_SIZE_MAX).await
     }
 
-    /// Returns when the machine takes samples, or could not.
+    /// Returns when the machine takes samples, or failed to.
     pub(crate) async fn profile_begun(&self, timeout: Duration) -> Result<()> {
         self.call(PROFILE_BEGUN, (), timeout).await
     }
@@ -187,7 +191,7 @@ impl Control {
     }
 }
 
-/// How far the profile of a worker is.
+/// The state of a worker's profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
     #[default]
@@ -196,11 +200,11 @@ pub(crate) enum Phase {
     Failed,
 }
 
-/// What the calls about the profile of a worker tell each other.
+/// The state that the calls about a worker's profile share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProfilingHere {
     phase: Arc<watch::Sender<Phase>>,
-    /// Notified when it is to end.
+    /// Notified when the profile must end.
     end: Arc<Notify>,
 }
 
@@ -209,11 +213,11 @@ pub(crate) struct ProfilingHere {
 pub(crate) struct ControlService {
     pub(crate) lease: Lease,
     pub(crate) credentials: Credentials,
-    /// The worker's folder, for what is said of its disk.
+    /// The worker's folder, whose disk is reported.
     pub(crate) scratch: PathBuf,
-    /// Whether it is part of the driver's process, which then says what that uses.
+    /// True if it is part of the driver's process, which then reports the usage.
     pub(crate) within_driver: bool,
-    pub(crate) tally: Tally,
+    pub(crate) metrics: Metrics,
     pub(crate) profiling: ProfilingHere,
     /// Cancelled when the driver asks the worker to end.
     pub(crate) stop: CancellationToken,
@@ -239,7 +243,7 @@ impl ControlService {
             let begun = Sampler::begin(request.hertz).await;
             phase.send_replace(if begun.is_ok() { Phase::Begun } else { Phase::Failed });
             let sampler = begun?;
-            // Whether it is told or its time is over is the same.
+            // A request and the time limit end it alike.
             drop(tokio::time::timeout(request.at_most, end.notified()).await);
             phase.send_replace(Phase::Idle);
             sampler.finish().await
@@ -262,7 +266,7 @@ impl NamedService for ControlService {
 
 type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
 
-/// A method that answers at once.
+/// Wraps a method that answers at once.
 fn at_once<Q, A>(
     method: impl Fn(Q) -> Result<A> + Send + 'static,
 ) -> impl Fn(Q) -> Ready<Result<A>> + Send + 'static {
@@ -284,7 +288,7 @@ impl Service<http::Request<Body>> for ControlService {
             let path = request.uri().path().to_owned();
             if let Some(method) = METHODS.into_iter().find(|method| *method == path) {
                 let name = method.rsplit('/').next().unwrap_or(method);
-                service.tally.control_calls.with_label_values(&[name]).inc();
+                service.metrics.control_calls.with_label_values(&[name]).inc();
             }
             Ok(match path.as_str() {
                 RENEW => answer(request, at_once(move |m| service.renew(m))).await,
@@ -293,7 +297,7 @@ impl Service<http::Request<Body>> for ControlService {
                     answer(request, at_once(info)).await
                 }
                 METRICS => {
-                    let gather = move |()| Ok(Family::gather(&service.tally.registry));
+                    let gather = move |()| Ok(Family::gather(&service.metrics.registry));
                     answer(request, at_once(gather)).await
                 }
                 PROFILE => {
@@ -321,7 +325,7 @@ impl Service<http::Request<Body>> for ControlService {
     }
 }
 
-/// Answers one call with `method`, if it comes from the driver.
+/// Answers one call with `method`, if the caller is the driver.
 async fn answer<Q, A, F>(
     request: http::Request<Body>,
     method: impl Fn(Q) -> F + Send + 'static,

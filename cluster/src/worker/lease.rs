@@ -1,5 +1,5 @@
-//! A worker's right to exist: it ends unless the driver renews it in time. The control service
-//! renews, the worker's watchdog asks how much is left.
+//! The lease of a worker: the worker ends unless the driver renews it in time. The control service
+//! renews it, and the worker's watchdog asks how much is left.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// A lease that begins now.
+    /// A lease that starts now.
     pub(crate) fn new(term: Duration) -> Self {
         Self { term, renewed: Arc::new(Mutex::new(Instant::now())) }
     }
@@ -27,7 +27,7 @@ impl Lease {
         *self.renewed.lock() = Instant::now();
     }
 
-    /// How much is left, `None` if it has lapsed.
+    /// The remaining time; `None` if it has lapsed.
     pub(crate) fn left(&self) -> Option<Duration> {
         let left = self.term.checked_sub(self.renewed.lock().elapsed())?;
         (!left.is_zero()).then_some(left)
@@ -40,7 +40,7 @@ impl Lease {
         }
     }
 
-    /// Returns when it has lapsed, for a thread that no busy runtime can hold up.
+    /// Returns when it has lapsed, for a thread that no busy runtime can delay.
     pub(crate) fn wait_lapsed(&self) {
         while let Some(left) = self.left() {
             std::thread::sleep(left);

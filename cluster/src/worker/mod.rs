@@ -1,7 +1,7 @@
-//! A worker's life, the same for a process of its own and for tasks of the driver's process: join
-//! the session, serve until told to stop. What ends it otherwise (a lapsed lease, a driver that is
-//! gone, a kill) is watched by whoever runs it: [`run_worker`](crate::run_worker) or
-//! [`InProcess`](crate::InProcess).
+//! The life of a worker, the same for a process of its own and for tasks of the driver's process:
+//! join the session, serve until asked to stop. [`run_worker`](crate::run_worker) or
+//! [`InProcess`](crate::InProcess) watch for any other end: a lapsed lease, a driver that is gone,
+//! a kill.
 
 pub(crate) mod codec;
 pub(crate) mod control;
@@ -24,7 +24,7 @@ use tonic::service::Routes;
 use crate::error::{BoxError, Error, Result, chain};
 use crate::faults::Faults;
 use crate::identity::Peer;
-use crate::observe::metrics::Tally;
+use crate::observe::metrics::Metrics;
 use crate::requirements::Requirements;
 use crate::security::connector::Connector;
 use crate::security::credentials::{self, Credentials};
@@ -35,8 +35,8 @@ use crate::worker::control::{ControlService, ProfilingHere};
 use crate::worker::lease::Lease;
 use crate::worker::server::Server;
 
-/// Makes the services of a worker. Called once on each worker, when it knows who it is and before
-/// anybody can call it. They run on the I/O runtime: work that computes belongs on threads of their
+/// Makes the services of a worker. Called once on each worker, after it knows its identity and
+/// before it can be called. They run on the I/O runtime: computations belong on threads of their
 /// own.
 pub type ServiceFactory =
     Arc<dyn Fn(WorkerContext) -> BoxFuture<'static, Result<Routes, BoxError>> + Send + Sync>;
@@ -49,21 +49,21 @@ pub(crate) fn nothing() -> ServiceFactory {
 /// Adds services to a worker's own.
 pub(crate) type MoreRoutes = fn(Routes, &Credentials) -> Routes;
 
-/// A worker that is admitted to a session but has no services yet.
+/// A worker that has joined a session but has no services yet.
 pub(crate) struct Entrant {
     server: Server,
     credentials: Credentials,
     context: WorkerContext,
     requirements: Requirements,
     lease: Duration,
-    tally: Tally,
+    metrics: Metrics,
     within_driver: bool,
     /// Adds services that only some systems' machines have.
     more: Option<MoreRoutes>,
 }
 
 impl Entrant {
-    /// Is admitted by the driver at the other end of `stream`.
+    /// Joins the session of the driver at the other end of `stream`.
     pub(crate) async fn enrol<S>(stream: &mut S, scratch: PathBuf) -> Result<Self>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -84,7 +84,7 @@ impl Entrant {
             &key,
             CertificateDer::from(admission.certificate),
         )?;
-        let tally = Tally::new().map_err(|err| Error::Metrics(err.to_string()))?;
+        let metrics = Metrics::new().map_err(|err| Error::Metrics(err.to_string()))?;
         let context = WorkerContext {
             session: offer.session,
             url: enrolment::machine_url(server.address(), &offer.machine)?,
@@ -92,7 +92,7 @@ impl Entrant {
             settings: Bytes::from(offer.settings),
             scratch,
             connector: Connector::new(credentials.clone(), Handle::current())?,
-            metrics: tally.registry.clone(),
+            metrics: metrics.registry.clone(),
         };
         Ok(Self {
             server,
@@ -100,7 +100,7 @@ impl Entrant {
             context,
             requirements: offer.requirements,
             lease: offer.lease,
-            tally,
+            metrics,
             within_driver: false,
             more: None,
         })
@@ -111,28 +111,29 @@ impl Entrant {
         Self { within_driver: true, ..self }
     }
 
-    /// The same, with services besides the user's.
+    /// The same, with services in addition to the user's.
     #[cfg(feature = "ec2")]
     pub(crate) fn with_routes(self, more: MoreRoutes) -> Self {
         Self { more: Some(more), ..self }
     }
 
-    /// The same, with faults below the connections that it makes.
+    /// The same, with faults below its own connections.
     pub(crate) fn with_faults(mut self, faults: Option<Faults>) -> Self {
         self.context.connector = self.context.connector.with_faults(faults);
         self
     }
 
-    /// Makes its services; what comes of it is to be reported to the driver as an [`Outcome`]. They
-    /// are made in a task of their own, so that a factory that blocks or panics is no more than a
-    /// machine that does not come up.
+    /// Makes its services. The result must be reported to the driver as an [`Outcome`]. They are
+    /// made in a task of their own, so that a factory that blocks or panics is only a machine that
+    /// does not start.
     ///
     /// [`Outcome`]: crate::security::enrolment::Outcome
     pub(crate) async fn furnish(self, services: &ServiceFactory, cpu: &Cpu) -> Result<Worker> {
         let machine = self.context.machine.clone();
         let scratch = self.context.scratch.clone();
         let failed = |reason: String| Error::Start { machine, reason };
-        let hosted = Host::set_up(&self.requirements, self.context.clone(), &self.tally, cpu).await;
+        let hosted =
+            Host::set_up(&self.requirements, self.context.clone(), &self.metrics, cpu).await;
         let (host, calls) = match hosted {
             Ok(hosted) => hosted.unzip(),
             Err(reason) => return Err(failed(reason)),
@@ -150,7 +151,7 @@ impl Entrant {
             credentials: self.credentials.clone(),
             scratch,
             within_driver: self.within_driver,
-            tally: self.tally.clone(),
+            metrics: self.metrics.clone(),
             profiling: ProfilingHere::default(),
             stop: stop.clone(),
         };
@@ -161,8 +162,8 @@ impl Entrant {
         if let Some(host) = host {
             routes = routes.add_service(host);
         }
-        let Self { server, credentials, tally, .. } = self;
-        Ok(Worker { server, routes, credentials, lease, tally, stop, _calls: calls })
+        let Self { server, credentials, metrics, .. } = self;
+        Ok(Worker { server, routes, credentials, lease, metrics, stop, _calls: calls })
     }
 }
 
@@ -172,7 +173,7 @@ pub(crate) struct Worker {
     routes: Routes,
     credentials: Credentials,
     pub(crate) lease: Lease,
-    tally: Tally,
+    metrics: Metrics,
     stop: CancellationToken,
     /// Ends the calls of its services when it is dropped.
     _calls: Option<DropGuard>,
@@ -181,6 +182,6 @@ pub(crate) struct Worker {
 impl Worker {
     /// Serves until the driver asks the worker to stop.
     pub(crate) async fn serve(self) -> Result<()> {
-        self.server.run(&self.credentials, self.routes, &self.tally, self.stop).await
+        self.server.run(&self.credentials, self.routes, &self.metrics, self.stop).await
     }
 }

@@ -1,9 +1,9 @@
 //! The one port of a worker. [`Server::bind`] opens it before the worker has a certificate (the
-//! driver is told the address first); [`Server::run`] accepts, verifies and serves until told to
+//! driver needs the address first). [`Server::run`] accepts, verifies and serves until asked to
 //! stop. Every request carries the caller's verified [`Peer`] as an extension.
 //!
-//! Who has not shown a certificate yet can take nothing but one of [`HANDSHAKES_MAX`] places for
-//! [`HANDSHAKE_TIMEOUT`], and loses even that to newcomers when the places run out.
+//! A caller that has not shown a certificate yet can take only one of [`HANDSHAKES_MAX`] slots for
+//! [`HANDSHAKE_TIMEOUT`], and loses it to newcomers when the slots run out.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -26,28 +26,28 @@ use tower::Service;
 
 use crate::error::{BoxError, Error, Result};
 use crate::identity::Peer;
-use crate::observe::metrics::{Metered, Tally};
+use crate::observe::metrics::{Metered, Metrics};
 use crate::security::connector::{CONNECTION_WINDOW, FRAME_SIZE, HEADERS_SIZE_MAX, STREAM_WINDOW};
 use crate::security::credentials::Credentials;
 use crate::security::tls;
 
-/// Callers of one worker: the driver and every other worker with a few channels each.
+/// The most callers of one worker: the driver and every other worker with a few channels each.
 const CONNECTIONS_MAX: usize = 4096;
-/// Callers that have not shown a certificate yet.
+/// The most callers that have not shown a certificate yet.
 const HANDSHAKES_MAX: usize = 64;
-/// A handshake on one host takes milliseconds; across a region still far less than this.
+/// A handshake on one host takes milliseconds, and across a region still far less than this.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Calls that one caller may have open: one per partition that it reads, over all queries.
+/// The most open calls of one caller: one per partition that it reads, over all queries.
 const STREAMS_MAX: u32 = 4096;
-/// A cancelled query resets all its calls at once, perhaps before they were looked at.
+/// A cancelled query resets all its calls at once, perhaps before they were handled.
 const RESETS_MAX: usize = 4096;
 /// A caller that is silent for this long is probed...
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// ...and dropped if it does not answer.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// After a failed accept (no file descriptors left, say) the next is tried after this.
+/// The pause after a failed accept, for example without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// How long calls in progress may take to end once the worker is told to stop.
+/// How long calls in progress may take to end once the worker stops.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// A bound port that does not answer yet.
@@ -58,7 +58,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds `address`; its port 0 is any that is free.
+    /// Binds `address`; port 0 is any free port.
     pub(crate) async fn bind(address: SocketAddrV4) -> Result<Self> {
         let bind = || format!("bind the port of {address}");
         let listener = TcpListener::bind(address).await.map_err(Error::io(bind()))?;
@@ -75,12 +75,12 @@ impl Server {
         self,
         credentials: &Credentials,
         routes: Routes,
-        tally: &Tally,
+        metrics: &Metrics,
         stop: CancellationToken,
     ) -> Result<()> {
         let acceptor = TlsAcceptor::from(tls::server_config(credentials)?);
         let routes = routes.prepare();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut handshakes = JoinSet::new();
         let mut waiting: VecDeque<AbortHandle> = VecDeque::new();
         let mut connections = JoinSet::new();
@@ -101,21 +101,21 @@ impl Server {
                     }
                 },
                 Some(done) = handshakes.join_next() => match done {
-                    Ok(Ok((stream, peer))) => match Arc::clone(&places).try_acquire_owned() {
-                        Ok(place) => {
+                    Ok(Ok((stream, peer))) => match Arc::clone(&permits).try_acquire_owned() {
+                        Ok(permit) => {
                             let routes = routes.clone();
-                            let stream = Metered::new(stream, tally.clone());
-                            connections.spawn(serve(stream, peer, routes, place, stop.clone()));
+                            let stream = Metered::new(stream, metrics.clone());
+                            connections.spawn(serve(stream, peer, routes, permit, stop.clone()));
                         }
                         Err(_) => tracing::warn!(%peer, "refused a connection: too many are open"),
                     },
                     Ok(Err(err)) => tracing::debug!(error = %err, "refused a connection"),
-                    Err(err) => tracing::debug!(error = %err, "a handshake was given up"),
+                    Err(err) => tracing::debug!(error = %err, "a handshake was aborted"),
                 },
                 Some(_) = connections.join_next() => {}
             }
         }
-        // The port closes before the last answers go out, so that nobody new waits for one.
+        // The port closes before the last answers are sent, so that no new caller waits for one.
         drop(self.listener);
         handshakes.shutdown().await;
         while connections.join_next().await.is_some() {}
@@ -133,8 +133,10 @@ async fn handshake(
     if session.alpn_protocol() != Some(tls::ALPN) {
         return Err("the caller does not speak HTTP/2".into());
     }
-    let certificate =
-        session.peer_certificates().and_then(|c| c.first()).ok_or("the caller shows nothing")?;
+    let certificate = session
+        .peer_certificates()
+        .and_then(|c| c.first())
+        .ok_or("the caller has no certificate")?;
     let peer = Peer::of_certificate(certificate)?;
     Ok((stream, peer))
 }
@@ -143,7 +145,7 @@ async fn serve(
     stream: Metered<TlsStream<TcpStream>>,
     peer: Peer,
     routes: Routes,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
@@ -176,7 +178,7 @@ async fn serve(
     }
 }
 
-/// Puts the caller's identity into each request.
+/// Adds the caller's identity to each request.
 #[derive(Clone, Debug)]
 struct Identified {
     peer: Peer,

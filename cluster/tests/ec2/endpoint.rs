@@ -1,4 +1,4 @@
-//! An endpoint that speaks just enough of the APIs of EC2 and SSM: it writes requests down and
+//! An endpoint that implements just enough of the APIs of EC2 and SSM: it records requests and
 //! answers them from a script.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +16,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The architecture of this host, and of the instances unless a test says otherwise.
 pub(crate) const ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-/// The other one that there is, with its image.
+/// The other architecture, with its image.
 pub(crate) const OTHER_ARCH: &str = if cfg!(target_arch = "aarch64") { "x86_64" } else { "arm64" };
 const OTHER_IMAGE: &str = "ami-of-the-other";
 const REQUEST_SIZE_MAX: usize = 1 << 20;
-/// The longest pause that clients are to make.
+/// The longest pause of clients.
 pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(20);
 
 /// One request of the EC2 API.
@@ -36,40 +36,41 @@ impl Call {
     }
 }
 
-/// What the endpoint answers.
+/// The answers of the endpoint.
 pub(crate) struct Script {
     /// The codes with which the first launches are refused.
     pub(crate) refusals: Vec<&'static str>,
-    /// What the first fleets come to; those after it get what they ask for.
+    /// The results of the first fleets; later ones get what they ask for.
     pub(crate) fleets: Vec<Fleet>,
     /// An action that these credentials may not take.
     pub(crate) denied: &'static str,
-    /// What the instance type is said to be.
+    /// The description of the instance type.
     pub(crate) arch: &'static str,
     /// The ranges that the user's security group lets in.
     pub(crate) open_to: &'static str,
-    /// The types that there are: name, architecture, cores, MiB of memory, whether they have disks or
-    /// a GPU. Those that a request names are there besides.
+    /// The available types: name, architecture, cores, MiB of memory, whether they have disks or a
+    /// GPU. Types that a request names are added.
     pub(crate) types: &'static [(&'static str, &'static str, u32, u32, bool, bool)],
     /// How long a launch takes.
     pub(crate) delay: Duration,
     /// The subnets with the letters of their zones.
     pub(crate) subnets: &'static [(&'static str, &'static str)],
-    /// Whether instances are on their way. Otherwise they are over as soon as they are looked at: most of
-    /// these tests are about the requests.
+    /// True if instances are pending. Otherwise they have already ended when they are described:
+    /// most of these tests are about the requests.
     pub(crate) pending: bool,
     /// The public name of instances, which run if they have one.
     pub(crate) public_name: &'static str,
 }
 
-/// What comes of a fleet.
+/// The result of a fleet.
 #[derive(Clone, Copy)]
 pub(crate) enum Fleet {
     /// The call is refused with this code.
     Refused(&'static str),
-    /// The call is answered, and nothing is launched: the codes of its pools, with `: ` and what AWS says.
+    /// The call is answered, and nothing is launched: the codes of its pools, with `: ` and AWS's
+    /// message.
     Empty(&'static [&'static str]),
-    /// An instance of which it is not said what and where it is.
+    /// An instance without a type and a subnet.
     Unnamed,
 }
 
@@ -109,7 +110,7 @@ impl Endpoint {
             while let Ok((stream, _)) = listener.accept().await {
                 let (written, script) = (Arc::clone(&written), Arc::clone(&script));
                 connections.spawn(async move {
-                    // A client that goes away is its own affair.
+                    // A client that goes away is not an error.
                     let _ = serve(stream, &written, &script).await;
                 });
             }
@@ -129,19 +130,18 @@ impl Endpoint {
             .build()
     }
 
-    /// The same for a client that does not pause before it tries again, but writes down for how long it
-    /// would have.
+    /// The same for a client that does not pause between retries, but records the pauses.
     pub(crate) fn hasty_config(&self) -> SdkConfig {
         let timer = SharedAsyncSleep::new(Hasty { pauses: Arc::clone(&self.pauses) });
         self.config().to_builder().sleep_impl(timer).build()
     }
 
-    /// What was written down.
+    /// The recorded requests.
     pub(crate) fn pauses(&self) -> Vec<Duration> {
         self.pauses.lock().clone()
     }
 
-    /// Every action of the EC2 API that was asked for.
+    /// The requested actions of the EC2 API.
     pub(crate) fn actions(&self) -> BTreeSet<String> {
         let calls = self.calls.lock();
         calls.iter().map(|call| call.action.clone()).filter(|action| !action.is_empty()).collect()
@@ -169,7 +169,7 @@ struct Hasty {
 
 impl AsyncSleep for Hasty {
     fn sleep(&self, duration: Duration) -> Sleep {
-        // Pauses are drawn by lot; what is round is the bound of an attempt, or the longest pause.
+        // Pauses are random. The round ones are the limit of an attempt, or the longest pause.
         let round = duration.subsec_nanos().is_multiple_of(1_000_000);
         if round && duration != PAUSE_MAX {
             return Timer.sleep(duration);
@@ -246,7 +246,7 @@ fn template_of(n: usize) -> String {
     format!("<CreateLaunchTemplateResponse>{id}</CreateLaunchTemplateResponse>")
 }
 
-/// The last pool that was asked for, unless it is to be otherwise.
+/// The last requested pool, unless the test sets another.
 fn fleet_of(call: &Call, fleet: Option<&Fleet>) -> String {
     let id = "<instanceIds><item>i-1</item></instanceIds>";
     let inner = match fleet {
@@ -345,7 +345,7 @@ fn answer(call: &Call, script: &Script) -> String {
             )
         }
         "CreateSecurityGroup" => "<groupId>sg-made</groupId>".to_owned(),
-        // One that a driver of long ago has left.
+        // A group that a driver of long ago has left.
         "DescribeLaunchTemplates" => "<item><launchTemplateId>lt-old</launchTemplateId><tagSet>\
              <item><key>bigslice:created</key><value>2020-01-01T00:00:00Z</value></item></tagSet>\
              </item>"

@@ -1,5 +1,5 @@
-//! What is asked of EC2, looked at on the wire: an endpoint on loopback writes down each request and
-//! answers as a test wants. Instances that come up are `tests/ec2_moto`'s.
+//! The requests to EC2 on the wire: an endpoint on loopback records each request and answers as a
+//! test wants. Instances that start are tested in `tests/ec2_moto`.
 
 #![expect(clippy::panic, reason = "all of it is test code, which clippy cannot tell here")]
 

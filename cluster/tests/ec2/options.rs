@@ -1,4 +1,4 @@
-//! The options of `ec2:`, and what is said to those that cannot be.
+//! The options of `ec2:`, and the errors of invalid ones.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn options_are_read() {
     assert_eq!((fleet.machines, fleet.enough, fleet.lease.as_secs()), (9, Some(6), 60));
     let spec: Ec2Spec = "instance=c5.large,spot".parse().expect("good options");
     assert_eq!((spec.n, spec.market), (1, Market::Spot));
-    // All are wanted, and each is tried more than once.
+    // All are wanted, and each is retried.
     assert_eq!(spec.fleet().enough, Some(1));
 }
 
@@ -43,18 +43,18 @@ fn bad_options_are_refused() {
             "ec2:n=8",
             "needs an instance type, such as instance=m7g.2xlarge, or what a machine must have",
         ),
-        ("ec2:instance=m7g.large,cores=8", "instance says the type, and cores chooses one"),
+        ("ec2:instance=m7g.large,cores=8", "instance and cores exclude each other"),
         ("ec2:core=8", "did you mean \"cores\"?"),
         ("ec2:cores=8,memroy=8G", "did you mean \"memory\"?"),
-        ("ec2:memory=8", "say a size such as 100G"),
+        ("ec2:memory=8", "must be a size such as 100G"),
         ("ec2:cores=0", "cores=0 is not between 1 and"),
         ("ec2:memory=100T", "memory=102400G is not between 1G and"),
         ("ec2:cores=2,n=3,min=4", "min=4 is not between 1 and n=3"),
-        ("ec2:cores=2,rebalance=yes", "say log or replace"),
+        ("ec2:cores=2,rebalance=yes", "must be log or replace"),
         ("ec2:cores=2,file=/tmp/a", "as in file=genes.fa:/data/genes.fa"),
         ("ec2:cores=2,file=/tmp/a:/data/", "\"/data/\" is not the name of a file"),
         ("ec2:cores=2,file=/tmp/a:../a", "\"../a\" is not the name of a file"),
-        ("ec2:cores=2,unit=/tmp/a.sh", "not called like a unit of systemd"),
+        ("ec2:cores=2,unit=/tmp/a.sh", "not have a name of a systemd unit"),
         ("ec2:instnce=m7g.large", "did you mean \"instance\"?"),
         ("ec2:instance=m7g.large,regoin=x", "did you mean \"region\"?"),
         ("ec2:instance=m7g.large,spott", "did you mean \"spot\"?"),
@@ -63,15 +63,15 @@ fn bad_options_are_refused() {
         ("ec2:instance=m7g.large,n=many", "\"many\" is not a whole number"),
         ("ec2:instance=m7g.large,n=0", "between 1 and"),
         ("ec2:instance=large", "not an instance type such as"),
-        ("ec2:instance=m7g.large,root=100", "say a size such as 100G"),
+        ("ec2:instance=m7g.large,root=100", "must be a size such as 100G"),
         ("ec2:instance=m7g.large,root=2G", "between 8G and"),
-        ("ec2:instance=m7g.large,lifetime=1", "say a time such as 90m"),
+        ("ec2:instance=m7g.large,lifetime=1", "must be a time such as 90m"),
         ("ec2:instance=m7g.large,lifetime=1m", "between 10m and 30d"),
         ("ec2:instance=m7g.large,spot=maybe", "say spot, spot=fallback"),
         ("ec2:instance=m7g.large,allow=0.0.0.0/0", "nearly everybody"),
         ("ec2:instance=m7g.large,allow=home", "not a range of addresses"),
         ("ec2:instance=m7g.large,address=public", "needs allow="),
-        ("ec2:instance=m7g.large,tag.bigslice:owner=x", "not yours to set"),
+        ("ec2:instance=m7g.large,tag.bigslice:owner=x", "is reserved"),
         ("ec2:instance=m7g.large,worker-binary.mips=/p", "not an architecture of EC2"),
         ("ec2:instance=m7g.large,port=22", "below 1024"),
     ];

@@ -1,4 +1,4 @@
-//! Each promise about a launch, read off the request that makes it.
+//! Each promise about a launch, checked in its requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -32,7 +32,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_launch_that_nobody_waits_for_is_ended", a_dropped_launch_is_ended),
 ];
 
-/// Far above what anything takes; reaching it is a failure.
+/// Far longer than any test takes; reaching it is a failure.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(test: impl Future<Output = ()>) {
@@ -59,7 +59,7 @@ pub(crate) fn order() -> Launch {
     }
 }
 
-/// Launches a machine, which does not come up, and gives the reason.
+/// Launches a machine that does not start, and returns the reason.
 pub(crate) async fn launch(endpoint: &Endpoint, options: &str) -> String {
     let spec: Ec2Spec = format!("ec2:instance=c5.large,{options}").parse().expect("good options");
     let ec2 = Ec2::with_config(spec, &endpoint.config()).expect("good options");
@@ -170,18 +170,18 @@ fn the_group_is_open_to_few() {
         ] {
             assert_eq!(rule.get(name), value, "{name}");
         }
-        // The subnet is on loopback, and so is the way to it.
+        // The subnet is on loopback, and so is the route to it.
         let driver = rule.get("IpPermissions.1.IpRanges.1.CidrIp");
         assert!(driver.starts_with("127.") && driver.ends_with("/32"), "{driver}");
     });
 }
 
-/// By its public name, from the one address that is let in.
+/// By its public name, from the one allowed address.
 fn a_public_machine_is_dialed_by_name() {
     run(async {
         let public_name = "localhost";
         let endpoint = Endpoint::start(Script { public_name, ..Script::default() }).await;
-        // Nobody can answer at the private address. Who answers here is not the instance.
+        // Only the instance could answer at the private address, and it does not.
         let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = there.local_addr().expect("an address").port();
         let options = format!("address=public,allow=203.0.113.7/32,port={port}");
@@ -201,7 +201,7 @@ fn a_public_machine_is_dialed_by_name() {
         ] {
             assert_eq!(rule.get(name), value, "{name}");
         }
-        // Who was told to launch it ends it, too: nobody waits any more.
+        // The launching task also ends it: its caller does not wait any more.
         eventually("its end", || !endpoint.calls("TerminateInstances").is_empty()).await;
     });
 }
@@ -264,7 +264,7 @@ fn the_plan_tells_what_will_be_started() {
     });
 }
 
-/// Types of two architectures and generations, some of which are too small or dear for nothing.
+/// Types of two architectures and generations, some of them too small or too expensive.
 pub(crate) const TYPES: &[(&str, &str, u32, u32, bool, bool)] = &[
     ("c8.small", ARCH, 8, 65536, false, false),
     ("m8d.big", ARCH, 16, 65536, true, false),
@@ -334,7 +334,7 @@ fn a_group_that_is_gone_is_made_again() {
         assert!(reason.contains("i-1"), "{reason}");
         assert_eq!(endpoint.calls("RunInstances").len(), 2);
         assert_eq!(endpoint.calls("CreateSecurityGroup").len(), 2);
-        // A user's own is not.
+        // A user's own group is not removed.
         let refusals = vec!["InvalidGroup.NotFound"];
         let endpoint = Endpoint::start(Script { refusals, ..Script::default() }).await;
         let reason = launch(&endpoint, "security-group=sg-users").await;
@@ -349,7 +349,7 @@ fn the_policy_allows_what_is_asked() {
         launch(&endpoint, "spot=fallback").await;
         let spec: Ec2Spec = "instance=c5.large".parse().expect("good options");
         let ec2 = Ec2::with_config(spec, &endpoint.config()).expect("good options");
-        // Its answers make sense to launches only; what counts is what it is asked.
+        // Its answers are meaningful for launches only; the requests count.
         let _ = ec2.clusters().gc().await;
         eventually("the end", || !endpoint.calls("TerminateInstances").is_empty()).await;
         let policy = bigslice_cluster::ec2::policy();
@@ -377,7 +377,7 @@ fn a_throttled_launch_is_repeated() {
     });
 }
 
-/// Each pause is drawn by lot, from nothing up to a bound that doubles.
+/// Each pause is random, from zero up to a limit that doubles.
 fn pauses_grow_while_aws_throttles() {
     run(async {
         let launch = async |refused: usize| {

@@ -1,4 +1,4 @@
-//! Spot machines: what the template says and what the fleet, what is left open to EC2, and what comes of
+//! Spot machines: the contents of the template and of the fleet, EC2's choices, and the handling of
 //! its refusals.
 
 use std::time::Duration;
@@ -69,7 +69,8 @@ fn a_template_says_what_is_common() {
             ("TagSpecification.1.ResourceType", "spot-instances-request"),
             ("TagSpecification.1.Tag.2.Key", "bigslice:cluster"),
             ("TagSpecification.1.Tag.2.Value", "night"),
-            // What is one machine's alone, its secret above all, is not there for others to read.
+            // The parts of one machine, above all its secret, are not in the template for others to
+            // read.
             ("UserData", ""),
             ("InstanceType", ""),
             ("InstanceMarketOptions.MarketType", ""),
@@ -88,7 +89,7 @@ fn a_template_says_what_is_common() {
 fn a_fleet_asks_for_one_machine() {
     run(async {
         let endpoint = Endpoint::start(Script::default()).await;
-        // A type that is named twice is one.
+        // A type that is named twice counts once.
         let options = "instance=m5.large,instance=c5.large,spot,name=night,env.TOKEN=canary";
         let reason = launch(&endpoint, options).await;
         assert!(reason.contains("i-1: the instance is terminated (Server.Spot"), "{reason}");
@@ -148,7 +149,7 @@ fn later_pools_are_of_one_zone() {
         assert_eq!(pools(&calls[0]), [pool("c5.large", "subnet-a"), pool("c5.large", "subnet-b")]);
         // The endpoint gives an instance of the last pool.
         assert_eq!(pools(&calls[1]), [pool("c5.large", "subnet-b")]);
-        // One call for the template, however many machines there are; a secret for each.
+        // One call for the template, for any number of machines; a secret for each.
         assert_eq!(endpoint.calls("CreateLaunchTemplate").len(), 1);
         let data = "LaunchTemplateSpecification.LaunchTemplateSpecificationUserData";
         for name in [&format!("{CONFIG}.{data}"), "ClientToken"] {
@@ -234,7 +235,7 @@ fn what_a_fleet_says_is_told() {
                 "\"cluster setup --print-policy\" prints one that does",
             ),
             (Fleet::Empty(&["SpotMaxPriceTooLow"]), "AWS says so"),
-            (Fleet::Empty(&[]), "EC2 launches nothing and does not say why: give more"),
+            (Fleet::Empty(&[]), "EC2 launched nothing and gave no reason: give more"),
             (Fleet::Unnamed, "EC2 has launched i-1 and does not say as what and where"),
         ];
         for (fleet, said) in rows {
@@ -277,7 +278,7 @@ fn on_demand_comes_after_spot() {
                 assert!(calls.iter().all(|call| market(call).is_empty()));
             }
         }
-        // Where there is spot, nothing is tried on demand.
+        // If there is spot capacity, nothing is tried on demand.
         let endpoint = Endpoint::start(Script::default()).await;
         launch(&endpoint, "spot=fallback").await;
         assert_eq!(endpoint.calls("CreateFleet").len(), 1);
@@ -303,7 +304,7 @@ fn a_template_that_is_gone_is_made_again() {
         for (fleet, options, groups) in [
             (Fleet::Refused("InvalidLaunchTemplateId.NotFound"), "spot", 1),
             (Fleet::Empty(&["InvalidLaunchTemplateId.NotFound"]), "spot", 1),
-            // A template names the group, and goes with it.
+            // A template names the group, and is removed with it.
             (Fleet::Empty(&["InvalidGroup.NotFound"]), "spot", 2),
             (Fleet::Refused("InvalidLaunchTemplateId.NotFound"), "spot,security-group=sg-users", 0),
         ] {
@@ -325,7 +326,7 @@ fn a_dropped_fleet_is_ended() {
         let delay = Duration::from_millis(500);
         let endpoint = Endpoint::start(Script { delay, ..Script::default() }).await;
         let ec2 = ec2(&endpoint, "spot");
-        // Dropped while its template is made, nothing is launched; the next takes that template.
+        // Dropped while its template is made, nothing is launched; the next one uses that template.
         tokio::select! {
             _ = ec2.launch(order()) => panic!("it cannot be up"),
             () = eventually("the template", || {
@@ -388,7 +389,7 @@ fn the_policy_is_narrow() {
         let looks = texts(&statement["Action"])
             .iter()
             .all(|action| action.starts_with("ec2:Describe") || action == "ssm:GetParameter");
-        // Nothing that runs, costs or is made can be meant without a tag of ours.
+        // No running, costly or new resource can be meant without a tag of ours.
         let made = ["instance", "volume", "fleet", "launch-template", "spot-instances-request"];
         let harmless = texts(&statement["Resource"]).iter().all(|resource| {
             resource != "*" && !made.iter().any(|made| resource.contains(&format!(":{made}/")))

@@ -1,5 +1,5 @@
-//! The example `bigpi` as its users have it, on instances: three come up, one is lost in the middle of
-//! the work, another takes its place, the estimate is the same, and all are gone.
+//! The example `bigpi` as its users run it, on instances: three start, one is lost in the middle of
+//! the work, another replaces it, the estimate is the same, and all are gone.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
-//! A cloud on loopback: moto for the API, and for the hardware a task that looks at what moto has.
-//! An instance that runs there gets a process group which runs its user data as cloud-init would,
-//! with a metadata service of its own; one that is terminated loses it; one that switches itself
-//! off is terminated or stopped, as it was launched to be.
+//! A cloud on loopback: moto for the API, and a task that follows moto's state for the hardware. A
+//! running instance gets a process group that runs its user data like cloud-init, with a metadata
+//! service of its own. A terminated instance loses it. An instance that switches itself off is
+//! terminated or stopped, according to its launch.
 //!
 //! The commands that would change the host (switching off, timers, disks) are replaced by scripts
-//! that write down what was asked of them.
+//! that record their arguments.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -28,15 +28,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::metadata::Metadata;
 
-/// Far above what anything takes; reaching it is a failure.
+/// Far longer than any test takes; reaching it is a failure.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
-/// Between two looks at what moto has.
+/// The pause between two checks of moto's state.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Each cloud has a network of its own among the loopback addresses: 127.<this>.0.0/16.
 pub(crate) static NETWORKS: AtomicU8 = AtomicU8::new(8);
 
-/// Replaces commands that would change the host. `poweroff` leaves word for the hardware; timers run
-/// thirty times as fast, so that the one for a boot that gets nowhere takes half a minute.
+/// Replaces commands that would change the host. `poweroff` leaves a message for the hardware.
+/// Timers run thirty times as fast, so that the one for a failed boot takes half a minute.
 const COMMANDS: [(&str, &str); 6] = [
     (
         "systemctl",
@@ -79,7 +79,7 @@ impl Drop for Moto {
     }
 }
 
-/// The secret half of the account's key, which nobody may see either.
+/// The secret half of the account's key, which must not be visible anywhere either.
 pub(crate) const AWS_SECRET: &str = "canary-aws-9d0b3";
 
 /// A configuration that leads to `endpoint`.
@@ -188,7 +188,7 @@ impl Cloud {
     }
 }
 
-/// All instances, those that are over included.
+/// All instances, including those that have ended.
 pub(crate) async fn instances(client: &Client) -> Vec<Instance> {
     let found = client.describe_instances().send().await.expect("the instances");
     found.reservations().iter().flat_map(|r| r.instances()).cloned().collect()
@@ -198,7 +198,7 @@ pub(crate) fn state(instance: &Instance) -> Option<InstanceStateName> {
     instance.state()?.name().cloned()
 }
 
-/// What runs.
+/// The running instances.
 pub(crate) struct Hardware {
     client: Client,
     network: u8,
@@ -215,17 +215,17 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// What was asked of the host.
+    /// The recorded commands of the host.
     pub(crate) fn asked(&self) -> String {
         std::fs::read_to_string(self.disk.join("asked")).unwrap_or_default()
     }
 
-    /// What its user data printed.
+    /// The output of its user data.
     pub(crate) fn console(&self) -> String {
         std::fs::read_to_string(self.disk.join("console")).unwrap_or_default()
     }
 
-    /// The files on its disk, but what the driver has sent it.
+    /// The files on its disk, except those that the driver has sent.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.disk.clone()];
@@ -267,7 +267,7 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         let group = Pid::from_child(&self.process);
-        // Nobody may be left in it.
+        // No process may remain in it.
         let _ = kill_process_group(group, Signal::KILL);
         let _ = self.process.wait();
     }
@@ -287,8 +287,8 @@ impl Hardware {
         Self { client, network, root, bodies: Mutex::default(), held: AtomicBool::new(false) }
     }
 
-    /// Gives the instances that boot from now on these disks, as `lsblk` lists them, and has commands fail
-    /// that are to.
+    /// Gives the instances that boot from now on these disks, as `lsblk` lists them, and makes the
+    /// given commands fail.
     pub(crate) fn give_disks(&self, disks: &str, failing: &[&str]) {
         std::fs::write(self.root.path().join("disks"), disks).expect("written");
         for command in ["mdadm", "mkfs"] {
@@ -341,7 +341,7 @@ impl Hardware {
         base64::decode(encoded).expect("it is base64")
     }
 
-    /// Runs user data as a machine that believes to be at `address`.
+    /// Runs user data as a machine with the address `address`.
     pub(crate) async fn boot(&self, id: &str, address: &str, data: &[u8]) -> Body {
         assert!(data.len() <= 16 << 10, "EC2 would refuse the user data");
         assert!(address.starts_with(&format!("127.{}.", self.network)), "{address}");
@@ -379,7 +379,7 @@ impl Hardware {
         body.disk.join("off").exists()
     }
 
-    /// What EC2 does with an instance that shut itself down.
+    /// EC2's reaction to an instance that shut itself down.
     async fn switch_off(&self, id: &str) {
         drop(self.bodies.lock().remove(id));
         let call = self.client.describe_instance_attribute().instance_id(id);

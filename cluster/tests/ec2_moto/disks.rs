@@ -1,5 +1,5 @@
-//! Where temporary files go: to the disks of the instance type, striped if there are several, else to the
-//! data volume, else to the root volume; and what is said if that cannot be.
+//! The place of temporary files: the disks of the instance type, striped if there are several, else
+//! the data volume, else the root volume; and the error if that fails.
 
 use bigslice_cluster::Fleet;
 use bigslice_cluster::ec2::Ec2;
@@ -22,7 +22,7 @@ const ONE: &str = "/dev/nvme0n1 Amazon Elastic Block Store
 ";
 const NONE: &str = "/dev/nvme0n1 Amazon Elastic Block Store\n";
 
-/// A machine that has booted, with what was asked of its host and of the disks alone.
+/// A machine that has booted, with the recorded commands of its host and of the disks alone.
 struct Booted {
     fleet: Fleet,
     place: Place,
@@ -44,7 +44,7 @@ async fn boot(cloud: &Cloud, data: Option<u32>) -> Booted {
     Booted { fleet, place, id, asked }
 }
 
-/// The variable of the worker's environment that says where its temporary files go, and its arguments.
+/// The variable of the worker's environment with the folder for temporary files, and its arguments.
 fn told_to_worker(cloud: &Cloud, id: &str) -> (String, Vec<String>) {
     let worker = cloud.hardware.bodies.lock()[id].workers()[0];
     let words = |file: &str| -> Vec<String> {
@@ -113,7 +113,7 @@ fn bad_disks_are_told_of() {
                 "it did not fail: {asked:?}"
             );
             assert_eq!(asked.iter().any(|line| line.starts_with("mount")), mounted, "{asked:?}");
-            // Where the driver shows what its machines say, and where the console is looked at.
+            // The output of the driver's machines, and the console.
             eventually("the driver to say so", async || place.text().contains(said).then_some(()))
                 .await;
             let console = cloud.hardware.bodies.lock()[&id].console();

@@ -1,6 +1,6 @@
-//! What somebody can do who has read an instance's user data, which holds the key of its one-time
-//! certificate: nothing. The instance under attack runs the stolen user data at an address that the
-//! driver does not dial, so that the intruders have all the time they want.
+//! An intruder who has read an instance's user data, with the key of its one-time certificate,
+//! gains nothing. The instance under attack runs the stolen user data at an address that the driver
+//! does not dial, so that the intruders have unlimited time.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -34,7 +34,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 const LIFE: Duration = Duration::from_secs(600);
 /// A driver that dials at all dials twice a second.
 const DIALS: Duration = Duration::from_secs(2);
-/// A refusal comes at once, on a busy host a little later.
+/// A refusal comes at once, or slightly later on a busy host.
 const REFUSAL: Duration = Duration::from_secs(10);
 
 fn order(authority: &Arc<Authority>) -> Launch {
@@ -53,8 +53,8 @@ fn order(authority: &Arc<Authority>) -> Launch {
     }
 }
 
-/// A session with a launch under way, whose instance does not come up by itself, and the instance's
-/// user data, stolen.
+/// A session with a pending launch, whose instance does not start by itself, and the stolen user
+/// data of the instance.
 struct Scene {
     cloud: Cloud,
     authority: Arc<Authority>,
@@ -101,7 +101,7 @@ fn issue(authority: &Authority, peer: Peer) -> Arc<dyn ResolvesClientCert> {
     Arc::new(Credentials::issue(authority, peer, Validity::lasting(LIFE)).expect("credentials"))
 }
 
-/// A connection to the instance, which may be refused yet.
+/// A connection to the instance, which may still be refused.
 async fn call(
     address: &str,
     shows: Option<Arc<dyn ResolvesClientCert>>,
@@ -121,7 +121,7 @@ async fn call(
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
-/// Whether the instance takes an order from this caller.
+/// Returns true if the instance accepts an order from this caller.
 async fn takes(
     address: &str,
     shows: Option<Arc<dyn ResolvesClientCert>>,
@@ -141,7 +141,7 @@ async fn takes(
         return false;
     }
     let _ = stream.flush().await;
-    // Who is listened to hears nothing.
+    // An accepted caller receives nothing.
     tokio::time::timeout(REFUSAL, stream.read_u8()).await.is_err()
 }
 
@@ -188,7 +188,7 @@ fn an_instance_takes_only_its_driver() {
         // A reset is a refusal, too.
         let _ = plain.read_to_end(&mut answer).await;
         assert!(!answer.starts_with(b"HTTP"), "plain text");
-        // After all of them the driver itself is still taken, and then the port is closed.
+        // After all of them the driver itself is still accepted, and then the port is closed.
         assert!(takes(&address, Some(issue(own, driver())), tls13).await, "the driver");
         assert!(TcpStream::connect(&address).await.is_err(), "nobody comes second");
         drop(body);
@@ -208,12 +208,12 @@ fn an_instance_takes_its_program_from_one() {
         let (own, tls13) = (&scene.authority, &rustls::version::TLS13);
         let driver = issue(own, Peer::driver(session.clone()));
         let mut driver = call(&address, Some(driver), tls13).await.expect("the driver");
-        // It is to come from m5.
+        // It must come from m5.
         let order = br#"{"size":4,"env":{},"files":[],"from":"bigslice://s1/worker/m5"}"#;
         driver.write_u32(order.len() as u32).await.expect("sent");
         driver.write_all(order).await.expect("sent");
         driver.flush().await.expect("sent");
-        // Somebody at the port for the second time: a connection alone may be the first time's.
+        // A second caller at the port: a connection alone may still be that of the first.
         eventually("its port again", async || call(&address, None, tls13).await.ok().map(drop))
             .await;
         let foreign = Authority::new(session.clone()).expect("an authority");
@@ -224,7 +224,7 @@ fn an_instance_takes_its_program_from_one() {
         ];
         for (who, shows) in rows {
             if let Ok(mut stream) = call(&address, shows, tls13).await {
-                // It is hung up on, whatever it sends.
+                // The connection is closed, whatever it sends.
                 let _ = stream.write_all(b"evil").await;
                 let hung_up = tokio::time::timeout(REFUSAL, stream.read_u8()).await;
                 assert!(matches!(hung_up, Ok(Err(_))), "{who}");
@@ -249,12 +249,13 @@ fn an_instance_takes_its_program_from_one() {
 fn a_driver_takes_only_its_instance() {
     run(async {
         let mut scene = Scene::set().await;
-        // Who has the stolen key but another address waits in vain.
+        // An intruder with the stolen key but another address waits in vain.
         let elsewhere = scene.address.rsplit_once('.').expect("an address").0.to_owned() + ".200";
         let port = Ec2Spec::default().port;
         let away = tokio::net::TcpListener::bind((elsewhere, port)).await.expect("a port");
         assert!(tokio::time::timeout(DIALS, away.accept()).await.is_err(), "the driver dials it");
-        // Who has the address but not the key is dialed, told nothing, and that was the launch.
+        // An intruder with the address but not the key is dialed and receives nothing, and the
+        // launch ends.
         let there = tokio::net::TcpListener::bind((scene.address.clone(), port)).await;
         let there = there.expect("a port");
         let key = rcgen::generate_simple_self_signed(["enrolment".to_owned()]).expect("a key");
@@ -284,7 +285,7 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// An intruder does not care whom he speaks to.
+/// An intruder accepts any certificate.
 #[derive(Debug)]
 struct Anybody;
 

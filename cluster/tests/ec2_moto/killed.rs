@@ -1,5 +1,5 @@
-//! A driver that is killed while it provisions, while its machines run, while one is replaced and
-//! while it ends leaves nothing that costs; what is left without cost goes with its caretaker, or with `gc`.
+//! A driver that is killed while it provisions, while its machines run, while one is replaced or
+//! while it ends leaves nothing that costs. Its caretaker, or `gc`, removes the free resources.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
@@ -39,7 +39,7 @@ pub(crate) enum Point {
 }
 
 impl Point {
-    /// Some are killed with spot machines: where their launch is another, and once further on.
+    /// Some are killed with spot machines, whose launch is different, and once further on.
     fn spot(self) -> bool {
         matches!(self, Self::TemplateMade | Self::FirstOrdered | Self::OneReplaced)
     }
@@ -61,7 +61,7 @@ const POINTS: [Point; 12] = [
 ];
 const MACHINES: usize = 2;
 
-/// A driver of its own, which is killed: starts machines and says so, and ends when it is told to.
+/// A driver of its own, which is killed: starts machines and reports them, and ends on request.
 pub(crate) fn drive(arguments: &str) -> ExitCode {
     let arguments: Vec<&str> = arguments.split(',').collect();
     let [endpoint, subnet, spot, name, root, cared] = arguments[..] else {
@@ -86,7 +86,7 @@ pub(crate) fn drive(arguments: &str) -> ExitCode {
     })
 }
 
-/// A driver with what it has said.
+/// A driver with its output.
 struct Driver {
     process: Child,
     input: ChildStdin,
@@ -97,7 +97,7 @@ struct Driver {
 }
 
 impl Driver {
-    /// One that is cared for finds the cloud in its environment, and so does its caretaker.
+    /// A driver with a caretaker finds the cloud in its environment, and so does its caretaker.
     fn start(cloud: &Cloud, point: Point, cared: bool) -> Self {
         let (name, spot) = (format!("{point:?}"), point.spot());
         let root = tempfile::tempdir().expect("a folder");
@@ -126,7 +126,7 @@ impl Driver {
         Self { process, input, said, name, _root: root }
     }
 
-    /// Its instances, those that are over included.
+    /// Its instances, including those that have ended.
     async fn instances(&self, cloud: &Cloud) -> Vec<Instance> {
         let own = |instance: &Instance| {
             let mut tags = instance.tags().iter();
@@ -151,7 +151,7 @@ impl Drop for Driver {
     }
 }
 
-/// Whether somebody listens there, without calling.
+/// Returns true if a process listens there, without connecting.
 fn listens(address: &str) -> bool {
     let address: Ipv4Addr = address.parse().expect("an address");
     let port = Ec2Spec::default().port;
@@ -164,7 +164,7 @@ fn listens(address: &str) -> bool {
     })
 }
 
-/// Whether the driver has come to a point that shows in the cloud.
+/// Returns true if the driver has reached a point that is visible in the cloud.
 async fn reached(cloud: &Cloud, driver: &Driver, point: Point) -> bool {
     let own = driver.instances(cloud).await;
     let any_body = |is: &dyn Fn(&super::cloud::Body) -> bool| {
@@ -187,7 +187,8 @@ async fn reached(cloud: &Cloud, driver: &Driver, point: Point) -> bool {
     }
 }
 
-/// Starts a driver and kills it there. How many instances it leaves for the moment.
+/// Starts a driver and kills it there. Returns the number of instances that it leaves for the
+/// moment.
 pub(crate) async fn kill_driver(cloud: &Cloud, point: Point, cared: bool) -> usize {
     let mut driver = Driver::start(cloud, point, cared);
     match point {
@@ -210,8 +211,8 @@ pub(crate) async fn kill_driver(cloud: &Cloud, point: Point, cared: bool) -> usi
     own.iter().filter(|i| state(i) == Some(InstanceStateName::Running)).count()
 }
 
-/// Makes the same templates again, with the same tags but that of long ago: moto keeps the tags that a
-/// template was made with.
+/// Makes the same templates again, with the same tags except for an old time: moto keeps the tags
+/// that a template was made with.
 async fn age(cloud: &Cloud, left: &[LaunchTemplate]) {
     for old in left {
         let (id, name) = (old.launch_template_id(), old.launch_template_name());
@@ -245,8 +246,8 @@ fn a_killed_driver_leaves_nothing() {
         cloud.assert_empty().await;
         assert_eq!(ec2.clusters().list().await.expect("the list"), []);
 
-        // Groups and templates cost nothing. Nobody removes one that may be waiting for its first
-        // instance...
+        // Groups and templates cost nothing. One that may be waiting for its first instance is not
+        // removed...
         let groups = cloud.group_ids().await;
         // A driver that ends may have come as far as to remove its own.
         assert!([POINTS.len(), POINTS.len() - 1].contains(&groups.len()), "{groups:?}");
@@ -298,7 +299,7 @@ fn a_caretaker_removes_the_rest() {
         eventually("the caretakers to end", async || caretakers(&cloud).is_empty().then_some(()))
             .await;
 
-        // What ends a service sends this to all processes of it.
+        // A service manager sends this to all processes of the service.
         let mut driver = Driver::start(&cloud, Point::AllRun, true);
         driver.up().await;
         let pid = i32::try_from(caretakers(&cloud)[0]).ok().and_then(Pid::from_raw);
@@ -312,7 +313,7 @@ fn a_caretaker_removes_the_rest() {
         eventually("the caretaker to end", async || caretakers(&cloud).is_empty().then_some(()))
             .await;
 
-        // Of a driver that ends by itself it has nothing to do, and goes first.
+        // A driver that ends by itself leaves it nothing to do, and ends it first.
         let mut driver = Driver::start(&cloud, Point::AllRun, true);
         driver.up().await;
         assert_eq!(caretakers(&cloud).len(), 1);

@@ -1,4 +1,4 @@
-//! Instances come up, are used, are lost in each way that there is, and leave nothing behind.
+//! Instances start, are used, are lost in every way, and leave nothing behind.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_machine_that_does_not_come_up_is_ended", a_failed_start_is_ended),
 ];
 
-/// A secret that may be nowhere but in the worker.
+/// A secret that may be only in the worker.
 pub(crate) const CANARY: &str = "canary-5f1c0de";
 
-/// Services that print what they were given, or refuse.
+/// Services that print their settings, or fail.
 pub(crate) fn worker_services() -> ServiceFactory {
     Arc::new(|context: WorkerContext| {
         Box::pin(async move {
@@ -54,7 +54,7 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
     });
 }
 
-/// The specification of machines that have this host's architecture.
+/// The specification of machines with this host's architecture.
 pub(crate) fn spec(subnet: &str) -> Ec2Spec {
     let kind = if cfg!(target_arch = "aarch64") { "c6g.large" } else { "c5.large" };
     let mut spec: Ec2Spec =
@@ -202,7 +202,7 @@ fn a_spot_notice_replaces_the_machine() {
         let lifecycle = cloud.instances().await[0].instance_lifecycle().cloned();
         assert_eq!(lifecycle.expect("a market").as_str(), "spot");
         cloud.hardware.bodies.lock()[&id].metadata.give_hint();
-        let hint = "AWS is more likely than before to take this machine back";
+        let hint = "AWS has raised the risk that it takes this machine back";
         eventually("the hint", async || place.text().contains(hint).then_some(())).await;
         assert!(machine.is_trusted(), "a hint is only told");
 
@@ -217,7 +217,7 @@ fn a_spot_notice_replaces_the_machine() {
         eventually("the loss", async || (fleet.lost_total() == 1).then_some(())).await;
         let reason = &fleet.lost()[0].reason;
         assert!(
-            reason.ends_with("; AWS takes the spot instance back at 2030-01-01T00:00:00Z"),
+            reason.ends_with("; AWS will take the spot instance back at 2030-01-01T00:00:00Z"),
             "{reason}"
         );
         fleet.shutdown().await;
@@ -283,14 +283,14 @@ fn files_and_units_come_before_the_worker() {
         fleet.shutdown().await;
         cloud.assert_empty().await;
 
-        // One that fails keeps the machine from coming up, and says why.
+        // A unit that fails keeps the machine from starting, with the reason.
         spec.units.push(write("bad.service", "[Service]\nExecStart=/bin/false\n"));
         let ec2 = Ec2::with_config(spec.clone(), &config(&cloud.endpoint)).expect("good");
         let failed = place.start(&ec2, 1, "").await.expect_err("it cannot start").to_string();
         assert!(failed.contains("could not start bad.service: it is bad"), "{failed}");
         cloud.assert_empty().await;
 
-        // One that is not there is missed before anything is launched.
+        // A missing file is noticed before anything is launched.
         std::fs::remove_file(&tool).expect("removed");
         let ec2 = Ec2::with_config(spec, &config(&cloud.endpoint)).expect("good");
         let failed = place.start(&ec2, 1, "").await.expect_err("it cannot start").to_string();
@@ -305,7 +305,7 @@ fn minutes_ago(minutes: u64) -> String {
     DateTime::from(at).fmt(DateTimeFormat::DateTime).expect("a time")
 }
 
-/// What a driver of days ago may have left, and what one of now has.
+/// Resources that a driver of days ago may have left, and those of a current one.
 fn what_is_past_its_time_is_removed() {
     run(async {
         let cloud = Cloud::start().await;
@@ -342,7 +342,8 @@ fn what_is_past_its_time_is_removed() {
             let made = call.tag_specifications(tagged).send().await.expect("a group");
             made.group_id().expect("its id").to_owned()
         };
-        // What is older than the ten minutes in which an instance may still come, and what is not.
+        // Resources older than the ten minutes in which an instance may still start, and younger
+        // ones.
         let (old, new) = (minutes_ago(11), minutes_ago(9));
         let old = group("old", &old).await;
         group("new", &new).await;

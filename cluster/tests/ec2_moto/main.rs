@@ -1,6 +1,6 @@
-//! EC2 end to end on one machine: moto stands in for AWS, and [`cloud`] for its hardware. It runs
-//! each instance's real user data, at the instance's own loopback address. This binary is the driver
-//! that is killed, and the program that the instances get, which is why it has a `main`.
+//! EC2 end to end on one machine: moto replaces AWS, and [`cloud`] its hardware. It runs each
+//! instance's real user data, at the instance's own loopback address. This binary is also the
+//! driver that is killed and the program of the instances, so it has a `main`.
 
 #![expect(
     clippy::panic,
@@ -11,11 +11,11 @@
 mod bigpi;
 mod cloud;
 mod disks;
-mod hand_on;
 mod intruders;
 mod killed;
 mod life;
 mod metadata;
+mod peer_transfer;
 mod secrets;
 mod serve;
 mod spot;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         disks::TESTS,
         intruders::TESTS,
         secrets::TESTS,
-        hand_on::TESTS,
+        peer_transfer::TESTS,
         spot::TESTS,
         killed::TESTS,
         bigpi::TESTS,

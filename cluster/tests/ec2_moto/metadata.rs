@@ -1,5 +1,5 @@
-//! The metadata service of one instance, version 2 only: answers with a token alone, as an instance
-//! does that was launched with `HttpTokens=required`.
+//! The metadata service of one instance, version 2 only: answers only with a token, like an
+//! instance launched with `HttpTokens=required`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 const TOKEN: &str = "a-token-of-this-instance";
 
-/// What is told by path.
+/// The answers by path.
 type Notices = std::collections::BTreeMap<&'static str, String>;
 
 /// A metadata service on a loopback port.
@@ -29,7 +29,7 @@ impl Metadata {
         let task = tokio::runtime::Handle::current().spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let notices = told.lock().clone();
-                // A caller that goes away is its own affair.
+                // A caller that goes away is not an error.
                 let _ = answer(stream, &address, &notices).await;
             }
         });

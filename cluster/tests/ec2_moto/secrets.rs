@@ -1,5 +1,4 @@
-//! What is secret stays so, and what proves who is who does not grow old: over the whole life of
-//! instances.
+//! Secrets stay secret, and credentials stay fresh, over the whole life of instances.
 
 use std::fmt::Write as _;
 use std::io::{Cursor, Read};
@@ -21,7 +20,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("secrets_show_up_nowhere", secrets_show_up_nowhere),
 ];
 
-/// Given with the settings, as the key of a store is.
+/// Passed in the settings, like the key of a store.
 const S3_KEY: &str = "canary-s3-77c1e";
 /// In a file for the machines.
 const LICENCE: &str = "canary-file-0b5a1";
@@ -39,7 +38,7 @@ fn certificates_are_renewed() {
         let mut connections = 0;
         while began.elapsed() < LIFE * 3 {
             for machine in &machines {
-                // Each connection looks at both certificates anew.
+                // Each connection verifies both certificates anew.
                 let url = machine.url().expect("it runs");
                 let channel = fleet.connector().connect(url).await.expect("valid certificates");
                 let control = Control::new(machine.name().clone(), channel);
@@ -55,7 +54,7 @@ fn certificates_are_renewed() {
     });
 }
 
-/// Keeps what of this project's own messages, of whatever level, has a secret in it.
+/// Keeps those of this project's messages, of any level, that contain a secret.
 #[derive(Default)]
 struct Listener {
     heard: Mutex<Vec<String>>,
@@ -104,7 +103,7 @@ fn holds_secret(text: &str) -> bool {
     [CANARY, S3_KEY, LICENCE, AWS_SECRET].iter().any(|secret| text.contains(secret))
 }
 
-/// What any user of this host sees of processes.
+/// The process information that any user of this host can see.
 fn process_list() -> String {
     let processes = std::fs::read_dir("/proc").expect("processes").flatten();
     let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
@@ -161,7 +160,7 @@ fn secrets_show_up_nowhere() {
             let bytes = std::fs::read(path).unwrap_or_default();
             holds_secret(&String::from_utf8_lossy(&bytes))
         });
-        // What was sent as a file is one.
+        // A file that was sent is a file.
         assert!(found.next().is_some_and(|path| path.ends_with("licence")), "{files:?}");
         assert_eq!(found.next(), None);
         let dumped = dump(&fleet).await;
@@ -171,7 +170,7 @@ fn secrets_show_up_nowhere() {
         fleet.wait_for(1, DEADLINE).await.expect("it is replaced");
         fleet.shutdown().await;
         cloud.assert_empty().await;
-        // A start that fails says nothing of them either.
+        // A failed start does not print them either.
         let failed = place.start(&ec2, 1, "refuse").await.expect_err("it cannot start");
         assert!(!holds_secret(&format!("{failed} {failed:?}")));
         assert!(!holds_secret(&place.text()), "{}", place.text());

@@ -1,5 +1,6 @@
-//! The cloud for a test of another program, which starts this one with the argument `cloud`: the first line
-//! printed says where the cloud is, each line read asks something of it. It ends with its input.
+//! The cloud for a test of another program, which starts this one with the argument `cloud`: the
+//! first line printed is the address of the cloud, each line read is a request. It ends with its
+//! input.
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -21,7 +22,7 @@ pub(crate) fn serve() -> ExitCode {
             match line.as_str() {
                 // How many instances there are.
                 "count" => println!("{}", cloud.instances().await.len()),
-                // One of them is gone; which.
+                // Ends one of them and prints which.
                 "lose" => {
                     let id = eventually("an instance that runs", async || {
                         cloud.hardware.bodies.lock().keys().next().cloned()

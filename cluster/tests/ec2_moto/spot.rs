@@ -1,6 +1,6 @@
-//! Spot machines from fleets: they come up, are used, and leave neither instances nor templates. moto
-//! launches for a fleet what its template and its call say together, but forgets some of the template;
-//! [`complete`] makes up for that, as far as the hardware here needs it.
+//! Spot machines from fleets: they start, are used, and leave neither instances nor templates. moto
+//! launches for a fleet what its template and its call say together, but ignores some of the
+//! template; [`complete`] adds the rest, as far as the hardware here needs it.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
@@ -37,13 +37,13 @@ pub(crate) async fn template(client: &Client, name: &str, tags: Vec<Tag>) -> Str
     made.launch_template().and_then(|made| made.launch_template_id()).expect("its id").to_owned()
 }
 
-/// Enters what moto forgets of the template from which a fleet has launched an instance: its security
-/// group, and what its own shutdown means.
+/// Adds the parts of the template that moto ignores in an instance of a fleet: its security group,
+/// and the effect of its own shutdown.
 pub(crate) async fn complete(client: &Client, instance: &Instance) {
     let mut tags = instance.tags().iter();
     let session = tags.find(|tag| tag.key() == Some("bigslice:session")).and_then(Tag::value);
     let (Some(session), Some(_)) = (session, instance.instance_lifecycle()) else { return };
-    // A session that has ended meanwhile ends its instances, too.
+    // A session that has ended meanwhile also ends its instances.
     let Some(template) = templates(client, Some(session)).await.pop() else { return };
     let versions = client.describe_launch_template_versions().versions("1");
     let versions = versions.set_launch_template_id(template.launch_template_id).send().await;

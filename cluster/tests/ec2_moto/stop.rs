@@ -1,5 +1,5 @@
-//! What others do to a cluster: its owner in another shell, who stops it or reads its consoles, also after the
-//! driver was killed; and whoever terminates or stops an instance that is not theirs.
+//! Actions of others on a cluster: its owner in another shell stops it or reads its consoles, also
+//! after the driver was killed; another user terminates or stops an instance.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,9 +18,9 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("an_instance_that_is_gone_is_noticed_within_seconds", a_gone_instance_is_noticed),
 ];
 
-/// So long that nothing is noticed by it.
+/// So long that nothing is noticed by the lease.
 const LEASE: Duration = Duration::from_secs(600);
-/// What "within seconds" is: three times the pause between two looks.
+/// The meaning of "within seconds": three times the pause between two checks.
 const SECONDS: Duration = Duration::from_secs(10);
 
 /// As another process has them.
@@ -52,7 +52,8 @@ fn a_cluster_is_stopped() {
         let running = running.iter().filter_map(|i| i.instance_id().map(str::to_owned));
         let running: Vec<String> = running.collect();
 
-        // The driver starts others, which take longer to boot than somebody who stops them to look again.
+        // The driver starts replacements, which take longer to boot than `stop` takes to check
+        // again.
         cloud.hardware.hold();
         let cleared = shell.stop("night", DEADLINE).await.expect("it is stopped");
         assert!(cleared.instances.len() > 2, "those that were started instead: {cleared:?}");
@@ -66,7 +67,7 @@ fn a_cluster_is_stopped() {
         for loss in lost {
             assert!(loss.reason.starts_with("the instance is terminated (Client.User"), "{loss:?}");
         }
-        // Its driver says so, and that is that.
+        // Its driver reports it and gives up.
         assert!(place.text().contains("no machine could be started 5 times in a row"));
         assert_eq!(shell.list().await.expect("the list"), []);
         assert_eq!(shell.stop("night", DEADLINE).await.expect("nothing"), Cleared::default());
@@ -84,12 +85,12 @@ fn a_killed_drivers_cluster_is_stopped() {
         })
         .await;
         let shell = other_shell(&cloud);
-        // What they said can still be read.
+        // Their output can still be read.
         let consoles = shell.logs("AllRun").await.expect("the consoles");
         let machines: Vec<_> = consoles.iter().map(|console| &*console.machine).collect();
         assert_eq!(machines, ["m0", "m1"]);
         assert!(consoles.iter().all(|console| !console.text.is_empty()), "{consoles:?}");
-        // Nobody has to wait to remove what is theirs.
+        // Removal of one's own resources needs no wait.
         let cleared = shell.stop("AllRun", DEADLINE).await.expect("it is stopped");
         assert_eq!((cleared.instances.len(), cleared.groups.len()), (0, 1));
         assert_eq!(cloud.groups().await, 0);
@@ -124,7 +125,7 @@ fn a_gone_instance_is_noticed() {
             );
         }
         fleet.wait_for(2, DEADLINE).await.expect("both are replaced");
-        // One that is stopped has a disk that costs, until it is terminated.
+        // A stopped instance has a disk that costs, until it is terminated.
         eventually("the stopped one to be terminated", async || {
             cloud.instances().await.iter().all(|i| i.instance_id() != Some(&second)).then_some(())
         })

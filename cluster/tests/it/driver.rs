@@ -1,4 +1,4 @@
-//! The end of the driver, in every way there is: its workers must not outlive it, nor any folder.
+//! The end of the driver, in every way: its workers must not outlive it, nor any folder.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -22,7 +22,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 
 const MARKER: &str = "--test-driver";
 
-/// Whether this process is the driver that a test starts.
+/// True if this process is the driver that a test starts.
 pub(crate) fn is_driver() -> bool {
     std::env::args().nth(1).is_some_and(|a| a == MARKER)
 }
@@ -159,7 +159,7 @@ fn stopped_for_longer_than_a_lease() {
         })
         .await;
         driver.signal(Signal::KILL);
-        // Nobody was left to remove the session's folder: the next driver does.
+        // There was no process to remove the session's folder: the next driver does.
         let place = Driver::start_again(driver);
         assert!(place.sessions().is_empty());
     });

@@ -1,4 +1,4 @@
-//! Fleets that follow the demand for their machines, and machines that are given no work for a while.
+//! Fleets that follow the demand for their machines, and machines on probation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bigslice_cluster::faults::{Faults, Links};
 use bigslice_cluster::{
-    Census, Elastic, Error, Fleet, FleetConfig, InProcess, Launch, Launched, LogSource, Result,
+    Elastic, Error, Fleet, FleetConfig, FleetStats, InProcess, Launch, Launched, LogSource, Result,
     State, System,
 };
 
@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("elastic::a_machine_that_falls_silent_gets_no_work", a_machine_that_falls_silent),
 ];
 
-/// Released as soon as a test can see.
+/// Released as soon as a test can see it.
 const SHORT: Duration = Duration::from_millis(300);
 /// Never released in a test's time.
 const LONG: Duration = Duration::from_secs(600);
@@ -34,14 +34,14 @@ fn elastic(slots_per_machine: usize, idle: Duration) -> Elastic {
     Elastic { slots_per_machine, idle, ..Elastic::default() }
 }
 
-/// A fleet whose keeper is woken by nothing but what happens: its leases are renewed in minutes.
+/// A fleet whose keeper is woken by events only: its leases are renewed in minutes.
 fn start(place: &Place, system: Arc<dyn System>, max: usize, elastic: &Elastic) -> Fleet {
     let config = FleetConfig { lease: LONG, ..place.config(max, "spill") };
     Fleet::elastic(system, config, elastic).expect("a fleet")
 }
 
-async fn census(fleet: &Fleet, what: &str, wanted: impl Fn(&Census) -> bool) -> Census {
-    eventually(what, || Some(fleet.census()).filter(|census| wanted(census))).await
+async fn stats(fleet: &Fleet, what: &str, wanted: impl Fn(&FleetStats) -> bool) -> FleetStats {
+    eventually(what, || Some(fleet.stats()).filter(|stats| wanted(stats))).await
 }
 
 fn machines_come_and_go() {
@@ -49,12 +49,12 @@ fn machines_come_and_go() {
         for system in systems() {
             let place = Place::new();
             let fleet = start(&place, system, 5, &elastic(2, SHORT));
-            assert_eq!(fleet.census(), Census::default());
+            assert_eq!(fleet.stats(), FleetStats::default());
             assert_eq!((fleet.size(), fleet.size_max()), (0, 5));
 
             let mut demand = fleet.demand(3);
             let other = fleet.demand(1);
-            census(&fleet, "machines for 4 slots", |c| c.running == 2).await;
+            stats(&fleet, "machines for 4 slots", |c| c.running == 2).await;
             demand.set(100);
             fleet.wait_for(5, DEADLINE).await.expect("no more than the limit");
             assert_eq!(fleet.size(), 5);
@@ -64,9 +64,9 @@ fn machines_come_and_go() {
             }
             let pids: Vec<u32> = machines.iter().filter_map(|m| m.pid()).collect();
 
-            // Down to what the other asks for, then to nothing.
+            // Down to the demand of the other, then to zero.
             drop(demand);
-            census(&fleet, "one machine", |c| c.running == 1).await;
+            stats(&fleet, "one machine", |c| c.running == 1).await;
             drop(other);
             for machine in &machines {
                 assert_eq!(machine.wait(State::Stopped).await, State::Stopped);
@@ -80,7 +80,7 @@ fn machines_come_and_go() {
             let _demand = fleet.demand(1);
             fleet.wait_for(1, DEADLINE).await.expect("one more");
             assert_eq!(fleet.machines()[0].name().as_str(), "m5");
-            let counts = fleet.census();
+            let counts = fleet.stats();
             assert_eq!(
                 (counts.started_total, counts.released_total, counts.lost_total),
                 (6, 5, 0),
@@ -98,8 +98,8 @@ fn whoever_waits_asks_for_machines() {
         let elastic = Elastic { machines_min: 1, ..elastic(1, SHORT) };
         let fleet = start(&place, in_process(), 4, &elastic);
         fleet.wait_for(3, DEADLINE).await.expect("they are started");
-        census(&fleet, "the least number of machines", |c| c.running == 1).await;
-        assert_eq!(fleet.census().released_total, 2);
+        stats(&fleet, "the least number of machines", |c| c.running == 1).await;
+        assert_eq!(fleet.stats().released_total, 2);
         fleet.shutdown().await;
         let late = fleet.wait_for(1, DEADLINE).await;
         assert!(matches!(late, Err(Error::Closed)));
@@ -125,12 +125,12 @@ fn a_machine_that_is_held_stays() {
         fleet.info(&machines[0]).await.expect("it answers");
         drop(other);
         machines[0].wait(State::Stopped).await;
-        assert_eq!(fleet.census().released_total, 3);
+        assert_eq!(fleet.stats().released_total, 3);
         fleet.shutdown().await;
     });
 }
 
-/// A system that counts what it does, takes its time, and has no machines when told so.
+/// A system that counts its work, takes its time, and has no machines on request.
 #[derive(Debug)]
 struct Slow {
     inner: Arc<dyn System>,
@@ -177,7 +177,7 @@ fn machines_start_in_batches() {
         let fleet = start(&place, Arc::clone(&system) as _, 10, &elastic);
         let _demand = fleet.demand(100);
         fleet.wait_for(1, DEADLINE).await.expect("work begins with the first");
-        assert!(fleet.census().running < 10);
+        assert!(fleet.stats().running < 10);
         fleet.wait_for(10, DEADLINE).await.expect("all of them");
         assert_eq!(system.most.load(Ordering::SeqCst), 3);
         fleet.shutdown().await;
@@ -201,8 +201,8 @@ fn a_lost_machine_is_replaced_if_wanted() {
         second.kill();
         second.wait(State::Stopped).await;
         drop(holds);
-        census(&fleet, "nobody to be left", |c| c.running + c.starting == 0).await;
-        let counts = fleet.census();
+        stats(&fleet, "nobody to be left", |c| c.running + c.starting == 0).await;
+        let counts = fleet.stats();
         assert_eq!((counts.started_total, counts.lost_total, counts.released_total), (3, 2, 1));
         fleet.shutdown().await;
         let said = |machine| place.logged(LogSource::Fleet, Some(machine));
@@ -230,17 +230,17 @@ fn what_cannot_start_is_said_once() {
         assert_eq!(
             said,
             [
-                "could not start: the quota is used up; trying again, at most 5 times in a row",
+                "could not start: the quota is used up; retrying at most 5 times in a row",
                 "could not start: the quota is used up; no machine could be started 5 times in a \
                  row, going on with 0 of 8",
             ]
         );
 
-        // Nobody has asked for more: nothing is tried. Somebody does: it is.
-        census(&fleet, "the end of the last tries", |c| c.starting == 0).await;
+        // Without further requests, nothing is tried. A request changes that.
+        stats(&fleet, "the end of the last tries", |c| c.starting == 0).await;
         system.empty.store(false, Ordering::SeqCst);
         let more = fleet.demand(1);
-        census(&fleet, "all machines", |c| c.running == 8).await;
+        stats(&fleet, "all machines", |c| c.running == 8).await;
         drop((demand, more));
         fleet.shutdown().await;
         assert_eq!(place.logged(LogSource::Fleet, None).len(), 2);
@@ -280,7 +280,7 @@ fn a_suspected_machine() {
         let ready: Vec<_> = fleet.ready().iter().map(|m| m.name().to_string()).collect();
         assert_eq!(ready, ["m1"]);
         assert_eq!(fleet.machines().len(), 2);
-        assert_eq!(fleet.census().on_probation, 1);
+        assert_eq!(fleet.stats().on_probation, 1);
         // It is asked now, not when its lease is due.
         let held = faults.fired().held;
         eventually("a question to it", || (faults.fired().held > held).then_some(())).await;

@@ -1,4 +1,4 @@
-//! Machines that are lost: killed, stopped, not to be replaced.
+//! Lost machines: killed, stopped, not replaceable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,7 +137,7 @@ fn all_machines_killed_again_and_again() {
     });
 }
 
-/// A system that is out of machines when told so.
+/// A system that runs out of machines on request.
 #[derive(Debug)]
 struct Moody {
     inner: Arc<dyn System>,

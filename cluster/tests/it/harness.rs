@@ -1,4 +1,4 @@
-//! What the tests share: a session in a temporary folder of its own, services that do what a test's
+//! Shared by the tests: a session in a temporary folder of its own, services that do what a test's
 //! settings say, and waiting for conditions.
 
 use std::future::Future;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use tonic::service::Routes;
 
-/// Far above what anything takes; reaching it is a failure.
+/// Far longer than any test takes; reaching it is a failure.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs a test's future.
@@ -38,7 +38,7 @@ pub(crate) async fn eventually<T>(what: &str, mut condition: impl FnMut() -> Opt
     }
 }
 
-/// The services of the workers in these tests: none, but what the settings ask for is done.
+/// The services of the workers in these tests: none, but the settings are executed.
 pub(crate) fn worker_services() -> ServiceFactory {
     Arc::new(|context: WorkerContext| {
         Box::pin(async move {
@@ -118,7 +118,7 @@ impl Place {
         Fleet::start(system, self.config(machines, "")).await.expect("the fleet starts")
     }
 
-    /// What was logged of one kind, per machine if one is given.
+    /// The logged lines of one kind, per machine if one is given.
     pub(crate) fn logged(&self, source: LogSource, machine: Option<&MachineName>) -> Vec<String> {
         let lines = self.lines.lock();
         let wanted = |l: &&LogLine| {
@@ -146,8 +146,8 @@ pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).expect("the signal is sent");
 }
 
-/// Stops a process, and returns when all of it stands still: the signal reaches its threads one by
-/// one, and until then any of them may still answer.
+/// Stops a process. Returns when all of it has stopped: the signal reaches its threads one by one,
+/// and until then any of them may still answer.
 pub(crate) async fn stop(pid: u32) {
     signal(pid, rustix::process::Signal::STOP);
     eventually("the process to stand still", || {

@@ -1,5 +1,5 @@
 //! Tests of the machine layer at its boundary: real sockets, real processes, real signals. This
-//! binary is also the worker program and the driver that is killed, which is why it has a `main`.
+//! binary is also the worker program and the driver that is killed, so it has a `main`.
 
 #![expect(
     clippy::panic,

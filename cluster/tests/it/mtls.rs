@@ -1,5 +1,5 @@
-//! Who is let in, and whom we talk to: tables of strangers, each refused, beside one friend, who is
-//! not. On every port that a worker opens, of both systems.
+//! Authentication of both sides: tables of strangers, each refused, and one friend, accepted. On
+//! every port of a worker, of both systems.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 ];
 
 const LIFE: Duration = Duration::from_secs(3600);
-/// A refusal comes at once; being left hanging is not a refusal.
+/// A refusal comes at once; a hanging connection is not a refusal.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The client's preface and an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -42,7 +42,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Believes everybody, so that only the other side's refusal shows.
+/// Accepts any certificate, so that only the other side's refusal shows.
 #[derive(Debug)]
 struct Gullible;
 
@@ -81,7 +81,7 @@ impl ServerCertVerifier for Gullible {
     }
 }
 
-/// How a caller comes to a port.
+/// How a caller reaches a port.
 enum Caller {
     PlainText,
     NoCertificate,
@@ -237,7 +237,7 @@ fn every_port_refuses_strangers() {
         for system in systems() {
             let lone = Lone::launch(&*system).await;
             let own = address(&lone.launched.enrolled.url);
-            // What a process of its own opens can be seen from outside: nothing but that port.
+            // A worker process listens on that port only.
             let ports: Vec<SocketAddr> = match lone.launched.enrolled.pid {
                 Some(pid) => listening(pid).iter().map(|p| (own.ip(), *p).into()).collect(),
                 None => vec![own],
@@ -291,7 +291,7 @@ fn every_port_refuses_strangers() {
     });
 }
 
-/// What answers at the address that we dial.
+/// The server at the address that we dial.
 enum Answerer {
     PlainText,
     Tls(&'static rustls::SupportedProtocolVersion, Credentials),
@@ -382,7 +382,7 @@ fn impostors_are_not_talked_to() {
 
 fn only_the_driver_controls() {
     run(async {
-        // The workers' own connectors, caught on their way to the services.
+        // The workers' own connectors, captured on their way to the services.
         let caught: Arc<Mutex<Vec<Connector>>> = Arc::default();
         let catch = Arc::clone(&caught);
         let services = worker_services();

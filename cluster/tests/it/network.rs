@@ -1,11 +1,11 @@
-//! Faults of the network between in-process machines: what the product makes of them, that they come
-//! as they were set and drawn, and that they are counted.
+//! Network faults between in-process machines: the product's reaction to them, that they occur as
+//! set and drawn, and that they are counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bigslice_cluster::faults::{Event, Faults, Harm, Links, Weather, When};
+use bigslice_cluster::faults::{Event, Fault, FaultSchedule, Faults, Links, When};
 use bigslice_cluster::{
     Control, Error, Fleet, FleetConfig, InProcess, Machine, MachineInfo, MachineName, Result,
     ServiceFactory, State, System, WorkerContext,
@@ -16,7 +16,10 @@ use tonic::service::Routes;
 use super::harness::{DEADLINE, Place, eventually, run, worker_services};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
-    ("network::harm_to_bytes_breaks_a_call_and_no_more", harm_to_bytes_breaks_a_call_and_no_more),
+    (
+        "network::a_fault_in_bytes_breaks_a_call_and_no_more",
+        a_fault_in_bytes_breaks_a_call_and_no_more,
+    ),
     ("network::a_lost_reply_is_an_error_though_the_request_took_effect", a_lost_reply),
     ("network::the_same_seed_does_the_same_harm", the_same_seed_does_the_same_harm),
     ("network::a_storm_delays_calls_and_loses_no_machine", a_storm),
@@ -29,9 +32,9 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("network::the_seed_chooses_who_is_killed", the_seed_chooses_who_is_killed),
 ];
 
-/// Nothing but what a test does touches a machine: leases are renewed once in minutes.
+/// Only the test's own calls reach a machine: leases are renewed in minutes.
 const LONG: Duration = Duration::from_secs(600);
-/// A lost request is not waited for longer than this.
+/// The longest wait for a lost request.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn system(faults: &Faults) -> Arc<dyn System> {
@@ -53,42 +56,43 @@ fn name(machine: &Machine) -> MachineName {
     machine.name().clone()
 }
 
-/// How often each kind of harm was done.
-fn times(faults: &Faults, harm: Harm) -> u64 {
+/// The number of faults of each kind.
+fn times(faults: &Faults, fault: Fault) -> u64 {
     let fired = faults.fired();
-    match harm {
-        Harm::Reset => fired.resets,
-        Harm::Truncate => fired.truncations,
-        Harm::Drop => fired.drops,
-        Harm::Duplicate => fired.duplicates,
-        Harm::Flip => fired.flips,
+    match fault {
+        Fault::Reset => fired.resets,
+        Fault::Truncate => fired.truncations,
+        Fault::Drop => fired.drops,
+        Fault::Duplicate => fired.duplicates,
+        Fault::Flip => fired.flips,
     }
 }
 
-fn harm_to_bytes_breaks_a_call_and_no_more() {
+fn a_fault_in_bytes_breaks_a_call_and_no_more() {
     run(async {
-        let harms = [Harm::Reset, Harm::Truncate, Harm::Drop, Harm::Duplicate, Harm::Flip];
+        let kinds = [Fault::Reset, Fault::Truncate, Fault::Drop, Fault::Duplicate, Fault::Flip];
         let place = Place::new();
         let faults = Faults::new(1);
         let fleet = start(&place, &faults, 2, LONG).await;
         let machine = fleet.machines().remove(0);
         let (driver, m0) = (MachineName::driver(), name(&machine));
-        for harm in harms {
+        for fault in kinds {
             // In the handshake, and in the messages after it; in the request, and in the answer.
             for after in [100, 1200] {
                 for links in [
                     Links::OneWay(driver.clone(), m0.clone()),
                     Links::OneWay(m0.clone(), driver.clone()),
                 ] {
-                    let before = times(&faults, harm);
-                    faults.set(links.clone(), Weather::fair().harm(harm, When::After(after)));
+                    let before = times(&faults, fault);
+                    faults
+                        .set(links.clone(), FaultSchedule::none().fault(fault, When::After(after)));
                     let broken = ask(&fleet, &machine).await;
-                    let text = format!("{harm:?} after {after} on {links:?}: {broken:?}");
+                    let text = format!("{fault:?} after {after} on {links:?}: {broken:?}");
                     assert!(
                         matches!(broken, Err(Error::Connect { .. } | Error::Call { .. })),
                         "{text}"
                     );
-                    assert!(times(&faults, harm) > before, "{text}");
+                    assert!(times(&faults, fault) > before, "{text}");
                     faults.clear();
                     ask(&fleet, &machine).await.expect("it answers again");
                 }
@@ -113,11 +117,11 @@ fn a_lost_reply() {
         control.info(DEADLINE).await.expect("it answers");
 
         let back = Links::OneWay(name(&machine), MachineName::driver());
-        faults.set(back, Weather::fair().harm(Harm::Truncate, When::After(0)));
+        faults.set(back, FaultSchedule::none().fault(Fault::Truncate, When::After(0)));
         let told = control.shutdown(DEADLINE).await;
         assert!(matches!(told, Err(Error::Call { .. })), "{told:?}");
         assert!(faults.fired().truncations >= 1);
-        // It was told all the same.
+        // It was delivered all the same.
         machine.wait(State::Stopped).await;
         assert_eq!(machine.err().as_deref(), Some("stopped"));
         faults.clear();
@@ -125,11 +129,11 @@ fn a_lost_reply() {
     });
 }
 
-/// The first harm in each direction of each connection.
-fn firsts(faults: &Faults) -> BTreeMap<(MachineName, MachineName, u64), (u64, Harm)> {
+/// The first fault in each direction of each connection.
+fn firsts(faults: &Faults) -> BTreeMap<(MachineName, MachineName, u64), (u64, Fault)> {
     let mut firsts = BTreeMap::new();
-    for Event { from, to, connection, offset, harm } in faults.events() {
-        firsts.entry((from, to, connection)).or_insert((offset, harm));
+    for Event { from, to, connection, offset, fault } in faults.events() {
+        firsts.entry((from, to, connection)).or_insert((offset, fault));
     }
     firsts
 }
@@ -140,13 +144,13 @@ fn the_same_seed_does_the_same_harm() {
         for seed in [11, 11, 12] {
             let place = Place::new();
             let faults = Faults::new(seed);
-            let weather = Weather::fair()
-                .harm(Harm::Flip, When::Every(4000))
-                .harm(Harm::Reset, When::Every(4000));
-            faults.set(Links::All, weather);
+            let schedule = FaultSchedule::none()
+                .fault(Fault::Flip, When::Every(4000))
+                .fault(Fault::Reset, When::Every(4000));
+            faults.set(Links::All, schedule);
             let fleet = Fleet::start(system(&faults), place.config(1, "")).await.expect("it runs");
             let machine = fleet.machines().remove(0);
-            // Some of the calls come through.
+            // Some of the calls succeed.
             while firsts(&faults).len() < 12 {
                 drop(ask(&fleet, &machine).await);
             }
@@ -155,7 +159,7 @@ fn the_same_seed_does_the_same_harm() {
             fleet.shutdown().await;
         }
         let same = |a: usize, b: usize| {
-            let both = seen[a].iter().filter_map(|(at, harm)| Some((harm, seen[b].get(at)?)));
+            let both = seen[a].iter().filter_map(|(at, fault)| Some((fault, seen[b].get(at)?)));
             let (same, other): (Vec<_>, Vec<_>) = both.partition(|(a, b)| a == b);
             (same.len(), other.len())
         };
@@ -171,18 +175,18 @@ fn a_storm() {
         let place = Place::new();
         let faults = Faults::new(5);
         let fleet = start(&place, &faults, 3, Duration::from_secs(10)).await;
-        let weather = Weather::fair()
+        let schedule = FaultSchedule::none()
             .jitter(Duration::from_millis(2))
-            .harm(Harm::Reset, When::Every(20_000))
-            .harm(Harm::Truncate, When::Every(20_000))
-            .harm(Harm::Drop, When::Every(20_000))
-            .harm(Harm::Duplicate, When::Every(20_000))
-            .harm(Harm::Flip, When::Every(20_000));
-        faults.set(Links::All, weather);
+            .fault(Fault::Reset, When::Every(20_000))
+            .fault(Fault::Truncate, When::Every(20_000))
+            .fault(Fault::Drop, When::Every(20_000))
+            .fault(Fault::Duplicate, When::Every(20_000))
+            .fault(Fault::Flip, When::Every(20_000));
+        faults.set(Links::All, schedule);
         let mut broken = 0;
         for _ in 0..12 {
             for machine in fleet.machines() {
-                // What comes through is what was sent.
+                // Answers that arrive are correct.
                 loop {
                     match ask(&fleet, &machine).await {
                         Ok(info) => break assert_eq!(info.pid, std::process::id()),
@@ -193,8 +197,8 @@ fn a_storm() {
         }
         let fired = faults.fired();
         assert!(broken > 0 && fired.delays > 0, "seed {}: {broken} {fired:?}", faults.seed());
-        let harms = fired.resets + fired.truncations + fired.drops + fired.duplicates + fired.flips;
-        assert!(harms >= broken, "seed {}: {broken} {fired:?}", faults.seed());
+        let done = fired.resets + fired.truncations + fired.drops + fired.duplicates + fired.flips;
+        assert!(done >= broken, "seed {}: {broken} {fired:?}", faults.seed());
         assert!(fleet.lost().is_empty(), "seed {}: {:?}", faults.seed(), fleet.lost());
         faults.clear();
         fleet.shutdown().await;
@@ -319,7 +323,7 @@ fn a_machine_paused_past_its_lease_is_lost() {
         losses.changed().await.expect("a loss");
         let lost = fleet.lost();
         assert_eq!(lost[0].machine, name(&machine));
-        // The machine cannot say so itself, for it stands still.
+        // The machine cannot report it, because it is paused.
         assert!(lost[0].reason.starts_with("its lease of 1 s lapsed"), "{}", lost[0].reason);
         assert_eq!(faults.fired().pauses, 1);
         fleet.wait_for(2, DEADLINE).await.expect("another takes its place");
@@ -336,7 +340,7 @@ fn a_slow_network_is_slow() {
         let fleet = start(&place, &faults, 1, LONG).await;
         let machine = fleet.machines().remove(0);
         // A handshake of one round trip and a call of one more; each way counts.
-        faults.set(Links::All, Weather::fair().delay(Duration::from_millis(50)));
+        faults.set(Links::All, FaultSchedule::none().delay(Duration::from_millis(50)));
         let began = Instant::now();
         ask(&fleet, &machine).await.expect("it is slow, no more");
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
@@ -344,7 +348,7 @@ fn a_slow_network_is_slow() {
         assert!(delays >= 4, "{delays}");
 
         // The two certificates alone are 1000 bytes.
-        faults.set(Links::All, Weather::fair().bytes_per_second(4000));
+        faults.set(Links::All, FaultSchedule::none().bytes_per_second(4000));
         let began = Instant::now();
         ask(&fleet, &machine).await.expect("it is slow, no more");
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());

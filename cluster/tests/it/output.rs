@@ -1,4 +1,4 @@
-//! What workers print arrives whole, in order, under their names.
+//! The output of workers arrives complete, in order, under their names.
 
 use std::io::{Write, stderr, stdout};
 
@@ -11,7 +11,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[("output::arrives_by_name", arrives_
 const LINES: usize = 5000;
 const LONG: usize = 200_000;
 
-/// What a worker prints in these tests.
+/// The output of a worker in these tests.
 pub(crate) fn print() {
     for n in 0..LINES {
         writeln!(stdout(), "out {n}").expect("standard output");
@@ -38,7 +38,7 @@ fn arrives_by_name() {
             assert!(numbered.iter().enumerate().all(|(n, line)| *line == format!("out {n}")));
             let (end, long) = rest.split_last_chunk::<3>().map(|(l, e)| (e, l)).expect("an end");
             assert_eq!(end, &["not \u{fffd} UTF-8", "", "no end"].map(str::to_owned));
-            // A line that is too long comes in pieces, none of it lost.
+            // A line that is too long arrives in pieces, none of it lost.
             assert!(long.len() > 1);
             assert_eq!(long.concat(), "x".repeat(LONG));
         }

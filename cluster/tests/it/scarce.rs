@@ -1,5 +1,5 @@
-//! Systems as clouds are: they have fewer machines than are wanted, say beforehand that they will
-//! take one away, and keep things for a session that must be removed when it is over.
+//! Systems like clouds: they have fewer machines than wanted, announce that they will take one
+//! away, and keep resources of a session that must be removed when it is over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,15 +25,15 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("scarce::patience_with_silent_machines_can_be_chosen", patience_can_be_chosen),
 ];
 
-/// A system with so many machines to give and no more.
+/// A system with a limited number of machines.
 #[derive(Debug)]
 struct Scarce {
     inner: Arc<dyn System>,
     left: AtomicUsize,
     refused: AtomicUsize,
-    /// The machines that it wants back.
+    /// The machines that it will take back.
     back: watch::Sender<Vec<String>>,
-    /// The sessions that it has tidied up after, and whether it could.
+    /// The sessions that it has cleaned up, and whether it could.
     ended: Mutex<Vec<SessionId>>,
     untidy: bool,
 }
@@ -117,7 +117,7 @@ fn a_fleet_goes_on_with_those_that_came() {
         let config = FleetConfig { enough: Some(1), ..place.config(4, "") };
         let fleet = Fleet::start(Arc::clone(&system) as _, config).await.expect("two are enough");
         assert_eq!((fleet.machines().len(), fleet.size()), (2, 4));
-        // Far more often than a fleet without a number that is enough would try.
+        // Far more often than a fleet without a minimum would try.
         eventually("many tries", || (system.refused.load(Ordering::SeqCst) > 8).then_some(()))
             .await;
         system.left.store(usize::MAX, Ordering::SeqCst);
@@ -125,8 +125,8 @@ fn a_fleet_goes_on_with_those_that_came() {
         fleet.shutdown().await;
         let said = place.logged(LogSource::Fleet, None);
         let expected =
-            "could not start: there are no more; going on with 2 of 4, trying again now and then";
-        // It may fail before the first has come up, and is said again then.
+            "could not start: there are no more; going on with 2 of 4, retrying periodically";
+        // It may fail before the first has started, and is then logged again.
         assert!(said.iter().all(|line| line.starts_with("could not start: there")), "{said:?}");
         assert!(said.len() <= 2 && said.iter().any(|line| line == expected) || said.len() == 1);
     });
@@ -175,12 +175,12 @@ fn a_leaving_machine_is_replaced() {
             machines.iter().map(|m| m.name().to_string()).collect::<Vec<_>>()
         };
         assert_eq!(names(fleet.ready()), ["m1", "m2"]);
-        // It still has what was put there, and says so.
+        // Its data is still there, and it answers.
         assert_eq!(names(fleet.machines()), ["m0", "m1", "m2"]);
         fleet.info(&leaving).await.expect("it answers");
         assert_eq!(fleet.lost_total(), 0);
-        let census = fleet.census();
-        assert_eq!((census.running, census.leaving, census.on_probation), (2, 1, 0));
+        let stats = fleet.stats();
+        assert_eq!((stats.running, stats.leaving, stats.on_probation), (2, 1, 0));
         leaving.kill();
         leaving.wait(State::Stopped).await;
         assert_eq!(fleet.lost()[0].reason, "killed; its owner wants it back");
@@ -215,7 +215,7 @@ fn a_free_leaving_machine_is_released() {
         assert_eq!(machines[0].state(), State::Running, "somebody works there");
         drop(hold);
         machines[0].wait(State::Stopped).await;
-        assert_eq!((fleet.lost_total(), fleet.census().released_total), (0, 2));
+        assert_eq!((fleet.lost_total(), fleet.stats().released_total), (0, 2));
         fleet.shutdown().await;
     });
 }
@@ -232,7 +232,7 @@ fn what_a_system_keeps_is_removed() {
             assert_eq!(*system.ended.lock(), [fleet.session().clone()]);
             assert!(machines.iter().all(|machine| machine.state() == State::Stopped));
             let said = place.logged(LogSource::Fleet, None);
-            let expected: &[&str] = &["something is left: the drawer does not open"];
+            let expected: &[&str] = &["could not remove everything: the drawer does not open"];
             assert_eq!(said, if untidy { expected } else { &[] });
         }
     });

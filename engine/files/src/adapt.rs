@@ -1,10 +1,10 @@
-//! How what is asked of a table becomes what is asked of one of its files, whose columns may be of other types,
-//! in another order, or not there: by their names, always.
+//! How what is asked of a table becomes what is asked of one of its files, whose columns may be of
+//! other types, in another order, or not there: by their names, always.
 //!
 //! DataFusion's adapter does most of it. Ours, around it, does two things more. A field of a record
-//! ([`GetField`]) becomes DataFusion's own `get_field` where the file shows that nothing can hide below a null
-//! record: that one is pushed into the reader, which then reads the field alone. And long integers that the table
-//! has as floats are looked at, so that none is rounded.
+//! ([`GetField`]) becomes DataFusion's own `get_field` where the file shows that nothing can hide
+//! below a null record: that one is pushed into the reader, which then reads the field alone. And
+//! long integers that the table has as floats are looked at, so that none is rounded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,11 +54,11 @@ impl PhysicalExprAdapterFactory for Adapters {
     }
 }
 
-/// For each column of a table its place in a file: the column of its name, or the only one of its name but for
-/// capitals that is no other column of the table.
+/// For each column of a table its place in a file: the column of its name, or the only one of its
+/// name but for capitals that is no other column of the table.
 ///
-/// SQL writes names in small letters: DataFusion 55.2 says of a column `name` that it is not in a file with `Name`, and
-/// makes all its values null.
+/// SQL writes names in small letters: DataFusion 55.2 says of a column `name` that it is not in a
+/// file with `Name`, and makes all its values null.
 pub(crate) fn columns_of(file: &Schema, table: &Schema) -> Vec<Option<usize>> {
     let names: HashMap<&str, usize> =
         file.fields().iter().enumerate().map(|(at, field)| (field.name().as_str(), at)).collect();
@@ -79,8 +79,8 @@ pub(crate) fn columns_of(file: &Schema, table: &Schema) -> Vec<Option<usize>> {
     table.fields().iter().map(place).collect()
 }
 
-/// What makes a value of a table's column from the value that a file has, where DataFusion's casts do not, or not as
-/// they should.
+/// What makes a value of a table's column from the value that a file has, where DataFusion's casts
+/// do not, or not as they should.
 fn made(file: &DataType, table: &DataType) -> Option<Arc<ScalarUDF>> {
     match (file, table) {
         (DataType::Int64 | DataType::UInt64, DataType::Float64) => Some(exact_float()),
@@ -165,8 +165,8 @@ fn key(expr: &Expr) -> Option<&str> {
     expr.downcast_ref::<Literal>().and_then(|literal| literal.value().try_as_str().flatten())
 }
 
-/// Whether the field at the end of a path may have values below a null record. A reader of Parquet marks a field
-/// that may be null as null below a null record, too.
+/// Whether the field at the end of a path may have values below a null record. A reader of Parquet
+/// marks a field that may be null as null below a null record, too.
 fn hides_values(field: &Field, keys: &[&str]) -> bool {
     let mut optional = field.is_nullable();
     let mut kind = field.data_type();
@@ -183,8 +183,8 @@ fn hides_values(field: &Field, keys: &[&str]) -> bool {
     false
 }
 
-/// A condition that makes DataFusion adapt what is asked to the file: it does so for files of the table's own
-/// schema only where there is a condition. None when there is one, or nothing to adapt.
+/// A condition that makes DataFusion adapt what is asked to the file: it does so for files of the
+/// table's own schema only where there is a condition. None when there is one, or nothing to adapt.
 pub(crate) fn asked_to_adapt(source: &ParquetSource) -> Option<Expr> {
     let has_fields = source.projection().is_some_and(|projection| {
         projection.iter().any(|projected| {

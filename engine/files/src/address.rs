@@ -3,8 +3,9 @@
 use object_store::path::Path;
 use url::Url;
 
-/// Stand in the path of a web address for what cannot be in a path of a store: a slash that parts nothing, and the
-/// question mark before a query. They have no meaning in Unicode, and are never in an address, which is ASCII.
+/// Stand in the path of a web address for what cannot be in a path of a store: a slash that parts
+/// nothing, and the question mark before a query. They have no meaning in Unicode, and are never in
+/// an address, which is ASCII.
 pub(crate) const SLASH: char = '\u{e001}';
 const QUERY: char = '\u{e002}';
 
@@ -13,7 +14,7 @@ pub(crate) fn without_query(path: &str) -> &str {
     path.split_once(QUERY).map_or(path, |(path, _)| path)
 }
 
-/// The query of the web address that a path stands for.
+/// The query of the web address of a path.
 pub(crate) fn query(path: &str) -> Option<&str> {
     path.split_once(QUERY).map(|(_, query)| query)
 }
@@ -32,7 +33,7 @@ pub(crate) fn web_path(url: &Url) -> std::result::Result<Path, object_store::pat
     Path::parse(path)
 }
 
-/// The path and query of a web address, from the path of a store that stands for it.
+/// The path and query of a web address, from its path in the store.
 pub(crate) fn web_address(path: &Path) -> String {
     format!("/{}", path.as_ref().replace(SLASH, "/").replacen(QUERY, "?", 1))
 }

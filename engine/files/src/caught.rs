@@ -1,6 +1,7 @@
 //! Panics of decoders, which are what damaged files make of many of them, as errors.
 //!
-//! A panic that is expected here is not printed: the hook of the process is asked, once, to leave it to the log.
+//! A panic that is expected here is not printed: the hook of the process is asked, once, to leave
+//! it to the log.
 
 use std::any::Any;
 use std::cell::Cell;

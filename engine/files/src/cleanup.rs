@@ -1,5 +1,5 @@
-//! Work that is left over when whoever began it was dropped: uploads to take back, shards that nobody can
-//! ask for any more. A `drop` cannot wait; the session does, when it shuts down.
+//! Cleanup that outlives the value it cleans up after: unfinished uploads to abort, shards that are
+//! no longer needed. `drop` cannot wait for it; the session does, when it shuts down.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-/// How long one piece of work may take. What is not done by then is left to the store's own expiry.
+/// The time limit of one piece of work. The rest is left to the store's own expiry.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The work of one session. Clones share it.
@@ -23,7 +23,7 @@ impl Cleanup {
         Self { tasks: TaskTracker::new(), runtime: Handle::current() }
     }
 
-    /// Has `work` done, for at most [`TIME_MAX`]. `what` names it in the log when that is not enough.
+    /// Runs `work` for at most [`TIME_MAX`]. `what` names it in the log when that is not enough.
     pub fn later(&self, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let work = async move {
             if tokio::time::timeout(TIME_MAX, work).await.is_err() {
@@ -34,7 +34,7 @@ impl Cleanup {
         drop(self.tasks.spawn_on(work, &self.runtime));
     }
 
-    /// Has `work` done to its end, also when nobody waits for it any more.
+    /// Runs `work` to its end, even if the returned future is dropped.
     pub fn carry<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -42,7 +42,7 @@ impl Cleanup {
         self.tasks.spawn_on(work, &self.runtime)
     }
 
-    /// Waits for all work that has been left so far.
+    /// Waits for all work that was started so far.
     pub async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,10 +1,10 @@
-//! Variables of the environment that say how stores are reached.
+//! Environment variables with the settings of object stores.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What the program's surroundings say about access to stores, such as the `AWS_*` variables. The library itself
-/// never reads the environment: the program that uses it does.
+/// Environment variables with the settings of object stores, such as `AWS_*`. This library never
+/// reads the environment: the program that uses it does.
 ///
 /// It may hold secrets: it has no `Display`, and `Debug` shows the names only.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -1,41 +1,41 @@
-//! What can be wrong with a place that a user named, in sentences.
+//! Errors about the places that a user named, as messages for that user.
 //!
 //! Stores, listings and sinks make a [`SourceError`]; it travels inside the errors of
-//! `object_store` and DataFusion, and [`explain`] finds it again for whoever prints.
+//! `object_store` and DataFusion, and [`explain`] finds it again for printing.
 
 use std::error::Error;
 use std::fmt;
 
 use datafusion::error::DataFusionError;
 
-/// Causes of an error that are followed, so that no cycle can hold us.
+/// The number of causes of an error that are followed. Guards against a cycle.
 const CAUSES_MAX: usize = 64;
 
-/// What stands between a message and its hint where an error is text: a machine sends no more of it.
+/// Separates a message from its hint where an error is plain text, as errors from machines are.
 pub const HINT: &str = "\nhint: ";
 
-/// What kind of thing is wrong.
+/// The kind of a [`SourceError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceErrorKind {
-    /// The file, folder, bucket or key is not there, or nothing matches.
+    /// The file, folder, bucket or key does not exist, or nothing matches.
     Missing,
-    /// Credentials are missing, unknown, expired or not enough.
+    /// Credentials are missing, unknown, expired or insufficient.
     Denied,
     /// The bucket is in another region.
     Region,
-    /// No answer from the place.
+    /// The place does not answer.
     Unreachable,
-    /// The address, an option or the format does not make sense.
+    /// The address, an option or the format is not valid.
     Invalid,
     /// Files that should be one table differ.
     Differ,
-    /// Something is in the way of a result.
+    /// The target of a result is not free.
     Occupied,
-    /// No space is left.
+    /// The disk is full.
     Full,
 }
 
-/// One thing that is wrong with a place, and what to do about it.
+/// An error about a place, with a hint on what to do about it.
 #[derive(Debug, Clone)]
 pub struct SourceError {
     kind: SourceErrorKind,
@@ -44,23 +44,29 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// A sentence in lower case, without a period.
+    /// An error with a message in lower case, without a final period.
     pub fn new(kind: SourceErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None }
     }
 
-    /// Adds what the user can do.
+    /// An error of the kind [`SourceErrorKind::Invalid`].
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(SourceErrorKind::Invalid, message)
+    }
+
+    /// Adds a hint on what the user can do.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// As an error of DataFusion.
+    /// Wraps this in an error of DataFusion.
     pub fn into_datafusion(self) -> DataFusionError {
         DataFusionError::External(Box::new(self))
     }
 
-    /// As an error of `object_store`; a missing thing stays recognisable as missing.
+    /// Wraps this in an error of `object_store`, which keeps missing and denied apart from the
+    /// rest.
     pub fn into_store(self, path: &str) -> object_store::Error {
         match self.kind {
             SourceErrorKind::Missing => {
@@ -75,6 +81,11 @@ impl SourceError {
     }
 }
 
+/// [`SourceError::invalid`] as an error of DataFusion.
+pub(crate) fn invalid(message: impl Into<String>) -> DataFusionError {
+    SourceError::invalid(message).into_datafusion()
+}
+
 /// A failure of a sink: what could not be done, and why.
 #[derive(Debug)]
 pub struct Failed {
@@ -85,7 +96,7 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// As an error of DataFusion.
+    /// Wraps this in an error of DataFusion.
     pub(crate) fn at(what: impl Into<String>, cause: DataFusionError) -> DataFusionError {
         DataFusionError::External(Box::new(Self { what: what.into(), cause }))
     }
@@ -103,7 +114,8 @@ impl Error for Failed {
     }
 }
 
-/// With the hint, so that it is there when the error comes from a machine as its text.
+/// The text includes the hint, which would otherwise be lost when a machine sends the error as
+/// text.
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -123,10 +135,10 @@ pub(crate) fn unreadable(file: &str, reason: &str) -> DataFusionError {
         .into_datafusion()
 }
 
-/// What is said of a file whose decoder panicked.
+/// The reason given for a file whose decoder panicked.
 pub(crate) const NOT_ITS_FORMAT: &str = "its bytes are not what its format says";
 
-/// What libraries write before the reason of an error: one for each hand that it went through.
+/// Prefixes that libraries put before the reason of an error, one for each layer.
 const PREFIXES: [&str; 10] = [
     "Avro error: ",
     "Arrow error: ",
@@ -147,66 +159,24 @@ pub(crate) fn reason(error: &DataFusionError) -> String {
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| reason.strip_prefix(prefix)) {
         reason = rest;
     }
-    // What follows is for whoever mends the library.
+    // The rest is for the library's developers.
     let end = reason.find(" { ").or_else(|| reason.find("error_trace")).unwrap_or(reason.len());
     reason[..end].trim_end_matches([' ', ',', ':']).to_owned()
 }
 
-/// A message and its hint as one text, for errors that hold nothing but a text.
+/// A message and its hint as one text, for errors that hold only text.
 pub(crate) fn with_hint(message: &str, hint: &str) -> String {
     format!("{message}{HINT}{hint}")
 }
 
-/// An error and its causes.
-pub fn links<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    let mut next = Some(error);
-    let links = std::iter::from_fn(move || {
-        let link = next?;
-        next = link.source();
-        Some(link)
-    });
-    links.take(CAUSES_MAX)
-}
-
-/// What an error and its causes say, each once.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    for cause in links(error).skip(1) {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-    }
-    text
-}
-
-/// The sentence and the hint for a user, when a place or a disk is what is wrong.
+/// The message and the hint for a user, if the cause is a file, a bucket or a full disk.
 pub fn explain(error: &DataFusionError) -> Option<(String, Option<String>)> {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    for _ in 0..CAUSES_MAX {
-        let current = cause?;
-        if let Some(found) = found_in(current) {
-            return Some((found.message, found.hint));
-        }
-        cause = next_cause(current);
-    }
-    None
+    wrapped_causes(error).find_map(found_in).map(|found| (found.message, found.hint))
 }
 
 /// The kind of the [`SourceError`] in an error, if there is one.
 pub(crate) fn kind_of(error: &(dyn Error + 'static)) -> Option<SourceErrorKind> {
-    let mut cause = Some(error);
-    for _ in 0..CAUSES_MAX {
-        let current = cause?;
-        if let Some(found) = found_in(current) {
-            return Some(found.kind);
-        }
-        cause = next_cause(current);
-    }
-    None
+    wrapped_causes(error).find_map(found_in).map(|found| found.kind)
 }
 
 fn found_in(error: &(dyn Error + 'static)) -> Option<SourceError> {
@@ -225,7 +195,14 @@ fn found_in(error: &(dyn Error + 'static)) -> Option<SourceError> {
     }
 }
 
-/// The next cause. Some wrappers do not name the error they hold as their source.
+/// The error and its causes, as [`causes`](bigslice_diagnostics::causes) has them, and also those
+/// that a wrapper holds without reporting them as its source.
+pub(crate) fn wrapped_causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| next_cause(*error)).take(CAUSES_MAX)
+}
+
 fn next_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     if let Some(error) = error.downcast_ref::<DataFusionError>() {
         return match error {

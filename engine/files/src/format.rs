@@ -14,7 +14,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 
 use crate::address::{query, without_query};
 
-/// What the bytes of a file are.
+/// The kind of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Parquet,
@@ -28,14 +28,14 @@ pub(crate) enum Kind {
 /// A kind of file and how it is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Format {
-    /// What the bytes are.
+    /// The kind of the content.
     pub(crate) kind: Kind,
-    /// How they are compressed as a whole.
+    /// The compression of the whole file.
     pub(crate) compression: CompressionTypeVariant,
 }
 
 impl Format {
-    /// The format that a name stands for: its last extension, before one of a compression.
+    /// The format by a file's name: the last extension, before that of a compression.
     /// Of a web address without an extension, the format of a name in its query (`get?file=x.csv`).
     pub(crate) fn of_name(name: &str) -> Option<Self> {
         let in_query = query(name).and_then(|query| {
@@ -47,8 +47,8 @@ impl Format {
         Self::of_path(&name).or(in_query)
     }
 
-    /// Whether a file of this format is one for a table of the other. Tables of tabs are tables of CSV with a
-    /// delimiter.
+    /// Whether a file of this format is one for a table of the other. Tables of tabs are tables of
+    /// CSV with a delimiter.
     pub(crate) fn is_read_as(self, table: Self) -> bool {
         let text = |kind| if kind == Kind::Tsv { Kind::Csv } else { kind };
         text(self.kind) == text(table.kind) && self.compression == table.compression
@@ -112,8 +112,8 @@ impl Format {
     }
 }
 
-/// A reader that a user chose with options, with the compression by the name of the files, where the
-/// options leave it open.
+/// A reader that a user chose with options, with the compression by the name of the files, where
+/// the options leave it open.
 pub(crate) fn complete(
     reader: Arc<dyn FileFormat>,
     compression: Option<CompressionTypeVariant>,

@@ -1,5 +1,5 @@
-//! The files that a [`Location`] stands for, at this moment. Nothing is kept: files that come, go
-//! or change between two statements are seen by the second one.
+//! The files of a [`Location`] at this moment. Listings are not cached: a statement sees the files
+//! that were added, removed or changed since the one before it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -23,9 +23,9 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// The files of a location.
 #[derive(Debug, Clone)]
 pub(crate) struct Listing {
-    /// Files with something in them, by name.
+    /// Files that are not empty, by name.
     pub(crate) files: Vec<ObjectMeta>,
-    /// How many there are with nothing in them.
+    /// The number of empty files.
     pub(crate) empty: usize,
     /// The folder below which `key=value` folders are columns.
     pub(crate) root: Path,
@@ -35,12 +35,12 @@ pub(crate) struct Listing {
     pub(crate) single: bool,
 }
 
-/// Lists a location. An error when there is nothing.
+/// Lists a location. An empty listing is an error.
 pub(crate) async fn list(store: &Arc<dyn ObjectStore>, location: &Location) -> Result<Listing> {
     not_empty(list_or_empty(store, location).await?, location)
 }
 
-/// The listing, if there is something in it.
+/// The listing, unless it is empty.
 pub(crate) fn not_empty(listing: Listing, location: &Location) -> Result<Listing> {
     match (listing.files.is_empty(), listing.single) {
         (false, _) => Ok(listing),
@@ -96,7 +96,8 @@ fn above_keys(folder: &Path) -> Path {
     folder
 }
 
-/// What the text of a pattern names as it is, if that is there: names may have brackets and question marks.
+/// The place of a pattern taken literally, if it exists: names may have brackets and question
+/// marks.
 async fn literal<'a>(
     store: &Arc<dyn ObjectStore>,
     location: &'a Location,
@@ -118,7 +119,7 @@ async fn literal<'a>(
     Ok(location.literal().filter(|_| there))
 }
 
-/// The pattern with brackets that stand for themselves, if it has some.
+/// The pattern with its brackets taken literally, if it has some.
 fn without_classes(location: &Location, pattern: &Pattern) -> Result<Option<Pattern>> {
     let text = pattern.as_str();
     text.contains('[').then(|| compile(location, &text.replace('[', "[[]"))).transpose()
@@ -172,14 +173,14 @@ fn beside(location: &Location, other: &Path) -> DataFusionError {
     SourceError::new(
         SourceErrorKind::Differ,
         format!(
-            "\"{}\" has files, and beside them the folder \"{}\", whose files would be left out",
+            "\"{}\" has files and also the folder \"{}\", whose files would be left out",
             location.text(),
             location.show(other)
         ),
     )
     .hint(format!(
         "name the files by a pattern: '{text}/*' for those of the folder alone, '{text}/**/*.parquet' for all; \
-         what begins with a dot or an underscore is passed over"
+         names that begin with a dot or an underscore are skipped"
     ))
     .into_datafusion()
 }
@@ -210,7 +211,7 @@ async fn matching(
     let mut files = Files::new(location);
     let mut pending = vec![(path.clone(), 0)];
     while let Some((folder, depth)) = pending.pop() {
-        // Any folders, or so many that one listing of all is cheaper than one for each.
+        // Any folders, or enough that one listing of all is cheaper than one for each.
         if deep || segments[depth] == "**" {
             let rest = compile(location, &segments[depth..].join("/"))?;
             let found = below(store, location, &folder, |file| {
@@ -236,7 +237,7 @@ fn compile(location: &Location, pattern: &str) -> Result<Pattern> {
     Pattern::new(pattern).map_err(|error| {
         SourceError::new(
             SourceErrorKind::Invalid,
-            format!("\"{}\" is no pattern: {}", location.text(), error.msg),
+            format!("\"{}\" is not a valid pattern: {}", location.text(), error.msg),
         )
         .into_datafusion()
     })
@@ -289,7 +290,7 @@ impl<'a> Files<'a> {
         }
         Err(SourceError::new(
             SourceErrorKind::Invalid,
-            format!("\"{}\" stands for more than {FILES_MAX} files", self.location.text()),
+            format!("\"{}\" matches more than {FILES_MAX} files", self.location.text()),
         )
         .into_datafusion())
     }
@@ -328,7 +329,7 @@ pub(crate) fn nothing(location: &Location) -> DataFusionError {
     let error = match (location.place(), location.bucket_name()) {
         (Place::Glob(..), _) => {
             SourceError::new(SourceErrorKind::Missing, format!("no file matches \"{text}\""))
-                .hint("* stands for any part of a name, ** for any folders")
+                .hint("* matches any part of a name, ** any folders")
         }
         (Place::Path(path) | Place::Folder(path), Some(bucket)) => SourceError::new(
             SourceErrorKind::Missing,

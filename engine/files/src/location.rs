@@ -10,14 +10,14 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::address::{SLASH, web_path, without_query};
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SourceError, SourceErrorKind, invalid};
 use crate::format::Format;
 use crate::pipe::is_standard_input;
 
 /// Characters that make a path a pattern.
 const GLOB: [char; 3] = ['*', '?', '['];
 
-/// What the path of a [`Location`] means.
+/// The kind of path that a [`Location`] has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A file, or a folder whose name was written without a slash at its end.
@@ -34,7 +34,7 @@ pub struct Location {
     text: String,
     store: ObjectStoreUrl,
     place: Place,
-    /// Of a pattern: the path that it is when it is none.
+    /// For a pattern: the path if it is not a pattern after all.
     literal: Option<Box<Place>>,
 }
 
@@ -48,7 +48,7 @@ impl Location {
             || Format::of_name(text).is_some()
     }
 
-    /// Reads what a user wrote; `home` is the folder that `~` stands for.
+    /// Parses a location as a user wrote it; `home` replaces `~`.
     pub fn parse(text: &str, home: Option<&str>) -> Result<Self> {
         if text.is_empty() {
             return Err(invalid("the name of a file or folder is empty".to_owned()));
@@ -57,10 +57,10 @@ impl Location {
             Some(("s3" | "s3a", rest)) => Self::bucket(text, rest),
             Some(("http" | "https", _)) => Self::web(text),
             Some(("file", _)) => {
-                let path = Url::parse(text)
-                    .ok()
-                    .and_then(|url| url.to_file_path().ok())
-                    .ok_or_else(|| invalid(format!("\"{text}\" is no address of a local file")))?;
+                let path =
+                    Url::parse(text).ok().and_then(|url| url.to_file_path().ok()).ok_or_else(
+                        || invalid(format!("\"{text}\" is not the address of a local file")),
+                    )?;
                 Self::local(text, path, text.ends_with('/'))
             }
             Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
@@ -86,7 +86,8 @@ impl Location {
             .filter(|_| !bucket.is_empty() && !bucket.contains(GLOB))
             .ok_or_else(|| invalid(format!("\"{text}\" does not name a bucket")))?;
         let parse = |path: &str| {
-            Path::parse(path).map_err(|error| invalid(format!("\"{text}\" is no key: {error}")))
+            Path::parse(path)
+                .map_err(|error| invalid(format!("\"{text}\" is not a valid object key: {error}")))
         };
         let literal = match key.is_empty() || key.ends_with('/') {
             true => Place::Folder(parse(key)?),
@@ -102,7 +103,7 @@ impl Location {
 
     fn web(text: &str) -> Result<Self> {
         let url = Url::parse(text)
-            .map_err(|error| invalid(format!("\"{text}\" is no web address: {error}")))?;
+            .map_err(|error| invalid(format!("\"{text}\" is not a valid web address: {error}")))?;
         if url.query().is_none() && (url.path().ends_with('/') || url.path().contains('*')) {
             return Err(SourceError::new(
                 SourceErrorKind::Invalid,
@@ -112,14 +113,15 @@ impl Location {
             .into_datafusion());
         }
         let path = web_path(&url)
-            .map_err(|error| invalid(format!("\"{text}\" is no path of a file: {error}")))?;
+            .map_err(|error| invalid(format!("\"{text}\" is not a valid file path: {error}")))?;
         let store = ObjectStoreUrl::parse(&url[..url::Position::BeforePath])?;
         Ok(Self { text: text.to_owned(), store, place: Place::Path(path), literal: None })
     }
 
     fn local(text: &str, path: PathBuf, folder: bool) -> Result<Self> {
-        let path = absolute(path)
-            .map_err(|error| invalid(format!("\"{text}\" is no path on this machine: {error}")))?;
+        let path = absolute(path).map_err(|error| {
+            invalid(format!("\"{text}\" is not a valid path on this machine: {error}"))
+        })?;
         let store = ObjectStoreUrl::local_filesystem();
         let exists = path.try_exists().unwrap_or(false);
         let mut literal = None;
@@ -142,7 +144,7 @@ impl Location {
         &self.text
     }
 
-    /// Its name, whose ending tells how it is compressed: of a web address what is before the query.
+    /// The name, whose ending says how the file is compressed. Without the query of a web address.
     pub(crate) fn name(&self) -> &str {
         match self.is_local() || self.bucket_name().is_some() {
             true => &self.text,
@@ -155,17 +157,17 @@ impl Location {
         &self.store
     }
 
-    /// What is meant within the store.
+    /// The path within the store.
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Of a pattern: the place that its text names when nothing in it stands for anything else.
+    /// For a pattern: the place if its text is taken literally.
     pub(crate) fn literal(&self) -> Option<&Place> {
         self.literal.as_deref()
     }
 
-    /// The same place for whoever writes there: brackets and question marks stand for themselves.
+    /// The same place as a target for writing, where brackets and question marks are literal.
     pub(crate) fn into_literal(self) -> Self {
         match self.literal {
             Some(literal) if !self.text.contains('*') => {
@@ -175,7 +177,7 @@ impl Location {
         }
     }
 
-    /// The same place as a folder, for whoever knows that it is no file.
+    /// The same place as a folder, when it is known not to be a file.
     pub(crate) fn into_folder(self) -> Self {
         match self.place {
             Place::Path(path) => Self { place: Place::Folder(path), ..self },
@@ -183,7 +185,7 @@ impl Location {
         }
     }
 
-    /// A file of its store as a user would write it.
+    /// The address of a file of the store as a user would write it.
     pub(crate) fn show(&self, file: &Path) -> String {
         shown(&self.store, file)
     }
@@ -220,7 +222,8 @@ impl Location {
     }
 }
 
-/// A file of a store as a user would write it. The query of a web address is left out: it may have a secret.
+/// A file of a store as a user would write it. The query of a web address is left out: it may have
+/// a secret.
 pub(crate) fn shown(store: &ObjectStoreUrl, file: &Path) -> String {
     match store.as_str().strip_prefix("file://") {
         Some(_) => format!("/{file}"),
@@ -235,13 +238,9 @@ pub(crate) const MATCHING: MatchOptions = MatchOptions {
     require_literal_leading_dot: true,
 };
 
-fn invalid(message: String) -> datafusion::error::DataFusionError {
-    SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
-}
-
 fn compile(text: &str, pattern: &str) -> Result<Pattern> {
     Pattern::new(pattern).map_err(|error| {
-        invalid(format!("\"{text}\" is no pattern: {} at {}", error.msg, error.pos))
+        invalid(format!("\"{text}\" is not a valid pattern: {} at {}", error.msg, error.pos))
     })
 }
 
@@ -285,8 +284,9 @@ fn absolute(path: PathBuf) -> std::io::Result<PathBuf> {
 }
 
 fn local_path(text: &str, path: &FsPath) -> Result<Path> {
-    Path::from_absolute_path(path)
-        .map_err(|error| invalid(format!("\"{text}\" is no path on this machine: {error}")))
+    Path::from_absolute_path(path).map_err(|error| {
+        invalid(format!("\"{text}\" is not a valid path on this machine: {error}"))
+    })
 }
 
 #[cfg(test)]

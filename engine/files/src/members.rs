@@ -1,9 +1,10 @@
-//! Compressed files to their end. Tools that compress in parallel (pbzip2, pixz, pzstd), and `cat`, write
-//! several compressed streams one after the other; a decoder ends after the first of them unless it is told
-//! otherwise, and what comes after it is lost without a word. DataFusion tells its decoders so for files on
-//! disk, and for gzip, but not for other files from a bucket or a web server.
+//! Compressed files of several streams. Tools that compress in parallel (pbzip2, pixz, pzstd) and
+//! `cat` write several compressed streams one after the other. By default a decoder stops after the
+//! first one and silently drops the rest. DataFusion configures its decoders for files on disk and
+//! for gzip, but not for other files from a bucket or a web server.
 //!
-//! [`decompress`] is how this crate decompresses; [`to_their_ends`] makes a scan of DataFusion's do so.
+//! [`decompress`] is how this crate decompresses; [`to_their_ends`] makes a scan of DataFusion's do
+//! so.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,10 +33,10 @@ use object_store::{
 };
 use tokio_util::io::{ReaderStream, StreamReader};
 
-/// Bytes out of a decoder at a time: enough that the change of threads costs little, and little to hold.
+/// Bytes out of a decoder at a time: enough to make the switch of threads cheap, and little memory.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What is in a compressed file, to its last stream.
+/// The content of a compressed file, with all of its streams.
 pub(crate) fn decompress<E>(
     stored: BoxStream<'static, Result<Bytes, E>>,
     compression: CompressionTypeVariant,
@@ -60,8 +61,8 @@ where
     }
 }
 
-/// The scan as it is to be run: what DataFusion would read only the first stream of is decompressed before
-/// its reader sees it. None if the scan is right as it is.
+/// The scan to run instead: files of which DataFusion would read only the first stream are
+/// decompressed before its reader sees them. `None` if the scan is right as it is.
 pub(crate) fn to_their_ends(scan: &FileScanConfig) -> Option<FileScanConfig> {
     let compression = CompressionTypeVariant::from(scan.file_compression_type);
     if compression == CompressionTypeVariant::UNCOMPRESSED
@@ -76,7 +77,7 @@ pub(crate) fn to_their_ends(scan: &FileScanConfig) -> Option<FileScanConfig> {
     Some(scan.build())
 }
 
-/// A source that is given decompressed files.
+/// A source that reads decompressed files.
 struct Decompressed {
     inner: Arc<dyn FileSource>,
     compression: CompressionTypeVariant,

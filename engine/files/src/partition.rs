@@ -18,16 +18,16 @@ use crate::error::{SourceError, SourceErrorKind};
 use crate::listing::relative;
 use crate::location::Location;
 
-/// Names and types of the columns that folders stand for.
+/// Names and types of the columns that come from folders.
 pub(crate) type Columns = Vec<(String, DataType)>;
 
-/// What the name of one folder says.
+/// The value in the name of one folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Folder {
     name: String,
-    /// None: the folder of the rows without a value.
+    /// `None` for the folder of the rows with null.
     value: Option<String>,
-    /// Some character is written as its code: whoever did so means text.
+    /// A character is escaped, so the value is text.
     escaped: bool,
 }
 
@@ -48,7 +48,7 @@ fn folders(root: &Path, file: &Path) -> Vec<Folder> {
         .collect()
 }
 
-/// The columns that the folders of these files stand for; all files must agree on the names.
+/// The columns in the folders of these files; all files must agree on the names.
 pub(crate) fn infer(location: &Location, root: &Path, files: &[ObjectMeta]) -> Result<Columns> {
     let Some(first) = files.first() else { return Ok(Vec::new()) };
     let names: Vec<String> = folders(root, &first.location).into_iter().map(|f| f.name).collect();
@@ -76,7 +76,7 @@ pub(crate) fn infer(location: &Location, root: &Path, files: &[ObjectMeta]) -> R
     Ok(names.into_iter().zip(types).collect())
 }
 
-/// The values of the columns for one file. Folders that are not among the columns are passed over.
+/// The values of the columns for one file. Folders that are not among the columns are skipped.
 pub(crate) fn values(
     root: &Path,
     file: &Path,
@@ -134,8 +134,8 @@ pub(crate) fn filtered(
 
 /// Says of the folders of rows without a value that all of these are null.
 ///
-/// DataFusion 55.2 adds what folders say to the statistics of a file, "as partition values are never null"
-/// (`PartitionedFile::with_statistics`): counts and filters were answered by it.
+/// DataFusion 55.2 adds what folders say to the statistics of a file, "as partition values are
+/// never null" (`PartitionedFile::with_statistics`): counts and filters were answered by it.
 pub(crate) fn with_nulls(mut file: PartitionedFile) -> PartitionedFile {
     if file.partition_values.iter().all(|value| !value.is_null()) {
         return file;
@@ -157,7 +157,7 @@ pub(crate) fn with_nulls(mut file: PartitionedFile) -> PartitionedFile {
     file
 }
 
-/// The type that has both what was seen so far and one more value.
+/// The type that fits the values so far and one more.
 fn narrowest(seen: Option<DataType>, folder: &Folder) -> DataType {
     let value = folder.value.as_deref().unwrap_or_default();
     let of_value = if folder.escaped {
@@ -183,7 +183,8 @@ fn narrowest(seen: Option<DataType>, folder: &Folder) -> DataType {
     }
 }
 
-/// The type of a timestamp as this program writes it: `2024-02-29T12:30:00.5`, with a `Z` if it has a zone.
+/// The type of a timestamp as this program writes it: `2024-02-29T12:30:00.5`, with a `Z` if it has
+/// a zone.
 fn moment(value: &str) -> Option<DataType> {
     let (time, zone) = match value.strip_suffix('Z') {
         Some(time) => (time, Some("UTC".into())),
@@ -201,7 +202,8 @@ fn moment(value: &str) -> Option<DataType> {
     ScalarValue::try_from_string(value.to_owned(), &kind).is_ok().then_some(kind)
 }
 
-/// A zero before a digit is common (`month=01`). More of them, a plus, or a minus before a zero, would be lost.
+/// A zero before a digit is common (`month=01`). More of them, a plus, or a minus before a zero,
+/// would be lost.
 fn is_integer(value: &str) -> bool {
     let padded = value.starts_with('0') && value.len() > 2;
     value.parse::<i64>().is_ok() && !padded && !value.starts_with('+') && !value.starts_with("-0")
@@ -215,7 +217,8 @@ fn is_date(value: &str) -> bool {
     shape && ScalarValue::try_from_string(value.to_owned(), &DataType::Date32).is_ok()
 }
 
-/// Undoes the percent-encoding of characters that a folder's name may not have; true when there was one.
+/// Undoes the percent-encoding of characters that a folder's name may not have; true when there was
+/// one.
 fn decode(text: &str) -> (String, bool) {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

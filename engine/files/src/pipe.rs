@@ -1,6 +1,7 @@
-//! Standard input and named pipes as files. What comes out of a pipe is there once, and only in this process; a query
-//! reads the head of a file for its columns and then the file, perhaps in parts, on machines and more than once. So a
-//! pipe is copied to a temporary file when it is named first, and is that file for the rest of the session.
+//! Standard input and named pipes as files. What comes out of a pipe is there once, and only in
+//! this process; a query reads the head of a file for its columns and then the file, perhaps in
+//! parts, on machines and more than once. So a pipe is copied to a temporary file when it is named
+//! first, and is that file for the rest of the session.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,7 +23,7 @@ const STANDARD_INPUT: &str = "-";
 /// Where standard input is.
 const STANDARD_INPUT_PATH: &str = "/dev/stdin";
 
-/// Folders whose files are what a process has open.
+/// Folders with the open files of a process.
 const OPEN_FILES: [&str; 3] = ["/dev/fd/", "/proc/self/fd/", "/dev/stdin"];
 
 /// How much of a pipe tells its format.
@@ -41,13 +42,13 @@ struct Copied {
     files: HashMap<PathBuf, PathBuf>,
 }
 
-/// Does a name stand for standard input?
+/// True if a name means standard input.
 pub(crate) fn is_standard_input(text: &str) -> bool {
     text == STANDARD_INPUT
 }
 
 impl Pipes {
-    /// The file that has what a pipe has; none if the name is not of a pipe.
+    /// The file with the content of a pipe; `None` if the name is not that of a pipe.
     pub(crate) async fn file(&self, text: &str) -> Result<Option<String>> {
         let name = if is_standard_input(text) { STANDARD_INPUT_PATH } else { text };
         let path = PathBuf::from(name.strip_prefix("file://").unwrap_or(name));
@@ -120,7 +121,7 @@ fn ending(head: &[u8]) -> &'static str {
         [b'O', b'b', b'j', 1, ..] => ".avro",
         [0x1F, 0x8B, ..] => {
             let mut text = Vec::new();
-            // What is cut off is no matter: the beginning is there.
+            // The beginning is enough.
             let _cut_off = GzDecoder::new(head).read_to_end(&mut text);
             if is_json(&text) { ".json.gz" } else { ".csv.gz" }
         }

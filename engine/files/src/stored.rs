@@ -1,6 +1,7 @@
-//! A file whose bytes a task reads itself: found by the driver, told to the task, and read there as a
-//! stream, decompressed if its name says so. What is read is the file that was found: one that
-//! changed since is an error, for tasks that read parts of two versions would make up rows.
+//! A file whose bytes a task reads itself. The driver finds it and sends its description to the
+//! task, which reads it as a stream, decompressed if its name says so. A file that has changed
+//! since it was found is an error: tasks that read parts of two versions would return rows of
+//! neither.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -24,20 +25,20 @@ use crate::listing::{list_or_empty, nothing};
 use crate::location::Location;
 use crate::members::decompress;
 
-/// Bytes of a file on disk that are read at a time: enough that the change of
-/// threads costs little, and little to hold.
+/// Bytes of a file on disk to read at a time: enough to make the switch of threads cheap, and
+/// little memory.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A file as a task is told of it.
+/// The description of a file that a task gets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StoredFile {
     store: String,
     path: String,
-    /// As a user would write it.
+    /// The address as a user would write it.
     pub name: String,
-    /// Its bytes, as they are stored.
+    /// The size in bytes, as stored.
     pub size: u64,
-    /// What tells this version of it from another.
+    /// The version of the file.
     tag: Option<String>,
 }
 
@@ -45,7 +46,7 @@ pub struct StoredFile {
 pub type Content = BoxStream<'static, Result<Bytes>>;
 
 impl StoredFile {
-    /// The files at a place, those with nothing in them left out, and whether the place names one file.
+    /// The files at a place except empty ones, and whether the place names one file.
     pub async fn list(location: &Location, runtime: &RuntimeEnv) -> Result<(Vec<Self>, bool)> {
         let store = runtime.object_store(location.store())?;
         let listing = list_or_empty(&store, location).await?;
@@ -66,18 +67,18 @@ impl StoredFile {
         }
     }
 
-    /// Whether a part of it can be read without what is before.
+    /// Whether a range can be read without the bytes before it.
     pub fn is_compressed(&self) -> bool {
         compression_of_name(&self.name) != CompressionTypeVariant::UNCOMPRESSED
     }
 
-    /// Whether its server gives parts of it. Some web servers know whole files only; one byte is asked
-    /// for to find out.
+    /// Whether the server supports range requests. Some web servers do not; a request for one byte
+    /// finds out.
     pub async fn has_parts(&self, runtime: &RuntimeEnv) -> bool {
         !self.store.starts_with("http") || self.read(0..1, runtime).await.is_ok()
     }
 
-    /// The bytes of a part of the file as they are stored.
+    /// The bytes of a range of the file, as stored.
     pub async fn read(&self, range: Range<u64>, runtime: &RuntimeEnv) -> Result<Content> {
         let store: Arc<dyn ObjectStore> =
             runtime.object_store(ObjectStoreUrl::parse(&self.store)?)?;
@@ -93,7 +94,7 @@ impl StoredFile {
         Ok(self.exactly(range.end - range.start, chunks(found)))
     }
 
-    /// All bytes of the file, decompressed as its name says.
+    /// All bytes of the file, decompressed if its name says so.
     pub async fn read_all(&self, runtime: &RuntimeEnv) -> Result<Content> {
         let stored = self.read(0..self.size, runtime).await?;
         let compression = compression_of_name(&self.name);
@@ -105,7 +106,7 @@ impl StoredFile {
         Ok(decoded.map_err(move |error| unreadable(&name, error)).boxed())
     }
 
-    /// The same chunks, and an error if they are not so many bytes together.
+    /// The same chunks, followed by an error if their total size is wrong.
     fn exactly(
         &self,
         bytes: u64,
@@ -135,7 +136,7 @@ impl StoredFile {
     }
 }
 
-/// What a store answered, in chunks.
+/// The answer of a store, in chunks.
 fn chunks(found: GetResult) -> BoxStream<'static, object_store::Result<Bytes>> {
     let range = found.range.clone();
     let (file, path) = match found.payload {
@@ -154,7 +155,7 @@ fn chunks(found: GetResult) -> BoxStream<'static, object_store::Result<Bytes>> {
     read.map_err(failed).boxed()
 }
 
-/// The next chunk of a file on disk, and what is left then.
+/// The next chunk of a file on disk, and the rest.
 fn chunk(mut file: File, left: Range<u64>) -> std::io::Result<Option<(Bytes, (File, Range<u64>))>> {
     let bytes = usize::try_from(left.end - left.start).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
     let mut chunk = vec![0; bytes];
@@ -165,7 +166,7 @@ fn chunk(mut file: File, left: Range<u64>) -> std::io::Result<Option<(Bytes, (Fi
     Ok((read > 0).then(|| (chunk.into(), (file, left))))
 }
 
-/// An error of the store stays itself; any other is the decoder's.
+/// Passes an error of the store on; any other is the decoder's.
 fn unreadable(name: &str, error: std::io::Error) -> DataFusionError {
     if error.get_ref().is_some_and(|inner| inner.is::<DataFusionError>()) {
         return DataFusionError::IoError(error);

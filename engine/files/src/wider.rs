@@ -1,8 +1,10 @@
-//! The type that a column has when its files have it as two: one that holds every value of both as it is.
+//! The type that a column has when its files have it as two: one that holds every value of both as
+//! it is.
 //!
-//! What has no such type (text and numbers, a decimal of more than 76 digits) has none here, and the files are
-//! refused with their names. Two pairs are not exact by type alone: of long integers and floats, where those integers are
-//! looked at when they are read (see `adapt`), and of decimals and floats, of which one is not exact to begin with.
+//! What has no such type (text and numbers, a decimal of more than 76 digits) has none here, and
+//! the files are refused with their names. Two pairs are not exact by type alone: of long integers
+//! and floats, where those integers are looked at when they are read (see `adapt`), and of decimals
+//! and floats, of which one is not exact to begin with.
 
 use std::sync::Arc;
 

@@ -54,11 +54,10 @@ fn value(ident: &Ident, variants: &[&Ident], names: &[String]) -> TokenStream {
     quote! {
         #[automatically_derived]
         impl ::bigslice::row::Value for #ident {
-            type View<'a> = #ident;
+            #derive::scalar!(|view: Self| ::core::mem::discriminant(&view));
+
             type Column = #derive::Variants<#ident>;
             type Builder = #derive::VariantKeys;
-
-            const NULLABLE: bool = false;
 
             fn data_type() -> #derive::DataType {
                 #derive::Variants::<#ident>::data_type()
@@ -79,26 +78,6 @@ fn value(ident: &Ident, variants: &[&Ident], names: &[String]) -> TokenStream {
             #[inline(always)]
             fn get(column: &Self::Column, row: usize) -> Self {
                 column.get(row)
-            }
-
-            #[inline]
-            fn to_owned(view: Self) -> Self {
-                view
-            }
-
-            #[inline]
-            fn view(&self) -> Self {
-                *self
-            }
-
-            #[inline]
-            fn hash_key<__State: ::core::hash::Hasher>(view: Self, state: &mut __State) {
-                ::core::hash::Hash::hash(&::core::mem::discriminant(&view), state);
-            }
-
-            #[inline]
-            fn same_key(a: Self, b: Self) -> bool {
-                ::core::mem::discriminant(&a) == ::core::mem::discriminant(&b)
             }
 
             fn builder(capacity: usize) -> #derive::VariantKeys {

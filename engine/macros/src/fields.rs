@@ -30,25 +30,25 @@ pub(crate) struct Field<'a> {
 
 impl Field<'_> {
     /// The type of the field as a value. This and what follows have the place of the type, where
-    /// the compiler shows that a type is no value.
+    /// the compiler shows that a type is not a value.
     pub(crate) fn value(&self) -> TokenStream {
         let ty = self.ty;
         quote_spanned!(ty.span()=> <#ty as ::bigslice::row::Value>)
     }
 
-    /// What the view has in place of the field.
+    /// The type of the field in the view.
     pub(crate) fn view_type(&self) -> TokenStream {
         let ty = self.ty;
         quote_spanned!(ty.span()=> <#ty as ::bigslice::row::Value>::View<'a>)
     }
 
-    /// What the columns have in place of the field.
+    /// The type of the field in the columns.
     pub(crate) fn column_type(&self) -> TokenStream {
         let ty = self.ty;
         quote_spanned!(ty.span()=> <#ty as ::bigslice::row::Value>::Column)
     }
 
-    /// What the builder has in place of the field.
+    /// The type of the field in the builder.
     pub(crate) fn builder_type(&self) -> TokenStream {
         let ty = self.ty;
         quote_spanned!(ty.span()=> <#ty as ::bigslice::row::Value>::Builder)

@@ -10,7 +10,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Error, FnArg, ItemFn, Pat, Result, ReturnType, Signature, Type};
 
-/// The value that stands for `function`, and the registry's entry.
+/// The value in the place of `function`, and the registry's entry.
 pub(crate) fn expand(arguments: &TokenStream, function: &ItemFn) -> Result<TokenStream> {
     if !arguments.is_empty() {
         return Err(Error::new_spanned(arguments, "map takes no arguments"));

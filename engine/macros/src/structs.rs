@@ -8,7 +8,7 @@ use syn::{DeriveInput, Generics};
 
 use crate::fields::{Field, value_generics, view_generics};
 
-/// What all parts of the code for a struct need.
+/// The inputs of all parts of the code for a struct.
 struct Parts<'a> {
     input: &'a DeriveInput,
     fields: &'a [Field<'a>],
@@ -264,11 +264,7 @@ impl<'a> Parts<'a> {
         quote! {
             #[automatically_derived]
             impl #impl_generics ::bigslice::row::Row for #ident #type_generics #where_clause {
-                type View<'a> = #value::View<'a>;
-                type Columns = #columns #type_generics;
-                type Builder = #value::Builder;
-
-                const HAS_HEAP: bool = #value::HAS_HEAP;
+                #derive::row_as_value!();
 
                 fn fields() -> #derive::Fields {
                     #derive::fields([#(#derive::field::<#types>(#names)),*])
@@ -284,40 +280,6 @@ impl<'a> Parts<'a> {
                 #[inline]
                 fn has_rows(columns: &Self::Columns, rows: usize) -> bool {
                     #(#values::rows(&columns.#children) >= rows)&&*
-                }
-
-                #[inline(always)]
-                fn get(columns: &Self::Columns, row: usize) -> #value::View<'_> {
-                    #derive::in_batch::<Self>(columns, row);
-                    #value::get(columns, row)
-                }
-
-                #[inline]
-                fn to_owned(view: #value::View<'_>) -> Self {
-                    #value::to_owned(view)
-                }
-
-                #[inline]
-                fn view(&self) -> #value::View<'_> {
-                    #value::view(self)
-                }
-
-                #[inline]
-                fn heap_bytes(view: #value::View<'_>) -> usize {
-                    #value::heap_bytes(view)
-                }
-
-                fn builder(capacity: usize) -> #value::Builder {
-                    #value::builder(capacity)
-                }
-
-                #[inline]
-                fn append(builder: &mut #value::Builder, view: #value::View<'_>) {
-                    #value::append(builder, view);
-                }
-
-                fn lend(builder: &mut #value::Builder, arrays: &[#derive::ArrayRef]) {
-                    #value::lend(builder, arrays);
                 }
 
                 fn finish(builder: &mut #value::Builder) -> ::std::vec::Vec<#derive::ArrayRef> {

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::group::Group;
 use super::mismatch::{Mismatch, Problem};
-use super::{Row, Value, nulls, single};
+use super::{Value, nulls, shared};
 
 /// Column of arrays.
 #[derive(Debug)]
@@ -120,4 +120,4 @@ impl<T: Value, const N: usize> Value for [T; N] {
     }
 }
 
-single::row!([T: Value, const N: usize] [T; N]);
+shared::row!([T: Value, const N: usize] [T; N]);

@@ -1,15 +1,16 @@
 //! Booleans, which Arrow stores as bits.
 
-use std::hash::{Hash, Hasher};
+use std::convert::identity;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
 
+use super::Value;
 use super::mismatch::{Mismatch, Problem};
 use super::nulls::{self, Nulls};
-use super::{Row, Value, single};
+use super::shared::{self, scalar};
 
 /// Builder of booleans.
 #[derive(Debug)]
@@ -19,11 +20,10 @@ pub struct Booleans {
 }
 
 impl Value for bool {
-    type View<'a> = Self;
+    scalar!(identity);
+
     type Column = BooleanBuffer;
     type Builder = Booleans;
-
-    const NULLABLE: Self = false;
 
     fn data_type() -> DataType {
         DataType::Boolean
@@ -48,26 +48,6 @@ impl Value for bool {
         row < column.len() && column.value(row)
     }
 
-    #[inline]
-    fn to_owned(view: Self) -> Self {
-        view
-    }
-
-    #[inline]
-    fn view(&self) -> Self {
-        *self
-    }
-
-    #[inline]
-    fn hash_key<State: Hasher>(view: Self, state: &mut State) {
-        view.hash(state);
-    }
-
-    #[inline]
-    fn same_key(a: Self, b: Self) -> bool {
-        a == b
-    }
-
     fn builder(capacity: usize) -> Self::Builder {
         Booleans { values: BooleanBufferBuilder::new(capacity), nulls: Nulls::default() }
     }
@@ -89,4 +69,4 @@ impl Value for bool {
     }
 }
 
-single::row!([] bool);
+shared::row!([] bool);

@@ -2,9 +2,9 @@
 //!
 //! chrono decodes a day with a call that takes longer than the rest of a row, and whose result
 //! the compiler does not know to be all that it does: it would be made also for a column that
-//! nobody looks at. A load from a table is faster, and gone when it is not needed.
+//! is not used. A load from a table is faster, and gone when it is not needed.
 
-use std::hash::{Hash, Hasher};
+use std::convert::identity;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::ArrayRef;
@@ -14,10 +14,11 @@ use arrow::datatypes::{
 };
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
+use super::Value;
 use super::mismatch::{Mismatch, Problem};
-use super::numbers::{Numbers, scalars};
+use super::numbers::{Numbers, built_as, scalars};
+use super::shared::{self, scalar};
 use super::time::{DAY_US, all_within, time_of_day};
-use super::{Row, Value, single};
 
 /// The days of the table, counted from the epoch: those from 1900 to 2099, in which nearly all
 /// data lies. It has 290 kB, of which only what data asks for comes into a cache.
@@ -29,7 +30,7 @@ const DAYS_US: (i64, i64) = (DAYS.0 as i64 * DAY_US, (DAYS.1 as i64 + 1) * DAY_U
 static TABLE: LazyLock<Vec<NaiveDate>> =
     LazyLock::new(|| (DAYS.0..=DAYS.1).filter_map(NaiveDate::from_epoch_days).collect());
 
-/// What is read where nothing is stored; constants, since `Default` is a call.
+/// The values of rows that hold nothing; constants, because `Default` is a call.
 const EPOCH_DAY: NaiveDate = NaiveDate::from_epoch_days(0).expect("the epoch is a day");
 const EPOCH_MOMENT: NaiveDateTime = NaiveDateTime::new(EPOCH_DAY, NaiveTime::MIN);
 
@@ -98,11 +99,10 @@ macro_rules! calendar {
         $epoch:expr, $decode:expr, $look_up:expr, $write:expr
     ) => {
         impl Value for $time {
-            type View<'a> = Self;
-            type Column = Calendar<<$arrow as ArrowPrimitiveType>::Native, Self>;
-            type Builder = Numbers<<$arrow as ArrowPrimitiveType>::Native>;
+            scalar!(identity);
+            built_as!($arrow, $write);
 
-            const NULLABLE: bool = false;
+            type Column = Calendar<<$arrow as ArrowPrimitiveType>::Native, Self>;
 
             fn data_type() -> DataType {
                 $data_type
@@ -130,46 +130,9 @@ macro_rules! calendar {
                     Calendar::Decoded(values) => values.get(row).copied().unwrap_or($epoch),
                 }
             }
-
-            #[inline]
-            fn to_owned(view: Self) -> Self {
-                view
-            }
-
-            #[inline]
-            fn view(&self) -> Self {
-                *self
-            }
-
-            #[inline]
-            fn hash_key<State: Hasher>(view: Self, state: &mut State) {
-                view.hash(state);
-            }
-
-            #[inline]
-            fn same_key(a: Self, b: Self) -> bool {
-                a == b
-            }
-
-            fn builder(capacity: usize) -> Self::Builder {
-                Numbers::with_capacity(capacity)
-            }
-
-            #[inline]
-            fn append(builder: &mut Self::Builder, view: Self) {
-                builder.push($write(view));
-            }
-
-            fn append_null(builder: &mut Self::Builder) {
-                builder.push_null();
-            }
-
-            fn finish(builder: &mut Self::Builder) -> ArrayRef {
-                Arc::new(builder.finish::<$arrow>(Self::data_type()))
-            }
         }
 
-        single::row!([] $time);
+        shared::row!([] $time);
     };
 }
 

@@ -1,5 +1,5 @@
-//! What rows of several columns are made of: called by the code that `#[derive(Row)]` writes into
-//! the crates of users, by tuples and by single values.
+//! Helpers for rows of several columns. They are called by tuples, by single values, and by the
+//! code that `#[derive(Row)]` writes into the crates of users.
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Field;
@@ -21,7 +21,7 @@ pub fn fields<const N: usize>(fields: [Field; N]) -> Fields {
     Fields::from(Vec::from(fields))
 }
 
-/// Checks that the arrays of a batch are as many as the columns of a row, and of one length.
+/// Checks that a batch has as many arrays as a row has columns, and that all have one length.
 ///
 /// # Errors
 ///
@@ -60,7 +60,7 @@ pub fn open<T: Value>(
 ///
 /// # Errors
 ///
-/// The array is no struct, has other fields, or is null where its parent is valid.
+/// The array is not a struct, has other fields, or is null where its parent is valid.
 pub fn open_struct<'a, T: Value>(
     array: &'a ArrayRef,
     outer: Option<&NullBuffer>,
@@ -88,7 +88,7 @@ pub fn struct_type(fields: Fields) -> DataType {
 ///
 /// # Panics
 ///
-/// There is no such row.
+/// The batch does not have the row.
 #[inline]
 pub fn in_batch<T: Value>(column: &T::Column, row: usize) {
     assert!(row < T::rows(column), "a row past the end of its batch");

@@ -1,5 +1,5 @@
-//! The two traits: [`Value`], one column, and [`Row`], what a slice is of. The verbs call `Row`,
-//! rows call `Value` for each of their columns.
+//! The two traits: [`Value`] is one column, [`Row`] a row of a slice. The operators of slices call
+//! `Row`; rows call `Value` for each of their columns.
 
 use std::fmt::Debug;
 use std::hash::Hasher;
@@ -12,8 +12,11 @@ use super::Mismatch;
 
 /// A value of one column.
 ///
-/// Reading has two steps so that a row costs nothing that a batch can pay: [`column`] checks an
-/// array once, [`get`] then reads any of its rows without a downcast or a check for null.
+/// Reading has two steps, so that work is done once a batch and not once a row: [`column`] checks
+/// an array once, [`get`] then reads any of its rows without a downcast or a check for null.
+///
+/// Types of your own implement it by `#[derive(Row)]`. The items are for the derive macro and for
+/// Bigslice: they change with any release, so do not implement them by hand.
 ///
 /// [`column`]: Value::column
 /// [`get`]: Value::get
@@ -24,7 +27,7 @@ use super::Mismatch;
             `Decimal`, and options, vectors, arrays, tuples and `#[derive(Row)]` types of these"
 )]
 pub trait Value: Sized + Send + Sync + 'static {
-    /// What a closure sees of a value: itself if it is small, else a borrow of the column.
+    /// The form of a value that closures get: itself if it is small, else a borrow of the column.
     type View<'a>: Copy + Debug;
     /// Typed access to one array, whose buffers it shares.
     type Column: Debug + Send + Sync + 'static;
@@ -34,7 +37,7 @@ pub trait Value: Sized + Send + Sync + 'static {
     /// Whether a value may be null; true for `Option` and newtypes of it.
     const NULLABLE: bool;
 
-    /// Whether a value may refer to more than it is itself: text, bytes and lists do.
+    /// Whether a value may own memory on the heap: true for text, bytes and lists.
     const HAS_HEAP: bool = false;
 
     /// The only type of array that [`Value::column`] reads and [`Value::finish`] makes. Names and
@@ -43,8 +46,8 @@ pub trait Value: Sized + Send + Sync + 'static {
 
     /// Opens an array for reading.
     ///
-    /// `outer` says in which rows the parent is valid; without it all are. In the others anything
-    /// may be stored and nothing is read.
+    /// `outer` marks the rows in which the parent is valid; `None` means all. The other rows may
+    /// hold anything and are not read.
     ///
     /// # Errors
     ///
@@ -56,8 +59,8 @@ pub trait Value: Sized + Send + Sync + 'static {
 
     /// The value at a row.
     ///
-    /// A row past the end gives some value, not a panic: without a way to panic, reading a column
-    /// that nobody looks at is dead code, also where the compiler does not know the length.
+    /// A row past the end gives an arbitrary value, not a panic: without a way to panic, reading an
+    /// unused column is dead code, even if the compiler does not know the length.
     /// [`Row::get`] checks the row, once for all columns.
     fn get(column: &Self::Column, row: usize) -> Self::View<'_>;
 
@@ -67,15 +70,15 @@ pub trait Value: Sized + Send + Sync + 'static {
     /// The view of a value.
     fn view(&self) -> Self::View<'_>;
 
-    /// Feeds a hash with what tells a value from others as a key: values for which
-    /// [`same_key`](Self::same_key) is true feed it the same.
+    /// Hashes a value as a key: two values for which [`same_key`](Self::same_key) is true have the
+    /// same hash.
     fn hash_key<State: Hasher>(view: Self::View<'_>, state: &mut State);
 
-    /// Whether two values are one key: as they are equal, but every NaN is the same, and so are the two zeros.
+    /// Whether two values are the same key. That is equality, except that all NaNs are one key.
     fn same_key(a: Self::View<'_>, b: Self::View<'_>) -> bool;
 
-    /// The bytes of what a value refers to: what an owned value takes besides its own size, and about what it
-    /// adds to a column besides a fixed width. None where [`HAS_HEAP`](Self::HAS_HEAP) is false.
+    /// The bytes of heap memory of an owned value, which is about what it adds to a column besides
+    /// a fixed width. Zero where [`HAS_HEAP`](Self::HAS_HEAP) is false.
     #[inline]
     fn heap_bytes(view: Self::View<'_>) -> usize {
         let _ = view;
@@ -88,23 +91,23 @@ pub trait Value: Sized + Send + Sync + 'static {
     /// Adds a value.
     fn append(builder: &mut Self::Builder, view: Self::View<'_>);
 
-    /// Says that views which are added from now on are likely to be of one of `arrays`, which makes
-    /// that cheaper. The builder must be empty.
+    /// Announces that the next views are likely to borrow from `arrays`, which makes appending them
+    /// cheaper. The builder must be empty.
     fn lend(builder: &mut Self::Builder, arrays: &[ArrayRef]) {
         let _ = (builder, arrays);
     }
 
-    /// Adds a null: the null of an `Option`, or what stands below a parent that is null.
+    /// Adds a null: the null of an `Option`, or a placeholder below a parent that is null.
     fn append_null(builder: &mut Self::Builder);
 
-    /// The array of what was added; the builder is empty afterwards and may be used again.
+    /// Finishes the array. The builder is empty afterwards and may be used again.
     fn finish(builder: &mut Self::Builder) -> ArrayRef;
 }
 
-/// A row: what a slice is of. It has one or more columns.
+/// A row of a slice. It has one or more columns.
 ///
 /// Every [`Value`] is also a row, of one column with the name `value`; tuples and derived structs
-/// have one column for each field.
+/// have one column for each field. Like `Value`, it is implemented by `#[derive(Row)]` and not by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a row",
     label = "not a row",
@@ -112,14 +115,14 @@ pub trait Value: Sized + Send + Sync + 'static {
             of up to 12 values are rows too"
 )]
 pub trait Row: Sized + Send + Sync + 'static {
-    /// What a closure sees of a row.
+    /// The form of a row that closures get.
     type View<'a>: Copy + Debug;
     /// Typed access to the arrays of one batch, whose buffers it shares.
     type Columns: Debug + Send + Sync + 'static;
     /// Collects rows into one array for each column.
     type Builder: Debug + Send + 'static;
 
-    /// Whether a row may refer to more than it is itself: [`Value::HAS_HEAP`] of any of its columns.
+    /// Whether a row may own memory on the heap: [`Value::HAS_HEAP`] of any of its columns.
     const HAS_HEAP: bool;
 
     /// The names and types of the columns.
@@ -129,12 +132,12 @@ pub trait Row: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// There is another number of arrays, or one of them has the wrong type or holds what its
+    /// The number of arrays is wrong, or one of them has the wrong type or holds a value that its
     /// column cannot express, such as null.
     fn columns(arrays: &[ArrayRef]) -> Result<Self::Columns, Mismatch>;
 
-    /// Whether every column has so many rows. Who asserts that before a loop spares [`get`](Self::get) its checks
-    /// there.
+    /// Whether every column has at least `rows` rows. Asserting that before a loop lets the
+    /// compiler drop the checks of [`get`](Self::get) in it.
     fn has_rows(columns: &Self::Columns, rows: usize) -> bool;
 
     /// A row of the batch.
@@ -150,7 +153,7 @@ pub trait Row: Sized + Send + Sync + 'static {
     /// The view of a row.
     fn view(&self) -> Self::View<'_>;
 
-    /// The bytes of what a row refers to: [`Value::heap_bytes`] of all of its columns.
+    /// The bytes of heap memory of a row: [`Value::heap_bytes`] of all of its columns.
     fn heap_bytes(view: Self::View<'_>) -> usize;
 
     /// A builder with room for `capacity` rows.
@@ -159,12 +162,12 @@ pub trait Row: Sized + Send + Sync + 'static {
     /// Adds a row.
     fn append(builder: &mut Self::Builder, view: Self::View<'_>);
 
-    /// Says that rows which are added from now on are likely to have values of `arrays` as they are,
-    /// which makes that cheaper. The builder must be empty.
+    /// Announces that the next rows are likely to borrow from `arrays`, which makes appending them
+    /// cheaper. The builder must be empty.
     fn lend(builder: &mut Self::Builder, arrays: &[ArrayRef]) {
         let _ = (builder, arrays);
     }
 
-    /// One array for each column; the builder is empty afterwards and may be used again.
+    /// Finishes one array for each column. The builder is empty afterwards and may be used again.
     fn finish(builder: &mut Self::Builder) -> Vec<ArrayRef>;
 }

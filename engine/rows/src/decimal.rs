@@ -1,17 +1,18 @@
 //! Decimal numbers, which neither Rust nor a small dependency has.
 
+use std::convert::identity;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Decimal128Type};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type};
 
+use super::Value;
 use super::mismatch::Mismatch;
-use super::numbers::{Numbers, scalars};
-use super::{Row, Value, single};
+use super::numbers::{Numbers, scalars, stored_as};
+use super::shared::{self, scalar};
 
 /// A decimal number of `P` digits, `S` of them after the point: the SQL type `decimal(P, S)`.
 ///
@@ -27,11 +28,11 @@ use super::{Row, Value, single};
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal<const P: u8, const S: i8>(i128);
 
-/// A text or number is not a decimal of some precision and scale.
+/// The error for a text or number that a decimal type cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecimalError {
-    /// The text is no decimal number.
+    /// The text is not a decimal number.
     #[error("\"{text}\" is not a decimal number")]
     Malformed {
         /// The text.
@@ -139,68 +140,18 @@ impl<const P: u8, const S: i8> FromStr for Decimal<P, S> {
 }
 
 impl<const P: u8, const S: i8> Value for Decimal<P, S> {
-    type View<'a> = Self;
-    /// Not checked against the precision, as nowhere in Arrow.
-    type Column = ScalarBuffer<i128>;
-    type Builder = Numbers<i128>;
-
-    const NULLABLE: bool = false;
+    scalar!(identity);
+    stored_as!(Decimal128Type, Self, Self::unscaled);
 
     fn data_type() -> DataType {
         const { assert!(Self::LIMIT > 0) };
         DataType::Decimal128(P, S)
     }
 
+    /// Numbers are not checked against the precision, as nowhere in Arrow.
     fn column(array: &ArrayRef, outer: Option<&NullBuffer>) -> Result<Self::Column, Mismatch> {
         scalars::<Decimal128Type>(array, outer, Self::data_type())
     }
-
-    #[inline]
-    fn rows(column: &Self::Column) -> usize {
-        column.len()
-    }
-
-    #[inline(always)]
-    fn get(column: &Self::Column, row: usize) -> Self {
-        Self(column.get(row).copied().unwrap_or_default())
-    }
-
-    #[inline]
-    fn to_owned(view: Self) -> Self {
-        view
-    }
-
-    #[inline]
-    fn view(&self) -> Self {
-        *self
-    }
-
-    #[inline]
-    fn hash_key<State: Hasher>(view: Self, state: &mut State) {
-        view.hash(state);
-    }
-
-    #[inline]
-    fn same_key(a: Self, b: Self) -> bool {
-        a == b
-    }
-
-    fn builder(capacity: usize) -> Self::Builder {
-        Numbers::with_capacity(capacity)
-    }
-
-    #[inline]
-    fn append(builder: &mut Self::Builder, view: Self) {
-        builder.push(view.0);
-    }
-
-    fn append_null(builder: &mut Self::Builder) {
-        builder.push_null();
-    }
-
-    fn finish(builder: &mut Self::Builder) -> ArrayRef {
-        Arc::new(builder.finish::<Decimal128Type>(Self::data_type()))
-    }
 }
 
-single::row!([const P: u8, const S: i8] Decimal<P, S>);
+shared::row!([const P: u8, const S: i8] Decimal<P, S>);

@@ -1,4 +1,4 @@
-//! Typed rows over Arrow columns: what a slice is of.
+//! Typed rows over Arrow columns: the rows of slices.
 //!
 //! A [`Row`] knows its columns, reads them through a borrowed view and builds them again. The
 //! verbs of a slice call it; users derive it:
@@ -32,10 +32,10 @@
 //!         types, nulls           loads, no checks                      arrays <--finish()
 //! ```
 //!
-//! Everything that can be wrong with a batch is found by [`Row::columns`] and told as a
-//! [`Mismatch`], so that [`Row::get`] has nothing to decide but which row. Reading a column of a
-//! view that is not used is dead code: a filter touches only what it looks at. For that `get` is
-//! always inlined, and nothing in it may panic or call what the compiler cannot look into.
+//! [`Row::columns`] checks a batch and reports all problems as a [`Mismatch`], so that [`Row::get`]
+//! only has to pick the row. Reading an unused column of a view is dead code: a filter touches only
+//! the columns it uses. To make that work, `get` is always inlined, and nothing in it may panic or
+//! call code that the compiler cannot see.
 //!
 //! | Rust | Arrow | View |
 //! |---|---|---|
@@ -64,7 +64,7 @@ pub mod row {
     pub use super::*;
 }
 
-/// What the code that `#[derive(Row)]` writes calls. It works so in a crate that does not depend on Arrow.
+/// Items for the code that `#[derive(Row)]` writes, which may go into a crate without Arrow.
 #[doc(hidden)]
 pub mod derive {
     pub use arrow::array::ArrayRef;
@@ -73,6 +73,7 @@ pub mod derive {
 
     pub use super::columns::*;
     pub use super::group::Group;
+    pub use super::shared::{one_column, row_as_value, scalar};
     pub use super::variants::{VariantKeys, Variants, names};
 }
 
@@ -91,7 +92,7 @@ mod mismatch;
 mod nulls;
 mod numbers;
 mod optional;
-mod single;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod text;

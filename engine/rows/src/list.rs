@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::mismatch::{Mismatch, Problem};
 use super::nulls::{self, Nulls};
-use super::{Row, Value, single};
+use super::{Value, shared};
 
 /// The view of a `Vec<T>`: items of a column, or a slice of owned values.
 pub struct List<'a, T: Value>(Source<'a, T>);
@@ -161,7 +161,7 @@ impl<T: Value> fmt::Debug for Items<'_, T> {
 /// Column of lists.
 #[derive(Debug)]
 pub struct Lists<C> {
-    /// Where each list begins and the last one ends, in the array that the items were cut from.
+    /// The offsets of the lists in the array that the items were cut from.
     offsets: OffsetBuffer<i32>,
     /// The items of these lists only.
     items: C,
@@ -185,7 +185,7 @@ fn item_field<T: Value>() -> FieldRef {
     Arc::new(Field::new_list_field(T::data_type(), T::NULLABLE))
 }
 
-/// Where the items are in use: not in lists that are null or below a null.
+/// The items in use, which are not in a list that is null or below a null.
 fn items_outer(offsets: &[i32], lists: Option<&NullBuffer>) -> Option<NullBuffer> {
     let lists = lists?;
     let mut valid = BooleanBufferBuilder::new(0);
@@ -312,4 +312,4 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
-single::row!([T: Value] Vec<T>);
+shared::row!([T: Value] Vec<T>);

@@ -12,7 +12,7 @@ pub enum Mismatch {
     Column {
         /// The path to the column, such as `visit.tags[].name`.
         column: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: Problem,
     },
     /// The batch has another number of columns.
@@ -27,7 +27,7 @@ pub enum Mismatch {
     },
 }
 
-/// What is wrong with a column.
+/// A problem with a column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -58,7 +58,7 @@ pub enum Problem {
     Variant {
         /// The first such row of the batch, counted from zero.
         row: usize,
-        /// What the column holds.
+        /// The value in the column.
         text: String,
         /// The names of all variants, quoted.
         variants: String,

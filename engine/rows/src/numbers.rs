@@ -2,7 +2,6 @@
 //! a fixed width: dates, times, decimals and the keys of enums use them too.
 
 use std::convert::identity;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
@@ -12,10 +11,11 @@ use arrow::datatypes::{
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
+use super::Value;
 use super::list::List;
 use super::mismatch::{Mismatch, Problem};
 use super::nulls::{self, Nulls};
-use super::{Row, Value, single};
+use super::shared::{self, scalar};
 
 /// The numbers of an array, after checking its type and nulls.
 pub(super) fn scalars<P: ArrowPrimitiveType>(
@@ -69,14 +69,58 @@ impl<N: ArrowNativeType> Numbers<N> {
     }
 }
 
-macro_rules! numbers {
-    ($($number:ty => $arrow:ident, $bits:expr;)*) => {$(
-        impl Value for $number {
-            type View<'a> = Self;
-            type Column = ScalarBuffer<Self>;
-            type Builder = Numbers<Self>;
+/// The items of a [`Value`] for the builder of a scalar that Arrow stores as `$arrow`. `$write`
+/// gives the number that is stored.
+macro_rules! built_as {
+    ($arrow:ty, $write:expr) => {
+        type Builder = Numbers<<$arrow as ArrowPrimitiveType>::Native>;
 
-            const NULLABLE: bool = false;
+        fn builder(capacity: usize) -> Self::Builder {
+            Numbers::with_capacity(capacity)
+        }
+
+        #[inline]
+        fn append(builder: &mut Self::Builder, view: Self) {
+            builder.push($write(view));
+        }
+
+        fn append_null(builder: &mut Self::Builder) {
+            builder.push_null();
+        }
+
+        fn finish(builder: &mut Self::Builder) -> ArrayRef {
+            Arc::new(builder.finish::<$arrow>(Self::data_type()))
+        }
+    };
+}
+
+/// [`built_as`], and the items for a column that is the stored numbers themselves. `$read` makes a
+/// value of one.
+macro_rules! stored_as {
+    ($arrow:ty, $read:expr, $write:expr) => {
+        type Column = ScalarBuffer<<$arrow as ArrowPrimitiveType>::Native>;
+
+        #[inline]
+        fn rows(column: &Self::Column) -> usize {
+            column.len()
+        }
+
+        #[inline(always)]
+        fn get(column: &Self::Column, row: usize) -> Self {
+            $read(column.get(row).copied().unwrap_or_default())
+        }
+
+        $crate::numbers::built_as!($arrow, $write);
+    };
+}
+
+pub(super) use {built_as, stored_as};
+
+macro_rules! numbers {
+    ($($number:ty => $arrow:ident, $key:expr;)*) => {$(
+        impl Value for $number {
+            scalar!($key);
+            stored_as!($arrow, identity, identity);
 
             fn data_type() -> DataType {
                 $arrow::DATA_TYPE
@@ -88,56 +132,9 @@ macro_rules! numbers {
             ) -> Result<Self::Column, Mismatch> {
                 scalars::<$arrow>(array, outer, Self::data_type())
             }
-
-            #[inline]
-            fn rows(column: &Self::Column) -> usize {
-                column.len()
-            }
-
-            #[inline(always)]
-            fn get(column: &Self::Column, row: usize) -> Self {
-                column.get(row).copied().unwrap_or_default()
-            }
-
-            #[inline]
-            fn to_owned(view: Self) -> Self {
-                view
-            }
-
-            #[inline]
-            fn view(&self) -> Self {
-                *self
-            }
-
-            #[inline]
-            fn hash_key<State: Hasher>(view: Self, state: &mut State) {
-                $bits(view).hash(state);
-            }
-
-            #[inline]
-            fn same_key(a: Self, b: Self) -> bool {
-                $bits(a) == $bits(b)
-            }
-
-            fn builder(capacity: usize) -> Self::Builder {
-                Numbers::with_capacity(capacity)
-            }
-
-            #[inline]
-            fn append(builder: &mut Self::Builder, view: Self) {
-                builder.push(view);
-            }
-
-            fn append_null(builder: &mut Self::Builder) {
-                builder.push_null();
-            }
-
-            fn finish(builder: &mut Self::Builder) -> ArrayRef {
-                Arc::new(builder.finish::<$arrow>(Self::data_type()))
-            }
         }
 
-        single::row!([] $number);
+        shared::row!([] $number);
 
         impl<'a> List<'a, $number> {
             /// All items as a slice, for loops that the compiler can vectorise.
@@ -149,7 +146,7 @@ macro_rules! numbers {
     )*};
 }
 
-/// The bits by which floats are told apart as keys.
+/// The bits of a float as a key.
 macro_rules! float_bits {
     ($float:ty) => {
         // A zero that is added makes the negative zero the other.

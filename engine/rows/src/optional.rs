@@ -7,7 +7,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 use super::mismatch::Mismatch;
-use super::{Row, Value, nulls, single};
+use super::{Value, nulls, shared};
 
 /// Column of optional values.
 #[derive(Debug)]
@@ -110,4 +110,4 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
-single::row!([T: Value] Option<T>);
+shared::row!([T: Value] Option<T>);

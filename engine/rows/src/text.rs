@@ -11,10 +11,11 @@ use bytes::Bytes;
 
 use super::mismatch::{Mismatch, Problem};
 use super::texts::Texts;
-use super::{Row, Value, nulls, single};
+use super::{Value, nulls, shared};
 
-/// Whether two texts are the same. Most keys are short, and the call that compares bytes takes longer than all the
-/// rest of looking one up: two loads from each end, which may overlap, compare 4 to 16 bytes.
+/// Whether two texts are the same. Most keys are short, and the call that compares bytes takes
+/// longer than all the rest of looking one up: two loads from each end, which may overlap, compare
+/// 4 to 16 bytes.
 #[inline]
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
@@ -114,7 +115,7 @@ macro_rules! text {
             }
         }
 
-        single::row!([] $owned);
+        shared::row!([] $owned);
     };
 }
 

@@ -2,22 +2,25 @@
 //! finer is cut off when a value is stored. A leap second becomes the last microsecond before it
 //! ([`NaiveTime`]) or part of the next second (moments).
 
-use std::hash::{Hash, Hasher};
+use std::convert::identity;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, DurationMicrosecondType, Time64MicrosecondType, TimeUnit};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, DurationMicrosecondType, Time64MicrosecondType, TimeUnit,
+};
 use chrono::{NaiveTime, TimeDelta, Timelike};
 
+use super::Value;
 use super::mismatch::{Mismatch, Problem};
-use super::numbers::{Numbers, scalars};
-use super::{Row, Value, single};
+use super::numbers::{Numbers, scalars, stored_as};
+use super::shared::{self, scalar};
 
 /// Microseconds of a day.
 pub(super) const DAY_US: i64 = 86_400_000_000;
 
-/// The time of day so many microseconds after midnight.
+/// The time of day `us` microseconds after midnight.
 #[inline]
 pub(super) fn time_of_day(us: i64) -> NaiveTime {
     let seconds = u32::try_from(us / 1_000_000).unwrap_or_default();
@@ -38,8 +41,7 @@ pub(super) fn all_within<N: Copy + Into<i64>>(values: &[N], first: i64, last: i6
     signs >= 0
 }
 
-/// Arrow's type holds more than a day, and nothing checks it before: such a time is an error,
-/// since it must not become another one.
+/// Refuses times of more than a day, which Arrow's type can hold and nothing checked before.
 fn check_in_day(values: &[i64], outer: Option<&NullBuffer>) -> Result<(), Mismatch> {
     if all_within(values, 0, DAY_US - 1) {
         return Ok(());
@@ -55,11 +57,8 @@ fn check_in_day(values: &[i64], outer: Option<&NullBuffer>) -> Result<(), Mismat
 macro_rules! time {
     ($time:ty, $arrow:ident, $data_type:expr, $check:expr, $read:expr, $write:expr) => {
         impl Value for $time {
-            type View<'a> = Self;
-            type Column = ScalarBuffer<i64>;
-            type Builder = Numbers<i64>;
-
-            const NULLABLE: bool = false;
+            scalar!(identity);
+            stored_as!($arrow, $read, $write);
 
             fn data_type() -> DataType {
                 $data_type
@@ -73,56 +72,9 @@ macro_rules! time {
                 $check(&values, outer)?;
                 Ok(values)
             }
-
-            #[inline]
-            fn rows(column: &Self::Column) -> usize {
-                column.len()
-            }
-
-            #[inline(always)]
-            fn get(column: &Self::Column, row: usize) -> Self {
-                $read(column.get(row).copied().unwrap_or_default())
-            }
-
-            #[inline]
-            fn to_owned(view: Self) -> Self {
-                view
-            }
-
-            #[inline]
-            fn view(&self) -> Self {
-                *self
-            }
-
-            #[inline]
-            fn hash_key<State: Hasher>(view: Self, state: &mut State) {
-                view.hash(state);
-            }
-
-            #[inline]
-            fn same_key(a: Self, b: Self) -> bool {
-                a == b
-            }
-
-            fn builder(capacity: usize) -> Self::Builder {
-                Numbers::with_capacity(capacity)
-            }
-
-            #[inline]
-            fn append(builder: &mut Self::Builder, view: Self) {
-                builder.push($write(view));
-            }
-
-            fn append_null(builder: &mut Self::Builder) {
-                builder.push_null();
-            }
-
-            fn finish(builder: &mut Self::Builder) -> ArrayRef {
-                Arc::new(builder.finish::<$arrow>(Self::data_type()))
-            }
         }
 
-        single::row!([] $time);
+        shared::row!([] $time);
     };
 }
 

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Fields};
 
 use super::columns;
 use super::group::Group;
+use super::shared::row_as_value;
 use super::{Mismatch, Row, Value};
 
 macro_rules! tuple {
@@ -95,11 +96,7 @@ macro_rules! tuple {
         }
 
         impl<$($element: Value),+> Row for ($($element,)+) {
-            type View<'a> = ($($element::View<'a>,)+);
-            type Columns = ($($element::Column,)+);
-            type Builder = Group<($($element::Builder,)+)>;
-
-            const HAS_HEAP: bool = <Self as Value>::HAS_HEAP;
+            row_as_value!();
 
             fn fields() -> Fields {
                 columns::fields([$(columns::field::<$element>($name)),+])
@@ -115,41 +112,7 @@ macro_rules! tuple {
                 $($element::rows(&columns.$position) >= rows)&&+
             }
 
-            #[inline(always)]
-            fn get(columns: &Self::Columns, row: usize) -> <Self as Row>::View<'_> {
-                columns::in_batch::<Self>(columns, row);
-                <Self as Value>::get(columns, row)
-            }
-
-            #[inline]
-            fn to_owned(view: <Self as Row>::View<'_>) -> Self {
-                <Self as Value>::to_owned(view)
-            }
-
-            #[inline]
-            fn view(&self) -> <Self as Row>::View<'_> {
-                <Self as Value>::view(self)
-            }
-
-            #[inline]
-            fn heap_bytes(view: <Self as Row>::View<'_>) -> usize {
-                <Self as Value>::heap_bytes(view)
-            }
-
-            fn builder(capacity: usize) -> <Self as Row>::Builder {
-                <Self as Value>::builder(capacity)
-            }
-
-            #[inline]
-            fn append(builder: &mut <Self as Row>::Builder, view: <Self as Row>::View<'_>) {
-                <Self as Value>::append(builder, view);
-            }
-
-            fn lend(builder: &mut <Self as Row>::Builder, arrays: &[ArrayRef]) {
-                <Self as Value>::lend(builder, arrays);
-            }
-
-            fn finish(builder: &mut <Self as Row>::Builder) -> Vec<ArrayRef> {
+            fn finish(builder: &mut <Self as Value>::Builder) -> Vec<ArrayRef> {
                 builder.reset();
                 vec![$($element::finish(&mut builder.children.$position)),+]
             }

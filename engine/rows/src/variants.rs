@@ -18,7 +18,7 @@ pub struct Variants<E> {
     keys: ScalarBuffer<i32>,
     /// The variant of each entry of the dictionary.
     entries: Vec<E>,
-    /// What is read where nothing is stored.
+    /// The value of rows that hold nothing.
     first: E,
 }
 
@@ -27,8 +27,8 @@ impl<E: Copy + Debug> Variants<E> {
     ///
     /// # Errors
     ///
-    /// The array is no dictionary of strings, or holds a null or an unknown text where the parent
-    /// is valid. Entries that no row uses may be anything.
+    /// The array is not a dictionary of strings, or holds a null or an unknown text where the
+    /// parent is valid. Entries that no row uses may be anything.
     pub fn open(
         array: &ArrayRef,
         outer: Option<&NullBuffer>,

@@ -1,6 +1,5 @@
-//! The values a session is built from: where it runs, what it may use, which settings it was
-//! given. Filled in by [`SessionBuilder`](crate::SessionBuilder), read by everything that builds a
-//! part of a session.
+//! The settings of a session: its machines, its limits, the settings of DataFusion. Filled in by
+//! [`SessionBuilder`](crate::SessionBuilder), read by everything that builds a part of a session.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,42 +11,42 @@ use bigslice_cluster::{LogSink, Services};
 use bigslice_files::Environment;
 
 use crate::base::cpu::cores;
-use crate::base::system::{MACHINES_MAX, SystemSpec};
+use crate::base::system::{FleetSize, MACHINES_MAX, SystemSpec};
 use crate::error::{Error, Result};
 
-/// Partitions of one task, at most, for the same reason.
+/// Partitions of one task, at most: see [`MACHINES_MAX`].
 pub const PARTITIONS_MAX: usize = 256;
 
-/// Everything a session is built from.
+/// The settings of a session.
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) system: SystemSpec,
-    /// Set if machines come and go with the work: the most there may be.
-    pub(crate) machines_max: Option<usize>,
-    /// How long a machine that nobody wants is kept.
+    /// The number of machines, where it was set apart from the system.
+    pub(crate) size: Option<FleetSize>,
+    /// How long an idle machine is kept.
     pub(crate) idle: Option<Duration>,
     /// The cores of a machine that is another computer, once they are known.
     pub(crate) machine_cores: Option<usize>,
-    /// What machines are to offer besides.
+    /// Services of the user on each machine.
     pub(crate) services: Option<Services>,
-    /// What befalls machines, in tests.
+    /// Faults to inject, in tests.
     pub(crate) faults: Option<Faults>,
-    /// The program that local machines run; this program when there is none.
+    /// The program that machines run; by default this one.
     pub(crate) program: Option<PathBuf>,
     /// Bytes that all processes of the session may use together.
     pub(crate) memory_limit: Option<u64>,
-    /// Whether that is for all that the processes have, since they do nothing else.
+    /// Whether the limit holds for everything in the processes, since they do nothing else.
     pub(crate) owns_process: bool,
     /// Partitions of one task.
     pub(crate) partitions: Option<usize>,
-    /// Bytes of a result that are held back until it is certain.
+    /// Bytes of a result that are held back until the result is certain.
     pub(crate) head_bytes: usize,
     /// Settings of DataFusion, in the order given.
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) temp_root: PathBuf,
     pub(crate) environment: Environment,
     pub(crate) log: LogSink,
-    /// Where the pages about the session are served, if they are.
+    /// The address of the pages about the session.
     pub(crate) debug: Option<SocketAddr>,
 }
 
@@ -55,7 +54,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("system", &self.system)
-            .field("machines_max", &self.machines_max)
+            .field("size", &self.size)
             .field("memory_limit", &self.memory_limit)
             .field("partitions", &self.partitions)
             .finish_non_exhaustive()
@@ -63,13 +62,16 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// Gives the system the size that was asked for apart from it, and refuses what cannot be.
+    /// Gives the system the size that was set apart from it, and checks the settings.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or two do not go together.
     pub(crate) fn settle(&mut self) -> Result<()> {
-        if let Some(max) = self.machines_max {
-            if max == 0 {
-                return Err(Error::config("at most 0 machines is none: leave out the limit"));
-            }
-            self.system = self.system.clone().of_size(max);
+        if self.size == Some(FleetSize::Elastic { max: 0 }) {
+            return Err(Error::config("at most 0 machines: the limit must be at least 1"));
+        }
+        if self.size.is_some() {
+            self.system = self.system.clone().of_size(self.machines_max());
         }
         let machines = self.system.machines();
         if machines > MACHINES_MAX {
@@ -81,32 +83,37 @@ impl Config {
             && !(1..=PARTITIONS_MAX).contains(&partitions)
         {
             return Err(Error::config(format!(
-                "{partitions} partitions are not from 1 to {PARTITIONS_MAX}"
+                "{partitions} partitions: the number must be from 1 to {PARTITIONS_MAX}"
             )));
         }
         if self.services.is_some() && machines == 0 {
-            return Err(Error::Config {
-                message: "services are called on machines, and this session has none".to_owned(),
-                hint: Some("give it some: workers(n), system(..), elastic(max)".to_owned()),
-            });
+            let message = "services are called on machines, and this session has none";
+            return Err(Error::config(message)
+                .with_hint("give it machines: workers(n), or machines(..) and size(..)"));
         }
         if self.faults.is_some() && !matches!(self.system, SystemSpec::InProcess { .. }) {
-            return Err(Error::Config {
-                message: "faults befall machines that are tasks of this process, and no others"
-                    .to_owned(),
-                hint: Some("system(SystemSpec::InProcess { machines: n })".to_owned()),
-            });
+            let message = "faults need machines that are tasks of this process";
+            return Err(Error::config(message)
+                .with_hint("machines(MachineKind::InProcess), with a size(..)"));
         }
         Ok(())
     }
 
-    /// Whether machines come and go with the work.
-    pub(crate) fn is_elastic(&self) -> bool {
-        self.machines_max.is_some()
+    /// How many machines there will be, at most.
+    pub(crate) fn machines_max(&self) -> usize {
+        match self.size {
+            Some(FleetSize::Fixed(n) | FleetSize::Elastic { max: n }) => n,
+            None => self.system.machines(),
+        }
     }
 
-    /// The cores that one process of the session computes with, and so the tasks that a machine is given
-    /// at a time.
+    /// Whether machines come and go with the work.
+    pub(crate) fn is_elastic(&self) -> bool {
+        matches!(self.size, Some(FleetSize::Elastic { .. }))
+    }
+
+    /// The cores that one process of the session computes with: as many tasks run on a machine at a
+    /// time.
     pub(crate) fn cores_per_process(&self) -> usize {
         let cores = cores();
         match (self.machine_cores, self.system.machines()) {
@@ -116,9 +123,8 @@ impl Config {
         }
     }
 
-    /// The partitions of one task. With machines there are always at least two: a plan of one
-    /// partition has no exchange under a global aggregate, and cut into tasks each of them would
-    /// aggregate its share alone.
+    /// The partitions of one task, at least two if there are machines: a plan of one partition has no
+    /// exchange under a global aggregate, so that each task would aggregate its share alone.
     pub(crate) fn partitions_per_task(&self) -> usize {
         let wanted = self.partitions.unwrap_or_else(|| self.cores_per_process());
         let least = if self.system.machines() > 0 { 2 } else { 1 };

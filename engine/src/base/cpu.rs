@@ -109,9 +109,10 @@ where
     match tokio::time::timeout(PLANNING_TIME_MAX, receiver).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Error::internal(format!("{what} ended without an outcome"))),
-        Err(_) => Err(Error::TimedOut {
-            message: format!("{what} took longer than {} s", PLANNING_TIME_MAX.as_secs()),
-        }),
+        Err(_) => {
+            let seconds = PLANNING_TIME_MAX.as_secs();
+            Err(Error::timed_out(format!("{what} took longer than {seconds} s")))
+        }
     }
 }
 
@@ -137,11 +138,9 @@ pub(crate) async fn catching_panics<T>(work: impl Future<Output = T>) -> Result<
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| panic_text(panic.as_ref()))
 }
 
-/// What a panic says in one line.
+/// The first line of a panic's message.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.and_then(|text| text.lines().next()).unwrap_or("a panic without a message").to_owned()
+    bigslice_flight::panic_text(panic).lines().next().unwrap_or_default().to_owned()
 }
 
 /// The cores of this computer that this process may use.

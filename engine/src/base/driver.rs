@@ -21,7 +21,8 @@ use crate::base::history::Journal;
 use crate::base::memory::gauge::Gauge;
 use crate::base::script;
 use crate::base::settings;
-use crate::error::Error;
+use crate::base::translate;
+use crate::error::{Error, Position};
 use bigslice_files::Cleanup;
 use bigslice_files::Stores;
 
@@ -97,31 +98,23 @@ impl Driver {
         names
     }
 
-    /// If `error` reports a missing table: our error for it, with the place in `text`.
+    /// If `error` says that a table is missing: our words for it, with its position in `text`.
     pub(crate) fn name_missing_table(&self, error: &DataFusionError, text: &str) -> Option<Error> {
         let name = diagnostics::missing_table(error)?;
         let last = name.rsplit('.').next().unwrap_or(&name);
-        let found = Error::of(error, text).place().or_else(|| script::only_word(text, last));
-        match self.no_table(&name) {
-            Error::Statement { message, hint, .. } => {
-                Some(Error::Statement { message, place: found, hint })
-            }
-            other => Some(other),
-        }
+        let found = translate::position_in(error, text);
+        Some(self.unknown_table(&name, found.or_else(|| script::only_word(text, last))))
     }
 
-    /// The error for an unknown table, with a suggestion.
-    pub(crate) fn no_table(&self, name: &str) -> Error {
+    /// The error about an unknown table, with the name that may have been meant.
+    pub(crate) fn unknown_table(&self, name: &str, position: Option<Position>) -> Error {
         let tables = self.table_list();
         let names = tables.iter().map(|table| table.name.as_str());
-        Error::Statement {
-            message: format!("there is no table \"{name}\""),
-            place: None,
-            hint: match std::path::Path::new(name).is_dir() {
-                true => Some(format!("\"{name}\" is a folder here: read its files with '{name}/'")),
-                false => bigslice_files::did_you_mean(name, names),
-            },
-        }
+        let hint = match std::path::Path::new(name).is_dir() {
+            true => Some(format!("\"{name}\" is a folder here: its files are '{name}/'")),
+            false => bigslice_files::did_you_mean(name, names),
+        };
+        Error::statement(format!("there is no table \"{name}\""), position).hinted(hint)
     }
 
     /// The tables of all catalogs, in order, without those of `information_schema`.

@@ -1,12 +1,13 @@
-//! Machines for a piece of work, where they come and go: it asks for as many as it can use, waits for the
-//! first of them, in sight of the user, and holds those that it works on, so that none is released under its hands.
-//! Called for each attempt of a query ([`attempt`](crate::query::attempt)), and by runs ([`job`](crate::runs::job)).
-//! Where there are always the same machines this comes down to a wait after all were lost.
+//! Machines for a piece of work in an elastic session: asks for as many as the work can use, waits for
+//! the first of them, tells the user about the wait, and holds the machines so that none is released
+//! during the work. Called for each attempt of a query ([`attempt`](crate::query::attempt)), and by runs
+//! ([`job`](crate::runs::job)). In a session of fixed size, only a wait after the loss of all machines
+//! is left of this.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigslice_cluster::{Demand, Fleet, Hold, LogLine, LogSource, Loss, Machine};
+use bigslice_cluster::{Demand, Fleet, Hold, LogLine, Loss, Machine};
 use bigslice_flight::Members;
 use bigslice_planner::{DRIVER_STAGE, StageGraph};
 use datafusion::execution::session_state::SessionState;
@@ -19,35 +20,35 @@ use crate::base::driver::Driver;
 use crate::base::settings;
 use crate::error::{Error, Result};
 
-/// How long is waited for a machine of this computer to be there at all. Starting one takes a fraction of a
-/// second; an error is promised within 30 s.
+/// The longest wait for a machine of this computer. Starting one takes a fraction of a second; an error
+/// is promised within 30 s.
 const LOCAL_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// The same for a machine elsewhere: longer than its system takes to give it up.
+/// The longest wait for a machine elsewhere: longer than its system takes to give it up.
 const REMOTE_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// A wait that is longer is mentioned.
+/// The user is told about a longer wait.
 const WAIT_SAID_AFTER: Duration = Duration::from_secs(1);
 
-/// Machines that were ordered together come together: when the first is there, the others are waited for as
-/// long again as that took, but at least and at most so long.
+/// Machines that were ordered together come together: after the first, the wait for the others is as
+/// long as the wait for the first, within these limits.
 const REST_WAIT_MIN: Duration = Duration::from_secs(1);
 const REST_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How often machines may go between being seen and being held, before that counts as a loss.
+/// How often machines may disappear between being seen and being held, before that counts as a loss.
 const HOLDS_TRIED_MAX: usize = 5;
 
-/// Losses that a message names.
+/// The most losses that a message names.
 const LOSSES_NAMED_MAX: usize = 4;
 
 /// The machines that a query works on.
 pub(crate) struct Company {
     holds: Vec<Hold>,
-    /// Has others started instead of those that are lost.
+    /// Makes the fleet replace machines that are lost.
     _demand: Option<Demand>,
 }
 
-/// How many machines a plan can use: one for each task of the stage that has most; none if it runs in this
+/// How many machines a plan can use: one for each task of its widest stage; 0 if it runs in this
 /// process.
 pub(crate) fn usable(plan: &Arc<dyn ExecutionPlan>) -> usize {
     let graph = StageGraph::of(plan);
@@ -55,13 +56,13 @@ pub(crate) fn usable(plan: &Arc<dyn ExecutionPlan>) -> usize {
     stages.map(|stage| stage.tasks).max().unwrap_or(0)
 }
 
-/// Asks for so many slots, if machines come and go.
+/// Asks for slots, in an elastic session.
 pub(crate) fn demand(driver: &Driver, slots: usize) -> Option<Demand> {
     let fleet = driver.fleet.as_ref().filter(|_| driver.config.is_elastic())?;
     Some(fleet.demand(slots))
 }
 
-/// Waits until there is a machine, if there are to be any.
+/// Waits until there is a machine, in a session with machines.
 pub(crate) async fn wait(driver: &Driver) -> Result<()> {
     let Some(fleet) = &driver.fleet else { return Ok(()) };
     let remote = driver.config.system.is_remote();
@@ -71,27 +72,27 @@ pub(crate) async fn wait(driver: &Driver) -> Result<()> {
         Ok(waited) => waited,
         Err(_) => {
             let text = format!("waiting for machines 0/{}", fleet.size().max(1));
-            (driver.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+            (driver.config.log)(LogLine::of_fleet(text));
             wait.await
         }
     };
     waited.map_err(|error| {
         let why = bigslice_files::chain(&error);
-        match fleet.lost() {
+        let translated = match fleet.lost() {
             lost if lost.is_empty() => {
-                Error::Machines { message: format!("there is no machine to run on: {why}") }
+                Error::machines(format!("there is no machine to run on: {why}"))
             }
             lost => {
                 let lost = tell(&lost);
-                let message = format!("no machine is left to run on: {lost}; {why}");
-                Error::Lost { message, hint: None }
+                Error::lost(format!("no machine is left to run on: {lost}; {why}"))
             }
-        }
+        };
+        translated.with_source(error)
     })
 }
 
 impl Company {
-    /// Asks for `machines`, as far as there may be so many, and waits for the first and for what comes with it.
+    /// Asks for `machines`, up to the limit, and waits for the first and for those that come with it.
     pub(crate) async fn call(driver: &Driver, fleet: &Fleet, machines: usize) -> Result<Demand> {
         let machines = machines.min(fleet.size_max());
         let demand = fleet.demand(machines * driver.config.cores_per_process());
@@ -104,7 +105,7 @@ impl Company {
         Ok(demand)
     }
 
-    /// Holds the machines that are to be given work; all that run, if there are none of these.
+    /// Holds the machines that are ready for work; all running machines, if none is ready.
     pub(crate) async fn hold(
         driver: &Driver,
         fleet: &Fleet,
@@ -120,15 +121,15 @@ impl Company {
             wait(driver).await?;
         }
         let message = "machines went as soon as they had come".to_owned();
-        Err(Error::Lost { message, hint: None })
+        Err(Error::lost(message))
     }
 
-    /// How many they are.
+    /// The number of machines.
     pub(crate) fn size(&self) -> usize {
         self.holds.len()
     }
 
-    /// Has what is planned and run with `state` use these machines and no others.
+    /// Restricts plans that are made and run with `state` to these machines.
     pub(crate) fn confine(&self, state: &mut SessionState) {
         settings::enforce(state.config_mut(), self.size());
         let urls = self.holds.iter().filter_map(|hold| hold.machine().url().cloned());
@@ -137,7 +138,7 @@ impl Company {
     }
 }
 
-/// A connection to a machine broke although it answers: it is given less work for a while.
+/// Reports a broken connection to a machine that answers: it gets less work for a while.
 pub(crate) fn suspect(fleet: &Fleet, name: &str, why: &str) {
     if let Some(machine) = fleet.machines().iter().find(|m| m.name().as_str() == name) {
         machine.suspect(why);

@@ -8,7 +8,7 @@
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Position, Result};
 
 /// One statement of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Converts a place within this statement to a place within its script.
-    pub fn place_in_script(&self, place: Place) -> Place {
+    /// Converts a position within this statement to a position within its script.
+    pub fn position_in_script(&self, position: Position) -> Position {
         let moved = |line: u64, column: u64| {
             if line == 1 {
                 (self.line, self.column + column - 1)
@@ -31,9 +31,9 @@ impl Statement {
                 (self.line + line - 1, column)
             }
         };
-        let (line, column) = moved(place.line, place.column);
-        let end = place.end.map(|(line, column)| moved(line, column));
-        Place { line, column, end }
+        let (line, column) = moved(position.line, position.column);
+        let end = position.end.map(|(line, column)| moved(line, column));
+        Position { line, column, end }
     }
 }
 
@@ -89,8 +89,8 @@ impl<'a> ScriptPiece<'a> {
 pub(crate) fn split(script: &str) -> Result<Vec<Statement>> {
     let (pieces, open) = pieces(script, Commands::None);
     if let Some(Open { what, line, column }) = open {
-        let place = Place::at(line, column);
-        return Err(Error::syntax(format!("unterminated {what}"), Some(place)));
+        let position = Position::at(line, column);
+        return Err(Error::statement(format!("unterminated {what}"), Some(position)));
     }
     let statements = pieces.into_iter().map(|ScriptPiece { text, line, column, .. }| Statement {
         text: text.to_owned(),
@@ -101,8 +101,8 @@ pub(crate) fn split(script: &str) -> Result<Vec<Statement>> {
 }
 
 /// Where `name` occurs in the text, if it occurs exactly once as a word of its own. Only used for
-/// the place of an error.
-pub(crate) fn only_word(text: &str, name: &str) -> Option<Place> {
+/// the position of an error.
+pub(crate) fn only_word(text: &str, name: &str) -> Option<Position> {
     let mut tokens: Vec<TokenWithSpan> = Vec::new();
     let tokenizer = &mut Tokenizer::new(&GenericDialect {}, text);
     tokenizer.tokenize_with_location_into_buf(&mut tokens).ok()?;
@@ -111,16 +111,16 @@ pub(crate) fn only_word(text: &str, name: &str) -> Option<Place> {
     );
     let span = found.next()?.span;
     let end = Some((span.end.line, span.end.column));
-    let place = Place { line: span.start.line, column: span.start.column, end };
+    let place = Position { line: span.start.line, column: span.start.column, end };
     found.next().is_none().then_some(place)
 }
 
 /// The place just after the text.
-pub(crate) fn end_of(text: &str) -> Place {
+pub(crate) fn end_of(text: &str) -> Position {
     let text = text.trim_end();
     let line = text.matches('\n').count() as u64 + 1;
     let last = text.rsplit('\n').next().unwrap_or_default();
-    Place::at(line, last.chars().count() as u64 + 1)
+    Position::at(line, last.chars().count() as u64 + 1)
 }
 
 /// The commands of a script.
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn an_open_string_is_an_error_with_its_place() {
         let error = split("select 1;\nselect 'open").unwrap_err();
-        let place = error.place().unwrap();
+        let place = error.position().unwrap();
         assert_eq!((place.line, place.column), (2, 8), "{error}");
         assert_eq!(error.to_string(), "unterminated string");
     }
@@ -444,8 +444,8 @@ mod tests {
     #[test]
     fn places_move_with_their_statement() {
         let statement = Statement { text: "a\nb".into(), line: 7, column: 5 };
-        assert_eq!(statement.place_in_script(Place::at(1, 3)), Place::at(7, 7));
-        assert_eq!(statement.place_in_script(Place::at(2, 3)), Place::at(8, 3));
+        assert_eq!(statement.position_in_script(Position::at(1, 3)), Position::at(7, 7));
+        assert_eq!(statement.position_in_script(Position::at(2, 3)), Position::at(8, 3));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(crate) fn check(plan: &LogicalPlan, options: &ConfigOptions) -> Result<()> {
 }
 
 fn wrong(message: String, hint: Option<String>) -> Error {
-    Error::Statement { message, place: None, hint }
+    Error::statement(message, None).hinted(hint)
 }
 
 #[cfg(test)]

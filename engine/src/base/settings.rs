@@ -87,7 +87,7 @@ pub(crate) fn apply_users(config: &Config, session: &mut SessionConfig) -> Resul
         session
             .options_mut()
             .set(key, value)
-            .map_err(|e| Error::config(format!("the setting \"{key}\": {}", Error::of(&e, ""))))?;
+            .map_err(|e| Error::config(format!("the setting \"{key}\": {}", Error::from(e))))?;
     }
     Ok(())
 }
@@ -184,7 +184,7 @@ fn apply_one(session: &mut SessionConfig, key: &str, value: &str) -> Result<()> 
     session
         .options_mut()
         .set(key, value)
-        .map_err(|e| Error::internal(format!("the setting \"{key}\": {}", Error::of(&e, ""))))
+        .map_err(|e| Error::internal(format!("the setting \"{key}\": {}", Error::from(e))))
 }
 
 /// Adds to `headers` how to open the stores that the plan reads. This may contain credentials: the

@@ -1,5 +1,6 @@
-//! Where the work of a session is done, as a user writes it: `here`, `local:4`, `ec2:instance=m7g.2xlarge,n=8`.
-//! [`provision`](crate::session::provision) makes machines of it.
+//! The machines of a session: where they are and how many, and both as a user writes them:
+//! `here`, `local:4`, `ec2:instance=m7g.2xlarge,n=8`. [`provision`](crate::session::provision) starts
+//! them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,33 +8,65 @@ use std::str::FromStr;
 use crate::base::cpu::cores;
 use crate::error::{Error, Result};
 
-/// Machines of one session, at most: past this the fan-out of partitions times consumers needs
-/// more memory than the exchange is worth.
+/// Machines of one session, at most: beyond that the exchange needs more memory for its partitions
+/// times consumers than it is worth.
 pub const MACHINES_MAX: usize = 64;
 
-/// What a system's description begins with.
+/// The kinds of systems, by the first word of their text.
 const KINDS: [&str; 4] = ["here", "in-process", "local", "ec2"];
 
-/// Where the work of a session is done.
+/// Where the machines of a session are. See
+/// [`SessionBuilder::machines`](crate::SessionBuilder::machines).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MachineKind {
+    /// Tasks of this process, with the same exchange, TLS and limits as between processes: for tests.
+    InProcess,
+    /// Processes of this computer that the session starts.
+    Local,
+    /// EC2 instances that the session starts, in the account whose credentials AWS's tools would use
+    /// here (feature `ec2`).
+    #[cfg(feature = "ec2")]
+    Ec2(Box<bigslice_cluster::ec2::Ec2Spec>),
+}
+
+/// How many machines a session has. See [`SessionBuilder::size`](crate::SessionBuilder::size).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FleetSize {
+    /// Always this many; 0 works in this process.
+    Fixed(usize),
+    /// Machines are started as the work asks for them, and released after some
+    /// [idle time](crate::SessionBuilder::idle), down to none.
+    ///
+    /// A query asks for as many machines as its plan has tasks, waits for the first and for those
+    /// that come with it, and keeps them to its end. A run asks for slots for the tasks that can
+    /// start, and uses machines as they come. A machine that stores a part of a
+    /// [`Run`](crate::Run)'s result stays for as long as the `Run` is held.
+    Elastic {
+        /// The most machines at a time, at least 1.
+        max: usize,
+    },
+}
+
+/// Where the machines of a session are and how many, as `--system` says it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SystemSpec {
-    /// In this process alone, on all its cores: nothing is started, nothing is sent.
+    /// No machines: all work is done in this process, on all its cores.
     #[default]
     Here,
-    /// On machines that are tasks of this process: the same exchange, TLS and limits as between
-    /// processes, for tests.
+    /// Tasks of this process: see [`MachineKind::InProcess`].
     InProcess {
-        /// How many.
+        /// The number of machines.
         machines: usize,
     },
-    /// On processes of this computer that the session starts.
+    /// Processes of this computer: see [`MachineKind::Local`].
     Local {
-        /// How many.
+        /// The number of machines.
         machines: usize,
     },
-    /// On EC2 instances that the session starts, in the account whose credentials AWS's tools would use
-    /// here (feature `ec2`).
+    /// EC2 instances: see `MachineKind::Ec2` (feature `ec2`).
     #[cfg(feature = "ec2")]
     Ec2(Box<bigslice_cluster::ec2::Ec2Spec>),
 }
@@ -49,7 +82,7 @@ impl SystemSpec {
         }
     }
 
-    /// The same with so many machines; processes of this computer if it had none.
+    /// The same system with another number of machines; processes of this computer if it had none.
     pub(crate) fn of_size(self, machines: usize) -> Self {
         match self {
             Self::InProcess { .. } => Self::InProcess { machines },
@@ -68,6 +101,18 @@ impl SystemSpec {
             Self::Here | Self::InProcess { .. } | Self::Local { .. } => false,
             #[cfg(feature = "ec2")]
             Self::Ec2(_) => true,
+        }
+    }
+}
+
+impl From<MachineKind> for SystemSpec {
+    fn from(kind: MachineKind) -> Self {
+        let machines = cores().min(MACHINES_MAX);
+        match kind {
+            MachineKind::InProcess => Self::InProcess { machines },
+            MachineKind::Local => Self::Local { machines },
+            #[cfg(feature = "ec2")]
+            MachineKind::Ec2(spec) => Self::Ec2(spec),
         }
     }
 }
@@ -110,13 +155,13 @@ impl FromStr for SystemSpec {
                 let meant = bigslice_files::did_you_mean(kind, KINDS.into_iter());
                 let what = "here, in-process:N, local:N or ec2:instance=TYPE,n=N";
                 let help = meant.unwrap_or_else(|| format!("write {what}"));
-                Err(Error::config(format!("\"{text}\" is no system; {help}")))
+                Err(Error::config(format!("\"{text}\" is not a system; {help}")))
             }
         }
     }
 }
 
-/// The number of machines on this computer that `options` ask for, which are those of the system `text`.
+/// The number of machines on this computer in the `options` of the system `text`.
 fn machines(text: &str, options: &str) -> Result<usize> {
     if !text.contains(':') {
         return Ok(cores().min(MACHINES_MAX));
@@ -124,13 +169,13 @@ fn machines(text: &str, options: &str) -> Result<usize> {
     let (key, number) = options.split_once('=').unwrap_or(("n", options));
     if key.trim() != "n" {
         let message =
-            format!("\"{text}\": there is no option \"{key}\" but n, the number of machines");
+            format!("\"{text}\": unknown option \"{key}\": write n, the number of machines");
         return Err(Error::config(message));
     }
     match number.trim().parse() {
         Ok(machines) if machines <= MACHINES_MAX => Ok(machines),
         _ => Err(Error::config(format!(
-            "\"{text}\": \"{number}\" is no number of machines from 0 to {MACHINES_MAX}"
+            "\"{text}\": \"{number}\" is not a number of machines from 0 to {MACHINES_MAX}"
         ))),
     }
 }
@@ -146,7 +191,7 @@ fn ec2(_text: &str) -> Result<SystemSpec> {
     Err(without_ec2())
 }
 
-/// What a program says that cannot start instances.
+/// The error of a program that was built without EC2.
 #[cfg(not(feature = "ec2"))]
 pub(crate) fn without_ec2() -> Error {
     Error::config(
@@ -177,16 +222,19 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_system_is_said() {
         for (text, said) in [
-            ("", "\"\" is no system; write here, in-process:N, local:N or ec2:instance=TYPE,n=N"),
-            ("locl:4", "\"locl:4\" is no system; did you mean \"local\"?"),
-            ("here:1", "\"here:1\" is no system; did you mean \"here\"?"),
-            ("local:", "\"local:\": \"\" is no number of machines from 0 to 64"),
-            ("local:-1", "\"local:-1\": \"-1\" is no number of machines from 0 to 64"),
+            (
+                "",
+                "\"\" is not a system; write here, in-process:N, local:N or ec2:instance=TYPE,n=N",
+            ),
+            ("locl:4", "\"locl:4\" is not a system; did you mean \"local\"?"),
+            ("here:1", "\"here:1\" is not a system; did you mean \"here\"?"),
+            ("local:", "\"local:\": \"\" is not a number of machines from 0 to 64"),
+            ("local:-1", "\"local:-1\": \"-1\" is not a number of machines from 0 to 64"),
             (
                 "in-process:1000",
-                "\"in-process:1000\": \"1000\" is no number of machines from 0 to 64",
+                "\"in-process:1000\": \"1000\" is not a number of machines from 0 to 64",
             ),
-            ("local:m=4", "\"local:m=4\": there is no option \"m\" but n, the number of machines"),
+            ("local:m=4", "\"local:m=4\": unknown option \"m\": write n, the number of machines"),
         ] {
             assert_eq!(text.parse::<SystemSpec>().unwrap_err().to_string(), said);
         }

@@ -1,89 +1,45 @@
-//! Errors of DataFusion, of the planner and of machines as ours, with the place in the statement and words that a user
-//! understands ([`diagnostics`]).
+//! Turns errors of DataFusion, of the planner and of machines into ours: in words for a user
+//! ([`diagnostics`]), with the position in the statement, and with the original as the cause.
 
 use bigslice_files::Failed;
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 
 use crate::base::diagnostics;
-use crate::base::refusal::Refusal;
 use crate::base::script;
-use crate::error::{Error, Place};
+use crate::base::task_error::TaskError;
+use crate::error::{Error, Position};
 
-/// What `RepartitionExec` of DataFusion 55.2 panics with when it is read a second time. `NestedLoopJoinExec` does
-/// that when its left input does not fit in memory.
+/// What `RepartitionExec` of DataFusion 55.2 panics with when it is read a second time.
+/// `NestedLoopJoinExec` does that when its left input does not fit in memory.
 const READ_TWICE: &str = "partition not used yet";
 
 impl Error {
-    /// The error of ours that says what `error` says, with places in the statement `text`.
-    pub(crate) fn of(error: &DataFusionError, text: &str) -> Self {
-        if let Some(ours) = diagnostics::find::<Self>(error) {
-            return ours.clone();
-        }
-        if let Some(refusal) = Refusal::of(error) {
-            return refusal.into();
-        }
-        if let Some(failed) = diagnostics::find::<Failed>(error) {
-            return Self::of(&failed.cause, "").within(&failed.what);
-        }
-        if let Some((message, hint)) = bigslice_files::explain(error) {
-            return Self::Source { message, hint };
-        }
-        let (message, hint) = diagnostics::describe(error);
-        if message.contains(READ_TWICE) {
-            let message = "not enough memory: a join without keys cannot hold one of its inputs";
-            let hint = diagnostics::MEMORY_HINT.to_owned();
-            return Self::Memory { message: message.to_owned(), hint };
-        }
-        match diagnostics::innermost(error) {
-            DataFusionError::SQL(parser, _) => {
-                let (message, place) = diagnostics::of_parser(parser);
-                // The parser has no place for what is not there.
-                let ended = || message.ends_with(diagnostics::END).then(|| script::end_of(text));
-                let place = place.or_else(ended);
-                Self::Statement { message, place, hint }
-            }
-            DataFusionError::Plan(_)
-            | DataFusionError::NotImplemented(_)
-            | DataFusionError::Substrait(_) => {
-                Self::Statement { message, place: place_of(error), hint }
-            }
-            DataFusionError::SchemaError(schema, _) => {
-                let place = place_of(error).or_else(|| place_of_field(schema, text));
-                Self::Statement { message, place, hint }
-            }
-            DataFusionError::Configuration(_) => Self::Config { message, hint },
-            DataFusionError::ResourcesExhausted(_) => {
-                Self::Memory { message, hint: diagnostics::MEMORY_HINT.to_owned() }
-            }
-            DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
-                Self::Source { message, hint }
-            }
-            // What a user wrote, which DataFusion takes for a fault of its own.
-            DataFusionError::Internal(text)
-                if text.contains("failed to match any signature")
-                    || text.contains("Regular expression did not compile") =>
-            {
-                Self::Statement { message, place: place_of(error), hint }
-            }
-            DataFusionError::Internal(_) => Self::Internal { message },
-            _ => Self::Query { message, hint },
-        }
+    /// The error that `error` is for the user who wrote the statement `text`.
+    pub(crate) fn in_statement(error: DataFusionError, text: &str) -> Self {
+        known(&error).unwrap_or_else(|| translated(&error, text).with_source(error))
+    }
+
+    /// The error that `error` is, without its cause, for code that passes `error` on.
+    pub(crate) fn peek(error: &DataFusionError) -> Self {
+        known(error).unwrap_or_else(|| translated(error, ""))
+    }
+}
+
+impl From<DataFusionError> for Error {
+    /// Without the text of a statement, an error has the positions that DataFusion knows, and no
+    /// others.
+    fn from(error: DataFusionError) -> Self {
+        Self::in_statement(error, "")
     }
 }
 
 impl From<bigslice_planner::Error> for Error {
     fn from(error: bigslice_planner::Error) -> Self {
-        match &error {
-            bigslice_planner::Error::DataFusion(theirs) => Self::of(theirs, ""),
-            _ => Self::Statement { message: error.to_string(), place: None, hint: error.hint() },
+        match error {
+            bigslice_planner::Error::DataFusion(theirs) => theirs.into(),
+            error => Self::statement(error.to_string(), None).hinted(error.hint()),
         }
-    }
-}
-
-impl From<DataFusionError> for Error {
-    fn from(error: DataFusionError) -> Self {
-        Self::of(&error, "")
     }
 }
 
@@ -91,17 +47,76 @@ impl From<bigslice_cluster::Error> for Error {
     fn from(error: bigslice_cluster::Error) -> Self {
         match error {
             bigslice_cluster::Error::Options(message) => Self::config(message),
-            error => Self::Machines { message: bigslice_files::chain(&error) },
+            error => Self::machines(bigslice_files::chain(&error)).with_source(error),
         }
     }
 }
 
-/// The place that DataFusion's diagnostic names, wherever in the chain it hangs.
-fn place_of(error: &DataFusionError) -> Option<Place> {
+/// The position of `error` in the statement `text`, if one is known.
+pub(crate) fn position_in(error: &DataFusionError, text: &str) -> Option<Position> {
+    translated(error, text).position()
+}
+
+/// The error of ours in the chain of `error`, from this machine or from another.
+fn known(error: &DataFusionError) -> Option<Error> {
+    let ours = diagnostics::find::<Error>(error).cloned();
+    ours.or_else(|| TaskError::of(error).map(Error::from))
+}
+
+/// What `error` says, in our words and without its cause.
+fn translated(error: &DataFusionError, text: &str) -> Error {
+    if let Some(failed) = diagnostics::find::<Failed>(error) {
+        return translated(&failed.cause, "").within(&failed.what);
+    }
+    if let Some((message, hint)) = bigslice_files::explain(error) {
+        return Error::unreadable(message).hinted(hint);
+    }
+    let (message, hint) = diagnostics::describe(error);
+    if message.contains(READ_TWICE) {
+        return Error::memory(
+            "not enough memory: a join without keys cannot hold one of its inputs",
+        )
+        .with_hint(diagnostics::MEMORY_HINT);
+    }
+    let translated = match diagnostics::innermost(error) {
+        DataFusionError::SQL(parser, _) => {
+            let (message, position) = diagnostics::of_parser(parser);
+            // The parser has no position for what is missing at the end.
+            let ended = || message.ends_with(diagnostics::END).then(|| script::end_of(text));
+            let position = position.or_else(ended);
+            Error::statement(message, position)
+        }
+        DataFusionError::Plan(_)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Substrait(_) => Error::statement(message, position_of(error)),
+        DataFusionError::SchemaError(schema, _) => {
+            let position = position_of(error).or_else(|| position_of_field(schema, text));
+            Error::statement(message, position)
+        }
+        DataFusionError::Configuration(_) => Error::config(message),
+        DataFusionError::ResourcesExhausted(_) => {
+            return Error::memory(message).with_hint(diagnostics::MEMORY_HINT);
+        }
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Error::unreadable(message),
+        // Mistakes of a user that DataFusion takes for its own.
+        DataFusionError::Internal(text)
+            if text.contains("failed to match any signature")
+                || text.contains("Regular expression did not compile") =>
+        {
+            Error::statement(message, position_of(error))
+        }
+        DataFusionError::Internal(_) => return Error::internal(message),
+        _ => Error::query(message),
+    };
+    translated.hinted(hint)
+}
+
+/// The position that DataFusion's diagnostic names, wherever it is in the chain.
+fn position_of(error: &DataFusionError) -> Option<Position> {
     let diagnostic = diagnostic(error)?;
     let notes = diagnostic.notes.iter().map(|note| note.span);
     let span = std::iter::once(diagnostic.span).chain(notes).flatten().next()?;
-    (span.start.line > 0).then(|| Place {
+    (span.start.line > 0).then(|| Position {
         line: span.start.line,
         column: span.start.column,
         end: Some((span.end.line, span.end.column)).filter(|end| end.0 > 0),
@@ -118,8 +133,8 @@ fn diagnostic(error: &DataFusionError) -> Option<&Diagnostic> {
     }
 }
 
-/// Where a column that does not exist is named, when it is named once.
-fn place_of_field(error: &SchemaError, text: &str) -> Option<Place> {
+/// The position of an unknown column, if its name is in the statement once.
+fn position_of_field(error: &SchemaError, text: &str) -> Option<Position> {
     let name = match error {
         SchemaError::FieldNotFound { field, .. } | SchemaError::AmbiguousReference { field } => {
             &field.name

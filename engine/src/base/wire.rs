@@ -1,5 +1,7 @@
-//! The parts of messages between driver and tasks: numbers of runs, where shards are stored, and
-//! the encoding.
+//! The parts of messages between driver and tasks: numbers of runs, where shards are stored, errors;
+//! and the encoding of messages.
+
+pub(crate) mod error;
 
 use std::fmt;
 
@@ -37,7 +39,7 @@ pub(crate) struct StoredAt {
 pub(crate) fn number(n: usize, of: &str) -> Result<u32> {
     u32::try_from(n).map_err(|_| {
         let message = format!("there are more {of} than the {} that a run can have", u32::MAX);
-        Error::Query { message, hint: Some("use fewer shards".to_owned()) }
+        Error::query(message).with_hint("use fewer shards")
     })
 }
 

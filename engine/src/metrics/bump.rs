@@ -1,4 +1,4 @@
-//! What user code holds: a `static` for each figure, bumped inside of closures.
+//! The metrics that user code holds: a `static` for each, bumped inside of closures.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -51,8 +51,8 @@ impl Counter {
 
     /// Adds `n` for the task that this is called in.
     ///
-    /// Outside of a task nothing is counted: in the driver's own code, in a func while it builds its
-    /// slice, and on threads that a closure started itself.
+    /// Outside of a task nothing is counted: in the driver's own code, in a func while it builds
+    /// its slice, and on threads that a closure started itself.
     ///
     /// # Panics
     /// When a program has more than 256 counters.
@@ -61,8 +61,8 @@ impl Counter {
     }
 }
 
-/// A figure that is set, not added to: a task has what it set last. A run has the smallest, the largest
-/// and the sum over its tasks.
+/// A figure that is set, not added to: a task has what it set last. A run has the smallest, the
+/// largest and the sum over its tasks.
 #[derive(Debug)]
 pub struct Gauge {
     name: Name,
@@ -86,8 +86,8 @@ impl Gauge {
     }
 }
 
-/// How figures are distributed: how many, their sum, smallest and largest, and quantiles within 1/32 of
-/// their value. A run has those of all of its tasks together.
+/// How figures are distributed: how many, their sum, smallest and largest, and quantiles within
+/// 1/32 of their value. A run has those of all of its tasks together.
 #[derive(Debug)]
 pub struct Histogram {
     name: Name,
@@ -102,8 +102,8 @@ impl Histogram {
         Self { name: Name::new(name) }
     }
 
-    /// Records one value for the task that this is called in. Outside of a task nothing is recorded, and
-    /// neither is a value that is not a number.
+    /// Records one value for the task that this is called in. Outside of a task nothing is
+    /// recorded, and neither is a value that is not a number.
     ///
     /// # Panics
     /// When a program has more than 256 histograms.
@@ -112,7 +112,7 @@ impl Histogram {
     }
 }
 
-/// What can be measured: numbers, and durations in seconds.
+/// A measurement: a number, or a duration in seconds.
 pub trait Measure {
     /// As a float; integers beyond 2^53 are rounded.
     fn measure(self) -> f64;

@@ -1,9 +1,10 @@
-//! The buckets of a histogram: sixteen for each power of two, so that a value is known to within 1/32 of
-//! it, whatever its size. Adding two distributions loses nothing, which is what tasks need.
+//! The buckets of a histogram: sixteen for each power of two, so that a value is known to within
+//! 1/32 of it, whatever its size. Adding two distributions loses nothing, which is what tasks need.
 
 use serde::{Deserialize, Serialize};
 
-/// Bits of a float's mantissa that name a bucket: sixteen buckets between a power of two and the next.
+/// Bits of a float's mantissa that name a bucket: sixteen buckets between a power of two and the
+/// next.
 const BITS: u32 = 4;
 /// The bucket of 2^-64 and below, and of 2^64 and above: no duration, size or count comes near.
 const LOWEST: u16 = ((1023 - 64) << BITS) as u16;

@@ -1,4 +1,5 @@
-//! Figures that the user's code keeps while it runs: how many lines were bad, how long requests took.
+//! Figures that the user's code keeps while it runs: how many lines were bad, how long requests
+//! took.
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -26,9 +27,10 @@
 //! # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 //! ```
 //!
-//! A figure belongs to the attempt of the task that it was bumped in, and travels in the task's reply. The
-//! run counts, of each task, the attempt whose rows it uses: once, however often the task was lost
-//! and tried again, and what was computed again takes the place of what it was before.
+//! A figure belongs to the attempt of the task that it was bumped in, and travels in the task's
+//! reply. The run counts, of each task, the attempt whose rows it uses: once, however often the
+//! task was lost and tried again, and what was computed again takes the place of what it was
+//! before.
 //!
 //! ```text
 //! closure ─ add ─► the thread's own sums   [scope]   a few nanoseconds, no lock

@@ -1,6 +1,6 @@
-//! Whose task a thread is computing for. Closures have no argument that says so, and a thread turns to
-//! another task whenever one pauses: so a task enters its scope each time it is polled, and takes it
-//! along to what it starts on other threads.
+//! Whose task a thread is computing for. Closures have no argument that says so, and a thread turns
+//! to another task whenever one pauses: so a task enters its scope each time it is polled, and
+//! takes it along to what it starts on other threads.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -22,7 +22,7 @@ pub(crate) struct Scope {
     sums: Mutex<Metrics>,
 }
 
-/// What a thread has counted since it entered its scope.
+/// The counts of a thread since it entered its scope.
 struct Thread {
     scope: Option<Arc<Scope>>,
     /// Whether there is anything to hand over.
@@ -46,12 +46,12 @@ thread_local! {
 }
 
 impl Scope {
-    /// What was counted so far.
+    /// The counts so far.
     pub(crate) fn metrics(&self) -> Metrics {
         self.sums.lock().clone()
     }
 
-    /// Counts what `work` does here.
+    /// Runs `work` and counts what it does in this scope.
     pub(crate) async fn during<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         futures::future::poll_fn(move |cx| {
@@ -76,7 +76,7 @@ pub(crate) fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     }
 }
 
-/// The same future, to be polled by whoever likes for the task that this thread computes for.
+/// The same future, which counts for this thread's task wherever it is polled.
 pub(crate) fn carried_future<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
     let scope = current();
     async move {
@@ -87,7 +87,7 @@ pub(crate) fn carried_future<T>(work: impl Future<Output = T>) -> impl Future<Ou
     }
 }
 
-/// The same stream, to be polled by whoever likes for the task that this thread computes for.
+/// The same stream, which counts for this thread's task wherever it is polled.
 pub(crate) fn carried_stream<S: Stream + Unpin>(mut stream: S) -> impl Stream<Item = S::Item> {
     let scope = current();
     futures::stream::poll_fn(move |cx| -> Poll<Option<S::Item>> {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::Distribution;
 
-/// What the tasks of a run have counted, by name. Of each task the attempt counts whose rows the run uses.
+/// What the tasks of a run have counted, by name. Of each task the attempt counts whose rows the
+/// run uses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     counters: BTreeMap<String, u64>,
@@ -14,7 +15,7 @@ pub struct Metrics {
     histograms: BTreeMap<String, Distribution>,
 }
 
-/// What tasks have set a [`Gauge`](crate::metrics::Gauge) to: the last figure of each.
+/// The last value of each task for a [`Gauge`](crate::metrics::Gauge).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Gauged {
     tasks: u64,
@@ -107,7 +108,7 @@ impl Metrics {
     }
 }
 
-/// What is there by this name; the name is copied only when it is new.
+/// The entry of this name; the name is copied only when it is new.
 fn place<'a, T>(
     all: &'a mut BTreeMap<String, T>,
     name: &str,

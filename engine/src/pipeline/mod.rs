@@ -1,5 +1,5 @@
-//! Typed pipelines as they are described: the verbs of slices, functions that build slices, functions of SQL, and
-//! functions that are called for items. Nothing here runs.
+//! Descriptions of typed pipelines: slices and their verbs, funcs that build slices, SQL functions, and
+//! functions that are mapped over items. Nothing here runs them.
 
 pub(crate) mod func;
 pub(crate) mod map;

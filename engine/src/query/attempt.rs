@@ -16,10 +16,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::base::cpu::catching_panics;
-use crate::base::machines::{self, tell};
+use crate::base::machines;
+use crate::base::recovery::{self, Scope, TaskFailure};
 use crate::error::{Error, Result};
 use crate::query::holdback::{Gone, ResultWriter};
 use crate::query::low_memory::Thrift;
+use crate::runs::job::Located;
 use crate::runs::job::Runner;
 
 /// How long an attempt after the loss of a machine waits for its replacement before it continues
@@ -124,55 +126,50 @@ impl Watch {
                     self.silent_until = Some(Instant::now() + SILENCE_MAX);
                 }
                 Some(error) = over => return Ok(Some(Err(error))),
-                Some(()) = silent => return Err(Failure::Lost(self.lost_since())),
+                Some(()) = silent => {
+                    let why = self.lost_since().unwrap_or_else(|| "a machine was lost".to_owned());
+                    return Err(Failure::Lost(why));
+                }
                 () = result.closed() => return Err(Failure::Cancelled),
             }
         }
     }
 
-    /// What an error of the stream means. A query that fails because a machine is gone may report
-    /// any error, so the machines are asked; the query is at fault only if all of them are there.
+    /// Judges an error of the query. Shards of `located` runs that could not be read are computed again
+    /// by the next attempt.
     pub(crate) async fn judge(
         &self,
-        error: &DataFusionError,
+        error: DataFusionError,
+        located: &Option<Arc<Located>>,
         plan: &Arc<dyn ExecutionPlan>,
         text: &str,
         thrift: Thrift,
     ) -> Failure {
-        if let Some((fleet, _)) = &self.fleet {
-            fleet.verify().await;
-            if let Err(lost) = self.nothing_lost() {
-                return lost;
-            }
-            if bigslice_flight::is_transport_error(error) {
-                let why = crate::base::diagnostics::describe(error).0;
-                if let Some(name) = bigslice_flight::lost_machine(error) {
-                    machines::suspect(fleet, name, &why);
+        let fleet = self.fleet.as_ref().map(|(fleet, _)| fleet);
+        let scope = Scope::Query { lost_before: self.before };
+        match recovery::judge(fleet, scope, error, text).await {
+            TaskFailure::Lost(why) => Failure::Lost(why),
+            TaskFailure::ShardLost(at, reason) => {
+                if let Some(located) = located {
+                    located.shard_lost(&at).await;
                 }
-                return Failure::Lost(format!("a connection between machines broke: {why}",));
+                Failure::Lost(recovery::unreadable(&reason))
             }
-        }
-        match Error::of(error, text) {
-            error @ Error::Memory { .. } => {
+            TaskFailure::Failed(error @ Error::Memory { .. }) => {
                 Failure::Memory { error, instead: thrift.instead(plan) }
             }
-            error => Failure::Stop(error),
+            failure => Failure::Stop(failure.into()),
         }
     }
 
-    /// Fails if a machine was lost since the attempt started.
+    /// Fails if a machine was lost since the attempt began.
     pub(crate) fn nothing_lost(&self) -> Result<(), Failure> {
-        match &self.fleet {
-            Some((fleet, _)) if fleet.lost_total() > self.before => {
-                Err(Failure::Lost(self.lost_since()))
-            }
-            _ => Ok(()),
-        }
+        self.lost_since().map_or(Ok(()), |why| Err(Failure::Lost(why)))
     }
 
-    /// Describes the losses since the attempt started.
-    fn lost_since(&self) -> String {
-        let lost = self.fleet.as_ref().map(|(fleet, _)| fleet.lost_since(self.before));
-        tell(&lost.unwrap_or_default())
+    /// The losses since the attempt began, in words, if there are any.
+    fn lost_since(&self) -> Option<String> {
+        let (fleet, _) = self.fleet.as_ref()?;
+        recovery::lost_since(fleet, self.before)
     }
 }

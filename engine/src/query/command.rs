@@ -24,7 +24,7 @@ pub(crate) async fn command(runner: &Arc<Runner>, plan: LogicalPlan, text: Arc<s
     let here = Arc::clone(runner);
     on_large_stack(runner.cpu.handle(), "the statement", move || async move {
         let done = here.context.execute_logical_plan(plan).await;
-        done.map(drop).map_err(|e| Error::of(&e, &text))
+        done.map(drop).map_err(|e| Error::in_statement(e, &text))
     })
     .await
 }
@@ -49,7 +49,7 @@ pub(crate) async fn create_table(
     text: Arc<str>,
 ) -> Result<()> {
     let exists = runner.context.table_exist(create.name.clone());
-    let exists = exists.map_err(|e| Error::of(&e, &text))?;
+    let exists = exists.map_err(|e| Error::in_statement(e, &text))?;
     let plan = Arc::clone(&create.input);
     let schema = match plan.as_ref() {
         // Columns that are declared one by one, without a query.
@@ -64,7 +64,7 @@ pub(crate) async fn create_table(
     } else {
         Vec::new()
     };
-    let scan = stored::table_of(batches, &schema).map_err(|e| Error::of(&e, &text))?;
+    let scan = stored::table_of(batches, &schema).map_err(|e| Error::in_statement(e, &text))?;
     let create = CreateMemoryTable { input: Arc::new(scan), ..create };
     let ddl = LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create));
     command(runner, ddl, text).await

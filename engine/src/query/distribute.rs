@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bigslice_cluster::{LogLine, LogSource};
+use bigslice_cluster::LogLine;
 use datafusion::catalog::Session;
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::context::QueryPlanner;
@@ -48,17 +48,15 @@ pub(crate) async fn distribute(
     }
     let prepared = prepare(lowered, session)?;
     if config.system.is_remote() && bigslice_files::reads_files_here(logical)? {
-        let text =
-            "the query runs in this process, because it reads files of this computer, which \
-                    the machines cannot see (they can read a bucket)"
-                .to_owned();
-        (config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+        let text = "the query runs in this process, because it reads files of this computer, which \
+                    the machines cannot see (they can read a bucket)";
+        (config.log)(LogLine::of_fleet(text));
         return Ok(prepared);
     }
     let plan = guarded(&prepared, logical, session).await?;
     let refused = match bigslice_planner::check(&plan) {
         Ok(()) => return Ok(plan),
-        Err(e) if e.is_unsafe_cut() => e,
+        Err(e) if e.is_unsafe_distribution() => e,
         Err(e) => return Err(Error::from(e).into()),
     };
     tracing::info!("the plan was refused, distributing with one task per stage: {refused}");

@@ -17,7 +17,7 @@
 
 use std::sync::Arc;
 
-use bigslice_cluster::{LogLine, LogSource};
+use bigslice_cluster::LogLine;
 use bigslice_files::sink::Transaction;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -34,7 +34,6 @@ use tokio::task::JoinSet;
 use crate::base::cpu::{catching_panics, on_large_stack};
 use crate::base::history::Kind;
 use crate::base::machines::{self, Company};
-use crate::base::refusal::Refusal;
 use crate::base::settings;
 use crate::error::{Error, Result};
 use crate::query::attempt::{Failure, Watch, panicked};
@@ -125,7 +124,7 @@ async fn compute(table: &DrawnTable, execution: &Execution) -> Result<()> {
     let receive = async move {
         let mut batches: Vec<RecordBatch> = Vec::new();
         while let Some(batch) = receiver.recv().await {
-            table.reserve(&batch, pool).map_err(|e| Error::of(&e, text))?;
+            table.reserve(&batch, pool).map_err(|e| Error::in_statement(e, text))?;
             batches.push(batch);
         }
         Ok::<_, Error>(batches)
@@ -141,7 +140,7 @@ async fn compute(table: &DrawnTable, execution: &Execution) -> Result<()> {
     let partitions = runner.config.partitions_per_task();
     let batches = stored::with_schema(batches, table.columns());
     let filled = batches.and_then(|batches| table.fill(batches, partitions));
-    filled.map_err(|e| Error::of(&e, text))
+    filled.map_err(|e| Error::in_statement(e, text))
 }
 
 /// Step 7: attempts an execution until it succeeds or there is nothing left to try.
@@ -193,16 +192,17 @@ fn lost_after_rows(why: &str) -> Error {
              A larger head (\"head_bytes\") holds more of them back"
                 .to_owned(),
         ),
+        source: None,
     }
 }
 
 fn lost_for_good(why: &str) -> Error {
     let runs = RUNS_AGAIN_MAX + 1;
-    Error::Lost { message: format!("{why}; the query was run {runs} times"), hint: None }
+    Error::lost(format!("{why}; the query was run {runs} times"))
 }
 
 fn say(runner: &Runner, text: String) {
-    (runner.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+    (runner.config.log)(LogLine::of_fleet(text));
 }
 
 /// Steps 3 to 6: one attempt, after `losses` attempts that lost machines. What it writes is
@@ -217,7 +217,7 @@ async fn attempt(
     let mut watch = Watch::start(runner, losses).await?;
     let mut state = runner.state();
     thrift.apply(&mut state, runner.fleet.is_some());
-    let failed = |e: DataFusionError| Failure::Stop(Error::of(&e, &execution.text));
+    let failed = |e: DataFusionError| Failure::Stop(Error::in_statement(e, &execution.text));
     if execution.output == Output::Rows {
         let logical = Arc::clone(&execution.plan);
         let attempt = Attempt { execution, logical, state, thrift };
@@ -280,8 +280,10 @@ async fn run_once(
     let start = async { execute_stream(Arc::clone(&plan), context) };
     let mut stream = match catching_panics(start).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(e)) => return Err(watch.judge(&e, &plan, text, thrift).await),
-        Err(panic) => return Err(watch.judge(&panicked(&panic), &plan, text, thrift).await),
+        Ok(Err(e)) => return Err(watch.judge(e, &located, &plan, text, thrift).await),
+        Err(panic) => {
+            return Err(watch.judge(panicked(&panic), &located, &plan, text, thrift).await);
+        }
     };
 
     // 6. Return.
@@ -291,14 +293,7 @@ async fn run_once(
             Err(e) => {
                 // The rest of the query stops before the machines are asked what happened.
                 drop(stream);
-                if let Some(located) = &located
-                    && let Some(Refusal::ShardLost { at, reason }) = Refusal::of(&e)
-                {
-                    located.shard_lost(&at).await;
-                    let why = format!("a stored shard could not be read: {reason}");
-                    return Err(Failure::Lost(why));
-                }
-                return Err(watch.judge(&e, &plan, text, thrift).await);
+                return Err(watch.judge(e, &located, &plan, text, thrift).await);
             }
         }
     }
@@ -377,7 +372,7 @@ pub(crate) async fn physical(
             distribute(plan, &logical, &state, &runner.config).await
         };
         let planned: Result<_, DataFusionError> = planned.await;
-        Ok((planned.map_err(|e| Error::of(&e, &text))?, state))
+        Ok((planned.map_err(|e| Error::in_statement(e, &text))?, state))
     };
     on_large_stack(&handle, "planning", work).await
 }
@@ -390,7 +385,7 @@ async fn tell_workers(runner: &Runner, state: &mut SessionState) -> Result<()> {
     }
     let mut headers = HeaderMap::new();
     settings::add_to_headers(state.config_options(), &mut headers)?;
-    let stores = runner.stores.for_workers().await.map_err(|e| Error::of(&e, ""))?;
+    let stores = runner.stores.for_workers().await?;
     settings::add_stores(&stores, &mut headers)?;
     state
         .config_mut()

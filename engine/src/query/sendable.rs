@@ -99,7 +99,7 @@ fn what_is_lost(node: &Arc<dyn ExecutionPlan>) -> Option<String> {
         Some(window) => window.window_expr(),
         None => node.downcast_ref::<BoundedWindowAggExec>().map_or(&[][..], |w| w.window_expr()),
     };
-    if let Some(function) = functions.iter().find(|f| bigslice_planner::is_lost(f)) {
+    if let Some(function) = functions.iter().find(|f| bigslice_planner::is_unserializable(f)) {
         return Some(format!("the encoding of plans omits a part of \"{}\"", function.name()));
     }
     if relies_on_a_constant(node) {

@@ -117,6 +117,7 @@ fn send(out: &mut Vec<u8>, to: &mut impl Write) -> Result<Reader> {
         Err(e) => Err(Error::Source {
             message: format!("cannot write to standard output: {e}"),
             hint: None,
+            source: None,
         }),
     }
 }

@@ -10,10 +10,10 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// What stands for a null where people read.
+/// The text for null.
 pub const NULL: &str = "NULL";
 
-/// What stands for the part of a cell that was cut off.
+/// The mark for the part of a cell that was cut off.
 const CUT: char = '…';
 
 /// How values look where people read: SQL's way of writing times, and nulls inside nested values

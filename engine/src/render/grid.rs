@@ -25,17 +25,17 @@ impl Paint {
         self.with("1", text)
     }
 
-    /// What stands around the text that matters.
+    /// Text around the important part.
     pub fn dim(self, text: &str) -> String {
         self.with("2", text)
     }
 
-    /// What went wrong.
+    /// An error.
     pub fn error(self, text: &str) -> String {
         self.with("1;31", text)
     }
 
-    /// What may help.
+    /// A hint.
     pub fn hint(self, text: &str) -> String {
         self.with("36", text)
     }
@@ -106,7 +106,7 @@ impl Border {
         }
     }
 
-    /// What stands for rows and columns that were left out.
+    /// The mark for rows and columns that were left out.
     pub(super) fn ellipsis(self) -> &'static str {
         match self {
             Self::Box => "…",
@@ -151,7 +151,7 @@ impl Grid {
         }
     }
 
-    /// The row that stands for rows which were left out.
+    /// The row in the place of those that were left out.
     pub(super) fn gap(&self, out: &mut Vec<u8>) {
         let dots = vec![self.border.ellipsis(); self.columns.len()];
         self.line(&dots, out, |paint, text| paint.dim(text), Align::Centre);

@@ -1,5 +1,5 @@
-//! What a table shows and how wide its columns are. A result of `EXPLAIN` is shown as text ([`plan`]), any
-//! other in one of two ways:
+//! What a table shows and how wide its columns are. A result of `EXPLAIN` is shown as text
+//! ([`plan`]), any other in one of two ways:
 //!
 //! - **In excerpts**, when a number of rows to show is set: the first and the last rows are kept,
 //!   those between them are counted and dropped. On a terminal, columns that do not fit are
@@ -23,7 +23,7 @@ use super::{cell, types};
 /// few hundred thousand rows of ordinary width.
 const SAMPLE_BYTES: usize = 32 << 20;
 
-/// What a cell of the sample costs besides its text.
+/// The memory of a cell of the sample besides its text.
 const SAMPLE_CELL_BYTES: usize = size_of::<SampleCell>();
 
 /// Columns are not made narrower than this before columns are left out.
@@ -32,13 +32,13 @@ const NARROW_COLUMNS: usize = 12;
 /// Where columns are left out, those that stay are at most this wide: a time with its date fits.
 const KEPT_COLUMNS: usize = 20;
 
-/// What a column needs besides its text: a border and a space on either side.
+/// The width of a column besides its text: a border and a space on either side.
 const COLUMN_FRAME: usize = 3;
 
-/// What a table must know of the place that it is written to.
+/// Where a table is written to.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// The width of the terminal; nothing when the output is no terminal, and is plain then.
+    /// The width of the terminal; `None` if the output is not a terminal, which makes it plain.
     pub terminal_columns: Option<usize>,
     /// Whether a table shows the types of its columns.
     pub types: bool,
@@ -48,8 +48,8 @@ pub struct Layout {
     pub rows_max: Option<usize>,
 }
 
-/// Writes one table: [`Self::batch`] for every batch of its rows, then [`Self::finish`]. What is to go out is
-/// appended to `out`, which the caller empties between two calls.
+/// Writes one table: [`Self::batch`] for every batch of its rows, then [`Self::finish`]. What is to
+/// go out is appended to `out`, which the caller empties between two calls.
 pub struct TextTable {
     schema: SchemaRef,
     layout: Layout,
@@ -288,7 +288,7 @@ impl Sample {
     }
 }
 
-/// What stands at a place of a drawn row.
+/// One position of a drawn row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Column(usize),

@@ -1,5 +1,5 @@
-//! Rows as text for people. [`Query::show`](crate::Query::show) and bigsql lay out tables with it, so that both show
-//! the same; nothing here does I/O.
+//! Rows as text for people. [`Query::show`](crate::Query::show) and bigsql lay out tables with it,
+//! so that both show the same; nothing here does I/O.
 //!
 //! ```
 //! use std::sync::Arc;

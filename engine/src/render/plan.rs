@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use super::cell;
 use super::grid::Paint;
 
-/// Whether a result is what EXPLAIN gives.
+/// Whether a result is that of EXPLAIN.
 pub(super) fn is_plan(schema: &SchemaRef) -> bool {
     let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     names == ["plan_type", "plan"]

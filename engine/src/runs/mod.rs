@@ -1,4 +1,4 @@
-//! Runs of slices: tasks on machines, stored shards, and what is computed again when a machine is lost.
+//! Runs of slices: tasks on machines, stored shards, and recovery when a machine is lost.
 
 pub(crate) mod job;
 pub(crate) mod task;

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bigslice_cluster::faults::Faults;
-use bigslice_cluster::{Fleet, Inspector, LogLine, LogSink, LogSource, Services};
+use bigslice_cluster::{Fleet, Inspector, LogLine, LogSink, Services};
 use bigslice_flight::{Channels, ExchangeOptions};
 use bigslice_planner::{LargeLimits, LeanWindows};
 use datafusion::execution::SessionStateBuilder;
@@ -22,7 +21,7 @@ use crate::base::driver::{Driver, QUERIES_RUNNING_MAX};
 use crate::base::history::Journal;
 use crate::base::memory::Budget;
 use crate::base::settings;
-use crate::base::system::SystemSpec;
+use crate::base::system::{FleetSize, MachineKind, SystemSpec};
 use crate::error::{Error, Result};
 use crate::pipeline::udf;
 use crate::query::distribute::ContextPlanner;
@@ -36,11 +35,21 @@ use bigslice_files::Environment;
 use bigslice_files::Stores;
 use bigslice_files::sink::WriteText;
 
-/// Bytes of a result that are held back until it is certain: a machine that is lost before then
+/// Bytes of a result that are held back until the result is certain: a machine lost before then
 /// costs time, not the result.
 pub const HEAD_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a session is built from. Nothing is required.
+/// Settings of a builder, as [`SessionBuilder::settings`] returns them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// How many machines the session will have, at most; 0 works in this process.
+    pub machines_max: usize,
+    /// Whether machines come and go with the work.
+    pub elastic: bool,
+}
+
+/// Sets up and builds a [`Session`]. Every setting has a default.
 #[derive(Debug, Clone)]
 pub struct SessionBuilder {
     pub(crate) config: Config,
@@ -51,7 +60,7 @@ impl Default for SessionBuilder {
         Self {
             config: Config {
                 system: SystemSpec::Here,
-                machines_max: None,
+                size: None,
                 idle: None,
                 machine_cores: None,
                 services: None,
@@ -79,151 +88,142 @@ fn log_to_tracing(line: LogLine) {
 }
 
 impl SessionBuilder {
-    /// Where the work is done; [`SystemSpec::Here`] if this is not called.
+    /// Where the machines are. Without a [size](Self::size) there is one for each core of this
+    /// computer, or as many as the description of the instances says.
+    #[must_use]
+    pub fn machines(mut self, kind: MachineKind) -> Self {
+        self.config.system = kind.into();
+        self
+    }
+
+    /// How many machines there are: processes of this computer, if [`machines`](Self::machines)
+    /// does not say otherwise. Without either, the session has no machines and works in this
+    /// process.
+    #[must_use]
+    pub fn size(mut self, size: FleetSize) -> Self {
+        self.config.size = Some(size);
+        self
+    }
+
+    /// Where the machines are and how many, as one text says it: `"local:4".parse()?`. A
+    /// [size](Self::size) takes the place of the number in it.
     #[must_use]
     pub fn system(mut self, system: SystemSpec) -> Self {
         self.config.system = system;
         self
     }
 
-    /// As many processes of this computer as `machines`; none is [`SystemSpec::Here`].
+    /// Works on `n` processes of this computer; 0 works in this process.
     #[must_use]
-    pub fn workers(self, machines: usize) -> Self {
-        self.system(match machines {
+    pub fn workers(self, n: usize) -> Self {
+        self.system(match n {
             0 => SystemSpec::Here,
             machines => SystemSpec::Local { machines },
         })
     }
 
-    /// Starts machines as the work asks for them, up to `max`, and releases those that were not wanted for a
-    /// [while](Self::idle), down to none. They are those of [`Self::system`], whatever number that names;
-    /// processes of this computer if it is not called.
-    ///
-    /// A query asks for as many machines as its plan has tasks for, waits for one of them and for those that
-    /// come with it, and has them to its end. A run asks for slots for the tasks that can start, and uses
-    /// machines as they come. A machine on which the result of a [`Run`](crate::Run) lies stays for as long
-    /// as the `Run` is held.
+    /// Starts machines on demand, at most `max`: short for
+    /// [`size`](Self::size)`(`[`FleetSize::Elastic`]`)`.
     #[must_use]
-    pub fn elastic(mut self, max: usize) -> Self {
-        self.config.machines_max = Some(max);
-        self
+    pub fn elastic(self, max: usize) -> Self {
+        self.size(FleetSize::Elastic { max })
     }
 
-    /// How long an [elastic](Self::elastic) session keeps a machine that nobody wants: a minute if this is
-    /// not called, ten if it is an instance elsewhere.
+    /// How long an [elastic](FleetSize::Elastic) session keeps an idle machine: by default a minute,
+    /// or ten if the machine is another computer.
     #[must_use]
     pub fn idle(mut self, idle: Duration) -> Self {
         self.config.idle = Some(idle);
         self
     }
 
-    /// How many machines the session will have, at most.
-    pub fn machines(&self) -> usize {
-        self.config.machines_max.unwrap_or_else(|| self.config.system.machines())
-    }
-
-    /// Whether machines come and go with the work.
-    pub fn is_elastic(&self) -> bool {
-        self.config.is_elastic()
-    }
-
-    /// Services that each machine sets up before it is given work: see [`service`](macro@crate::service).
-    /// Their methods are called on the machines of [`Session::fleet`].
+    /// Services that each machine sets up before it gets work: see
+    /// [`service`](macro@crate::service). Their methods are called on the machines of
+    /// [`Session::fleet`].
     #[must_use]
     pub fn services(mut self, services: Services) -> Self {
         self.config.services = Some(services);
         self
     }
 
-    /// What is to befall the machines, which must be tasks of this process ([`SystemSpec::InProcess`]): for
-    /// tests of what is built on sessions. See [`faults`](crate::cluster::faults).
-    #[must_use]
-    pub fn faults(mut self, faults: Faults) -> Self {
-        self.config.faults = Some(faults);
-        self
-    }
-
-    /// The program that local machines run, which must call [`worker_main`](crate::worker_main)
-    /// first of all; this very program if this is not called.
-    #[must_use]
-    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
-        self.config.program = Some(program.into());
-        self
-    }
-
-    /// Bytes that all processes of the session may use together. Each gets an equal part;
-    /// operators that can, spill. Without a limit they may use three quarters of the computer's
-    /// memory and spill only then.
+    /// Bytes that all processes of the session may use together. Each gets an equal part, and
+    /// operators that can spill do so beyond it. The default is three quarters of the computer's
+    /// memory.
     #[must_use]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.config.memory_limit = Some(bytes);
         self
     }
 
-    /// Says that this process does nothing but the work of the session, as a program that runs a
-    /// statement does. Then a [memory limit](Self::memory_limit) is for all that its processes have,
-    /// the program, its buffers and what its allocator keeps included, and it is measured; otherwise
-    /// it is for what operators hold. Sessions from the arguments of a program
-    /// ([`SessionArgs`](crate::SessionArgs)) say so.
+    /// Whether this process exists for the session alone, as a program does that runs a statement.
+    /// Then a [memory limit](Self::memory_limit) is measured, and holds for everything in the
+    /// processes: the program, its buffers, and what the allocator keeps. Otherwise it holds for
+    /// operators. Sessions from the arguments of a program ([`SessionArgs`](crate::SessionArgs)) set
+    /// it.
     #[must_use]
     pub fn owns_process(mut self, owns: bool) -> Self {
         self.config.owns_process = owns;
         self
     }
 
-    /// Partitions that one task works on at a time; the cores of a machine if this is not called,
-    /// and never less than two when there are machines.
+    /// Partitions that one task works on at a time. The default is the cores of a machine, and at
+    /// least two if there are machines.
     #[must_use]
     pub fn partitions(mut self, partitions: usize) -> Self {
         self.config.partitions = Some(partitions);
         self
     }
 
-    /// Bytes of a result that are held back until it is certain, when there are machines;
-    /// [`HEAD_BYTES`] if this is not called.
+    /// Bytes of a result that a session with machines holds back until the result is certain. The
+    /// default is [`HEAD_BYTES`].
     #[must_use]
     pub fn head_bytes(mut self, bytes: usize) -> Self {
         self.config.head_bytes = bytes;
         self
     }
 
-    /// Takes the lines that machines print, and what the session says about them. They go to
-    /// `tracing` if this is not called.
+    /// Takes the lines that machines print, and what the session says about them. By default they
+    /// go to `tracing`.
     #[must_use]
     pub fn log(mut self, log: LogSink) -> Self {
         self.config.log = log;
         self
     }
 
-    /// Serves pages about the session and its machines at `address`, which must be a loopback one, for as long
-    /// as the session lives; its port 0 is any that is free. The log says where: `http://127.0.0.1:PORT/debug`.
-    /// See [`Session::inspector`].
+    /// Serves pages about the session and its machines for as long as the session lives. `address`
+    /// must be a loopback address; port 0 takes any free port. The log says where the pages are:
+    /// `http://127.0.0.1:PORT/debug`. See [`Session::inspector`].
     #[must_use]
     pub fn debug(mut self, address: SocketAddr) -> Self {
         self.config.debug = Some(address);
         self
     }
 
-    /// A setting of DataFusion, as `SET key = value` would. Those of the exchange, `distributed.`, are for sessions
-    /// with machines, and have no effect in others.
+    /// Changes a setting of DataFusion, as `SET key = value` does. Settings of the exchange
+    /// (`distributed.`) have an effect in sessions with machines only.
     #[must_use]
     pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.config.settings.push((key.into(), value.into()));
         self
     }
 
-    /// Where temporary files go; the system's folder for them if this is not called.
+    /// The folder for temporary files. The default is that of the system.
     #[must_use]
     pub fn temp_root(mut self, folder: impl Into<PathBuf>) -> Self {
         self.config.temp_root = folder.into();
         self
     }
 
-    /// What the surroundings say about access to stores.
+    /// The environment variables with credentials and addresses of stores.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.config.environment = environment;
         self
+    }
+
+    /// What has been set so far.
+    pub fn settings(&self) -> Settings {
+        Settings { machines_max: self.config.machines_max(), elastic: self.config.is_elastic() }
     }
 
     /// Builds the session, and starts its machines if it has any.
@@ -279,7 +279,7 @@ impl SessionBuilder {
         let debug = config.debug.map(|address| inspector.serve(address)).transpose()?;
         if let Some(debug) = &debug {
             let text = format!("debug pages: {}", debug.url());
-            (config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+            (config.log)(LogLine::of_fleet(text));
         }
         let driver = Driver {
             _debug: debug,
@@ -302,13 +302,13 @@ impl SessionBuilder {
 }
 
 impl Session {
-    /// Begins a session.
+    /// A builder with default settings: a session without machines.
     pub fn builder() -> SessionBuilder {
         SessionBuilder::default()
     }
 }
 
-/// What runs tasks in this process, when there are no machines, and reads shards.
+/// The host that reads shards, and runs tasks in this process if there are no machines.
 fn host(
     config: &Config,
     context: &SessionContext,
@@ -330,7 +330,7 @@ fn host(
     })
 }
 
-/// The makings of a session that plans for the machines of `fleet`.
+/// The state of a session that plans for the machines of `fleet`.
 fn distributed(
     config: &Config,
     budget: &Budget,
@@ -339,7 +339,7 @@ fn distributed(
 ) -> Result<SessionStateBuilder> {
     let builder = builder
         .with_analyzer_rule(Arc::new(bigslice_planner::OneRowSubqueries))
-        .with_analyzer_rule(Arc::new(bigslice_planner::WindowsThatTravel))
+        .with_analyzer_rule(Arc::new(bigslice_planner::SerializableWindows))
         .with_distributed_user_codec_arc(Arc::new(PlanCodec::default()))
         .with_distributed_desired_task_count_handler(tpch::desired_task_count)
         .with_distributed_scale_up_leaf_node_handler(tpch::scale_up_leaf)
@@ -351,8 +351,8 @@ fn distributed(
         .with_distributed_scale_up_leaf_node_handler(bigslice_planner::spread_files);
     let options = ExchangeOptions {
         bytes_per_partition: settings::BYTES_PER_PARTITION,
-        // As many as there are machines: see what is enforced on each query. Of machines that come and go
-        // there may be none when somebody else plans.
+        // As many as there are machines: `settings::enforce` sets it for each query. Machines on demand
+        // may be 0 when somebody plans with the context directly.
         tasks_per_stage_max: if config.is_elastic() { fleet.size_max() } else { 0 },
         stream_buffer_bytes: settings::stream_buffer_bytes(config, budget),
         ..ExchangeOptions::default()

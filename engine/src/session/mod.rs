@@ -1,15 +1,16 @@
 //! A session: the catalog, the settings, the machines and the threads that statements run with.
-//! Made by [`SessionBuilder`](crate::SessionBuilder); hands each statement, parsed and planned, to
-//! [`Query`].
+//! [`SessionBuilder`](crate::SessionBuilder) makes it; it hands each statement, parsed and planned,
+//! to [`Query`].
 //!
-//! Shutting down, in order: no new query is let in; what drops have left to do is done; the fleet stops its machines; what runs have
-//! stored here is removed; the last clone of the session drops the context, then the threads that
-//! compute.
+//! Shutdown, in order: new queries are refused; pending clean-ups finish; the fleet stops its
+//! machines; the stored results of runs are removed; the last clone of the session drops the
+//! context, then the threads that compute.
 
 pub(crate) mod args;
 pub(crate) mod builder;
 pub(crate) mod program;
 pub(crate) mod provision;
+pub mod testing;
 pub(crate) mod worker;
 
 use std::fmt;
@@ -19,7 +20,6 @@ use bigslice_cluster::{Fleet, Inspector};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;
-use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use url::Url;
 
@@ -36,10 +36,10 @@ use crate::runs::job::{self, Job, Run, Runnable, Runner, Work};
 use crate::runs::task::Plan;
 use crate::tpch;
 
-/// Where SQL runs: in this process alone, or on machines that it has started.
+/// Runs SQL and slices, in this process alone or on machines that it has started.
 ///
-/// A session is cheap to clone; all clones are the same session. When the last one goes, its
-/// machines stop; [`Session::shutdown`] stops them and waits.
+/// A session is cheap to clone; all clones are the same session. Dropping the last clone stops its
+/// machines; [`Session::shutdown`] stops them and waits.
 #[derive(Clone)]
 pub struct Session {
     pub(crate) inner: Arc<Runner>,
@@ -54,18 +54,18 @@ impl fmt::Debug for Session {
 /// A machine of the session.
 #[derive(Debug, Clone)]
 pub struct MachineInfo {
-    /// Its name, which log lines and `EXPLAIN STAGES` use.
+    /// Its name in log lines and in `EXPLAIN STAGES`.
     pub name: String,
-    /// The state it is in.
+    /// Its state.
     pub state: bigslice_cluster::State,
-    /// Where it serves.
+    /// The address that it serves at.
     pub url: Option<Url>,
-    /// Its process, when it is one.
+    /// The id of its process, if it is a process of this computer.
     pub pid: Option<u32>,
 }
 
 impl Session {
-    /// The statements of a script, each with its place.
+    /// Splits a script into its statements, each with its position.
     ///
     /// # Errors
     /// When a string, a quoted name or a comment is not closed.
@@ -78,13 +78,13 @@ impl Session {
     /// # Errors
     /// When the text is not exactly one statement, or the statement is wrong.
     pub async fn sql(&self, sql: &str) -> Result<Query> {
-        // Leading blanks stay, so that places in errors are places in the given text.
+        // Leading blanks stay, so that positions in errors are positions in `sql`.
         let text = sql.trim_end().trim_end_matches(';');
         self.planned(text).await
     }
 
-    /// Parses and plans one statement of a script. Places in errors are within the statement:
-    /// [`Statement::place_in_script`] moves them.
+    /// Parses and plans one statement of a script. Positions in errors are relative to the
+    /// statement: [`Statement::position_in_script`] converts them.
     ///
     /// # Errors
     /// When the statement is wrong.
@@ -98,16 +98,18 @@ impl Session {
     }
 
     /// Runs a slice: an [`Invocation`](crate::Invocation) of a func, or in a session without machines
-    /// any [`Slice`](crate::Slice). Returns when all of its rows are computed; they stay where they
-    /// were computed until the [`Run`] is dropped.
+    /// any [`Slice`](crate::Slice). Returns when all rows are computed; they stay where they were
+    /// computed until the [`Run`] is dropped.
     ///
-    /// A task that is lost with its machine is run again, and of what was stored there whatever is
-    /// still needed. Dropping the future ends the run.
+    /// A task that is lost with its machine is retried, and stored results that are lost and still
+    /// needed are computed again. Dropping the future ends the run.
     ///
     /// # Errors
-    /// When the func, a closure or a source fails, or a task was lost too often.
+    /// When the func, a closure or a source fails, when a verb was given a wrong number, or when a
+    /// task was lost too often.
     pub async fn run<R: Runnable>(&self, work: R) -> Result<Run<R::Row>> {
-        // What it reads is held until it has been read: from then on it knows how to compute it again.
+        // The runs that it reads are held until they have been read: after that it can compute them
+        // again by itself.
         let (job, _sources) = self.job(work).await?;
         let running = self.inner.journal.begin(Kind::Run, job.name());
         let done = async {
@@ -121,8 +123,8 @@ impl Session {
         Ok(Run::new(job))
     }
 
-    /// A slice as a table of DataFusion. Nothing runs before the frame is read: then the slice is computed,
-    /// once, however often the frame is read while it or a clone of it is there.
+    /// A slice as a table of DataFusion. The slice is computed when the frame is first read, and only
+    /// once for as long as the frame or a clone of it exists.
     ///
     /// See [`Run::to_dataframe`] for what runs where.
     ///
@@ -144,7 +146,7 @@ impl Session {
         Run::<R::Row>::new(job).to_dataframe()
     }
 
-    /// What computes a slice, and the results that it reads. Nothing runs yet.
+    /// The job that computes a slice, and the jobs whose results it reads. Nothing runs yet.
     async fn job<R: Runnable>(&self, work: R) -> Result<(Arc<Job>, Vec<Arc<Job>>)> {
         if self.inner.queries.is_closed() {
             return Err(Error::Closed);
@@ -154,7 +156,7 @@ impl Session {
                 let of = call.clone();
                 let handle = self.inner.cpu.handle();
                 let build = move || async move { registry().build(&of) };
-                // What it reads is held until the job holds it itself.
+                // The runs that it reads are held until the job holds them itself.
                 (on_large_stack(handle, "building a slice", build).await?, Some(call), held)
             }
             Work::Built(_) if self.inner.fleet.is_some() => {
@@ -165,20 +167,23 @@ impl Session {
                          one that is marked with #[bigslice::func], and run what that returns"
                             .to_owned(),
                     ),
+                    source: None,
                 });
             }
             Work::Built(built) => (built, None, Vec::new()),
         };
-        Job::new(&self.inner, Plan::of(built), call).await
+        let plan = Plan::of(built);
+        plan.check()?;
+        Job::new(&self.inner, plan, call).await
     }
 
     /// Calls `function` for each of `items`, on all cores of this computer, or on machines if the session has
     /// them. Results come as they finish, each with the number of its item.
     ///
-    /// Items are taken as machines have room, and no further than somebody reads the results: there may
-    /// be any number of them. One whose machine is lost is begun again; one that is lost five times in
-    /// a row, that fails or that panics gives an error, which is its own: the others go on. Encoded, an item
-    /// and a result take at most 63 MiB each. Dropping the results ends the map.
+    /// Items are taken as machines have room and as results are read, so there may be any number of
+    /// them. An item whose machine is lost is retried. An item that is lost five times in a row, fails
+    /// or panics gives an error in place of its result; the other items go on. Encoded, an item and a
+    /// result take at most 63 MiB each. Dropping the results ends the map.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -206,49 +211,50 @@ impl Session {
         job::map(&self.inner, function, items.into_iter())
     }
 
-    /// Makes the result of a run a table that statements can name, instead of the one that may have
-    /// had this name: a statement sees the one or the other. (In a schema that is not the default one, a statement at
-    /// that moment may see no table.) It holds the result for as long as it is there. Machines read it from where it is stored,
-    /// most of it each from its own disk; what of it was lost is computed again before a statement reads it.
+    /// Makes the result of a run a table that statements can name. It replaces a table of the same
+    /// name: a statement sees the old or the new one. (Outside the default schema, a statement may see
+    /// no table at that moment.) The table holds the result for as long as it exists. Machines read
+    /// most of it from their own disks; parts that were lost are computed again before a statement
+    /// reads them.
     ///
     /// # Errors
-    /// When the name is not one.
+    /// When the name is not a valid name of a table.
     pub fn register<T: Row>(&self, name: &str, run: &Run<T>) -> Result<()> {
         let table = job::table(run.held()?, &run.schema());
-        let of = |e: DataFusionError| Error::of(&e, "");
         let reference = TableReference::parse_str(name);
         if self.inner.is_in_default_schema(&reference) {
             self.inner.tables.replace(reference.table(), table);
             return Ok(());
         }
-        self.inner.context.deregister_table(name).map_err(of)?;
-        self.inner.context.register_table(name, table).map_err(of)?;
+        self.inner.context.deregister_table(name)?;
+        self.inner.context.register_table(name, table)?;
         Ok(())
     }
 
-    /// The tables of all catalogs, in order, without those of `information_schema`.
+    /// The tables of all catalogs, sorted, without those of `information_schema`.
     pub fn tables(&self) -> Vec<TableInfo> {
         self.inner.table_list()
     }
 
-    /// The columns of a table, by its name as a statement would write it.
+    /// The columns of a table. The name is written as in a statement.
     ///
     /// # Errors
     /// When there is no such table.
     pub async fn table_schema(&self, name: &str) -> Result<SchemaRef> {
         let provider = self.inner.context.table_provider(TableReference::parse_str(name)).await;
-        provider.map(|table| table.schema()).map_err(|_| self.inner.no_table(name))
+        provider.map(|table| table.schema()).map_err(|_| self.inner.unknown_table(name, None))
     }
 
-    /// The machines, in order of name; none when this process does all by itself.
+    /// The machines, sorted by name; empty in a session without machines.
     pub fn machines(&self) -> Vec<MachineInfo> {
         let Some(fleet) = &self.inner.fleet else { return Vec::new() };
         let machines = fleet.machines();
         machines.iter().map(MachineInfo::of).collect()
     }
 
-    /// The machines themselves, to call methods of [services](crate::SessionBuilder::services) on, to ask for more of
-    /// them, or to see how many run; none when this process does all by itself.
+    /// The fleet of the session's machines: to call methods of
+    /// [services](crate::SessionBuilder::services) on them, to ask for more, or to count them. `None`
+    /// in a session without machines.
     ///
     /// ```
     /// use bigslice::cluster::{BoxError, Services};
@@ -268,7 +274,8 @@ impl Session {
     /// #[bigslice::main]
     /// async fn main() -> Result<(), BoxError> {
     ///     let session = Session::builder()
-    ///         .system(SystemSpec::InProcess { machines: 2 })
+    ///         .machines(MachineKind::InProcess)
+    ///         .size(FleetSize::Fixed(2))
     ///         .services(Services::new().with(&Greeter("hello".to_owned()))?)
     ///         .build()
     ///         .await?;
@@ -280,41 +287,41 @@ impl Session {
     /// }
     /// ```
     ///
-    /// The session ends it: shut down the session, not the fleet.
+    /// The session shuts the fleet down: shut down the session, not the fleet.
     pub fn fleet(&self) -> Option<&Fleet> {
         self.inner.fleet.as_ref()
     }
 
-    /// Registers the eight TPC-H tables at `scale`, generated while they are read.
+    /// Registers the eight TPC-H tables at a scale factor. Their rows are generated when they are
+    /// read.
     ///
     /// # Errors
     /// When the scale is out of range.
     pub fn register_tpch(&self, scale: f64) -> Result<()> {
-        tpch::check_scale(scale).map_err(|e| Error::of(&e, ""))?;
+        tpch::check_scale(scale)?;
         for table in tpch::TableName::ALL {
             let provider = tpch::table_provider(table, scale);
             let replaced = self.inner.context.register_table(table.as_str(), provider);
-            replaced.map_err(|e| Error::of(&e, ""))?;
+            replaced?;
         }
         Ok(())
     }
 
-    /// Looks at this process and all machines of the session as at one: what they print, count, use and
-    /// compute, and what the session runs. It takes CPU profiles ([`Inspector::start_profile`]), writes
-    /// everything into one archive ([`Inspector::dump`]) and serves it as pages ([`Inspector::serve`],
-    /// or [`SessionBuilder::debug`](crate::SessionBuilder::debug) from the beginning).
+    /// Shows this process and all machines of the session together: their logs, metrics, resources and
+    /// work. It takes CPU profiles ([`Inspector::start_profile`]), writes everything into one archive
+    /// ([`Inspector::dump`]) and serves it as pages ([`Inspector::serve`], or
+    /// [`SessionBuilder::debug`](crate::SessionBuilder::debug) from the start).
     pub fn inspector(&self) -> &Inspector {
         &self.inner.inspector
     }
 
-    /// DataFusion's context of this session: to register tables and functions of one's own.
-    /// Queries that are run with it directly are not run again when a machine is lost.
+    /// DataFusion's context of this session, to register tables and functions. Queries that it runs
+    /// directly are not retried when a machine is lost.
     pub fn context(&self) -> &SessionContext {
         &self.inner.context
     }
 
-    /// Stops the machines and waits until they are gone. Running queries fail; new ones are
-    /// refused.
+    /// Stops the machines and waits until they are gone. Running queries fail; new ones are refused.
     pub async fn shutdown(&self) {
         self.inner.queries.close();
         self.inner.cleanup.finish().await;

@@ -1,8 +1,9 @@
-//! The life of a program that is marked with `#[bigslice::main]`: the driver's part runs on a runtime of its own, and
-//! the error that it may end with is told as bigsql tells it. The macro names what is here.
+//! Runs a program marked with `#[bigslice::main]`: the driver's part runs on its own runtime, and
+//! an error is printed as bigsql prints it. The macro uses the names in this file.
 //!
-//! What a `main` returns decides how it is told. An error may be of any type; which of the traits below has
-//! a method `ending` for it, with the fewest references taken away, is the one that knows most about it.
+//! The return type of `main` decides how its outcome is reported. An error may have any type; the
+//! trait below that has a method `ending` for it, with the fewest references removed, is the most
+//! specific one.
 
 use std::error::Error as StdError;
 use std::fmt::Display;
@@ -12,13 +13,13 @@ use std::process::{ExitCode, Termination};
 use crate::error::Error;
 use crate::render::cell;
 
-/// The exit code of a program that failed.
+/// The exit code of a failed program.
 const FAILED: u8 = 1;
 
-/// The exit code of a program that was called in a wrong way, as clap has it.
+/// The exit code for wrong usage, as in clap.
 const WRONG_USAGE: u8 = 2;
 
-/// Runs the driver's part of a program on a runtime of its own.
+/// Runs the driver's part of a program on its own runtime.
 pub fn drive(driver: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(driver),
@@ -26,76 +27,76 @@ pub fn drive(driver: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// An outcome whose error holds an error: `Box<dyn Error>`, `anyhow::Error`.
+/// An outcome whose error contains an error: `Box<dyn Error>`, `anyhow::Error`.
 pub trait OfHolder: Sized {
-    /// What makes an exit code of it.
+    /// Converts it to an exit code.
     fn ending(&self) -> Holder {
         Holder
     }
 }
 impl<T, E: AsRef<dyn StdError>> OfHolder for &&&&Result<T, E> {}
 
-/// The same for those that hold one which can be sent: `Box<dyn Error + Send + Sync>`.
+/// The same for errors that can be sent: `Box<dyn Error + Send + Sync>`.
 pub trait OfSendHolder: Sized {
-    /// What makes an exit code of it.
+    /// Converts it to an exit code.
     fn ending(&self) -> SendHolder {
         SendHolder
     }
 }
 impl<T, E: AsRef<dyn StdError + Send + Sync>> OfSendHolder for &&&Result<T, E> {}
 
-/// An outcome whose error is one.
+/// An outcome whose error is an `Error`.
 pub trait OfError: Sized {
-    /// What makes an exit code of it.
+    /// Converts it to an exit code.
     fn ending(&self) -> Plain {
         Plain
     }
 }
 impl<T, E: StdError + 'static> OfError for &&Result<T, E> {}
 
-/// An outcome whose error is a text.
+/// An outcome whose error is a string.
 pub trait OfText: Sized {
-    /// What makes an exit code of it.
+    /// Converts it to an exit code.
     fn ending(&self) -> Text {
         Text
     }
 }
 impl<T, E: Display> OfText for &Result<T, E> {}
 
-/// Any other outcome that a `main` may have.
+/// Any other outcome of a `main`.
 pub trait OfTermination: Sized {
-    /// What makes an exit code of it.
+    /// Converts it to an exit code.
     fn ending(&self) -> Other {
         Other
     }
 }
 impl<T: Termination> OfTermination for T {}
 
-/// Ends with [`OfHolder`].
+/// For [`OfHolder`].
 #[derive(Debug)]
 pub struct Holder;
-/// Ends with [`OfSendHolder`].
+/// For [`OfSendHolder`].
 #[derive(Debug)]
 pub struct SendHolder;
-/// Ends with [`OfError`].
+/// For [`OfError`].
 #[derive(Debug)]
 pub struct Plain;
-/// Ends with [`OfText`].
+/// For [`OfText`].
 #[derive(Debug)]
 pub struct Text;
-/// Ends with [`OfTermination`].
+/// For [`OfTermination`].
 #[derive(Debug)]
 pub struct Other;
 
 impl Holder {
-    /// The exit code; an error is told.
+    /// Prints an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: AsRef<dyn StdError>>(self, end: Result<T, E>) -> ExitCode {
         end.map_or_else(|e| tell(e.as_ref()), T::report)
     }
 }
 
 impl SendHolder {
-    /// The exit code; an error is told.
+    /// Prints an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: AsRef<dyn StdError + Send + Sync>>(
         self,
         end: Result<T, E>,
@@ -105,37 +106,50 @@ impl SendHolder {
 }
 
 impl Plain {
-    /// The exit code; an error is told.
+    /// Prints an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: StdError + 'static>(self, end: Result<T, E>) -> ExitCode {
         end.map_or_else(|e| tell(&e), T::report)
     }
 }
 
 impl Text {
-    /// The exit code; an error is told.
+    /// Prints an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: Display>(self, end: Result<T, E>) -> ExitCode {
         end.map_or_else(|e| say(&e.to_string(), None, FAILED), T::report)
     }
 }
 
 impl Other {
-    /// The exit code.
+    /// Returns the exit code.
     pub fn exit_code<T: Termination>(self, end: T) -> ExitCode {
         end.report()
     }
 }
 
-/// Tells the user about an error.
+/// Prints an error for the user.
 fn tell(error: &(dyn StdError + 'static)) -> ExitCode {
     let (message, hint, code) = words_of(error);
     say(&message, hint.as_deref(), code)
 }
 
-/// What an error and its causes say, the hint of ours if one is among these, and the exit code.
+/// The text of an error and its causes, the hint, and the exit code. The text of an [`Error`] is
+/// complete: the causes below it would repeat it.
 fn words_of(error: &(dyn StdError + 'static)) -> (String, Option<String>, u8) {
-    let ours = bigslice_files::links(error).find_map(|link| link.downcast_ref::<Error>());
+    let mut text = error.to_string();
+    let mut ours = None;
+    for link in bigslice_files::causes(error) {
+        let said = link.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        ours = link.downcast_ref::<Error>();
+        if ours.is_some() {
+            break;
+        }
+    }
     let code = if matches!(ours, Some(Error::Config { .. })) { WRONG_USAGE } else { FAILED };
-    (bigslice_files::chain(error), ours.and_then(Error::hint), code)
+    (text, ours.and_then(Error::hint), code)
 }
 
 fn say(message: &str, hint: Option<&str>, code: u8) -> ExitCode {
@@ -143,7 +157,7 @@ fn say(message: &str, hint: Option<&str>, code: u8) -> ExitCode {
     if let Some(hint) = hint {
         text.push_str(&format!("hint: {}\n", cell::escape(hint)));
     }
-    // If standard error is closed there is no place left to say so.
+    // If standard error is closed, there is nowhere to report it.
     let _ = io::stderr().lock().write_all(text.as_bytes());
     code.into()
 }
@@ -155,11 +169,10 @@ mod tests {
     use super::*;
 
     fn ours() -> Error {
-        let hint = Some("do that".to_owned());
-        Error::Query { message: "it failed".to_owned(), hint }
+        Error::query("it failed").with_hint("do that").with_source("a text for developers")
     }
 
-    /// Each type has its own way, or this does not compile.
+    /// Each type selects its own trait, or this does not compile.
     #[test]
     #[expect(clippy::needless_borrow, reason = "as the macro has it, for all types")]
     fn every_type_of_error_is_told() {

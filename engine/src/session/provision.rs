@@ -1,5 +1,5 @@
-//! From the description of a session's machines to the machines: finds out what they will be, says what will be
-//! started, and starts them, or a fleet that starts them as they are wanted.
+//! Starts the machines of a session, or a fleet that starts them on demand; for instances, first
+//! finds out what they will be and says so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use crate::base::system::SystemSpec;
 use crate::error::Result;
 use crate::session::worker::{self, WorkerSettings};
 
-/// How long a machine on this computer is kept that nobody wants: it is there again in an instant.
+/// How long an idle machine on this computer is kept: another one starts in an instant.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// The same for a machine elsewhere, which takes a minute to come back.
+/// How long an idle machine elsewhere is kept: another one takes a minute to start.
 const IDLE_REMOTE: Duration = Duration::from_secs(10 * 60);
 
-/// Where the machines of a session come from.
+/// The system that a session's machines come from.
 pub(crate) struct Site {
     system: Arc<dyn System>,
-    /// What suits its machines; the session adds its own.
+    /// The settings that suit its machines; the session adds its own.
     fleet: FleetConfig,
 }
 
-/// Prepares for starting machines, if there are to be any: what can be wrong with what the user wants is found
-/// here. What a machine has becomes known to `config`, and what will be started to the user.
+/// Prepares the start of machines, if the session has any, and finds mistakes in their settings. It
+/// sets the cores of a machine in `config` and tells the user what will be started.
 pub(crate) async fn survey(config: &mut Config) -> Result<Option<Site>> {
     let (system, fleet): (Arc<dyn System>, FleetConfig) = match &config.system {
         system if system.machines() == 0 => return Ok(None),
@@ -65,11 +65,11 @@ pub(crate) async fn survey(config: &mut Config) -> Result<Option<Site>> {
     Ok(Some(Site { system, fleet }))
 }
 
-/// Starts the machines; returns when they run, or at once if they come and go with the work.
+/// Starts the machines. Returns when they run, or at once if they are started on demand.
 pub(crate) async fn start(config: &Config, site: Site, budget: Budget) -> Result<Fleet> {
     let remote = config.system.is_remote();
     let settings = WorkerSettings {
-        // Another computer knows best what it has.
+        // Another computer finds out its cores and memory by itself.
         cores: (!remote).then(|| config.cores_per_process()),
         budget: (!remote || budget.limited).then_some(budget),
     };
@@ -90,11 +90,11 @@ pub(crate) async fn start(config: &Config, site: Site, budget: Budget) -> Result
     Ok(Fleet::elastic(site.system, fleet, &elastic)?)
 }
 
-/// How much memory each process of the session may use: those of this computer share it.
+/// The memory of each process of the session: processes of this computer share it.
 pub(crate) fn budget(config: &Config) -> Result<Budget> {
     let machines = config.system.machines();
     let alone = config.system.is_remote() && config.memory_limit.is_none();
-    // Machines that are tasks of this process share what it has: none of them can be measured.
+    // Machines that are tasks of this process share its memory, so none of them can be measured.
     let apart = !matches!(config.system, SystemSpec::InProcess { .. });
     let processes = if alone { 1 } else { machines + 1 };
     Budget::split(config.memory_limit, processes, config.owns_process && apart)
@@ -102,6 +102,6 @@ pub(crate) fn budget(config: &Config) -> Result<Budget> {
 
 #[cfg(feature = "ec2")]
 fn say(config: &Config, text: String) {
-    use bigslice_cluster::{LogLine, LogSource};
-    (config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
+    use bigslice_cluster::LogLine;
+    (config.log)(LogLine::of_fleet(text));
 }

@@ -1,6 +1,6 @@
-//! What a worker of a session is: its memory, its threads, and the service that runs tasks.
+//! A worker of a session: its memory, its threads, and the service that runs tasks.
 //!
-//! [`worker_main`] makes a process one; [`services`] is what the in-process system and it serve.
+//! [`worker_main`] turns a process into a worker. The in-process system serves the same [`services`].
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,23 +26,23 @@ use crate::base::settings;
 use crate::error::{Error, Result};
 use crate::pipeline::udf;
 use crate::runs::job::PlanCodec;
-use crate::runs::task::{Host, HostParts, Shared, Store};
+use crate::runs::task::{Host, HostParts, HostService, Store};
 use bigslice_files::{Stores, watch};
 
-/// The version that workers report; driver and worker are one binary.
+/// The version that workers report: driver and worker are one binary.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What the driver tells a worker when it starts it. What changes later travels with each query.
+/// The settings of a worker when it starts. Settings that change later travel with each query.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WorkerSettings {
-    /// Threads that compute; all cores of a machine that is not told.
+    /// Threads that compute; by default the cores of the machine.
     pub(crate) cores: Option<usize>,
-    /// Memory; that of the machine if it is not told.
+    /// Memory; by default that of the machine.
     pub(crate) budget: Option<Budget>,
 }
 
 impl WorkerSettings {
-    /// As bytes for the fleet to carry.
+    /// The settings as bytes, for the fleet to send.
     pub(crate) fn encode(&self) -> Result<Bytes> {
         postcard::to_allocvec(self)
             .map(Bytes::from)
@@ -55,9 +55,9 @@ impl WorkerSettings {
     }
 }
 
-/// Runs this process as a worker if it was started as one: `Some` exit code when it was, and has
-/// ended. Every program whose sessions have local machines calls this first in `main`, before it
-/// reads its arguments:
+/// Runs this process as a worker, if it was started as one, and returns the exit code at its end.
+/// Every program whose sessions have machines must call this first in `main`, before it reads its
+/// arguments:
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
@@ -74,7 +74,7 @@ pub fn worker_main() -> Option<ExitCode> {
     Some(bigslice_cluster::run_worker(WorkerMain { services: services() }))
 }
 
-/// Makes the services of a worker, in this process or in one of its own.
+/// The services of a worker, in this process or in its own.
 pub(crate) fn services() -> ServiceFactory {
     Arc::new(|context| Box::pin(async move { serve(&context).map_err(BoxError::from) }))
 }
@@ -103,7 +103,7 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
             Ok(state.task_ctx())
         }),
     });
-    // The threads live as long as the service that runs on them.
+    // The threads must live as long as the service that runs on them.
     let codec = Arc::new(PlanCodec::reading_by(Arc::clone(&host)));
     let env = Arc::clone(&runtime);
     let sessions = TaskSessions { channels, stores, codec, runtime: env, _cpu: cpu };
@@ -113,11 +113,11 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
         over_memory,
         cpu: handle,
         version: VERSION.to_owned(),
-        tasks: Some(Arc::new(Shared(host))),
+        tasks: Some(Arc::new(HostService(host))),
     }))
 }
 
-/// Builds the state that one task is decoded and run with.
+/// Builds the session state to decode and run a task with.
 struct TaskSessions {
     channels: Channels,
     stores: Arc<Stores>,

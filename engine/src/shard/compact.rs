@@ -1,5 +1,5 @@
-//! Rows without what they do not need: slices and views keep alive, and views and dictionaries
-//! would write, the buffers of the batches that they were taken from.
+//! Copies rows out of the buffers that they share with larger batches. Slices and views would keep
+//! these buffers alive, and views and dictionaries would be written with them.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use arrow_select::dictionary::garbage_collect_any_dictionary;
 
 use super::{Result, written};
 
-/// What an array may hold beyond twice what it shows: its own fields, and buffers that are
-/// rounded up to a cache line.
+/// Bytes that an array may hold beyond twice its size: its struct, and buffers rounded up to a
+/// cache line.
 const SLACK_BYTES: usize = 2 * 1024;
 
-/// The memory that `batch` keeps alive, as if nothing else did.
+/// The bytes of memory that `batch` keeps alive, shared or not.
 pub(super) fn held(batch: &RecordBatch) -> usize {
     let columns = batch.columns().iter().map(|column| column.get_array_memory_size());
     size_of::<RecordBatch>() + columns.sum::<usize>()
 }
 
-/// The rows of `batch` as they are to be kept in memory: columns that keep far more alive than
-/// they show are copied.
+/// The rows of `batch` to keep in memory: columns that hold far more memory than they need are
+/// copied.
 pub(super) fn to_keep(batch: RecordBatch) -> Result<RecordBatch> {
     if !batch.columns().iter().any(wasteful) {
         return Ok(batch);
@@ -36,7 +36,7 @@ pub(super) fn to_keep(batch: RecordBatch) -> Result<RecordBatch> {
     )
 }
 
-/// The rows of `batch` as they are to be written: with no value that no row refers to.
+/// The rows of `batch` to write: without values that no row refers to.
 pub(super) fn to_write(batch: &RecordBatch) -> Result<RecordBatch> {
     if !batch.columns().iter().any(|column| has_references(column.data_type())) {
         return Ok(batch.clone());
@@ -48,14 +48,14 @@ pub(super) fn to_write(batch: &RecordBatch) -> Result<RecordBatch> {
     })
 }
 
-/// The rows of `batch` with these numbers.
+/// The rows of `batch` at these indexes.
 pub(super) fn taken(batch: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch> {
     let columns = batch.columns().iter().map(|column| take(column, rows, None));
     rebuilt(batch, columns.collect::<Result<_, _>>()?, rows.len())
 }
 
-/// The rows of `chunks` in one batch. In several if they do not fit: dictionaries that differ can
-/// have more values together than their keys can tell apart.
+/// Concatenates `chunks` into one batch, or into several if they do not fit: different dictionaries
+/// together may have more values than their keys can number.
 pub(super) fn joined(schema: &SchemaRef, mut chunks: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
     if chunks.len() < 2 {
         return Ok(chunks);
@@ -81,7 +81,7 @@ fn with_columns(
 }
 
 fn rebuilt(like: &RecordBatch, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    // The number is needed where there is no column to tell it.
+    // A batch without columns needs the number of rows.
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(like.schema(), columns, &options)?)
 }
@@ -91,7 +91,7 @@ fn wasteful(array: &ArrayRef) -> bool {
     held > SLACK_BYTES && held > 2 * written::of_array(array) + SLACK_BYTES
 }
 
-/// A copy of what `array` shows.
+/// A copy of the elements of `array`.
 fn own(array: &ArrayRef) -> Result<ArrayRef> {
     if matches!(array.data_type(), DataType::Utf8View | DataType::BinaryView) {
         return prune(array);
@@ -102,8 +102,8 @@ fn own(array: &ArrayRef) -> Result<ArrayRef> {
     prune(&make_array(copy.freeze()))
 }
 
-/// True when elements of the type refer to values, so that a slice may have values that no element
-/// refers to, and writing it would write them.
+/// True if elements of the type refer to values: a slice may then have unreferenced values, which
+/// would be written with it.
 fn has_references(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8View
@@ -125,7 +125,7 @@ fn has_references(data_type: &DataType) -> bool {
     }
 }
 
-/// `array` with only those values in its views' and dictionaries' buffers that it refers to.
+/// `array` without unreferenced values in the buffers of its views and dictionaries.
 fn prune(array: &ArrayRef) -> Result<ArrayRef> {
     match array.data_type() {
         DataType::Utf8View if !array.as_string_view().data_buffers().is_empty() => {
@@ -136,8 +136,8 @@ fn prune(array: &ArrayRef) -> Result<ArrayRef> {
         }
         DataType::Dictionary(_, _) => {
             let values = array.as_any_dictionary().values().len();
-            // To look for values that nobody uses in a dictionary smaller than its column would
-            // cost more than to write them.
+            // In a dictionary smaller than its column, finding unused values costs more than
+            // writing them.
             let array = if values > array.len() {
                 garbage_collect_any_dictionary(array.as_any_dictionary())?
             } else {

@@ -1,8 +1,8 @@
-//! Blocks back to rows, in any process that has the bytes of a block, its sum and the schema.
+//! Decodes blocks, in any process that has the bytes of a block, its checksum and the schema.
 //!
-//! The sum proves that the bytes are those that were written. What they mean is checked again
-//! while they are decoded, because it costs little beside lz4 and a fault should not be worse than
-//! an error.
+//! The checksum proves that the bytes are the written ones. They are validated all the same while
+//! they are decoded: that costs little compared to lz4, and a fault must not do worse than an
+//! error.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,15 +22,14 @@ use bytes::Bytes;
 use super::encode::schema_to_bytes;
 use super::{Block, Error, Result};
 
-/// What each message begins with, before its length.
+/// The first bytes of each message, before its length.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// What lz4 can make of a byte at most is 255: a buffer that claims more is not to be believed,
-/// and the memory for it not to be asked for.
+/// The highest compression ratio of lz4. No memory is allocated for a buffer that claims a higher
+/// one.
 const EXPANSION_MAX: i64 = 255;
 
-/// Reads the bytes of a block, which are not verified: [`Decoder::decode`] does that, where they
-/// are used.
+/// Reads the bytes of a block. Does not verify them: [`Decoder::decode`] does, where they are used.
 pub(crate) fn read_block(file: &File, block: &Block) -> io::Result<Bytes> {
     let mut bytes = vec![0; block.bytes as usize];
     file.read_exact_at(&mut bytes, block.offset).map_err(|e| {
@@ -48,7 +47,7 @@ pub(crate) fn read_block(file: &File, block: &Block) -> io::Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// The schema in what [`schema_to_bytes`] gave.
+/// Decodes a schema that [`schema_to_bytes`] encoded.
 pub(crate) fn schema_from_bytes(bytes: &[u8]) -> Result<SchemaRef> {
     Ok(try_schema_from_ipc_buffer(bytes)?.into())
 }
@@ -56,39 +55,39 @@ pub(crate) fn schema_from_bytes(bytes: &[u8]) -> Result<SchemaRef> {
 /// Decodes blocks of files with one schema.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    /// Of what is decoded.
+    /// The schema of decoded batches.
     schema: SchemaRef,
-    /// That of whole rows, as the file has it: with the numbers of the dictionaries.
+    /// The schema of the file, with all columns and the numbers of dictionaries.
     numbered: SchemaRef,
-    /// The columns to decode, unless it is all of them.
+    /// The columns to decode; `None` for all.
     columns: Option<Vec<usize>>,
 }
 
 impl Decoder {
-    /// A decoder of the blocks of files that were written with `schema`.
+    /// A decoder for the blocks of files with this schema.
     pub(crate) fn new(schema: &SchemaRef) -> Result<Self> {
         let numbered = schema_from_bytes(&schema_to_bytes(schema)?)?;
         Ok(Self { schema: SchemaRef::clone(schema), numbered, columns: None })
     }
 
-    /// A decoder of these columns only, by their numbers in `schema`: the others are not decompressed.
+    /// A decoder of some columns only, by their indexes in `schema`: others are not decompressed.
     pub(crate) fn of_columns(schema: &SchemaRef, columns: &[usize]) -> Result<Self> {
         let all = Self::new(schema)?;
         let schema = schema.project(columns)?.into();
         Ok(Self { schema, columns: Some(columns.to_vec()), ..all })
     }
 
-    /// The columns of what is decoded.
+    /// The schema of decoded batches.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// The rows of a block whose bytes summed to `crc` when they were written.
+    /// Decodes the block with these bytes, whose CRC-32 must be `crc`.
     pub(crate) fn decode(&self, bytes: Bytes, crc: u32) -> Result<RecordBatch> {
         if crc32fast::hash(&bytes) != crc {
             return Err(Error::Changed { bytes: bytes.len() });
         }
-        // Arrow has asserts where it reads what the metadata say.
+        // Arrow panics on some invalid metadata.
         let decoded = panic::catch_unwind(AssertUnwindSafe(|| self.messages(bytes.into())));
         match decoded {
             Ok(batch) => batch.map_err(|e| Error::Malformed(e.to_string())),
@@ -122,44 +121,44 @@ impl Decoder {
                 let schema = SchemaRef::clone(&self.schema);
                 return RecordBatch::try_new_with_options(schema, columns, &options);
             } else {
-                return Err(malformed("a message that is neither rows nor a dictionary"));
+                return Err(malformed("a message that is neither a record batch nor a dictionary"));
             }
         }
     }
 }
 
-/// Cuts the metadata of the next message off.
+/// Splits off the metadata of the next message.
 fn message(block: &mut Buffer) -> Result<Buffer, ArrowError> {
     let prefix = cut(block, 8)?;
     let (marker, length) = prefix.split_at(4);
     match <[u8; 4]>::try_from(length) {
         Ok(length) if marker == CONTINUATION => cut(block, i32::from_le_bytes(length).into()),
-        _ => Err(malformed("no message where one should begin")),
+        _ => Err(malformed("no message where one should start")),
     }
 }
 
-/// Cuts the first `length` bytes off.
+/// Splits off the first `length` bytes.
 fn cut(block: &mut Buffer, length: i64) -> Result<Buffer, ArrowError> {
-    let short = || malformed(format!("{} bytes where {length} should be", block.len()));
+    let short = || malformed(format!("{} bytes instead of {length}", block.len()));
     let n = usize::try_from(length).ok().filter(|n| *n <= block.len()).ok_or_else(short)?;
     let first = block.slice_with_length(0, n);
     block.advance(n);
     Ok(first)
 }
 
-/// Fails if buffers do not lie within the body, or claim to have been larger than is possible.
+/// Checks that buffers are within the body, and do not claim an impossible compression ratio.
 fn check(batch: ipc::RecordBatch<'_>, body: &Buffer) -> Result<(), ArrowError> {
     let compressed = batch.compression().is_some();
     for buffer in batch.buffers().into_iter().flatten() {
         let (offset, length) = (buffer.offset(), buffer.length());
         let end = offset.checked_add(length).filter(|_| offset >= 0 && length >= 0);
         let bytes = end.and_then(|end| body.get(offset as usize..end as usize));
-        let bytes = bytes.ok_or_else(|| malformed("a buffer that is not within it"))?;
+        let bytes = bytes.ok_or_else(|| malformed("a buffer outside of the block"))?;
         if let Some(size) = bytes.first_chunk()
             && compressed
             && i64::from_le_bytes(*size) / EXPANSION_MAX > length
         {
-            return Err(malformed("a buffer that cannot be so large"));
+            return Err(malformed("a buffer that claims an impossible size"));
         }
     }
     Ok(())

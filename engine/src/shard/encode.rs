@@ -1,4 +1,4 @@
-//! Rows to the bytes of a block, for the [`ShardWriter`](super::ShardWriter).
+//! Encodes rows as a block, for the [`ShardWriter`](super::ShardWriter).
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -9,21 +9,21 @@ use arrow::ipc::writer::{
 
 use super::{Error, Result, compact, written};
 
-/// What a stream ends with: a message of no bytes.
+/// The end of a stream: a message without bytes.
 pub(super) const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
-/// The index has 32 bits for the length of a block, and Arrow asks for as much memory.
+/// Most bytes of a block: the index has 32 bits for them, and Arrow allocates as much memory.
 pub(super) const BLOCK_BYTES_MAX: usize = u32::MAX as usize;
 
-/// Room for a block that stays reserved for the next: larger ones are rare.
+/// Most bytes of the buffer that is kept for the next block: larger blocks are rare.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// A schema in the bytes that [`schema_from_bytes`](super::schema_from_bytes) reads.
+/// Encodes a schema for [`schema_from_bytes`](super::schema_from_bytes).
 pub(crate) fn schema_to_bytes(schema: &Schema) -> Result<Vec<u8>> {
     Ok(Encoder::new(0)?.schema(schema)?.to_vec())
 }
 
-/// Makes blocks, each of which can be decoded without the others.
+/// Encodes blocks. Each can be decoded without the others.
 #[derive(Debug)]
 pub(super) struct Encoder {
     options: IpcWriteOptions,
@@ -46,7 +46,7 @@ impl Encoder {
         })
     }
 
-    /// The message that a stream begins with.
+    /// The first message of a stream.
     pub(super) fn schema(&mut self, schema: &Schema) -> Result<&[u8]> {
         self.bytes.clear();
         self.begin(schema)?;
@@ -57,7 +57,7 @@ impl Encoder {
     pub(super) fn block(&mut self, batch: &RecordBatch) -> Result<&[u8]> {
         let bytes_max = self.bytes_max;
         let too_large = |bytes| Err(Error::Row { bytes, bytes_max });
-        // Rows that can be divided were, so a block too large is one row.
+        // The writer splits rows into blocks, so a block that is too large is one row.
         let bytes = written::of_batch(batch);
         if bytes > bytes_max {
             return too_large(bytes);
@@ -65,8 +65,8 @@ impl Encoder {
         let batch = compact::to_write(batch)?;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES_MAX);
-        // Dictionaries have numbers, which a tracker gives out when it sees the schema; a new one
-        // has written no dictionary yet, so that this block will have its own.
+        // A tracker numbers the dictionaries of the schema, and writes each once. A new tracker for
+        // each block makes the block contain its dictionaries.
         let mut tracker = self.begin(batch.schema_ref())?;
         self.bytes.clear();
         let (generator, options) = (&self.generator, &self.options);

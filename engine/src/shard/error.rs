@@ -1,50 +1,49 @@
-//! Why a shard file could not be written or read, by what whoever asked can do about it.
+//! Errors of writing and reading shard files, by what the caller can do about them.
 
 use std::io;
 use std::path::PathBuf;
 
 use arrow::error::ArrowError;
 
-/// What the functions of this module return.
+/// The result of functions of this module.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a shard file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Error {
-    /// The file system refused: it is full, or the folder is not there.
+    /// An error of the file system: it is full, or the folder does not exist.
     #[error("cannot write shard file \"{}\": {cause}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the file system said.
+        /// The error of the file system.
         cause: io::Error,
     },
-    /// The rows are not what the file was opened for: a fault of the plan that made them.
+    /// The rows do not match the schema or the partitions of the file: a bug in the plan.
     #[error("{0}")]
     Rows(String),
-    /// One row alone is larger than a block can be.
+    /// A single row is larger than a block may be.
     #[error("a row of {bytes} bytes is too large: a shard block holds at most {bytes_max}")]
     Row {
         /// The bytes of the row.
         bytes: usize,
-        /// The most that fits.
+        /// The most bytes of a block.
         bytes_max: usize,
     },
-    /// An earlier call failed and lost rows, so that the file would not be complete.
+    /// An earlier call failed and lost rows, so the file would be incomplete.
     #[error("shard file \"{}\" is not complete: writing to it failed before", path.display())]
     Incomplete {
         /// The file.
         path: PathBuf,
     },
-    /// What was read is not what was written. Read another copy, or compute it again.
+    /// The bytes read are not the bytes written. The shard has to be computed again.
     #[error("shard block of {bytes} bytes was changed on disk: its checksum is wrong")]
     Changed {
         /// The bytes of the block.
         bytes: usize,
     },
-    /// The block is as it was written and yet means nothing: a fault of this program, or the
-    /// schema is of another file.
+    /// The block is intact but cannot be decoded: a bug, or the schema of another file.
     #[error("cannot decode shard block: {0}")]
     Malformed(String),
     /// Arrow could not rearrange the rows.

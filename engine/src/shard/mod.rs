@@ -1,18 +1,18 @@
-//! Shard files: what one attempt of one task of a run writes, and what others read of it.
+//! Shard files: each stores the rows of one attempt of one task, for other tasks to read.
 //!
-//! A task's rows go to n partitions, and all of them lie in one file, in blocks of one partition
-//! each. The file is an Arrow IPC stream, so that any reader of Arrow opens it:
+//! The rows of a task are split into n partitions. All partitions are in one file, in blocks of one
+//! partition each. The file is an Arrow IPC stream, so any Arrow reader opens it:
 //!
 //! ```text
 //!   schema | block of 3 | block of 0 | block of 3 | block of 7 | ... | end of stream
 //!            `- dictionaries, if any, and one record batch, compressed with lz4
 //! ```
 //!
-//! Which block is whose, and what its bytes summed to, stands in the [`Index`] that the
-//! [`ShardWriter`] returns, not in the file. A block needs nothing of the others: whoever has its
-//! bytes ([`read_block`]), its sum and the schema can decode it ([`Decoder`]), here or elsewhere.
+//! The [`Index`], which the [`ShardWriter`] returns, has the partition and the checksum of each
+//! block; the file has not. A block does not depend on others: its bytes ([`read_block`]), its
+//! checksum and the schema are enough to decode it ([`Decoder`]), in any process.
 //!
-//! Rows on their way into the file:
+//! The way of rows into the file:
 //!
 //! ```text
 //!   scatter -> Window (a few batches) -+-> Queue of partition 0 -+

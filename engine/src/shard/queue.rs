@@ -1,32 +1,33 @@
-//! The rows of one partition that wait for their block to be full.
+//! The queue of one partition: rows that do not fill a block yet.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::{Result, compact, written};
 
-/// The bytes, before they are compressed, that are a block in any case. Wide tables need them: at a
-/// quarter of it a hundred columns are decoded at half the speed.
+/// Uncompressed bytes that fill a block in any case. Wide tables need large blocks: with a quarter
+/// of it, a hundred columns are decoded at half the speed.
 const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// The bytes that are a block if there are [`BLOCK_ROWS`], too: narrow tables are compressed as well
-/// and as fast as in larger blocks, and decoded a third faster, because they stay in the cache.
+/// Uncompressed bytes that fill a block of at least [`BLOCK_ROWS`] rows: narrow tables are
+/// compressed as well and as fast as in larger blocks, and decoded a third faster, because they
+/// stay in the cache.
 const BLOCK_BYTES_MIN: usize = 256 * 1024;
 
-/// The rows that an operator gets at a time, so that it need not put blocks together.
+/// The batch size of operators, so they need not concatenate blocks.
 const BLOCK_ROWS: usize = 8192;
 
-/// The rows that are a block in any case: those of some schemas take hardly a byte or none.
+/// Rows that fill a block in any case: those of some schemas take hardly any bytes.
 const BLOCK_ROWS_MAX: usize = 1024 * 1024;
 
-/// True when rows are enough for a block.
+/// True if rows fill a block.
 pub(super) fn is_block(bytes: usize, rows: usize) -> bool {
     bytes >= BLOCK_BYTES
         || rows >= BLOCK_ROWS_MAX
         || (bytes >= BLOCK_BYTES_MIN && rows >= BLOCK_ROWS)
 }
 
-/// What pieces may hold beyond twice what they are, before they are put together.
+/// Bytes that pieces may hold beyond twice their size, before they are concatenated.
 const OVERHEAD_BYTES: usize = 64 * 1024;
 
 /// Pieces of the partition, each with at least one row.
@@ -39,18 +40,18 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// The memory that it keeps alive.
+    /// The bytes of memory that it keeps alive.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// True when there is enough in it for a block.
+    /// True if its rows fill a block.
     pub(super) fn is_full(&self) -> bool {
         is_block(self.written, self.rows)
     }
 
-    /// Adds a piece that makes `bytes` in the file. Unless it fills the queue, so that it will be
-    /// gone soon, it is rid of what it keeps alive besides.
+    /// Adds a piece of `bytes` uncompressed bytes. Unless it fills the queue, and so is written
+    /// soon, the buffers that it shares with larger batches are copied.
     pub(super) fn push(
         &mut self,
         piece: RecordBatch,
@@ -73,7 +74,7 @@ impl Queue {
         Ok(())
     }
 
-    /// All that is in it, which is nothing afterwards.
+    /// Removes all pieces.
     pub(super) fn take(&mut self) -> Vec<RecordBatch> {
         std::mem::take(self).pieces
     }
@@ -85,8 +86,8 @@ impl Queue {
         self.pieces.push(piece);
     }
 
-    /// Puts small pieces together: a partition that gets two rows at a time has thousands before
-    /// a block is full, and then most of the memory is their arrays' own fields.
+    /// Concatenates the pieces: a partition that gets two rows at a time has thousands of pieces
+    /// before a block is full, and most of their memory is for the structs of their arrays.
     fn tidy(&mut self, schema: &SchemaRef) -> Result<()> {
         for piece in compact::joined(schema, self.take())? {
             let piece = compact::to_keep(piece)?;

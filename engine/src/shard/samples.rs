@@ -1,4 +1,4 @@
-//! Rows of every type for the tests, made of numbers that a seed gives.
+//! Rows of every type for the tests, from seeded random numbers.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use arrow::datatypes::{
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// Numbers that look random (xorshift64*), the same for the same seed.
+/// Pseudorandom numbers (xorshift64*).
 pub(super) struct Numbers(u64);
 
 impl Numbers {
@@ -60,7 +60,7 @@ impl Numbers {
     }
 }
 
-/// How many kinds of columns there are.
+/// The number of kinds of columns.
 pub(super) const KINDS: usize = 25;
 
 /// The kind of list views.
@@ -171,7 +171,8 @@ fn union(rows: usize, dense: bool, of: &mut Numbers) -> ArrayRef {
     Arc::new(UnionArray::try_new(fields, ids.into(), offsets, children).unwrap())
 }
 
-/// A dictionary of narrow keys: two of them together have more values than the keys can count.
+/// A dictionary with narrow keys: two such dictionaries together have more values than keys can
+/// number.
 fn dictionary(rows: usize, of: &mut Numbers) -> ArrayRef {
     let values: ArrayRef = Arc::new((0..100).map(|_| Some(of.text(8))).collect::<StringArray>());
     let keys = (0..rows).map(|_| of.optional().map(|n| (n % 100) as i8)).collect::<Int8Array>();
@@ -201,7 +202,7 @@ fn schema_of(columns: &[ArrayRef]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// Each row as text, which does not tell how its values are stored.
+/// Each row as text, independent of how its values are stored.
 pub(super) fn texts(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::new().with_null("null");
     let formatters = batch.columns().iter();
@@ -211,7 +212,7 @@ pub(super) fn texts(batch: &RecordBatch) -> Vec<String> {
     (0..batch.num_rows()).map(|row| text(row).join("|")).collect()
 }
 
-/// The rows that `ids` send to `partition`, as text.
+/// The rows of `partition` by `ids`, as text.
 pub(super) fn of_partition(batch: &RecordBatch, ids: &[u32], partition: u32) -> Vec<String> {
     let rows = (0..ids.len()).filter(|row| ids[*row] == partition);
     let all = texts(batch);

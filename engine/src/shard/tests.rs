@@ -1,4 +1,4 @@
-//! What is written comes back, and what is not right is found.
+//! Tests that written rows are read back, and that errors are found.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -285,7 +285,7 @@ fn rows_that_do_not_fit_are_refused() {
     check(&|w| w.append(0, long_texts(1, 1)), text);
     let nulls: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
     let nulls = RecordBatch::try_from_iter([("x", nulls)]).unwrap();
-    let text = "column \"n\" has nulls, but may not in its shard file";
+    let text = "column \"n\" has nulls, but is not nullable in its shard file";
     check(&|w| w.scatter(&[0, 0], &nulls), text);
     let none = RecordBatch::try_new_with_options(
         Arc::new(Schema::empty()),
@@ -371,10 +371,10 @@ fn a_block_that_means_nothing_is_an_error() {
     let batch = samples::batch(&[0, 1, 13, 20], 9, &mut Numbers::new(2));
     let written = Written::of(&batch.schema(), 1, |w| w.append(0, batch.clone()).unwrap());
     let bytes = read_block(&written.file(), &written.index.blocks(0)[0]).unwrap().to_vec();
-    // Of other columns.
+    // With the schema of other columns.
     let error = decode(bytes.clone(), &decoder).unwrap_err();
     assert!(matches!(error, Error::Malformed(_)), "{error}");
-    // With bits flipped before it was summed: any answer but a crash.
+    // With bits flipped before the checksum: any result but a crash.
     let decoder = Decoder::new(&batch.schema()).unwrap();
     let mut wrong = 0;
     for bit in 0..bytes.len() * 8 {

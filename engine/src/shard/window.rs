@@ -1,16 +1,17 @@
-//! The batches that were last scattered, until they are dealt out to the queues of their
-//! partitions: to deal many together makes pieces large enough to be worth their arrays.
+//! The window: the last scattered batches, until their rows are dealt to the queues of their
+//! partitions. Dealing many rows together makes larger pieces, which are worth the overhead of
+//! their arrays.
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 
 use super::{Result, compact, written};
 
-/// The rows that are dealt together: 1024 partitions get 64 each. More are hardly faster, and with
-/// 8192 it takes eight times as long.
+/// Rows that are dealt together: 64 for each of 1024 partitions. More are hardly faster; with 8192
+/// it takes eight times as long.
 pub(super) const WINDOW_ROWS: usize = 64 * 1024;
 
-/// The bytes that are dealt together, of which there are up to three copies meanwhile.
+/// Bytes that are dealt together. There are up to three copies of them meanwhile.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// Batches and the partitions of their rows.
@@ -23,25 +24,25 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The memory that it keeps alive.
+    /// The bytes of memory that it keeps alive.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// True when there are enough rows to deal out.
+    /// True if there are enough rows to deal.
     pub(super) fn is_full(&self) -> bool {
         self.ids.len() >= WINDOW_ROWS || self.written >= WINDOW_BYTES
     }
 
-    /// True when the rows of `batch` are too many for those that are here.
+    /// True if `batch` does not fit into the window with the rows in it.
     pub(super) fn would_overflow(&self, batch: &RecordBatch) -> bool {
         !self.batches.is_empty()
             && (self.ids.len() + batch.num_rows() > WINDOW_ROWS
                 || self.written + written::of_batch(batch) > WINDOW_BYTES)
     }
 
-    /// Adds a batch of at most [`WINDOW_ROWS`] rows. Unless it fills the window, so that it will
-    /// be gone soon, it is rid of what it keeps alive besides.
+    /// Adds a batch of at most [`WINDOW_ROWS`] rows. Unless it fills the window, and so is dealt
+    /// soon, the buffers that it shares with larger batches are copied.
     pub(super) fn push(&mut self, ids: &[u32], batch: RecordBatch) -> Result<()> {
         self.written += written::of_batch(&batch);
         self.ids.extend_from_slice(ids);
@@ -51,8 +52,7 @@ impl Window {
         Ok(())
     }
 
-    /// The rows by partition, each partition's in the order in which they came. The window is
-    /// empty afterwards.
+    /// Removes all rows, grouped by partition, those of a partition in the order they were added.
     pub(super) fn deal(
         &mut self,
         schema: &SchemaRef,
@@ -78,7 +78,7 @@ impl Window {
     }
 }
 
-/// The numbers of the rows sorted by partition, and where each partition's end.
+/// The indexes of the rows sorted by partition, and the end of each partition.
 fn sorted(ids: &[u32], partitions: usize) -> (UInt32Array, Vec<usize>) {
     let mut next = vec![0; partitions];
     for id in ids {

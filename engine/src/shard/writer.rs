@@ -1,5 +1,5 @@
-//! The writer of a shard file: takes a task's rows, keeps those of each partition until they make
-//! a block, and writes blocks as they get full.
+//! The writer of a shard file: buffers the rows of each partition of a task until they fill a
+//! block, and writes the blocks.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -14,8 +14,8 @@ use super::queue::{Queue, is_block};
 use super::window::{WINDOW_ROWS, Window};
 use super::{Block, Error, Index, Result, compact, written};
 
-/// Writes one file of one task. The file is removed when it is dropped before it is finished, and
-/// after an error nothing else is to be done with it.
+/// Writes the file of one task. Removes the file if it is dropped before [`finish`](Self::finish).
+/// After an error, all further calls fail.
 pub(crate) struct ShardWriter {
     path: PathBuf,
     file: File,
@@ -31,20 +31,20 @@ pub(crate) struct ShardWriter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// Rows may be lost: to finish would be to lie.
+    /// Rows may be lost, so the file cannot be finished.
     Failed,
     Finished,
 }
 
 impl ShardWriter {
-    /// Opens a file that must not exist yet.
+    /// Creates a file, which must not exist yet.
     pub(crate) fn create(path: &Path, schema: SchemaRef, partitions: usize) -> Result<Self> {
         let failed = |cause| Error::Write { path: path.to_owned(), cause };
         let file = File::options().write(true).create_new(true).open(path).map_err(failed)?;
         Self::over(file, path.to_owned(), schema, partitions, BLOCK_BYTES_MAX)
     }
 
-    /// Writes to `file`, which is removed by `path` if it comes to that.
+    /// Writes to `file`, which is at `path`.
     pub(super) fn over(
         file: File,
         path: PathBuf,
@@ -103,17 +103,17 @@ impl ShardWriter {
         })
     }
 
-    /// The bytes that are held in memory now. The caller accounts for them, and calls
-    /// [`flush_largest`](Self::flush_largest) until they are as few as it may hold.
+    /// The bytes that are held in memory. The caller accounts for them, and calls
+    /// [`flush_largest`](Self::flush_largest) until they fit into its memory.
     pub(crate) fn buffered_bytes(&self) -> usize {
         self.window.held() + self.queues.iter().map(Queue::held).sum::<usize>()
     }
 
-    /// Writes what is held of the partition that holds the most, though it may be less than a
-    /// block should have.
+    /// Writes the rows of the partition that holds the most memory, even if they do not fill a
+    /// block.
     pub(crate) fn flush_largest(&mut self) -> Result<()> {
         self.attempt(|writer| {
-            // To deal out a few rows only is slow, and frees nothing unless it fills queues.
+            // Dealing only a few rows is slow, and frees nothing unless it fills queues.
             if writer.window.held() > writer.buffered_bytes() / 2 {
                 writer.settle()?;
             }
@@ -125,8 +125,8 @@ impl ShardWriter {
         })
     }
 
-    /// Writes all that is held and the end of the stream. Nothing is synced: a file of a machine
-    /// that went down is lost, as the machine is.
+    /// Writes the remaining rows and the end of the stream. Does not sync the file: it is lost with
+    /// its machine in any case.
     pub(crate) fn finish(mut self) -> Result<Index> {
         if self.state == State::Failed {
             return Err(Error::Incomplete { path: self.path.clone() });
@@ -153,7 +153,7 @@ impl ShardWriter {
         (partition < n).then_some(()).ok_or_else(error)
     }
 
-    /// The batch with the file's schema, which may differ from its own in names and metadata only.
+    /// The batch with the schema of the file. Its own schema may have other names and metadata.
     fn conformed(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let (_, columns, rows) = batch.into_parts();
         let fields = self.schema.fields();
@@ -169,7 +169,8 @@ impl ShardWriter {
                 return Err(Error::Rows(text));
             }
             if !field.is_nullable() && column.logical_null_count() > 0 {
-                let text = format!("column \"{name}\" has nulls, but may not in its shard file");
+                let text =
+                    format!("column \"{name}\" has nulls, but is not nullable in its shard file");
                 return Err(Error::Rows(text));
             }
         }
@@ -178,7 +179,7 @@ impl ShardWriter {
         Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
 
-    /// Deals what is in the window out to the queues.
+    /// Deals the rows in the window to the queues.
     fn settle(&mut self) -> Result<()> {
         for (partition, batch) in self.window.deal(&self.schema, self.queues.len())? {
             self.push(partition, batch)?;
@@ -186,10 +187,9 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Adds rows to a queue, and writes it when it has a block, in as many steps as there are blocks
-    /// in `batch`.
+    /// Adds rows to a queue, in pieces of at most one block, and writes each block as it is filled.
     fn push(&mut self, partition: usize, batch: RecordBatch) -> Result<()> {
-        // A stack, so that a batch of any size is halved without recursion.
+        // A stack halves a batch of any size without recursion.
         let mut pieces = vec![batch];
         while let Some(piece) = pieces.pop() {
             let (rows, bytes) = (piece.num_rows(), written::of_batch(&piece));
@@ -199,7 +199,7 @@ impl ShardWriter {
                 pieces.push(piece.slice(0, rows / 2));
             } else if rows > 0 {
                 if large {
-                    // Together with others a row so large could be more than offsets can count.
+                    // A large row together with others might overflow the offsets of an array.
                     self.flush(partition)?;
                 }
                 self.queues[partition].push(piece, bytes, &self.schema)?;
@@ -211,7 +211,7 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Writes all of a queue.
+    /// Writes all rows of a queue.
     fn flush(&mut self, partition: usize) -> Result<()> {
         for batch in compact::joined(&self.schema, self.queues[partition].take())? {
             let bytes = self.encoder.block(&batch)?;
@@ -230,7 +230,7 @@ impl ShardWriter {
 
 impl fmt::Debug for ShardWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the rows.
+        // Without the rows.
         let (path, state) = (&self.path, &self.state);
         f.debug_struct("ShardWriter")
             .field("path", path)
@@ -242,14 +242,14 @@ impl fmt::Debug for ShardWriter {
 impl Drop for ShardWriter {
     fn drop(&mut self) {
         if self.state != State::Finished {
-            // Nobody is left to tell; whoever cleans up the run's folder finds what is left.
+            // An error cannot be reported here. The file is then removed with its folder.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Writes a whole block at once: a buffer in between would be smaller than most blocks, and of no
-/// use for them. Returns where the next begins.
+/// Writes a whole block, and returns the offset of the next. Unbuffered: a buffer would be smaller
+/// than most blocks.
 fn write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> Result<u64> {
     let failed = |cause| Error::Write { path: path.to_owned(), cause };
     file.write_all_at(bytes, offset).map_err(failed)?;

@@ -1,21 +1,20 @@
-//! How many bytes rows make in the file before they are compressed.
+//! The uncompressed bytes of rows in the file.
 //!
-//! Arrow's own sums are of no use for this: `get_array_memory_size` counts all of the buffers that
-//! a slice is a part of, and `get_slice_memory_size` leaves out what views refer to and counts the
-//! whole of a list's values.
+//! Arrow's own functions do not give them: `get_array_memory_size` counts the whole buffers of a
+//! slice, and `get_slice_memory_size` leaves out the data of views and counts all values of a list.
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, MAX_INLINE_VIEW_LEN, RecordBatch};
 use arrow::datatypes::{ArrowNativeType, DataType, UnionMode};
 
-/// The bytes that the rows of `batch` make, without what its buffers hold besides.
+/// The bytes of the rows of `batch`, without other data in its buffers.
 pub(crate) fn of_batch(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(of_array).sum()
 }
 
-/// The bytes that the elements of `array` make.
+/// The bytes of the elements of `array`.
 pub(super) fn of_array(array: &ArrayRef) -> usize {
-    // Pieces of a few rows are weighed often: what most columns are is found without a copy of
-    // their fields.
+    // Called often for pieces of a few rows, so the common types are handled without `to_data`,
+    // which copies fields.
     let nulls = if array.null_count() > 0 { array.len().div_ceil(8) } else { 0 };
     match array.data_type() {
         DataType::Utf8View => nulls + viewed(array.as_string_view().views()),
@@ -62,7 +61,7 @@ fn of_data(data: &ArrayData) -> usize {
         }
 }
 
-/// From where in their values, and over how many of them, the offsets of `data` go.
+/// The first value that the offsets of `data` refer to, and the number of values.
 fn span<O: ArrowNativeType>(data: &ArrayData) -> (usize, usize) {
     let offsets = data.buffer::<O>(0);
     let (first, last) = (offsets[0].as_usize(), offsets[data.len()].as_usize());
@@ -73,18 +72,19 @@ fn of_span(data: &ArrayData, (first, n): (usize, usize)) -> usize {
     of_data(&data.child_data()[0].slice(first, n))
 }
 
-/// The bytes of views and of what they refer to, which is nothing if it is up to 12 bytes long.
+/// The bytes of views and of the data they refer to; values of up to 12 bytes are in the view
+/// itself.
 fn viewed(views: &[u128]) -> usize {
     let referred = |view: &u128| if *view as u32 > MAX_INLINE_VIEW_LEN { *view as u32 } else { 0 };
     size_of_val(views) + views.iter().map(|view| referred(view) as usize).sum::<usize>()
 }
 
-/// The values that list views have, each as often as it is in one.
+/// The number of values in list views; a value in several views counts for each.
 fn listed<O: ArrowNativeType>(data: &ArrayData) -> usize {
     data.buffer::<O>(1)[..data.len()].iter().map(|size| size.as_usize()).sum()
 }
 
-/// The runs that elements are in, taking runs to be of one length.
+/// The number of runs of the elements, assuming that all runs have the same length.
 fn runs(data: &ArrayData) -> usize {
     let ends = &data.child_data()[0];
     let last = ends.len().saturating_sub(1);
@@ -96,8 +96,8 @@ fn runs(data: &ArrayData) -> usize {
     (ends.len() * data.len()).div_ceil(all.max(1))
 }
 
-/// The bytes of `n` values of each child on average: which ones elements refer to would take long
-/// to find out, and [`compact`](super::compact) drops those that none refers to.
+/// The average bytes of `n` values of each child. The exact values that elements refer to would
+/// take long to find, and [`compact`](super::compact) drops unreferenced ones.
 fn share(data: &ArrayData, n: usize) -> usize {
     let of_child = |child: &ArrayData| of_data(child) * n.min(child.len()) / child.len().max(1);
     data.child_data().iter().map(of_child).sum()
@@ -121,12 +121,12 @@ mod tests {
         for kind in 0..KINDS {
             let batch = samples::batch(&[kind], 5000, &mut Numbers::new(kind as u64));
             let counted = of_batch(&batch);
-            // Metadata, padding, and what union and list view have that nobody refers to.
+            // The rest is metadata, padding, and unreferenced values of unions and list views.
             let streamed = streamed(&batch);
             assert!(counted <= streamed, "kind {kind}: {counted} of {streamed}");
             assert!(counted + 2500 > streamed * 3 / 5, "kind {kind}: {counted} of {streamed}");
             let halves = of_batch(&batch.slice(0, 2500)) + of_batch(&batch.slice(2500, 2500));
-            // The elements of list views share values, so that both halves have some of them.
+            // The elements of list views share values, so both halves count some of them.
             let shared = if kind == samples::LIST_VIEW { counted / 2 } else { 0 };
             assert!(
                 halves.abs_diff(counted) < counted / 20 + shared + 2000,

@@ -60,10 +60,21 @@ fn of_declarations(state: &SessionState, statement: &Statement) -> Option<Config
     })
 }
 
+/// True if the plan of the statement runs once, right after it was made. The plan of a view or of a
+/// prepared statement is kept, and has to list its files whenever it runs.
+fn runs_once(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(statement) => {
+            !matches!(**statement, Sql::CreateView(_) | Sql::Prepare { .. })
+        }
+        _ => true,
+    }
+}
+
 impl<'a> Lookup<'a> {
     /// Looks up the tables that `statement` names.
     pub(crate) async fn of(state: &'a SessionState, statement: &Statement) -> Result<Self> {
-        Self::within(state, statement, &[]).await
+        Self::within(state, statement, &[], runs_once(statement)).await
     }
 
     /// The same for the definition of the last of `views`, each of which is read by the one before
@@ -72,6 +83,7 @@ impl<'a> Lookup<'a> {
         state: &'a SessionState,
         statement: &Statement,
         views: &[ResolvedTableReference],
+        once: bool,
     ) -> Result<Self> {
         let mut tables = HashMap::new();
         for reference in state.resolve_table_references(statement)? {
@@ -79,7 +91,7 @@ impl<'a> Lookup<'a> {
             if tables.contains_key(&resolved) {
                 continue;
             }
-            if let Some(source) = look_up(state, &resolved, views).await? {
+            if let Some(source) = look_up(state, &resolved, views, once).await? {
                 tables.insert(resolved, source);
             }
         }
@@ -118,6 +130,7 @@ async fn look_up(
     state: &SessionState,
     table: &ResolvedTableReference,
     views: &[ResolvedTableReference],
+    once: bool,
 ) -> Result<Option<Arc<dyn TableSource>>> {
     let Ok(schema) = state.schema_for_ref(table.clone()) else { return Ok(None) };
     let mut found = schema.table(&table.table).await?;
@@ -132,9 +145,13 @@ async fn look_up(
         && let Some(definition) = view.definition()
     {
         // Boxed, because views can read views.
-        let view = Box::pin(planned_view(state, table, definition, views)).await?;
+        let view = Box::pin(planned_view(state, table, definition, (views, once))).await?;
         return Ok(Some(provider_as_source(Arc::new(view))));
     }
+    let found = match once {
+        true => bigslice_files::read_as_listed(&table.table, found),
+        false => found,
+    };
     Ok(Some(provider_as_source(found)))
 }
 
@@ -144,7 +161,7 @@ async fn planned_view(
     state: &SessionState,
     name: &ResolvedTableReference,
     definition: &str,
-    views: &[ResolvedTableReference],
+    (views, once): (&[ResolvedTableReference], bool),
 ) -> Result<ViewTable> {
     if views.contains(name) {
         return plan_err!("the view \"{}\" reads itself", name.table);
@@ -159,7 +176,7 @@ async fn planned_view(
         let written = Written { text: definition.to_owned(), headers: &headers };
         let external = |e: bigslice_planner::Error| DataFusionError::External(e.into());
         let mut statement = rewrite(statement).map_err(external)?;
-        let tables = Lookup::within(state, &statement, &views).await?;
+        let tables = Lookup::within(state, &statement, &views, once).await?;
         resolve_names(&mut statement, &tables).map_err(external)?;
         written.stored(tables.plan(statement)?)
     };

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use bigslice_planner::{
-    Drawn, Headers, Labels, Tokens, check_statement, check_text, draw, headers, resolve, rewrite,
+    Headers, Labels, MaterializedCte, Tokens, check_statement, check_text, headers,
+    materialize_ctes, resolve, rewrite,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
@@ -55,10 +56,10 @@ async fn plan_here(driver: &Driver, sql: Arc<str>) -> Result<Planned> {
     let headers = headers(&statement);
     let written = Written { text: statement.to_string(), headers: &headers };
     statement = rewrite(statement)?;
-    statement =
-        bigslice_files::prepare(statement, &driver.stores).map_err(|e| Error::of(&e, text))?;
+    statement = bigslice_files::prepare(statement, &driver.stores)
+        .map_err(|e| Error::in_statement(e, text))?;
     let missing = |e: &_| driver.name_missing_table(e, text);
-    let of_plan = |e: DataFusionError| missing(&e).unwrap_or_else(|| Error::of(&e, text));
+    let of_plan = |e: DataFusionError| missing(&e).unwrap_or_else(|| Error::in_statement(e, text));
     let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
     let labels = resolve(&mut statement, &tables)?;
     let (statement, drawn) = draw_first(&state, &mut tables, statement)?;
@@ -66,9 +67,9 @@ async fn plan_here(driver: &Driver, sql: Arc<str>) -> Result<Planned> {
     let logical = logical.map_err(of_plan)?;
     let work = classify(driver, logical, stages).await.map_err(|e| match e {
         Failed::Ours(e) => e,
-        Failed::Theirs(e) => Error::of(&e, text),
+        Failed::Theirs(e) => Error::in_statement(e, text),
     })?;
-    let work = optimize(&state, work).map_err(|e| Error::of(&e, text))?;
+    let work = optimize(&state, work).map_err(|e| Error::in_statement(e, text))?;
     let schema = labelled(schema_of(&work), &labels, &headers);
     Ok(Planned { text: sql, work, schema, drawn })
 }
@@ -81,11 +82,11 @@ fn draw_first(
     tables: &mut Lookup<'_>,
     statement: Parsed,
 ) -> Result<(Parsed, Vec<Arc<DrawnTable>>)> {
-    let Some((changed, queries)) = draw(&statement, tables)? else {
+    let Some((changed, queries)) = materialize_ctes(&statement, tables)? else {
         return Ok((statement, Vec::new()));
     };
     let mut drawn = Vec::with_capacity(queries.len());
-    for Drawn { name, query } in queries {
+    for MaterializedCte { name, query } in queries {
         let query = Parsed::Statement(Box::new(Sql::Query(query)));
         let Ok(plan) = tables.plan(query).and_then(|plan| state.optimize(&plan)) else {
             return Ok((statement, Vec::new()));
@@ -118,13 +119,13 @@ pub(crate) fn tokens(state: &SessionState, text: &str) -> Result<Tokens> {
     let options = &state.config().options().sql_parser;
     let dialect = dialect_from_str(options.dialect)
         .ok_or_else(|| Error::config(format!("there is no dialect \"{}\"", options.dialect)))?;
-    Tokens::of(text, dialect).map_err(|e| Error::of(&e, text))
+    Tokens::of(text, dialect).map_err(|e| Error::in_statement(e, text))
 }
 
 /// The one statement that the tokens of `text` are.
 pub(crate) fn parsed(state: &SessionState, tokens: Tokens, text: &str) -> Result<Parsed> {
     let nesting_max = state.config().options().sql_parser.recursion_limit.get();
-    tokens.parse(nesting_max).map_err(|e| Error::of(&e, text))
+    tokens.parse(nesting_max).map_err(|e| Error::in_statement(e, text))
 }
 
 /// The columns with the names that the statement gives them.
@@ -156,7 +157,7 @@ async fn classify(
         return match plan {
             LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) | LogicalPlan::Explain(_) => {
                 let message = "only a query has stages";
-                Err(Failed::Ours(Error::syntax(message, None)))
+                Err(Failed::Ours(Error::statement(message, None)))
             }
             plan => Ok(Work::Stages(Arc::new(plan))),
         };
@@ -165,7 +166,7 @@ async fn classify(
         && matches!(*analyze.input, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_))
     {
         let message = "EXPLAIN ANALYZE runs a query, COPY or INSERT, and no other statement";
-        return Err(Failed::Ours(Error::syntax(message, None)));
+        return Err(Failed::Ours(Error::statement(message, None)));
     }
     Ok(match plan {
         // Only now is it known what a prepared statement does; looking it up changes nothing.

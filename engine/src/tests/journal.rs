@@ -1,4 +1,4 @@
-//! What a session says about what it runs.
+//! The journal of a session: its queries and runs.
 
 use std::sync::Arc;
 

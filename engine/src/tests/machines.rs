@@ -1,5 +1,5 @@
-//! Queries on machines within this process: the same rows as without them, and what is shown of
-//! how they are cut.
+//! Queries on machines that are tasks of this process: the same rows as without machines, and how
+//! EXPLAIN shows the stages.
 
 use super::*;
 

@@ -1,9 +1,10 @@
-//! Tests of a whole session, in this process and on machines within it. They are here and not
-//! beside the crate because a fault is injected through the fleet, which users do not hold.
+//! Tests of a whole session, in this process and on machines that are tasks of it. They are in the
+//! crate because they look at parts of a session that users cannot reach.
 
 mod faults;
 mod journal;
 mod machines;
+mod mistakes;
 mod slots;
 mod spill_pools;
 mod statements;

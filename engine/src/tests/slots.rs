@@ -1,4 +1,4 @@
-//! Slices that ask for some of the slots of a machine, which has more than one core here whatever this computer has.
+//! Slices that ask for slots of a machine. A machine has several cores here, whatever this computer has.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use crate::prelude::*;
 const SLOTS: usize = 4;
 /// Tasks of a run.
 const TASKS: usize = 12;
-/// Far above what anything takes; reaching it is a failure.
+/// Far longer than any test takes: reaching it is a failure.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// For so long nothing more happens.
+/// Without a change for this long, nothing more will change.
 const A_WHILE: Duration = Duration::from_millis(300);
 
 fn with_slots(mut builder: SessionBuilder) -> SessionBuilder {
@@ -95,21 +95,21 @@ async fn as_many_machines_come_as_the_slots_of_tasks_ask_for() {
         let session = with_slots(builder).temp_root(folder.path()).build().await.unwrap();
         let file = folder.path().join("go");
         let run = session.run(patient(asks, file.to_str().unwrap().to_owned()));
-        let census = || session.fleet().unwrap().census();
+        let stats = || session.fleet().unwrap().stats();
         let watch = async {
             let began = Instant::now();
-            while census().running < machines {
-                assert!(began.elapsed() < DEADLINE, "{asks:?}: {:?}", census());
+            while stats().running < machines {
+                assert!(began.elapsed() < DEADLINE, "{asks:?}: {:?}", stats());
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             tokio::time::sleep(A_WHILE).await;
-            let now = census();
+            let now = stats();
             assert_eq!((now.running, now.starting), (machines, 0), "{asks:?}: {now:?}");
             std::fs::write(&file, "").unwrap();
         };
         let (run, ()) = tokio::join!(run, watch);
         assert_eq!(run.unwrap().rows().await.unwrap(), SLOTS as u64);
-        assert_eq!(census().started_total, machines as u64, "{asks:?}");
+        assert_eq!(stats().started_total, machines as u64, "{asks:?}");
         session.shutdown().await;
     }
 }

@@ -75,9 +75,9 @@ async fn explain_shows_both_plans_and_what_was_done() {
 async fn wrong_statements_say_where_and_what_may_be_meant() {
     let session = here().await;
     rows(&session, "create table flights as select 1 as carrier, 2 as delay").await;
-    // A statement, its wrong place, words of the message, words of the hint.
-    type Place = Option<(u64, u64)>;
-    let cases: &[(&str, Place, &str, &str)] = &[
+    // A statement, the position of the mistake, words of the message, words of the hint.
+    type At = Option<(u64, u64)>;
+    let cases: &[(&str, At, &str, &str)] = &[
         ("selec 1", Some((1, 1)), "expected", ""),
         ("select 1 +", Some((1, 11)), "end of the statement", ""),
         (
@@ -99,7 +99,7 @@ async fn wrong_statements_say_where_and_what_may_be_meant() {
         assert!(error.to_string().contains(message), "{sql}: {error:?}");
         assert!(!error.to_string().contains("Error"), "{sql}: {error:?}");
         if let Some(place) = place {
-            let found = error.place().map(|place| (place.line, place.column));
+            let found = error.position().map(|place| (place.line, place.column));
             assert_eq!(found, Some(*place), "{sql}: {error:?}");
         }
         assert!(error.hint().unwrap_or_default().contains(hint), "{sql}: {error:?}");

@@ -105,7 +105,7 @@ impl Selection {
         Box::new(Read { rows, columns, schema: self.schema, batch_rows: self.batch_rows })
     }
 
-    /// Batches without columns, for who wants but the number of rows: no row is made for them.
+    /// Batches without columns, for when only the number of rows counts: no row is made.
     fn counts(self) -> Batches {
         let mut left = self.row_count();
         Box::new(std::iter::from_fn(move || {

@@ -32,7 +32,7 @@ use super::{
     table::{TableName, check_scale},
 };
 
-/// What to generate and where to.
+/// The files to generate.
 #[derive(Clone, Debug)]
 pub struct GenerateOptions {
     /// The scale factor: 1 is about 1 GB as text, 350 MB as Parquet.
@@ -43,7 +43,7 @@ pub struct GenerateOptions {
     pub parts: usize,
 }
 
-/// What was generated.
+/// The generated files.
 #[derive(Clone, Debug, Default)]
 pub struct Generated {
     /// Files written.
@@ -55,7 +55,7 @@ pub struct Generated {
 }
 
 /// Rows of a row group, about: 10 MB of `lineitem`. Several to a core at scale factor 1, so that
-/// whoever reads the file in parallel finds even shares, and long enough for dictionaries to pay.
+/// parallel readers get even shares, and long enough for dictionaries to pay.
 const ROW_GROUP_ROWS: usize = 250_000;
 
 /// Rows that a thread generates before it encodes them.
@@ -242,7 +242,7 @@ impl Folders {
             if entries.next().is_some() {
                 let message = format!("the folder \"{}\" is not empty", folder.display());
                 let hint = "name another folder, or remove what is in this one".to_owned();
-                return Err(Error::Source { message, hint: Some(hint) });
+                return Err(Error::unreadable(message).with_hint(hint));
             }
             folders.tables.push(folder);
         }
@@ -277,14 +277,14 @@ impl Drop for Folders {
     }
 }
 
-/// An error of the file system that says what was tried on what.
+/// An error of the file system with the operation and the path.
 pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::Source { message: format!("cannot {what} \"{}\": {error}", path.display()), hint: None }
+    Error::unreadable(format!("cannot {what} \"{}\": {error}", path.display()))
 }
 
 /// An error of the encoder, or of the disk below it.
 pub(super) fn unexpected(error: impl Into<DataFusionError>) -> Error {
-    Error::of(&error.into(), "")
+    error.into().into()
 }
 
 fn stopped() -> Error {

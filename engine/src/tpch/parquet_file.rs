@@ -123,8 +123,8 @@ impl ParquetFile {
     }
 }
 
-/// Columns whose values hardly repeat within a row group. A dictionary of them is given up half-way,
-/// after most of the work of making it.
+/// Columns whose values hardly repeat within a row group. A dictionary of them is given up
+/// half-way, after most of the work of making it.
 const UNIQUE_COLUMNS: [&str; 21] = [
     "c_acctbal",
     "c_address",

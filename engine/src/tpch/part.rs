@@ -41,11 +41,11 @@ pub(super) fn part_count(table: TableName, scale: f64, wanted: usize) -> u32 {
     u32::try_from(wanted.min(worth)).unwrap_or(u32::MAX).clamp(1, PARTS_MAX)
 }
 
-/// More parts than this are refused by nobody but of use to nobody: it bounds what a plan carries.
+/// The maximum number of parts. More would be of no use; this bounds the size of a plan.
 pub(super) const PARTS_MAX: u32 = 1 << 20;
 
-/// Can a table be generated in parts? The generators of the two tiny ones make the whole table
-/// whatever part they are asked for.
+/// Whether a table can be generated in parts. The generators of the two tiny ones make the whole
+/// table whatever part they are asked for.
 pub(super) fn divisible(table: TableName) -> bool {
     !matches!(table, TableName::Nation | TableName::Region)
 }

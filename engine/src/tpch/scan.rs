@@ -7,33 +7,27 @@
 
 use std::{fmt, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::{
-    common::{
-        DataFusionError, Result, Statistics, internal_err, runtime::SpawnedTask, stats::Precision,
-        tree_node::TreeNodeRecursion,
-    },
-    execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::{EquivalenceProperties, PhysicalExpr},
-    physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
-        coop::cooperative,
-        execution_plan::{Boundedness, EmissionType, SchedulingType},
-        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
-        stream::RecordBatchStreamAdapter,
-    },
+    common::{DataFusionError, Result, internal_err, runtime::SpawnedTask, stats::Precision},
+    execution::TaskContext,
+    physical_plan::DisplayFormatType,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    batches::{Batches, Selection, prepare_text},
+    batches::{Selection, prepare_text},
     part::{PARTS_MAX, Part, divisible},
     table::{TableName, check_scale},
 };
+use crate::leaf_plan::{LeafPlan, LeafSource, Rows};
 
 /// Generates some parts of a table, one to a partition.
+pub(crate) type Scan = LeafPlan<Parts>;
+
+/// What a [`Scan`] generates.
 #[derive(Clone, Debug)]
-pub(crate) struct Scan {
+pub(crate) struct Parts {
     pub(super) table: TableName,
     pub(super) scale: f64,
     /// The numbers (from 1) of the parts that this scan generates, one to a partition.
@@ -44,12 +38,10 @@ pub(crate) struct Scan {
     pub(super) columns: Vec<usize>,
     /// No partition need generate more rows than this. The plan has the limit itself above.
     pub(super) limit: Option<usize>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
 impl Scan {
-    /// A scan of a whole table, whose parts are `parts`.
+    /// A scan of a whole table in the parts `parts`.
     pub(super) fn try_new(
         table: TableName,
         scale: f64,
@@ -79,19 +71,12 @@ impl Scan {
         }
         let fields = table.schema();
         let schema = Arc::new(fields.project(&columns)?);
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(parts.len()),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        )
-        .with_scheduling_type(SchedulingType::Cooperative);
-        let properties = Arc::new(properties);
-        let metrics = ExecutionPlanMetricsSet::new();
-        Ok(Self { table, scale, parts, part_count, columns, limit, properties, metrics })
+        let partitions = parts.len();
+        let source = Parts { table, scale, parts, part_count, columns, limit };
+        Ok(Self::scan(source, schema, partitions))
     }
 
-    /// Bytes that the scan would have to read were the table stored: whole rows, since the
+    /// The bytes that the scan would read if the table were stored: whole rows, since the
     /// generator makes every value of a row whichever are asked for.
     pub(super) fn byte_count(&self) -> usize {
         self.row_count(None).get_value().copied().unwrap_or(0) * self.table.row_bytes()
@@ -119,12 +104,70 @@ impl Scan {
         };
         (0..tasks).map(share).collect::<Result<Vec<_>>>().map(Some)
     }
+}
 
+impl Parts {
     fn part(&self, partition: usize) -> Part {
         Part { number: self.parts[partition], count: self.part_count }
     }
 
-    /// Rows of one partition, or of all.
+    fn selection(&self, partition: usize, schema: &SchemaRef, batch_rows: usize) -> Selection {
+        Selection {
+            table: self.table,
+            scale: self.scale,
+            part: self.part(partition),
+            schema: Arc::clone(schema),
+            columns: self.columns.clone(),
+            batch_rows,
+        }
+    }
+}
+
+impl LeafSource for Parts {
+    const NAME: &'static str = "TpchScan";
+
+    fn describe(
+        &self,
+        schema: &Schema,
+        format: DisplayFormatType,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
+        if matches!(format, DisplayFormatType::TreeRender) {
+            return write!(f, "{}", self.table);
+        }
+        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "TpchScan: table={}, sf={}", self.table, self.scale)?;
+        if divisible(self.table) {
+            write!(f, ", parts={:?} of {}", self.parts, self.part_count)?;
+        }
+        write!(f, ", columns=[{}]", names.join(", "))?;
+        match self.limit {
+            Some(limit) => write!(f, ", limit={limit}"),
+            None => Ok(()),
+        }
+    }
+
+    fn open(&self, partition: usize, schema: &SchemaRef, context: &TaskContext) -> Result<Rows> {
+        let batch_rows = context.session_config().batch_size();
+        let selection = self.selection(partition, schema, batch_rows);
+        let start = async move {
+            if selection.has_comment() {
+                // A second of work the first time: not on a thread that other queries wait for.
+                SpawnedTask::spawn_blocking(prepare_text)
+                    .join_unwind()
+                    .await
+                    .map_err(|error| DataFusionError::External(Box::new(error)))?;
+            }
+            let batches = selection.batches().map(|batch| batch.map_err(Into::into));
+            Ok::<_, DataFusionError>(stream::iter(batches))
+        };
+        Ok(stream::once(start).try_flatten().boxed())
+    }
+
+    fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
     fn row_count(&self, partition: Option<usize>) -> Precision<usize> {
         let partitions = match partition {
             Some(partition) => partition..partition + 1,
@@ -138,127 +181,4 @@ impl Scan {
             _ => Precision::Inexact(rows),
         }
     }
-
-    fn selection(&self, partition: usize, batch_rows: usize) -> Selection {
-        Selection {
-            table: self.table,
-            scale: self.scale,
-            part: self.part(partition),
-            schema: self.schema(),
-            columns: self.columns.clone(),
-            batch_rows,
-        }
-    }
-}
-
-impl DisplayAs for Scan {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if matches!(format, DisplayFormatType::TreeRender) {
-            return write!(f, "{}", self.table);
-        }
-        let schema = self.schema();
-        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "TpchScan: table={}, sf={}", self.table, self.scale)?;
-        if divisible(self.table) {
-            write!(f, ", parts={:?} of {}", self.parts, self.part_count)?;
-        }
-        write!(f, ", columns=[{}]", names.join(", "))?;
-        match self.limit {
-            Some(limit) => write!(f, ", limit={limit}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl ExecutionPlan for Scan {
-    fn name(&self) -> &'static str {
-        "TpchScan"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("a scan has no children") }
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        if partition >= self.parts.len() {
-            return internal_err!("partition {partition} of a scan of {}", self.parts.len());
-        }
-        let selection = self.selection(partition, context.session_config().batch_size());
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let limit = self.limit.unwrap_or(usize::MAX);
-        let start = async move {
-            if selection.has_comment() {
-                // A second of work the first time: not on a thread that other queries wait for.
-                SpawnedTask::spawn_blocking(prepare_text)
-                    .join_unwind()
-                    .await
-                    .map_err(|error| DataFusionError::External(Box::new(error)))?;
-            }
-            let batches = first_rows(selection.batches(), limit, metrics);
-            Ok::<_, DataFusionError>(stream::iter(batches))
-        };
-        let batches = stream::once(start).try_flatten().boxed();
-        let stream = RecordBatchStreamAdapter::new(self.schema(), batches);
-        Ok(Box::pin(cooperative(stream)))
-    }
-
-    fn statistics_from_inputs(
-        &self,
-        _inputs: &[Arc<Statistics>],
-        args: &StatisticsArgs,
-    ) -> Result<Arc<Statistics>> {
-        let mut statistics = Statistics::new_unknown(&self.schema());
-        statistics.num_rows = self.row_count(args.partition());
-        statistics.calculate_total_byte_size(&self.schema());
-        Ok(Arc::new(statistics))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-}
-
-/// The first `limit` rows of some batches, counted and timed.
-fn first_rows(
-    mut batches: Batches,
-    limit: usize,
-    metrics: BaselineMetrics,
-) -> impl Iterator<Item = Result<RecordBatch>> {
-    let mut left = limit;
-    std::iter::from_fn(move || {
-        if left == 0 {
-            return None;
-        }
-        let timer = metrics.elapsed_compute().timer();
-        let batch = batches.next()?;
-        timer.done();
-        Some(batch.map_err(Into::into).map(|batch| {
-            let rows = batch.num_rows().min(left);
-            left -= rows;
-            metrics.record_output(rows);
-            batch.slice(0, rows)
-        }))
-    })
 }

@@ -1,4 +1,4 @@
-//! The eight tables of TPC-H: names, schemas and sizes. What every other file here starts from.
+//! The eight tables of TPC-H: names, schemas and sizes. Every other file here builds on it.
 
 use std::fmt;
 
@@ -116,7 +116,7 @@ impl TableName {
         }
     }
 
-    /// Bytes of a whole row in memory, roughly: what weighs one scan against another.
+    /// The approximate size of a row in memory, to compare scans by.
     pub(super) fn row_bytes(self) -> usize {
         match self {
             Self::Nation | Self::Region => 150,

@@ -98,8 +98,8 @@ fn a_scan_survives_the_wire_and_nonsense_does_not_pass() {
     scan.encode(&mut bytes);
     let decoded = Scan::decode(&bytes).unwrap();
     assert_eq!(format!("{:?}", decoded.properties()), format!("{:?}", scan.properties()));
-    assert_eq!((decoded.parts, decoded.part_count), (scan.parts, scan.part_count));
-    assert_eq!((decoded.limit, decoded.columns), (scan.limit, scan.columns));
+    assert_eq!((&decoded.parts, decoded.part_count), (&scan.parts, scan.part_count));
+    assert_eq!((decoded.limit, &decoded.columns), (scan.limit, &scan.columns));
     for end in 0..bytes.len() {
         assert!(Scan::decode(&bytes[..end]).is_err(), "{end} bytes of {}", bytes.len());
     }

@@ -1,4 +1,4 @@
-//! Right rows over machines: ordinary queries, wide rows, and merges that once could hang.
+//! Correct rows over machines: ordinary queries, wide rows, and merges that once could hang.
 
 use bigslice_flight::{Compression, ExchangeOptions};
 
@@ -43,7 +43,7 @@ async fn three_machines_answer_like_one_process() {
 }
 
 /// Each machine has 8 sorted partitions that the driver merges one after the other: the rows of
-/// those whose turn has not come must not stand in the way of those whose turn it is.
+/// partitions that must wait must not block those that are read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_of_partitions_one_after_the_other_does_not_hang() {
     let cluster = Cluster::start(2, Data::new(16, 40_000, 200)).await;

@@ -1,4 +1,4 @@
-//! What goes wrong in a query, what goes wrong with a machine, and that the two are told apart.
+//! Failed queries, failed machines, and that the two are told apart.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,7 +61,7 @@ async fn an_error_of_the_query_is_not_the_loss_of_a_machine() {
     cluster.fleet.shutdown().await;
 }
 
-/// Its readers wait for such a plan, 10 s if nobody told them better.
+/// Its readers wait for such a plan, 10 s unless the driver reports it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_workers_cannot_decode_says_why_and_at_once() {
     let cluster = Cluster::start(2, Data::small()).await;

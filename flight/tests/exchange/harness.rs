@@ -34,15 +34,15 @@ use tokio::runtime::Runtime;
 
 use crate::host::{Asked, Host};
 
-/// Nothing here takes longer than this, unless it hangs.
+/// Far longer than any test takes, unless it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What the functions of a test do and see.
+/// The counters of the functions of a test.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     /// Batches that `slow` has worked on, on all machines.
     pub(crate) slow_batches: AtomicUsize,
-    /// What the hosts of tasks were asked, on all machines.
+    /// The requests to the hosts of tasks, on all machines.
     pub(crate) asked: Arc<Asked>,
 }
 

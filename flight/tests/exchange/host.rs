@@ -1,4 +1,4 @@
-//! A machine's [`TaskHost`] in tests: does whatever the words of a request or ticket say.
+//! A machine's [`TaskHost`] in tests: executes the words of a request or ticket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,10 +13,10 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use url::Url;
 
-/// The largest message, which the crate keeps to itself.
+/// The largest message, a private constant of the crate.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What the hosts of all machines of a test have been asked.
+/// The requests to the hosts of all machines of a test.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     /// Tasks that wait, and streams of endless shards: those that are not dropped yet.
@@ -56,7 +56,7 @@ pub(crate) fn block(n: usize, n_bytes: usize) -> Block {
     Block { bytes: bytes.into(), crc: n as u32 }
 }
 
-/// What a user's function failed with.
+/// The error of a user's function.
 pub(crate) fn app_error() -> Error {
     Error::App { text: "the user's map failed".to_owned(), payload: Bytes::from_static(&[0, 255]) }
 }

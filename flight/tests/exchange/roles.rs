@@ -1,4 +1,4 @@
-//! Who may call what on a worker's port.
+//! Authorisation on a worker's port.
 
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ async fn plans_come_from_the_driver_only() {
     let stranger = other.fleet.connector();
 
     assert_eq!(info(&driver, &url).await.expect("the driver may ask"), "test");
-    // The plan is nonsense, so the driver gets an error too: but of decoding it.
+    // The plan is not valid, so the driver gets an error too: that of decoding it.
     let err = send_plan(&driver, &url).await.expect_err("no plan");
     assert!(!refused(&err) && !is_transport_error(&err), "{err}");
 
@@ -110,7 +110,7 @@ async fn plans_come_from_the_driver_only() {
     ] {
         assert!(matches!(exchange_error(&err), Some(Error::Lost { .. })), "{err}");
     }
-    // A worker may read. Nobody has sent the plan of this task: the worker waits for it in vain.
+    // A worker may read. The plan of this task was not sent: the worker waits in vain.
     let err = read(&worker, &url).await.expect_err("there is no such task");
     assert!(matches!(exchange_error(&err), Some(Error::PlanLate { .. })), "{err}");
     assert!(is_transport_error(&err), "{err}");
@@ -118,7 +118,7 @@ async fn plans_come_from_the_driver_only() {
     other.fleet.shutdown().await;
 }
 
-/// The routes of a worker's port without the connection that tells who calls.
+/// The routes of a worker's port without the connection that identifies the caller.
 fn routes(tasks: Option<Arc<dyn TaskHost>>) -> Routes {
     worker_routes(WorkerService {
         session_builder: Arc::new(DefaultSessionBuilder),
@@ -130,7 +130,7 @@ fn routes(tasks: Option<Arc<dyn TaskHost>>) -> Routes {
     })
 }
 
-/// What an empty call of `path` by `peer` is answered: a gRPC code.
+/// The gRPC code of the answer to an empty call of `path` by `peer`.
 async fn code(routes: &Routes, peer: Option<&Peer>, path: &str) -> String {
     let mut request = http::Request::post(path)
         .header("content-type", "application/grpc")

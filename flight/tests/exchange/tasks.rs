@@ -1,4 +1,4 @@
-//! Tasks that the driver has run, and shards that everybody of the session reads.
+//! Tasks run for the driver, and shards read by driver and workers.
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -147,7 +147,7 @@ async fn errors_of_a_host_keep_their_type_and_the_worker_lives() {
     assert_eq!(blocks, [block(0, 10), block(1, 10)]);
     assert!(is_panic(&err.expect("a short shard is an error"), "the shard met its end"));
 
-    // What a machine met that another one read from.
+    // The error of a machine that another one read from.
     let other = &cluster.fleet.urls()[1];
     let err = run(&channels, &url, &format!("relay {other} fails 3")).await.expect_err("told to");
     assert!(is_app(&err), "{err:?}");
@@ -218,7 +218,7 @@ async fn what_the_caller_drops_is_dropped_on_the_machine() {
 async fn a_machine_killed_in_mid_call_is_a_loss_with_its_name() {
     let (cluster, channels, _) = start(3).await;
     let asked = &cluster.probe.asked;
-    // What is asked of the first machine, while the second one is killed or the first itself.
+    // The request to the first machine, while the second one or the first itself is killed.
     for (call, of) in [("run", 0), ("read", 0), ("relay", 1)] {
         cluster.fleet.wait_for(3, DEADLINE).await.expect("a replacement starts");
         let machines = machines(&cluster);
@@ -299,7 +299,7 @@ async fn tasks_come_from_the_driver_only_and_shards_go_to_the_session() {
     other.fleet.shutdown().await;
 }
 
-/// Asked without our client, which would not ask such things.
+/// Sent without our client, which would not send them.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_machine_does_not_serve_is_refused_with_a_reason() {
     let (cluster, channels, url) = start(1).await;

@@ -1,9 +1,10 @@
-//! Sums, differences and products of integers that say when they overflow.
+//! Integer and decimal arithmetic that fails on overflow.
 //!
-//! DataFusion 55.2 computes `+`, `-` and `*` of integers, and their negation, modulo 2 to the power of their
-//! width: `9223372036854775807 + 1` is the least BIGINT. The flag of its operator that forbids this does not
-//! travel to workers and is unknown to constant folding. So the planner puts these functions in the operators'
-//! place. They have the operators' names as columns, and one error for every width.
+//! DataFusion 55.2 computes `+`, `-`, `*` and negation of integers modulo 2 to the power of their
+//! width: `9223372036854775807 + 1` is the smallest BIGINT. The flag of its operator that turns
+//! overflow into an error is lost on the way to workers, and constant folding ignores it. So the
+//! planner replaces the operators by these functions. Their columns are named like the operators,
+//! and the error is the same for every width.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ use datafusion::physical_expr_common::datum::apply;
 
 use crate::quotient::rounded_divide;
 
-/// The function that stands for `left op right`, if the operator has none or another result for some
-/// values of these types.
+/// The checked function for `left op right`, if the operator is missing or wrong for some values of
+/// these types.
 pub fn checked(left: &DataType, op: Operator, right: &DataType) -> Option<ScalarUDF> {
     let op = match op {
         Operator::Divide if left.is_decimal() && right.is_decimal() => {
@@ -51,7 +52,7 @@ pub fn checked(left: &DataType, op: Operator, right: &DataType) -> Option<Scalar
     overflows.then(|| ScalarUDF::from(Checked::new(op)))
 }
 
-/// The most digits of decimals of this width, the digits of this one, and those behind its point.
+/// The maximum number of digits of decimals of this width, and the precision and scale of this one.
 fn decimal(kind: &DataType) -> Option<(i16, i16, i16)> {
     let (most, digits, scale) = match kind {
         DataType::Decimal32(digits, scale) => (DECIMAL32_MAX_PRECISION, digits, scale),
@@ -63,12 +64,12 @@ fn decimal(kind: &DataType) -> Option<(i16, i16, i16)> {
     Some((i16::from(most), i16::from(*digits), i16::from(*scale)))
 }
 
-/// The function that stands for `-x` of a signed integer.
+/// The checked function for `-x` of a signed integer.
 pub fn checked_negation() -> ScalarUDF {
     ScalarUDF::from(Checked::new(Op::Negate))
 }
 
-/// All functions of this module, to be registered.
+/// The functions of this module, for registration.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     [Op::Add, Op::Subtract, Op::Multiply, Op::Negate, Op::ShiftLeft, Op::ShiftRight]
         .into_iter()
@@ -87,7 +88,7 @@ enum Op {
 }
 
 impl Op {
-    /// The digits that a result of two decimals can have.
+    /// The maximum number of digits of a result of two decimals.
     fn digits(self, left: (i16, i16, i16), right: (i16, i16, i16)) -> Option<i16> {
         let ((_, left, left_scale), (_, right, right_scale)) = (left, right);
         match self {
@@ -136,7 +137,7 @@ impl ScalarUDFImpl for Checked {
         }
     }
 
-    /// That of the operator, so that columns keep their names.
+    /// The name of the operator, so that columns keep their names.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let [left, right] = args else {
             return Ok(match args {
@@ -144,7 +145,7 @@ impl ScalarUDFImpl for Checked {
                 _ => self.name().to_owned(),
             });
         };
-        // Asked for at every level: a chain of operators is written from its first operand on, not level by level.
+        // Called at every level, so a chain of operators is written in a loop, not recursively.
         let mut chain = vec![(self.op, right)];
         let mut first = left;
         while let Expr::ScalarFunction(call) = first
@@ -227,8 +228,8 @@ impl ScalarUDFImpl for Checked {
 }
 
 impl Checked {
-    /// A shift by less than nothing or by the width and more has no right result; processors take the
-    /// count modulo the width.
+    /// A shift by a negative count, or by the width or more, has no correct result: processors take
+    /// the count modulo the width.
     fn shift(&self, left: &ColumnarValue, right: &ColumnarValue) -> Result<ColumnarValue> {
         let width = left.data_type().primitive_width().unwrap_or(8) * 8;
         let counts = right.to_array(1)?;
@@ -237,7 +238,7 @@ impl Checked {
         if let Some(bad) = counts.iter().flatten().find(|count| !(0..width as i128).contains(count))
         {
             return exec_err!(
-                "overflow: {} by {bad} bits of an integer of {width}; shift by 0 to {} bits",
+                "overflow: {} by {bad} bits of a {width}-bit integer; shift by 0 to {} bits",
                 self.op.sign(),
                 width - 1
             );
@@ -249,7 +250,7 @@ impl Checked {
     }
 }
 
-/// The bits moved; the counts are known to be less than the width.
+/// The shift itself; all counts are less than the width.
 fn shifted(op: Op, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
     use datafusion::arrow::array::downcast_integer;
     use datafusion::arrow::compute::kernels::bitwise::{bitwise_shift_left, bitwise_shift_right};
@@ -276,7 +277,7 @@ fn shifted(op: Op, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, Arro
     }
     downcast_integer! {
         left.data_type() => (shift),
-        other => Err(ArrowError::InvalidArgumentError(format!("no bits of {other} to shift"))),
+        other => Err(ArrowError::InvalidArgumentError(format!("cannot shift {other}"))),
     }
 }
 
@@ -284,7 +285,7 @@ fn said(result: Result<ArrayRef, ArrowError>, op: Op) -> Result<ArrayRef> {
     result.map_err(|error| in_words(error.into(), op))
 }
 
-/// An overflow in our words; other errors as they are.
+/// Rewords an overflow error; other errors pass unchanged.
 fn in_words(error: DataFusionError, op: Op) -> DataFusionError {
     let DataFusionError::ArrowError(arrow, _) = &error else { return error };
     let ArrowError::ArithmeticOverflow(text) = arrow.as_ref() else { return error };
@@ -292,14 +293,15 @@ fn in_words(error: DataFusionError, op: Op) -> DataFusionError {
     exec_datafusion_err!("overflow: {what} is out of range; cast an operand to a wider type")
 }
 
-/// A result of decimals, if it has no more digits than its type: arrow looks at the width alone, which leaves
+/// Fails if a decimal result has more digits than its type. Arrow checks only the width, which has
 /// room for some numbers of 39 digits.
 fn with_all_digits(result: ArrayRef) -> Result<ArrayRef, ArrowError> {
     let checked = match result.data_type() {
         DataType::Decimal128(digits, _) => {
             let values = result.as_primitive::<Decimal128Type>();
             let end = 10_i128.pow(u32::from(*digits));
-            // Without a branch for each row; what stands where there is no value is looked at again.
+            // No branch per row. The values of null rows may give a false alarm, so they are
+            // checked again.
             let any = values.values().iter().fold(false, |any, x| any | (*x >= end) | (*x <= -end));
             if any { values.validate_decimal_precision(*digits) } else { Ok(()) }
         }
@@ -310,27 +312,29 @@ fn with_all_digits(result: ArrayRef) -> Result<ArrayRef, ArrowError> {
     };
     let kind = result.data_type();
     checked.map_err(|_| {
-        ArrowError::ArithmeticOverflow(format!("overflow: a result of more digits than {kind} has"))
+        ArrowError::ArithmeticOverflow(format!(
+            "overflow: the result has more digits than {kind} allows"
+        ))
     })?;
     Ok(result)
 }
 
-/// `left + right`. Wraps round first, which takes vectors, and looks at the signs afterwards; only when one
-/// is wrong are the rows gone through one by one.
+/// `left + right`. Adds with wrapping, which is vectorized, and compares the signs afterwards; only
+/// if one is wrong does it go through the rows one by one.
 fn fast_add(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
     let sum = add_wrapping(left, right)?;
     let wrong = any_sign(left, right, &sum, |l, r, sum| (l ^ sum) & (r ^ sum));
     if wrong == Some(false) { Ok(sum) } else { add(left, right) }
 }
 
-/// `left - right`, likewise.
+/// `left - right`, in the same way.
 fn fast_subtract(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
     let difference = sub_wrapping(left, right)?;
     let wrong = any_sign(left, right, &difference, |l, r, rest| (l ^ r) & (l ^ rest));
     if wrong == Some(false) { Ok(difference) } else { sub(left, right) }
 }
 
-/// Whether `mark` is negative for any row; none for types that are not looked at this way.
+/// True if `mark` is negative for any row; `None` for types that this check does not cover.
 fn any_sign(
     left: &dyn Datum,
     right: &dyn Datum,

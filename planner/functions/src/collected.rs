@@ -1,9 +1,10 @@
-//! `array_agg` and `string_agg` whose memory is measured seldom.
+//! `array_agg` and `string_agg` with a cheap memory estimate.
 //!
-//! DataFusion 55.2 asks an accumulator for its size after every batch, and these two answer by walking over
-//! all that they hold: without groups the time is the square of the number of batches. Nine million values
-//! take minutes, most of all in the small batches of a query that is short of memory. Here the batches
-//! since the last walk are added to its result, and the next walk comes when they are an eighth of it.
+//! DataFusion 55.2 asks an accumulator for its size after every batch, and these two walk over all
+//! their values to answer: without groups, time grows with the square of the number of batches.
+//! Nine million values take minutes, most of all in the small batches of a query with little
+//! memory. This accumulator adds the batches since the last walk to its result, and walks again
+//! once they are an eighth of it.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use datafusion::logical_expr::{
 
 use crate::recomputed::recomputed;
 
-/// The functions of this module, to be registered.
+/// The functions of this module, for registration.
 pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
     [Kind::Array, Kind::Text].map(|kind| Arc::new(kind.function())).into()
 }
@@ -116,9 +117,9 @@ impl AggregateUDFImpl for Collected {
 #[derive(Debug)]
 struct Measured {
     original: Box<dyn Accumulator>,
-    /// Bytes that the last walk found.
+    /// The size found by the last walk, in bytes.
     known: usize,
-    /// Bytes of the batches since then.
+    /// The size of the batches since then, in bytes.
     added: usize,
 }
 
@@ -171,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts how often it is asked for its size.
+    /// Counts the calls of `size`.
     #[derive(Debug, Default)]
     struct Asked {
         values: usize,

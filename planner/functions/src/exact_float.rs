@@ -1,7 +1,7 @@
-//! `exact_float(integer)`: the double of the same value, or an error.
+//! `exact_float(integer)`: the equal double, or an error.
 //!
-//! A folder may have a column as long integers in one file and as doubles in another. It is read as doubles, which
-//! hold every integer up to 2^53 and few above: a cast rounds those without a word.
+//! A folder may have a column as BIGINT in one file and as DOUBLE in another. It is read as DOUBLE,
+//! which represents every integer up to 2^53 but few above: a plain cast rounds those silently.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// The function.
+/// The function `exact_float`.
 pub fn exact_float() -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(ExactFloat { signature }))
@@ -35,13 +35,13 @@ impl ScalarUDFImpl for ExactFloat {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types {
             [DataType::Int64 | DataType::UInt64] => Ok(DataType::Float64),
-            _ => plan_err!("exact_float takes one long integer"),
+            _ => plan_err!("exact_float takes one BIGINT"),
         }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [value] = args.args.as_slice() else {
-            return exec_err!("exact_float takes one long integer");
+            return exec_err!("exact_float takes one BIGINT");
         };
         let values = value.to_array(args.number_rows)?;
         let floats = match values.data_type() {

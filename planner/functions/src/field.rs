@@ -1,9 +1,9 @@
-//! `get_field`, and with it `r['x']` and `r.x`: a field of a null record is null.
+//! `get_field`, also written `r['x']` and `r.x`: a field of a null struct is null.
 //!
-//! DataFusion 55.2: `get_field` gives a record's column of values as it is, and a column that may not be null has
-//! no marks of null of its own. Below a null record it holds whatever was there, mostly 0 and empty text, which
-//! was then found by filters, counted and averaged (apache/datafusion#25120). Records with required fields come
-//! from Avro, Protocol Buffers, Spark and every reader of Parquet.
+//! DataFusion 55.2: `get_field` returns the values of a struct's child column unchanged, and a
+//! non-nullable child has no null mask of its own. Below a null struct it holds arbitrary values,
+//! mostly 0 and empty text, which filters, counts and averages then saw (apache/datafusion#25120).
+//! Structs with required fields come from Avro, Protocol Buffers, Spark and every Parquet reader.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature,
 };
 
-/// The function, for whoever has to recognise it in a plan.
+/// The function, public for code that recognizes it in a plan.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct GetField {
     theirs: GetFieldFunc,
@@ -34,12 +34,13 @@ impl GetField {
     }
 }
 
-/// `get_field` that knows of null records.
+/// `get_field` that respects null structs.
 pub(crate) fn get_field() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(GetField::new()))
 }
 
-/// Puts [`GetField`] in the place of DataFusion's, which its planner of expressions uses without asking a session.
+/// Replaces DataFusion's function by [`GetField`]: DataFusion's expression planner uses its own
+/// without asking the session.
 #[derive(Debug)]
 pub(crate) struct FieldsOfNullRecords;
 
@@ -105,7 +106,7 @@ impl ScalarUDFImpl for GetField {
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         let (args, flattened) = flatten(args);
         Ok(match self.theirs.simplify(args, info)? {
-            // What is left of a path into `named_struct(...)` is a call of DataFusion's own function.
+            // The rest of a path into `named_struct(...)` is a call of DataFusion's own function.
             ExprSimplifyResult::Simplified(expr) => {
                 ExprSimplifyResult::Simplified(expr.transform_up(|expr| Ok(ours(expr)))?.data)
             }
@@ -119,7 +120,7 @@ impl ScalarUDFImpl for GetField {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let Some((base, keys)) = args.args.split_first().filter(|(_, keys)| !keys.is_empty())
         else {
-            return exec_err!("get_field needs a record or a map, and the name of a field");
+            return exec_err!("get_field takes a struct or a map, and the name of a field");
         };
         let mut current = base.clone();
         for key in keys {
@@ -150,13 +151,13 @@ impl ScalarUDFImpl for GetField {
     }
 }
 
-/// The field of that name, null where the record is.
+/// The field of that name, null where the struct is.
 fn of_record(record: &StructArray, key: &ScalarValue) -> Result<ArrayRef> {
     let Some(name) = key.try_as_str().flatten() else {
-        return exec_err!("a field of a record has a name, not {key}");
+        return exec_err!("the name of a struct field must be text, not {key}");
     };
     let Some(field) = record.column_by_name(name) else {
-        return exec_err!("the record has no field \"{name}\"");
+        return exec_err!("the struct has no field \"{name}\"");
     };
     match record.nulls().filter(|nulls| nulls.null_count() > 0) {
         None => Ok(Arc::clone(field)),
@@ -167,7 +168,8 @@ fn of_record(record: &StructArray, key: &ScalarValue) -> Result<ArrayRef> {
     }
 }
 
-/// `get_field(get_field(r, 'a'), 'b')` as the arguments of `get_field(r, 'a', 'b')`, and whether it was one.
+/// Flattens `get_field(get_field(r, 'a'), 'b')` to the arguments of `get_field(r, 'a', 'b')`; true
+/// if it was nested.
 fn flatten(mut args: Vec<Expr>) -> (Vec<Expr>, bool) {
     let mut flattened = false;
     while let Some(Expr::ScalarFunction(ScalarFunction { func, args: inner })) = args.first()
@@ -189,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// Two records with the required field `x`; the second is null.
+    /// Two structs with the required field `x`; the second is null.
     fn records() -> StructArray {
         let fields = Fields::from(vec![Field::new("x", DataType::Int64, false)]);
         let values: ArrayRef = Arc::new(Int64Array::from(vec![7, 0]));

@@ -1,12 +1,13 @@
-//! One zero and one NaN: the function `float_key`.
+//! The function `float_key`: normalizes floats to one zero and one NaN.
 //!
-//! SQL has two equal zeros, and a NaN that equals itself and is the largest value. Arrow orders floats by
-//! their bits: -0.0 is less than 0.0, and a NaN with its sign set, which x86 makes of 0.0 / 0.0, is
-//! less than everything. DataFusion 55.2 mends the zeros in comparisons, groups and joins, and neither
-//! zeros nor NaN in windows, sorts, `CASE x WHEN`, `nullif`, and comparisons of lists. So the planner puts
-//! `float_key` round each float where values are ordered or told apart.
+//! In SQL, the two zeros are equal, and NaN equals itself and is the largest value. Arrow orders
+//! floats by their bits: -0.0 is less than 0.0, and a NaN with its sign set, the x86 result of 0.0
+//! / 0.0, is less than everything. DataFusion 55.2 normalizes zeros in comparisons, groups and
+//! joins, but not in windows, sorts, `CASE x WHEN`, `nullif` and comparisons of lists; and it never
+//! normalizes NaN. So the planner wraps each float in `float_key` where values are ordered or
+//! compared.
 //!
-//! Columns without such values are handed on as they are, after one look at their bits.
+//! Columns without such values are returned unchanged after one vectorized scan.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-/// The name of the function, by which plans show it.
+/// The name of the function in plans.
 pub const FLOAT_KEY: &str = "float_key";
 
 /// The function `float_key(x)`: `x` with one zero and one NaN, at any depth of lists and structs.
@@ -31,7 +32,7 @@ pub fn float_key() -> ScalarUDF {
     ScalarUDF::from(FloatKey { signature: Signature::any(1, Volatility::Immutable) })
 }
 
-/// Whether values of this type hold floats, so that `float_key` of them is something else than they are.
+/// True if values of this type contain floats, so that `float_key` may change them.
 pub fn has_float_keys(kind: &DataType) -> bool {
     match kind {
         DataType::Float16 | DataType::Float32 | DataType::Float64 => true,
@@ -59,7 +60,8 @@ impl ScalarUDFImpl for FloatKey {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        // With its casts, which have no part in other names: the keys of `x = a AND x = CAST(a AS DOUBLE)` are two.
+        // Casts are part of this name, unlike other names: `x = a AND x = CAST(a AS DOUBLE)` has
+        // two keys.
         let args: Vec<_> = args.iter().map(ToString::to_string).collect();
         Ok(format!("{FLOAT_KEY}({})", args.join(", ")))
     }
@@ -138,12 +140,12 @@ pub(crate) fn keys(values: &ArrayRef) -> Result<ArrayRef> {
     })
 }
 
-/// The values with `mended` in the place of those that are `odd`. Nothing is copied when none is, and the look
-/// at them has no branch, so that it takes vectors.
+/// Replaces the values that are `odd` by `normalized`. Nothing is copied if there are none; the scan
+/// has no branch, so that it is vectorized.
 fn of_floats<T: ArrowPrimitiveType>(
     values: &ArrayRef,
     odd: impl Fn(T::Native) -> bool,
-    mended: impl Fn(T::Native) -> T::Native,
+    normalized: impl Fn(T::Native) -> T::Native,
 ) -> ArrayRef {
     let floats = values.as_primitive::<T>();
     let any = floats
@@ -154,7 +156,7 @@ fn of_floats<T: ArrowPrimitiveType>(
         return Arc::clone(values);
     }
     let keys: PrimitiveArray<T> =
-        floats.unary(|value| if odd(value) { mended(value) } else { value });
+        floats.unary(|value| if odd(value) { normalized(value) } else { value });
     Arc::new(keys)
 }
 

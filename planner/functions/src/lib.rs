@@ -1,11 +1,10 @@
-//! SQL functions that stand in for DataFusion's where those give wrong rows, and those that our planner
-//! needs. Each module names the fault that it mends and has a test that fails when DataFusion has mended
-//! it, so that the module can go.
+//! SQL functions: replacements for DataFusion functions that return wrong rows, and functions that
+//! our planner inserts. Each module names the fault that it works around and has a test that fails
+//! once DataFusion has fixed it, so that the module can go.
 //!
-//! Functions are found by their names on every machine, so every process of a session calls
-//! [`register`].
+//! Plans refer to functions by name, so every process of a session calls [`register`].
 //!
-//! What is deliberately absent: sessions, machines and the network.
+//! Deliberately absent: sessions, machines and networking.
 
 use std::sync::Arc;
 
@@ -16,19 +15,20 @@ use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 mod arithmetic;
 mod collected;
 mod exact_float;
-mod extremes;
 mod field;
 mod float_key;
 mod like_pattern;
-mod mended;
+mod min_max;
 mod nested_key;
 mod null_fields;
 mod nullable;
 mod opaque_cast;
+mod overrides;
 mod parquet_values;
 mod partition_text;
 mod percentile;
 mod quotient;
+mod rank;
 mod recomputed;
 mod round_parts;
 mod same_value;
@@ -47,10 +47,11 @@ pub use opaque_cast::opaque_cast;
 pub use parquet_values::{parquet_interval, uuid_text};
 pub use partition_text::{NULL_PARTITION, PARTITION_ESCAPE, partition_kept, partition_text};
 pub use quotient::rounded_divide;
+pub use rank::{dense_rank, ntile, rank, row_number, signed_rank};
 pub use round_parts::{round_parts, rounds_parts, whole_type};
 pub use same_value::{same_value, unknown};
 pub use time::at_time_zone::at_time_zone;
-pub use time::cast::{Unfit, cast_time, casts_time};
+pub use time::cast::{OutOfRange, cast_time, casts_time};
 pub use time::date_part::date_part;
 pub use time::days_between::days_between;
 pub use time::interval::{Carry, justify};
@@ -64,25 +65,25 @@ pub use window::ignoring_nulls;
 pub mod only_row;
 pub mod rows;
 
-/// Adds the functions to those of `builder`. One with the name of a function that is there replaces it.
+/// Adds the functions to `builder`, replacing functions of the same name.
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.extend([
         same_value(),
         unknown(),
         at_time_zone(),
-        cast_time(Unfit::Fails),
-        cast_time(Unfit::IsNull),
-        cast_time(Unfit::IsClamped),
+        cast_time(OutOfRange::Error),
+        cast_time(OutOfRange::Null),
+        cast_time(OutOfRange::Clamp),
         justify(Carry::All),
         justify(Carry::Days),
         justify(Carry::Hours),
         shift_time(),
-        scale_interval(Scale::Times),
-        scale_interval(Scale::Over),
+        scale_interval(Scale::Multiply),
+        scale_interval(Scale::Divide),
         time::at_time_zone::instant_of(),
-        time::timestamp_of::timestamp_of(Unfit::Fails),
-        time::timestamp_of::timestamp_of(Unfit::IsNull),
+        time::timestamp_of::timestamp_of(OutOfRange::Error),
+        time::timestamp_of::timestamp_of(OutOfRange::Null),
         date_part(),
         time::date_trunc::date_trunc(),
         days_between(),
@@ -100,23 +101,26 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     functions.extend(arithmetic::functions());
     functions.extend([Arc::new(rounded_divide()), Arc::new(float_key())]);
     functions.extend([Arc::new(nested_key()), Arc::new(round_parts())]);
-    functions.extend(mended::functions());
+    functions.extend(overrides::functions());
     functions.push(Arc::new(ScalarUDF::from(like_pattern::LikePattern::new())));
-    // Names of the SQL standard.
+    // Names from the SQL standard.
     functions.push(Arc::new(
         datafusion::functions::math::signum().as_ref().clone().with_aliases(["sign"]),
     ));
     let aggregates = builder.aggregate_functions().get_or_insert_default();
     aggregates.extend(total::functions());
-    aggregates.extend(extremes::functions());
+    aggregates.extend(min_max::functions());
     aggregates.extend(collected::functions());
     aggregates.extend(percentile::functions());
     aggregates.extend(recomputed::functions());
-    builder.window_functions().get_or_insert_default().extend(window::functions());
+    let windows = builder.window_functions().get_or_insert_default();
+    windows.extend(window::functions());
+    windows.extend(rank::functions());
     builder
 }
 
-/// What puts our functions where DataFusion's planner has put its own without asking for them by name.
+/// Rewrites that replace functions which DataFusion's planner inserts without looking them up by
+/// name.
 pub fn rewrites() -> Vec<Arc<dyn FunctionRewrite + Send + Sync>> {
     vec![Arc::new(field::FieldsOfNullRecords)]
 }

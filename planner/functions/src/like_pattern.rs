@@ -1,6 +1,6 @@
-//! `like_pattern(pattern, escape)`: a pattern of `LIKE ... ESCAPE` as one whose escape character is the backslash, which is the
-//! only one that DataFusion 55.2 knows. The planner calls it for patterns that are columns; those that are written down
-//! it rewrites itself.
+//! `like_pattern(pattern, escape)`: converts a pattern of `LIKE ... ESCAPE` to one with the
+//! backslash as escape character, the only one that DataFusion 55.2 supports. The planner calls it
+//! for patterns that are columns, and converts literal patterns itself.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// See the [module](self).
+/// The function; see the [module](self).
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LikePattern {
     signature: Signature,
@@ -74,7 +74,7 @@ fn write(pattern: &str, escape: Option<char>, to: &mut String) -> Result<()> {
         if Some(c) == escape {
             let next = chars.next().ok_or_else(|| {
                 exec_datafusion_err!(
-                    "the pattern '{pattern}' ends in its escape character {c}, which stands before another one"
+                    "the pattern '{pattern}' ends with its escape character {c}: a character must follow"
                 )
             })?;
             if matches!(next, '%' | '_' | '\\') {

@@ -1,10 +1,11 @@
-//! One order of lists, structs and maps: the function `nested_key`.
+//! The function `nested_key`: one order for lists, structs and maps.
 //!
-//! A null inside a nested value is the largest value there and equal to itself, as in PostgreSQL and DuckDB.
-//! DataFusion 55.2 has it so where it sorts ascending; its operators and its `min` and `max` take it for the
-//! smallest, and `NULLS FIRST` of an ORDER BY goes down to the elements. What a join learns of its keys by one order, it
-//! filters by another, and rows are lost. So the planner puts `nested_key` round each nested value that is
-//! compared or ordered: bytes whose order is that of the values, null for a null.
+//! As in PostgreSQL and DuckDB, a null inside a nested value is the largest value and equal to
+//! itself. DataFusion 55.2 does so in ascending sorts only; its operators and its `min` and `max`
+//! take it for the smallest, and the `NULLS FIRST` of an ORDER BY applies to the elements. A join
+//! derives dynamic filters in one order and applies them in another, and rows are lost. So the
+//! planner wraps each nested value that is compared or ordered in `nested_key`: bytes in the order
+//! of the values, null for a null.
 
 use std::sync::Arc;
 
@@ -20,10 +21,10 @@ use datafusion::logical_expr::{
 
 use crate::float_key::keys;
 
-/// The name of the function, by which plans show it.
+/// The name of the function in plans.
 pub const NESTED_KEY: &str = "nested_key";
 
-/// Inner nulls are the largest, whatever becomes of the outer ones.
+/// Inner nulls are the largest, wherever outer nulls go.
 const ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
 
 /// The function `nested_key(x)`: bytes in the order of `x`.
@@ -31,7 +32,7 @@ pub fn nested_key() -> ScalarUDF {
     ScalarUDF::from(NestedKey { signature: Signature::any(1, Volatility::Immutable) })
 }
 
-/// Whether values of this type are compared by their `nested_key`.
+/// True if values of this type are compared by their `nested_key`.
 pub fn has_nested_key(kind: &DataType) -> bool {
     matches!(
         kind,
@@ -60,7 +61,7 @@ impl ScalarUDFImpl for NestedKey {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        // With its casts, as of `float_key`.
+        // Includes casts, like the name of `float_key`.
         let args: Vec<_> = args.iter().map(ToString::to_string).collect();
         Ok(format!("{NESTED_KEY}({})", args.join(", ")))
     }

@@ -1,7 +1,8 @@
-//! `null_fields(record)`: the record with fields that are null where it is, for what takes records apart without a
-//! look at whether they are there.
+//! `null_fields(struct)`: the struct with fields that are null where it is, for code that takes
+//! structs apart without looking at their null mask.
 //!
-//! DataFusion 55.2: `unnest(record)` gives the columns of a record's fields as they are, also below null records.
+//! DataFusion 55.2: `unnest(struct)` returns the columns of a struct's fields unchanged, even below
+//! null structs.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-/// The function.
+/// The function `null_fields`.
 pub fn null_fields() -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(NullFields { signature }))
@@ -45,15 +46,15 @@ impl ScalarUDFImpl for NullFields {
                     let kind = DataType::Struct(optional(fields));
                     Ok(Arc::new(field.as_ref().clone().with_data_type(kind)))
                 }
-                other => plan_err!("null_fields takes a record, not {other}"),
+                other => plan_err!("null_fields takes a struct, not {other}"),
             },
-            _ => plan_err!("null_fields takes one record"),
+            _ => plan_err!("null_fields takes one struct"),
         }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [record] = args.args.as_slice() else {
-            return exec_err!("null_fields takes one record");
+            return exec_err!("null_fields takes one struct");
         };
         let record = record.to_array(args.number_rows)?;
         let record = record.as_struct();

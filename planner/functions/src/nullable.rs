@@ -1,8 +1,8 @@
-//! `nullable(value)`: the value, in a column that may have nulls.
+//! `nullable(value)`: the value, as a nullable column.
 //!
-//! DataFusion 55.2 takes the value of a scalar subquery for one that is never null if no row of the subquery can be
-//! null. Of no rows it is null: `(SELECT 1 WHERE false) IS NULL` was false, and `coalesce` of it null or an error. The
-//! planner puts this function on top of such subqueries.
+//! DataFusion 55.2 considers a scalar subquery non-nullable if its column is. But without rows its
+//! value is null: `(SELECT 1 WHERE false) IS NULL` was false, and `coalesce` of it was null or an
+//! error. The planner wraps the value of such subqueries in this function.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-/// The function of one argument. A value that `is_constant` is not computed before the query runs: as a literal it would
-/// not be null.
+/// The function of one argument. If `is_constant`, constant folding leaves it alone: a literal
+/// would not be nullable.
 pub fn nullable(is_constant: bool) -> Arc<ScalarUDF> {
     let volatility = if is_constant { Volatility::Volatile } else { Volatility::Immutable };
     Arc::new(ScalarUDF::new_from_impl(Nullable { signature: Signature::any(1, volatility) }))

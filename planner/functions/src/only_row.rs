@@ -1,6 +1,6 @@
-//! `only_row(value, rows, outer)`: the value of a scalar subquery, an error where it has more than one row. The planner
-//! puts it above the join that a correlated subquery becomes: a join would repeat the row of the outer
-//! query instead.
+//! `only_row(value, rows, outer)`: the value of a scalar subquery, or an error if it has more than
+//! one row. The planner puts it above the join that replaces a correlated subquery: the join alone
+//! would repeat the row of the outer query.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// The function.
+/// The function `only_row`.
 pub fn only_row() -> Arc<ScalarUDF> {
     static ONLY_ROW: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
         let signature = Signature::variadic_any(Volatility::Immutable);
@@ -21,8 +21,9 @@ pub fn only_row() -> Arc<ScalarUDF> {
     Arc::clone(&ONLY_ROW)
 }
 
-/// A call of it. `outer` is a column of the outer query, if there is one: with it among the arguments no
-/// optimizer takes the call to the side of the subquery, where groups are that no outer row asks for.
+/// A call of `only_row`. `outer` is a column of the outer query, if there is one: it keeps
+/// optimizers from moving the call to the side of the subquery, which has groups that no outer row
+/// matches.
 pub fn call(value: Expr, rows: Expr, outer: Option<Expr>) -> Expr {
     only_row().call([value, rows].into_iter().chain(outer).collect())
 }
@@ -52,7 +53,7 @@ impl ScalarUDFImpl for OnlyRow {
         let rows = args.args[1].to_array(args.number_rows)?;
         let most = rows.as_primitive_opt::<Int64Type>().and_then(max);
         if most.is_some_and(|most| most > 1) {
-            // DataFusion's own words where it runs such a subquery by itself.
+            // DataFusion's wording for such a subquery.
             return exec_err!("Scalar subquery returned more than one row");
         }
         Ok(args.args[0].clone())

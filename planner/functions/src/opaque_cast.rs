@@ -1,7 +1,9 @@
-//! `opaque_cast(value)`: a cast that no rule looks through, for files whose column is of another type than the table's.
+//! `opaque_cast(value)`: a cast that optimizer rules do not see through, for files in which a
+//! column has another type than in the table.
 //!
-//! DataFusion 55.2 turns `CAST(milliseconds AS nanoseconds) < literal` into a comparison of milliseconds, and cuts off
-//! the digits of the literal that these do not have: rows equal to what is left were lost or found by mistake.
+//! DataFusion 55.2 turns `CAST(milliseconds AS nanoseconds) < literal` into a comparison in
+//! milliseconds, and truncates the literal: rows equal to the truncated value were lost or included
+//! by mistake.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// The cast to a type.
+/// The cast to the type `to`.
 pub fn opaque_cast(to: DataType) -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(OpaqueCast { to, signature }))

@@ -1,5 +1,5 @@
-//! Values of Parquet types that Arrow has otherwise, from the bytes that a file has of them: `uuid_text(bytes)` and
-//! `parquet_interval(bytes)`. They are called where files are read, not by users.
+//! Decodes Parquet types that Arrow represents differently, from their bytes: `uuid_text(bytes)`
+//! and `parquet_interval(bytes)`. File scans call them; users do not.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// Bytes of a UUID.
+/// The size of a UUID, in bytes.
 const UUID_BYTES: i32 = 16;
 
-/// Bytes of an interval: months, days and milliseconds of four each.
+/// The size of an interval, in bytes: months, days and milliseconds of four bytes each.
 const INTERVAL_BYTES: i32 = 12;
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
-/// Bytes of a UUID as `12345678-1234-5678-1234-567812345678`.
+/// The bytes of a UUID as `12345678-1234-5678-1234-567812345678`.
 pub fn uuid_text() -> Arc<ScalarUDF> {
     made_by(Made::Uuid)
 }
 
-/// Bytes of an interval as one with months, days and a time.
+/// The bytes of an interval as one with months, days and time.
 ///
-/// The reader of Parquet gives the days and the time alone, or the months alone.
+/// The Parquet reader returns days and time only, or months only.
 pub fn parquet_interval() -> Arc<ScalarUDF> {
     made_by(Made::Interval)
 }

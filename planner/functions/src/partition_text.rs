@@ -1,9 +1,9 @@
-//! `partition_text(value)`: how a value is written in the name of a folder `column=value`, so that it reads back as
-//! the same value.
+//! `partition_text(value)`: the text of a value in a folder name `column=value`, which reads back
+//! as the same value.
 //!
-//! DataFusion 55.2: the writer of `PARTITIONED BY` takes no note of nulls (a null number is written as the 0 below
-//! it, a null text as an empty one, apache/datafusion#24951), refuses half of the types, and has nothing to tell
-//! the text `__HIVE_DEFAULT_PARTITION__` from no value.
+//! DataFusion 55.2: the writer of `PARTITIONED BY` ignores null masks (a null number is written as
+//! the 0 below it, a null text as an empty one, apache/datafusion#24951), refuses half of the
+//! types, and cannot tell the text `__HIVE_DEFAULT_PARTITION__` from null.
 
 use std::sync::Arc;
 
@@ -15,22 +15,23 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// How Hive and everyone after it calls the folder of rows without a value.
+/// The folder name for null, by Hive's convention.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// Stands before the two digits of a byte that must be percent-encoded in the folder's name although its
-/// character could be there. DataFusion encodes a `%` itself, so this character (of no meaning in Unicode) goes
-/// through its hands, and becomes the `%` when the file is given its name.
+/// Precedes the two hex digits of a byte that must be percent-encoded in a folder name although its
+/// character would be allowed there. DataFusion encodes a `%` itself, so this private-use character
+/// passes through DataFusion, and becomes `%` when the file is named.
 pub const PARTITION_ESCAPE: char = '\u{e000}';
 
-/// The function.
+/// The function `partition_text`.
 pub fn partition_text() -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(PartitionText { signature }))
 }
 
-/// `partition_kept(value)`: the value as it is, where the column stays in the file, too, so that its type must. It is an
-/// error where the folder's name would have to be another text than DataFusion writes.
+/// `partition_kept(value)`: the value unchanged, for columns that are also kept in the file and so
+/// must keep their type. It fails if the folder name would need another text than DataFusion
+/// writes.
 pub fn partition_kept() -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(PartitionKept { signature }))
@@ -69,7 +70,7 @@ impl ScalarUDFImpl for PartitionKept {
             if !plain {
                 let value = text.map_or_else(|| "null".to_owned(), |text| format!("'{text}'"));
                 return exec_err!(
-                    "a folder cannot be called by {value} when the column is kept in its files: \
+                    "cannot name a folder after {value} if the column is kept in its files: \
                      leave out keep_partition_by_columns"
                 );
             }
@@ -97,7 +98,7 @@ impl ScalarUDFImpl for PartitionText {
             [kind] if !kind.is_nested() && can_cast_types(kind, &DataType::Utf8) => {
                 Ok(DataType::Utf8)
             }
-            [kind] => plan_err!("folders cannot be called by values of type {kind}"),
+            [kind] => plan_err!("cannot name folders after values of type {kind}"),
             _ => plan_err!("partition_text takes one value"),
         }
     }
@@ -110,7 +111,7 @@ impl ScalarUDFImpl for PartitionText {
         let values = value.to_array(args.number_rows)?;
         let strict = CastOptions { safe: false, ..CastOptions::default() };
         let values = match values.data_type() {
-            // The same moment, written in one way.
+            // Equal instants have one text.
             DataType::Timestamp(unit, Some(_)) => cast_with_options(
                 &values,
                 &DataType::Timestamp(*unit, Some("UTC".into())),
@@ -143,10 +144,10 @@ fn names(texts: &ArrayRef, is_text: bool) -> ArrayRef {
 }
 
 fn escaped(text: &str, is_text: bool) -> String {
-    // A number with leading zeros reads as a number, which has lost them. An escape says that it is text.
+    // A number with leading zeros reads back as a number without them. An escape marks it as text.
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits && text.len() > 1 && text.starts_with('0');
-    // A timestamp reads as one, and may be shown in another way than it was written.
+    // A timestamp reads back as one, and may be shown differently from how it was written.
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':')];
     let moment = marks.iter().all(|(at, mark)| text.as_bytes().get(*at) == Some(mark));
     let other = text == NULL_PARTITION || (is_text && (number || moment));

@@ -1,9 +1,9 @@
-//! `median` of decimals without a lost digit, and percentiles that are exact for few values.
+//! Exact `median` of decimals, and approximate percentiles that are exact for few values.
 //!
-//! DataFusion 55.2 gives the median of an even number of decimals in the type of the decimals: that of 1.1 and
-//! 1.2 is 1.1. Here the result has one digit more. And its `approx_percentile_cont` and `approx_median` round to
-//! the middle between two values even when the digest holds each value by itself; then the exact
-//! percentile is what they give here.
+//! DataFusion 55.2 returns the median of an even number of decimals in the type of the decimals:
+//! that of 1.1 and 1.2 is 1.1. This one has one more digit. DataFusion's `approx_percentile_cont`
+//! and `approx_median` round to the middle between two values even if the digest holds each value
+//! separately; these return the exact percentile then.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use datafusion::physical_expr::expressions::Literal;
 
 use crate::recomputed::recomputed;
 
-/// The functions of this module, to be registered.
+/// The functions of this module, for registration.
 pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
     vec![
         Arc::new(AggregateUDF::from(ExactMedian {
@@ -102,7 +102,7 @@ impl AggregateUDFImpl for ExactMedian {
     }
 }
 
-/// The type in which the middle between two values of type `kind` is exact.
+/// The type that can hold the middle between two values of type `kind`.
 fn wider(kind: &DataType) -> DataType {
     match kind {
         DataType::Decimal32(digits, scale)
@@ -124,7 +124,7 @@ fn widened(fields: &[FieldRef]) -> Vec<FieldRef> {
     fields.iter().map(|field| Arc::new(wide(field))).collect()
 }
 
-/// DataFusion's accumulator over values with one digit more.
+/// DataFusion's accumulator over values with one more digit.
 #[derive(Debug)]
 struct Wider<A> {
     inner: A,
@@ -211,13 +211,13 @@ impl GroupsAccumulator for Wider<Box<dyn GroupsAccumulator>> {
     }
 }
 
-/// An approximate percentile that is exact as long as its digest holds each value by itself.
+/// An approximate percentile that is exact while its digest holds each value separately.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct FewValues<F> {
     original: F,
 }
 
-/// The percentile asked for, if it is one that we read; the median has no argument for it.
+/// The requested percentile, if it is a literal that we can read; the median has no such argument.
 fn percentile(args: &AccumulatorArgs) -> Option<f64> {
     let Some(literal) = args.exprs.get(1) else { return Some(0.5) };
     let value = literal.downcast_ref::<Literal>()?.value().cast_to(&DataType::Float64).ok()?;
@@ -302,8 +302,8 @@ impl Accumulator for Few {
     }
 }
 
-/// The values of a digest whose centroids stand for one value each. The state of a digest ends with the list of
-/// its centroids: each a mean and a weight.
+/// The values of a digest in which each centroid is one value. The state of a digest ends with the
+/// list of its centroids: a mean and a weight each.
 fn single_values(state: &[ScalarValue]) -> Option<Vec<f64>> {
     let ScalarValue::List(list) = state.last()? else { return None };
     let centroids = list.values().as_primitive_opt::<Float64Type>()?.values();
@@ -311,12 +311,12 @@ fn single_values(state: &[ScalarValue]) -> Option<Vec<f64>> {
     single.then(|| centroids.chunks_exact(2).map(|centroid| centroid[0]).collect())
 }
 
-/// The percentile of `values`, between the two nearest.
+/// The percentile of `values`, interpolated between the two nearest.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "positions are few, and between the ends"
+    reason = "positions are small and in range"
 )]
 fn at(mut values: Vec<f64>, percentile: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);

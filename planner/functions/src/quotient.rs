@@ -1,7 +1,7 @@
-//! Quotients of decimals whose last digit is rounded, half away from zero.
+//! Division of decimals with rounding, half away from zero.
 //!
-//! DataFusion 55.2 cuts off what does not fit: `2.00 / 3` is 0.666666. PostgreSQL, Spark and Trino round. The planner
-//! puts [`rounded_divide`] in the place of the operator, and [`quotient`] ends the sums of `avg`.
+//! DataFusion 55.2 truncates: `2.00 / 3` is 0.666666. PostgreSQL, Spark and Trino round. The
+//! planner replaces the operator by [`rounded_divide`], and `avg` divides by [`quotient`].
 
 use std::sync::Arc;
 
@@ -26,11 +26,11 @@ pub fn rounded_divide() -> ScalarUDF {
     ScalarUDF::from(RoundedDivide { signature: Signature::any(2, Volatility::Immutable) })
 }
 
-/// `n / d`, rounded half away from zero. The numbers are the digits of decimals, which are never the least of their
-/// width.
+/// `n / d`, rounded half away from zero. The numbers are the digits of decimals, which are never
+/// the minimum of their width.
 ///
 /// # Errors
-/// When `d` is zero.
+/// If `d` is zero.
 pub(crate) fn quotient<N: ArrowNativeTypeOp>(n: N, d: N) -> Result<N, ArrowError> {
     let cut = n.div_checked(d)?;
     let rest = n.sub_wrapping(cut.mul_wrapping(d));
@@ -55,7 +55,7 @@ impl ScalarUDFImpl for RoundedDivide {
         "rounded_divide"
     }
 
-    /// That of the operator, so that columns keep their names.
+    /// The name of the operator, so that columns keep their names.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let [left, right] = args else { return Ok(self.name().to_owned()) };
         Ok(format!("{} / {}", left.schema_name(), right.schema_name()))
@@ -108,7 +108,9 @@ fn divided(left: &dyn Datum, right: &dyn Datum, to: &DataType) -> Result<ArrayRe
         DataType::Decimal256(digits, scale) => {
             of_width::<Decimal256Type>(left, right, (*digits, *scale))
         }
-        other => Err(ArrowError::InvalidArgumentError(format!("{other} is no quotient"))),
+        other => {
+            Err(ArrowError::InvalidArgumentError(format!("{other} is not the type of a quotient")))
+        }
     }
 }
 
@@ -120,10 +122,10 @@ fn of_width<T: DecimalType>(
     let ((left, left_one), (right, right_one)) = (left.get(), right.get());
     let (left, right) = (left.as_primitive_opt::<T>(), right.as_primitive_opt::<T>());
     let (Some(left), Some(right)) = (left, right) else {
-        let text = "the operands of a quotient have another width than it".to_owned();
+        let text = "the operands and the quotient must have the same width".to_owned();
         return Err(ArrowError::InvalidArgumentError(text));
     };
-    // The digits that the quotient has more than the operands give.
+    // The additional digits of the quotient beyond those of the operands.
     let up = i16::from(scale) - i16::from(left.scale()) + i16::from(right.scale());
     let power = |n: i16| T::Native::usize_as(10).pow_checked(u32::from(n.unsigned_abs()));
     let (up, down) = (
@@ -151,18 +153,18 @@ fn of_width<T: DecimalType>(
     Ok(Arc::new(result))
 }
 
-/// An overflow in our words; other errors as they are.
+/// Rewords an overflow error; other errors pass unchanged.
 fn in_words(error: DataFusionError) -> DataFusionError {
     let DataFusionError::ArrowError(arrow, _) = &error else { return error };
     match arrow.as_ref() {
         ArrowError::ArithmeticOverflow(_) => exec_datafusion_err!(
-            "overflow: a quotient has more digits than its type; cast the operands to decimals of fewer"
+            "overflow: the quotient has more digits than its type allows; cast the operands to fewer"
         ),
         _ => error,
     }
 }
 
-/// `sum * up / count` rounded; none when it has more than `digits`.
+/// `sum * up / count`, rounded; `None` if it has more than `digits` digits.
 pub(crate) fn mean(sum: i256, up: i256, count: u64, digits: u8) -> Option<i256> {
     let narrow = || {
         let n = sum.to_i128()?.checked_mul(up.to_i128()?)?;

@@ -1,7 +1,8 @@
-//! Aggregates in frames that move, computed from the rows of each frame.
+//! Aggregates over sliding window frames, recomputed from the rows of each frame.
 //!
-//! DataFusion 55.2 refuses `string_agg`, `bool_or`, `bit_and` and others over `ROWS 1 PRECEDING`: their accumulators
-//! cannot take back a row. Here the rows of the frame are kept, and go into a new accumulator for each result.
+//! DataFusion 55.2 refuses `string_agg`, `bool_or`, `bit_and` and others over `ROWS 1 PRECEDING`,
+//! because their accumulators cannot retract a row. This wrapper keeps the rows of the frame, and
+//! feeds them to a new accumulator for each result.
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Formatter};
@@ -20,7 +21,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 
-/// The functions of this module, to be registered.
+/// The functions of this module, for registration.
 pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
     [
         upstream::bool_and_or::bool_and_udaf().as_ref().clone().with_aliases(["every"]),
@@ -33,7 +34,7 @@ pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
     .into()
 }
 
-/// DataFusion's function, with frames that move.
+/// DataFusion's function, with support for sliding frames.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Moving {
     original: AggregateUDF,
@@ -116,12 +117,12 @@ impl AggregateUDFImpl for Moving {
     }
 }
 
-/// An accumulator of `function` for a frame that moves.
+/// An accumulator of `function` for a sliding frame.
 pub(crate) fn recomputed(
     function: &AggregateUDF,
     args: &AccumulatorArgs,
 ) -> Result<Box<dyn Accumulator>> {
-    let recipe = Recipe {
+    let factory = Factory {
         function: function.clone(),
         return_field: Arc::clone(&args.return_field),
         schema: args.schema.clone(),
@@ -132,13 +133,13 @@ pub(crate) fn recomputed(
         exprs: args.exprs.to_vec(),
         expr_fields: args.expr_fields.to_vec(),
     };
-    // What it refuses it refuses here.
-    recipe.accumulator()?;
-    Ok(Box::new(Recomputed { recipe, batches: VecDeque::new() }))
+    // Fails here if `function` refuses the arguments.
+    factory.accumulator()?;
+    Ok(Box::new(Recomputed { factory, batches: VecDeque::new() }))
 }
 
-/// What an accumulator is made of.
-struct Recipe {
+/// What is needed to create an accumulator.
+struct Factory {
     function: AggregateUDF,
     return_field: FieldRef,
     schema: Schema,
@@ -150,7 +151,7 @@ struct Recipe {
     expr_fields: Vec<FieldRef>,
 }
 
-impl Recipe {
+impl Factory {
     fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
         self.function.accumulator(AccumulatorArgs {
             return_field: Arc::clone(&self.return_field),
@@ -166,15 +167,15 @@ impl Recipe {
     }
 }
 
-/// Rows leave in the order in which they came.
+/// Rows leave the frame in the order in which they entered it.
 struct Recomputed {
-    recipe: Recipe,
+    factory: Factory,
     batches: VecDeque<Vec<ArrayRef>>,
 }
 
 impl Debug for Recomputed {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Recomputed({})", self.recipe.name)
+        write!(f, "Recomputed({})", self.factory.name)
     }
 }
 
@@ -207,7 +208,7 @@ impl Accumulator for Recomputed {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let mut accumulator = self.recipe.accumulator()?;
+        let mut accumulator = self.factory.accumulator()?;
         for batch in &self.batches {
             accumulator.update_batch(batch)?;
         }
@@ -215,11 +216,11 @@ impl Accumulator for Recomputed {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        exec_err!("a sliding window is computed in one place")
+        exec_err!("a sliding window has no partial state")
     }
 
     fn merge_batch(&mut self, _states: &[ArrayRef]) -> Result<()> {
-        exec_err!("a sliding window is computed in one place")
+        exec_err!("a sliding window has no partial state")
     }
 
     fn size(&self) -> usize {

@@ -1,9 +1,10 @@
-//! `round_parts(x, null_of_the_type)`: a float, or a nested value, with its fractions rounded where the type it is cast to
-//! has integers.
+//! `round_parts(x, null_of_the_type)`: rounds a float, or the fractions within a nested value,
+//! where the target type of a cast has integers.
 //!
-//! DataFusion 55.2 (arrow 59) cuts fractions off: `[1.5, 2.7]::INTEGER[]` gave `[1, 2]`. They are rounded, half away
-//! from zero: `2.5` is a double here and a decimal in PostgreSQL and DuckDB, which round decimals so (and doubles half to even).
-//! The planner writes it below such casts.
+//! DataFusion 55.2 (arrow 59) truncates fractions: `[1.5, 2.7]::INTEGER[]` was `[1, 2]`. They are
+//! rounded half away from zero: `2.5` is a double here and a decimal in PostgreSQL and DuckDB,
+//! which round decimals that way (and doubles half to even). The planner inserts the function below
+//! such casts.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub fn round_parts() -> ScalarUDF {
     ScalarUDF::from(RoundParts { signature: Signature::any(2, Volatility::Immutable) })
 }
 
-/// The type of values whose fractions were rounded for a cast to `to`; the type itself if there are none to round.
+/// The type of the rounded values for a cast to `to`; `from` itself if there is nothing to round.
 fn rounded_type(from: &DataType, to: &DataType) -> DataType {
     let of = |from: &FieldRef, to: &FieldRef| {
         let kind = rounded_type(from.data_type(), to.data_type());
@@ -58,7 +59,7 @@ fn rounded_type(from: &DataType, to: &DataType) -> DataType {
     }
 }
 
-/// Whether fractions in a value of type `from` are rounded for a cast to `to`.
+/// True if a cast from `from` to `to` rounds fractions.
 pub fn rounds_parts(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (DataType::Struct(fields), DataType::Struct(others)) => {
@@ -77,7 +78,7 @@ pub fn rounds_parts(from: &DataType, to: &DataType) -> bool {
     }
 }
 
-/// A decimal that has the digit, too, which rounding may add.
+/// A decimal type with room for the digit that rounding may add.
 pub fn whole_type(kind: &DataType) -> Option<DataType> {
     let digits = |digits: u8, scale: i8| digits.saturating_sub(scale.unsigned_abs()) + 1;
     Some(match kind {
@@ -98,7 +99,8 @@ fn item(kind: &DataType) -> Option<&FieldRef> {
     }
 }
 
-/// The field that a field of a struct is cast to: the one of its name, or else of its place.
+/// The field that a struct field is cast to: the one of the same name, or else at the same
+/// position.
 fn partner<'a>(field: &FieldRef, at: usize, others: &'a Fields) -> Option<&'a FieldRef> {
     others.iter().find(|other| other.name() == field.name()).or_else(|| others.get(at))
 }
@@ -146,7 +148,7 @@ impl ScalarUDFImpl for RoundParts {
     }
 }
 
-/// `values` as `to`, which is [`rounded_type`] of theirs for `target`.
+/// `values` as `to`, their [`rounded_type`] for `target`.
 fn rounded(values: &ArrayRef, to: &DataType, target: &DataType) -> Result<ArrayRef> {
     if !rounds_parts(values.data_type(), target) {
         return Ok(Arc::clone(values));

@@ -1,6 +1,6 @@
-//! `(a, b) IN (SELECT x, y ...)`: DataFusion 55.2 compares single columns only. The syntax tree is changed to
-//! `row_of(a, b) IN (SELECT row_of(x, y) ...)`, and the planner takes the rows apart again. So the function is
-//! planned and never run.
+//! Row constructors for `(a, b) IN (SELECT x, y ...)`: DataFusion 55.2 compares single columns
+//! only. The syntax tree becomes `row_of(a, b) IN (SELECT row_of(x, y) ...)`, and the planner
+//! splits the rows again. So the function is planned but never run.
 
 use std::sync::{Arc, LazyLock};
 
@@ -10,10 +10,10 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// The name of the function, which no user writes.
+/// The name of the function, which users do not write.
 pub const NAME: &str = "__row_of";
 
-/// The function.
+/// The function `row_of`.
 pub fn row_of() -> Arc<ScalarUDF> {
     static ROW_OF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
         let signature = Signature::variadic_any(Volatility::Immutable);
@@ -59,7 +59,7 @@ impl ScalarUDFImpl for RowOf {
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         plan_err!(
-            "a row can be compared with the rows of a subquery only: compare its columns one by one"
+            "a row can only be compared with the rows of a subquery: compare its columns one by one"
         )
     }
 }

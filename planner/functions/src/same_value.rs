@@ -1,10 +1,11 @@
-//! `same_value(x)` is `x`, and a wall for optimizers: what they know of `x`, or would make of an
-//! expression that has `x` in it, ends there. The rules of the planner put it where DataFusion would be wrong.
+//! `same_value(x)` is `x`, as a barrier to optimizers: they know nothing about `x` beyond it, and
+//! do not simplify expressions across it. Planner rules insert it where DataFusion would be wrong.
 //!
-//! Optimizers know two things of an expression: its shape, which `same_value(x)` hides, and what
-//! its values are (one value only, or sorted). The latter passes through any function whose arguments have it.
-//! `same_value(x, unknown())` hides that too, because nothing is known of `unknown()`. A number as a third argument
-//! keeps two of them apart whose `x` are known to be equal.
+//! Optimizers know two things about an expression: its shape, which `same_value(x)` hides, and
+//! properties of its values (constant, or sorted). The latter pass through any function whose
+//! arguments have them. `same_value(x, unknown())` hides those too, because nothing is known about
+//! `unknown()`. A number as a third argument distinguishes two calls whose `x` are known to be
+//! equal.
 
 use std::sync::{Arc, LazyLock};
 
@@ -22,7 +23,7 @@ pub fn same_value() -> Arc<ScalarUDF> {
     Arc::clone(&UDF)
 }
 
-/// The function `unknown`: null, of which an optimizer knows nothing.
+/// The function `unknown`: null, about which an optimizer knows nothing.
 pub fn unknown() -> Arc<ScalarUDF> {
     static UDF: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::from(Unknown::new())));
@@ -80,7 +81,7 @@ struct Unknown {
 
 impl Unknown {
     fn new() -> Self {
-        // Volatile, so that nobody computes it while planning.
+        // Volatile, so that it is not evaluated during planning.
         Self { signature: Signature::nullary(Volatility::Volatile) }
     }
 }

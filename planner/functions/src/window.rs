@@ -1,13 +1,14 @@
-//! Window functions that say no more than travels, and IGNORE NULLS by functions of their own.
+//! Window functions that survive serialization, with IGNORE NULLS as separate functions.
 //!
 //! DataFusion 55.2:
 //!
-//! - A plan that is sent to a worker loses that a window function ignores nulls, and that it was reversed to
-//!   save a sort (`lead`, `lag` and `nth_value` are reversed by a flag). So the planner puts
-//!   `lead_ignore_nulls` in the place of `lead(..) IGNORE NULLS`, and nothing is reversed by a flag.
-//! - `lead` and `lag` are evaluated as rows come, and look ahead for values that are not null in a cache:
-//!   `lead` gives up where a gap is wider than the cache (apache/datafusion#25471), and a LIMIT above cuts off
-//!   rows that lie behind a gap. Their evaluation of whole partitions is right, so that is what is used.
+//! - A plan that is sent to a worker loses IGNORE NULLS, and the flag that a window function was
+//!   reversed to save a sort (`lead`, `lag` and `nth_value`). So the planner replaces `lead(..)
+//!   IGNORE NULLS` by `lead_ignore_nulls`, and nothing is reversed by a flag.
+//! - `lead` and `lag` are evaluated as rows arrive, and look ahead for values that are not null in
+//!   a cache: `lead` gives up if a gap is wider than the cache (apache/datafusion#25471), and a
+//!   LIMIT above drops rows behind a gap. Their evaluation of whole partitions is correct, so that
+//!   is used.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::PhysicalExpr;
 
-/// The function that is the one of this name with IGNORE NULLS, if it is one that can have that.
+/// The function `name` with IGNORE NULLS, if `name` supports it.
 pub fn ignoring_nulls(name: &str) -> Option<Arc<WindowUDF>> {
     let (name, original) = match name {
         "lead" => ("lead_ignore_nulls", lead_udwf()),
@@ -40,7 +41,7 @@ pub fn ignoring_nulls(name: &str) -> Option<Arc<WindowUDF>> {
     Some(Arc::new(WindowUDF::from(Sendable { name, original, ignore_nulls })))
 }
 
-/// The functions of this module, to be registered.
+/// The functions of this module, for registration.
 pub(crate) fn functions() -> Vec<Arc<WindowUDF>> {
     let plain = [("lead", lead_udwf()), ("lag", lag_udwf()), ("nth_value", nth_value_udwf())].map(
         |(name, original)| {
@@ -51,7 +52,7 @@ pub(crate) fn functions() -> Vec<Arc<WindowUDF>> {
     names.into_iter().filter_map(ignoring_nulls).chain(plain).collect()
 }
 
-/// DataFusion's function, all of which is in its name.
+/// DataFusion's function, fully identified by its name.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Sendable {
     name: &'static str,
@@ -123,7 +124,7 @@ impl WindowUDFImpl for Sendable {
     }
 }
 
-/// An evaluator that gets whole partitions and nothing less.
+/// An evaluator that receives whole partitions only.
 #[derive(Debug)]
 struct WholePartition(Box<dyn PartitionEvaluator>);
 

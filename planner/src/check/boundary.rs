@@ -1,5 +1,5 @@
-//! How two stages are joined: the exchange must be fed what it was planned for, and no partition
-//! may be left unread.
+//! How two stages are connected: an exchange must get the input that it was planned for, and every
+//! partition must be read.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use datafusion_distributed::{
     BroadcastExec, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec,
 };
 
-use super::spread::{Rows, Spread};
 use super::walk::Place;
+use crate::distribution::{RowProperties, TaskDistribution};
 use crate::error::Result;
 use crate::ordering::claims_order;
 
-/// Refuses an exchange that would lose or repeat partitions, or that declares an order it does not
-/// keep.
+/// Refuses an exchange that would lose or repeat partitions, or that declares an order that it does
+/// not keep.
 pub(super) fn check(
     plan: &Arc<dyn ExecutionPlan>,
     input: &Arc<dyn ExecutionPlan>,
@@ -32,7 +32,7 @@ pub(super) fn check(
         if let Some(aggregate) = input.downcast_ref::<AggregateExec>()
             && aggregate.group_expr().has_grouping_set()
         {
-            // datafusion-distributed would aggregate each of the sets once more for every set.
+            // datafusion-distributed would aggregate each set again for every other set.
             return Err(place.refuse(
                 plan.as_ref(),
                 "combines the groups of several grouping sets twice (partial_reduce)",
@@ -74,7 +74,8 @@ fn expect_partitions(
     Err(place.refuse(plan.as_ref(), format!("reads {read} of {written} partitions")))
 }
 
-/// A hash repartition, alone or below the aggregation that datafusion-distributed may put on it.
+/// Whether it is a hash repartition, alone or below the aggregation that datafusion-distributed may
+/// add.
 fn is_hash(input: &Arc<dyn ExecutionPlan>) -> bool {
     if let Some(aggregate) = input.downcast_ref::<AggregateExec>() {
         return *aggregate.mode() == AggregateMode::PartialReduce && is_hash(aggregate.input());
@@ -84,13 +85,17 @@ fn is_hash(input: &Arc<dyn ExecutionPlan>) -> bool {
         .is_some_and(|repartition| matches!(repartition.partitioning(), Partitioning::Hash(..)))
 }
 
-/// How the rows lie in the stage that reads the exchange.
-pub(super) fn rows(plan: &Arc<dyn ExecutionPlan>, below: Rows, place: Place) -> Result<Rows> {
+/// How the rows are distributed in the stage that reads the exchange.
+pub(super) fn rows(
+    plan: &Arc<dyn ExecutionPlan>,
+    below: RowProperties,
+    place: Place,
+) -> Result<RowProperties> {
     if place.tasks == 1 {
-        return Ok(Rows { spread: Spread::Whole, ..below });
+        return Ok(RowProperties { distribution: TaskDistribution::Single, ..below });
     }
     if plan.is::<NetworkBroadcastExec>() {
-        if let Some(limit) = below.owed_limit {
+        if let Some(limit) = below.pending_limit {
             return Err(place.refuse(
                 plan.as_ref(),
                 format!(
@@ -98,8 +103,12 @@ pub(super) fn rows(plan: &Arc<dyn ExecutionPlan>, below: Rows, place: Place) -> 
                 ),
             ));
         }
-        return Ok(Rows::new(Spread::Copied));
+        return Ok(RowProperties::new(TaskDistribution::Broadcast));
     }
-    let spread = if plan.is::<NetworkShuffleExec>() { Spread::Keyed } else { Spread::Split };
-    Ok(Rows { spread, ..below })
+    let distribution = if plan.is::<NetworkShuffleExec>() {
+        TaskDistribution::Hashed
+    } else {
+        TaskDistribution::Arbitrary
+    };
+    Ok(RowProperties { distribution, ..below })
 }

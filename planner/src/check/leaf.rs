@@ -1,5 +1,5 @@
-//! Whether a leaf gives each task its own part, all parts together the whole, and every part the
-//! order that the leaf declares.
+//! The check of leaves: each task must read its own part, the parts together must be the whole, and
+//! every part must have the order that the leaf declares.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,28 +9,31 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion_distributed::DistributedLeafExec;
 
-use super::spread::Spread;
 use super::walk::Place;
+use crate::distribution::TaskDistribution;
 use crate::error::Result;
 use crate::files::{can_split, file_scan};
 
-/// The leaf as it was before it was shared among tasks; other nodes are their own.
+/// The leaf before it was divided among tasks; any other node is returned as it is.
 pub(super) fn original(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
     plan.downcast_ref::<DistributedLeafExec>().map_or(plan, DistributedLeafExec::original)
 }
 
-/// How the rows of a leaf lie across several tasks.
-pub(super) fn spread(
+/// How the rows of a leaf are distributed over the tasks.
+pub(super) fn distribution(
     plan: &Arc<dyn ExecutionPlan>,
     place: Place,
     trusted: &[String],
-) -> Result<Spread> {
+) -> Result<TaskDistribution> {
+    if place.tasks == 1 {
+        return Ok(TaskDistribution::Single);
+    }
     if let Some(leaf) = plan.downcast_ref::<DistributedLeafExec>() {
         shares(leaf, plan, place)?;
-        return Ok(Spread::Split);
+        return Ok(TaskDistribution::Arbitrary);
     }
     if plan.is::<EmptyExec>() || trusted.iter().any(|name| name == plan.name()) {
-        return Ok(Spread::Split);
+        return Ok(TaskDistribution::Arbitrary);
     }
     Err(place.refuse(
         plan.as_ref(),
@@ -38,13 +41,13 @@ pub(super) fn spread(
     ))
 }
 
-/// How the adapter shows itself that every worker gives to the scans that are sent to it: of all adapters this
-/// one need not travel.
+/// The `Debug` text of the adapter that every worker gives to the scans it receives. It is the only
+/// adapter that need not be sent.
 const ADAPTER_OF_WORKERS: &str = "Adapters";
 
-/// Refuses a scan of files that a worker would read in another way than the driver planned:
-/// DataFusion leaves some settings out when it writes a plan down. (That a JSON file is one array
-/// is one of them, too, but cannot be asked; a worker fails on such a file.)
+/// Refuses a scan of files that a worker would read differently than the driver planned, because
+/// DataFusion leaves some settings out of an encoded plan. (Whether a JSON file is one array is
+/// another such setting, but a scan does not tell; a worker fails on such a file.)
 pub(super) fn travels(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
     let Some(scan) = file_scan(original(plan).as_ref()) else { return Ok(()) };
     let source = &scan.file_source;
@@ -71,7 +74,7 @@ fn shares(leaf: &DistributedLeafExec, plan: &Arc<dyn ExecutionPlan>, place: Plac
     if variants.len() != place.tasks {
         return Err(place.refuse(
             plan.as_ref(),
-            format!("was shared among {} tasks, but {} run it", variants.len(), place.tasks),
+            format!("was divided among {} tasks, but {} run it", variants.len(), place.tasks),
         ));
     }
     let declared = plan.equivalence_properties();
@@ -92,7 +95,7 @@ fn shares(leaf: &DistributedLeafExec, plan: &Arc<dyn ExecutionPlan>, place: Plac
     }
 }
 
-/// The parts of a file scan must cover its files once, and cut only files that can be cut.
+/// The parts of a file scan must cover its files once, and split only files that can be split.
 fn files(
     whole: &FileScanConfig,
     variants: &[Arc<dyn ExecutionPlan>],
@@ -108,7 +111,7 @@ fn files(
     if wanted != read {
         return Err(place.refuse(
             plan.as_ref(),
-            format!("was shared so that its tasks read {read} bytes of {wanted}"),
+            format!("was divided so that its tasks read {read} bytes of {wanted}"),
         ));
     }
     let before = pieces(whole);
@@ -116,7 +119,7 @@ fn files(
     if cut && !can_split(whole) {
         return Err(place.refuse(
             plan.as_ref(),
-            "was shared by cutting files that can only be read from the start",
+            "was divided by splitting files that can only be read from the start",
         ));
     }
     Ok(())
@@ -127,7 +130,7 @@ fn bytes(scan: &FileScanConfig) -> u64 {
     files.map(|file| file.effective_size()).sum()
 }
 
-/// Files with the ranges of them that are read.
+/// The files, each with the byte range that is read.
 fn pieces(scan: &FileScanConfig) -> HashSet<(String, u64, u64)> {
     let files = scan.file_groups.iter().flat_map(|group| group.iter());
     files

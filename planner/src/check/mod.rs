@@ -1,16 +1,14 @@
-//! The check of a cut plan: what each operator requires of its input must hold across the tasks of
-//! its stage. The engine calls it on every plan before it runs.
+//! The check of a distributed plan: what each operator requires of its input must hold across the
+//! tasks of its stage. The engine calls it on every plan before it runs.
 //!
-//! [`walk`] goes bottom-up and derives for each node how its rows lie across the tasks
-//! ([`spread::Rows`]); [`operators`] compares that with what each operator needs, [`boundary`] with
-//! how stages are joined, [`leaf`] with how a scan was shared out. An operator that is not known
-//! may not run in several tasks.
+//! [`walk`] goes bottom-up and derives how the rows of each node are distributed over the tasks
+//! ([`row_properties`](crate::row_properties)). It knows the leaves and the exchanges: [`leaf`]
+//! checks how a scan was divided among the tasks, [`boundary`] how stages are joined, and [`order`]
+//! that every operator gets its rows in the order it was planned on.
 
 mod boundary;
 mod leaf;
-mod operators;
 mod order;
-mod spread;
 mod walk;
 
 use std::sync::Arc;
@@ -21,21 +19,23 @@ use datafusion_distributed::DistributedExec;
 use crate::error::Result;
 use walk::{Place, Walk, contains_boundary};
 
-/// Operators of other crates that may run in several tasks, by the name their
-/// `ExecutionPlan::name` returns.
+/// Operators of other crates that may run in several tasks, by their `ExecutionPlan::name`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trusted {
-    /// Operators with one input that treat every row, or every batch, by itself. What they require
-    /// of their input by `input_distribution_requirements` is checked all the same.
+    /// Operators with one input that treat every row, or every batch, by itself. Their
+    /// `input_distribution_requirements` are checked all the same.
     pub row_wise: Vec<String>,
-    /// Leaves that read a different part in each task, by the `DistributedTaskContext`, without a
-    /// `DistributedLeafExec` around them.
+    /// Leaves that read a different part in each task, chosen by the `DistributedTaskContext`,
+    /// without a `DistributedLeafExec` around them.
     pub leaves: Vec<String>,
 }
 
-/// Refuses a distributed plan whose answer could depend on how it was cut.
+/// Refuses a distributed plan whose answer could depend on how it was distributed.
 ///
-/// A plan that was not cut passes. The error names the stage, the operator and the reason.
+/// A plan that is not distributed passes.
+///
+/// # Errors
+/// [`Error::Unsafe`](crate::Error::Unsafe), which names the stage, the operator and the reason.
 pub fn check(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     check_with(plan, &Trusted::default())
 }
@@ -46,7 +46,7 @@ pub fn check_with(plan: &Arc<dyn ExecutionPlan>, trusted: &Trusted) -> Result<()
         if !contains_boundary(cut) {
             return Err(Place::head().refuse(
                 cut.as_ref(),
-                "is cut while it runs (dynamic_task_count), when nobody can check it",
+                "is cut while it runs (dynamic_task_count), so that it cannot be checked",
             ));
         }
         Walk::new(trusted).whole(cut, Place::head())?;

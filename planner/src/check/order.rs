@@ -1,8 +1,8 @@
 //! Whether every operator that works on ordered rows gets them in that order.
 //!
-//! Orders hold per partition, so the number of tasks does not matter here: what could break one is
-//! an exchange, and `boundary` lets none declare what it does not keep. What is left to find is a
-//! node that was planned on an order which its input no longer declares.
+//! Orders hold per partition, so the number of tasks does not matter. Only an exchange can break
+//! an order, and `boundary` refuses one that declares an order it does not keep. What remains is a
+//! node that was planned on an order that its input no longer declares.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::walk::Place;
 use crate::error::Result;
 use crate::ordering::{claims_order, is_met};
 
-/// Refuses a node whose input lacks an order that the node was planned on.
+/// Refuses a node whose input lacks the order that the node was planned on.
 pub(super) fn check(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
     for child in plan.children() {
         exchange_order_is_used_well(plan, child, place)?;
@@ -53,9 +53,8 @@ pub(super) fn check(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
     Ok(())
 }
 
-/// A worker does not learn of an order that an exchange declares, and a broadcast does not keep
-/// one. Only the operators that gather partitions are right all the same: they forget the order, or
-/// make it anew.
+/// A worker is not sent the order that an exchange declares, and a broadcast does not keep one.
+/// Only operators that merge partitions are right all the same: they drop the order or restore it.
 fn exchange_order_is_used_well(
     plan: &Arc<dyn ExecutionPlan>,
     child: &Arc<dyn ExecutionPlan>,
@@ -68,11 +67,12 @@ fn exchange_order_is_used_well(
     if merges || plan.is::<CoalescePartitionsExec>() {
         return Ok(());
     }
-    Err(place.refuse(plan.as_ref(), "trusts an order that an exchange declares and may not keep"))
+    Err(place
+        .refuse(plan.as_ref(), "relies on an order that an exchange declares and may not keep"))
 }
 
-/// An aggregation that closes a group when the next key comes declares no requirement: build it
-/// again over its input and compare.
+/// An aggregation that closes a group at the next key declares no requirement. Build it again over
+/// its input and compare.
 fn check_aggregate(
     plan: &Arc<dyn ExecutionPlan>,
     aggregate: &AggregateExec,
@@ -91,5 +91,5 @@ fn check_aggregate(
     if same {
         return Ok(());
     }
-    Err(place.refuse(plan.as_ref(), "trusts that its rows come group by group, and they do not"))
+    Err(place.refuse(plan.as_ref(), "relies on rows that come group by group, and they do not"))
 }

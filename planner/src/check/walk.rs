@@ -1,14 +1,17 @@
-//! The walk over the stages of a cut plan, from the driver's stage down to the leaves and back.
+//! The walk over the stages of a distributed plan, from the driver's stage down to the leaves and
+//! back up.
 
 use std::sync::Arc;
 
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion_distributed::NetworkBoundaryExt;
 
-use super::spread::{Rows, Spread, owed_by_either};
-use super::{Trusted, boundary, leaf, operators, order};
+use super::{Trusted, boundary, leaf, order};
+use crate::distribution::{
+    self, Parts, RowProperties, TaskDistribution, Undistributable, limit_is_pending, row_properties,
+};
 use crate::error::{Error, Result};
 use crate::stage_graph::{DRIVER_STAGE, operator_text};
 use crate::union::{child_tasks, is_isolating_union};
@@ -28,14 +31,18 @@ impl Place {
         Self { stage: DRIVER_STAGE, tasks: 1 }
     }
 
-    /// A refusal of `plan` here, for `reason`: the rest of a sentence that begins with the
+    /// The error that `plan` is unsafe here. `reason` completes a sentence that begins with the
     /// operator.
     pub(super) fn refuse(self, plan: &dyn ExecutionPlan, reason: impl Into<String>) -> Error {
         Error::Unsafe { stage: self.stage, operator: operator_text(plan), reason: reason.into() }
     }
+
+    fn parts(self) -> Parts {
+        Parts::Tasks(self.tasks)
+    }
 }
 
-/// One check of one plan.
+/// The check of one plan.
 pub(super) struct Walk<'a> {
     trusted: &'a Trusted,
 }
@@ -45,37 +52,42 @@ impl<'a> Walk<'a> {
         Self { trusted }
     }
 
-    /// Checks a plan whose rows leave the query: nothing may be owed at its top.
+    /// Checks a plan whose rows leave the query: no limit may be pending at its top.
     pub(super) fn whole(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
         let rows = self.visit(plan, place)?;
-        match rows.owed_limit {
-            Some(limit) => Err(place.refuse(plan.as_ref(), limit_never_met(limit))),
+        match rows.pending_limit {
+            Some(limit) => Err(place.refuse(plan.as_ref(), limit_is_pending(limit))),
             None => Ok(()),
         }
     }
 
-    fn visit(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<Rows> {
+    fn visit(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<RowProperties> {
         if plan.is_network_boundary() {
             return self.enter_stage(plan, place);
         }
         let inputs = self.visit_children(plan, place)?;
         order::check(plan, place)?;
         not_repeated(plan, place)?;
-        if plan.children().is_empty() && place.stage != DRIVER_STAGE {
+        if !plan.children().is_empty() {
+            let derived = row_properties(plan, &inputs, place.parts(), &self.trusted.row_wise);
+            return derived.map_err(|refused| match refused {
+                Undistributable::Unsafe(reason) => place.refuse(plan.as_ref(), reason),
+                Undistributable::Failed(error) => error.into(),
+            });
+        }
+        if place.stage != DRIVER_STAGE {
             leaf::travels(plan, place)?;
         }
-        let spread = if place.tasks == 1 {
-            Spread::Whole
-        } else if plan.children().is_empty() {
-            leaf::spread(plan, place, &self.trusted.leaves)?
-        } else {
-            operators::spread(plan, &inputs, place, &self.trusted.row_wise)?
-        };
-        let owed_limit = owed(plan, &inputs, place)?;
-        Ok(Rows { spread, owed_limit })
+        let distribution = leaf::distribution(plan, place, &self.trusted.leaves)?;
+        let limit = leaf::original(plan).fetch();
+        Ok(distribution::leaf(plan, limit, distribution, place.parts()))
     }
 
-    fn visit_children(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<Vec<Rows>> {
+    fn visit_children(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        place: Place,
+    ) -> Result<Vec<RowProperties>> {
         if !is_isolating_union(plan.as_ref()) {
             return plan.children().into_iter().map(|child| self.visit(child, place)).collect();
         }
@@ -88,21 +100,11 @@ impl<'a> Walk<'a> {
                 ),
             ));
         };
-        let mut inputs = Vec::with_capacity(counts.len());
-        for (child, tasks) in plan.children().into_iter().zip(counts) {
-            let rows = self.visit(child, Place { tasks, ..place })?;
-            // One task of the union may be all tasks of a child: its rows are there once.
-            let spread = if rows.spread == Spread::Copied && tasks > 1 {
-                Spread::Copied
-            } else {
-                Spread::Split
-            };
-            inputs.push(Rows { spread, ..rows });
-        }
-        Ok(inputs)
+        let children = plan.children().into_iter().zip(counts);
+        children.map(|(child, tasks)| self.visit(child, Place { tasks, ..place })).collect()
     }
 
-    fn enter_stage(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<Rows> {
+    fn enter_stage(&self, plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<RowProperties> {
         let Some(below) = plan.as_network_boundary() else {
             return Err(place.refuse(plan.as_ref(), "is not an exchange"));
         };
@@ -113,7 +115,7 @@ impl<'a> Walk<'a> {
         boundary::check(plan, input, stage.task_count(), place)?;
         let from = Place { stage: stage.num(), tasks: stage.task_count() };
         let rows = self.visit(input, from)?;
-        if rows.spread == Spread::Copied {
+        if rows.distribution == TaskDistribution::Broadcast {
             return Err(from.refuse(
                 input.as_ref(),
                 format!("would give every row {} times, once in each task", from.tasks),
@@ -123,28 +125,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What a node does to a limit that is owed, and whether it owes one itself.
-fn owed(plan: &Arc<dyn ExecutionPlan>, inputs: &[Rows], place: Place) -> Result<Option<usize>> {
-    let before = inputs.iter().fold(None, |owed, rows| owed_by_either(owed, rows.owed_limit));
-    let counts_all = place.tasks == 1 && plan.output_partitioning().partition_count() == 1;
-    if let Some(limit) = before {
-        if counts_all && operators::rows_read(plan).is_some_and(|rows| rows <= limit) {
-            return Ok(None);
-        }
-        if !operators::may_follow_limit(plan.as_ref()) {
-            return Err(place.refuse(plan.as_ref(), limit_never_met(limit)));
-        }
-    }
-    let owes = leaf::original(plan).fetch().filter(|_| !counts_all);
-    Ok(owed_by_either(before, owes))
-}
-
-fn limit_never_met(limit: usize) -> String {
-    format!("would see up to {limit} rows of each part where the query asks for {limit} in all")
-}
-
-/// A boundary is read once; refuse one where its reader is run again and again, or where an
-/// expression reads a value that only another stage has.
+/// Refuses an exchange below an operator that reads it repeatedly, since it can be read only once,
+/// and a subquery whose value would be needed in another stage.
 fn not_repeated(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
     if plan.is::<RecursiveQueryExec>() && plan.children().into_iter().skip(1).any(contains_boundary)
     {
@@ -164,7 +146,7 @@ fn not_repeated(plan: &Arc<dyn ExecutionPlan>, place: Place) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is an exchange in a plan.
+/// Whether a plan contains an exchange.
 pub(super) fn contains_boundary(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is_network_boundary() || plan.children().into_iter().any(contains_boundary)
 }

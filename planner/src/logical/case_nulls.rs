@@ -1,8 +1,8 @@
-//! `CASE WHEN a <> b THEN a ELSE 1 END` as a column.
+//! Makes columns like `CASE WHEN a <> b THEN a ELSE 1 END` nullable.
 //!
-//! DataFusion 55.2 knows in the logical plan that `a` is not null where its branch is taken, and does not know it in the plan of
-//! operators. The two schemas differ, and an aggregate over the column is refused with an internal error. Here such a
-//! column may be null from the start.
+//! DataFusion 55.2 infers in the logical plan that `a` is not null where its branch is taken, but
+//! not in the physical plan. The two schemas differ, and an aggregate over the column is refused
+//! with an internal error. This rule makes such a column nullable from the start.
 
 use bigslice_functions::nullable;
 use datafusion::common::config::ConfigOptions;
@@ -16,7 +16,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::with_own_schema;
 
-/// The analyzer rule that does it.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct CaseNulls;
 
@@ -26,14 +26,14 @@ impl AnalyzerRule for CaseNulls {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(told)?.data)
+        Ok(plan.transform_up_with_subqueries(with_nullable_cases)?.data)
     }
 }
 
-/// The node with each such CASE in its columns as one that may be null.
-fn told(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+/// Makes each such CASE among the columns of the node nullable.
+fn with_nullable_cases(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_)) {
-        // They give no columns, and DataFusion's rules know what a CASE there comes to.
+        // These nodes produce no columns, and DataFusion's rules can simplify a CASE there.
         return Ok(Transformed::yes(plan.recompute_schema()?));
     }
     let schema = merge_schema(&plan.inputs());
@@ -52,23 +52,23 @@ fn told(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 
 fn with_nulls(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match &expr {
-        // Not all is known of the conditions yet: whether a branch is taken shows when they are simplified.
+        // The conditions are not simplified yet, so any branch may be taken.
         Expr::Case(case) => {
-            // Of no rows a subquery is null, whatever its column says.
+            // A subquery without rows is null, even if its column is not nullable.
             let is_query = |part: &Expr| matches!(part, Expr::ScalarSubquery(_));
             let may = |branch: &Expr| {
                 branch.nullable(schema).unwrap_or(true)
                     || branch.exists(|part| Ok(is_query(part))).unwrap_or(true)
             };
             let mut branches = case.when_then_expr.iter().map(|(_, then)| then);
-            // Whatever is now known of the other branch: `length('')` will be a constant, which is never null.
+            // The other branch may turn out not null: `length('')` becomes a constant.
             let depends = case.else_expr.is_some() && branches.any(|then| may(then));
             Ok(match depends {
                 true => Transformed::yes(nullable(false).call(vec![expr])),
                 false => Transformed::no(expr),
             })
         }
-        // What was found before is found again.
+        // Keeps the result of an earlier pass.
         Expr::ScalarFunction(outer) => Ok(match outer.args.as_slice() {
             [inner @ Expr::ScalarFunction(call)] if is_nullable(outer) && is_nullable(call) => {
                 Transformed::yes(inner.clone())
@@ -87,7 +87,7 @@ fn is_nullable(call: &ScalarFunction) -> bool {
 mod tests {
     use datafusion::prelude::SessionContext;
 
-    /// Fails when DataFusion plans the query; then this module can go.
+    /// Fails once DataFusion plans the query; then this module can go.
     #[tokio::test]
     async fn nulls_of_branches_are_still_needed() {
         let query = "SELECT count(x) FROM (SELECT CASE WHEN b <> a THEN a ELSE 1 END AS x \

@@ -1,9 +1,10 @@
-//! Numbers with a point beside decimals are decimals.
+//! Reads number literals with a decimal point as decimals where they meet decimals.
 //!
-//! DataFusion 55.2 makes a double of every number with a point, and a decimal that meets it becomes one, too:
-//! `price * 0.15` and `price - 0.1 = 0.2` lose the digits for which the column is a decimal. Where the other operand of
-//! `+`, `-`, `*`, `%` or of a comparison is a decimal, or the number is cast to one, the number is taken as it was
-//! written. A quotient by a double stays a double, which has more digits.
+//! DataFusion 55.2 reads every such literal as a double, and a decimal that meets it becomes a
+//! double, too: `price * 0.15` and `price - 0.1 = 0.2` lose the exact digits that the decimal
+//! column is for. Where the other operand of `+`, `-`, `*`, `%` or of a comparison is a decimal, or
+//! the literal is cast to one, the rule takes its digits as written. A quotient by a double stays a
+//! double, which has more digits.
 
 use datafusion::arrow::datatypes::DECIMAL128_MAX_PRECISION;
 use datafusion::common::config::ConfigOptions;
@@ -18,7 +19,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::expressions::rewrite;
 use super::simplify::compares;
 
-/// The rule; see the header of its file.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct DecimalLiterals;
 
@@ -34,7 +35,7 @@ impl AnalyzerRule for DecimalLiterals {
     }
 }
 
-/// One expression, whose children are done.
+/// Rewrites one expression; its children are rewritten already.
 fn beside_decimals(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_decimal = |expr: &Expr| expr.get_type(schema).is_ok_and(|kind| kind.is_decimal());
     match expr {
@@ -77,7 +78,7 @@ fn keeps_digits(op: Operator) -> bool {
         || compares(op)
 }
 
-/// Makes a decimal of the number, if it is one with few enough digits.
+/// Turns the number into a decimal if it has few enough digits.
 fn take(expr: &mut Expr) -> bool {
     let decimal = match expr {
         Expr::Literal(ScalarValue::Float64(Some(number)), _) => exactly(*number),
@@ -92,9 +93,9 @@ fn take(expr: &mut Expr) -> bool {
     true
 }
 
-/// The number with the digits that it is written with: the fewest that tell it from all other doubles.
+/// The number with the digits as written: the fewest that identify the double.
 fn exactly(number: f64) -> Option<ScalarValue> {
-    // The text of a large or a small number would have more digits than were written.
+    // Very large or small numbers would be printed with more digits than were written.
     if !number.is_finite() || number != 0.0 && !(1e-15..1e17).contains(&number.abs()) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Going through all expressions of a logical plan, subqueries and all, with their schemas.
+//! Rewrites all expressions of a logical plan with their input schemas, subqueries included.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, Union};
 
-/// Changes each node of the plan by `of_node`, and then each of its expressions by `of_expr`, which is told what the
-/// expression is computed from. From the leaves up. Columns keep their names.
+/// Rewrites each node of the plan with `of_node`, and then each of its expressions with `of_expr`,
+/// which receives the schema that the expression is computed from. Bottom-up. Columns keep their
+/// names.
 pub(super) fn rewrite(
     plan: LogicalPlan,
     of_node: &dyn Fn(LogicalPlan) -> Result<Transformed<LogicalPlan>>,
@@ -41,8 +42,8 @@ pub(super) fn rewrite(
     Ok(rewritten.data)
 }
 
-/// The node with the schema that its inputs and expressions give it now. `recompute_schema` of DataFusion 55.2 leaves a
-/// UNION what it had, whose columns may be null by now.
+/// The node with the schema that its inputs and expressions now give it. `recompute_schema` of
+/// DataFusion 55.2 keeps the old schema of a UNION, whose columns may have become nullable.
 pub(super) fn with_own_schema(plan: LogicalPlan) -> Result<LogicalPlan> {
     let LogicalPlan::Union(Union { inputs, schema }) = plan else { return plan.recompute_schema() };
     let may_be_null = |n: usize| {

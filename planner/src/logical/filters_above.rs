@@ -1,9 +1,10 @@
-//! Filters that stay above what computes from all rows.
+//! Keeps filters without columns and volatile filters above aggregates and windows.
 //!
-//! DataFusion 55.2 moves a condition below an aggregate when all of its columns are columns of the groups, and so one
-//! without columns, too. An aggregate without groups has a row for no input: below it, the condition `(SELECT ..) > 3`
-//! changes a count instead of leaving the row out. A condition that draws (`random() < 0.5`) chose groups, or rows of
-//! a window's result, and would choose what they are computed from.
+//! DataFusion 55.2 moves a condition below an aggregate if all of its columns are grouping columns,
+//! which includes conditions without any column. But an aggregate without groups returns a row for
+//! no input: below it, the condition `(SELECT ..) > 3` changes a count instead of removing the row.
+//! And a volatile condition (`random() < 0.5`) that selects groups, or rows of a window's result,
+//! would select the rows that these are computed from.
 
 use std::sync::Arc;
 
@@ -48,7 +49,8 @@ impl OptimizerRule for FiltersAbove {
         let moved =
             self.0.rewrite(LogicalPlan::Filter(Filter::new(others, filter.input)), config)?;
         moved.map_data(|plan| {
-            // What has not moved stays in one filter with it: two would be merged, and looked at again.
+            // Conditions that were not moved stay in one filter with this one: of two filters, the
+            // rule would merge them and look again.
             let (above, input) = match plan {
                 LogicalPlan::Filter(kept) => (kept.predicate.and(above), kept.input),
                 plan => (above, Arc::new(plan)),
@@ -62,7 +64,8 @@ impl OptimizerRule for FiltersAbove {
 mod tests {
     use datafusion::prelude::SessionContext;
 
-    /// Fails when DataFusion gives no row, as it should; then the first half of this module can go.
+    /// Fails once DataFusion returns no row, as it should; then the first half of this module can
+    /// go.
     #[tokio::test]
     async fn it_is_still_needed() -> Result<(), Box<dyn std::error::Error>> {
         let query = "SELECT count(*) FROM (SELECT sum(x) AS s FROM (VALUES (1), (2)) AS v(x)) AS a \

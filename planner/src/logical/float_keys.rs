@@ -1,9 +1,10 @@
-//! One zero and one NaN wherever floats are ordered, told apart or grouped: `float_key` round each of them. And one
-//! order of lists, structs and maps wherever they are compared or ordered: `nested_key` round each of those.
+//! Makes floats compare, sort and group with one zero and one NaN, by wrapping them in `float_key`;
+//! and gives lists, structs and maps one order, by wrapping them in `nested_key`.
 //!
-//! [`bigslice_functions::float_key`] and [`bigslice_functions::nested_key`] say what DataFusion 55.2 gets wrong without. Comparisons with a number
-//! that is neither zero nor NaN for equality are left alone, so that they are found in statistics
-//! and Bloom filters; conditions on a key of a column are, too, as `float_bounds` of the engine reads them.
+//! [`bigslice_functions::float_key`] and [`bigslice_functions::nested_key`] describe what
+//! DataFusion 55.2 gets wrong without them. Equality with a number that is neither zero nor NaN is
+//! left alone, so that statistics and Bloom filters still apply to it. They also apply to
+//! conditions on the key of a column, which the engine reads (`float_bounds`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
 
-/// The rule; see the header of its file.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct FloatKeys;
 
@@ -43,11 +44,12 @@ fn is_key(expr: &Expr) -> bool {
         if matches!(function.func.name(), FLOAT_KEY | NESTED_KEY))
 }
 
-/// `expr` as a key, if it is nested or a float and is none yet. The key of a nested value is good for comparing alone.
+/// Wraps `expr` in a key if it is nested or a float and not wrapped yet. The key of a nested value
+/// can only be compared.
 fn key(expr: &mut Expr, schema: &DFSchema) -> bool {
     match expr.get_type(schema) {
         Ok(kind) if has_nested_key(&kind) => {
-            // A float key in it is not wanted any more.
+            // Removes a float key inside, which is no longer needed.
             let inner = match std::mem::take(expr) {
                 Expr::ScalarFunction(mut inner) if inner.func.name() == FLOAT_KEY => {
                     inner.args.pop().unwrap_or_default()
@@ -61,7 +63,7 @@ fn key(expr: &mut Expr, schema: &DFSchema) -> bool {
     }
 }
 
-/// `expr` as a key that is a value of its type, if it holds floats and is none yet.
+/// Wraps `expr` in a key of its own type if it contains floats and is not wrapped yet.
 fn float(expr: &mut Expr, schema: &DFSchema) -> bool {
     if is_key(expr) || !expr.get_type(schema).is_ok_and(|kind| has_float_keys(&kind)) {
         return false;
@@ -82,7 +84,7 @@ fn sort_keys(order: &mut [Sort], schema: &DFSchema) -> bool {
     keys(order.iter_mut().map(|key| &mut key.expr), schema)
 }
 
-/// Functions that compare their arguments, or the items of lists.
+/// Functions that compare their arguments, or the elements of lists.
 const COMPARING: [&str; 20] = [
     "array_distinct",
     "array_except",
@@ -106,7 +108,7 @@ const COMPARING: [&str; 20] = [
     "least",
 ];
 
-/// One expression, whose children are done.
+/// Rewrites one expression; its children are rewritten already.
 fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let changed = match &mut expr {
         Expr::BinaryExpr(binary) => of_comparison(binary, schema),
@@ -153,7 +155,7 @@ fn of_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
 }
 
-/// `nullif` of nested values, which gives the first as it is and compares the keys.
+/// Rewrites `nullif` of nested values: it returns the first value unchanged and compares the keys.
 fn nested_null_if(function: &ScalarFunction, schema: &DFSchema) -> Option<Expr> {
     let [value, other] = function.args.as_slice() else { return None };
     let kind = value.get_type(schema).ok()?;
@@ -171,7 +173,7 @@ fn nested_null_if(function: &ScalarFunction, schema: &DFSchema) -> Option<Expr> 
 fn of_comparison(binary: &mut BinaryExpr, schema: &DFSchema) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     match binary.op {
-        // Equal to a number: no NaN is, whatever its sign.
+        // No NaN equals a number, whatever its sign.
         Eq | NotEq | IsDistinctFrom | IsNotDistinctFrom
             if is_ordinary(&binary.left) || is_ordinary(&binary.right) =>
         {
@@ -184,19 +186,19 @@ fn of_comparison(binary: &mut BinaryExpr, schema: &DFSchema) -> bool {
     }
 }
 
-/// Whether it is a number other than zero.
+/// True for a number other than zero.
 fn is_ordinary(expr: &Expr) -> bool {
     match expr {
         Expr::Literal(ScalarValue::Float64(Some(x)), _) => *x != 0.0 && !x.is_nan(),
         Expr::Literal(ScalarValue::Float32(Some(x)), _) => *x != 0.0 && !x.is_nan(),
         Expr::Literal(ScalarValue::Int64(Some(x)), _) => *x != 0,
-        // A literal of another type that is cast.
+        // A literal of another type, cast.
         Expr::Cast(cast) => is_ordinary(&cast.expr),
         _ => false,
     }
 }
 
-/// Keys in the place of the floats that a subquery gives, which are compared with something.
+/// Wraps the floats that a subquery returns, because they are compared with something.
 fn subquery_keys(subquery: &mut Subquery) -> Result<bool> {
     let compared = |kind: &DataType| has_float_keys(kind) || has_nested_key(kind);
     let columns = columns_of(subquery.subquery.schema(), compared);
@@ -207,7 +209,7 @@ fn subquery_keys(subquery: &mut Subquery) -> Result<bool> {
     Ok(true)
 }
 
-/// What a node compares by itself.
+/// Wraps what a node itself compares.
 fn of_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match node {
         LogicalPlan::Sort(mut sort) => {
@@ -221,7 +223,7 @@ fn of_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 changed |= key(left, join.left.schema()) | key(right, join.right.schema());
             }
             if changed {
-                // What `USING` would stand for has to be a column.
+                // The columns of `USING` are no longer plain columns.
                 join.join_constraint = JoinConstraint::On;
             }
             let node = LogicalPlan::Join(join);
@@ -249,7 +251,8 @@ fn of_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     }
 }
 
-/// Groups by keys: columns become keys below, so that they keep their names; what is computed becomes one here.
+/// Groups by keys: columns are wrapped below, so that they keep their names; expressions are
+/// wrapped here.
 fn of_aggregate(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let schema = Arc::clone(aggregate.input.schema());
     let mut columns = HashSet::new();
@@ -289,7 +292,7 @@ fn columns_of(schema: &DFSchema, wanted: impl Fn(&DataType) -> bool) -> HashSet<
     columns.map(Column::from).collect()
 }
 
-/// `input` with keys in the place of `columns`, by the same names.
+/// Replaces `columns` of `input` by keys of the same names.
 fn keyed(
     input: Arc<LogicalPlan>,
     columns: &HashSet<Column>,
@@ -309,7 +312,7 @@ fn keyed(
     Ok(LogicalPlan::Projection(Projection::try_new(exprs.collect(), input)?))
 }
 
-/// Whether [`keyed`] made it of these columns, when a plan is analysed once more.
+/// True if [`keyed`] has built `input` for these columns; plans may be analyzed twice.
 fn is_keyed(input: &LogicalPlan, columns: &HashSet<Column>) -> bool {
     let LogicalPlan::Projection(projection) = input else { return false };
     columns.iter().all(|column| {

@@ -1,9 +1,10 @@
-//! Keeps apart the lists of one expression that DataFusion would make one list of.
+//! Keeps DataFusion from merging IN lists of the same expression.
 //!
-//! DataFusion 55.2 makes `x IN (1) AND x IN (2)` false and `x NOT IN (1) OR x NOT IN (2)` true, also for a null `x`.
-//! It joins lists where both are IN, or one is IN and one NOT IN, under AND, and where both are NOT IN under OR. `x = 1 OR x = 2`
-//! is a list to it as well. In a filter, where null and false are one, AND is right unless a list
-//! has a null or a column in it.
+//! DataFusion 55.2 simplifies `x IN (1) AND x IN (2)` to false and `x NOT IN (1) OR x NOT IN (2)`
+//! to true, even for a null `x`. It merges lists if both are IN, or one is IN and one NOT IN, under
+//! AND, and if both are NOT IN under OR. It treats `x = 1 OR x = 2` as a list as well. In a filter,
+//! where null and false are the same, merging under AND is correct unless a list contains a null or
+//! a column.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,7 +15,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::simplify::shielded;
 
-/// Whether there are lists in the expression at all.
+/// True if the expression contains such lists at all.
 pub(super) fn may_matter(expr: &Expr) -> bool {
     let is_list = |part: &Expr| {
         matches!(part, Expr::InList(_) | Expr::BinaryExpr(BinaryExpr { op: Operator::Or, .. }))
@@ -22,18 +23,19 @@ pub(super) fn may_matter(expr: &Expr) -> bool {
     expr.exists(|part| Ok(is_list(part))).unwrap_or(true)
 }
 
-/// The expression with `same_value(..)` round the lists that must not be joined with others. `filters` if it is a filter.
-pub(super) fn apart(expr: Expr, filters: bool) -> Result<Transformed<Expr>> {
+/// Wraps in `same_value(..)` the lists that must not be merged with others. `filters` is true if
+/// the expression is a filter.
+pub(super) fn keep_apart(expr: Expr, filters: bool) -> Result<Transformed<Expr>> {
     let walked = walk(expr, Place { negated: false, below_not: false, top: filters })?;
     Ok(Transformed::new_transformed(walked.expr, walked.changed))
 }
 
-/// What lists there are of one expression.
+/// The kinds of lists found for one expression.
 #[derive(Clone, Copy, Default)]
 struct Lists {
-    /// `x IN`, of literals that are not null.
+    /// `x IN`, with literals that are not null.
     of_literals: bool,
-    /// `x IN`, of anything else.
+    /// `x IN`, with anything else.
     of_others: bool,
     not_of_literals: bool,
     not_of_others: bool,
@@ -60,7 +62,7 @@ impl Lists {
     }
 }
 
-/// By the hash of the expression: that two are taken for one costs nothing but a shield.
+/// Keyed by the hash of the expression: a collision only costs an unnecessary wrapper.
 type Found = HashMap<u64, Lists>;
 
 struct Walked {
@@ -69,14 +71,15 @@ struct Walked {
     found: Found,
 }
 
-/// What is above a part of an expression.
+/// The context above a part of an expression.
 #[derive(Clone, Copy)]
 struct Place {
-    /// An odd number of NOTs.
+    /// True below an odd number of NOTs.
     negated: bool,
-    /// A NOT. DataFusion joins lists below it before it has moved it down, and once more after that.
+    /// True below a NOT. DataFusion merges lists below it both before and after it pushes the NOT
+    /// down.
     below_not: bool,
-    /// Nothing but AND, in a filter.
+    /// True if only ANDs of a filter are above.
     top: bool,
 }
 
@@ -180,7 +183,7 @@ fn merged(left: Found, right: Found) -> Found {
     many
 }
 
-/// `same_value(..)` round every list, and round every equality of an OR that would become one.
+/// Wraps every list, and every equality of an OR that would become one, in `same_value(..)`.
 fn shield_lists(expr: Expr) -> Result<Transformed<Expr>> {
     expr.transform_down(|part| {
         Ok(match part {

@@ -1,7 +1,9 @@
-//! The order of a subquery is the order of the aggregates over it: `string_agg(s, ',') FROM (SELECT s ... ORDER BY i)`.
+//! Applies the ORDER BY of a subquery to the aggregates over it: `string_agg(s, ',') FROM (SELECT s
+//! ... ORDER BY i)`.
 //!
-//! DataFusion 55.2 drops an ORDER BY below an aggregate, as the SQL standard allows. PostgreSQL and DuckDB keep it, and
-//! queries rely on it. Here aggregates whose result shows the order, and that have none of their own, get it.
+//! DataFusion 55.2 drops an ORDER BY below an aggregate, as the SQL standard allows. PostgreSQL and
+//! DuckDB keep it, and queries rely on it. The rule adds the order to order-sensitive aggregates
+//! that have none of their own.
 
 use std::sync::Arc;
 
@@ -14,14 +16,14 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-/// Aggregates whose result shows in which order their rows came.
+/// Order-sensitive aggregates: the result depends on the order of the input rows.
 pub(crate) const ORDERED: [&str; 5] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value"];
 
-/// How the names of sort keys begin that are handed up.
+/// The prefix of the names of sort keys that are passed up.
 const PREFIX: &str = "__order_";
 
-/// The rule; see the header of its file.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct KeptOrder;
 
@@ -41,7 +43,7 @@ impl AnalyzerRule for KeptOrder {
     }
 }
 
-/// Whether the aggregate needs an order and has none.
+/// True for an order-sensitive aggregate without an order.
 fn shows_order(expr: &Expr) -> bool {
     match expr {
         Expr::Alias(alias) => shows_order(&alias.expr),
@@ -80,7 +82,7 @@ fn ordered(node: Aggregate) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Aggregate(node)))
 }
 
-/// The plan, with columns for the keys that its rows are sorted by, and these keys.
+/// Adds the sort keys of the plan's rows as columns; returns the plan and these keys.
 fn handed_up(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Vec<SortExpr>)>> {
     Ok(match plan {
         LogicalPlan::Sort(sort) => Some((plan.clone(), sort.expr.clone())),
@@ -122,7 +124,7 @@ fn handed_up(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Vec<SortExpr>)>>
     })
 }
 
-/// The keys with the names that an alias gives their columns.
+/// The keys with the column names that an alias gives them.
 fn renamed(
     order: Vec<SortExpr>,
     below: &DFSchema,

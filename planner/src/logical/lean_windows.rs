@@ -1,9 +1,9 @@
-//! Window functions over rows with text, in little memory.
+//! Runs window functions over text columns in little memory.
 //!
-//! DataFusion 55.2: a window operator puts each batch behind those that it still needs, and drops rows
-//! from the front by slicing. Of columns of views (`Utf8View`, `BinaryView`) neither gives memory back:
-//! the buffers of all texts that were ever seen stay, uncounted, to the end of the input.
-//! [`LeanWindows`] gives such operators text that is copied when it is put together:
+//! DataFusion 55.2: a window operator appends each batch to the rows that it still needs, and drops
+//! rows from the front by slicing. For columns of views (`Utf8View`, `BinaryView`) neither releases
+//! memory: the buffers of all texts ever seen stay, unaccounted, until the end of the input.
+//! [`LeanWindows`] gives such operators text columns that are copied when they are concatenated:
 //!
 //! ```text
 //! Window                  Projection: cast(pad as Utf8View)
@@ -25,7 +25,7 @@ use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, Projection, Window};
 use datafusion::optimizer::AnalyzerRule;
 
-/// The rule: runs after the types of all expressions are settled.
+/// The analyzer rule: runs after the types of all expressions are settled.
 #[derive(Debug)]
 pub struct LeanWindows;
 
@@ -45,7 +45,7 @@ impl AnalyzerRule for LeanWindows {
     }
 }
 
-/// The type that holds the same values without views.
+/// The type without views that holds the same values.
 fn without_views(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::Utf8View => Some(DataType::LargeUtf8),
@@ -93,8 +93,8 @@ fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), data_type))
 }
 
-/// The window function over columns that have lost their views: its arguments have the types that it
-/// was resolved for. A column that rows are only compared by may have either type.
+/// Casts the columns that have lost their views back to the types that the window function was
+/// resolved for. A column that is only compared may have either type.
 fn as_before(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let with_views = |expr: Expr| {
         expr.transform_up(|node| {
@@ -158,7 +158,7 @@ mod tests {
     const TEXTS: &str =
         "(select value as k, value % 7 as g, md5(cast(value as varchar)) as t from range(5000))";
 
-    /// Of 50 batches the last has the buffers of all when DataFusion keeps them.
+    /// The buffers of the last of 50 batches; if DataFusion retains them, it has those of all.
     async fn buffers_at_the_end(rules: bool) -> usize {
         let sql = format!("select t, row_number() over (order by k) as r from {TEXTS}");
         let batches = rows(rules, &sql).await;

@@ -1,14 +1,15 @@
-//! DataFusion's rules that move `struct['field']` towards the tables, but not past a volatile expression.
+//! Keeps DataFusion from pushing `struct['field']` down past a volatile expression.
 //!
-//! DataFusion 55.2: they copy the struct's expression to each place where one of its fields is read. `random()` in it is then
-//! drawn once for each field: `SELECT s['a'], s FROM (SELECT named_struct('a', random()) AS s ..)` shows two values.
+//! DataFusion 55.2: the rules copy the struct's expression to each place where one of its fields is
+//! read. A `random()` in it is then computed once per field: `SELECT s['a'], s FROM (SELECT
+//! named_struct('a', random()) AS s ..)` shows two values.
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-/// A rule of DataFusion's that leaves plans with volatile expressions as they are.
+/// A rule of DataFusion's that skips plans with volatile expressions.
 #[derive(Debug)]
 pub(crate) struct UnlessVolatile<R>(pub(crate) R);
 
@@ -26,7 +27,7 @@ impl<R: OptimizerRule + std::fmt::Debug> OptimizerRule for UnlessVolatile<R> {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        // Called for each node, a rule has something to do at projections only.
+        // A rule that is called for each node only acts on projections.
         let idle = self.0.apply_order().is_some() && !matches!(plan, LogicalPlan::Projection(_));
         if idle || has_volatile(&plan)? {
             Ok(Transformed::no(plan))
@@ -36,7 +37,7 @@ impl<R: OptimizerRule + std::fmt::Debug> OptimizerRule for UnlessVolatile<R> {
     }
 }
 
-/// Whether there is a volatile expression in the plan or a subquery of it.
+/// True if the plan or one of its subqueries contains a volatile expression.
 fn has_volatile(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
@@ -46,7 +47,7 @@ fn has_volatile(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// Whether there is a volatile expression in the node itself.
+/// True if the node itself contains a volatile expression.
 pub(super) fn is_volatile(node: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {

@@ -1,7 +1,9 @@
-//! Lists whose elements have another name than `item`, as those of Parquet files, in functions that make a list of several.
+//! Casts lists whose element field is not named `item` (as in Parquet files), in functions that
+//! build one list from several.
 //!
-//! DataFusion 55.2 says that `n || [[9]]` is a list of the one type, computes one of the other, and panics or fails when the two
-//! are compared. Here such an argument is cast to the list that DataFusion makes itself.
+//! DataFusion 55.2 declares one list type for `n || [[9]]` but computes another, and panics or
+//! fails when the two are compared. The rule casts such an argument to the list type that
+//! DataFusion builds.
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
 
-/// The analyzer rule that does it. It runs before types are coerced.
+/// The analyzer rule; see the [module](self). It runs before types are coerced.
 #[derive(Debug)]
 pub(super) struct ListFields;
 
@@ -68,7 +70,7 @@ fn of_call(expr: &mut Expr, schema: &DFSchema) -> bool {
     changed
 }
 
-/// The type with the lists that DataFusion makes.
+/// The type with the list types that DataFusion builds.
 fn plain(kind: &DataType) -> DataType {
     let item = |item: &Field| Arc::new(Field::new_list_field(plain(item.data_type()), true));
     match kind {

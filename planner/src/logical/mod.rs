@@ -1,21 +1,20 @@
-//! The rules that change logical plans: DataFusion's in their order, with ours among them.
+//! Rules over logical plans: DataFusion's in their order, with ours among them.
 //!
-//! Each rule of ours mends a kind of fault, says which, and leaves a plan that gives the same rows in
-//! one process and on machines.
+//! Each of our rules works around one kind of DataFusion fault, which its module names. The
+//! rewritten plan returns the same rows in one process and on machines.
 
 mod case_nulls;
-mod days;
+mod date_comparison;
 mod decimal_literals;
-mod drawn_once;
 mod expressions;
 mod filters_above;
 mod float_keys;
 mod in_lists;
 mod kept_order;
-mod lag_defaults;
 mod lean_windows;
 mod leaves;
 mod list_fields;
+mod mixed_numbers;
 mod null_equal;
 mod numbers;
 mod operators;
@@ -33,6 +32,8 @@ mod truth_tests;
 mod union_types;
 mod unnest;
 mod unnest_records;
+mod volatile_once;
+mod window_types;
 
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub use lean_windows::LeanWindows;
 pub(crate) use kept_order::ORDERED;
 pub(crate) use operators::Operators;
 
-/// The rules that make a plan of SQL one that can be optimised, in their order.
+/// The analyzer rules in their order: they make a plan of SQL ready to be optimized.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.iter().position(|rule| rule.name() == "type_coercion");
@@ -57,21 +58,23 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion, Arc::new(list_fields::ListFields));
     rules.insert(coercion, Arc::new(text_calls::TextCalls));
     rules.insert(coercion, Arc::new(range_frames::RangeFrames));
-    // Before types are coerced: the comparisons that become joins are coerced with the user's.
+    // After subqueries became joins: the rule looks at the keys of joins.
+    rules.insert(coercion, Arc::new(mixed_numbers::MixedNumbers));
+    // Before types are coerced: the comparisons that become joins are coerced like the user's.
     rules.insert(coercion, Arc::new(UnnestSubqueries));
-    // As above: coercion would make doubles of decimals.
+    // Before types are coerced: coercion would turn decimals into doubles.
     rules.insert(coercion, Arc::new(decimal_literals::DecimalLiterals));
     rules.insert(coercion, Arc::new(timestamp_units::TimestampUnits));
     rules.insert(coercion, Arc::new(union_types::UnionTypes));
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));
     rules.insert(0, Arc::new(set_all::SetAll));
     rules.insert(0, Arc::new(kept_order::KeptOrder));
-    rules.insert(0, Arc::new(lag_defaults::LagDefaults));
-    // After types are coerced: these look at them.
+    rules.insert(0, Arc::new(window_types::WindowTypes));
+    // After types are coerced: these rules look at types.
     rules.push(Arc::new(numbers::Numbers));
     rules.push(Arc::new(float_keys::FloatKeys));
     rules.push(Arc::new(time_casts::TimeCasts));
-    rules.push(Arc::new(drawn_once::DrawnOnce));
+    rules.push(Arc::new(volatile_once::VolatileOnce));
     rules.push(Arc::new(truth_tests::TruthTests));
     rules.push(Arc::new(order_columns::OrderColumns));
     rules.push(Arc::new(case_nulls::CaseNulls));
@@ -79,7 +82,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules
 }
 
-/// The rules that make a plan a faster one, in their order.
+/// The optimizer rules in their order.
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     for rule in &mut rules {

@@ -1,13 +1,13 @@
-//! Joins in which nulls are equal stay apart from joins in which they are not.
+//! Keeps joins in which nulls are equal apart from joins in which they are not.
 //!
-//! DataFusion 55.2: `a JOIN b ON a.x IS NOT DISTINCT FROM b.x` becomes a join whose nulls are equal. That holds for
-//! all keys of the join, and two rules forget it:
+//! DataFusion 55.2: `a JOIN b ON a.x IS NOT DISTINCT FROM b.x` becomes a join in which nulls are
+//! equal. That is a property of the whole join, for all of its keys, and two rules ignore it:
 //!
-//! - `extract_equijoin_predicate` adds `a.y = b.y`, from ON or WHERE, to its keys, and nulls of `y` are equal, too:
-//!   [`Keys`] leaves such a condition where it is;
-//! - `eliminate_cross_join` makes one join of several, of the one kind or the other, whichever is at the top: [`Flattened`]
-//!   puts a filter that is always true between joins that differ, which the rule does not look through, and takes it
-//!   away again.
+//! - `extract_equijoin_predicate` adds `a.y = b.y`, from ON or WHERE, to the keys, so that nulls of
+//!   `y` become equal, too. [`Keys`] leaves such a condition where it is.
+//! - `eliminate_cross_join` merges several joins into one of the kind of the topmost. [`Flattened`]
+//!   puts a filter that is always true between joins of different kinds, which the rule does not
+//!   look through, and removes it afterwards.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
-/// `extract_equijoin_predicate`, but for joins whose nulls are equal.
+/// `extract_equijoin_predicate`, except for joins in which nulls are equal.
 #[derive(Debug)]
 pub(super) struct Keys(pub(super) Rule);
 
@@ -72,7 +72,7 @@ impl OptimizerRule for Flattened {
         let apart = plan.transform_up_with_subqueries(set_apart)?.data;
         let flat = self.0.rewrite(apart, config)?;
         let joined = flat.data.transform_up_with_subqueries(put_together)?.data;
-        // What was put in and taken away again is no change, and a change too many only costs a pass.
+        // Adding and removing the filter is no change; reporting one needlessly only costs a pass.
         Ok(Transformed::new_transformed(joined, flat.transformed))
     }
 }
@@ -81,7 +81,7 @@ fn nulls_are_equal(join: &Join) -> bool {
     join.null_equality == NullEquality::NullEqualsNull && !join.on.is_empty()
 }
 
-/// An inner join, and whether nulls are equal in it.
+/// For an inner join, whether nulls are equal in it.
 fn inner(plan: &LogicalPlan) -> Option<bool> {
     match plan {
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => Some(nulls_are_equal(join)),

@@ -1,18 +1,19 @@
-//! Numbers: what DataFusion computes modulo a width, cuts off or tells apart where SQL does not becomes
-//! a call of a function of ours.
+//! Replaces number operations that DataFusion wraps around, truncates or distinguishes contrary to
+//! SQL by calls of our functions.
 //!
-//! One pass over all expressions of a plan, right after types are coerced and before constants
-//! are folded, so that folding sees our functions. Each part says which fault of DataFusion 55.2 it mends:
+//! One pass over all expressions of a plan, right after types are coerced and before constants are
+//! folded, so that folding uses our functions. Each part works around one fault of DataFusion 55.2:
 //!
-//! - *arithmetic*: `+`, `-`, `*`, shifts and negation of integers wrap round ([`bigslice_functions::checked`]);
-//! - *casts*: a fraction that is cast to an integer is cut off, where PostgreSQL and DuckDB round, in
-//!   lists, structs and maps, too;
-//! - *nulls ignored*: a window function that is sent to a worker loses IGNORE NULLS
+//! - *arithmetic*: `+`, `-`, `*`, shifts and negation of integers wrap around
+//!   ([`bigslice_functions::checked`]);
+//! - *casts*: a fraction cast to an integer is truncated, while PostgreSQL and DuckDB round; also
+//!   inside lists, structs and maps;
+//! - *ignored nulls*: a window function that is sent to a worker loses IGNORE NULLS
 //!   ([`bigslice_functions::ignoring_nulls`]);
-//! - *filtered arguments*: the argument of an aggregate is computed for rows that its FILTER leaves out, so
-//!   that `sum(x / y) FILTER (WHERE y <> 0)` divides by zero;
-//! - *keys twice*: an order with the same key twice panics in `first_value` and fails in `array_agg`
-//!   (apache/datafusion#25398).
+//! - *filtered arguments*: the argument of an aggregate is computed for rows that its FILTER
+//!   excludes, so that `sum(x / y) FILTER (WHERE y <> 0)` divides by zero;
+//! - *duplicate keys*: an order with the same key twice panics in `first_value` and fails in
+//!   `array_agg` (apache/datafusion#25398).
 
 use std::collections::HashSet;
 
@@ -34,7 +35,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
 
-/// The rule; see the header of its file.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct Numbers;
 
@@ -48,7 +49,7 @@ impl AnalyzerRule for Numbers {
     }
 }
 
-/// One expression, whose children are done.
+/// Rewrites one expression; its children are rewritten already.
 fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(match expr {
         Expr::BinaryExpr(binary) => checked_binary(binary, schema),
@@ -76,7 +77,7 @@ fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     })
 }
 
-/// *Arithmetic*: the checked function in the place of an operator of integers.
+/// *Arithmetic*: the checked function that replaces an operator on integers.
 fn checked_binary(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
     if let (Ok(left), Ok(right)) = (binary.left.get_type(schema), binary.right.get_type(schema))
         && let Some(function) = checked(&left, binary.op, &right)
@@ -86,7 +87,8 @@ fn checked_binary(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::no(Expr::BinaryExpr(binary))
 }
 
-/// *Casts*: `expr` rounded if it may have a fraction and becomes an integer of type `to`, half away from zero.
+/// *Casts*: `expr` rounded, half away from zero, if it may have a fraction and is cast to an
+/// integer type `to`.
 fn whole(expr: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
     let from = expr.get_type(schema).ok()?;
     if to.is_integer() && !from.is_floating() {
@@ -102,7 +104,7 @@ fn whole(expr: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
     Some(round_parts().call(vec![expr.clone(), null]))
 }
 
-/// *Nulls ignored*: the function of its own, which travels.
+/// *Ignored nulls*: a separate function, which survives serialization.
 fn ignored_nulls(mut window: WindowFunction) -> Transformed<Expr> {
     if let (Some(NullTreatment::IgnoreNulls), WindowFunctionDefinition::WindowUDF(function)) =
         (&window.params.null_treatment, &window.fun)
@@ -115,7 +117,7 @@ fn ignored_nulls(mut window: WindowFunction) -> Transformed<Expr> {
     Transformed::no(Expr::WindowFunction(Box::new(window)))
 }
 
-/// *Filtered arguments* and *keys twice* of one aggregate.
+/// *Filtered arguments* and *duplicate keys* of one aggregate.
 fn aggregated(mut aggregate: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
     let params = &mut aggregate.params;
     let n_keys = params.order_by.len();
@@ -135,7 +137,7 @@ fn aggregated(mut aggregate: AggregateFunction, schema: &DFSchema) -> Transforme
     if changed { Transformed::yes(aggregate) } else { Transformed::no(aggregate) }
 }
 
-/// Whether it has a value for every row, to be had for little: a column, or one that is widened.
+/// True if the argument has a value for every row and is cheap: a column, or a widened one.
 fn never_fails(arg: &Expr, schema: &DFSchema) -> bool {
     match arg {
         Expr::Column(_) | Expr::Literal(..) => true,
@@ -151,13 +153,13 @@ fn never_fails(arg: &Expr, schema: &DFSchema) -> bool {
     }
 }
 
-/// Whether it is an argument that was filtered already, when a plan is analysed once more.
+/// True if the argument is filtered already; plans may be analyzed twice.
 fn is_filtered(arg: &Expr, filter: &Expr) -> bool {
     matches!(arg, Expr::Case(case) if case.expr.is_none()
         && matches!(case.when_then_expr.as_slice(), [(when, _)] if when.as_ref() == filter))
 }
 
-/// *Keys twice* of the nodes that have some.
+/// *Duplicate keys* of the nodes that have keys.
 fn sorted_once(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Distinct(Distinct::On(mut distinct)) = plan else {
         return Ok(Transformed::no(plan));
@@ -175,7 +177,7 @@ fn sorted_once(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     Ok(if changed { Transformed::yes(plan) } else { Transformed::no(plan) })
 }
 
-/// Of keys with one expression the first: it alone decides.
+/// Removes all but the first of equal keys: the first alone decides.
 fn distinct_keys(keys: &mut Vec<Sort>) {
     let mut seen = HashSet::new();
     keys.retain(|key| seen.insert(key.expr.clone()));
@@ -189,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// What DataFusion says by itself.
+    /// DataFusion's own result.
     async fn plain(sql: &str) -> Result<Vec<RecordBatch>> {
         SessionContext::new().sql(sql).await?.collect().await
     }

@@ -1,8 +1,9 @@
-//! Operators and EXTRACT, planned as functions of ours.
+//! Plans operators and EXTRACT as calls of our functions.
 //!
-//! DataFusion 55.2 plans EXTRACT as its own `date_part`, whatever function of that name the session has, refuses to
-//! multiply an interval or what two timestamps differ by, to add that to a date or an interval, to compare times of day of
-//! two units, and to look up a key in a map that is no literal.
+//! DataFusion 55.2 plans EXTRACT as its own `date_part`, even if the session has another function
+//! of that name. It refuses to multiply an interval or the difference of two timestamps, to add the
+//! latter to a date or an interval, to compare times of day of different units, and to look up a
+//! non-literal key in a map.
 
 use bigslice_functions::{Scale, date_part, finest_time, scale_interval};
 use datafusion::arrow::datatypes::{DataType, IntervalUnit};
@@ -15,7 +16,7 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-/// The planner of these, ahead of DataFusion's.
+/// The expression planner, which runs before DataFusion's.
 #[derive(Debug)]
 pub(crate) struct Operators;
 
@@ -49,8 +50,8 @@ impl ExprPlanner for Operators {
         let (left, right) = (expr.left.get_type(schema), expr.right.get_type(schema));
         let (Ok(left), Ok(right)) = (left, right) else { return Ok(PlannerResult::Original(expr)) };
         let scale = match expr.op {
-            BinaryOperator::Multiply => Scale::Times,
-            BinaryOperator::Divide => Scale::Over,
+            BinaryOperator::Multiply => Scale::Multiply,
+            BinaryOperator::Divide => Scale::Divide,
             BinaryOperator::Plus | BinaryOperator::Minus => {
                 return Ok(PlannerResult::Original(with_intervals(expr, &left, &right)));
             }
@@ -61,7 +62,7 @@ impl ExprPlanner for Operators {
             (left, of) if lasts(&left) && of.is_numeric() => {
                 vec![as_interval(expr.left, &left), expr.right]
             }
-            (of, right) if lasts(&right) && of.is_numeric() && scale == Scale::Times => {
+            (of, right) if lasts(&right) && of.is_numeric() && scale == Scale::Multiply => {
                 vec![as_interval(expr.right, &right), expr.left]
             }
             _ => return Ok(PlannerResult::Original(expr)),
@@ -71,7 +72,7 @@ impl ExprPlanner for Operators {
     }
 }
 
-/// What two timestamps differ by, as an interval where a date or an interval stands beside it.
+/// The difference of two timestamps as an interval, if the other operand is a date or an interval.
 fn with_intervals(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> RawBinaryExpr {
     let beside = |of: &DataType| matches!(of, DataType::Date32 | DataType::Interval(_));
     let lasts = |of: &DataType| matches!(of, DataType::Duration(_));
@@ -93,7 +94,7 @@ fn as_interval(expr: Expr, of: &DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), to))
 }
 
-/// Times of day in the finer unit of the two.
+/// Both times of day in the finer of their units.
 fn with_one_unit(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> RawBinaryExpr {
     let Some(unit) = finest_time([left, right]) else { return expr };
     let cast = |expr: Expr, of: &DataType| {

@@ -1,10 +1,10 @@
-//! What rows are ordered by, and windows partitioned by, as columns.
+//! Turns computed sort keys and window partition keys into columns of a projection below.
 //!
-//! DataFusion 55.2 takes rows that are sorted by `CASE .. END > 2`, or by a comparison with a subquery, for rows that
-//! are not: it asks what values the parts can have, and a part that does not know fails the whole question. A
-//! plan that merges sorted partitions is then refused. And an aggregate over such an order has the order in the names
-//! of what it keeps, where a subquery has another name before it is computed than after. Here such expressions become
-//! columns of a projection below.
+//! DataFusion 55.2 does not recognize that rows are sorted by `CASE .. END > 2` or by a comparison
+//! with a subquery: it derives the range of values of each part, and one part without an answer
+//! fails the whole derivation. A plan that merges sorted partitions is then refused. Also, an
+//! aggregate over such an order has the order in the names of its state columns, where a subquery
+//! has one name before it is computed and another after.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::simplify::compares;
 
-/// The analyzer rule that does it. It runs when types are coerced.
+/// The analyzer rule; see the [module](self). It runs after types are coerced.
 #[derive(Debug, Default)]
 pub(crate) struct OrderColumns;
 
@@ -74,7 +74,7 @@ fn with_columns(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if !keeps_columns {
         return Ok(Transformed::yes(changed));
     }
-    // The columns of the order are no columns of the result.
+    // The columns of the order are not columns of the result.
     let columns = changed.schema().columns();
     let added = width..width + pulled.names.len();
     let kept = columns.into_iter().enumerate().filter(|(at, _)| !added.contains(at));
@@ -95,7 +95,7 @@ impl Pulled {
         Self { exprs: Vec::new(), names: HashSet::new(), taken }
     }
 
-    /// Puts a column in the place of an expression, if it must be one.
+    /// Replaces an expression by a column, if needed.
     fn pull(&mut self, expr: &mut Expr) -> Result<bool> {
         if !must_be_column(expr)? {
             return Ok(false);
@@ -129,7 +129,7 @@ impl Pulled {
     }
 }
 
-/// Whether DataFusion would not know rows to be sorted by it.
+/// True if DataFusion would not recognize rows as sorted by the expression.
 fn must_be_column(expr: &Expr) -> Result<bool> {
     expr.exists(|part| {
         Ok(match part {

@@ -1,8 +1,8 @@
-//! Windows over rows in the order of bytes, structs and maps.
+//! Supports windows ordered by bytes, structs and maps.
 //!
-//! DataFusion 55.2 refuses the frame that a window has when it says none, `RANGE UNBOUNDED PRECEDING`, where the order is by one
-//! of these ("Cannot run range queries"). Without a distance it is a frame of groups of equal rows, which is how it is
-//! written here.
+//! DataFusion 55.2 refuses the default frame of a window, `RANGE UNBOUNDED PRECEDING`, if the
+//! window is ordered by one of these types ("Cannot run range queries"). Without a distance, such a
+//! frame equals a frame of groups of equal rows, so the rule writes it as GROUPS.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -15,7 +15,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
 
-/// The analyzer rule that does it. It runs before types are coerced.
+/// The analyzer rule; see the [module](self). It runs before types are coerced.
 #[derive(Debug)]
 pub(super) struct RangeFrames;
 

@@ -1,8 +1,9 @@
-//! `upper(s) = s`: an expression that equals a part of itself.
+//! Keeps DataFusion from learning from comparisons like `upper(s) = s`, of an expression with a
+//! part of itself.
 //!
-//! DataFusion 55.2 takes `s` and `upper(s)` for equal below such a filter, and writes the one for the other wherever rows are
-//! ordered. The part within the other is written over as well, or not, and the two never fit: windows that are
-//! partitioned by `s`, and orders by it above a join, are refused. Here nothing is learned from such a comparison.
+//! DataFusion 55.2 takes `s` and `upper(s)` for equal above such a filter, and replaces the one by
+//! the other wherever rows are ordered. The inner part may or may not be replaced as well, and the
+//! results never match: windows partitioned by `s`, and orders by it above a join, are refused.
 
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
@@ -13,7 +14,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::expressions::rewrite;
 use super::simplify::shielded;
 
-/// The analyzer rule that does it.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct SelfEqual;
 
@@ -37,11 +38,11 @@ impl AnalyzerRule for SelfEqual {
 fn equals_its_part(expr: &Expr) -> bool {
     use Operator::{Eq, IsDistinctFrom, IsNotDistinctFrom, NotEq};
     match expr {
-        // Those that say that the two differ become the others below a NOT.
+        // Inequalities become equalities below a NOT.
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             matches!(op, Eq | NotEq | IsDistinctFrom | IsNotDistinctFrom) && overlap(left, right)
         }
-        // One value, or two that are one, and it becomes a comparison.
+        // A range of one value, or of two that turn out equal, becomes a comparison.
         Expr::Between(between) => {
             overlap(&between.expr, &between.low) || overlap(&between.expr, &between.high)
         }
@@ -50,12 +51,12 @@ fn equals_its_part(expr: &Expr) -> bool {
     }
 }
 
-/// Whether one of two expressions stands within the other.
+/// True if one of two expressions contains the other.
 fn overlap(one: &Expr, other: &Expr) -> bool {
     one != other && (has(one, other) || has(other, one))
 }
 
-/// Whether `part`, which is no constant, stands within `whole`.
+/// True if `whole` contains `part` and `part` is not constant.
 fn has(whole: &Expr, part: &Expr) -> bool {
     !matches!(part, Expr::Literal(..)) && whole.exists(|expr| Ok(expr == part)).unwrap_or(false)
 }
@@ -64,7 +65,7 @@ fn has(whole: &Expr, part: &Expr) -> bool {
 mod tests {
     use datafusion::prelude::SessionContext;
 
-    /// Fails when DataFusion plans the query; then this module can go.
+    /// Fails once DataFusion plans the query; then this module can go.
     #[tokio::test]
     async fn it_is_still_needed() -> Result<(), Box<dyn std::error::Error>> {
         let context = SessionContext::new();

@@ -1,21 +1,24 @@
-//! `INTERSECT ALL` and `EXCEPT ALL`, which DataFusion 55.2 plans as semi and anti joins: these keep or drop all copies of a row, while SQL
+//! Plans `INTERSECT ALL` and `EXCEPT ALL` with the number of copies that SQL requires.
+//!
+//! DataFusion 55.2 plans them as semi and anti joins, which keep or drop all copies of a row. SQL
 //! keeps the smaller number of copies, and the difference.
 //!
-//! The copies of each row are numbered on both sides. Copy 3 of a row is in the result when there is a copy 3, or none, on
-//! the other side. At this place of the analyzer a semi or anti join to which nulls are equal is always a set operation.
+//! The rule numbers the copies of each row on both sides. Copy 3 of a row is in the result if the
+//! other side has (or does not have) a copy 3. At this point of the analyzer, a semi or anti join
+//! in which nulls are equal is always a set operation.
 
 use std::sync::Arc;
 
+use bigslice_functions::row_number;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, JoinType, NullEquality, Result};
 use datafusion::config::ConfigOptions;
-use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
     Distinct, Expr, ExprFunctionExt, Join, LogicalPlan, LogicalPlanBuilder,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-/// See the [module](self).
+/// The analyzer rule; see the [module](self).
 #[derive(Debug)]
 pub(crate) struct SetAll;
 
@@ -61,7 +64,7 @@ fn counted(join: Join) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(LogicalPlan::Join(joined)).project(columns)?.build()
 }
 
-/// `plan` with a column that counts the copies of each row.
+/// `plan` with a column that numbers the copies of each row.
 fn numbered(plan: &LogicalPlan, name: &str) -> Result<(LogicalPlan, Expr)> {
     let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
     let number = row_number().partition_by(columns.clone()).build()?;

@@ -1,21 +1,21 @@
-//! DataFusion's rule that simplifies expressions, over plans in which nothing is left that it would
-//! simplify into something else.
+//! Protects expressions that DataFusion's `simplify_expressions` would change the meaning of.
 //!
-//! DataFusion 55.2 takes nulls for false or true, or changes values, where it simplifies
+//! DataFusion 55.2 takes nulls for false or true, or changes values, when it simplifies
 //!
 //! - `x IN (1) AND x IN (2)`, with NOT and OR likewise: see [`super::in_lists`];
-//! - `x ~ '.*'`, which is null for a null, into `x IS NOT NULL`; and `x ~ 'a\\b'`, whose backslash
-//!   is meant, into a LIKE whose backslash escapes;
+//! - `x ~ '.*'`, which is null for a null, into `x IS NOT NULL`; and `x ~ 'a\\b'`, with a literal
+//!   backslash, into a LIKE, where the backslash escapes;
 //! - `CAST(x AS t) = 5` into `x = 5` where several `x` become 5: a decimal cast to an integer, a
-//!   timestamp moved to another time zone; `TRY_CAST(x AS t) = 5` likewise, where `x` may become null; and `x < 5.5` into `x < 5` where a timestamp of
-//!   seconds meets one of milliseconds;
-//! - `a # b # a` into `b` although `a` may be null, and `-a & a` into 0, `-(a & b)` into `-a | -b` as if `-` were `~`.
+//!   timestamp moved to another time zone; `TRY_CAST(x AS t) = 5` likewise, where `x` may become
+//!   null; and `x < 5.5` into `x < 5` where a timestamp of seconds meets one of milliseconds;
+//! - `a # b # a` into `b` although `a` may be null, and `-a & a` into 0, `-(a & b)` into `-a | -b`
+//!   as if `-` were `~`.
 //!
-//! [`SafeSimplify`] writes `same_value(..)` round one part of each, or what it should have been.
+//! [`SafeSimplify`] wraps one part of each in `same_value(..)`, or writes the correct form.
 
 use std::sync::Arc;
 
-use bigslice_functions::{Unfit, cast_time, same_value, unknown};
+use bigslice_functions::{OutOfRange, cast_time, same_value, unknown};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -28,9 +28,9 @@ use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyExpres
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::time_order::as_time;
-use super::{days, in_lists};
+use super::{date_comparison, in_lists};
 
-/// The rule in place of DataFusion's, and under its name.
+/// The rule that replaces DataFusion's, under the same name.
 #[derive(Debug, Default)]
 pub(crate) struct SafeSimplify {
     upstream: SimplifyExpressions,
@@ -59,7 +59,7 @@ impl OptimizerRule for SafeSimplify {
     }
 }
 
-/// The plan with nothing in the expressions of its first node that the rule would get wrong.
+/// Rewrites the expressions of the plan's top node that the rule would get wrong.
 fn made_safe(plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
     let schema = match &plan {
         LogicalPlan::TableScan(scan) => DFSchema::try_from_qualified_schema(
@@ -69,7 +69,7 @@ fn made_safe(plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transfor
         _ => merge_schema(&plan.inputs()),
     };
     let names = NamePreserver::new(&plan);
-    // Where only TRUE passes, null and FALSE are one.
+    // Where only TRUE passes, null and FALSE are the same.
     let filters = matches!(plan, LogicalPlan::Filter(_));
     let mut rewrite = |expr: Expr| {
         let name = names.save(&expr);
@@ -92,7 +92,7 @@ fn safe_expr(
     if !in_lists::may_matter(&parts.data) {
         return Ok(parts);
     }
-    let lists = in_lists::apart(parts.data, filters)?;
+    let lists = in_lists::keep_apart(parts.data, filters)?;
     Ok(Transformed::new_transformed(lists.data, lists.transformed || parts.transformed))
 }
 
@@ -101,7 +101,7 @@ fn safe_part(
     schema: &DFSchema,
     config: &dyn OptimizerConfig,
 ) -> Result<Transformed<Expr>> {
-    let attempts = with_attempts_kept(expr)?;
+    let attempts = protect_try_casts(expr)?;
     let kept = attempts.transformed;
     let safe = match attempts.data {
         Expr::BinaryExpr(binary) if is_regex(binary.op) => safe_regex(binary),
@@ -126,9 +126,9 @@ fn safe_part(
     Ok(Transformed::new_transformed(safe.data, safe.transformed || kept))
 }
 
-/// The expression with each `TRY_CAST` in it as it is. A comparison takes it away not only where it compares it: `BETWEEN`
-/// and casts between the two become such comparisons while they are simplified.
-fn with_attempts_kept(expr: Expr) -> Result<Transformed<Expr>> {
+/// Protects each `TRY_CAST` in the expression. The rule removes them not only from comparisons:
+/// `BETWEEN` and casts between the two become comparisons while they are simplified.
+fn protect_try_casts(expr: Expr) -> Result<Transformed<Expr>> {
     if is_shielded(&expr) {
         return Ok(Transformed::no(expr));
     }
@@ -138,8 +138,9 @@ fn with_attempts_kept(expr: Expr) -> Result<Transformed<Expr>> {
     })
 }
 
-/// The comparison of a timestamp that is cast with a constant that is known, and whether that is a change: whether the cast has to stay depends on its
-/// value, and simplifying computes it and takes the cast away in one go.
+/// The comparison of a cast timestamp with a known constant, and whether it changed. Whether the
+/// cast has to stay depends on the constant's value, and the rule computes the value and removes
+/// the cast in one step.
 fn with_known_time(
     mut binary: BinaryExpr,
     schema: &DFSchema,
@@ -147,8 +148,8 @@ fn with_known_time(
 ) -> Result<(BinaryExpr, bool)> {
     let is_cast = |expr: &Expr| match expr {
         Expr::Cast(Cast { field, .. }) => is_timestamp(field.data_type()),
-        // Of a date: see `days`.
-        Expr::ScalarFunction(call) => call.func.name() == cast_time(Unfit::IsClamped).name(),
+        // For a date: see `date_comparison`.
+        Expr::ScalarFunction(call) => call.func.name() == cast_time(OutOfRange::Clamp).name(),
         _ => false,
     };
     let constant = match (is_cast(&binary.left), is_cast(&binary.right)) {
@@ -168,7 +169,7 @@ fn with_known_time(
     Ok((binary, known))
 }
 
-/// What has one value, which may be computed while planning.
+/// True if the expression is constant and may be computed during planning.
 fn is_constant(expr: &Expr) -> bool {
     let varies = |part: &Expr| {
         matches!(
@@ -192,7 +193,7 @@ fn is_shielded(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.name() == same_value().name())
 }
 
-/// Whether the operator compares two values.
+/// True if the operator compares two values.
 pub(super) fn compares(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
@@ -227,15 +228,15 @@ fn safe_regex(binary: BinaryExpr) -> Transformed<Expr> {
     }
     let backslash = [r"\\", r"\x", r"\u", r"\U"].iter().any(|escape| text.contains(escape));
     if backslash && !(text.starts_with('(') && text.ends_with(')')) {
-        // What is captured does not become a LIKE.
+        // A pattern with a capture group does not become a LIKE.
         let right = Expr::Literal(as_pattern(format!("({text})")), metadata.clone());
         return Transformed::yes(Expr::BinaryExpr(BinaryExpr { right: Box::new(right), ..binary }));
     }
     Transformed::no(Expr::BinaryExpr(binary))
 }
 
-/// A pattern that is no literal yet. One without columns becomes one while it is simplified, and would be taken
-/// for what it is then; `unknown()` keeps it from that.
+/// Protects a pattern that is not a literal yet. A pattern without columns becomes one during
+/// simplification, and would then be simplified wrongly; `unknown()` prevents that.
 fn safe_computed_regex(mut binary: BinaryExpr) -> Transformed<Expr> {
     let computed = !is_shielded(&binary.right) && !binary.right.any_column_refs();
     if computed {
@@ -269,8 +270,8 @@ fn safe_bits(mut binary: BinaryExpr) -> Transformed<Expr> {
 }
 
 fn safe_comparison(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
-    if let Some(of_days) = days::compared(&binary, schema) {
-        return Transformed::yes(of_days);
+    if let Some(as_dates) = date_comparison::compared(&binary, schema) {
+        return Transformed::yes(as_dates);
     }
     let changed = match (binary.left.as_ref(), binary.right.as_ref()) {
         (cast, constant) if is_constant(constant) && must_stay(cast, &[constant], schema) => {
@@ -286,7 +287,8 @@ fn safe_comparison(mut binary: BinaryExpr, schema: &DFSchema) -> Transformed<Exp
     Transformed::new_transformed(Expr::BinaryExpr(binary), changed)
 }
 
-/// Simplifying makes two comparisons of it, and takes the casts out of them, in one go.
+/// Splits BETWEEN in two: the rule would do that and remove the casts from the comparisons in one
+/// step.
 fn safe_between(mut between: Between, schema: &DFSchema) -> Transformed<Expr> {
     let changed = must_stay(&between.expr, &[&between.low, &between.high], schema);
     if changed {
@@ -307,15 +309,15 @@ fn safe_list(mut list: InList, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::new_transformed(Expr::InList(list), changed)
 }
 
-/// The cast in a form that is kept.
+/// The cast in a form that the rule keeps.
 fn kept(expr: Expr, schema: &DFSchema) -> Expr {
     match expr {
         Expr::Cast(Cast { expr, field })
             if is_timestamp(field.data_type())
                 && expr.get_type(schema).is_ok_and(|from| is_timestamp(&from)) =>
         {
-            // The year 9999 of a coarser unit compares with nanoseconds, too.
-            as_time(*expr, field.data_type(), Unfit::IsClamped)
+            // The year 9999 of a coarser unit is compared with nanoseconds, too.
+            as_time(*expr, field.data_type(), OutOfRange::Clamp)
         }
         other => shielded(other),
     }
@@ -325,7 +327,7 @@ fn is_timestamp(of: &DataType) -> bool {
     matches!(of, DataType::Timestamp(..))
 }
 
-/// Whether `expr` is a cast that a comparison with the constants may not lose.
+/// True if `expr` is a cast that must stay in a comparison with the constants.
 fn must_stay(expr: &Expr, constants: &[&Expr], schema: &DFSchema) -> bool {
     let Expr::Cast(Cast { expr: inner, field }) = expr else { return false };
     let to = field.data_type();
@@ -356,7 +358,7 @@ fn must_stay(expr: &Expr, constants: &[&Expr], schema: &DFSchema) -> bool {
     }
 }
 
-/// Whether the constant is known, and a timestamp of the `unit` too if it is one.
+/// True if the constant is known and, if it is a timestamp, a multiple of `unit`.
 fn is_whole(constant: &Expr, unit: TimeUnit) -> bool {
     let Some(literal) = constant.as_literal() else { return false };
     let (value, of) = match literal {

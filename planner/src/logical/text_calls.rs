@@ -1,7 +1,8 @@
-//! Functions of texts take no lists, structs or maps.
+//! Refuses lists, structs and maps as arguments of text functions.
 //!
-//! DataFusion 55.2 casts such an argument to the text that is printed for it: `upper([1])` is `[1]`, `left([12, 3], 2)` is `[1`. They
-//! are refused here; `length`, `reverse`, `concat` and `contains` have meanings for lists, which are in the crate of functions.
+//! DataFusion 55.2 casts such an argument to its printed text: `upper([1])` is `[1]`, `left([12,
+//! 3], 2)` is `[1`. The functions `length`, `reverse`, `concat` and `contains` are defined for
+//! lists; see the functions crate.
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -11,7 +12,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
 
-/// The analyzer rule that does it. It runs before types are coerced.
+/// The analyzer rule; see the [module](self). It runs before types are coerced.
 #[derive(Debug)]
 pub(super) struct TextCalls;
 

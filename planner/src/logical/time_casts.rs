@@ -1,9 +1,9 @@
-//! Casts of timestamps, what is added to instants, and what dates differ by, by functions of ours.
+//! Plans casts of timestamps, timestamp arithmetic and date differences as calls of our functions.
 //!
-//! DataFusion 55.2: see `cast_time`, `shift_time` and `days_between` in the crate of functions. It runs after type coercion,
-//! so that the casts which that puts in are ours, too.
+//! For what DataFusion 55.2 gets wrong, see `cast_time`, `shift_time` and `days_between` in the
+//! functions crate. The rule runs after type coercion, so that it covers the casts added there.
 
-use bigslice_functions::{Unfit, casts_time, days_between, shift_time};
+use bigslice_functions::{OutOfRange, casts_time, days_between, shift_time};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -17,7 +17,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::expressions::with_own_schema;
 use super::time_order::as_time;
 
-/// The analyzer rule that does it.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct TimeCasts;
 
@@ -52,10 +52,10 @@ fn cast_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     };
     match expr {
         Expr::Cast(Cast { expr, field }) if is_ours(&expr, field.data_type()) => {
-            Transformed::yes(as_time(*expr, field.data_type(), Unfit::Fails))
+            Transformed::yes(as_time(*expr, field.data_type(), OutOfRange::Error))
         }
         Expr::TryCast(TryCast { expr, field }) if is_ours(&expr, field.data_type()) => {
-            Transformed::yes(as_time(*expr, field.data_type(), Unfit::IsNull))
+            Transformed::yes(as_time(*expr, field.data_type(), OutOfRange::Null))
         }
         Expr::BinaryExpr(BinaryExpr {
             left,
@@ -66,7 +66,7 @@ fn cast_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// An instant and an interval, or two dates.
+/// A timestamp plus or minus an interval, or the difference of two dates.
 fn shifted(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_instant = |of: &DataType| matches!(of, DataType::Timestamp(_, Some(_)));
     let is_interval = |of: &DataType| matches!(of, DataType::Interval(_));

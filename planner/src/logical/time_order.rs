@@ -1,17 +1,18 @@
-//! Comparisons of dates, timestamps and intervals, before DataFusion's type coercion makes one type of them.
+//! Corrects comparisons of dates, timestamps and intervals before type coercion gives both sides
+//! one type.
 //!
 //! DataFusion 55.2
 //!
-//! - compares a date or a timestamp of a coarser unit with one of nanoseconds as nanoseconds, which end in the
-//!   year 2262: the year 9999 is an error. Here the coarser one is clamped to the range of the finer, in which
-//!   it compares as before;
-//! - compares, sorts and groups intervals part by part, so that 24 hours are not a day. Here that is done by
-//!   `justify_interval(i)`;
-//! - makes a date of a date and an interval of hours, and loses the hours.
+//! - compares a date or a timestamp of a coarser unit with one of nanoseconds as nanoseconds, which
+//!   end in the year 2262, so the year 9999 is an error. The rule clamps the coarser side to the
+//!   range of the finer one, which does not change the result of the comparison;
+//! - compares, sorts and groups intervals field by field, so that 24 hours are not a day. The rule
+//!   uses `justify_interval(i)`;
+//! - makes the sum of a date and an interval with hours a date, and loses the hours.
 
 use std::sync::Arc;
 
-use bigslice_functions::{Carry, Unfit, cast_time, justify};
+use bigslice_functions::{Carry, OutOfRange, cast_time, justify};
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -26,7 +27,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::simplify::compares;
 
-/// The analyzer rule that does it.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct TimeOrder;
 
@@ -79,7 +80,7 @@ fn ordered_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             left,
             op: op @ (Operator::Plus | Operator::Minus),
             right,
-        }) => later(*left, op, *right, schema),
+        }) => date_plus_hours(*left, op, *right, schema),
         Expr::Between(between) if !between.expr.is_volatile() => ordered_between(between, schema),
         Expr::InList(list) if is_interval(&list.expr, schema) => {
             Transformed::yes(Expr::InList(InList {
@@ -116,14 +117,14 @@ fn ordered_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// A date and an interval that has hours are a timestamp; DataFusion's date would lose them.
-fn later(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// The sum of a date and an interval with hours, as a timestamp; DataFusion's date loses them.
+fn date_plus_hours(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_date = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Date32));
     let has_hours = |expr: &Expr| match expr {
         Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(of)), _) => of.nanoseconds != 0,
         Expr::Literal(ScalarValue::IntervalDayTime(Some(of)), _) => of.milliseconds != 0,
         Expr::Literal(..) => false,
-        // What is in a column may have them.
+        // A column may contain intervals with hours.
         other => {
             matches!(other.get_type(schema), Ok(DataType::Interval(unit)) if unit != IntervalUnit::YearMonth)
         }
@@ -143,7 +144,7 @@ fn later(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transforme
     Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), changed)
 }
 
-/// Written as two comparisons when one of them needs a change.
+/// BETWEEN as two comparisons if one of them needs a change.
 fn ordered_between(between: Between, schema: &DFSchema) -> Transformed<Expr> {
     let Between { expr, negated, low, high } = between;
     let (from, low, changed) = comparable((*expr).clone(), (*low).clone(), schema);
@@ -159,8 +160,8 @@ fn ordered_between(between: Between, schema: &DFSchema) -> Transformed<Expr> {
     })
 }
 
-/// The two sides of a comparison so that it is right in whatever type they are compared, and whether that
-/// is a change.
+/// Rewrites the two sides of a comparison so that it is correct in any common type, and tells
+/// whether they changed.
 fn comparable(left: Expr, right: Expr, schema: &DFSchema) -> (Expr, Expr, bool) {
     let (Ok(one), Ok(other)) = (left.get_type(schema), right.get_type(schema)) else {
         return (left, right, false);
@@ -191,7 +192,8 @@ fn comparable(left: Expr, right: Expr, schema: &DFSchema) -> (Expr, Expr, bool) 
     }
 }
 
-/// The coarser side, clamped to what the finer can hold; as it was if DataFusion compares them right.
+/// The coarser side, clamped to the range of the finer; `Err` returns it unchanged if DataFusion
+/// compares the two correctly.
 fn clamped(coarse: Expr, of: &DataType, fine: &Expr, finer: &DataType) -> Result<Expr, Expr> {
     let to = match (of, finer) {
         (DataType::Date32, DataType::Timestamp(unit, _)) => DataType::Timestamp(*unit, None),
@@ -204,10 +206,10 @@ fn clamped(coarse: Expr, of: &DataType, fine: &Expr, finer: &DataType) -> Result
         }
         _ => return Err(coarse),
     };
-    Ok(as_time(coarse, &to, Unfit::IsClamped))
+    Ok(as_time(coarse, &to, OutOfRange::Clamp))
 }
 
-/// A text is what the other side is, in a unit that can hold it.
+/// Reads a text as the type of the other side, in a unit that can hold it.
 fn comparable_text(time: Expr, of: &DataType, text: Expr, schema: &DFSchema) -> (Expr, Expr, bool) {
     let literal = text.as_literal().and_then(|value| value.try_as_str().flatten());
     let (Some(literal), DataType::Timestamp(_, zone)) = (literal, of) else {
@@ -220,7 +222,7 @@ fn comparable_text(time: Expr, of: &DataType, text: Expr, schema: &DFSchema) -> 
     (time, typed, true)
 }
 
-/// The coarser, the smaller.
+/// Smaller is coarser.
 fn fineness(of: &DataType) -> Option<i32> {
     Some(match of {
         DataType::Date32 => 0,
@@ -254,13 +256,13 @@ fn justified(expr: Expr) -> Expr {
 }
 
 /// The cast of ours of `expr` to `to`.
-pub(super) fn as_time(expr: Expr, to: &DataType, unfit: Unfit) -> Expr {
+pub(super) fn as_time(expr: Expr, to: &DataType, out_of_range: OutOfRange) -> Expr {
     let null = ScalarValue::try_new_null(to).unwrap_or(ScalarValue::Null);
     let args = vec![expr, Expr::Literal(null, None)];
-    Expr::ScalarFunction(ScalarFunction::new_udf(cast_time(unfit), args))
+    Expr::ScalarFunction(ScalarFunction::new_udf(cast_time(out_of_range), args))
 }
 
-/// The keys of a join are compared, too.
+/// The keys of a join are compared as well.
 fn joined(mut join: Join) -> Result<Transformed<LogicalPlan>> {
     let schema = join.left.schema().join(join.right.schema());
     let Ok(schema) = schema else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
@@ -275,7 +277,7 @@ fn joined(mut join: Join) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::new_transformed(LogicalPlan::Join(join), changed))
 }
 
-/// Equal intervals are one, however they are written.
+/// Equal intervals are one value, however they are written.
 fn distinct(input: Arc<LogicalPlan>) -> Result<Transformed<LogicalPlan>> {
     let mut fields = input.schema().fields().iter();
     let has_intervals = fields.any(|field| matches!(field.data_type(), DataType::Interval(_)));

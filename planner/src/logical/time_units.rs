@@ -1,7 +1,8 @@
-//! Times of day of several units in the finest of them, where they meet.
+//! Casts times of day of different units to the finest of them.
 //!
-//! DataFusion 55.2: see `finest_time` in the crate of functions. Comparisons by operators are planned so from the start, and
-//! functions take such arguments themselves; here are the rest: BETWEEN, IN, CASE, set operations and joins.
+//! For what DataFusion 55.2 gets wrong, see `finest_time` in the functions crate. Comparison
+//! operators are planned that way from the start, and functions accept mixed units. This rule
+//! covers the rest: BETWEEN, IN, CASE, set operations and joins.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::expressions::rewrite;
 use super::simplify::compares;
 
-/// The analyzer rule that does it. It runs before types are coerced.
+/// The analyzer rule; see the [module](self). It runs before types are coerced.
 #[derive(Debug)]
 pub(super) struct TimeUnits;
 
@@ -69,7 +70,7 @@ fn of_expr(expr: &mut Expr, schema: &DFSchema) -> bool {
     }
 }
 
-/// Casts those of a coarser unit to the finest, if all are times of day.
+/// Casts coarser times to the finest unit, if all parts are times of day.
 fn in_one_unit(parts: Vec<&mut Expr>, schema: &DFSchema) -> bool {
     let types: Result<Vec<DataType>> = parts.iter().map(|part| part.get_type(schema)).collect();
     let Ok(types) = types else { return false };

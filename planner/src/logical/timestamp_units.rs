@@ -1,9 +1,10 @@
-//! Dates and timestamps of several units that become values of one type: the branches of CASE, the arguments of `coalesce`
-//! and its like, what is looked for in a list, and a difference.
+//! Gives dates and timestamps of several units a common unit without overflow: in the branches of
+//! CASE, the arguments of `coalesce` and similar functions, IN lists and differences.
 //!
-//! DataFusion 55.2 makes nanoseconds of all of them as soon as one has these, and of dates, too: the year 1600 or 9999 in
-//! one of the others is an error. Literals have nanoseconds as a rule. Here those that need no more than
-//! microseconds get them beside values that have no more, and dates become timestamps of that unit.
+//! DataFusion 55.2 converts all of them, even dates, to nanoseconds as soon as one of them has
+//! nanoseconds: then the year 1600 or 9999 in one of the others is an error. Literals usually have
+//! nanoseconds. The rule reads literals that need no more than microseconds as microseconds beside
+//! values without nanoseconds, and turns dates into timestamps of that unit.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
@@ -15,10 +16,10 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
 
-/// Functions whose arguments become values of one type.
+/// Functions whose arguments are cast to one type.
 const ALIKE: [&str; 6] = ["coalesce", "nvl", "ifnull", "nullif", "greatest", "least"];
 
-/// The rule; see the header of its file.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct TimestampUnits;
 
@@ -34,7 +35,7 @@ impl AnalyzerRule for TimestampUnits {
     }
 }
 
-/// One expression, whose children are done.
+/// Rewrites one expression; its children are rewritten already.
 fn alike(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let mut peers: Vec<&mut Expr> = match &mut expr {
         Expr::Case(case) => {
@@ -84,7 +85,7 @@ fn same_unit(peers: &mut [&mut Expr], schema: &DFSchema) -> bool {
     changed
 }
 
-/// The literal with microseconds, if it needs no more.
+/// The literal with microseconds, if that loses nothing.
 fn in_micros(expr: &Expr) -> Option<Expr> {
     match expr {
         Expr::Literal(ScalarValue::TimestampNanosecond(Some(nanos), None), _)

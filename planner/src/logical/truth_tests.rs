@@ -1,9 +1,8 @@
-//! `x IS TRUE` and its like as columns.
+//! Rewrites `x IS TRUE` and similar columns as `x IS NOT DISTINCT FROM true`.
 //!
-//! DataFusion 55.2 knows that they are never null in the logical plan, and plans them as
-//! `x IS NOT DISTINCT FROM true`, of which it thinks that it is null where `x` may be. The two schemas
-//! differ, and an aggregate over them is refused with an internal error. Here they are written as that
-//! comparison from the start.
+//! DataFusion 55.2 infers in the logical plan that they are never null. It plans them as that
+//! comparison, which it considers nullable if `x` is. The two schemas differ, and an aggregate over
+//! such a column is refused with an internal error. The rule writes the comparison from the start.
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -14,7 +13,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::with_own_schema;
 
-/// The analyzer rule that does it.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct TruthTests;
 
@@ -30,7 +29,7 @@ impl AnalyzerRule for TruthTests {
 
 fn compared(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_)) {
-        // They give no columns, and DataFusion's rules know these expressions.
+        // These nodes produce no columns, and DataFusion's rules simplify these expressions.
         return Ok(Transformed::yes(plan.recompute_schema()?));
     }
     let names = NamePreserver::new(&plan);
@@ -66,7 +65,7 @@ fn comparison(expr: Expr) -> Transformed<Expr> {
 mod tests {
     use datafusion::prelude::SessionContext;
 
-    /// Fails when DataFusion plans the query; then this module can go.
+    /// Fails once DataFusion plans the query; then this module can go.
     #[tokio::test]
     async fn it_is_still_needed() -> Result<(), Box<dyn std::error::Error>> {
         let query = "SELECT k, count(*) FROM (SELECT (x > 1) IS TRUE AS k, x FROM (VALUES (1), (NULL)) AS v(x)) GROUP BY k, x";

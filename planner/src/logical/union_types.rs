@@ -1,6 +1,6 @@
-//! Columns of UNION, INTERSECT and EXCEPT that have nothing in common are an error.
+//! Refuses UNION, INTERSECT and EXCEPT of columns without a common type.
 //!
-//! DataFusion 55.2 makes dates and times of integers there: 1 is the second of January 1970.
+//! DataFusion 55.2 turns integers into dates and times there: 1 becomes the second of January 1970.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -9,7 +9,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::AnalyzerRule;
 
-/// The rule; see the header of its file. It changes nothing.
+/// The analyzer rule; see the [module](self). It changes nothing.
 #[derive(Debug)]
 pub(super) struct UnionTypes;
 

@@ -1,6 +1,7 @@
-//! `unnest(record)`, and `record.*`: the fields of a null record are null.
+//! Makes the fields of a null struct null in `unnest(record)` and `record.*`.
 //!
-//! DataFusion 55.2 gives what stands below a null record (see `null_fields` in the functions).
+//! DataFusion 55.2 returns the values stored below a null struct (see `null_fields` in the
+//! functions crate).
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Unnest};
 use datafusion::optimizer::AnalyzerRule;
 
-/// Has the fields of records that are taken apart be null where the record is.
+/// The analyzer rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct UnnestRecords;
 

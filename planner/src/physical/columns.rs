@@ -1,6 +1,7 @@
-//! Where the columns of an operator come from, by position.
+//! Maps the columns of an operator to those of its inputs, by position.
 //!
-//! Operators that are not listed here have no known origin for their columns: no filter passes them.
+//! For operators that are not listed here the origin of columns is unknown, and no filter moves
+//! past them.
 
 use std::sync::Arc;
 
@@ -25,8 +26,8 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::union::UnionExec;
 
-/// `filter`, which is about the columns of `node`, as it reads below it, in the input number `child`. None when it
-/// cannot be said there.
+/// Rewrites `filter`, over the columns of `node`, over those of its input number `child`. `None` if
+/// that is not possible.
 pub(super) fn moved(
     node: &dyn ExecutionPlan,
     child: usize,
@@ -36,7 +37,7 @@ pub(super) fn moved(
     let moved = Arc::clone(filter).transform_down(|expr| {
         let Some(column) = expr.downcast_ref::<Column>() else { return Ok(Transformed::no(expr)) };
         match origin(node, child, column.index()) {
-            // What was put in is about the input: it is not looked at again.
+            // The replacement is over the input, so it is not searched.
             Some(origin) => Ok(Transformed::new(origin, true, TreeNodeRecursion::Jump)),
             None => {
                 known = false;
@@ -47,7 +48,7 @@ pub(super) fn moved(
     Ok(Some(moved.data).filter(|moved| known && !is_volatile(moved)))
 }
 
-/// What the column number `at` of `node` is in the input number `child`.
+/// Column `at` of `node` as an expression over input number `child`.
 fn origin(node: &dyn ExecutionPlan, child: usize, at: usize) -> Option<Arc<dyn PhysicalExpr>> {
     let input = *node.children().get(child)?;
     if has_the_columns_of_its_input(node) {
@@ -90,8 +91,8 @@ enum Side {
     Right,
 }
 
-/// What a column of a join is in one of its inputs. The rows that a semi join keeps have their key in the other
-/// input, too.
+/// Column `at` of a join as an expression over one of its inputs. The rows that a semi join keeps
+/// have their key in the other input, too.
 fn joined(join: &HashJoinExec, child: usize, at: usize) -> Option<Arc<dyn PhysicalExpr>> {
     let wanted = if child == 0 { Side::Left } else { Side::Right };
     let input = if child == 0 { join.left() } else { join.right() };
@@ -104,7 +105,7 @@ fn joined(join: &HashJoinExec, child: usize, at: usize) -> Option<Arc<dyn Physic
         JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
             if at < left_columns { (Side::Left, at) } else { (Side::Right, at - left_columns) }
         }
-        // The mark is the last column, which the input does not have.
+        // The mark is the last column, and not one of the input.
         JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => (Side::Left, at),
         JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => (Side::Right, at),
     };
@@ -121,13 +122,13 @@ fn joined(join: &HashJoinExec, child: usize, at: usize) -> Option<Arc<dyn Physic
     })
 }
 
-/// False when `node` must not be told of a filter: it would apply it to other columns, or to other rows.
+/// False if `node` must not be given a filter: it would apply it to other columns or other rows.
 pub(super) fn can_take(
     node: &dyn ExecutionPlan,
     filter: &Arc<dyn PhysicalExpr>,
     phase: FilterPushdownPhase,
 ) -> Result<bool> {
-    // A filter below a limit changes which rows the limit lets through. Sorts refuse it themselves.
+    // A filter below a limit changes which rows the limit keeps. Sorts refuse it themselves.
     if node.fetch().is_some() && !node.is::<SortExec>() {
         return Ok(false);
     }
@@ -135,7 +136,7 @@ pub(super) fn can_take(
         && let Some(projection) = own.projection()
         && phase == FilterPushdownPhase::Pre
     {
-        // It takes in what cannot go further, and looks up the columns by name.
+        // A filter absorbs filters that cannot go further, and looks up the columns by name.
         let input = own.input().schema();
         return Ok(collect_columns(filter).iter().all(|column| {
             projection.get(column.index()).copied() == input.index_of(column.name()).ok()
@@ -147,7 +148,8 @@ pub(super) fn can_take(
     }
 }
 
-/// Whether a scan of files, which looks up the columns of a filter in its table by name, finds those that are meant.
+/// True if a file scan, which looks up a filter's columns in its table by name, finds the right
+/// ones.
 fn can_scan_with(source: &DataSourceExec, filter: &Arc<dyn PhysicalExpr>) -> Result<bool> {
     let Some(scan) = source.data_source().downcast_ref::<FileScanConfig>() else { return Ok(true) };
     let filter = match scan.file_source().projection() {

@@ -1,4 +1,5 @@
-//! Which expressions can fail for some row: divisions, casts, checked arithmetic, most functions.
+//! Tells which expressions can fail for some row: divisions, casts, checked arithmetic, most
+//! functions.
 
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-/// Functions that have a value for every row, so that it does not matter for which rows they are computed. One
-/// that is not here is computed for fewer rows; that costs little.
+/// Functions that never fail, so that it does not matter for which rows they are computed. A
+/// function missing here is only evaluated for fewer rows, which costs little.
 const TOTAL: [&str; 39] = [
     "array_has",
     "array_length",
@@ -55,13 +56,14 @@ const TOTAL: [&str; 39] = [
     "upper",
 ];
 
-/// Whether computing `expr` can fail for a row of `schema`.
+/// True if evaluating `expr` can fail for a row of `schema`.
 pub(super) fn is_fallible(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
     fails_itself(expr, schema)
         || expr.children().into_iter().any(|child| is_fallible(child, schema))
 }
 
-/// In how many places computing `expr` can fail. A guard has fewer than what it guards: it looks at parts of it.
+/// The number of places where evaluating `expr` can fail. A guard has fewer than the expression
+/// that it guards, because it tests parts of it.
 pub(super) fn n_fallible(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> usize {
     let below = expr.children().into_iter().map(|child| n_fallible(child, schema)).sum::<usize>();
     below + usize::from(fails_itself(expr, schema))
@@ -72,7 +74,8 @@ fn fails_itself(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
         let constant = function.args().iter().skip(1).all(|arg| arg.is::<Literal>());
         return match function.name() {
             name if TOTAL.contains(&name) => false,
-            // They fail for arguments that are literals here, and then for each row.
+            // They can only fail because of arguments that are literals here, and then fail for
+            // every row.
             "substr" | "regexp_like" | "split_part" | "left" | "right" | "round" => !constant,
             "rounded_divide" => {
                 let kind = expr.data_type(schema);
@@ -103,18 +106,19 @@ fn fails_binary(binary: &BinaryExpr, expr: &Arc<dyn PhysicalExpr>, schema: &Sche
             kind if is_widest(&kind) => true,
             _ => !divides(binary.right()),
         },
-        // What can overflow is a function, see `logical::numbers`; moments stay operators.
+        // Operations that can overflow are functions (see `logical::numbers`); timestamps use
+        // operators.
         Operator::Plus | Operator::Minus | Operator::Multiply => !kind.is_numeric(),
         Operator::RegexMatch
         | Operator::RegexIMatch
         | Operator::RegexNotMatch
-        // A pattern that is the same for all rows fails for all of them or for none.
+        // A constant pattern fails for all rows or for none.
         | Operator::RegexNotIMatch => !collect_columns(binary.right()).is_empty(),
         _ => false,
     }
 }
 
-/// Whether it is a number by which every other can be divided.
+/// True for a number that every other number can be divided by.
 fn divides(expr: &Arc<dyn PhysicalExpr>) -> bool {
     let Some(literal) = expr.downcast_ref::<Literal>() else { return false };
     let value = literal.value();
@@ -125,7 +129,7 @@ fn divides(expr: &Arc<dyn PhysicalExpr>) -> bool {
         && minus_one.map_or(true, |n| n != *value)
 }
 
-/// Whether a decimal has all digits that its type can have: more were cut off, perhaps.
+/// True for a decimal with the most digits of its type: it may have been truncated.
 fn is_widest(kind: &DataType) -> bool {
     match kind {
         DataType::Decimal128(digits, _) => *digits == DECIMAL128_MAX_PRECISION,
@@ -135,7 +139,7 @@ fn is_widest(kind: &DataType) -> bool {
     }
 }
 
-/// Whether every value of type `from` has one of type `to`.
+/// True if every value of type `from` fits into type `to`.
 fn always_fits(from: &DataType, to: &DataType) -> bool {
     use DataType::{
         Binary, Boolean, Date32, Date64, Decimal128, Dictionary, LargeUtf8, Timestamp, Utf8,
@@ -165,7 +169,7 @@ fn always_fits(from: &DataType, to: &DataType) -> bool {
             whole_digits(*digits, *scale) >= needed
         }
         (Decimal128(n, from), Decimal128(m, to)) => {
-            // One more for what rounds up.
+            // One more digit for rounding up.
             let carry = i16::from(to < from);
             whole_digits(*m, *to) >= whole_digits(*n, *from) + carry
         }

@@ -1,18 +1,19 @@
-//! Filters that move down a plan, and arrive at the columns that they were written for.
+//! Pushes filters down a plan by the position of their columns, not by name.
 //!
-//! DataFusion 55.2: when a filter moves below an operator, its columns are looked up in the input *by name*
-//! (`FilterRemapper` in datafusion-physical-plan). Where an input has another column of that name, the filter
-//! lands on it: `ORDER BY payments.amount LIMIT 2` over a join drops rows of `orders.amount`, and so do the
-//! filters that joins and aggregates learn while they run. The same happens to a filter that an operator with a
-//! projection takes in.
+//! DataFusion 55.2: when a filter moves below an operator, its columns are looked up in the input
+//! *by name* (`FilterRemapper` in datafusion-physical-plan). If an input has another column of that
+//! name, the filter applies to that: `ORDER BY payments.amount LIMIT 2` over a join drops rows of
+//! `orders.amount`, and so do the dynamic filters of joins and aggregates. The same happens to a
+//! filter that is absorbed by an operator with a projection.
 //!
-//! [`FilterPushdown`] takes the place of DataFusion's rule of that name. The operators still say which filters may
-//! pass; where the columns of a filter go is worked out here by position ([`moved`]). A filter for which that is
-//! not known stays where it is. Two more kinds stay:
+//! [`FilterPushdown`] replaces DataFusion's rule of that name. The operators still decide which
+//! filters may pass; the origin of a filter's columns is found here by position ([`moved`]). A
+//! filter whose origin is unknown stays where it is. Two more kinds stay:
 //!
-//! - filters that would pass an operator which stops after n rows. They would change which rows those are;
-//! - the filter that an aggregation learns for `min(a)` when it computes something else besides, such as
-//!   `max(a + b)`: DataFusion 55.2 passes over an argument that is no column, and drops the rows that decide it.
+//! - filters that would pass an operator which stops after n rows, and change which rows those are;
+//! - the dynamic filter of an aggregation for `min(a)` if it computes another aggregate as well,
+//!   such as `max(a + b)`: DataFusion 55.2 ignores arguments that are not columns, and drops rows
+//!   that decide their result.
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ use datafusion::physical_plan::filter_pushdown::{
 
 use super::columns::{can_take, moved};
 
-/// Moves filters towards the scans, by position of their columns.
+/// The physical rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct FilterPushdown {
     phase: FilterPushdownPhase,
@@ -44,8 +45,8 @@ impl FilterPushdown {
         Self { phase: FilterPushdownPhase::Pre }
     }
 
-    /// The rule for filters that operators learn while they run. It comes last, because these refer to the
-    /// operators of the plan.
+    /// The rule for dynamic filters, which operators update while they run. It comes last, because
+    /// these refer to the operators of the plan.
     pub(super) fn learned() -> Self {
         Self { phase: FilterPushdownPhase::Post }
     }
@@ -82,7 +83,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Offers `filters`, which are about the columns of `node`, to it and what is below it.
+    /// Offers `filters`, over the columns of `node`, to it and its inputs.
     fn visit(&self, node: &Arc<dyn ExecutionPlan>, filters: &[Filter]) -> Result<Answer> {
         let mut given = Vec::with_capacity(filters.len());
         for (index, filter) in filters.iter().enumerate() {
@@ -151,7 +152,7 @@ impl Pass<'_> {
     }
 }
 
-/// The filters that are sent to one input, each with its place among those that it comes from.
+/// The filters sent to one input, each with its index among the originals.
 #[derive(Default)]
 struct Sent {
     filters: Vec<Filter>,
@@ -165,7 +166,7 @@ impl Sent {
     }
 }
 
-/// The operator's own filters, each with what became of it.
+/// The operator's own filters, each with the outcome of its pushdown.
 fn with_filters<'a>(
     own: Vec<Filter>,
     answers: impl Iterator<Item = (usize, &'a PushedDown)>,
@@ -177,7 +178,7 @@ fn with_filters<'a>(
     supports
 }
 
-/// False for an aggregation whose own filter does not stand for all that it computes.
+/// False for an aggregation whose dynamic filter does not cover all of its aggregates.
 fn is_complete(node: &dyn ExecutionPlan) -> bool {
     let Some(aggregate) = node.downcast_ref::<AggregateExec>() else { return true };
     aggregate.aggr_expr().iter().all(|function| {

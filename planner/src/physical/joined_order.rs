@@ -1,10 +1,11 @@
-//! A join does not keep the order of both of its inputs.
+//! Keeps a join from claiming the order of both of its inputs.
 //!
-//! DataFusion 55.2: a hash join of ordered inputs says that its rows are ordered by its right input and, within
-//! that, by its left one; a sort-merge join says so the other way round. That is true only where no two rows
-//! of the first are equal in its order: each brings all of its partners. A sort by both is left out, and ORDER BY, LIMIT
-//! and window functions give other rows. [`forgotten`] lets the join see nothing of an order
-//! that it does not keep. It costs a projection, where that input is ordered.
+//! DataFusion 55.2: a hash join of ordered inputs declares its rows ordered by its right input and,
+//! within that, by its left input; a sort-merge join declares the reverse. That is true only if no
+//! two rows of the first input are equal in its order, because each returns all of its matches. A
+//! sort by both is then left out, and ORDER BY, LIMIT and window functions return other rows.
+//! [`without_false_order`] hides from the join the order that it does not keep. That costs a
+//! projection if the input is ordered.
 
 use std::sync::Arc;
 
@@ -18,10 +19,11 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
-use super::forget::forgetting;
+use super::nulled_properties::without_properties;
 
-/// A join whose second input may be ordered, with that input's order hidden from it. None for all else.
-pub(super) fn forgotten(
+/// A join whose second input may be ordered, with that order hidden from it; `None` for other
+/// plans.
+pub(super) fn without_false_order(
     node: &Arc<dyn ExecutionPlan>,
     config: &ConfigOptions,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -35,7 +37,7 @@ pub(super) fn forgotten(
         if !matches!(join.join_type(), JoinType::Inner | JoinType::Left) {
             return Ok(None);
         }
-        // It needs the order of the keys, and says nothing wrong by that.
+        // The join requires the order of its keys, and may declare it.
         let keys = join.on().iter().filter_map(|(_, key)| key.downcast_ref::<Column>());
         (1, keys.map(Column::index).collect())
     } else {
@@ -49,11 +51,11 @@ pub(super) fn forgotten(
     if columns.is_empty() {
         return Ok(None);
     }
-    inputs[second] = forgetting(Arc::clone(&inputs[second]), &columns, config)?;
+    inputs[second] = without_properties(Arc::clone(&inputs[second]), &columns, config)?;
     Ok(Some(replace_children_if_necessary(Arc::clone(node), inputs)?))
 }
 
-/// Whether rows are ordered, or will be when operators have the orders that they require.
+/// True if rows are ordered, or will be once operators have the orders that they require.
 fn may_be_ordered(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if plan.output_ordering().is_some()
         || plan.is::<SortExec>()

@@ -1,8 +1,8 @@
-//! Sorts with a limit that is so large that the first rows may not fit into memory.
+//! Plans a full sort where a top-k may not fit into memory.
 //!
-//! DataFusion 55.2: `ORDER BY .. LIMIT n` is a top-k, which holds n rows and the batches that they
-//! came in, and cannot spill (apache/datafusion #19013): it fails where sorting all rows would have
-//! worked. [`LargeLimits`] plans a sort, and a limit above it, where the rows may be too many:
+//! DataFusion 55.2: `ORDER BY .. LIMIT n` is a top-k, which holds n rows and their batches, and
+//! cannot spill (apache/datafusion #19013): it fails where sorting all rows would work.
+//! [`LargeLimits`] plans a sort with a limit above it if the rows may be too many:
 //!
 //! ```text
 //! SortPreservingMerge, 2000000       SortPreservingMerge, 2000000
@@ -21,25 +21,25 @@ use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
-/// What a row of a top-k takes besides its columns: its place in the heap, and the key in the form
-/// that is compared, which is an allocation of its own.
+/// The overhead of a row in a top-k: its heap entry, and the key in comparable form, which is an
+/// allocation of its own.
 const ENTRY_BYTES: usize = 96;
 
-/// The size that is assumed of a value that may have any. A limit that turns out to be too large is
-/// planned again with this rule for any limit, but an attempt was lost.
+/// The assumed size of a variable-length value. A limit that turns out to be too large is planned
+/// again with this rule for any limit, at the cost of one attempt.
 const VALUE_BYTES: usize = 48;
 
-/// A top-k keeps rows that have fallen out of it until they are as many as those that are in it.
+/// A top-k keeps evicted rows until there are as many of them as current rows.
 const KEPT_FACTOR: usize = 2;
 
-/// The rule: runs last, on the plan of one process.
+/// The physical rule: runs last, on the single-process plan.
 #[derive(Debug)]
 pub struct LargeLimits {
     bytes_max: usize,
 }
 
 impl LargeLimits {
-    /// Limits whose rows take more than `bytes_max` in one partition; with 0 any limit.
+    /// Applies to limits whose rows take more than `bytes_max` in one partition; 0 means any limit.
     pub fn over(bytes_max: usize) -> Self {
         Self { bytes_max }
     }
@@ -80,7 +80,7 @@ impl PhysicalOptimizerRule for LargeLimits {
     }
 }
 
-/// What the top-k of `sort` takes for a row.
+/// The memory per row of the top-k of `sort`.
 fn row_bytes(sort: &SortExec) -> usize {
     KEPT_FACTOR * schema_bytes(&sort.schema()) + ENTRY_BYTES
 }

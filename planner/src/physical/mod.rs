@@ -1,21 +1,21 @@
-//! The rules that change the plans of operators: DataFusion's in their order, with ours among them.
+//! Rules over physical plans: DataFusion's in their order, with ours among them.
 //!
-//! They run before a plan is cut into stages. What only a cut makes wrong is mended in
+//! They run before a plan is split into stages. What only the split makes wrong is corrected by
 //! [`prepare`](crate::prepare()) and [`guard`](crate::guard()).
 
-mod apart;
 mod columns;
+mod excluding;
 mod fallible;
 mod filters;
-mod forget;
-mod guards;
 mod joined_order;
 mod large_limits;
-mod limits;
+mod nulled_properties;
 mod requirements;
 mod shield;
+mod short_circuit;
 mod topk;
 mod unions;
+mod window_limits;
 
 use std::sync::Arc;
 
@@ -25,23 +25,26 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::SortMergeJoinExec;
 
-use apart::{Apart, Below};
+use excluding::{Below, Excluding};
 
 pub use large_limits::LargeLimits;
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// The rules in their order.
+/// The physical rules in their order.
 pub(crate) fn rules() -> Vec<Rule> {
-    // Before any that looks at types, orders and constants.
-    let mut rules: Vec<Rule> = vec![Arc::new(unions::UnionTypes), Arc::new(forget::ForgetNulled)];
+    // Before any rule that looks at types, orders and constants.
+    let mut rules: Vec<Rule> =
+        vec![Arc::new(unions::UnionTypes), Arc::new(nulled_properties::DropNulledProperties)];
     for rule in PhysicalOptimizer::new().rules {
         match rule.name() {
-            // It runs twice; guards are for once.
-            "ProjectionPushdown" if !rules.iter().any(|r| r.name() == guards::EXPRESSIONS) => {
-                rules.push(Arc::new(guards::GuardedExpressions));
+            // The rule runs twice; guards are needed once.
+            "ProjectionPushdown"
+                if !rules.iter().any(|r| r.name() == short_circuit::EXPRESSIONS) =>
+            {
+                rules.push(Arc::new(short_circuit::GuardedExpressions));
             }
-            "SanityCheckPlan" => rules.push(Arc::new(guards::GuardedFilters)),
+            "SanityCheckPlan" => rules.push(Arc::new(short_circuit::GuardedFilters)),
             _ => {}
         }
         rules.push(ours_for(rule));
@@ -49,35 +52,38 @@ pub(crate) fn rules() -> Vec<Rule> {
     rules
 }
 
-/// The rule that takes the place of one of DataFusion's.
+/// The rule that replaces one of DataFusion's.
 fn ours_for(rule: Rule) -> Rule {
     match rule.name() {
-        "aggregate_statistics" => Arc::new(Apart::new(rule, Below::ByItself, aggregates_some_rows)),
+        "aggregate_statistics" => {
+            Arc::new(Excluding::new(rule, Below::Separately, aggregates_some_rows))
+        }
         "FilterPushdown" => Arc::new(filters::FilterPushdown::written()),
         "FilterPushdown(Post)" => Arc::new(filters::FilterPushdown::learned()),
         "LimitAggregation" => Arc::new(topk::TopKAggregation),
         "EnsureRequirements" => Arc::new(requirements::EnsureRequirements::new()),
         "LimitPushPastWindows" => {
-            Arc::new(Apart::new(rule, Below::GoesOn, limits::reads_further_than_it_says))
+            Arc::new(Excluding::new(rule, Below::Through, window_limits::understates_look_ahead))
         }
         "ProjectionPushdown" => {
             let shielded = Arc::new(shield::ShieldedProjectionPushdown);
-            Arc::new(Apart::new(shielded, Below::GoesOn, loses_its_columns))
+            Arc::new(Excluding::new(shielded, Below::Through, loses_its_columns))
         }
         _ => rule,
     }
 }
 
-/// DataFusion 55.2: the values of an aggregate are looked for in the statistics of its input. One with a FILTER has
-/// none there, and then those of the next aggregate below it are taken for them.
+/// DataFusion 55.2 looks up the values of an aggregate in the statistics of its input. An aggregate
+/// with a FILTER has none there, so the rule uses those of the next aggregate below it.
 fn aggregates_some_rows(node: &dyn ExecutionPlan) -> bool {
     node.downcast_ref::<AggregateExec>().is_some_and(|aggregate| {
         aggregate.group_expr().is_empty() && aggregate.filter_expr().iter().any(Option::is_some)
     })
 }
 
-/// DataFusion 55.2: a projection that moves below a sort-merge join leaves the columns of the join's condition
-/// where they were, and takes the columns of semi, anti and mark joins for those of both inputs.
+/// DataFusion 55.2: a projection that moves below a sort-merge join leaves the columns of the join
+/// condition unchanged, and takes the columns of semi, anti and mark joins for those of both
+/// inputs.
 fn loses_its_columns(node: &dyn ExecutionPlan) -> bool {
     node.is::<SortMergeJoinExec>()
 }

@@ -1,21 +1,23 @@
-//! Exchanges and sorts where operators require them: DataFusion's `EnsureRequirements`, with a limit to how far sorts
-//! may move.
+//! Adds the exchanges and sorts that operators require: DataFusion's `EnsureRequirements`, with a
+//! limit on how far sorts may move.
 //!
-//! The last step of that rule moves sorts towards the scans, and DataFusion 55.2 carries the number of rows that are
-//! asked for along:
+//! The last step of that rule pushes sorts towards the scans, and DataFusion 55.2 carries the
+//! number of required rows along:
 //!
-//! - below a limit it makes the sort a top-k of the limit's rows, without those that the limit skips
-//!   (`(.. LIMIT 4 OFFSET 3) ORDER BY a` gives one row), and below an OFFSET without a limit the first
-//!   rows of another order are skipped;
-//! - below an operator whose rows are in order already it asks for as many rows as are asked for above it, also
-//!   where that operator drops some (`SELECT DISTINCT .. ORDER BY .. LIMIT`).
+//! - below a limit it makes the sort a top-k of the limit's rows, without the rows that the limit
+//!   skips (`(.. LIMIT 4 OFFSET 3) ORDER BY a` returns one row), and below an OFFSET without a
+//!   limit the first rows of another order are skipped;
+//! - below an operator whose rows are ordered already it requires as many rows as are required
+//!   above it, even if that operator drops some (`SELECT DISTINCT .. ORDER BY .. LIMIT`).
 //!
-//! A step before it does the same to a sort that is not needed because partitions can be merged in order: the
-//! number of its rows goes to that merge, below a window function that should see all of them.
+//! An earlier step does the same to a sort that is not needed because partitions can be merged in
+//! order: its number of rows moves to that merge, below a window function that should see all of
+//! them.
 //!
-//! Moving sorts also makes a sort-merge join claim an order that it has not: by its right input within its left one, as if no
-//! key came twice. [`EnsureRequirements`] takes the place of the rule. It calls the same steps, and moves
-//! sorts neither into nor out of operators that stop after some rows, nor sort-merge joins.
+//! Moving sorts also makes a sort-merge join claim a false order: by its right input within its
+//! left one, as if no key occurred twice. [`EnsureRequirements`] replaces the rule. It calls the
+//! same steps, but moves sorts neither into nor out of operators that stop after n rows, nor past
+//! sort-merge joins.
 
 use std::sync::Arc;
 
@@ -42,18 +44,18 @@ use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
-use super::apart::{Apart, Below};
-use super::joined_order::forgotten;
+use super::excluding::{Below, Excluding};
+use super::joined_order::without_false_order;
 
-/// The rule.
+/// The physical rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct EnsureRequirements {
-    move_sorts: Apart,
+    move_sorts: Excluding,
 }
 
 impl EnsureRequirements {
     pub(super) fn new() -> Self {
-        let move_sorts = Apart::new(Arc::new(MoveSorts), Below::ByItself, is_fixed);
+        let move_sorts = Excluding::new(Arc::new(MoveSorts), Below::Separately, is_fixed);
         Self { move_sorts }
     }
 }
@@ -65,8 +67,8 @@ impl PhysicalOptimizerRule for EnsureRequirements {
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = plan.transform_up(|node| {
-            let forgotten = forgotten(&node, config)?;
-            Ok(forgotten.map_or_else(|| Transformed::no(node), Transformed::yes))
+            let without = without_false_order(&node, config)?;
+            Ok(without.map_or_else(|| Transformed::no(node), Transformed::yes))
         })?;
         let plan = plan.data;
         let plan = if config.optimizer.top_down_join_key_reordering {
@@ -106,7 +108,7 @@ impl PhysicalOptimizerRule for EnsureRequirements {
 
 type Plan = Arc<dyn ExecutionPlan>;
 
-/// A sort that stops after n rows as a limit above one that does not.
+/// A sort that stops after n rows as a limit above a full sort.
 fn limited_above(node: Plan) -> Result<Transformed<Plan>> {
     let Some((sort, fetch)) = node.downcast_ref::<SortExec>().and_then(|s| Some((s, s.fetch()?)))
     else {
@@ -126,7 +128,7 @@ fn limited_above(node: Plan) -> Result<Transformed<Plan>> {
     Ok(Transformed::yes(limited))
 }
 
-/// The other way round, where the sort is still there.
+/// The reverse, if the sort is still there.
 fn limited_within(node: Plan) -> Result<Transformed<Plan>> {
     let (input, fetch) = if let Some(limit) = node.downcast_ref::<GlobalLimitExec>() {
         (limit.input(), limit.fetch().filter(|_| limit.skip() == 0))
@@ -143,7 +145,7 @@ fn limited_within(node: Plan) -> Result<Transformed<Plan>> {
     }
 }
 
-/// No sort moves past it.
+/// True if no sort may move past the operator.
 fn is_fixed(node: &dyn ExecutionPlan) -> bool {
     node.fetch().is_some()
         || node.is::<GlobalLimitExec>()
@@ -151,7 +153,7 @@ fn is_fixed(node: &dyn ExecutionPlan) -> bool {
         || node.is::<SortMergeJoinExec>()
 }
 
-/// The step that moves sorts towards the scans.
+/// The step that pushes sorts towards the scans.
 #[derive(Debug)]
 struct MoveSorts;
 

@@ -1,9 +1,10 @@
-//! Keeps what can fail above the filters that guard it.
+//! Keeps expressions that can fail above the filters that guard them.
 //!
-//! DataFusion 55.2's `ProjectionPushdown` moves a projection that narrows its rows below a filter: of
-//! `SELECT x / y FROM t WHERE y <> 0` the division is computed for all rows. And it moves what depends
-//! on one side out of the condition of a nested loop join. While its rule runs, operators with expressions that
-//! can fail stand behind a [`Shield`], which nothing is moved out of.
+//! DataFusion 55.2's `ProjectionPushdown` moves a projection that narrows its rows below a filter:
+//! for `SELECT x / y FROM t WHERE y <> 0` the division is then computed for all rows. It also moves
+//! expressions over one side out of the condition of a nested loop join. While DataFusion's rule
+//! runs, operators with expressions that can fail are wrapped in a [`Shield`], which nothing is
+//! moved out of.
 
 use std::fmt::{Debug, Formatter};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use datafusion::physical_plan::{
 
 use super::fallible::is_fallible;
 
-/// DataFusion's rule, behind shields.
+/// DataFusion's rule, with shields around some operators.
 #[derive(Debug)]
 pub(super) struct ShieldedProjectionPushdown;
 
@@ -73,7 +74,7 @@ fn can_fail(node: &Arc<dyn ExecutionPlan>) -> bool {
     false
 }
 
-/// An operator that rules do not recognise. It never leaves the rule above.
+/// A wrapper that hides an operator from rules. It is only present while the rule above runs.
 struct Shield {
     node: Arc<dyn ExecutionPlan>,
 }
@@ -134,6 +135,6 @@ impl ExecutionPlan for Shield {
         _partition: usize,
         _context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        exec_err!("an operator of the planner cannot run")
+        exec_err!("a planner wrapper cannot run")
     }
 }

@@ -1,5 +1,5 @@
-//! Each rule of ours with a query that plain DataFusion still gets wrong: when one of these tests fails because
-//! the plain answer is right, the rule that it names can go.
+//! One query per rule of ours that plain DataFusion gets wrong. If one of these tests fails because
+//! the plain result is right, the rule that it names can go.
 
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::execution::SessionStateBuilder;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{ours_for, rules};
 
-/// Rows of the tables. Ids are ordered, so that row groups are left out where a filter allows it.
+/// The tables. Ids are ordered, so that row groups are pruned by a filter.
 const TABLES: [(&str, &str); 3] = [
     ("orders", "SELECT value AS id, value % 7 AS k, 100000 + value AS amount FROM range(0, 2000)"),
     ("payments", "SELECT value AS id, value % 5 AS k, 5000 - value AS amount FROM range(0, 2000)"),
@@ -51,7 +51,7 @@ impl Sessions {
         Self { plain, ours, _folder: folder }
     }
 
-    /// Our rows are right, and plain DataFusion's are not.
+    /// Asserts that our rows are right, and that plain DataFusion's are not.
     async fn differ(&self, sql: &str, right: &[&str]) {
         assert_eq!(run(&self.ours, sql).await, right, "{sql}");
         let plain = attempted(&self.plain, sql).await;

@@ -1,10 +1,10 @@
-//! `GROUP BY k ORDER BY max(v) LIMIT n`: the aggregation keeps the best n groups only.
+//! `GROUP BY k ORDER BY max(v) LIMIT n`: limits the aggregation to the best n groups.
 //!
-//! DataFusion 55.2: `TopKAggregation` looks for the aggregation below a sort *by the name* of the column that is
-//! sorted by, and takes the way through every operator that keeps the number of rows. So it stops a window
-//! function from seeing all groups (`count(*) OVER ()` gives n), and it takes a computed column for the key that it
-//! has the name of (`SELECT abs(k) AS k .. ORDER BY k`). [`TopKAggregation`] takes its place: it follows the column
-//! by position, through operators that only pass rows on.
+//! DataFusion 55.2: `TopKAggregation` looks for the aggregation below a sort *by the name* of the
+//! sort column, through every operator that keeps the number of rows. So a window function does not
+//! see all groups (`count(*) OVER ()` returns n), and a computed column is taken for the key of the
+//! same name (`SELECT abs(k) AS k .. ORDER BY k`). [`TopKAggregation`] replaces it: it follows the
+//! column by position, through operators that only pass rows on.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 
-/// The rule.
+/// The physical rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct TopKAggregation;
 
@@ -56,7 +56,7 @@ impl PhysicalOptimizerRule for TopKAggregation {
     }
 }
 
-/// The groups that a sort asks for.
+/// The groups that a sort requires.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     groups: usize,
@@ -76,7 +76,7 @@ fn limited_sort(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Executio
     }
 }
 
-/// `plan` with its aggregation limited, when it is ordered by the column number `at`.
+/// Limits the aggregation of `plan`, which is ordered by column number `at`.
 fn limited(
     plan: &Arc<dyn ExecutionPlan>,
     at: usize,
@@ -85,7 +85,7 @@ fn limited(
     let (input, below) = if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
         let Some(limited) = limited_aggregate(aggregate, at, wanted) else { return Ok(None) };
         let limited: Arc<dyn ExecutionPlan> = Arc::new(limited);
-        // What is combined here may have been aggregated in part before. The columns are the same.
+        // This aggregation may combine partial aggregates, which have the same columns.
         let combines =
             matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned);
         return match if combines { self::limited(aggregate.input(), at, wanted)? } else { None } {
@@ -138,7 +138,7 @@ fn limited_aggregate(
         let [function] = aggregate.aggr_expr() else { return None };
         let arguments = function.expressions();
         let [argument] = arguments.as_slice() else { return None };
-        // A group is null until its first value comes, which may only make it better.
+        // A group is null until its first value arrives, which can only improve it.
         let may_get_worse =
             wanted.nulls_first && argument.nullable(aggregate.input_schema().as_ref()).ok()?;
         if at != 1 || descending != wanted.descending || may_get_worse {

@@ -1,8 +1,9 @@
-//! The inputs of a union have its types.
+//! Casts the inputs of a union to its types.
 //!
-//! DataFusion 55.2: where the types of lists in lists differ (`List` and `LargeList` below a list), the inputs
-//! of a UNION are not cast to one type. In one process every batch keeps its own; between machines the rows are
-//! read as the type of the union, and the inner lists are empty. [`UnionTypes`] casts what differs.
+//! DataFusion 55.2: if the types of nested lists differ (`List` and `LargeList` below a list), the
+//! inputs of a UNION are not cast to one type. In one process every batch keeps its own type.
+//! Between machines the rows are read as the type of the union, and the inner lists are empty.
+//! [`UnionTypes`] casts the inputs that differ.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::union::UnionExec;
 
-/// The rule.
+/// The physical rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct UnionTypes;
 
@@ -55,7 +56,7 @@ impl PhysicalOptimizerRule for UnionTypes {
     }
 }
 
-/// `input` with the types of `union`; none when it has them.
+/// `input` cast to the types of `union`; `None` if it has them.
 fn cast(
     input: &Arc<dyn ExecutionPlan>,
     union: &dyn ExecutionPlan,

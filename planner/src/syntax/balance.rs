@@ -1,5 +1,6 @@
-//! Makes long chains of `AND` and of `OR` flat: the parser nests each operator in the next one, so that a thousand
-//! of them are a tree a thousand levels deep. What they say does not depend on how they are grouped.
+//! Flattens long chains of `AND` and of `OR`: the parser nests each operator in the next one, so
+//! that a thousand of them are a tree of a thousand levels. AND and OR are associative, so grouping
+//! does not matter.
 
 use std::ops::ControlFlow;
 
@@ -8,10 +9,10 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, VisitorMut};
 use super::build;
 use crate::error::Error;
 
-/// Chains that are longer are regrouped. Shorter ones stay what people see in plans.
+/// Longer chains are regrouped. Shorter ones stay as users see them in plans.
 const CHAIN_MAX: usize = 32;
 
-/// Regroups chains, from the top.
+/// Regroups chains, top-down.
 pub(super) struct Balance;
 
 impl VisitorMut for Balance {
@@ -31,7 +32,7 @@ impl VisitorMut for Balance {
     }
 }
 
-/// Operators that stand in a row.
+/// The number of operators in a row.
 fn length(expr: &Expr, op: &BinaryOperator) -> usize {
     let mut length = 0;
     let mut expr = expr;
@@ -44,7 +45,7 @@ fn length(expr: &Expr, op: &BinaryOperator) -> usize {
     length
 }
 
-/// What the operators stand between, in order.
+/// The operands, in order.
 fn parts(expr: Expr, op: &BinaryOperator) -> Vec<Expr> {
     let mut parts = Vec::new();
     let mut rest = expr;

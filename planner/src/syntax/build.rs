@@ -1,4 +1,4 @@
-//! Makes pieces of syntax trees.
+//! Builders for pieces of syntax trees.
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
@@ -48,7 +48,7 @@ pub(super) fn items_of(projection: Vec<SelectItem>, from: TableFactor) -> Query 
     query(SetExpr::Select(Box::new(select)))
 }
 
-/// A query that is `body` and no more.
+/// A query that consists of `body` only.
 pub(crate) fn query(body: SetExpr) -> Query {
     Query {
         with: None,
@@ -80,7 +80,7 @@ pub(crate) fn table(name: ObjectName) -> TableFactor {
     }
 }
 
-/// What stands for a table that was taken out, for a moment.
+/// A temporary placeholder for a table that was moved out.
 pub(crate) fn no_table() -> TableFactor {
     table(ObjectName(Vec::new()))
 }
@@ -92,7 +92,7 @@ pub(crate) fn keep_where(query: &mut Query, condition: Expr) {
     }
 }
 
-/// Orders a query and keeps its first rows.
+/// Orders a query and limits its rows.
 pub(crate) fn order_by_and_limit(query: &mut Query, by: Expr, rows: Expr) {
     let options = OrderByOptions { asc: None, nulls_first: None };
     let by = OrderByExpr { expr: by, options, with_fill: None };
@@ -135,20 +135,20 @@ pub(crate) fn less(left: Expr, right: Expr) -> Expr {
     binary(left, BinaryOperator::Lt, right)
 }
 
-/// The text as a literal.
+/// A string literal.
 pub(crate) fn text(value: impl Into<String>) -> Expr {
     Expr::Value(Value::SingleQuotedString(value.into()).into())
 }
 
-/// The quotes of names that are written here: they mean what they say, and are not looked up again.
+/// The quotes of generated names: they are already resolved, and are not looked up again.
 pub(crate) const SETTLED: char = '`';
 
-/// A name that is found already.
+/// A name that is already resolved.
 pub(crate) fn settled(name: impl Into<String>) -> Ident {
     Ident::with_quote(SETTLED, name)
 }
 
-/// The name exactly as it is.
+/// The name exactly as it is, in quotes.
 pub(crate) fn quoted(name: impl Into<String>) -> Ident {
     Ident::with_quote('"', name)
 }

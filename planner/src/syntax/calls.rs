@@ -1,14 +1,17 @@
-//! Calls that DataFusion 55.2 plans as something else, or refuses.
+//! Rewrites calls and operators that DataFusion 55.2 refuses or plans as something else.
 //!
-//! - `x = ANY (list)` is false there, not null, where the list has a null and no `x`; `NOT x <> ALL (list)` is right.
-//! - `min(x ORDER BY y)` is an error over groups: what does not go by an order gets none.
-//! - `mod(a, b)` is not known: it is `a % b`.
-//! - `a ^ b` is a bitwise XOR there; in PostgreSQL and DuckDB it is `power(a, b)`, and XOR is `a # b`.
-//! - `~a`, the bitwise NOT, is refused: it is `a # -1`.
-//! - `[t.x, 1]` with a column of a query around is not planned below UNNEST: `make_array(t.x, 1)` is.
+//! - `x = ANY (list)` is false there, not null, if the list has a null and no `x`; `NOT x <> ALL
+//!   (list)` is correct.
+//! - `min(x ORDER BY y)` is an error over groups: order-insensitive aggregates lose their ORDER BY.
+//! - `mod(a, b)` is unknown: it becomes `a % b`.
+//! - `a ^ b` is bitwise XOR there; in PostgreSQL and DuckDB it is `power(a, b)`, and XOR is `a #
+//!   b`.
+//! - `~a`, the bitwise NOT, is refused: it becomes `a # -1`.
+//! - `[t.x, 1]` with a column of an outer query is not planned below UNNEST: `make_array(t.x, 1)`
+//!   is.
 //! - `x IN (VALUES (1), (2))` is refused in some places.
-//! - `INTERVAL 1 DAY` without quotes is refused in a window's frame.
-//! - `ARRAY(SELECT ...)` is not known: it is `array_agg` of the query's rows, in their order.
+//! - `INTERVAL 1 DAY` without quotes is refused in a window frame.
+//! - `ARRAY(SELECT ...)` is unknown: it becomes `array_agg` of the query's rows, in their order.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
@@ -19,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::lateral::has_column;
 use super::{build, kept_order};
 
-/// Aggregates whose result is the same in any order of their rows.
+/// Order-insensitive aggregates.
 const UNORDERED: [&str; 11] = [
     "min",
     "max",
@@ -87,7 +90,7 @@ pub(crate) fn reshape(expr: &mut Expr) {
     }
 }
 
-/// The rows of a list of values as a query.
+/// Turns a list of VALUES into a query.
 fn of_values(query: &mut Query) {
     let SetExpr::Values(values) = query.body.as_ref() else { return };
     let width = values.rows.first().map_or(0, |row| row.content.len());
@@ -101,7 +104,7 @@ fn of_values(query: &mut Query) {
     *query = build::select(columns.collect(), from);
 }
 
-/// The query of `ARRAY(SELECT ...)` as one that gives the list.
+/// The query of `ARRAY(SELECT ...)` as one that returns the list.
 fn list_of(function: &Function) -> Option<Expr> {
     let FunctionArguments::Subquery(query) = &function.args else { return None };
     if !is_one_of(function, &["array"]) {

@@ -1,9 +1,11 @@
-//! Decimal numbers of which a double would lose digits. DataFusion 55.2 makes a double of every number with a point or of
-//! more than 64 bits, also of one that is cast to DECIMAL at once: `1.005::decimal(8,2)` is 1.00.
+//! Keeps the digits of decimal literals that do not fit into a double.
 //!
-//! What is cast to DECIMAL, or rounded, becomes the text of the number, and a number of more digits than a double has
-//! a decimal of that many. Sums, differences, products and remainders of numbers are computed here, digit by digit:
-//! `0.1 + 0.2` is 0.3.
+//! DataFusion 55.2 reads every literal with a point or of more than 64 bits as a double, even below
+//! a cast to DECIMAL: `1.005::decimal(8,2)` is 1.00.
+//!
+//! A literal that is cast to DECIMAL or rounded becomes a string, and a literal with more digits
+//! than a double holds becomes a decimal. Sums, differences, products and remainders of literals
+//! are computed here, exactly: `0.1 + 0.2` is 0.3.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
@@ -12,12 +14,12 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build;
 
-/// The digits with which every double can be told from all others.
+/// The number of digits that identify every double.
 const DOUBLE_DIGITS: usize = 17;
-/// The digits that a decimal can have.
+/// The maximum number of digits of a decimal.
 const DECIMAL_DIGITS: usize = 38;
 
-/// Changes one expression, whose children are done.
+/// Rewrites one expression; its children are rewritten already.
 pub(super) fn keep(expr: &mut Expr) {
     match expr {
         Expr::Value(value) => {
@@ -57,7 +59,7 @@ fn is_decimal(kind: &DataType) -> bool {
     matches!(kind, DataType::Decimal(_) | DataType::Numeric(_) | DataType::Dec(_))
 }
 
-/// The number as a text that can be cast to DECIMAL.
+/// The number as a string literal that can be cast to DECIMAL.
 fn text_of(expr: &Expr) -> Option<Expr> {
     match expr {
         Expr::Nested(inner) => text_of(inner),
@@ -92,7 +94,7 @@ struct Digits {
 }
 
 impl Digits {
-    /// Those of a number that is written out.
+    /// Parses a literal.
     fn of(expr: &Expr) -> Option<Self> {
         match expr {
             Expr::Nested(inner) => Self::of(inner),
@@ -123,7 +125,7 @@ impl Digits {
         if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
     }
 
-    /// The number as it would be written.
+    /// The number as a literal.
     fn written(self) -> Expr {
         let number = Expr::value(Value::Number(self.text(), false));
         match self.value < 0 {
@@ -135,7 +137,7 @@ impl Digits {
         }
     }
 
-    /// The number as a decimal of its digits.
+    /// The number as a decimal with its digits.
     fn decimal(self) -> Expr {
         let n_digits = self.value.unsigned_abs().to_string().len().max(self.scale as usize + 1);
         let sign = if self.value < 0 { "-" } else { "" };
@@ -143,7 +145,7 @@ impl Digits {
     }
 }
 
-/// The result of an operator over numbers of which one has a point, if it is exact.
+/// The exact result of an operator over literals of which one has a point, if there is one.
 fn computed(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Digits> {
     let (left, right) = (Digits::of(left)?, Digits::of(right)?);
     let scale = left.scale.max(right.scale);
@@ -163,7 +165,7 @@ fn computed(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Digits> {
     fits.then_some(Digits { value, scale })
 }
 
-/// A number of too many digits for a double, as a decimal.
+/// A number with too many digits for a double, as a decimal.
 fn long(value: &ValueWithSpan) -> Option<Expr> {
     let Value::Number(digits, _) = &value.value else { return None };
     let (whole, fraction) = match digits.split_once('.') {

@@ -1,9 +1,10 @@
-//! The dialect that statements are parsed with: the one that the session names, with the operators'
-//! precedence of PostgreSQL and DuckDB where it is the generic one.
+//! The SQL dialect of the parser: the one that the session names; for the generic dialect, with the
+//! operator precedence of PostgreSQL and DuckDB.
 //!
-//! sqlparser 0.62 reads the right side of `IS [NOT] DISTINCT FROM` with the lowest precedence, in every
-//! dialect, so that it swallows the `AND` after it. Its generic dialect lets comparisons bind
-//! closer than `LIKE`, `||` as close as `*`, `->` less than `=`, and the bit operators as in C.
+//! In every dialect, sqlparser 0.62 reads the right side of `IS [NOT] DISTINCT FROM` with the
+//! lowest precedence, so that it includes a following `AND`. Its generic dialect lets comparisons
+//! bind tighter than `LIKE`, `||` as tight as `*`, `->` looser than `=`, and the bit operators as
+//! in C.
 
 use std::any::TypeId;
 use std::iter::Peekable;
@@ -17,23 +18,24 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-/// Binds closer than comparisons and `LIKE`, less than `+`: every operator that SQL does not name.
+/// Binds tighter than comparisons and `LIKE`, looser than `+`: operators that the SQL standard does
+/// not name.
 const OTHER_OPERATOR: u8 = 25;
 
-/// Binds closer than `*`.
+/// Binds tighter than `*`.
 const POWER: u8 = 45;
 
-/// Binds less than `NOT` and closer than `OR`.
+/// Binds looser than `NOT` and tighter than `OR`.
 const LOGICAL_XOR: u8 = 7;
 
-/// A dialect that differs from another one in what sqlparser gets wrong.
+/// A dialect that corrects sqlparser's precedences in another one.
 #[derive(Debug)]
-pub(crate) struct Mended {
+pub(crate) struct Corrected {
     inner: Box<dyn Dialect>,
 }
 
-impl Mended {
-    /// What `inner` reads, read right.
+impl Corrected {
+    /// Corrects the precedences of `inner`.
     pub(crate) fn of(inner: Box<dyn Dialect>) -> Self {
         Self { inner }
     }
@@ -43,12 +45,12 @@ impl Mended {
     }
 }
 
-/// Hands methods without arguments on to the dialect inside.
+/// Delegates methods without arguments to the inner dialect.
 macro_rules! same {
     ($($method:ident)*) => { $(fn $method(&self) -> bool { self.inner.$method() })* };
 }
 
-impl Dialect for Mended {
+impl Dialect for Corrected {
     fn dialect(&self) -> TypeId {
         self.inner.dialect()
     }
@@ -58,7 +60,7 @@ impl Dialect for Mended {
             return self.inner.prec_value(precedence);
         }
         match precedence {
-            // Above comparisons: `true = a LIKE b` compares what LIKE says.
+            // Above comparisons: `true = a LIKE b` compares the result of LIKE.
             Precedence::Between | Precedence::Like => 20,
             Precedence::Eq => 18,
             Precedence::PgOther | Precedence::Pipe | Precedence::Ampersand | Precedence::Caret => {
@@ -73,7 +75,7 @@ impl Dialect for Mended {
         if !self.is_generic() {
             return self.inner.get_next_precedence(parser);
         }
-        // What is not told by one of sqlparser's names for precedences.
+        // Tokens that sqlparser has no precedence name for.
         match parser.peek_token_ref().token {
             // Shifts have the precedence of the caret in sqlparser.
             Token::Caret => Some(Ok(POWER)),

@@ -1,4 +1,4 @@
-//! The names of columns to which a query gives none: what stands in the select list, as it was written. DataFusion
+//! Names unnamed result columns after the text of their expression in the select list. DataFusion
 //! 55.2 names them after its own expressions (`Int64(7) % Int64(3)`, `sum(t.x)`).
 
 use std::collections::HashSet;
@@ -12,18 +12,18 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build;
 
-/// The names of a result's columns. Between what the list begins and ends with there may be items of which it is
-/// not known how many columns they are.
+/// The column names of a result. Between the first and the last items of the select list there may
+/// be items with an unknown number of columns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     first: Vec<Option<String>>,
     last: Vec<Option<String>>,
-    /// Whether there is such an item, `*` for one.
+    /// True if there is such an item, `*` for one.
     is_open: bool,
 }
 
 impl Headers {
-    /// What to call each of the columns that are called `names` in the plan.
+    /// The names to show for the columns that the plan calls `names`.
     pub fn over(&self, names: &[&str]) -> Vec<String> {
         let n_known = self.first.len() + self.last.len();
         let fits = if self.is_open { n_known <= names.len() } else { n_known == names.len() };
@@ -38,7 +38,8 @@ impl Headers {
         names.iter().enumerate().map(header).collect()
     }
 
-    /// The same where all columns must have different names: if they would not, all keep theirs.
+    /// The same for a stored result, whose column names must differ: if they would not, all stay as
+    /// in `names`.
     pub fn over_stored(&self, names: &[&str]) -> Vec<String> {
         let given = self.over(names);
         let mut seen = HashSet::new();
@@ -48,13 +49,13 @@ impl Headers {
         }
     }
 
-    /// Whether all columns have their names already.
+    /// True if there are no columns to rename.
     pub fn is_empty(&self) -> bool {
         self.first.iter().chain(&self.last).all(Option::is_none)
     }
 }
 
-/// The names of the columns that the statement gives or stores, as it was parsed.
+/// The column names of the result that the parsed statement returns or stores.
 pub fn headers(statement: &Parsed) -> Headers {
     let query = match statement {
         Parsed::Statement(statement) => match statement.as_ref() {
@@ -76,7 +77,7 @@ pub fn headers(statement: &Parsed) -> Headers {
     query.map(|query| of_query(query, &[])).unwrap_or_default()
 }
 
-/// What names the columns of a query; `around` are the queries of WITH that it can read.
+/// The column names of a query; `around` are the queries of WITH that it can read.
 fn of_query(query: &Query, around: &[&Cte]) -> Headers {
     if !query.pipe_operators.is_empty() {
         return Headers::default();
@@ -114,7 +115,7 @@ fn of_select(select: &Select, ctes: &[&Cte]) -> Headers {
     headers
 }
 
-/// Whether the list is `*` and nothing else.
+/// True if the select list is `*`.
 fn is_all(select: &Select) -> bool {
     match select.projection.as_slice() {
         [] => true,
@@ -123,7 +124,7 @@ fn is_all(select: &Select) -> bool {
     }
 }
 
-/// What names all columns of one relation, a query.
+/// The column names of a relation that is a query.
 fn of_relation(relation: &TableFactor, ctes: &[&Cte]) -> Headers {
     let no_names = |alias: Option<&TableAlias>| alias.is_none_or(|alias| alias.columns.is_empty());
     match relation {
@@ -156,7 +157,7 @@ impl Headers {
     }
 }
 
-/// Whether the expression may be several columns: `unnest` of a record is.
+/// True if the expression may be several columns, such as `unnest` of a struct.
 fn is_several(expr: &Expr) -> bool {
     let found = visit_expressions(expr, |expr| match expr {
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("unnest") => {
@@ -167,7 +168,7 @@ fn is_several(expr: &Expr) -> bool {
     found.is_break()
 }
 
-/// What to call an expression; columns have the names that they have.
+/// The name of an unnamed expression; columns keep their names.
 fn text_of(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => None,
@@ -179,14 +180,14 @@ fn text_of(expr: &Expr) -> Option<String> {
     }
 }
 
-/// Names items of a select list that have a subquery in them: DataFusion 55.2 calls the column after one of the
-/// subquery, or all alike.
+/// Names select items that contain a subquery: DataFusion 55.2 names the column after one of the
+/// subquery's, or gives all the same name.
 pub(super) fn name_subqueries(select: &mut Select) {
     name_items(select, has_subquery);
 }
 
-/// Names columns that are casts of columns: DataFusion gives `CAST(x AS INT)` the name of `x`, and `ORDER BY x` then finds
-/// two columns of that name.
+/// Names casts of columns: DataFusion gives `CAST(x AS INT)` the name `x`, and `ORDER BY x` then
+/// finds two columns of that name.
 pub(super) fn name_casts(select: &mut Select) {
     name_items(select, |expr| matches!(expr, Expr::Cast { .. }) && column_of(expr).is_some());
 }
@@ -204,7 +205,8 @@ fn column_of(expr: &Expr) -> Option<&Ident> {
     }
 }
 
-/// Names casts of columns after the columns in the first SELECT of a set operation, whose names ORDER BY means.
+/// Names casts of columns after the columns in the first SELECT of a set operation, because ORDER
+/// BY refers to these names.
 pub(super) fn name_casts_of_set(set: &mut SetExpr) {
     let mut set = set;
     let select = loop {
@@ -236,7 +238,7 @@ fn name_items(select: &mut Select, is_meant: impl Fn(&Expr) -> bool) {
     }
 }
 
-/// Whether there is a query in `expr`.
+/// True if `expr` contains a query.
 pub(super) fn has_subquery(expr: &Expr) -> bool {
     struct Queries;
     impl Visitor for Queries {

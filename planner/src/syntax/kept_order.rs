@@ -1,6 +1,8 @@
-//! Keeps the order of a query below aggregates that show it, such as `string_agg`, for the rule that gives it to them.
+//! Keeps the ORDER BY of a subquery below order-sensitive aggregates such as `string_agg`, for the
+//! rule `kept_order` of [`logical`](crate::logical).
 //!
-//! DataFusion 55.2 plans a query in FROM, or of WITH, without its ORDER BY, unless it has an OFFSET or a LIMIT.
+//! DataFusion 55.2 plans a query in FROM or WITH without its ORDER BY, unless it has an OFFSET or a
+//! LIMIT.
 
 use std::ops::ControlFlow;
 
@@ -11,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::logical::ORDERED;
 
-/// Marks queries that `query`, a SELECT with such aggregates, reads.
+/// Marks the queries that `query`, a SELECT with such aggregates, reads.
 pub(super) fn mark(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_mut() else { return };
     if !shows_order(select) {
@@ -27,7 +29,7 @@ pub(super) fn mark(query: &mut Query) {
     }
 }
 
-/// Gives a query with an order an OFFSET of nothing.
+/// Adds OFFSET 0 to a query with an order.
 fn keep(query: &mut Query) {
     if query.order_by.is_some() && query.limit_clause.is_none() && query.fetch.is_none() {
         query.limit_clause = Some(LimitClause::LimitOffset {
@@ -41,7 +43,7 @@ fn keep(query: &mut Query) {
     }
 }
 
-/// Whether an aggregate in the select list or in HAVING shows the order of its rows, and has none of its own.
+/// True if the select list or HAVING has an order-sensitive aggregate without an order of its own.
 fn shows_order(select: &Select) -> bool {
     struct Find;
     impl Visitor for Find {

@@ -1,9 +1,10 @@
-//! What the SQL planner refuses of subqueries becomes what it takes:
+//! Rewrites subqueries that DataFusion's SQL planner refuses:
 //!
-//! - `(a, b) IN (SELECT x, y ...)`: DataFusion 55.2 compares single columns only. Both sides become rows,
-//!   `__row_of(a, b)`, which the planner takes apart again.
-//! - `FROM t, generate_series(1, t.n)`: the arguments of a table function are literals in DataFusion 55.2. With columns
-//!   in them it is `UNNEST(generate_series(1, t.n))`, over the function of that name that gives a list.
+//! - `(a, b) IN (SELECT x, y ...)`: DataFusion 55.2 compares single columns only. Both sides become
+//!   rows, `__row_of(a, b)`, which a later rule splits again.
+//! - `FROM t, generate_series(1, t.n)`: the arguments of a table function must be literals in
+//!   DataFusion 55.2. With columns as arguments it becomes `UNNEST(generate_series(1, t.n))`, over
+//!   the scalar function of that name, which returns a list.
 
 use std::ops::ControlFlow;
 
@@ -19,13 +20,13 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::error::{Error, Result};
 
-/// Functions of tables that also exist as functions that give lists.
+/// Table functions that also exist as scalar functions that return lists.
 const SERIES: &[&str] = &["generate_series", "range"];
 
-/// What `LATERAL unnest(...)` is for the parser.
+/// The name of `LATERAL unnest(...)` in the parser.
 const UNNEST: &str = "unnest";
 
-/// Changes the statement and all queries in it.
+/// Rewrites the statement and all queries in it.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
     let outcome = match statement {
         Statement::Statement(statement) => VisitMut::visit(statement.as_mut(), &mut Change),
@@ -72,7 +73,7 @@ impl VisitorMut for Change {
     }
 }
 
-/// Makes rows of a tuple and of what the query selects.
+/// Turns a tuple and the query's select list into rows.
 fn compare_rows(left: &mut Expr, query: &mut Query) -> Result<()> {
     if let Expr::Function(function) = left
         && function.name.to_string().eq_ignore_ascii_case("row")
@@ -95,7 +96,7 @@ fn compare_rows(left: &mut Expr, query: &mut Query) -> Result<()> {
         });
         if is_listed && select.projection.len() != columns.len() {
             return Err(Error::from(datafusion::common::plan_datafusion_err!(
-                "{} columns are compared with the {} of a subquery",
+                "cannot compare {} columns with the {} of a subquery",
                 columns.len(),
                 select.projection.len()
             )));
@@ -119,7 +120,7 @@ fn compare_rows(left: &mut Expr, query: &mut Query) -> Result<()> {
     Ok(())
 }
 
-/// The table function as UNNEST, if it is a series whose arguments have columns.
+/// The table function as UNNEST, if it is a series with columns in its arguments.
 fn series(factor: &TableFactor) -> Option<TableFactor> {
     let (name, args, alias) = match factor {
         TableFactor::Table { name, args: Some(args), alias, with_ordinality: false, .. } => {
@@ -163,7 +164,7 @@ fn series(factor: &TableFactor) -> Option<TableFactor> {
     })
 }
 
-/// Whether a column is named anywhere in the expression.
+/// True if the expression refers to a column.
 pub(super) fn has_column(expr: &Expr) -> bool {
     struct Find;
     impl Visitor for Find {

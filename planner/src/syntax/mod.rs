@@ -6,7 +6,7 @@
 //!    names of its columns.
 //! 2. [`rewrite`] changes and refuses what the tree alone shows.
 //! 3. [`resolve`] finds what names mean, for which it needs the columns of the tables.
-//! 4. [`draw`] finds queries of `WITH` that must be computed before the statement.
+//! 4. [`materialize_ctes`] finds queries of `WITH` that must be computed before the statement.
 
 mod balance;
 mod build;
@@ -14,9 +14,9 @@ mod calls;
 mod clauses;
 mod decimals;
 mod dialect;
-mod drawn;
 mod headers;
 mod kept_order;
+mod materialized_ctes;
 mod names;
 mod ordinals;
 mod parse;
@@ -34,16 +34,16 @@ use datafusion::sql::parser::Statement;
 
 use crate::error::Result;
 
-pub use self::drawn::{Drawn, draw};
 pub use self::headers::{Headers, headers};
+pub use self::materialized_ctes::{MaterializedCte, materialize_ctes};
 pub use self::names::{Catalog, Labels, resolve};
 pub use self::parse::{Tokens, parse};
 pub(crate) use self::visit::{step, visit};
 
-/// Rewrites the statement so that DataFusion computes the rows that SQL means.
+/// Rewrites a statement so that DataFusion plans it with the meaning that it has in SQL.
 ///
 /// # Errors
-/// When it has a clause that DataFusion would ignore.
+/// If the statement has a clause that would be ignored.
 pub fn rewrite(mut statement: Statement) -> Result<Statement> {
     lateral::rewrite(&mut statement)?;
     time::rewrite(&mut statement);

@@ -1,7 +1,8 @@
-//! `ORDER BY 2` and `SELECT DISTINCT f(x) ... ORDER BY f(x)` by the names of columns of the result.
+//! Replaces `ORDER BY 2` and `SELECT DISTINCT f(x) ... ORDER BY f(x)` by the names of result
+//! columns.
 //!
-//! DataFusion 55.2 puts the expression in the place of the number, and looks for its parts: over groups and DISTINCT
-//! it does not find them, although the expression is a column of the result.
+//! DataFusion 55.2 replaces the number by the expression, and looks for its parts: over groups and
+//! DISTINCT it does not find them, although the expression is a column of the result.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
@@ -9,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build;
 
-/// Names the columns that the order of a query means, in the select list and in the order.
+/// Replaces the keys of a query's order by column names, in the select list and in the order.
 pub(crate) fn by_name(query: &mut Query) {
     let Query {
         body, order_by: Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }), ..
@@ -37,7 +38,7 @@ fn is_name(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_))
 }
 
-/// The item with that number, if it is known how many columns are before it.
+/// The item with that number, if the number of columns before it is known.
 fn item_at(select: &Select, digits: &str) -> Option<usize> {
     let at = digits.parse::<usize>().ok()?.checked_sub(1)?;
     let single = |item: &SelectItem| expr_of(item).is_some();
@@ -56,7 +57,7 @@ fn expr_of(item: &SelectItem) -> Option<&Expr> {
     }
 }
 
-/// The name of an item that is computed; it gets one if it has none. None if another column might be meant by it.
+/// The name of a computed item, adding one if needed; `None` if it could also mean another column.
 fn named(select: &mut Select, at: usize) -> Option<Ident> {
     let name = match &select.projection[at] {
         SelectItem::UnnamedExpr(expr) if !is_name(expr) => build::quoted(expr.to_string()),
@@ -72,7 +73,7 @@ fn named(select: &mut Select, at: usize) -> Option<Ident> {
             text.is_some_and(|text| text.eq_ignore_ascii_case(&name.value))
         }
         SelectItem::ExprWithAlias { alias, .. } => alias.value.eq_ignore_ascii_case(&name.value),
-        // It may have any column.
+        // A `*` may include any column.
         _ => true,
     };
     let others = select.projection.iter().enumerate().filter(|(i, _)| *i != at);

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::balance::Balance;
-use super::dialect::Mended;
+use super::dialect::Corrected;
 use super::visit::visit_mut;
 use crate::error::Result;
 use crate::text::{StatementLimits, check_tokens};
@@ -19,7 +19,7 @@ use crate::text::{StatementLimits, check_tokens};
 #[derive(Debug)]
 pub struct Tokens {
     tokens: Vec<TokenWithSpan>,
-    dialect: Mended,
+    dialect: Corrected,
 }
 
 impl Tokens {
@@ -28,7 +28,7 @@ impl Tokens {
     /// # Errors
     /// When a string, a quoted name or a comment is not closed, or a number runs into a word.
     pub fn of(sql: &str, dialect: Box<dyn Dialect>) -> Result<Self, DataFusionError> {
-        let dialect = Mended::of(dialect);
+        let dialect = Corrected::of(dialect);
         let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location();
         let mut tokens = tokens.map_err(ParserError::from)?;
         whole_numbers(&mut tokens)?;
@@ -69,7 +69,7 @@ impl Tokens {
     /// When the tokens are not exactly one statement.
     pub fn parse(mut self, nesting_max: usize) -> Result<Statement, DataFusionError> {
         if let Some(Location { line, column }) = self.second_statement() {
-            let text = "one statement was expected, but the text holds several";
+            let text = "expected one statement, but the text contains several";
             let text = format!("{text} at Line: {line}, Column: {column}");
             return Err(ParserError::ParserError(text).into());
         }
@@ -80,7 +80,7 @@ impl Tokens {
             .build()?
             .parse_statements()?;
         let Some(mut statement) = statements.pop_front() else {
-            return Err(DataFusionError::Plan("there is no statement in the text".to_owned()));
+            return Err(DataFusionError::Plan("the text contains no statement".to_owned()));
         };
         visit_mut(&mut statement, &mut Balance).map_err(|e| DataFusionError::External(e.into()))?;
         Ok(statement)
@@ -140,8 +140,8 @@ fn without_materialized(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-/// Removes the underscores from numbers, and refuses a number that runs into a word: sqlparser 0.62
-/// reads `12abc` as the number 12 with the name `abc`.
+/// Removes underscores from numbers, and refuses a number that runs into a word: sqlparser 0.62
+/// reads `12abc` as the number 12 with the alias `abc`.
 fn whole_numbers(tokens: &mut [TokenWithSpan]) -> Result<(), DataFusionError> {
     for i in 0..tokens.len() {
         let (head, tail) = tokens.split_at_mut(i + 1);

@@ -1,17 +1,18 @@
-//! `LIKE ... ESCAPE` with any character, `SIMILAR TO`, `RLIKE` and `REGEXP`.
+//! Rewrites `LIKE ... ESCAPE` with any character, `SIMILAR TO`, `RLIKE` and `REGEXP`.
 //!
-//! DataFusion 55.2 knows the backslash alone as what takes the meaning from `%` and `_`, so patterns are written with
-//! it; and it takes the pattern of `SIMILAR TO` for a regular expression that may match anywhere.
+//! DataFusion 55.2 supports only the backslash as an escape character, so patterns are rewritten to
+//! use it; and it takes the pattern of `SIMILAR TO` for a regular expression that may match
+//! anywhere.
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, ValueWithSpan};
 
 use super::build;
 use crate::error::{Error, Result};
 
-/// The function that does for a pattern of a column what is done here for one that is written down.
+/// The function that does the same at run time for a pattern that is not a literal.
 const LIKE_PATTERN: &str = "like_pattern";
 
-/// Rewrites `expr` if it matches a pattern in one of these ways.
+/// Rewrites `expr` if it is one of these pattern matches.
 pub(crate) fn reshape(expr: &mut Expr) -> Result<()> {
     match expr {
         Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
@@ -39,8 +40,10 @@ pub(crate) fn reshape(expr: &mut Expr) -> Result<()> {
                 None => Some('\\'),
             };
             let Some(text) = literal(pattern) else {
-                return Err(Error::unsupported("SIMILAR TO with a pattern that is not a text")
-                    .with_hint("write the pattern down, or use regexp_like(value, pattern)"));
+                return Err(Error::unsupported("SIMILAR TO with a pattern that is not a literal")
+                    .with_hint(
+                        "write the pattern as a literal, or use regexp_like(value, pattern)",
+                    ));
             };
             let regex = build::text(regular(text, escape)?);
             *expr = matches(*negated, of, regex);
@@ -50,7 +53,7 @@ pub(crate) fn reshape(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
-/// `of ~ regex` or its contrary.
+/// `of ~ regex` or its negation.
 fn matches(negated: bool, of: &mut Expr, regex: Expr) -> Expr {
     let op = match negated {
         true => BinaryOperator::PGRegexNotMatch,
@@ -60,7 +63,7 @@ fn matches(negated: bool, of: &mut Expr, regex: Expr) -> Expr {
     Expr::Nested(Box::new(build::binary(of, op, regex)))
 }
 
-/// The text that is written down as `expr`.
+/// The value of a string literal.
 fn literal(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Nested(inner) => literal(inner),
@@ -73,10 +76,10 @@ fn literal(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// The character after ESCAPE; none when the text is empty, and nothing takes a meaning away.
+/// The character after ESCAPE; `None` if the text is empty, which turns escaping off.
 fn one_character(escape: &ValueWithSpan) -> Result<Option<char>> {
     let wrong = || {
-        Error::statement(format!("ESCAPE takes one character, which {escape} is not"))
+        Error::statement(format!("ESCAPE takes a single character, not {escape}"))
             .with_hint("write it like ESCAPE '!'")
     };
     let (Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text)) = &escape.value
@@ -90,11 +93,11 @@ fn one_character(escape: &ValueWithSpan) -> Result<Option<char>> {
 
 fn ends_in(escape: char, pattern: &str) -> Error {
     Error::statement(format!(
-        "the pattern '{pattern}' ends in its escape character {escape}, which stands before another one"
+        "the pattern '{pattern}' ends with its escape character {escape}: a character must follow"
     ))
 }
 
-/// The LIKE pattern with the backslash in the place of `escape`.
+/// The LIKE pattern with a backslash in place of `escape`.
 fn with_backslashes(pattern: &str, escape: Option<char>) -> Result<String> {
     let mut written = String::with_capacity(pattern.len() + 4);
     let mut chars = pattern.chars();
@@ -110,7 +113,7 @@ fn with_backslashes(pattern: &str, escape: Option<char>) -> Result<String> {
     Ok(written)
 }
 
-/// The pattern of SIMILAR TO as a regular expression for the whole of a text.
+/// The pattern of SIMILAR TO as a regular expression that matches the whole text.
 fn regular(pattern: &str, escape: Option<char>) -> Result<String> {
     let mut regex = String::from("(?s)^(?:");
     let mut chars = pattern.chars().peekable();
@@ -141,7 +144,7 @@ fn regular(pattern: &str, escape: Option<char>) -> Result<String> {
                     }
                 }
             }
-            // What only regular expressions know has no meaning here.
+            // Characters that only have a meaning in regular expressions.
             '\\' | '[' | '&' | '~' if in_brackets => {
                 regex.push('\\');
                 regex.push(c);

@@ -1,6 +1,7 @@
-//! Clauses that DataFusion 55.2 refuses, passes over or reads in another way, written as clauses that
-//! it reads right: `FROM t` alone, `FETCH FIRST` and `TOP`, `WITH ROLLUP`, named windows, `TABLESAMPLE`,
-//! `ORDER BY ALL`, `LIKE ... ESCAPE`, `SIMILAR TO`, and the `ORDER BY` and `LIMIT` of a query within `WITH RECURSIVE`.
+//! Rewrites clauses that DataFusion 55.2 refuses, ignores or misreads as clauses that it reads
+//! correctly: `FROM t` alone, `FETCH FIRST` and `TOP`, `WITH ROLLUP`, named windows, `TABLESAMPLE`,
+//! `ORDER BY ALL`, `LIKE ... ESCAPE`, `SIMILAR TO`, and the `ORDER BY` and `LIMIT` of a query
+//! within `WITH RECURSIVE`.
 
 use std::ops::ControlFlow;
 
@@ -15,7 +16,7 @@ use super::visit::step;
 use super::{calls, decimals, headers, kept_order, ordinals, pattern, sample, unnested, windows};
 use crate::error::{Error, Result};
 
-/// Rewrites every node on the way.
+/// Rewrites every node of a statement.
 pub(crate) struct Reshape;
 
 impl VisitorMut for Reshape {
@@ -23,7 +24,7 @@ impl VisitorMut for Reshape {
 
     fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Error> {
         match statement {
-            // What a session makes is gone when it ends, and nobody else sees it.
+            // All tables are temporary: they end with the session, and no other session sees them.
             Statement::CreateTable(table) => table.temporary = false,
             Statement::CreateView(view) => view.temporary = false,
             _ => {}
@@ -69,7 +70,7 @@ fn reshape_query(query: &mut Query) -> Result<()> {
     Ok(())
 }
 
-/// DataFusion plans a `UNION` within `WITH RECURSIVE` without the `ORDER BY`, `LIMIT` and `WITH` around it.
+/// DataFusion plans a `UNION` within `WITH RECURSIVE` without its `ORDER BY`, `LIMIT` and `WITH`.
 fn keep_order_of_recursive(with: &mut With) -> Result<()> {
     if !with.recursive {
         return Ok(());
@@ -148,8 +149,8 @@ fn limit_to(query: &mut Query, rows: Expr, clause: &str) -> Result<()> {
     Ok(())
 }
 
-/// `ORDER BY ALL` as positions. DataFusion passes it over behind a set operation, and finds
-/// expressions and columns of the same name in no other way.
+/// `ORDER BY ALL` as positions. DataFusion ignores it after a set operation, and only positions
+/// find expressions and duplicate column names.
 fn order_by_all(query: &mut Query) -> Result<()> {
     let Some(OrderBy { kind: OrderByKind::All(options), .. }) = &query.order_by else {
         return Ok(());
@@ -158,7 +159,7 @@ fn order_by_all(query: &mut Query) -> Result<()> {
     let Some(width) = width(&query.body) else {
         return match *query.body {
             SetExpr::Select(_) => Ok(()),
-            _ => Err(Error::unsupported("ORDER BY ALL behind a set operation of SELECT *")
+            _ => Err(Error::unsupported("ORDER BY ALL after a set operation of SELECT *")
                 .with_hint("name the columns")),
         };
     };
@@ -173,7 +174,7 @@ fn by_position(position: usize, options: OrderByOptions) -> OrderByExpr {
     OrderByExpr { expr: number(&position.to_string()), options, with_fill: None }
 }
 
-/// The number of columns, if it shows.
+/// The number of columns, if known.
 fn width(set: &SetExpr) -> Option<usize> {
     let mut set = set;
     loop {
@@ -203,11 +204,12 @@ fn reshape_select(select: &mut Select) -> Result<()> {
     if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
         exprs.iter_mut().for_each(as_grouping_sets);
     }
-    // In a query of its own the order is walked together with it; here it is a branch of a set operation.
+    // In a separate query the order is visited together with it; here it is a branch of a set
+    // operation.
     windows::inline(select, None)
 }
 
-/// `GROUP BY a, b WITH ROLLUP`, which DataFusion passes over, as `GROUP BY ROLLUP (a, b)`.
+/// `GROUP BY a, b WITH ROLLUP`, which DataFusion ignores, as `GROUP BY ROLLUP (a, b)`.
 fn group_by_modifiers(group_by: &mut GroupByExpr) -> Result<()> {
     let GroupByExpr::Expressions(exprs, modifiers) = group_by else { return Ok(()) };
     let of = match modifiers.as_slice() {
@@ -224,7 +226,8 @@ fn group_by_modifiers(group_by: &mut GroupByExpr) -> Result<()> {
     Ok(())
 }
 
-/// `ROLLUP` and `CUBE` over tuples or over a column twice, which DataFusion 55.2 refuses, as `GROUPING SETS`.
+/// `ROLLUP` and `CUBE` over tuples or over a repeated column, which DataFusion 55.2 refuses, as
+/// `GROUPING SETS`.
 fn as_grouping_sets(expr: &mut Expr) {
     let (Expr::Rollup(groups) | Expr::Cube(groups)) = &*expr else { return };
     let columns: Vec<&Expr> = groups.iter().flatten().collect();
@@ -253,5 +256,5 @@ fn as_grouping_sets(expr: &mut Expr) {
     *expr = Expr::GroupingSets(chosen.into_iter().map(set_of).collect());
 }
 
-/// A `CUBE` over so many has 4,096 grouping sets, which DataFusion refuses anyway.
+/// A `CUBE` over this many columns has 4,096 grouping sets, which DataFusion refuses anyway.
 const MOST_GROUPS: usize = 12;

@@ -1,5 +1,5 @@
-//! `TABLESAMPLE`, which DataFusion 55.2 passes over: each row is drawn with its probability, or
-//! so many rows are drawn.
+//! Rewrites `TABLESAMPLE`, which DataFusion 55.2 ignores, as a query: each row is sampled with the
+//! given probability, or a fixed number of rows is sampled.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, TableAlias, TableFactor, TableSample, TableSampleKind, TableSampleMethod,
@@ -10,7 +10,7 @@ use super::build;
 use super::build::number;
 use crate::error::{Error, Result};
 
-/// Replaces a table of which a sample is wanted by a query for the sample.
+/// Replaces a table with TABLESAMPLE by a query for the sample.
 pub(crate) fn reshape(table: &mut TableFactor) -> Result<()> {
     let (sample, alias) = match table {
         TableFactor::Table { sample, alias, name, .. } => {
@@ -36,7 +36,7 @@ pub(crate) fn reshape(table: &mut TableFactor) -> Result<()> {
         return Err(Error::unsupported("TABLESAMPLE with BUCKET or OFFSET"));
     }
     let Some(TableSampleQuantity { parenthesized: _, value, unit }) = quantity else {
-        return Err(Error::statement("TABLESAMPLE does not say how much of the table"));
+        return Err(Error::statement("TABLESAMPLE needs a percentage or a number of rows"));
     };
     let from = std::mem::replace(table, build::no_table());
     let mut query = build::all_of(from);
@@ -51,7 +51,7 @@ pub(crate) fn reshape(table: &mut TableFactor) -> Result<()> {
             build::keep_where(&mut query, build::less(drawn, value));
         }
         (None, _) => {
-            return Err(Error::statement("TABLESAMPLE does not say what its number counts")
+            return Err(Error::statement("TABLESAMPLE needs a unit: PERCENT or ROWS")
                 .with_hint("write TABLESAMPLE (10 PERCENT) or TABLESAMPLE (10 ROWS)"));
         }
     }
@@ -61,7 +61,7 @@ pub(crate) fn reshape(table: &mut TableFactor) -> Result<()> {
 }
 
 fn alias_of(name: Ident) -> TableAlias {
-    // The name of a file is a text: as the name of a table it stands in the quotes of a name.
+    // A file name is a string literal; as a table name it needs the quotes of an identifier.
     let name = match name.quote_style {
         Some('\'') => Ident::with_quote('"', name.value),
         _ => name,
@@ -74,7 +74,7 @@ fn percent(value: &Expr) -> Result<()> {
         && let Value::Number(text, _) = &value.value
         && !text.parse().is_ok_and(|percent: f64| (0.0..=100.0).contains(&percent))
     {
-        return Err(Error::statement(format!("{text} is no percentage of a table")));
+        return Err(Error::statement(format!("{text} is not a valid percentage")));
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
-//! Timestamps in the syntax tree: literals in the forms that people write, `AT TIME ZONE`, and casts to
-//! TIMESTAMP that do not have to be of nanoseconds.
+//! Rewrites timestamp syntax: literals in common forms, `AT TIME ZONE`, and casts to TIMESTAMP,
+//! which need not have nanoseconds.
 //!
-//! DataFusion 55.2 takes TIMESTAMP for one of nanoseconds, which ends with the year 2262, wants seconds in a literal, and plans
-//! `t AT TIME ZONE z` as a cast. Here a literal that is too far has microseconds, `CAST(x AS TIMESTAMP)` is
-//! `timestamp_of(x)`, whose unit depends on what `x` is, and AT TIME ZONE is `at_time_zone(t, z)`. A session without a time zone has
-//! UTC: what is cast to TIMESTAMP WITH TIME ZONE is an instant then, too.
+//! DataFusion 55.2 reads TIMESTAMP as nanoseconds, which end in the year 2262, requires seconds in
+//! a literal, and plans `t AT TIME ZONE z` as a cast. Here a literal out of that range has
+//! microseconds, `CAST(x AS TIMESTAMP)` becomes `timestamp_of(x)`, whose unit depends on the type
+//! of `x`, and AT TIME ZONE becomes `at_time_zone(t, z)`. A session without a time zone uses UTC,
+//! so that a cast to TIMESTAMP WITH TIME ZONE is an instant there, too.
 
 use std::ops::ControlFlow;
 
@@ -16,13 +17,13 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
-/// Rewrites the times of a statement.
+/// Rewrites the timestamps of a statement.
 pub(super) fn rewrite(statement: &mut Statement) {
     let mut statement = statement;
     while let Statement::Explain(explain) = statement {
         statement = &mut explain.statement;
     }
-    // No visit ends early.
+    // The visitor never stops early.
     let _: ControlFlow<()> = match statement {
         Statement::Statement(statement) => statement.visit(&mut Times),
         Statement::CopyTo(copy) => match &mut copy.source {
@@ -94,7 +95,7 @@ fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Identifier(Ident::new("")))
 }
 
-/// A text in quotes.
+/// A string literal.
 fn is_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
@@ -104,7 +105,7 @@ fn is_instant(of: &DataType) -> bool {
     matches!(of, DataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone))
 }
 
-/// What SQL says is an instant, and DataFusion a timestamp without zone if the session has none.
+/// An instant in SQL that DataFusion makes a timestamp without time zone if the session has none.
 fn is_now(expr: &Expr) -> bool {
     let Expr::Function(function) = expr else { return false };
     let name = function.name.to_string();
@@ -120,7 +121,8 @@ fn is_plain(of: &DataType) -> bool {
     )
 }
 
-/// Writes the text in the form that DataFusion reads, and gives the type microseconds if it is too far for nanoseconds.
+/// Writes the text in the form that DataFusion reads, and gives the type microseconds if the value
+/// is out of range for nanoseconds.
 fn fit(of: &mut DataType, text: &mut String) {
     let (DataType::Timestamp(precision, _) | DataType::Datetime(precision)) = of else { return };
     let Some((normal, far)) = normal_timestamp(text) else { return };

@@ -1,7 +1,7 @@
-//! `SELECT unnest(xs) FROM t ORDER BY id`: the order of rows that are taken apart, by what is not in the select list.
+//! Supports `SELECT unnest(xs) FROM t ORDER BY id`: unnested rows ordered by unselected columns.
 //!
-//! DataFusion 55.2 looks for the keys of the order among the columns that `unnest` gives, and does not find them. Here the
-//! rows are taken apart in a query of its own, which has the keys as columns.
+//! DataFusion 55.2 looks for the sort keys among the columns of `unnest` only, and does not find
+//! them. The rewrite unnests the rows in a subquery that has the keys as columns.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build;
 
-/// Puts the rows of `query` into a query below its order, if it takes rows apart and is ordered by other columns.
+/// Moves `query` into a subquery below its order, if it unnests and is ordered by other columns.
 pub(super) fn order_above(query: &mut Query) {
     let Query {
         body, order_by: Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }), ..
@@ -60,7 +60,7 @@ pub(super) fn order_above(query: &mut Query) {
     *body = build::items_of(vec![all], from).body;
 }
 
-/// Whether the select list has an `unnest`, and nothing in the query makes one row of several.
+/// True if the select list has an `unnest`, and the query has no grouping, DISTINCT or the like.
 fn takes_rows_apart(select: &Select) -> bool {
     let is_plain = select.distinct.is_none()
         && select.having.is_none()
@@ -74,7 +74,7 @@ fn takes_rows_apart(select: &Select) -> bool {
         })
 }
 
-/// Whether there is an `unnest` in it.
+/// True if the expression contains an `unnest`.
 fn is_unnest(expr: &Expr) -> bool {
     struct Unnest;
     impl Visitor for Unnest {
@@ -94,7 +94,7 @@ fn is_unnest(expr: &Expr) -> bool {
     expr.visit(&mut Unnest).is_break()
 }
 
-/// Whether the column of the result that `item` gives has this name.
+/// True if `item` is a result column of this name.
 fn is_named(item: &SelectItem, name: &Ident) -> bool {
     let same = |other: &Ident| other.value.eq_ignore_ascii_case(&name.value);
     match item {
@@ -102,7 +102,7 @@ fn is_named(item: &SelectItem, name: &Ident) -> bool {
         SelectItem::UnnamedExpr(Expr::Identifier(column)) => same(column),
         SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => path.last().is_some_and(same),
         SelectItem::UnnamedExpr(_) => false,
-        // It may have any column.
+        // A `*` may include any column.
         _ => true,
     }
 }

@@ -1,7 +1,7 @@
-//! Puts the definitions of `WINDOW` where they are used.
+//! Inlines the definitions of `WINDOW` where they are used.
 //!
-//! DataFusion 55.2 looks for them in the select list alone, takes `sum(x) OVER w` elsewhere for an aggregate
-//! without a window, and passes over the name in `OVER (w ORDER BY x)`.
+//! DataFusion 55.2 looks for them in the select list only, takes `sum(x) OVER w` elsewhere for an
+//! aggregate without a window, and ignores the name in `OVER (w ORDER BY x)`.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::visit::{done, step};
 use crate::error::{Error, Result};
 
-/// Replaces each window that has a name by its definition, in `select` and in the order of its rows.
+/// Replaces each named window by its definition, in `select` and in its ORDER BY.
 pub(crate) fn inline(select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()> {
     if select.named_window.is_empty() {
         return Ok(());
@@ -31,7 +31,7 @@ pub(crate) fn inline(select: &mut Select, order_by: Option<&mut OrderBy>) -> Res
 
 type Windows = Vec<(String, WindowSpec)>;
 
-/// The definitions, each of them in full: one may build on those before it.
+/// The complete definitions: a definition may build on earlier ones.
 fn definitions(defined: Vec<NamedWindowDefinition>) -> Result<Windows> {
     let mut windows = Windows::new();
     for NamedWindowDefinition(name, window) in defined {
@@ -61,27 +61,23 @@ fn find<'a>(windows: &'a Windows, name: &Ident) -> Result<&'a WindowSpec> {
     })
 }
 
-/// `spec` with what the window that it names says.
+/// `spec` completed with the window that it names.
 fn complete(windows: &Windows, spec: WindowSpec) -> Result<WindowSpec> {
     let WindowSpec { window_name, partition_by, order_by, window_frame } = spec;
     let Some(name) = window_name else {
         return Ok(WindowSpec { window_name, partition_by, order_by, window_frame });
     };
     let base = find(windows, &name)?.clone();
-    let refused = |what| {
-        Err(Error::statement(format!(
-            "the window \"{}\" {what}, so another one cannot",
-            name.value
-        )))
-    };
+    let refused =
+        |what| Err(Error::statement(format!("a window based on \"{}\" {what}", name.value)));
     if !partition_by.is_empty() {
-        return refused("is the base, which alone says PARTITION BY");
+        return refused("cannot have a PARTITION BY");
     }
     if !base.order_by.is_empty() && !order_by.is_empty() {
-        return refused("has an ORDER BY");
+        return refused("cannot have an ORDER BY: the base has one");
     }
     if base.window_frame.is_some() {
-        return refused("has a frame");
+        return refused("is not allowed: the base has a frame");
     }
     Ok(WindowSpec {
         window_name: None,
@@ -93,7 +89,7 @@ fn complete(windows: &Windows, spec: WindowSpec) -> Result<WindowSpec> {
 
 struct Inline<'a> {
     windows: &'a Windows,
-    /// Queries within: those have windows of their own.
+    /// The nesting depth of queries: subqueries have windows of their own.
     depth: usize,
 }
 

@@ -91,7 +91,7 @@ impl Cluster {
         Self { pipe, _server: tasks }
     }
 
-    /// A session that cuts its plans for `shape`. Files are spread however small they are.
+    /// A session that splits its plans for `shape`, even for small files.
     pub(crate) fn session(&self, shape: Shape) -> SessionContext {
         let mut builder = SessionStateBuilder::new()
             .with_default_features()
@@ -111,7 +111,7 @@ impl Cluster {
     }
 }
 
-/// A session of plain DataFusion: the truth to compare with.
+/// A session of plain DataFusion, whose results are the reference.
 pub(crate) fn single_process() -> SessionContext {
     SessionContext::new_with_config(config(2))
 }
@@ -134,7 +134,7 @@ pub(crate) fn is_cut(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is::<DistributedExec>() || plan.children().into_iter().any(is_cut)
 }
 
-/// The rows of `sql` as text, in the order they come.
+/// The rows of `sql` as text, in the order in which they arrive.
 pub(crate) async fn rows(context: &SessionContext, sql: &str) -> Result<Vec<String>> {
     let plan = plan(context, sql).await?;
     Ok(text(&collect(plan, context.task_ctx()).await?))
@@ -157,7 +157,7 @@ fn text(batches: &[RecordBatch]) -> Vec<String> {
     rows
 }
 
-/// Plans for one process, then applies the guards before the cut.
+/// Plans for one process, then applies the guards before the split.
 #[derive(Debug)]
 struct Before {
     prepare: bool,
@@ -178,7 +178,7 @@ impl QueryPlanner for Before {
     }
 }
 
-/// Applies the guards after the cut, and the check.
+/// Applies the guards after the split, and the check.
 #[derive(Debug)]
 struct After {
     cut: Arc<dyn QueryPlanner + Send + Sync>,
@@ -207,7 +207,7 @@ fn external(err: bigslice_planner::Error) -> DataFusionError {
     DataFusionError::External(Box::new(err))
 }
 
-/// The way to all workers: they are one service.
+/// The channel to all workers, which are one service.
 #[derive(Clone)]
 struct Pipe(grpc::BoxCloneSyncChannel);
 
@@ -218,7 +218,7 @@ impl ChannelResolver for Pipe {
     }
 }
 
-/// The workers' addresses, in the form that carries the machine's name.
+/// The workers' addresses, in the form that contains the machine's name.
 struct Names(usize);
 
 impl WorkerResolver for Names {

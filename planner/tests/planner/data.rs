@@ -80,7 +80,7 @@ impl Tables {
         copied.expect("the copy can be written");
     }
 
-    /// Makes all tables known to a session.
+    /// Registers all tables with a session.
     pub(crate) async fn register(&self, context: &SessionContext) {
         for (name, format, options) in [
             ("facts", "PARQUET", ""),

@@ -1,5 +1,5 @@
-//! The faults of DataFusion that rules and functions of ours mend: plain DataFusion has them still, and a session of ours
-//! has not. When a guard's case here fails for plain DataFusion, that guard can go.
+//! DataFusion faults that our rules and functions work around: plain DataFusion still has them, and
+//! our sessions do not. Once a guard's case fails for plain DataFusion, that guard can go.
 
 use bigslice_planner::{install, rewrite};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -7,7 +7,7 @@ use datafusion::error::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-/// What mends it, a query, and the rows that it has, or a part of the error that it is.
+/// The guard, a query, and its correct rows, or a part of its error message.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
         "in_lists",
@@ -37,17 +37,17 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "1",
     ),
     (
-        "unnest: NOT IN of what may be null",
+        "unnest: NOT IN of a nullable value",
         "SELECT count(*) FROM generate_series(1, 2) AS t(id) WHERE nullif(1, id) NOT IN (SELECT 1)",
         "0",
     ),
     (
-        "unnest: NOT IN of what becomes a constant",
+        "unnest: NOT IN of a value that becomes a constant",
         "SELECT count(*) FROM (VALUES (1)) AS t(id) WHERE coalesce(1, id) NOT IN (SELECT x FROM (VALUES (NULL), (2)) AS u(x))",
         "0",
     ),
     (
-        "drawn_once",
+        "volatile_once",
         "SELECT count(*) BETWEEN 400 AND 800 FROM generate_series(1, 5000) WHERE random() BETWEEN 0.45 AND 0.55",
         "true",
     ),
@@ -57,7 +57,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "2023-12-31T22:00:00",
     ),
     (
-        "cast_time: a local time that is left out",
+        "cast_time: a skipped local time",
         "SELECT TIMESTAMP '2024-03-10 02:30:00' AT TIME ZONE 'America/New_York' AT TIME ZONE 'UTC'",
         "2024-03-10T07:30:00",
     ),
@@ -84,7 +84,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     ("time_order: intervals", "SELECT INTERVAL '24 hours' = INTERVAL '1 day'", "true"),
     (
-        "date_part: what two timestamps differ by",
+        "date_part: a difference of timestamps",
         "SELECT extract(hour FROM TIMESTAMP '2024-01-02 02:00:00' - TIMESTAMP '2024-01-01 00:00:00')",
         "2",
     ),
@@ -105,7 +105,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     ("headers: casts", "SELECT CAST(x AS BIGINT) FROM (VALUES (2), (1)) AS t(x) ORDER BY x", "1;2"),
     (
-        "lag_defaults",
+        "window_types",
         "SELECT lag(i, 1, 0.5) OVER (ORDER BY i) FROM (VALUES (1), (2)) AS t(i) ORDER BY i",
         "0.5;1.0",
     ),
@@ -150,12 +150,16 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "SELECT median(x) FROM (VALUES (1.1::decimal(3, 1)), (1.2::decimal(3, 1))) AS t(x)",
         "1.15",
     ),
-    ("mended: lists as text", "SELECT length([1, 22, 333]), reverse([1, 22])", "3,[22, 1]"),
-    ("mended: regexes", "SELECT regexp_replace('ab', '(b)', '$1')", "a$1"),
-    ("mended: sorted", "SELECT array_sort([2, NULL, 1])", "[1, 2, null]"),
-    ("mended: to_char", "SELECT to_char(TIMESTAMP '2024-02-03 04:05:06', 'YYYY/MM')", "2024/02"),
-    ("mended: whole decimals", "SELECT ceil(x) FROM (VALUES (9.99::decimal(3, 2))) AS t(x)", "10"),
-    ("mended: choices", "SELECT greatest([1], [NULL])", "[null]"),
+    ("overrides: lists as text", "SELECT length([1, 22, 333]), reverse([1, 22])", "3,[22, 1]"),
+    ("overrides: regexes", "SELECT regexp_replace('ab', '(b)', '$1')", "a$1"),
+    ("overrides: sorted", "SELECT array_sort([2, NULL, 1])", "[1, 2, null]"),
+    ("overrides: to_char", "SELECT to_char(TIMESTAMP '2024-02-03 04:05:06', 'YYYY/MM')", "2024/02"),
+    (
+        "overrides: whole decimals",
+        "SELECT ceil(x) FROM (VALUES (9.99::decimal(3, 2))) AS t(x)",
+        "10",
+    ),
+    ("overrides: choices", "SELECT greatest([1], [NULL])", "[null]"),
     ("time_units", "SELECT TIME '01:00:00' IN (arrow_cast('01:00:00', 'Time32(Second)'))", "true"),
     ("calls: power", "SELECT 2 ^ 3", "8.0"),
     ("calls: any", "SELECT 1 = ANY([2, NULL])", "null"),
@@ -182,7 +186,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "2;1",
     ),
     (
-        "guards",
+        "short_circuit",
         "SELECT count(*) FROM (VALUES (1, 0), (4, 2)) AS t(x, y) WHERE y <> 0 AND x / y > 1",
         "1",
     ),
@@ -192,12 +196,12 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "a,b",
     ),
     (
-        "extremes: no groups",
+        "min_max: no groups",
         "SELECT max(x) FROM (VALUES (-('NaN'::double)), (1.0::double)) AS t(x)",
         "NaN",
     ),
     (
-        "extremes: groups",
+        "min_max: groups",
         "SELECT g, min(x) FROM (VALUES (1, 1.0::double), (1, 'NaN'::double)) AS t(g, x) GROUP BY g",
         "1,1.0",
     ),
@@ -208,12 +212,12 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "1,2",
     ),
     (
-        "numbers: keys twice",
+        "numbers: duplicate keys",
         "SELECT k, array_agg(x ORDER BY y, y) FROM (VALUES (1, 2, 3), (1, 3, 2)) AS t(k, x, y) GROUP BY k",
         "1,[3, 2]",
     ),
     (
-        "forget",
+        "nulled_properties",
         "SELECT a FROM (SELECT value % 3 AS a, value AS b FROM generate_series(1, 9)) AS t WHERE a = 1 GROUP BY ROLLUP (a, b) ORDER BY a NULLS FIRST LIMIT 1",
         "null",
     ),
@@ -237,17 +241,17 @@ const FAULTS: &[(&str, &str, &str)] = &[
 #[tokio::test]
 async fn each_guard_is_still_needed() {
     let plain = SessionContext::new_with_config(config());
-    let mut mended = Vec::new();
+    let mut fixed = Vec::new();
     for (guard, sql, right) in FAULTS {
         if is_right(&rows(&plain, sql, false).await, right) {
-            mended.push(guard);
+            fixed.push(guard);
         }
     }
-    assert!(mended.is_empty(), "DataFusion has mended what these are for: {mended:?}");
+    assert!(fixed.is_empty(), "DataFusion has fixed the faults behind these: {fixed:?}");
 }
 
 #[tokio::test]
-async fn each_guard_mends_its_fault() {
+async fn each_guard_works_around_its_fault() {
     let builder = SessionStateBuilder::new().with_default_features().with_config(config());
     let ours = SessionContext::new_with_state(install(builder).build());
     let mut wrong = Vec::new();
@@ -272,13 +276,13 @@ fn config() -> SessionConfig {
     SessionConfig::new().with_target_partitions(2)
 }
 
-/// The rows of a query, cells apart by commas and rows by semicolons.
+/// The rows of a query, with cells separated by commas and rows by semicolons.
 async fn rows(context: &SessionContext, sql: &str, ours: bool) -> Result<String> {
     let state = context.state();
     let dialect = state.config_options().sql_parser.dialect;
     let mut statement = state.sql_to_statement(sql, &dialect)?;
     if ours {
-        statement = rewrite(statement).expect("it has no clause that is refused");
+        statement = rewrite(statement).expect("no clause is refused");
     }
     let plan = state.statement_to_plan(statement).await?;
     let batches = context.execute_logical_plan(plan).await?.collect().await?;

@@ -1,4 +1,4 @@
-//! Plans built by hand: what `check` says of each kind of operator in a stage of several tasks.
+//! Hand-built plans: what `check` reports for each kind of operator in a stage of several tasks.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use datafusion_distributed::{
 
 type Plan = Arc<dyn ExecutionPlan>;
 
-/// Tasks of the stage that a case is about.
+/// The number of tasks of the stage under test.
 const TASKS: usize = 2;
 
 fn schema() -> SchemaRef {
@@ -39,7 +39,7 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![field("a"), field("b")]))
 }
 
-/// A table in memory, whole.
+/// A complete table in memory.
 fn table(partitions: usize) -> Plan {
     MemorySourceConfig::try_new_exec(&vec![vec![]; partitions], schema(), None).expect("a table")
 }
@@ -73,7 +73,7 @@ fn hashed(input: &Plan, key: &str, partitions: usize) -> Plan {
     Arc::new(RepartitionExec::try_new(Arc::clone(input), by).expect("a repartition"))
 }
 
-/// The rows of `input` by hash of a column, `partitions` in each task.
+/// The rows of `input`, hash-partitioned by a column, with `partitions` in each task.
 fn shuffled(input: &Plan, key: &str, partitions: usize) -> Plan {
     let boundary = NetworkShuffleExec::try_new(hashed(input, key, partitions), TASKS);
     with_stage(&boundary.expect("a shuffle"), hashed(input, key, partitions * TASKS))
@@ -133,7 +133,7 @@ fn unknown(input: Plan) -> Plan {
     Arc::new(OutputRequirementExec::new(input, None, Distribution::UnspecifiedDistribution, None))
 }
 
-/// Some plan with an exchange, and a part of the refusal; none when the plan is safe.
+/// Asserts that `check` refuses `plan` with the `expected` text; `None` if the plan is safe.
 fn verdict(name: &str, plan: &Plan, expected: Option<&str>) {
     match (check(plan).map_err(|refused| refused.to_string()), expected) {
         (Ok(()), None) => {}
@@ -148,7 +148,7 @@ fn verdict(name: &str, plan: &Plan, expected: Option<&str>) {
 
 #[test]
 fn joins_with_a_broadcast_side() {
-    let emits_left = Some("unmatched row of its left input up to 2 times");
+    let emits_left = Some("unmatched rows of its left input again in each of 2 tasks");
     for (kind, expected) in [
         (JoinType::Inner, None),
         (JoinType::Right, None),
@@ -173,7 +173,11 @@ fn joins_with_a_broadcast_side() {
     let cross = Arc::new(CrossJoinExec::new(partial, shared(2)));
     verdict("a part on the left", &gathered(cross), Some("all rows of its left input"));
     let cross = Arc::new(CrossJoinExec::new(collected(shared(2)), broadcast(shared(2), TASKS)));
-    verdict("all on the right", &gathered(cross), Some("the rows of its right input 2 times"));
+    verdict(
+        "all on the right",
+        &gathered(cross),
+        Some("the rows of its right input again in each of 2 tasks"),
+    );
     let kind = JoinType::LeftAnti;
     let left = collected(shared(2));
     let aware = hash_join(left, shared(2), kind, PartitionMode::CollectLeft, true);
@@ -207,7 +211,7 @@ fn joins_side_by_side() {
     }
     let left = shuffled(&shared(2), "a", 3);
     let join = hash_joined(left, shuffled(&shared(2), "a", 2), JoinType::Inner, mode);
-    verdict("cut differently", &gathered(join), Some("cut differently"));
+    verdict("cut differently", &gathered(join), Some("partitioned differently"));
 }
 
 #[test]
@@ -233,7 +237,7 @@ fn aggregations() {
         let name = format!("{mode:?} by {by:?}");
         verdict(&name, &gathered(aggregated(mode, by, input)), expected);
     }
-    // Keys survive a projection that keeps them, and nothing else.
+    // Only a projection that keeps the keys keeps the partitioning.
     let kept = |position, name: &str| -> Plan {
         let keep = (Arc::new(Column::new(name, position)) as Arc<dyn PhysicalExpr>, "a".to_owned());
         let input = shuffled(&shared(2), "a", 2);
@@ -254,7 +258,7 @@ fn leaves() {
     verdict("shared", &gathered(shared(2)), None);
     let three = (0..3).map(|_| table(2));
     let three = Arc::new(DistributedLeafExec::try_new(table(2), three).expect("a leaf"));
-    verdict("for three", &gathered(three), Some("shared among 3 tasks, but 2 run it"));
+    verdict("for three", &gathered(three), Some("divided among 3 tasks, but 2 run it"));
     let trusted = Trusted { leaves: vec!["DataSourceExec".to_owned()], ..Trusted::default() };
     assert!(check_with(&gathered(table(2)), &trusted).is_ok());
 }
@@ -266,7 +270,7 @@ fn rows_that_every_task_has() {
     let worked_on = Some("would work on all rows in each of 2 tasks");
     verdict("shuffled", &gathered(shuffled(&collected(shared(2)), "a", 2)), worked_on);
     let union = UnionExec::try_new(vec![collected(shared(2)), shared(2)]).expect("a union");
-    verdict("in a union", &gathered(union), Some("rows of an input 2 times"));
+    verdict("in a union", &gathered(union), Some("rows of an input again in each of 2 tasks"));
     let partial = aggregated(AggregateMode::Partial, None, collected(shared(2)));
     verdict("aggregated", &gathered(partial), worked_on);
 }
@@ -315,7 +319,7 @@ fn exchanges() {
 #[test]
 fn unknown_operators() {
     let plan = gathered(unknown(shared(2)));
-    verdict("unknown", &plan, Some("is not known to be right when 2 tasks each run it on a part"));
+    verdict("unknown", &plan, Some("is not known to be right when it runs in 2 tasks"));
     let name = "OutputRequirementExec".to_owned();
     let trusted = Trusted { row_wise: vec![name], ..Trusted::default() };
     assert!(check_with(&plan, &trusted).is_ok());

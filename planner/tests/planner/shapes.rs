@@ -1,8 +1,8 @@
-//! Ordinary SQL in all shapes: the rows of every plan that `check` lets through are those of plain
-//! DataFusion, whatever the number of workers and partitions.
+//! SQL of all kinds: every plan that `check` accepts returns the rows of plain DataFusion, for any
+//! number of workers and partitions.
 //!
-//! The queries are in `sql/`, one a line: rows in any order, rows in one order, and rows of which
-//! only the number is given.
+//! The queries are in `sql/`, one per line: with rows in any order, in one order, or with only
+//! their number given.
 
 use datafusion::error::DataFusionError;
 
@@ -13,11 +13,11 @@ const UNORDERED: &str = include_str!("sql/unordered.sql");
 const ORDERED: &str = include_str!("sql/ordered.sql");
 const COUNTED: &str = include_str!("sql/counted.sql");
 
-/// At least so many queries are spread over several workers; the rest has no table, or a
-/// recursion.
+/// The minimum number of queries that are distributed over several workers; the others have no
+/// table, or a recursion.
 const CUT_MIN: usize = 35;
 
-/// What a query says about its rows.
+/// How the rows of a query are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compare {
     Set,
@@ -54,7 +54,7 @@ async fn compare_all(workers: usize, partitions: usize) {
     assert!(cut >= expect_cuts, "only {cut} plans were cut");
 }
 
-/// What is wrong with the rows of a query, if anything.
+/// The difference between expected and actual rows, if any.
 pub(crate) fn difference(
     sql: &str,
     compare: Compare,
@@ -102,8 +102,8 @@ compared! {
     three_workers_eight_partitions: 3 workers, 8 partitions;
 }
 
-/// Without the guards some of the same queries are wrong or fail: the comparison can see what it
-/// is there to see.
+/// Without the guards some of these queries are wrong or fail, so the comparison detects what it
+/// should.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn comparison_sees_missing_guards() {
     let tables = Tables::write().await;

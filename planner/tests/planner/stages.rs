@@ -1,4 +1,4 @@
-//! The stage graph: what EXPLAIN STAGES shows.
+//! The stage graph, as shown by EXPLAIN STAGES.
 
 use bigslice_planner::{DRIVER_STAGE, Exchange, StageGraph};
 

@@ -1,5 +1,5 @@
-//! Limits on statements: what would kill the process is refused, what people write passes, and
-//! what passes can be planned on a thread with the stack that the engine gives it.
+//! Limits on statements: statements that would crash the process are refused, usual ones pass, and
+//! those that pass can be planned on a thread with the engine's stack size.
 
 use std::thread;
 
@@ -47,8 +47,8 @@ fn verdict(sql: &str) -> Result<(), Error> {
     check_statement(&parsed(sql), &limits)
 }
 
-/// Runs on a thread with the engine's stack, so that a statement that is not refused cannot take
-/// the test down.
+/// Runs on a thread with the engine's stack size, so that an accepted statement cannot crash the
+/// test.
 fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = thread::Builder::new().stack_size(STACK).spawn(work).expect("a thread");
     thread.join().expect("the work does not panic")
@@ -114,7 +114,7 @@ fn statements_that_would_kill_the_process_are_refused() {
     }
 }
 
-/// Clauses that a walk by hand had overlooked.
+/// Clauses that a hand-written visitor had missed.
 #[test]
 fn expressions_are_counted_wherever_they_stand() {
     let limits = StatementLimits { depth_max: 10, ..StatementLimits::default() };
@@ -154,7 +154,7 @@ fn chains_are_found_in_every_place() {
     }
 }
 
-/// Depth that no single chain shows is found in the tree.
+/// The depth of nested short chains is found in the tree.
 #[test]
 fn depth_of_the_tree_is_counted() {
     let limits = StatementLimits { depth_max: 10, ..StatementLimits::default() };

@@ -1,5 +1,5 @@
-//! Plain DataFusion is still wrong where the syntax room of this crate and its rule for set operations stand in. A test that
-//! fails here says that a guard can go.
+//! Faults of plain DataFusion that this crate's syntax rewrites and its rule for set operations
+//! work around. Once one of these tests fails, the rewrite can go.
 
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Statement as Sql};
 const A: &str = "(VALUES (1, 10), (2, 20)) a(k, x)";
 const B: &str = "(VALUES (2, 200), (4, 400)) b(k, y)";
 
-/// What DataFusion gives, or its error.
+/// DataFusion's result, or its error.
 async fn plain(sql: &str) -> Result<String, String> {
     let context = SessionContext::new();
     let frame = context.sql(sql).await.map_err(|e| e.to_string())?;
@@ -67,7 +67,7 @@ async fn drawn_is_still_needed() {
     assert!(rows.contains("| 0 "), "{rows}");
 }
 
-/// Each clause is passed over: it changes nothing.
+/// Each of these clauses is ignored: it changes nothing.
 #[tokio::test]
 async fn clauses_are_still_passed_over() {
     let t = "(VALUES (1), (2)) t(n)";

@@ -1,6 +1,6 @@
-//! The known ways in which datafusion-distributed 4.0.0 gives wrong rows without an error. Each
-//! test runs a query with and without the guard that is for it: without, the rows are wrong and
-//! `check` refuses the plan; with it, the rows are right and `check` lets it run.
+//! Known cases in which datafusion-distributed 4.0.0 silently returns wrong rows. Each test runs a
+//! query with and without its guard: without, the rows are wrong and `check` refuses the plan; with
+//! it, the rows are right and `check` accepts the plan.
 
 use bigslice_planner::check;
 
@@ -12,17 +12,17 @@ const WITHOUT_PREPARE: Guards = Guards { prepare: false, check: false, ..Guards:
 const WITHOUT_GUARD: Guards = Guards { guard: false, check: false, ..Guards::ALL };
 const WITHOUT_FILES: Guards = Guards { files: false, check: false, ..Guards::ALL };
 
-/// Rows that depend on which task is faster are wrong in some runs only.
+/// Rows that depend on the timing of tasks are wrong in some runs only.
 const RUNS_MAX: usize = 200;
 
-/// A query, and what it takes to get it wrong.
+/// A query, and the conditions under which it goes wrong.
 struct Trap {
     sql: &'static str,
     compare: Compare,
     shape: Shape,
     without: Guards,
     settings: &'static [&'static str],
-    /// A part of what `check` says.
+    /// A part of the message of `check`.
     refusal: &'static str,
 }
 
@@ -65,7 +65,7 @@ impl Trap {
     }
 }
 
-/// Trap 0: a plan of one partition has no exchange below a global aggregate, and each task
+/// Trap 0: a plan with one partition has no exchange below a global aggregate, so each task
 /// aggregates its own share.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_0_aggregate_of_one_partition() {
@@ -81,7 +81,7 @@ async fn trap_0_aggregate_of_one_partition() {
     .await;
 }
 
-/// Trap 0, as TPC-H Q11 has it: groups that are compared with an aggregate of all.
+/// Trap 0 in TPC-H Q11: groups compared with an aggregate of all rows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_0_groups_against_total() {
     Trap {
@@ -97,7 +97,7 @@ async fn trap_0_groups_against_total() {
     .await;
 }
 
-/// Trap 0 with a sort: each task keeps the last three of its own share.
+/// Trap 0 with a sort: each task keeps the last three rows of its own share.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_0_top_k_of_one_partition() {
     Trap {
@@ -112,8 +112,8 @@ async fn trap_0_top_k_of_one_partition() {
     .await;
 }
 
-/// Trap 1: a shuffle declares the order of its input and does not keep it; the sort that ORDER BY
-/// asked for is left out.
+/// Trap 1: a shuffle declares the order of its input but does not keep it, and the sort for ORDER
+/// BY is left out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_1_order_across_a_shuffle() {
     Trap {
@@ -143,8 +143,8 @@ async fn trap_1_order_of_one_file() {
     .await;
 }
 
-/// Trap 1 with a limit: the join stops after the first rows, and without the order others are
-/// first.
+/// Trap 1 with a limit: the join stops after the first rows, which are other rows without the
+/// order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_1_limit_of_ordered_rows() {
     Trap {
@@ -164,7 +164,8 @@ async fn trap_1_limit_of_ordered_rows() {
     .await;
 }
 
-/// Trap 2: a limited build side is broadcast without its limit, and each task keeps other rows.
+/// Trap 2: a build side with a limit is broadcast without its limit, and each task keeps other
+/// rows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_2_limit_under_a_broadcast() {
     Trap {
@@ -194,7 +195,7 @@ async fn trap_2_limit_of_one_partition() {
     .await;
 }
 
-/// A limit inside a union that is not run child by child.
+/// A limit inside a union whose children do not run in separate tasks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limit_inside_a_union() {
     Trap {
@@ -210,8 +211,7 @@ async fn limit_inside_a_union() {
     .await;
 }
 
-/// datafusion-distributed cuts files by bytes without asking whether they can be read from the
-/// middle.
+/// datafusion-distributed splits files by bytes even if they cannot be read from the middle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_cannot_be_cut() {
     Trap {
@@ -226,8 +226,8 @@ async fn files_that_cannot_be_cut() {
     .await;
 }
 
-/// The compression of a file is not part of a plan that travels: such a scan is refused, whatever
-/// the guards do.
+/// The compression of a file is not serialized with the plan: such a scan is refused, with or
+/// without guards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compression_is_lost_on_the_way() {
     let tables = Tables::write().await;
@@ -260,7 +260,7 @@ async fn partial_reduce_of_grouping_sets() {
     }
 }
 
-/// A plan that datafusion-distributed cuts only while it runs cannot be checked before.
+/// A plan that datafusion-distributed splits only at run time cannot be checked before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plans_that_are_cut_while_they_run() {
     let tables = Tables::write().await;

@@ -1,6 +1,6 @@
-//! The driver's eyes on all of its machines: what they print, count, use and compute, as if they were
-//! one process. Nothing here costs anything before it is asked for, but the samples of what machines
-//! use, which come with the renewals of their leases.
+//! The driver's view of all of its machines as one process: their output, metrics, resource usage
+//! and CPU profiles. Nothing is collected before it is requested, except the samples of resource
+//! usage, which come with the renewals of the leases.
 
 mod page;
 mod profiling;
@@ -15,26 +15,27 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::error::{Error, Result, chain};
-use crate::fleet::keeper::Post;
+use crate::fleet::keeper::FleetState;
 use crate::identity::MachineName;
 use crate::machine::{Machine, State};
 use crate::observe::logbook::{LogBook, LoggedLine};
 use crate::observe::metrics::{self, Family, Gathered};
 use crate::observe::profile::{Hertz, Profile};
-use crate::observe::vitals::{Annals, Series, Usage};
+use crate::observe::usage::{Series, Usage, UsageHistory};
 
 pub use self::page::{Page, PageKind};
 use self::profiling::LastProfile;
-pub use self::profiling::{PROFILE_MAX, Profiling};
+use self::profiling::PROFILE_MAX;
+pub use self::profiling::Profiling;
 
-/// Machines that are asked at a time. Each may take a handshake, and an answer takes memory.
+/// The most machines asked at a time. Each may take a handshake, and an answer takes memory.
 const ASKED_MAX: usize = 64;
-/// A machine that lives answers far faster, however busy its cores are.
+/// A live machine answers far faster, however busy its cores are.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(3);
-/// Pages that others may add.
+/// The most pages that may be added.
 const PAGES_MAX: usize = 64;
 
-/// Looks at a driver and all of its machines as at one process. Clones are the same.
+/// Inspects a driver and all of its machines as one process. Clones share their state.
 #[derive(Clone)]
 pub struct Inspector {
     inner: Arc<Inner>,
@@ -47,44 +48,48 @@ struct Inner {
     last_profile: LastProfile,
 }
 
-/// What is looked at.
+/// What is inspected.
 enum Of {
     /// A fleet and its driver.
-    Fleet(Arc<Post>),
-    /// A driver without machines, whose temporary files are there.
-    Alone { annals: Annals, logs: LogBook, scratch: PathBuf },
+    Fleet(Arc<FleetState>),
+    /// A driver without machines, with its temporary files in this folder.
+    Alone { usage_history: UsageHistory, logs: LogBook, scratch: PathBuf },
 }
 
-/// A machine, the driver included, as it is now.
+/// The current state of a machine or of the driver.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct MachineReport {
-    /// Its name; `driver` is this process.
+    /// The name; `driver` is this process.
     pub name: MachineName,
-    /// Where it is in its life: as [`State`] is shown, or `lost`.
+    /// The [`State`] as text, or `lost`.
     pub state: String,
-    /// Whether it is given work.
+    /// True if it is given work.
     pub trusted: bool,
-    /// Where it serves.
+    /// The URL of its port.
     pub url: Option<String>,
-    /// Its process, if it is one of its own on this computer.
+    /// Its process id, if it is a process of its own on this computer.
     pub pid: Option<u32>,
-    /// Whether it is part of the driver's process, so that what that uses is its own as well.
+    /// True if it is part of the driver's process, so that the driver's usage includes its own.
     pub within_driver: bool,
-    /// Why it is lost.
+    /// Why it was lost.
     pub reason: Option<String>,
-    /// What it used when it last said so.
+    /// Its last reported usage.
     pub usage: Option<Usage>,
 }
 
 impl Inspector {
-    pub(crate) fn of(post: Arc<Post>) -> Self {
-        Self::new(Of::Fleet(post))
+    pub(crate) fn of(state: Arc<FleetState>) -> Self {
+        Self::new(Of::Fleet(state))
     }
 
-    /// Looks at this process, which has no machines; its temporary files are in `scratch`.
+    /// Inspects this process, which has no machines; its temporary files are in `scratch`.
     pub fn alone(scratch: PathBuf) -> Self {
-        Self::new(Of::Alone { annals: Annals::default(), logs: LogBook::default(), scratch })
+        Self::new(Of::Alone {
+            usage_history: UsageHistory::default(),
+            logs: LogBook::default(),
+            scratch,
+        })
     }
 
     fn new(of: Of) -> Self {
@@ -97,44 +102,45 @@ impl Inspector {
         Self { inner: Arc::new(inner) }
     }
 
-    pub(crate) fn post(&self) -> Option<&Arc<Post>> {
+    pub(crate) fn state(&self) -> Option<&Arc<FleetState>> {
         match &self.inner.of {
-            Of::Fleet(post) => Some(post),
+            Of::Fleet(state) => Some(state),
             Of::Alone { .. } => None,
         }
     }
 
-    fn annals(&self) -> &Annals {
+    fn usage_history(&self) -> &UsageHistory {
         match &self.inner.of {
-            Of::Fleet(post) => &post.annals,
-            Of::Alone { annals, .. } => annals,
+            Of::Fleet(state) => &state.usage_history,
+            Of::Alone { usage_history, .. } => usage_history,
         }
     }
 
     fn logs(&self) -> &LogBook {
         match &self.inner.of {
-            Of::Fleet(post) => post.log.book(),
+            Of::Fleet(state) => state.log.book(),
             Of::Alone { logs, .. } => logs,
         }
     }
 
-    /// Writes down what the driver uses, which is otherwise done now and then.
+    /// Records the driver's current usage, which is otherwise done periodically.
     pub(crate) fn sample(&self) {
         match &self.inner.of {
-            Of::Fleet(post) => post.sample(),
-            Of::Alone { annals, scratch, .. } => {
-                annals.record(&MachineName::driver(), Usage::gather(scratch));
+            Of::Fleet(state) => state.sample(),
+            Of::Alone { usage_history, scratch, .. } => {
+                usage_history.record(&MachineName::driver(), Usage::gather(scratch));
             }
         }
     }
 
-    /// What the driver counts: what is registered here stands on the page of metrics under its name.
+    /// The driver's metrics registry. Metrics registered here are on the page of metrics under the
+    /// driver's name.
     pub fn registry(&self) -> &prometheus::Registry {
         &self.inner.registry
     }
 
-    /// Adds a page to those that are served, and a file to the dump. One of the same name is replaced;
-    /// there are at most 64.
+    /// Adds a page to the served pages, and a file to the dump. A page of the same name is
+    /// replaced. There are at most 64.
     pub fn add_page(&self, page: Page) {
         let mut pages = self.inner.pages.lock();
         pages.retain(|other| other.name() != page.name());
@@ -143,7 +149,7 @@ impl Inspector {
         }
     }
 
-    /// The pages that were added.
+    /// The added pages.
     pub(crate) fn pages(&self) -> Vec<Page> {
         self.inner.pages.lock().clone()
     }
@@ -153,8 +159,8 @@ impl Inspector {
         self.inner.last_profile.lock().clone()
     }
 
-    /// The driver, its machines in the order in which they were named, and those that were lost, of
-    /// which the last thousand are known.
+    /// The driver, its machines in the order of their names, and the lost machines, of which the
+    /// last thousand are kept.
     pub fn machines(&self) -> Vec<MachineReport> {
         self.sample();
         let of = |name: &MachineName| MachineReport {
@@ -165,13 +171,13 @@ impl Inspector {
             pid: None,
             within_driver: false,
             reason: None,
-            usage: self.annals().last(name),
+            usage: self.usage_history().last(name),
         };
         let driver = MachineReport { pid: Some(std::process::id()), ..of(&MachineName::driver()) };
         let mut reports = vec![driver];
-        let Some(post) = self.post() else { return reports };
-        let within_driver = post.system.is_within_driver();
-        reports.extend(post.roster.all().iter().map(|machine| MachineReport {
+        let Some(state) = self.state() else { return reports };
+        let within_driver = state.system.is_within_driver();
+        reports.extend(state.registry.all().iter().map(|machine| MachineReport {
             state: machine.state().to_string(),
             trusted: machine.is_trusted(),
             url: machine.url().map(ToString::to_string),
@@ -179,7 +185,7 @@ impl Inspector {
             within_driver,
             ..of(machine.name())
         }));
-        reports.extend(post.roster.lost().into_iter().map(|loss| MachineReport {
+        reports.extend(state.registry.lost().into_iter().map(|loss| MachineReport {
             state: "lost".to_owned(),
             trusted: false,
             reason: Some(loss.reason),
@@ -189,18 +195,16 @@ impl Inspector {
         reports
     }
 
-    /// What the driver and each machine have used since they began, those included that are gone.
-    /// Machines that are part of the driver's process have none of their own.
+    /// The usage of the driver and each machine since they started, including machines that are
+    /// gone. Machines in the driver's process have no series of their own.
     ///
-    /// Of a driver without machines, what it uses is written down while it is
-    /// [served](Inspector::serve), and now.
+    /// A driver without machines is sampled while it is [served](Inspector::serve), and now.
     pub fn series(&self) -> Vec<Series> {
         self.sample();
-        self.annals().all()
+        self.usage_history().all()
     }
 
-    /// The machines that have printed something, or of which something was said; those included that
-    /// are gone.
+    /// The machines with log lines, including those that are gone.
     pub fn logged(&self) -> Vec<MachineName> {
         self.logs().machines()
     }
@@ -210,24 +214,24 @@ impl Inspector {
         self.logs().lines(machine)
     }
 
-    /// What the driver and all machines count, as one page in the text format of Prometheus; each
-    /// metric has the label `machine`. Machines that do not answer in 3 s are missing, and
+    /// The metrics of the driver and all machines as one page in the text format of Prometheus;
+    /// each metric has the label `machine`. Machines that do not answer within 3 s are missing, and
     /// `bigslice_up` is 0 for them.
     ///
     /// # Errors
-    /// If a service has registered a metric whose name is none.
+    /// If a service has registered a metric with an invalid name.
     pub async fn metrics(&self) -> Result<String> {
         self.sample();
         let driver = MachineName::driver();
         let mut families = Family::gather(&self.inner.registry);
-        if let Some(post) = self.post() {
-            families.extend(metrics::fleet_families(&post.roster.census(post.target())));
+        if let Some(state) = self.state() {
+            families.extend(metrics::fleet_families(&state.registry.stats(state.target())));
         }
         families.extend(self.own_families(&driver, true));
         let mut gathered = vec![Gathered { machine: driver, families }];
-        if let Some(post) = self.post() {
-            let asked = stream::iter(post.roster.running());
-            let answers = asked.map(|machine| self.metrics_of(post, machine));
+        if let Some(state) = self.state() {
+            let asked = stream::iter(state.registry.running());
+            let answers = asked.map(|machine| self.metrics_of(state, machine));
             let mut answers: Vec<Gathered> = answers.buffer_unordered(ASKED_MAX).collect().await;
             answers.sort_by(|a, b| a.machine.rank().cmp(&b.machine.rank()));
             gathered.extend(answers);
@@ -235,50 +239,51 @@ impl Inspector {
         metrics::page(gathered)
     }
 
-    async fn metrics_of(&self, post: &Post, machine: Machine) -> Gathered {
+    async fn metrics_of(&self, state: &FleetState, machine: Machine) -> Gathered {
         let answer = async {
             let url = machine.url().ok_or(Error::Closed)?;
-            post.control(&machine, url).await?.metrics(METRICS_TIMEOUT).await
+            state.control(&machine, url).await?.metrics(METRICS_TIMEOUT).await
         };
         let answer = match tokio::time::timeout(METRICS_TIMEOUT, answer).await {
             Ok(answer) => answer.map_err(|err| chain(&err)),
-            Err(_) => Err("it is silent".to_owned()),
+            Err(_) => Err("no answer".to_owned()),
         };
         let name = machine.name().clone();
         let mut families = self.own_families(&name, answer.is_ok());
         match answer {
             Ok(counted) => families.extend(counted),
-            Err(reason) => tracing::warn!(machine = %name, reason, "its metrics are missing"),
+            Err(reason) => tracing::warn!(machine = %name, reason, "could not read the metrics"),
         }
         Gathered { machine: name, families }
     }
 
-    /// What is known here of what a machine uses.
+    /// The last known usage of a machine.
     fn own_families(&self, machine: &MachineName, up: bool) -> Vec<Family> {
         let mut families = vec![metrics::up_family(up)];
-        families.extend(self.annals().last(machine).iter().flat_map(metrics::usage_families));
+        families
+            .extend(self.usage_history().last(machine).iter().flat_map(metrics::usage_families));
         families
     }
 
-    /// Takes a CPU profile of the driver and all machines for so long, at most an hour, at 99 samples a second of each
-    /// core.
+    /// Takes a CPU profile of the driver and all machines for this long, at most an hour, at 99
+    /// samples a second of each core.
     ///
     /// # Errors
-    /// If a profile is being taken already.
+    /// If a profile is already being taken.
     pub async fn profile(&self, lasting: Duration) -> Result<Profile> {
         let profiling = self.start_profile(Hertz::default()).await?;
         tokio::time::sleep(lasting.min(PROFILE_MAX)).await;
         profiling.finish().await
     }
 
-    /// Begins to take a CPU profile of the driver and all machines, those included that come later,
-    /// until it is [finished](Profiling::finish): for whoever has something that begins and ends.
-    /// Returns when all machines that run take samples, the first time after a second or so.
+    /// Starts a CPU profile of the driver and all machines, including those that start later, until
+    /// it is [finished](Profiling::finish). Returns when all running machines take samples, the
+    /// first time after about a second.
     ///
     /// # Errors
-    /// If a profile is being taken already.
+    /// If a profile is already being taken.
     pub async fn start_profile(&self, hertz: Hertz) -> Result<Profiling> {
-        profiling::begin(self.post().cloned(), hertz, &self.inner.last_profile).await
+        profiling::begin(self.state().cloned(), hertz, &self.inner.last_profile).await
     }
 }
 

@@ -1,9 +1,9 @@
-//! A page that somebody else adds.
+//! A page added by the user of this crate.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What a page is made of.
+/// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageKind {
     /// Plain text.
@@ -20,7 +20,7 @@ impl PageKind {
         }
     }
 
-    /// How the names of such files end.
+    /// The file extension.
     pub(crate) fn extension(self) -> &'static str {
         match self {
             Self::Text => "txt",
@@ -39,9 +39,9 @@ pub struct Page {
 }
 
 impl Page {
-    /// The page `/debug/NAME`, whose content is made anew each time. Of the name, what is neither a
-    /// letter nor a digit of ASCII becomes `-`. What it says must hold no secret: it is written into
-    /// dumps.
+    /// The page `/debug/NAME`, whose content is generated for each request. Characters of the name
+    /// other than ASCII letters and digits become `-`. The content must not hold secrets: it is
+    /// written into dumps.
     pub fn new(
         name: &str,
         title: impl Into<String>,

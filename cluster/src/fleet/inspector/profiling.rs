@@ -1,4 +1,4 @@
-//! Has all machines profiled at the same time, also those that come while the profile is taken.
+//! Profiles all machines at the same time, including those that start while the profile is taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -14,28 +14,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Error, Result, chain};
-use crate::fleet::keeper::Post;
+use crate::fleet::keeper::FleetState;
 use crate::identity::MachineName;
 use crate::machine::{Machine, State};
 use crate::observe::profile::{Hertz, Profile, Sampler, Stacks};
-use crate::observe::vitals::now_ms;
+use crate::observe::usage::now_ms;
 
-/// A profile that nobody ends is ended after this.
-pub const PROFILE_MAX: Duration = Duration::from_secs(60 * 60);
-/// How long machines may take to answer once the profile has ended. They find the names of functions
-/// first, which is work, and may be busy.
+/// A profile that is not finished ends after this.
+pub(super) const PROFILE_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long machines may take to answer after the profile has ended. They resolve the names of
+/// functions first, which takes time, and may be busy.
 const ANSWER_GRACE: Duration = Duration::from_secs(60);
-/// Between two times that machines are told.
+/// The pause between two messages to machines.
 const END_PAUSE: Duration = Duration::from_millis(500);
-/// The reason why a connection broke is known within this.
+/// The reason for a broken connection is known within this time.
 const REASON_GRACE: Duration = Duration::from_millis(200);
-/// How long machines are waited for until they take samples: each reads first what is known of the
-/// program's functions.
+/// How long machines may take until they take samples: each first reads the program's debug
+/// information.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a machine may take to hear that the profile is over.
+/// How long a machine may take to hear that the profile has ended.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A profile that is being taken. Dropping it gives it up on all machines.
+/// A running profile. Dropping it cancels it on all machines.
 #[derive(Debug)]
 pub struct Profiling {
     end: CancellationToken,
@@ -47,11 +47,11 @@ pub struct Profiling {
 pub(crate) type LastProfile = Arc<Mutex<Option<Profile>>>;
 
 impl Profiling {
-    /// Ends it and gathers what machines have seen. At most a minute later it is there: machines that
-    /// do not answer by then are left out.
+    /// Ends the profile and collects the samples, which takes at most a minute: machines that do
+    /// not answer by then are left out.
     ///
     /// # Errors
-    /// If nothing was seen of the driver's process itself.
+    /// If there are no samples of the driver's process.
     pub async fn finish(self) -> Result<Profile> {
         self.end.cancel();
         match self.task.await {
@@ -60,24 +60,24 @@ impl Profiling {
                 Ok(profile)
             }
             Ok(Err(err)) => Err(err),
-            Err(err) => Err(Error::Profile(format!("it was given up: {err}"))),
+            Err(err) => Err(Error::Profile(format!("it was cancelled: {err}"))),
         }
     }
 }
 
-/// Begins to take a profile of this process and of the machines of `post`, by tasks of the caller's
+/// Starts a profile of this process and of the machines of `state`, in tasks of the caller's
 /// runtime.
 pub(crate) async fn begin(
-    post: Option<Arc<Post>>,
+    state: Option<Arc<FleetState>>,
     hertz: Hertz,
     last: &LastProfile,
 ) -> Result<Profiling> {
     let sampler = Sampler::begin(hertz).await?;
     let end = CancellationToken::new();
     let (begun, all_begun) = oneshot::channel();
-    let task = Handle::current().spawn(collect(post, sampler, hertz, begun, end.clone()));
+    let task = Handle::current().spawn(collect(state, sampler, hertz, begun, end.clone()));
     let task = AbortOnDropHandle::new(task);
-    // An error means that the task is gone, which whoever finishes the profile learns.
+    // An error means that the task is gone; finishing the profile reports it.
     all_begun.await.unwrap_or_default();
     Ok(Profiling { end, task, last: Arc::clone(last) })
 }
@@ -85,29 +85,29 @@ pub(crate) async fn begin(
 type Answer = (MachineName, Result<Stacks>);
 
 async fn collect(
-    post: Option<Arc<Post>>,
+    state: Option<Arc<FleetState>>,
     sampler: Sampler,
     hertz: Hertz,
     begun: oneshot::Sender<()>,
     end: CancellationToken,
 ) -> Result<Profile> {
-    // Machines within the driver are in its own share.
-    let post = post.filter(|post| !post.system.is_within_driver());
+    // Machines within the driver are part of its profile.
+    let state = state.filter(|state| !state.system.is_within_driver());
     let mut answers: JoinSet<Answer> = JoinSet::new();
     let mut asked: BTreeMap<MachineName, Machine> = BTreeMap::new();
-    let mut changes = post.as_ref().map(|post| post.roster.changes());
+    let mut changes = state.as_ref().map(|state| state.registry.changes());
     let mut ask_all = |asked: &mut BTreeMap<MachineName, Machine>| {
-        let Some(post) = &post else { return };
-        for machine in post.roster.running() {
+        let Some(state) = &state else { return };
+        for machine in state.registry.running() {
             if !asked.contains_key(machine.name()) {
                 asked.insert(machine.name().clone(), machine.clone());
-                answers.spawn(ask(Arc::clone(post), machine, hertz));
+                answers.spawn(ask(Arc::clone(state), machine, hertz));
             }
         }
     };
     ask_all(&mut asked);
-    tell_all(post.as_ref(), asked.values(), Word::Begun).await;
-    // Nobody listens any more if it was given up.
+    tell_all(state.as_ref(), asked.values(), Word::Begun).await;
+    // Without a receiver if the profile was cancelled.
     let _ = begun.send(());
     let (began, began_ms) = (Instant::now(), now_ms());
     let over = tokio::time::sleep(PROFILE_MAX);
@@ -116,7 +116,7 @@ async fn collect(
         ask_all(&mut asked);
         let changed = async {
             match &mut changes {
-                // Never an error: the roster lives in the fleet.
+                // Never an error: the registry lives in the fleet.
                 Some(changes) => drop(changes.changed().await),
                 None => pending().await,
             }
@@ -129,10 +129,11 @@ async fn collect(
     }
     let lasted = began.elapsed();
     let ending = async {
-        // A machine may hear of the end before the beginning, so that it is told until it answers.
+        // A machine may hear of the end before the start, so the message is repeated until it
+        // answers.
         let telling = async {
             loop {
-                tell_all(post.as_ref(), asked.values(), Word::End).await;
+                tell_all(state.as_ref(), asked.values(), Word::End).await;
                 tokio::time::sleep(END_PAUSE).await;
             }
         };
@@ -146,7 +147,7 @@ async fn collect(
     Ok(Profile { hertz, began_ms, lasted, parts, missing })
 }
 
-/// What was seen of each machine, and why nothing was of the others.
+/// The samples of each machine, and the reasons why others have none.
 fn shares(
     own: Stacks,
     asked: impl Iterator<Item = MachineName>,
@@ -167,23 +168,24 @@ fn shares(
     (parts, missing)
 }
 
-/// Has one machine profiled.
-async fn ask(post: Arc<Post>, machine: Machine, hertz: Hertz) -> Answer {
+/// Profiles one machine.
+async fn ask(state: Arc<FleetState>, machine: Machine, hertz: Hertz) -> Answer {
     let answer = async {
         let url = machine.url().ok_or(Error::Closed)?;
-        post.control(&machine, url).await?.profile(hertz, PROFILE_MAX).await
+        state.control(&machine, url).await?.profile(hertz, PROFILE_MAX).await
     };
     let stopped = async {
         machine.wait(State::Stopped).await;
         let reason = machine.err().unwrap_or_else(|| "it was stopped".to_owned());
-        Error::Profile(format!("the machine is gone: {reason}"))
+        Error::Profile(format!("the machine has ended: {reason}"))
     };
     tokio::pin!(stopped);
     let answer = tokio::select! {
         biased;
         answer = answer => match answer {
             Ok(stacks) => Ok(stacks),
-            // A connection that breaks is most often a machine that ends, which says it better.
+            // A broken connection is most often the end of the machine, which gives the better
+            // reason.
             Err(err) => {
                 Err(tokio::time::timeout(REASON_GRACE, &mut stopped).await.unwrap_or(err))
             }
@@ -193,25 +195,29 @@ async fn ask(post: Arc<Post>, machine: Machine, hertz: Hertz) -> Answer {
     (machine.name().clone(), answer)
 }
 
-/// What a machine is told, or asked, about its profile.
+/// A message to a machine about its profile.
 #[derive(Clone, Copy, Debug)]
 enum Word {
-    /// Whether it has begun; answered when it has.
+    /// Has it started? Answered when it has.
     Begun,
-    /// That it is over.
+    /// It has ended.
     End,
 }
 
-/// Says something to all machines, and waits until each has heard it.
-async fn tell_all(post: Option<&Arc<Post>>, machines: impl Iterator<Item = &Machine>, word: Word) {
-    let Some(post) = post else { return };
+/// Sends a message to all machines and waits until each has received it.
+async fn tell_all(
+    state: Option<&Arc<FleetState>>,
+    machines: impl Iterator<Item = &Machine>,
+    word: Word,
+) {
+    let Some(state) = state else { return };
     let mut telling = JoinSet::new();
     for machine in machines {
-        let (post, machine) = (Arc::clone(post), machine.clone());
+        let (state, machine) = (Arc::clone(state), machine.clone());
         telling.spawn(async move {
             let Some(url) = machine.url() else { return };
             let told = async {
-                let control = post.control(&machine, url).await?;
+                let control = state.control(&machine, url).await?;
                 match word {
                     Word::Begun => control.profile_begun(BEGIN_TIMEOUT).await,
                     Word::End => control.end_profile(END_TIMEOUT).await,
@@ -226,14 +232,14 @@ async fn tell_all(post: Option<&Arc<Post>>, machines: impl Iterator<Item = &Mach
     while telling.join_next().await.is_some() {}
 }
 
-/// What machines answer in time.
+/// The answers of machines that arrive in time.
 async fn gather(mut answers: JoinSet<Answer>) -> Vec<Answer> {
     let deadline = Instant::now() + ANSWER_GRACE;
     let mut gathered = Vec::new();
     while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.join_next()).await {
         match answer {
             Ok(answer) => gathered.push(answer),
-            Err(err) => tracing::error!(error = %err, "asking a machine for its profile"),
+            Err(err) => tracing::error!(error = %err, "could not read the profile of a machine"),
         }
     }
     gathered

@@ -1,9 +1,8 @@
-//! What the driver itself knows to say on the page of metrics: what machines use, and how many there
-//! are.
+//! The driver's part of the page of metrics: the usage of machines, and their number.
 
-use crate::observe::metrics::census::Census;
+use crate::observe::metrics::fleet_stats::FleetStats;
 use crate::observe::metrics::wire::{Family, Kind};
-use crate::observe::vitals::Usage;
+use crate::observe::usage::Usage;
 
 fn one(name: &str, help: &str, kind: Kind, value: f64) -> Family {
     Family::numbers(name, help, kind, [(Vec::new(), value)])
@@ -15,18 +14,18 @@ fn by(label: &str, values: &[(&str, f64)]) -> Vec<(Vec<(String, String)>, f64)> 
     values.iter().map(labelled).collect()
 }
 
-/// Whether a machine has answered.
+/// 1 if a machine has answered, otherwise 0.
 pub(crate) fn up_family(up: bool) -> Family {
-    let help = "Whether the machine has answered when this page was made.";
+    let help = "1 if the machine answered when this page was made.";
     one("bigslice_up", help, Kind::Gauge, f64::from(u8::from(up)))
 }
 
-/// What a process uses of its machine.
+/// The resource usage of a process.
 pub(crate) fn usage_families(usage: &Usage) -> Vec<Family> {
     let mut families = vec![
         Family::numbers(
             "bigslice_cpu_seconds_total",
-            "Seconds that the process has computed.",
+            "Processor time of the process in seconds.",
             Kind::Counter,
             by("mode", &[("user", usage.cpu_user_seconds), ("system", usage.cpu_system_seconds)]),
         ),
@@ -39,7 +38,7 @@ pub(crate) fn usage_families(usage: &Usage) -> Vec<Family> {
         ),
         Family::numbers(
             "bigslice_memory_bytes",
-            "Main memory of the host: all of it, and what could be had without swapping.",
+            "Main memory of the host, total and available without swapping.",
             Kind::Gauge,
             by(
                 "part",
@@ -82,30 +81,34 @@ pub(crate) fn usage_families(usage: &Usage) -> Vec<Family> {
     families
 }
 
-/// How many machines there are.
-pub(crate) fn fleet_families(census: &Census) -> Vec<Family> {
+/// The numbers of machines.
+pub(crate) fn fleet_families(stats: &FleetStats) -> Vec<Family> {
     let total = |name: &str, help: &str, n: u64| one(name, help, Kind::Counter, n as f64);
     vec![
         Family::numbers(
             "bigslice_machines",
-            "Machines by what they are; those on probation run, too.",
+            "Machines by state; those on probation are also running.",
             Kind::Gauge,
             by(
                 "state",
                 &[
-                    ("wanted", census.wanted as f64),
-                    ("starting", census.starting as f64),
-                    ("running", census.running as f64),
-                    ("on_probation", census.on_probation as f64),
+                    ("wanted", stats.wanted as f64),
+                    ("starting", stats.starting as f64),
+                    ("running", stats.running as f64),
+                    ("on_probation", stats.on_probation as f64),
                 ],
             ),
         ),
-        total("bigslice_machines_started_total", "Machines that came up.", census.started_total),
-        total("bigslice_machines_lost_total", "Machines that were lost.", census.lost_total),
+        total(
+            "bigslice_machines_started_total",
+            "Machines that were started.",
+            stats.started_total,
+        ),
+        total("bigslice_machines_lost_total", "Machines that were lost.", stats.lost_total),
         total(
             "bigslice_machines_released_total",
-            "Machines that were released because they were not wanted any more.",
-            census.released_total,
+            "Machines that were released because they were not needed any more.",
+            stats.released_total,
         ),
     ]
 }

@@ -9,23 +9,23 @@ use crate::error::{Error, Result};
 use crate::identity::MachineName;
 use crate::observe::metrics::wire::Family;
 
-/// The label that says whose a metric is.
+/// The label with the name of the machine.
 const MACHINE: &str = "machine";
-/// What a metric's own label of that name becomes, as with Prometheus itself.
+/// The new name of a metric's own label of that name, as in Prometheus itself.
 const EXPORTED: &str = "exported_machine";
 
-/// What a machine has said.
+/// The metrics of one machine.
 #[derive(Debug)]
 pub(crate) struct Gathered {
     pub(crate) machine: MachineName,
     pub(crate) families: Vec<Family>,
 }
 
-/// One page of all that was gathered. Families of one name that are not of one kind, which only
-/// services can bring about, are those of the first machine's kind; the others are left out.
+/// One page of all gathered metrics. If services give families of one name different kinds, the
+/// kind of the first machine counts, and the others are left out.
 ///
 /// # Errors
-/// If a name is not one for Prometheus.
+/// If a name is not valid in Prometheus.
 pub(crate) fn page(gathered: impl IntoIterator<Item = Gathered>) -> Result<String> {
     let mut merged: BTreeMap<String, Family> = BTreeMap::new();
     for Gathered { machine, families } in gathered {

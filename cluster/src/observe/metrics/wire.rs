@@ -1,10 +1,10 @@
-//! Metrics on their way from a machine to the driver.
+//! Metrics as they are sent from a machine to the driver.
 
 use prometheus::proto::{self, MetricFamily, MetricType};
 use serde::{Deserialize, Serialize};
 
-/// Series of one machine on the page, at most: a label that a service fills with anything must not
-/// take the driver's memory. Histograms count once for each bucket.
+/// The most series of one machine on the page: a label with arbitrary values must not fill the
+/// driver's memory. Histograms count once for each bucket.
 const VALUES_MAX: usize = 20_000;
 
 /// The metrics of one name.
@@ -16,7 +16,7 @@ pub(crate) struct Family {
     pub(crate) metrics: Vec<Metric>,
 }
 
-/// What it is a metric of.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     Counter,
@@ -35,7 +35,7 @@ pub(crate) struct Metric {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Value {
     Number(f64),
-    /// Buckets by their upper bounds, counted from the first.
+    /// Buckets with their upper bounds and cumulative counts.
     Histogram {
         count: u64,
         sum: f64,
@@ -44,13 +44,13 @@ pub(crate) enum Value {
 }
 
 impl Family {
-    /// All that a registry has now. Summaries, which cannot be made with it, are not there.
+    /// All current metrics of a registry, except summaries, which this library cannot make.
     pub(crate) fn gather(registry: &prometheus::Registry) -> Vec<Self> {
         let mut room = VALUES_MAX;
         registry.gather().iter().filter_map(|family| Self::of(family, &mut room)).collect()
     }
 
-    /// One whose metrics are numbers.
+    /// A family whose metrics are numbers.
     pub(crate) fn numbers(
         name: &str,
         help: &str,
@@ -79,7 +79,7 @@ impl Family {
             match room.checked_sub(value.size()) {
                 Some(left) => *room = left,
                 None => {
-                    tracing::warn!(name = family.name(), "metrics left out: there are too many");
+                    tracing::warn!(name = family.name(), "too many metrics; the rest is left out");
                     break;
                 }
             }
@@ -91,7 +91,7 @@ impl Family {
         Some(Self { name, help, kind, metrics })
     }
 
-    /// As the library that writes the page has it.
+    /// The family in the form of the library that writes the page.
     pub(crate) fn into_proto(self) -> MetricFamily {
         let mut family = MetricFamily::default();
         family.set_name(self.name);
@@ -155,7 +155,7 @@ impl Value {
         }
     }
 
-    /// Lines that it takes.
+    /// The number of lines on the page.
     fn size(&self) -> usize {
         match self {
             Self::Number(_) => 1,
@@ -163,7 +163,7 @@ impl Value {
         }
     }
 
-    /// Whether it can be of this kind: what a machine sends is not taken for granted.
+    /// Returns true if it fits this kind: the data of a machine is not trusted.
     pub(crate) fn fits(&self, kind: Kind) -> bool {
         matches!(self, Self::Histogram { .. }) == (kind == Kind::Histogram)
     }

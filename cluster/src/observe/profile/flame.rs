@@ -1,5 +1,5 @@
-//! A profile as a flame graph: each function as wide as the time that was spent in it and in what it
-//! called. A plain SVG: names and shares are shown by the viewer when the pointer rests on a box.
+//! A profile as a flame graph: the width of each function is the time spent in it and its callees.
+//! A plain SVG: the viewer shows names and shares when the pointer rests on a box.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,13 +9,13 @@ use crate::observe::profile::merged::{Grouping, Profile};
 
 const WIDTH: f64 = 1200.0;
 const ROW: f64 = 16.0;
-/// Above and below the boxes.
+/// The space above and below the boxes.
 const MARGIN: f64 = 24.0;
-/// Narrower boxes are left out: nobody could see them, and a large profile has very many.
+/// Narrower boxes are left out: they are invisible, and a large profile has very many.
 const BOX_MIN: f64 = 0.3;
-/// About what a letter takes.
+/// The approximate width of a letter.
 const LETTER: f64 = 6.6;
-/// Rows that are drawn, at most.
+/// The most rows drawn.
 const DEPTH_MAX: usize = 256;
 
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ impl Drawing<'_> {
     }
 }
 
-/// A warm color, the same for each name.
+/// A warm colour, the same for each name.
 fn color(name: &str) -> String {
     let hash = name
         .bytes()

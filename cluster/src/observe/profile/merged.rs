@@ -7,21 +7,21 @@ use crate::identity::MachineName;
 use crate::observe::profile::stacks::{Hertz, Stacks};
 use crate::observe::profile::{flame, pprof};
 
-/// What a flame graph stands on.
+/// The root of a flame graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Grouping {
     /// All machines as one.
     #[default]
     Together,
-    /// Each machine for itself, beside the others.
+    /// Each machine separately, side by side.
     ByMachine,
 }
 
-/// Where the threads of all machines were while the profile was taken.
+/// The stacks of the threads of all machines, sampled while the profile was taken.
 #[derive(Clone, Debug)]
 pub struct Profile {
     pub(crate) hertz: Hertz,
-    /// When it began, in milliseconds since 1970.
+    /// When it started, in milliseconds since 1970.
     pub(crate) began_ms: u64,
     pub(crate) lasted: Duration,
     pub(crate) parts: BTreeMap<MachineName, Stacks>,
@@ -29,43 +29,43 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The machines that are in it; one that is in the driver's process is not named, but in there.
+    /// The machines in it. Machines in the driver's process are not named, but included.
     pub fn machines(&self) -> impl Iterator<Item = &MachineName> {
         self.parts.keys()
     }
 
-    /// The machines that should be in it and are not, with the reason.
+    /// The machines that are missing from it, with the reasons.
     pub fn missing(&self) -> &BTreeMap<MachineName, String> {
         &self.missing
     }
 
-    /// For how long it was taken.
+    /// How long it was taken.
     pub fn lasted(&self) -> Duration {
         self.lasted
     }
 
-    /// How many samples it has, of all machines.
+    /// The number of samples of all machines.
     pub fn samples(&self) -> u64 {
         self.parts.values().map(Stacks::samples).sum()
     }
 
-    /// The processor time that the samples stand for.
+    /// The processor time of all samples.
     pub fn cpu_time(&self) -> Duration {
         Duration::from_nanos(self.samples() * self.hertz.period_nanos())
     }
 
-    /// As pprof's protocol buffer, compressed: what `go tool pprof` and most viewers open. Each sample
-    /// has the labels `machine` and `thread`.
+    /// As pprof's protocol buffer, compressed: the format of `go tool pprof` and most viewers. Each
+    /// sample has the labels `machine` and `thread`.
     pub fn to_pprof(&self) -> Vec<u8> {
         pprof::encode(self)
     }
 
-    /// As a flame graph, an SVG.
+    /// As a flame graph in SVG.
     pub fn to_flame_graph(&self, grouping: Grouping) -> String {
         flame::graph(self, grouping)
     }
 
-    /// What it is, in a line for people.
+    /// A summary in one line.
     pub fn summary(&self) -> String {
         let mut text = format!(
             "{} samples, {:.1} s of processor time in {:.1} s on {}",
@@ -102,7 +102,7 @@ pub(super) mod tests {
             functions: names.iter().map(|name| function(name)).collect(),
             stacks: vec![Stack {
                 thread: "t".to_owned(),
-                // What no function has is left out.
+                // Samples without a function are left out.
                 frames: (0..=u32::try_from(names.len()).expect("few")).collect(),
                 samples,
             }],

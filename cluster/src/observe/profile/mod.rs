@@ -1,4 +1,4 @@
-//! CPU profiles: which functions the threads of all machines are in, a hundred times a second.
+//! CPU profiles: the functions in which the threads of all machines are, a hundred times a second.
 //!
 //! ```text
 //!   driver: Inspector::start_profile            each process: Sampler
@@ -8,8 +8,8 @@
 //!       pprof::encode, flame::graph
 //! ```
 //!
-//! Machines that are tasks of the driver's process are in the driver's share. A machine that fails, or
-//! dies, is left out and named in [`Profile::missing`].
+//! Machines that are tasks of the driver's process are part of the driver's samples. A machine that
+//! fails or dies is left out and named in [`Profile::missing`].
 
 mod flame;
 mod merged;

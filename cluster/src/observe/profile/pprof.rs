@@ -1,5 +1,5 @@
-//! A profile in the format of pprof: the messages of its `profile.proto` by their field numbers, as far
-//! as a profile of ours has something to say in them.
+//! A profile in the format of pprof: the messages of its `profile.proto` by their field numbers, as
+//! far as our profiles fill them.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use prost::Message;
 
 use crate::observe::profile::merged::Profile;
-use crate::observe::profile::stacks::Function as Place;
+use crate::observe::profile::stacks::Function as Frame;
 
 #[derive(Clone, PartialEq, Message)]
 struct Proto {
@@ -79,8 +79,8 @@ struct Line {
     line: i64,
 }
 
-/// Without the name that linkers know: where it is the same, `go tool pprof` takes both for C++ and leaves out what is
-/// between angle brackets, which in Rust is the type that a method is of.
+/// Without the linker's name: where both are equal, `go tool pprof` takes the name for C++ and
+/// leaves out the text between angle brackets, which in Rust is the type of a method.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Function {
     #[prost(uint64, tag = "1")]
@@ -91,12 +91,12 @@ struct Function {
     filename: i64,
 }
 
-/// The tables that samples refer to, filled as they need it.
+/// The tables that samples refer to, filled on demand.
 struct Tables<'a> {
     proto: Proto,
     strings: HashMap<&'a str, i64>,
     functions: HashMap<(&'a str, &'a str), u64>,
-    locations: HashMap<&'a Place, u64>,
+    locations: HashMap<&'a Frame, u64>,
 }
 
 impl<'a> Tables<'a> {
@@ -107,7 +107,7 @@ impl<'a> Tables<'a> {
             functions: HashMap::new(),
             locations: HashMap::new(),
         };
-        // The first string must be empty: it stands for what is not said.
+        // The first string must be empty: it means "not set".
         tables.string("");
         tables
     }
@@ -124,25 +124,25 @@ impl<'a> Tables<'a> {
         ValueType { kind: self.string(kind), unit: self.string(unit) }
     }
 
-    /// Numbers of functions and places begin at 1.
-    fn location(&mut self, place: &'a Place) -> u64 {
-        if let Some(id) = self.locations.get(place) {
+    /// The numbers of functions and locations begin at 1.
+    fn location(&mut self, frame: &'a Frame) -> u64 {
+        if let Some(id) = self.locations.get(frame) {
             return *id;
         }
-        let function_id = self.function(place);
+        let function_id = self.function(frame);
         let id = self.proto.location.len() as u64 + 1;
-        let line = Line { function_id, line: i64::from(place.line) };
+        let line = Line { function_id, line: i64::from(frame.line) };
         self.proto.location.push(Location { id, line: vec![line] });
-        self.locations.insert(place, id);
+        self.locations.insert(frame, id);
         id
     }
 
-    fn function(&mut self, place: &'a Place) -> u64 {
-        let key = (place.name.as_str(), place.file.as_str());
+    fn function(&mut self, frame: &'a Frame) -> u64 {
+        let key = (frame.name.as_str(), frame.file.as_str());
         if let Some(id) = self.functions.get(&key) {
             return *id;
         }
-        let (name, filename) = (self.string(&place.name), self.string(&place.file));
+        let (name, filename) = (self.string(&frame.name), self.string(&frame.file));
         let id = self.proto.function.len() as u64 + 1;
         self.proto.function.push(Function { id, name, filename });
         self.functions.insert(key, id);
@@ -160,7 +160,7 @@ pub(crate) fn encode(profile: &Profile) -> Vec<u8> {
     for (machine, stacks) in &profile.parts {
         let machine = Label { key: machine_key, text: tables.string(machine.as_str()) };
         for stack in &stacks.stacks {
-            let location_id = stacks.frames(stack).map(|place| tables.location(place)).collect();
+            let location_id = stacks.frames(stack).map(|frame| tables.location(frame)).collect();
             let thread = Label { key: thread_key, text: tables.string(&stack.thread) };
             let nanos = stack.samples * stacks.hertz.period_nanos();
             tables.proto.sample.push(Sample {

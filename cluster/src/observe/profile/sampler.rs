@@ -1,10 +1,11 @@
-//! Takes the stacks of this process. The process's CPU clock (`ITIMER_PROF`) interrupts whichever thread
-//! computes; the handler notes its stack. Calls of the kernel that are interrupted are begun again
-//! (`SA_RESTART`); those that the kernel never begins again (waiting for events) return early, which
-//! all users of them must expect anyway.
+//! Samples the stacks of this process. The process's CPU clock (`ITIMER_PROF`) interrupts a thread
+//! that computes; the handler records its stack. Interrupted system calls are restarted
+//! (`SA_RESTART`); those that the kernel never restarts (waiting for events) return early, which
+//! their users must expect anyway.
 //!
-//! A process has one such clock, so that it has one profile at a time. The handler looks at no stack
-//! whose innermost function is of the C library, where that is not safe: such time is not in profiles.
+//! A process has one such clock, so it has one profile at a time. The handler skips a stack whose
+//! innermost function belongs to the C library, where unwinding is not safe: such time is missing
+//! from profiles.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -14,35 +15,35 @@ use pprof::{ProfilerGuard, ProfilerGuardBuilder, UnresolvedReport};
 use crate::error::{Error, Result};
 use crate::observe::profile::stacks::{Function, Hertz, Stack, Stacks};
 
-/// Stacks of one process, at most: those seen most often.
+/// The most stacks of one process: the most frequent ones.
 const STACKS_MAX: usize = 50_000;
-/// Where stacks are not looked at: see the head of this file.
+/// Libraries whose stacks are skipped: see the head of this file.
 const UNSAFE_LIBRARIES: [&str; 4] = ["libc", "libgcc", "pthread", "vdso"];
-/// The function that notes stacks; what it has called stands before it.
+/// The function that records stacks; its callees precede it.
 const HANDLER: &str = "perf_signal_handler";
-/// A generic function's name may repeat its types' without end.
+/// A generic function's name may repeat its types without end.
 const NAME_MAX: usize = 1024;
 
-/// A profile of this process that is being taken; dropping it ends it.
+/// A running profile of this process. Dropping it ends it.
 pub(crate) struct Sampler {
     guard: ProfilerGuard<'static>,
     hertz: Hertz,
 }
 
 impl Sampler {
-    /// Begins to take samples. The first time reads what is known of the program's functions, which takes
+    /// Starts to sample. The first time, the debug information of the program is read, which takes
     /// a second or so, on a thread that may block.
     ///
     /// # Errors
-    /// If there is a profile of this process already.
+    /// If a profile of this process is already running.
     pub(crate) async fn begin(hertz: Hertz) -> Result<Self> {
         match tokio::task::spawn_blocking(move || start(hertz)).await {
             Ok(begun) => begun,
-            Err(err) => Err(Error::Profile(format!("it could not begin: {err}"))),
+            Err(err) => Err(Error::Profile(format!("could not start: {err}"))),
         }
     }
 
-    /// Ends it. Finding the functions' names takes a second or so, on a thread that may block.
+    /// Ends it. Resolving the functions' names takes a second or so, on a thread that may block.
     pub(crate) async fn finish(self) -> Result<Stacks> {
         let resolved = tokio::task::spawn_blocking(move || {
             let Self { guard, hertz } = self;
@@ -66,14 +67,14 @@ fn start(hertz: Hertz) -> Result<Sampler> {
         .build()
         .map_err(|err| match err {
             pprof::Error::Running => {
-                Error::Profile("one is being taken of this process already".to_owned())
+                Error::Profile("another one of this process is running".to_owned())
             }
             err => Error::Profile(err.to_string()),
         })?;
     Ok(Sampler { guard, hertz })
 }
 
-/// Finds the functions' names.
+/// Resolves the functions' names.
 fn resolve(report: &UnresolvedReport, hertz: Hertz) -> Stacks {
     let mut names = Names::default();
     let mut seen: HashMap<(String, Vec<u32>), u64> = HashMap::new();
@@ -83,7 +84,7 @@ fn resolve(report: &UnresolvedReport, hertz: Hertz) -> Stacks {
         for frame in &stack.frames {
             let (functions, is_handler) = names.at(frame.ip());
             if is_handler {
-                // The next frame is what returns from it.
+                // The next frame is the return from it.
                 interrupted = Some(2);
             }
             all.extend_from_slice(functions);
@@ -94,7 +95,7 @@ fn resolve(report: &UnresolvedReport, hertz: Hertz) -> Stacks {
             }
         }
         if interrupted.is_none() {
-            // The program has no names; where its functions are is better than nothing.
+            // The program has no symbols: addresses are better than nothing.
             frames = all;
         }
         if frames.is_empty() {
@@ -113,7 +114,7 @@ fn resolve(report: &UnresolvedReport, hertz: Hertz) -> Stacks {
     Stacks { hertz, functions: names.functions, stacks, omitted }
 }
 
-/// Functions by address; several at one where some were inlined.
+/// Functions by address; several at one address if some were inlined.
 #[derive(Default)]
 struct Names {
     functions: Vec<Function>,
@@ -137,7 +138,7 @@ impl Names {
                 let function = Function { name, file, line: symbol.lineno().unwrap_or(0) };
                 let index = indices.entry(function).or_insert_with_key(|function| {
                     functions.push(function.clone());
-                    // One for each address at most, of which there are far fewer.
+                    // At most one for each address, of which there are far fewer.
                     u32::try_from(functions.len() - 1).unwrap_or(u32::MAX)
                 });
                 found.push(*index);

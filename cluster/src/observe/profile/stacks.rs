@@ -1,56 +1,58 @@
-//! What one process was seen doing.
+//! The sampled stacks of one process.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// How often a process is interrupted per second that it computes, on each of its cores.
+/// How often a process is interrupted per second of processor time, on each of its cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hertz(u32);
 
 impl Hertz {
-    /// From 1 to 1000: more would be seen in the profile itself.
+    /// From 1 to 1000: a higher rate would distort the profile.
     ///
     /// # Errors
-    /// If it is not.
+    /// If it is out of range.
     pub fn new(per_second: u32) -> Result<Self> {
         const MAX: u32 = 1000;
         match per_second {
             1..=MAX => Ok(Self(per_second)),
-            _ => Err(Error::Profile(format!("{per_second} times a second is not from 1 to {MAX}"))),
+            _ => Err(Error::Profile(format!(
+                "{per_second} samples a second: must be from 1 to {MAX}"
+            ))),
         }
     }
 
-    /// The number.
+    /// The rate.
     pub fn per_second(self) -> u32 {
         self.0
     }
 
-    /// The time that a sample stands for.
+    /// The time that a sample represents.
     pub(crate) fn period_nanos(self) -> u64 {
         1_000_000_000 / u64::from(self.0)
     }
 }
 
 impl Default for Hertz {
-    /// 99, so that what happens a hundred times a second is not always met at the same point.
+    /// 99, so that work done a hundred times a second is not always met at the same point.
     fn default() -> Self {
         Self(99)
     }
 }
 
-/// A function, or a part of one, that is on stacks.
+/// A function, or an inlined part of one, on a stack.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Function {
-    /// As it is written in the source.
+    /// Its name in the source.
     pub(crate) name: String,
-    /// Empty if it is not known.
+    /// Its file; empty if unknown.
     pub(crate) file: String,
-    /// 0 if it is not known.
+    /// Its line; 0 if unknown.
     pub(crate) line: u32,
 }
 
-/// A stack on which threads of one name were seen.
+/// A stack of threads with one name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Stack {
     pub(crate) thread: String,
@@ -70,12 +72,12 @@ pub(crate) struct Stacks {
 }
 
 impl Stacks {
-    /// How many samples there are.
+    /// The number of samples.
     pub(crate) fn samples(&self) -> u64 {
         self.stacks.iter().map(|stack| stack.samples).sum()
     }
 
-    /// The functions of a stack, the innermost first. What a machine sent is not taken for granted.
+    /// The functions of a stack, the innermost first. The data of a machine is not trusted.
     pub(crate) fn frames<'a>(
         &'a self,
         stack: &'a Stack,

@@ -1,4 +1,4 @@
-//! The clients of the AWS APIs, and what their errors mean to a user.
+//! The clients of the AWS APIs, and their errors in terms of the user.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -12,16 +12,15 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use super::spec::Ec2Spec;
 use crate::error::{Error, Result, chain};
 
-/// A request that is throttled is tried this often, with pauses that double. A fleet that starts
-/// in full asks for more than an account's bucket holds, which refills with two requests a second.
+/// The attempts of a throttled request, with pauses that double. A whole fleet that starts exceeds
+/// an account's bucket of requests, which refills with two a second.
 const ATTEMPTS_MAX: u32 = 10;
 /// The longest of those pauses.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
-/// EC2 answers in a second or two; a request that hangs is tried again.
+/// EC2 answers within a second or two. A request that hangs is retried.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Credentials and region from the environment and the AWS configuration files, as all AWS tools
-/// find them.
+/// Credentials and region from the environment and the AWS configuration files, like all AWS tools.
 pub(super) async fn load(spec: &Ec2Spec) -> SdkConfig {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -36,20 +35,20 @@ pub(super) async fn load(spec: &Ec2Spec) -> SdkConfig {
     loader.load().await
 }
 
-/// The region of `spec`, else that of the configuration.
+/// The region of `spec`, or else that of the configuration.
 pub(super) fn region(spec: &Ec2Spec, config: &SdkConfig) -> Result<String> {
     let region = spec.region.clone().or_else(|| config.region().map(ToString::to_string));
     region.ok_or_else(|| {
-        Error::Options("no AWS region: say region=eu-west-1, or set AWS_REGION".to_owned())
+        Error::Options("no AWS region: set region=eu-west-1, or set AWS_REGION".to_owned())
     })
 }
 
-/// What the console of an instance shows, as far as AWS has it.
+/// The console output of an instance, as far as AWS has it.
 pub(super) async fn console(ec2: &aws_sdk_ec2::Client, id: &str) -> Result<String> {
     let call = ec2.get_console_output().instance_id(id).latest(true);
     let latest = call.send().await.map_err(failed(format!("read the console of {id}")));
     let console = match latest {
-        // Older types, and instances that have ended, keep only what was posted.
+        // Older types, and instances that have ended, have only the last posted output.
         Err(Error::Cloud { code, .. })
             if ["UnsupportedOperation", "IncorrectInstanceState"].contains(&&*code) =>
         {
@@ -62,7 +61,7 @@ pub(super) async fn console(ec2: &aws_sdk_ec2::Client, id: &str) -> Result<Strin
     Ok(String::from_utf8_lossy(&text.unwrap_or_default()).into_owned())
 }
 
-/// The same with our bounds: what to try again, how often and for how long.
+/// The same with our limits of retries and time.
 pub(super) fn bounded(config: &SdkConfig) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
     config
@@ -74,7 +73,7 @@ pub(super) fn bounded(config: &SdkConfig) -> SdkConfig {
         .build()
 }
 
-/// Our error for one of AWS's.
+/// Converts an AWS error.
 pub(super) fn failed<E, R>(attempt: impl Into<String>) -> impl FnOnce(SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -85,14 +84,14 @@ where
         let code = err.code().unwrap_or_default().to_owned();
         let said = match (&err, err.message()) {
             (SdkError::ServiceError(_), Some(message)) => message.to_owned(),
-            (SdkError::ServiceError(_), None) => format!("AWS answers \"{code}\""),
+            (SdkError::ServiceError(_), None) => format!("AWS answered \"{code}\""),
             _ => chain(&err),
         };
         refused(attempt, code, &said)
     }
 }
 
-/// Our error for what AWS says under that code.
+/// Our error for AWS's error code.
 pub(super) fn refused(attempt: String, code: String, said: &str) -> Error {
     let said = said.trim_end_matches('.');
     let reason = match advice(&code, said) {
@@ -102,7 +101,7 @@ pub(super) fn refused(attempt: String, code: String, said: &str) -> Error {
     Error::Cloud { attempt, code, reason }
 }
 
-/// What may help.
+/// A hint for the user.
 fn advice(code: &str, said: &str) -> Option<&'static str> {
     Some(match code {
         "InsufficientInstanceCapacity" | "Unsupported" | "UnfulfillableCapacity" => {
@@ -114,7 +113,7 @@ fn advice(code: &str, said: &str) -> Option<&'static str> {
         }
         "MaxSpotInstanceCountExceeded" => {
             "the account's quota of spot cores is used up: ask for more in the console under \
-             Service Quotas, EC2, \"All Standard Spot Instance Requests\", or say spot=fallback"
+             Service Quotas, EC2, \"All Standard Spot Instance Requests\", or set spot=fallback"
         }
         "VolumeLimitExceeded" => "ask for smaller volumes (root=, data=) or a higher quota",
         "UnauthorizedOperation" | "AccessDeniedException" | "AccessDenied" => {
@@ -130,7 +129,7 @@ fn advice(code: &str, said: &str) -> Option<&'static str> {
         "AuthFailure"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
-        | "SignatureDoesNotMatch" => "AWS does not know these credentials: look at the profile",
+        | "SignatureDoesNotMatch" => "AWS does not know these credentials: check the profile",
         "RequestExpired" | "ExpiredToken" | "ExpiredTokenException" => {
             "the AWS credentials have expired, or this host's clock is wrong: sign in again"
         }
@@ -149,7 +148,7 @@ fn advice(code: &str, said: &str) -> Option<&'static str> {
         }
         "InsufficientFreeAddressesInSubnet" => "give more subnets (subnet=a,subnet=b)",
         "OptInRequired" | "PendingVerification" => {
-            "AWS wants something of the account's owner first"
+            "AWS requires an action of the account's owner first"
         }
         "" => {
             "check the network, the credentials (AWS_PROFILE or profile=) and the region (region=)"
@@ -158,7 +157,7 @@ fn advice(code: &str, said: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether the same machine may be had in another zone, as another type or on demand.
+/// Returns true if the same machine may be available in another zone, as another type or on demand.
 pub(super) fn elsewhere(err: &Error) -> bool {
     let Error::Cloud { code, reason, .. } = err else { return false };
     match code.as_str() {
@@ -168,18 +167,18 @@ pub(super) fn elsewhere(err: &Error) -> bool {
         | "InsufficientFreeAddressesInSubnet"
         | "SpotMaxPriceTooLow"
         | "MaxSpotInstanceCountExceeded" => true,
-        // What a single launch calls unsupported.
+        // The code of a single launch for an unsupported request.
         "InvalidFleetConfiguration" => reason.contains("not supported in your requested"),
         _ => false,
     }
 }
 
-/// Whether the launch template is gone.
+/// Returns true if the launch template is gone.
 pub(super) fn templateless(err: &Error) -> bool {
     matches!(err, Error::Cloud { code, .. } if code == "InvalidLaunchTemplateId.NotFound")
 }
 
-/// Whether the security group is gone.
+/// Returns true if the security group is gone.
 pub(super) fn groupless(err: &Error) -> bool {
     matches!(err, Error::Cloud { code, .. } if code == "InvalidGroup.NotFound")
 }

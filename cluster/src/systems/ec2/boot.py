@@ -36,7 +36,7 @@ def context():
 
 
 def await_caller(tls, name, wait):
-    """The first caller that shows the certificate of that name; the port is closed behind it."""
+    """The first caller with the certificate of that name. The port is closed after it."""
     until = time.monotonic() + wait
     with socket.create_server((imds("local-ipv4"), CONFIG["port"])) as listener:
         while True:
@@ -107,7 +107,7 @@ def take_program(tls, driver, order, path):
 
 
 def take_all(tls, driver):
-    # Others may come first; the boot timer knows when that takes too long.
+    # Other callers may come first; the boot timer limits the time.
     driver.settimeout(None)
     (length,) = struct.unpack(">I", b"".join(receive(driver, 4)))
     driver.settimeout(PROGRAM_WAIT)
@@ -130,7 +130,7 @@ def oom_kills():
 
 
 def watch_notices(pipe):
-    """Spot interruptions and rebalance hints, each told once."""
+    """Reports spot interruptions and rebalance hints, each once."""
     told = set()
     while True:
         for path in "spot/instance-action", "events/recommendations/rebalance":
@@ -151,7 +151,7 @@ def sound(child, kills):
 
 
 def send(driver, kind, data):
-    # For ever: a driver whose user reads a pager takes no output, and lives.
+    # Forever: a driver whose user reads a pager takes no output, but is alive.
     driver.settimeout(None)
     driver.sendall(struct.pack(">BI", kind, len(data)) + data)
     driver.settimeout(0)
@@ -159,7 +159,7 @@ def send(driver, kind, data):
 
 def relay(driver, near, child, kills):
     def take(frames):
-        """Frames that are whole go where they belong; the rest is returned."""
+        """Handles complete frames and returns the rest."""
         while len(frames) >= 5:
             kind, size = struct.unpack(">BI", frames[:5])
             if len(frames) < 5 + size:

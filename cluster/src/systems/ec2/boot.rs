@@ -1,5 +1,5 @@
-//! What a new instance is given as user data: a script that makes sure of its own end before
-//! anything else, then waits for the driver, takes the program from it and runs it as a worker.
+//! The user data of a new instance: a script that first ensures its own end, then waits for the
+//! driver, receives the program and runs it as a worker.
 //!
 //! ```text
 //!   driver                                             instance (boot.sh, boot.py)
@@ -11,11 +11,11 @@
 //!     | <= frames: enrolment, stdout, stderr, end =====> |  the worker, its standard input a socket
 //! ```
 //!
-//! User data can be read by whoever may describe the instance and by every process on it. What is
-//! secret in it is the key of the one-time certificate, which proves to the driver that it talks to
-//! the instance it has launched. It is worth nothing elsewhere (the driver dials the instance's
-//! address and no other), later (it expires with the launch), a second time (the driver dials once)
-//! or for any other purpose (the session's authority has not signed it).
+//! User data can be read by all who may describe the instance and by every process on it. Its one
+//! secret is the key of the one-time certificate, which proves to the driver that it talks to the
+//! instance that it launched. It is worthless elsewhere (the driver dials only the instance's
+//! address), later (it expires with the launch), a second time (the driver dials once) or for any
+//! other purpose (the session's authority has not signed it).
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -37,15 +37,16 @@ const USER_DATA_SIZE_MAX: usize = 16 << 10;
 /// An instance that is not a worker by then switches itself off. A program of 60 MB at 100 KB/s
 /// arrives within it.
 pub(super) const BOOT_TIME: Duration = Duration::from_secs(15 * 60);
-/// How often an instance asks whether AWS wants it back; its two minutes' notice is long after that.
+/// How often an instance asks whether AWS will take it back. The notice of two minutes is far
+/// longer.
 const NOTICE_PERIOD: Duration = Duration::from_secs(5);
-/// Certificates begin this long ago, for clocks that are behind.
+/// Certificates start this long in the past, for clocks that are behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// The one-time certificate of a launch with its key.
 pub(super) struct Secret {
     pub(super) certificate: CertificateDer<'static>,
-    /// After this, the driver does not take it any more.
+    /// The driver does not accept it after this.
     pub(super) until: SystemTime,
     pem: Zeroizing<String>,
 }
@@ -70,7 +71,7 @@ impl Secret {
 }
 
 impl Secret {
-    /// By what its instance is known.
+    /// What its instance is recognised by.
     pub(super) fn pinned(&self) -> Pinned {
         Pinned { certificate: self.certificate.clone(), until: self.until }
     }
@@ -82,12 +83,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What boot.py reads.
+/// The variables of boot.py.
 #[derive(Serialize)]
 struct Config<'a> {
     machine: &'a MachineName,
     port: u16,
-    /// The only caller it takes, as the certificate names it.
+    /// The only caller that it accepts, as named in the certificate.
     driver: String,
     root: String,
     enrolment: &'a str,
@@ -96,7 +97,7 @@ struct Config<'a> {
     notice_period: u64,
 }
 
-/// The user data of one instance, encoded as the API wants it.
+/// The user data of one instance, encoded for the API.
 pub(super) fn user_data(
     spec: &Ec2Spec,
     program: &Program,

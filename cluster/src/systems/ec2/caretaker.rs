@@ -1,6 +1,6 @@
-//! Tidies up after a driver that was killed. Its machines end themselves, but the session's security group
-//! and launch templates are left, for whose removal they have no credentials; whoever has the driver's is on the
-//! driver's host.
+//! Cleans up after a driver that was killed. Its machines end themselves, but the session's
+//! security group and launch templates remain: the machines have no credentials to remove them. The
+//! driver's credentials are on the driver's host.
 //!
 //! ```text
 //!   driver ──── pipe ────► this program again, with a marker: told the session, then waits
@@ -8,8 +8,8 @@
 //!      └ killed: the system closes the pipe, and the caretaker does what the driver would have
 //! ```
 //!
-//! It finds region and credentials as the driver did, in what it inherits: nothing secret is passed on. If the
-//! host goes down with the driver, `gc` is left.
+//! It finds region and credentials like the driver, in the environment that it inherits: no secret
+//! is passed on. If the host goes down with the driver, `gc` is left.
 
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -28,21 +28,21 @@ use crate::error::{Error, Result, chain};
 use crate::identity::SessionId;
 use crate::systems::local::own_program;
 
-/// The first argument of a caretaker, and its only one.
+/// The first and only argument of a caretaker.
 const MARKER: &str = "--bigslice-caretaker";
-/// What the driver has asked for in its last moment is there by then.
+/// The driver's last requests have taken effect by then.
 const BREATH: Duration = Duration::from_secs(5);
-/// EC2 ends machines and lets go of a group within a minute or two.
+/// EC2 ends machines and releases a group within a minute or two.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
-/// Between two attempts: the network may be away for a few minutes.
+/// The pause between two attempts: the network may be down for a few minutes.
 const PAUSE: Duration = Duration::from_secs(10);
-/// No more are made after this; what is left then is for `gc`.
+/// No attempt is made after this. `gc` removes the rest.
 const ATTEMPTS_TIME: Duration = Duration::from_secs(15 * 60);
-/// One that is told to end does so within milliseconds.
+/// The time in which a caretaker ends on request.
 const END_GRACE: Duration = Duration::from_secs(2);
 const TOLD_SIZE_MAX: u64 = 4 << 10;
 
-/// What a caretaker is told.
+/// The message to a caretaker.
 #[derive(Debug, Serialize, Deserialize)]
 struct Charge {
     session: SessionId,
@@ -50,13 +50,13 @@ struct Charge {
     profile: Option<String>,
 }
 
-/// A process that waits for the end of this one. It tidies up when this is dropped.
+/// A process that waits for the end of this one. It cleans up when this is dropped.
 #[derive(Debug)]
 pub(super) struct Caretaker(Child);
 
 impl Caretaker {
-    /// Has one wait. `None`, with a line in the log, where it cannot be started: what a killed driver leaves is
-    /// then for `gc`.
+    /// Starts one. `None`, with a line in the log, if it cannot be started: `gc` then removes what
+    /// a killed driver leaves.
     pub(super) async fn start(
         session: &SessionId,
         region: &str,
@@ -65,7 +65,9 @@ impl Caretaker {
         let (region, profile) = (region.to_owned(), profile.map(str::to_owned));
         let charge = Charge { session: session.clone(), region, profile };
         let started = Self::spawn(&charge).await;
-        started.inspect_err(|err| tracing::info!(error = %chain(err), "no caretaker")).ok()
+        started
+            .inspect_err(|err| tracing::info!(error = %chain(err), "could not start the caretaker"))
+            .ok()
     }
 
     async fn spawn(charge: &Charge) -> Result<Self> {
@@ -77,7 +79,8 @@ impl Caretaker {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // The driver's folder is kept, for files of credentials may be named from there. Ctrl-C in a terminal is sent to the group of the driver.
+            // The driver's folder is kept, because paths of credential files may be relative to it.
+            // Ctrl-C in a terminal is sent to the group of the driver.
             .process_group(0)
             .spawn();
         let mut caretaker = Self(child.map_err(Error::io(attempt))?);
@@ -95,47 +98,48 @@ impl Caretaker {
         }
     }
 
-    /// Ends it: nothing is left.
+    /// Ends it without cleaning up: nothing is left.
     pub(super) async fn dismiss(mut self) {
         let ended = tokio::time::timeout(END_GRACE, async {
             self.say(b"done\n").await?;
             self.0.wait().await
         });
         match ended.await {
-            Ok(Ok(status)) => tracing::debug!(%status, "the caretaker is dismissed"),
-            Ok(Err(error)) => tracing::debug!(%error, "the caretaker has gone before"),
-            Err(_) => tracing::info!("the caretaker is slow to go"),
+            Ok(Ok(status)) => tracing::debug!(%status, "the caretaker has ended"),
+            Ok(Err(error)) => tracing::debug!(%error, "the caretaker had already ended"),
+            Err(_) => tracing::info!("the caretaker is slow to end"),
         }
     }
 }
 
-/// Whether this process was started as a caretaker.
+/// Returns true if this process was started as a caretaker.
 pub(crate) fn is_caretaker() -> bool {
     std::env::args_os().nth(1).is_some_and(|argument| argument == MARKER)
 }
 
-/// Lives a caretaker's life.
+/// Runs a caretaker.
 pub(crate) fn take_care() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return ExitCode::FAILURE };
     match runtime.block_on(wait_and_tidy()) {
         Ok(()) => ExitCode::SUCCESS,
-        // Nobody reads why.
+        // There is no reader for the reason.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
 async fn wait_and_tidy() -> Result<()> {
-    // Deaf to what ends the driver: a service manager signals all processes that it knows of.
+    // Ignores the signals that end the driver: a service manager signals all processes that it
+    // knows of.
     let _deaf =
         [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-    let read = Error::io("hear of the driver");
+    let read = Error::io("read from the driver");
     let mut pipe = BufReader::new(tokio::io::stdin().take(TOLD_SIZE_MAX));
     let mut line = String::new();
     pipe.read_line(&mut line).await.map_err(read)?;
     let charge: Charge = serde_json::from_str(&line)
-        .map_err(|e| Error::Options(format!("{MARKER} is for the program's own use: {e}")))?;
-    // Whatever is said now is that all is done.
+        .map_err(|e| Error::Options(format!("{MARKER} is reserved for the program itself: {e}")))?;
+    // Any further message means that all is done.
     if pipe.read_u8().await.is_ok() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Ranges of addresses, as a user gives them.
+//! Ranges of addresses, as a user writes them.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -6,21 +6,21 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// A network of callers wider than this is as good as everybody.
+/// A wider network of callers is practically everybody.
 const PREFIX_MIN: u8 = 8;
 /// A range of IPv4 addresses, as in `203.0.113.7/32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
-    /// The first address, or any of them.
+    /// An address of the range.
     pub address: Ipv4Addr,
-    /// How many leading bits they share.
+    /// The length of the prefix in bits.
     pub prefix: u8,
 }
 
 impl FromStr for Cidr {
     type Err = Error;
 
-    /// Refuses ranges so wide that they are no restriction.
+    /// Rejects ranges so wide that they are no restriction.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
             Error::Options(format!("\"{text}\" is not a range of addresses such as 203.0.113.7/32"))

@@ -1,5 +1,5 @@
-//! Clusters as anybody in the account sees them, by the tags that every thing of theirs has had from
-//! its first moment: what runs, ending it, and removing what a driver that was killed has left.
+//! Clusters as seen by any user of the account, by the tags that all of their resources have from
+//! the start: list them, end them, and remove what a killed driver has left.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -16,32 +16,33 @@ use super::{group, template};
 use crate::error::{Error, Result, chain};
 use crate::identity::SessionId;
 
-/// Between two looks at instances that are ending.
+/// The pause between two checks of instances that are ending.
 const PAUSE: Duration = Duration::from_secs(2);
-/// EC2 takes up to a thousand ids in a call and advises a hundred.
+/// EC2 takes up to a thousand ids in a call and recommends a hundred.
 const IDS_MAX: usize = 100;
-/// A driver that lives looks at its machines every few seconds and starts others for those that it misses: a
-/// cluster is over that has had none for so long.
+/// A live driver checks its machines every few seconds and replaces missing ones: a cluster that
+/// has had none for this long is over.
 const QUIET: Duration = Duration::from_secs(10);
-/// Groups and templates are made before the first instance; one that is younger may still be waited for. In
-/// between lie five calls (group, rule, two templates, launch), and one that is throttled to its last attempt
-/// pauses for 111 s in all. Whose group goes nonetheless, after a launch that hung, makes another.
+/// Groups and templates are made before the first instance, so a younger one may still be waiting
+/// for it. In between are five calls (group, rule, two templates, launch), and one that is
+/// throttled to its last attempt pauses for 111 s in all. A driver whose group is removed after a
+/// launch that hung makes another.
 const UNUSED_AGE_MIN: Duration = Duration::from_secs(10 * 60);
 
 /// The machines of one driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
-    /// Its name: what the user chose, or the session's id.
+    /// Its name: the user's choice, or the session's id.
     pub name: String,
-    /// Who pays.
+    /// The owner.
     pub owner: String,
-    /// When its oldest machine was ordered, in RFC 3339.
+    /// When its oldest machine was launched, in RFC 3339.
     pub created: String,
-    /// The machines that are not over, with their instance ids and types.
+    /// The machines that have not ended, with their instance ids and types.
     pub machines: BTreeMap<String, (String, String)>,
 }
 
-/// What was removed.
+/// The removed resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleared {
     /// Instances, by id.
@@ -58,15 +59,15 @@ pub struct Clusters {
     ec2: Client,
 }
 
-/// What the console of an instance shows.
+/// The console output of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Console {
     /// The machine's name in its session.
     pub machine: String,
     /// The instance's id.
     pub instance: String,
-    /// Its output since it was switched on, as far as AWS has it by now: some seconds late, and of many types
-    /// only what it was after booting. Up to 64 KiB.
+    /// Its output since it was started, as far as AWS has it: some seconds late, and for many types
+    /// only the output of booting. Up to 64 KiB.
     pub text: String,
 }
 
@@ -75,7 +76,8 @@ impl Clusters {
         Self { ec2 }
     }
 
-    /// The clusters of the account and the region that AWS tools would use here, unless others are named.
+    /// The clusters of the account and region that AWS tools would use here, unless others are
+    /// given.
     pub async fn open(region: Option<String>, profile: Option<String>) -> Result<Self> {
         let spec = Ec2Spec { region, profile, ..Ec2Spec::default() };
         let config = api::bounded(&api::load(&spec).await);
@@ -83,7 +85,7 @@ impl Clusters {
         Ok(Self::new(Client::new(&config)))
     }
 
-    /// What runs, by name.
+    /// The running clusters, by name.
     pub async fn list(&self) -> Result<Vec<Cluster>> {
         let mut clusters = BTreeMap::<String, Cluster>::new();
         for instance in self.instances(None).await? {
@@ -98,7 +100,7 @@ impl Clusters {
             cluster.created = cluster.created.clone().min(tag(CREATED_TAG));
             let kind = instance.instance_type().map(ToString::to_string).unwrap_or_default();
             let id = instance.instance_id().unwrap_or_default().to_owned();
-            // Two machines of clusters that share a name share names, too.
+            // Machines of two clusters that share a name may have the same name.
             let machine = tag(MACHINE_TAG);
             let machine = if cluster.machines.contains_key(&machine) {
                 format!("{machine} {id}")
@@ -113,13 +115,14 @@ impl Clusters {
     /// Ends all machines of the clusters with that name, waits until they are gone and removes
     /// their security groups and launch templates.
     ///
-    /// A driver that lives starts others instead: those are ended, too, until it gives up, which it does after
-    /// five attempts. Its next work would begin again; what keeps it from that is its own end.
+    /// A live driver replaces them: the replacements are ended too, until the driver gives up,
+    /// which it does after five attempts. New work would start machines again; only the end of the
+    /// driver prevents it.
     pub async fn stop(&self, name: &str, patience: Duration) -> Result<Cleared> {
         self.stop_tagged((CLUSTER_TAG, name), patience, QUIET).await
     }
 
-    /// The same for the machines of one session, whatever the name.
+    /// The same for the machines of one session, under any name.
     pub(super) async fn stop_session(
         &self,
         session: &SessionId,
@@ -128,7 +131,7 @@ impl Clusters {
         self.stop_tagged((SESSION_TAG, session.as_str()), patience, Duration::ZERO).await
     }
 
-    /// Ends what has the tag until there has been nothing to end for as long as `quiet`.
+    /// Ends all instances with the tag until there have been none for `quiet`.
     async fn stop_tagged(
         &self,
         tag: (&str, &str),
@@ -175,8 +178,8 @@ impl Clusters {
         Ok(Cleared { instances, groups, templates })
     }
 
-    /// What the consoles of a cluster's machines show, by machine; those included that have ended, for as long
-    /// as EC2 keeps them, which is an hour or so.
+    /// The console output of a cluster's machines, by machine, including those that have ended, for
+    /// as long as EC2 keeps it: an hour or so.
     pub async fn logs(&self, name: &str) -> Result<Vec<Console>> {
         let mut consoles = Vec::new();
         for instance in self.described(vec![ours(Some((CLUSTER_TAG, name)))]).await? {
@@ -184,9 +187,9 @@ impl Clusters {
             let machine = tag(instance.tags(), MACHINE_TAG).unwrap_or_default().to_owned();
             let state = instance.state().and_then(|state| state.name());
             let text = match api::console(&self.ec2, &id).await {
-                // What others show is worth no less.
+                // The output of the others is still useful.
                 Err(err) if state == Some(&InstanceStateName::Terminated) => {
-                    tracing::info!(instance = id, error = %chain(&err), "its console is gone");
+                    tracing::info!(instance = id, error = %chain(&err), "could not read the console");
                     String::new()
                 }
                 text => text?,
@@ -197,8 +200,9 @@ impl Clusters {
         Ok(consoles)
     }
 
-    /// Removes what nobody will: instances past their deadline; security groups without instances, and
-    /// launch templates of sessions without instances, that are older than ten minutes.
+    /// Removes abandoned resources: instances past their deadline; security groups without
+    /// instances, and launch templates of sessions without instances, that are older than ten
+    /// minutes.
     pub async fn gc(&self) -> Result<Cleared> {
         let now = SystemTime::now();
         let all = self.instances(None).await?;
@@ -216,7 +220,7 @@ impl Clusters {
                     Ok(()) => groups.push(group),
                     // Its driver has launched another meanwhile.
                     Err(Error::Cloud { code, .. }) if code == "DependencyViolation" => {
-                        tracing::info!(group, "a security group is in use again");
+                        tracing::info!(group, "a security group is in use again, not removed");
                     }
                     Err(err) => return Err(err),
                 }
@@ -293,7 +297,7 @@ impl Clusters {
     }
 }
 
-/// What is tagged as ours, or with one of our tags in particular.
+/// The filter for our tag, or for one of our tags with a value.
 fn ours(tag: Option<(&str, &str)>) -> Filter {
     match tag {
         Some((key, value)) => Filter::builder().name(format!("tag:{key}")).values(value).build(),

@@ -1,34 +1,33 @@
-//! Dials a new instance: until it answers, and nobody but the one that was launched. The driver does,
-//! and a machine that passes its program on.
+//! Dials a new instance until it answers, and accepts only the instance that was launched. Used by
+//! the driver, and by a machine that sends its program to another.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{CertificateError, ClientConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::error::{Error, Result};
 use crate::security::credentials::Credentials;
+use crate::security::verifier::{Shown, Verifier};
 
-/// TCP and TLS together; an instance that is up answers far faster.
+/// The limit for TCP and TLS together. An instance that is up answers far faster.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two tries while the instance boots.
+/// The pause between two attempts while the instance boots.
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
-/// The one-time certificate of a launch: for as long as it may last, and no other.
+/// The one-time certificate of a launch, and until when it is accepted.
 #[derive(Clone, Debug)]
 pub(super) struct Pinned {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) until: SystemTime,
 }
 
-/// Dials the instance until it answers, which the caller bounds. Somebody who answers without the
-/// launch's certificate is not dialed again.
+/// Dials the instance until it answers. The caller limits the time. If the answer lacks the
+/// launch's certificate, the instance is not dialed again.
 pub(super) async fn dial(
     address: &str,
     pinned: &Pinned,
@@ -50,7 +49,9 @@ pub(super) async fn dial(
                     "{address} is not the machine that was launched: {err}"
                 )));
             }
-            Ok(Err(err)) => tracing::debug!(address, error = %err, "a machine is not up yet"),
+            Ok(Err(err)) => {
+                tracing::debug!(address, error = %err, "a machine does not accept connections yet")
+            }
             Err(_) => tracing::debug!(address, "a machine does not answer yet"),
         }
         tokio::time::sleep(CONNECT_PAUSE).await;
@@ -64,63 +65,33 @@ fn foreign(err: &std::io::Error) -> bool {
 
 fn client_config(pinned: &Pinned, credentials: &Credentials) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Verifier { pinned: pinned.clone(), provider: Arc::clone(&provider) };
+    let pinned = pinned.clone();
+    let verifier = Verifier::new(Arc::clone(&provider), move |shown: &Shown<'_>| {
+        check(&pinned, shown.certificate, shown.now)
+    });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(Error::certificate("set up TLS"))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(Arc::new(credentials.clone()));
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-#[derive(Debug)]
-struct Verifier {
-    pinned: Pinned,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _dialed: &ServerName<'_>,
-        _ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let until = self.pinned.until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if *certificate != self.pinned.certificate {
-            Err(CertificateError::ApplicationVerificationFailure.into())
-        } else if now.as_secs() > until.as_secs() {
-            Err(CertificateError::Expired.into())
-        } else {
-            Ok(ServerCertVerified::assertion())
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("only TLS 1.3 is spoken".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+/// Accepts the certificate of the launch, for as long as the launch may take.
+fn check(
+    pinned: &Pinned,
+    certificate: &CertificateDer<'_>,
+    now: UnixTime,
+) -> Result<(), rustls::Error> {
+    let until = pinned.until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if *certificate != pinned.certificate {
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    } else if now.as_secs() > until.as_secs() {
+        Err(CertificateError::Expired.into())
+    } else {
+        Ok(())
     }
 }
 
@@ -133,13 +104,9 @@ mod tests {
     fn a_one_time_certificate_is_good_for_one_machine_and_one_launch() {
         let secret = Secret::new(&"m0".parse().unwrap()).unwrap();
         let other = Secret::new(&"m0".parse().unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Verifier { pinned: secret.pinned(), provider };
         let verdict = |certificate: &CertificateDer<'_>, at: SystemTime| {
-            let name = ServerName::try_from("enrolment").unwrap();
             let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-            let at = UnixTime::since_unix_epoch(at);
-            verifier.verify_server_cert(certificate, &[], &name, &[], at).map(drop)
+            check(&secret.pinned(), certificate, UnixTime::since_unix_epoch(at))
         };
         let (now, late) = (SystemTime::now(), secret.until + Duration::from_secs(2));
         assert_eq!(verdict(&secret.certificate, now), Ok(()));

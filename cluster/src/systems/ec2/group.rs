@@ -1,5 +1,5 @@
 //! The security group of the machines: one port, for the machines among themselves and for the
-//! driver. Never for everybody; a user's own group that is open to everybody is refused.
+//! driver. Never open to everybody; a user's own group that is open to everybody is rejected.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -14,11 +14,11 @@ use super::spec::Ec2Spec;
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
 
-/// Begins the names of our groups.
+/// The prefix of the names of our groups.
 const NAME: &str = "bigslice-";
 const EVERYBODY: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
-/// The id of a user's group, if it is fit.
+/// The id of a user's group, if it is suitable.
 pub(super) async fn check(ec2: &Client, group: &str) -> Result<String> {
     let attempt = format!("look up the security group {group}");
     let found = ec2.describe_security_groups().group_ids(group).send().await;
@@ -36,7 +36,7 @@ pub(super) async fn check(ec2: &Client, group: &str) -> Result<String> {
     Ok(group.to_owned())
 }
 
-/// Makes a group for the session; its id.
+/// Makes a group for the session. Returns its id.
 pub(super) async fn create(
     ec2: &Client,
     spec: &Ec2Spec,
@@ -75,14 +75,14 @@ pub(super) async fn create(
         .map_err(failed("open the machines' port to the driver"));
     if let Err(err) = opened {
         if let Err(left) = delete(ec2, &group).await {
-            tracing::warn!(error = %left, group, "a security group is left, for `gc` to remove");
+            tracing::warn!(error = %left, group, "could not remove a security group; `gc` removes it");
         }
         return Err(err);
     }
     Ok(group)
 }
 
-/// Removes a group in which nothing runs any more.
+/// Removes a group without running instances.
 pub(super) async fn delete(ec2: &Client, group: &str) -> Result<()> {
     let attempt = format!("remove the security group {group}");
     match ec2.delete_security_group().group_id(group).send().await.map_err(failed(attempt)) {
@@ -91,7 +91,7 @@ pub(super) async fn delete(ec2: &Client, group: &str) -> Result<()> {
     }
 }
 
-/// The address from which this host would speak to the machines. Nothing is sent.
+/// The address from which this host would reach the machines. Nothing is sent.
 fn own_address(plan: &Plan) -> Result<Cidr> {
     let unknown = || {
         Error::Options(
@@ -101,7 +101,7 @@ fn own_address(plan: &Plan) -> Result<Cidr> {
     let subnet = plan.places.first().ok_or_else(unknown)?;
     let address: Cidr = subnet.cidr.parse()?;
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|_| unknown())?;
-    // Any port: a datagram socket that is connected has only chosen its route.
+    // Any port: connecting a datagram socket only chooses its route.
     socket.connect((address.address, 9)).map_err(|_| unknown())?;
     match socket.local_addr() {
         Ok(SocketAddr::V4(own)) => Ok(Cidr { address: *own.ip(), prefix: 32 }),

@@ -1,5 +1,5 @@
-//! Which instance types: those that a user names, or those that have what he asks for, found by what
-//! EC2 says of its types at this moment. There is no list here that would grow old.
+//! The instance types: those that a user names, or those with the requested resources, according to
+//! EC2's current description of its types. There is no list here that would go out of date.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -12,16 +12,16 @@ use super::api::failed;
 use super::spec::{Ec2Spec, Market};
 use crate::error::{Error, Result, chain};
 
-/// What EC2 and ELF know; a type with others besides is asked for one of these.
+/// The names of architectures in EC2 and ELF. A type with further ones counts as one of these.
 pub(super) const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
 const MIB_PER_GIB: i64 = 1024;
-/// Of those that fit, the prices of so many are looked at, the smallest first: a larger one may be
-/// cheaper as spot, one that is far larger is not.
+/// The number of matching types whose prices are compared, the smallest first: a larger type may be
+/// cheaper as spot, but not a far larger one.
 const CANDIDATES_MAX: usize = 30;
-/// So many are tried in turn on demand: in each zone, each takes a call.
+/// The number of types tried in turn on demand: in each zone, each takes a call.
 const CHOSEN_MAX: usize = 8;
-/// Among so many EC2 chooses for spot, in one call; it advises to leave it ten or more. Where there is no spot and there
-/// may be others, these are tried in turn.
+/// The number of types from which EC2 chooses for spot, in one call; it recommends ten or more. If
+/// there is no spot capacity and on demand is allowed, these are tried in turn.
 const SPOT_CHOSEN_MAX: usize = 12;
 
 /// An instance type of the plan.
@@ -32,7 +32,7 @@ pub(super) struct Kind {
     pub(super) cores: i32,
     memory_mib: i64,
     has_disk: bool,
-    /// The lowest spot price in the plan's zones, in USD per hour, if it is asked for and known.
+    /// The lowest spot price in the plan's zones in USD per hour, if requested and known.
     pub(super) spot_usd: Option<f64>,
 }
 
@@ -50,8 +50,8 @@ impl Kind {
         })
     }
 
-    /// Orders by size; of those alike, what costs less or is newer comes first. Disks and letters
-    /// behind the generation (`n`, `d`) cost more.
+    /// Orders by size; among equal sizes, cheaper or newer types come first. Disks and letters
+    /// after the generation (`n`, `d`) cost more.
     fn size(&self) -> impl Ord + use<> {
         let family = self.name.split('.').next().unwrap_or_default();
         let digits = family.chars().filter(char::is_ascii_digit);
@@ -72,15 +72,15 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The types to try, on demand in that order.
+/// The types to try, in the order for on demand.
 #[derive(Debug)]
 pub(super) struct Kinds {
     pub(super) kinds: Vec<Kind>,
-    /// What they were chosen for and how, if they were.
+    /// The requested resources and the criterion, if they were chosen.
     pub(super) why: Option<String>,
 }
 
-/// The types that `spec` names or asks for, of those architectures for which there is a program.
+/// The types that `spec` names or asks for, with an architecture for which there is a program.
 pub(super) async fn resolve(
     spec: &Ec2Spec,
     zones: &[&str],
@@ -99,7 +99,7 @@ pub(super) async fn resolve(
 
 async fn named(spec: &Ec2Spec, ec2: &aws_sdk_ec2::Client) -> Result<Vec<Kind>> {
     let attempt = format!("look up the instance type {}", spec.instance.join(", "));
-    // A fleet refuses to have the same pool twice.
+    // A fleet rejects duplicate pools.
     let mut seen = BTreeSet::new();
     let names: Vec<&String> = spec.instance.iter().filter(|name| seen.insert(*name)).collect();
     let types = names.iter().map(|name| InstanceType::from(name.as_str())).collect();
@@ -153,7 +153,7 @@ async fn choose(
         if kinds.iter().any(|kind| kind.spot_usd.is_some()) {
             order = "the cheapest as spot";
         }
-        // A stable sort: by size where the price is the same or not known.
+        // A stable sort: by size where prices are equal or unknown.
         kinds.sort_by(|a, b| {
             let usd = |kind: &Kind| kind.spot_usd.unwrap_or(f64::INFINITY);
             usd(a).total_cmp(&usd(b))
@@ -164,8 +164,8 @@ async fn choose(
     Ok(Kinds { kinds, why: Some(why) })
 }
 
-/// The types that are fit for workers: of the present generation, and neither whole hosts, nor with
-/// devices that would be paid for in vain, nor such as have their cores only now and then.
+/// The types suitable for workers: of the current generation, and neither whole hosts, nor with
+/// devices that would be paid for in vain, nor with burstable cores.
 async fn all(
     spec: &Ec2Spec,
     archs: &[&'static str],
@@ -200,14 +200,14 @@ async fn all(
     Ok(kinds)
 }
 
-/// Enters what spot machines cost now. Goes on without if that is not to be had.
+/// Adds the current spot prices. Goes on without them if they are not available.
 async fn price(kinds: &mut [Kind], zones: &[&str], ec2: &aws_sdk_ec2::Client) {
     let types = kinds.iter().map(|kind| InstanceType::from(kind.name.as_str())).collect();
     let call = ec2.describe_spot_price_history().set_instance_types(Some(types));
     let call = call.product_descriptions("Linux/UNIX").start_time(SystemTime::now().into());
     let prices = match call.send().await.map_err(failed("look up the spot prices")) {
         Ok(prices) => prices,
-        Err(err) => return tracing::info!(error = %chain(&err), "prices are not known"),
+        Err(err) => return tracing::info!(error = %chain(&err), "could not look up spot prices"),
     };
     for kind in kinds {
         let own = prices.spot_price_history().iter().filter(|price| {

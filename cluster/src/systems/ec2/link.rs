@@ -1,5 +1,5 @@
 //! The driver's end of the connection to an instance: made once, while it boots, and held for as
-//! long as the machine is wanted. After what [`supply`](super::supply) gives, frames go over it both
+//! long as the machine is needed. After [`bootstrap`](super::bootstrap), it carries frames both
 //! ways (a kind, a length, bytes): the enrolment's messages, the worker's output, notices of the
 //! instance, its end. The other end is boot.py; [`boot`](super::boot) draws the conversation.
 
@@ -20,17 +20,17 @@ use crate::error::chain;
 use crate::observe::line::LogSource;
 use crate::observe::log::MachineLog;
 
-/// The enrolment's messages pass through a buffer of this size, and so does output.
+/// The buffer of the enrolment's messages, and of the output.
 const BUFFER_SIZE: usize = 64 << 10;
-/// boot.py sends frames of at most this size; larger ones are not from it.
+/// boot.py sends frames of at most this size. Larger ones are not valid.
 const FRAME_SIZE_MAX: usize = 1 << 20;
-/// Kind and length.
+/// The kind and the length.
 const FRAME_HEAD_SIZE: usize = 5;
-/// The last output of a machine that has ended is waited for.
+/// How long to wait for the last output of a machine that has ended.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
-/// What EC2's hint means.
-const HINT: &str = "AWS is more likely than before to take this machine back";
+/// The meaning of EC2's hint.
+const HINT: &str = "AWS has raised the risk that it takes this machine back";
 
 const CHANNEL: u8 = 0;
 const STDOUT: u8 = 1;
@@ -38,15 +38,15 @@ const STDERR: u8 = 2;
 pub(super) const END: u8 = 3;
 const NOTICE: u8 = 4;
 const ENROLLED: u8 = 5;
-/// The program has come from another machine, or, with a reason, has not.
+/// The program has arrived from another machine, or has not, with a reason.
 pub(super) const PROGRAM: u8 = 6;
 
 /// How a link ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The instance said how its worker ended, or why it never had one.
+    /// The instance reported how its worker ended, or why it never had one.
     Told(String),
-    /// The connection broke; what that means is for others to say.
+    /// The connection broke. Other sources know why.
     Broken(String),
 }
 
@@ -59,8 +59,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Turns the connection into a link, a channel on which the worker can be enrolled, and the
-    /// means to say that it is.
+    /// Turns the connection into a link, a channel for the enrolment of the worker, and the sender
+    /// that reports the enrolment.
     pub(super) fn start(
         stream: TlsStream<TcpStream>,
         log: &MachineLog,
@@ -79,7 +79,7 @@ impl Link {
                 end = outward(worker_reads, to, told) => end,
             };
             sender.send_replace(Some(ended));
-            // Whoever waits for a notice waits for as long as for the end, no longer.
+            // Waiting for a notice ends with the link.
             drop(noticed);
         });
         (Self { end, notice, _pump: AbortOnDropHandle::new(pump) }, near, enrolled)
@@ -90,11 +90,11 @@ impl Link {
         let mut end = self.end.clone();
         match end.wait_for(Option::is_some).await {
             Ok(end) => end.clone().unwrap_or_else(|| End::Broken(String::new())),
-            Err(_) => End::Broken("nobody holds the connection any more".to_owned()),
+            Err(_) => End::Broken("the connection was dropped".to_owned()),
         }
     }
 
-    /// Returns when the instance has said that it will be taken away, with the reason.
+    /// Returns the reason when the instance has reported that it will be taken away.
     pub(super) async fn noticed(&self) -> String {
         let mut notice = self.notice.clone();
         let told = notice.wait_for(Option::is_some).await.ok().and_then(|notice| notice.clone());
@@ -106,7 +106,7 @@ impl Link {
     }
 }
 
-/// What comes from the instance, until its end.
+/// Reads the frames of the instance until its end.
 async fn inward(
     mut from: ReadHalf<TlsStream<TcpStream>>,
     mut worker: WriteHalf<DuplexStream>,
@@ -143,28 +143,29 @@ async fn inward(
                     Ok(())
                 }
             },
-            kind => break End::Broken(format!("it sends what it should not: {kind}")),
+            kind => break End::Broken(format!("unexpected message kind {kind}")),
         };
         if let Err(err) = passed {
-            // Whoever would have read is done with it; the enrolment is over, say.
-            tracing::debug!(error = %err, kind, "a machine's message has no reader");
+            // The reader is done: for example, the enrolment is over.
+            tracing::debug!(error = %err, kind, "dropped a message of a machine");
         }
     };
     drop((stdout, stderr));
     let drained = async { while outputs.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_GRACE, drained).await.is_err() {
-        tracing::debug!("the last output of a machine is not taken");
+        tracing::debug!("the last output of a machine was not read");
     }
     end
 }
 
-/// What a notice says: `spot/instance-action {"action":"terminate","time":"2030-01-01T00:00:00Z"}`.
+/// The text of a notice: `spot/instance-action
+/// {"action":"terminate","time":"2030-01-01T00:00:00Z"}`.
 fn taken_back(notice: &[u8]) -> String {
     let json = notice.iter().position(|byte| *byte == b'{').map_or(&[][..], |at| &notice[at..]);
     let told: Option<serde_json::Value> = serde_json::from_slice(json).ok();
     match told.as_ref().and_then(|told| told["time"].as_str()) {
-        Some(time) => format!("AWS takes the spot instance back at {time}"),
-        None => "AWS takes the spot instance back".to_owned(),
+        Some(time) => format!("AWS will take the spot instance back at {time}"),
+        None => "AWS will take the spot instance back".to_owned(),
     }
 }
 
@@ -182,8 +183,8 @@ pub(super) async fn frame(from: &mut (impl AsyncRead + Unpin)) -> std::io::Resul
     Ok((kind, data))
 }
 
-/// What goes to the instance: the enrolment's messages, until their sender is dropped, then that it
-/// is enrolled. Ends only if sending fails.
+/// Sends frames to the instance: the enrolment's messages, until their sender is dropped, then the
+/// end of the enrolment. Ends only if sending fails.
 async fn outward(
     mut worker: ReadHalf<DuplexStream>,
     mut to: WriteHalf<TlsStream<TcpStream>>,
@@ -212,7 +213,7 @@ async fn outward(
 async fn send(to: &mut (impl AsyncWrite + Unpin), kind: u8, data: &[u8]) -> std::io::Result<()> {
     let mut frame = Vec::with_capacity(FRAME_HEAD_SIZE + data.len());
     frame.push(kind);
-    // The buffer that is sent from is far below 4 GiB.
+    // The buffer is far below 4 GiB.
     frame.extend_from_slice(&(data.len() as u32).to_be_bytes());
     frame.extend_from_slice(data);
     to.write_all(&frame).await?;

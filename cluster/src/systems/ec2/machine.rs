@@ -1,5 +1,5 @@
-//! One instance in the hands of a fleet: how it is waited for, noticed to be over, and ended. Made
-//! as soon as EC2 has named the instance, so that whatever goes wrong from there on ends it.
+//! One instance of a fleet: how it is waited for, watched and ended. Made as soon as EC2 has named
+//! the instance, so that any later failure ends it.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tokio::sync::watch;
 
 use super::Inner;
 use super::boot::Secret;
+use super::bootstrap::Bootstrap;
 use super::dial;
 use super::link::{End, Link};
 use super::plan::Plan;
 use super::spec::Reach;
-use super::supply::Supply;
 use crate::error::{Error, Result, chain};
 use crate::identity::Peer;
 use crate::machine::system::{Instance, Launch};
@@ -25,7 +25,7 @@ use crate::security::authority::Validity;
 use crate::security::credentials::Credentials;
 use crate::security::enrolment::Enrolled;
 
-/// What ends an enrolment is known within this: the last output goes first.
+/// The reason for a failed enrolment is known within this: the last output comes first.
 const END_GRACE: Duration = Duration::from_secs(2);
 
 /// An instance; dropping it terminates it.
@@ -40,7 +40,7 @@ pub(super) struct Ec2Machine {
 }
 
 impl Ec2Machine {
-    /// Takes charge of the instance `id`, which is in the zone that `inner` counts.
+    /// Takes charge of the instance `id`, in the zone counted by `inner`.
     pub(super) fn new(inner: Arc<Inner>, id: String) -> Self {
         inner.watcher.add(&id);
         Self {
@@ -57,7 +57,8 @@ impl Ec2Machine {
         &self.id
     }
 
-    /// Waits for the instance: its own address, and the host by which the driver reaches it; or why there is none.
+    /// Waits for the instance. Returns its own address and the host by which the driver reaches it,
+    /// or why there is none.
     async fn address(&self) -> Result<(Ipv4Addr, String), String> {
         let reach = self.inner.spec.reach;
         let found = self.inner.watcher.until(&self.id, |seen| {
@@ -71,7 +72,7 @@ impl Ec2Machine {
         found.await
     }
 
-    /// Waits for the instance, gives it its program and admits its worker.
+    /// Waits for the instance, sends its program and enrols its worker.
     pub(super) async fn enrol(
         &self,
         launch: &Launch,
@@ -94,15 +95,15 @@ impl Ec2Machine {
             reason = self.over() => return Err(over(reason)),
         };
         let source = self.inner.peers.source(arch).await;
-        let supply = Supply {
+        let bootstrap = Bootstrap {
             stream: &mut stream,
             address: &address,
             pinned,
             env: &self.inner.spec.env,
-            files: &plan.freight,
+            files: &plan.payload,
             program: &plan.boots[arch].program,
         };
-        if !supply.give(source.peer(), &credentials).await? {
+        if !bootstrap.give(source.peer(), &credentials).await? {
             source.failed();
         }
         drop(source);
@@ -113,7 +114,7 @@ impl Ec2Machine {
         let bind = SocketAddrV4::new(private, port);
         let enrolling = launch.enroler.enrol_at(&mut channel, &launch.machine, bind).await;
         let mut enrolled = match enrolling {
-            // The conversation broke off: the link knows why, in a moment.
+            // The conversation broke off. The link knows the reason in a moment.
             Err(err @ Error::Enrolment(_)) => {
                 return match tokio::time::timeout(END_GRACE, link.ended()).await {
                     Ok(End::Told(reason)) => Err(over(reason)),
@@ -126,9 +127,9 @@ impl Ec2Machine {
             enrolling => enrolling?,
         };
         drop(channel);
-        // Fails only if the link has ended, which shows at once.
+        // Fails only if the link has ended, which is noticed at once.
         let _ = admitted.send(());
-        // Its processes are not this host's.
+        // It has no process on this host.
         enrolled.pid = None;
         if enrolled.url.set_host(Some(&host)).is_err() {
             return Err(Error::Identity(format!("\"{host}\" is not the address of a machine")));
@@ -152,9 +153,9 @@ impl Instance for Ec2Machine {
         }
         let (inner, id) = (Arc::clone(&self.inner), self.id.clone());
         let terminated = self.terminated.clone();
-        self.inner.errands.run(&self.runtime, async move {
+        self.inner.background_calls.run(&self.runtime, async move {
             if let Err(err) = inner.terminate(&id).await {
-                tracing::error!(instance = id, error = %chain(&err), "an instance is left");
+                tracing::error!(instance = id, error = %chain(&err), "could not terminate an instance");
             }
             terminated.send_replace(true);
         });
@@ -166,7 +167,8 @@ impl Instance for Ec2Machine {
             match link {
                 Some(link) => match link.ended().await {
                     End::Told(reason) => reason,
-                    // It may have ended, or the network: EC2 knows the one, the lease the other.
+                    // The instance or the network may have ended. EC2 reports the first, the lease
+                    // the second.
                     End::Broken(reason) => {
                         tracing::info!(instance = self.id, reason, "the connection broke");
                         std::future::pending().await

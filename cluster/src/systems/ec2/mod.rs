@@ -1,6 +1,6 @@
-//! Machines that are EC2 instances (feature `ec2`), in the account whose credentials the environment has. Nothing
-//! resident, no image of our own: an instance boots Amazon Linux, takes this program from the driver
-//! and is a worker like any other.
+//! Machines that are EC2 instances (feature `ec2`), in the account of the environment's
+//! credentials. No resident service and no image of our own: an instance boots Amazon Linux,
+//! receives this program from the driver and is a worker like any other.
 //!
 //! ```text
 //!   Ec2Spec -> plan (types, image, subnets) -> one call per machine                  order
@@ -12,26 +12,26 @@
 //!   program, enrolment, output, notices  <- link -> instance                         machine
 //! ```
 //!
-//! What ends an instance, each without the help of the others: the fleet (TerminateInstances); the
-//! end of the link or the lease, whichever the worker notices first; the end of the worker; a timer
-//! for a boot that gets nowhere; a timer for its whole life. Switching off is terminating, and takes
-//! the volumes along. What is left without cost, a security group and launch templates,
-//! [`Ec2::finish`] removes, the caretaker of a driver that is killed, or [`Clusters::gc`] from any other
-//! process.
+//! An instance ends by any of these, independently: the fleet (TerminateInstances); the end of the
+//! link or the lease, whichever the worker notices first; the end of the worker; a timer for a
+//! failed boot; a timer for its whole life. Switching off is terminating, including the volumes. A
+//! security group and launch templates, which cost nothing, are removed by [`Ec2::finish`], by the
+//! caretaker of a killed driver, or by [`Clusters::gc`] from any other process.
 
 mod api;
 mod boot;
+mod bootstrap;
 mod caretaker;
 mod cidr;
 mod clusters;
 mod dial;
-mod freight;
 mod group;
-mod hand_on;
 mod kinds;
 mod link;
 mod machine;
 mod order;
+mod payload;
+mod peer_transfer;
 mod peers;
 mod plan;
 mod program;
@@ -39,7 +39,6 @@ mod request;
 mod setup;
 mod spec;
 mod spot;
-mod supply;
 mod template;
 mod value;
 mod watch;
@@ -67,7 +66,7 @@ use crate::identity::SessionId;
 use crate::machine::system::{Launch, Launched, System};
 
 pub(crate) use self::caretaker::{is_caretaker, take_care};
-pub(crate) use self::hand_on::serve_program;
+pub(crate) use self::peer_transfer::serve_program;
 
 pub use self::cidr::Cidr;
 pub use self::clusters::{Cleared, Cluster, Clusters, Console};
@@ -75,22 +74,23 @@ pub use self::plan::Plan;
 pub use self::setup::{Check, setup};
 pub use self::spec::{Ec2Spec, Market, Reach, Rebalance};
 
-/// A machine that is not ready by then is given up, a minute before it gives itself up.
+/// A machine that is not ready by then is given up, a minute before it gives up itself.
 const START_TIMEOUT: Duration = Duration::from_secs(14 * 60);
-/// How long a fleet's end waits for its instances to end, so that their security group can be removed.
+/// How long the end of a fleet waits for its instances to end, so that their security group can be
+/// removed.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2 * 60);
-/// Launches under way at once. EC2 lets an account make a handful of these calls, and two more with
-/// each second.
+/// The most launches at once. EC2 allows an account a handful of these calls, and two more each
+/// second.
 const LAUNCHES_MAX: usize = 4;
 
-/// The policy that whoever runs a driver needs, as IAM takes it (JSON): to look, to launch what is
-/// tagged as ours, and to end only that. With [`Ec2Spec::iam_profile`] comes `iam:PassRole` for that
-/// profile's role, which the account's owner adds for this one role.
+/// The IAM policy (JSON) that the user of a driver needs: to describe, to launch resources with our
+/// tag, and to end only those. [`Ec2Spec::iam_profile`] also needs `iam:PassRole` for that
+/// profile's role, which the account's owner adds for this role.
 pub fn policy() -> &'static str {
     include_str!("policy.json")
 }
 
-/// Starts machines as EC2 instances, for one fleet. Clones are the same.
+/// Starts machines as EC2 instances, for one fleet. Clones share their state.
 #[derive(Clone)]
 pub struct Ec2 {
     inner: Arc<Inner>,
@@ -102,24 +102,24 @@ struct Inner {
     ec2: aws_sdk_ec2::Client,
     ssm: aws_sdk_ssm::Client,
     plan: OnceCell<Plan>,
-    /// The session for which something may have been made, whether or not it is known here: who made it
-    /// may have been dropped before AWS answered.
+    /// The session for which something may have been made, known here or not: the future may have
+    /// been dropped before AWS answered.
     session: Mutex<Option<SessionId>>,
     resources: AsyncMutex<Option<Resources>>,
-    /// Whether another process finds the credentials that this one has.
+    /// True if another process finds the credentials of this one.
     inheritable: bool,
     /// Waits for the end of this process, from before something is made until nothing is left.
     caretaker: AsyncMutex<Option<Caretaker>>,
     watcher: Watcher,
     peers: Arc<Peers>,
-    errands: Errands,
+    background_calls: BackgroundCalls,
     /// Held by the launch that decides on the zone.
     deciding: AsyncMutex<()>,
     launches: Semaphore,
     zone: Mutex<Zone>,
 }
 
-/// The one zone of all machines; free to change when there are none.
+/// The one zone of all machines. It may change when there are none.
 #[derive(Debug, Default)]
 struct Zone {
     name: String,
@@ -141,34 +141,35 @@ impl Zone {
     }
 }
 
-/// Calls that must be made although nobody waits for them.
+/// Calls that must be made although their caller does not wait.
 #[derive(Debug, Default)]
-struct Errands {
+struct BackgroundCalls {
     tasks: Mutex<JoinSet<()>>,
 }
 
-impl Errands {
-    fn run(&self, runtime: &Handle, errand: impl Future<Output = ()> + Send + 'static) {
+impl BackgroundCalls {
+    fn run(&self, runtime: &Handle, call: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn_on(errand, runtime);
+        tasks.spawn_on(call, runtime);
     }
 }
 
 impl Ec2 {
-    /// With credentials and region as all AWS tools find them.
+    /// With credentials and region like all AWS tools.
     ///
-    /// A process of this same program then waits beside this one, and removes what it leaves if it is killed.
+    /// A second process of this program then waits for the end of this one, and removes what it
+    /// leaves if it is killed.
     pub async fn new(spec: Ec2Spec) -> Result<Self> {
         let config = api::load(&spec).await;
         Self::with(spec, &config, true)
     }
 
-    /// With a configuration of the caller's: his own credentials, say, or an endpoint that is not
-    /// AWS's. A region of `spec` goes before the configuration's.
+    /// With the caller's configuration: for example, his own credentials, or an endpoint that is
+    /// not AWS's. A region of `spec` takes precedence.
     ///
-    /// No other process has it, so nobody waits beside this one: what it leaves without cost if it is killed is
-    /// for [`Clusters::gc`].
+    /// No other process has this configuration, so none waits for the end of this one. If this
+    /// process is killed, [`Clusters::gc`] removes the free resources that remain.
     pub fn with_config(spec: Ec2Spec, config: &SdkConfig) -> Result<Self> {
         Self::with(spec, config, false)
     }
@@ -191,7 +192,7 @@ impl Ec2 {
             inheritable,
             caretaker: AsyncMutex::default(),
             peers: Arc::default(),
-            errands: Errands::default(),
+            background_calls: BackgroundCalls::default(),
             deciding: AsyncMutex::new(()),
             launches: Semaphore::new(LAUNCHES_MAX),
             zone: Mutex::default(),
@@ -199,7 +200,7 @@ impl Ec2 {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// What will be started, to show before it is. Asks AWS once; checks on the way that types,
+    /// The plan of what will be started, to show it before. Asks AWS once, and checks that types,
     /// image, network and programs fit together.
     pub async fn plan(&self) -> Result<&Plan> {
         self.inner.plan().await
@@ -210,9 +211,9 @@ impl Ec2 {
         self.inner.clusters()
     }
 
-    /// Removes what a fleet leaves that has been shut down: instances that could not be told, the
-    /// security group, once no instance is in it, which EC2 needs up to a minute or two for, and
-    /// launch templates. The fleet does that itself when it is shut down, unless it is only dropped.
+    /// Removes what a closed fleet leaves: instances that could not be told, the security group
+    /// once no instance is in it, for which EC2 needs up to a minute or two, and launch templates.
+    /// The fleet does this itself when it is shut down, but not when it is only dropped.
     pub async fn finish(&self, patience: Duration) -> Result<()> {
         let mut resources = self.inner.resources.lock().await;
         let session = self.inner.session.lock().clone();
@@ -272,7 +273,7 @@ impl Inner {
         Clusters::new(self.ec2.clone())
     }
 
-    /// Has somebody wait for the end of this process, if nobody does.
+    /// Starts a caretaker for this process, if there is none.
     async fn have_caretaker(&self, session: &SessionId) -> Result<()> {
         if is_caretaker() {
             return Err(Error::Options(
@@ -304,7 +305,7 @@ impl Inner {
         }
     }
 
-    /// What a machine that did not come up said: its worker's errors, else its console.
+    /// The output of a machine that did not start: its worker's errors, or else its console.
     async fn last_words(&self, launch: &Launch, id: &str) -> String {
         const CONSOLE_LINES: usize = 20;
         let mut words = launch.log.tail();
@@ -316,7 +317,7 @@ impl Inner {
         if words.is_empty() {
             String::new()
         } else {
-            format!("; its last words:\n{}", words.join("\n"))
+            format!("; its last lines:\n{}", words.join("\n"))
         }
     }
 }

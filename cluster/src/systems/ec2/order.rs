@@ -1,5 +1,5 @@
-//! Has one instance launched where one is to be had: as spot, where EC2 chooses type and place; on demand,
-//! by trying them in turn. What the machines of a session share is made for the first of them.
+//! Launches one instance: as spot, where EC2 chooses type and zone, or on demand, by trying them in
+//! turn. Resources that the machines of a session share are made for the first of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +20,11 @@ use crate::error::{Error, Result, chain};
 use crate::identity::{Peer, SessionId};
 use crate::machine::system::Launch;
 
-/// How often what the machines share is made again for one of them: a template and a group may both be gone.
+/// How often shared resources are made again for one machine: a template and a group may both be
+/// gone.
 const REMADE_MAX: usize = 2;
 
-/// What the machines of a session share in the account.
+/// The resources in the account that the machines of a session share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resources {
     /// The security group.
@@ -32,7 +33,7 @@ pub(super) struct Resources {
     templates: BTreeMap<&'static str, String>,
 }
 
-/// What is one machine's alone.
+/// The parts that belong to one machine.
 struct Own {
     tags: Vec<Tag>,
     /// User data by architecture.
@@ -40,8 +41,8 @@ struct Own {
 }
 
 impl Inner {
-    /// Launches an instance where one is to be had; with it, its architecture. The calls are made by
-    /// a task of its own: if the caller goes away meanwhile, the instance is ended again.
+    /// Launches an instance and returns it with its architecture. The calls are made by a task of
+    /// its own: if the caller goes away meanwhile, the instance is ended again.
     pub(super) async fn order(
         self: &Arc<Self>,
         launch: &Launch,
@@ -62,17 +63,17 @@ impl Inner {
         *self.session.lock() = Some(session.clone());
         let (answer, answered) = oneshot::channel();
         let inner = Arc::clone(self);
-        let errand = async move {
+        let call = async move {
             let placed = inner.provide(&session, &own, &|| !answer.is_closed()).await;
-            // If nobody wants the machine any more it is dropped, and so terminated.
+            // If the machine is not needed any more, it is dropped and so terminated.
             drop(answer.send(placed));
         };
-        self.errands.run(&Handle::current(), errand);
+        self.background_calls.run(&Handle::current(), call);
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
-    /// Gets a machine and, before, what it needs; both again if that turns out to be gone. While there are
-    /// no machines, anybody who tidies up may take it for a leftover.
+    /// Gets a machine and, before, the shared resources; both again if the resources turn out to be
+    /// gone. While there are no machines, another user's cleanup may take them for leftovers.
     async fn provide(
         self: &Arc<Self>,
         session: &SessionId,
@@ -84,7 +85,7 @@ impl Inner {
         let mut remade = 0;
         loop {
             match self.place(&resources, own, wanted).await {
-                // They are missed one after the other.
+                // EC2 reports one missing resource at a time.
                 Err(err)
                     if remade < REMADE_MAX && (templateless(&err) || groupless(&err) && ours) =>
                 {
@@ -96,7 +97,7 @@ impl Inner {
         }
     }
 
-    /// The resources of the session, made for the first machine. What is gone of `lost` is made again.
+    /// The resources of the session, made for the first machine. Those in `lost` are made again.
     async fn resources(
         self: &Arc<Self>,
         session: &SessionId,
@@ -104,7 +105,7 @@ impl Inner {
         wanted: &(impl Fn() -> bool + Sync),
     ) -> Result<Resources> {
         let mut kept = self.resources.lock().await;
-        // The session may have ended meanwhile, and nobody would remove them.
+        // The session may have ended meanwhile, and they would not be removed.
         if !wanted() {
             return Err(Error::Closed);
         }
@@ -139,18 +140,18 @@ impl Inner {
         group::create(&self.ec2, &self.spec, self.plan().await?, session, &tags).await
     }
 
-    /// Removes meanwhile what drivers have left that were killed: no machine has the means to.
+    /// Removes what killed drivers have left: no machine can.
     fn sweep(&self) {
         let clusters = self.clusters();
-        self.errands.run(&Handle::current(), async move {
+        self.background_calls.run(&Handle::current(), async move {
             match clusters.gc().await {
-                Ok(cleared) => tracing::info!(?cleared, "what other drivers have left"),
-                Err(err) => tracing::info!(error = %chain(&err), "nothing is tidied up"),
+                Ok(cleared) => tracing::info!(?cleared, "removed resources of other drivers"),
+                Err(err) => tracing::info!(error = %chain(&err), "could not remove resources of other drivers"),
             }
         });
     }
 
-    /// As spot wherever there is any, then on demand, as far as either is wanted.
+    /// As spot where there is any, then on demand, as far as either is allowed.
     async fn place(
         self: &Arc<Self>,
         resources: &Resources,
@@ -159,7 +160,7 @@ impl Inner {
     ) -> Result<(Ec2Machine, &'static str)> {
         let deciding = self.deciding.lock().await;
         let zone = self.zone.lock().taken();
-        // The first decides for all; those after it need not wait for one another.
+        // The first decides on the zone for all. Those after it need not wait for one another.
         let _deciding = if zone.is_none() { Some(deciding) } else { None };
         let _launching = self.launches.acquire().await.map_err(|_| Error::Closed)?;
         if !wanted() {
@@ -191,7 +192,7 @@ impl Inner {
         Err(refused)
     }
 
-    /// Asks once for one machine on demand.
+    /// Requests one machine on demand.
     async fn run<'a>(
         &self,
         choice: Choice<'a>,
@@ -215,16 +216,16 @@ impl Inner {
     }
 }
 
-/// Lets a refusal pass after which another attempt may do better.
+/// Accepts a failure after which another attempt may do better.
 fn passed(err: Error) -> Result<Error> {
     if !elsewhere(&err) {
         return Err(err);
     }
-    tracing::info!(error = %chain(&err), "trying the next");
+    tracing::info!(error = %chain(&err), "could not launch; trying the next");
     Ok(err)
 }
 
-/// What is tried on demand, in order: all types in all places.
+/// The attempts on demand, in order: all types in all zones.
 fn choices<'a>(plan: &'a Plan, places: &[&'a Place]) -> impl Iterator<Item = Choice<'a>> {
     plan.kinds.iter().flat_map(move |kind| {
         let boot = &plan.boots[kind.arch];

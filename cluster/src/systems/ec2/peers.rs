@@ -1,6 +1,7 @@
-//! Who gives a new machine its program: the driver gives it to the first ones, and machines that have
-//! it pass it on, one at a time each, so that the driver's way out carries it a few times, however
-//! many machines there are. Plain state behind one lock; [`hand_on`](super::hand_on) does it.
+//! Decides which machine sends the program to a new one: the driver sends it to the first ones, and
+//! machines that have it send it on, one at a time each, so that the driver's uplink carries it a
+//! few times for any number of machines. Plain state behind one lock;
+//! [`peer_transfer`](super::peer_transfer) does the work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use url::Url;
 
-/// So many programs leave the driver at a time: more would only make each slower, and the sooner one
-/// has arrived, the sooner it is passed on.
+/// The most programs that the driver sends at a time: more would only slow down each, and the
+/// sooner one has arrived, the sooner it is sent on.
 const DRIVER_SENDS_MAX: usize = 2;
 
 /// A machine that has the program of its architecture.
@@ -25,11 +26,11 @@ struct Peer {
 struct State {
     /// By instance.
     peers: BTreeMap<String, Peer>,
-    /// How many the driver sends now.
+    /// The number of programs that the driver sends now.
     driver: usize,
 }
 
-/// Who has the program, and who is sending it.
+/// The machines that have the program, and those that are sending it.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     state: Mutex<State>,
@@ -37,18 +38,18 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// A machine runs, and so has the program of its architecture.
+    /// Adds a running machine, which has the program of its architecture.
     pub(super) fn enter(&self, id: &str, arch: &'static str, url: Url) {
         self.state.lock().peers.insert(id.to_owned(), Peer { arch, url, busy: false });
         self.freed.notify_waiters();
     }
 
-    /// It is not asked any more.
+    /// Removes a machine.
     pub(super) fn leave(&self, id: &str) {
         self.state.lock().peers.remove(id);
     }
 
-    /// Waits for somebody who can send the program for `arch` now: rather a machine than the driver.
+    /// Waits for a sender of the program for `arch`: a machine rather than the driver.
     pub(super) async fn source(self: &Arc<Self>, arch: &str) -> Source {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
@@ -80,21 +81,21 @@ impl Peers {
     }
 }
 
-/// Somebody who sends the program to one machine, until this is dropped.
+/// A sender of the program to one machine, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Source {
     peers: Arc<Peers>,
-    /// The machine by instance and address, or nobody: the driver.
+    /// The machine by instance and address; `None` is the driver.
     peer: Option<(String, Url)>,
 }
 
 impl Source {
-    /// Where the machine is that is to send it.
+    /// The URL of the sending machine.
     pub(super) fn peer(&self) -> Option<&Url> {
         self.peer.as_ref().map(|(_, url)| url)
     }
 
-    /// It could not: it is not asked again.
+    /// It failed, and is not asked again.
     pub(super) fn failed(&self) {
         if let Some((id, _)) = &self.peer {
             self.peers.leave(id);
@@ -139,10 +140,10 @@ mod tests {
         assert_eq!(first.peer(), Some(&url("m1")));
         assert!(peers.take("arm64").is_none(), "it is busy");
         let waiting = Arc::clone(&peers);
-        // Both at once: the one waits until the other has let go.
+        // Both at once: one waits until the other is done.
         let (second, ()) = tokio::join!(waiting.source("arm64"), async { drop(first) });
         assert_eq!(second.peer(), Some(&url("m1")));
-        // One that could not is not asked again; then it is the driver's turn.
+        // A machine that failed is not asked again; then it is the driver's turn.
         second.failed();
         drop(second);
         assert!(peers.take("arm64").is_none());

@@ -1,5 +1,5 @@
-//! What a [`Ec2Spec`] comes to in an account and region: image, architecture, subnets. Asked once,
-//! before anything is launched; [`Plan`] shows itself as the line that a user sees first.
+//! The plan of an [`Ec2Spec`] in an account and region: image, architecture, subnets. Made once,
+//! before anything is launched; [`Plan`] displays the line that a user sees first.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,13 +7,13 @@ use std::fmt;
 use aws_sdk_ec2::types::{Filter, Image};
 
 use super::api::failed;
-use super::freight::{self, Freight};
 use super::kinds::{self, Kind, Kinds};
+use super::payload::{self, Payload};
 use super::program::{self, Program};
 use super::spec::{Ec2Spec, Market};
 use crate::error::{Error, Result};
 
-/// Where AWS says which image of Amazon Linux is the newest.
+/// The parameter with the newest image of Amazon Linux.
 pub(super) const IMAGE_PARAMETER: &str =
     "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
@@ -25,7 +25,7 @@ pub(super) struct Place {
     pub(super) cidr: String,
 }
 
-/// What machines of an architecture boot from and run.
+/// The image and program of an architecture.
 #[derive(Clone, Debug)]
 pub(super) struct Boot {
     pub(super) image: String,
@@ -44,9 +44,9 @@ pub struct Plan {
     /// In the order in which they are tried.
     pub(super) places: Vec<Place>,
     pub(super) vpc: String,
-    /// What each machine gets besides.
-    pub(super) freight: Vec<Freight>,
-    /// How the kinds were chosen, if they were.
+    /// The payload of each machine.
+    pub(super) payload: Vec<Payload>,
+    /// How the types were chosen, if they were.
     why: Option<String>,
     market: Market,
     n: usize,
@@ -56,7 +56,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The cores of a machine: of the type that has fewest, as any of them may come.
+    /// The cores of a machine: of the type with the fewest, because any of them may be launched.
     pub fn cores(&self) -> usize {
         let cores = self.kinds.iter().filter_map(|kind| usize::try_from(kind.cores).ok()).min();
         cores.unwrap_or(1).max(1)
@@ -97,7 +97,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Asks AWS what `spec` needs to be known.
+/// Asks AWS for what `spec` leaves open.
 pub(super) async fn resolve(
     spec: &Ec2Spec,
     ec2: &aws_sdk_ec2::Client,
@@ -105,8 +105,8 @@ pub(super) async fn resolve(
     region: &str,
 ) -> Result<Plan> {
     let reading = spec.clone();
-    let freight = tokio::task::spawn_blocking(move || freight::pack(&reading)).await;
-    let freight = freight.map_err(|e| Error::Options(format!("could not read files: {e}")))??;
+    let payload = tokio::task::spawn_blocking(move || payload::pack(&reading)).await;
+    let payload = payload.map_err(|e| Error::Options(format!("could not read files: {e}")))??;
     let mut archs = program::architectures(spec);
     if let (Some(image), true) = (&spec.ami, spec.instance.is_empty()) {
         let only = describe_image(ec2, image).await?.architecture().cloned();
@@ -126,7 +126,7 @@ pub(super) async fn resolve(
         boots,
         places,
         vpc,
-        freight,
+        payload,
         why,
         market: spec.market,
         n: spec.n,

@@ -1,31 +1,31 @@
-//! The program that machines run: this very one where they have the architecture of this host, and
-//! otherwise one that the user has built for them. Looked at before anything is started that costs.
+//! The program that machines run: this program if they have the architecture of this host, and
+//! otherwise one that the user has built for them. Checked before anything is started that costs.
 
 use std::path::{Path, PathBuf};
 
-use super::freight::measure;
 use super::kinds;
+use super::payload::measure;
 use super::spec::Ec2Spec;
 use crate::error::{Error, Result};
 use crate::systems::local::own_program;
 
-/// Where an ELF file says for which machine it is, and what it says: the header's first 20 bytes.
+/// The position and values of the machine type in an ELF file: in the header's first 20 bytes.
 const ELF_HEADER_SIZE: usize = 20;
 const ELF_MAGIC: &[u8] = b"\x7fELF";
-/// The machines of EC2, as EC2 names them and as ELF does.
+/// The architectures of EC2 machines, in the names of EC2 and of ELF.
 const ARCHITECTURES: [(&str, u16); 2] = [("x86_64", 62), ("arm64", 183)];
 
-/// The architectures for which there is a program: this host's and those that the user gives.
+/// The architectures for which there is a program: this host's and those of the user.
 pub(super) fn architectures(spec: &Ec2Spec) -> Vec<&'static str> {
     let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     let given = |arch: &&str| *arch == own || spec.worker_binaries.contains_key(*arch);
     kinds::ARCHITECTURES.into_iter().filter(given).collect()
 }
 
-/// A program that is fit for machines of one architecture.
+/// A program for machines of one architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Program {
-    /// Where it is on this host.
+    /// Its path on this host.
     pub(super) path: PathBuf,
     /// Its size in bytes.
     pub(super) size: u64,
@@ -34,7 +34,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// The program for `arch`, as EC2 names it.
+    /// The program for `arch`, by EC2's name.
     pub(super) fn find(spec: &Ec2Spec, arch: &str) -> Result<Self> {
         let path = match spec.worker_binaries.get(arch) {
             Some(path) => path.clone(),

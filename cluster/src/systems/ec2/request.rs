@@ -1,6 +1,6 @@
-//! What an instance and its volumes are ever told, in the call that launches it: tags come with it, not
-//! after it, and there is no moment at which it could be forgotten. It is said in two ways, of which
-//! neither may say less: to RunInstances, and in the launch template that CreateFleet wants.
+//! All settings of an instance and its volumes, in the call that launches it: tags are part of the
+//! call, so the instance is never untagged. There are two forms, which must say the same:
+//! RunInstances, and the launch template for CreateFleet.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,24 +22,24 @@ use super::plan::{Boot, Place};
 use super::spec::Ec2Spec;
 use crate::identity::{MachineName, SessionId};
 
-/// Where a second volume is attached; the image's links make the disk known by this name.
+/// Where a second volume is attached; the image's links name the disk by it.
 pub(super) const DATA_DEVICE: &str = "/dev/sdb";
-/// The root device of Amazon Linux, for an image that does not say.
+/// The root device of Amazon Linux, for an image that does not name one.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 /// Metadata answers do not leave the instance: containers on it do not get its role.
 const METADATA_HOPS: i32 = 1;
 
-/// The tag that makes a thing ours; its value is the cluster's name.
+/// The tag that marks our resources; its value is the cluster's name.
 pub(super) const CLUSTER_TAG: &str = "bigslice:cluster";
-/// The tag after whose time, in RFC 3339, a thing may be removed by anybody.
+/// The tag with the time, in RFC 3339, after which anyone may remove a resource.
 pub(super) const DEADLINE_TAG: &str = "bigslice:deadline";
 pub(super) const OWNER_TAG: &str = "bigslice:owner";
 pub(super) const CREATED_TAG: &str = "bigslice:created";
-/// Unlike a cluster's name, nobody chooses it: what has it belongs to one driver.
+/// Unlike a cluster's name, it is not chosen by a user: its resources belong to one driver.
 pub(super) const SESSION_TAG: &str = "bigslice:session";
 pub(super) const MACHINE_TAG: &str = "bigslice:machine";
 
-/// One machine at one place.
+/// One machine in one zone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice<'a> {
     pub(super) kind: &'a Kind,
@@ -47,7 +47,7 @@ pub(super) struct Choice<'a> {
     pub(super) place: &'a Place,
 }
 
-/// What all things of a cluster are tagged with.
+/// The tags of all resources of a cluster.
 pub(super) fn tags(spec: &Ec2Spec, session: &SessionId, machine: Option<&MachineName>) -> Vec<Tag> {
     let now = SystemTime::now();
     let cluster = spec.name.as_deref().unwrap_or(session.as_str());
@@ -72,7 +72,7 @@ fn tag(key: &str, value: &str) -> Tag {
     Tag::builder().key(key).value(value).build()
 }
 
-/// A time to the second, as tags have it.
+/// A time to the second, as in tags.
 fn time(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
@@ -85,7 +85,7 @@ pub(super) fn tagged(resource: ResourceType, tags: &[Tag]) -> TagSpecification {
     TagSpecification::builder().resource_type(resource).set_tags(Some(tags.to_vec())).build()
 }
 
-/// Completes the call: exactly one instance, which its own shutdown terminates with its volumes.
+/// Completes the call: exactly one instance, which terminates with its volumes when it shuts down.
 /// `token` makes a repeated call find the instance of the first.
 pub(super) fn run(
     call: RunInstancesFluentBuilder,
@@ -127,8 +127,9 @@ pub(super) fn run(
         .tag_specifications(tagged(ResourceType::Volume, tags))
 }
 
-/// The same for instances that a fleet launches, but for what is known only then: type, subnet, user
-/// data, and the tags of the instance. `tags` are those of the spot requests, which come from here alone.
+/// The same for instances launched by a fleet, without the parts that are known only then: type,
+/// subnet, user data, and the tags of the instance. `tags` are those of the spot requests, which
+/// come from here alone.
 pub(super) fn template(
     spec: &Ec2Spec,
     boot: &Boot,

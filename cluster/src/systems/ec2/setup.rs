@@ -1,7 +1,7 @@
-//! What an account needs before machines can be started in it. Nothing is made beforehand: a security group comes
-//! with each session and goes with it, and the policy is the owner's to attach. So setting up is looking: whether
-//! each thing that a launch does would be allowed and would find what it needs, asked of AWS by calls that
-//! change nothing.
+//! Checks what an account needs before machines can be started in it. Nothing is made in advance: a
+//! security group is made and removed with each session, and the owner attaches the policy. The
+//! checks ask AWS, by calls that change nothing, whether each step of a launch would be allowed and
+//! would find what it needs.
 
 use std::collections::BTreeSet;
 
@@ -17,21 +17,21 @@ use super::request::CLUSTER_TAG;
 use super::spec::Ec2Spec;
 use crate::error::{Error, Result, chain};
 
-/// The code of AWS's answer that a call which changes nothing would be allowed.
+/// AWS's code for a dry run that would be allowed.
 const ALLOWED: &str = "DryRunOperation";
-/// What the launch that is only asked about would be of.
+/// The instance type of the dry run.
 const TYPE_ASKED_ABOUT: &str = "t3.micro";
 
-/// One thing that was looked at.
+/// One checked item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What.
+    /// The subject.
     pub what: &'static str,
-    /// What was found; or what is wrong, and what may help.
+    /// The finding; or the error and a hint.
     pub found: Result<String, String>,
 }
 
-/// Looks at everything that a launch needs, in the region and with the credentials of `spec` or, where it names
+/// Checks all that a launch needs, in the region and with the credentials of `spec` or, if it names
 /// none, of the environment. Instance types need not be named.
 pub async fn setup(spec: &Ec2Spec) -> Result<Vec<Check>> {
     let config = api::bounded(&api::load(spec).await);
@@ -46,7 +46,7 @@ async fn look(spec: &Ec2Spec, config: &SdkConfig, region: &str) -> Vec<Check> {
     let reached = known.is_ok();
     let mut checks = vec![check("region", Ok(region.to_owned())), check("credentials", known)];
     if !reached {
-        // All else would fail for the same reason.
+        // All other checks would fail for the same reason.
         return checks;
     }
     let subnets = subnets(spec, &ec2).await;
@@ -66,12 +66,12 @@ async fn look(spec: &Ec2Spec, config: &SdkConfig, region: &str) -> Vec<Check> {
     checks
 }
 
-/// Whether AWS knows who asks, and lets them look.
+/// Checks that AWS accepts the credentials and lets them describe resources.
 async fn credentials(ec2: &Client) -> Result<String> {
-    let attempt = "look at the instances of the account";
+    let attempt = "describe the instances of the account";
     let asked = ec2.describe_instances().max_results(5).send().await;
     asked.map_err(failed(attempt))?;
-    Ok("known to AWS, may look at instances".to_owned())
+    Ok("valid, may describe instances".to_owned())
 }
 
 async fn subnets(spec: &Ec2Spec, ec2: &Client) -> Result<Vec<Subnet>> {
@@ -117,12 +117,12 @@ async fn image(spec: &Ec2Spec, ssm: &aws_sdk_ssm::Client) -> Result<String> {
     })
 }
 
-/// Asks whether a group could be made, without making one.
+/// Checks that a group could be made, by a dry run.
 async fn may_make_group(ec2: &Client, subnets: &[Subnet]) -> Result<String> {
     let call = ec2
         .create_security_group()
         .group_name("bigslice-setup")
-        .description("asks whether it could be made")
+        .description("checks whether it could be made")
         .set_vpc_id(subnets.first().and_then(|subnet| subnet.vpc_id().map(str::to_owned)))
         .tag_specifications(tagged(ResourceType::SecurityGroup))
         .dry_run(true);
@@ -130,7 +130,7 @@ async fn may_make_group(ec2: &Client, subnets: &[Subnet]) -> Result<String> {
     allowed("make a security group", asked, "one is made with each session and removed with it")
 }
 
-/// Asks whether an instance could be launched, without launching one.
+/// Checks that an instance could be launched, by a dry run.
 async fn may_launch(spec: &Ec2Spec, ec2: &Client, image: &str, subnet: &Subnet) -> Result<String> {
     let kind = spec.instance.first().map_or(TYPE_ASKED_ABOUT, String::as_str);
     let call = ec2
@@ -146,9 +146,9 @@ async fn may_launch(spec: &Ec2Spec, ec2: &Client, image: &str, subnet: &Subnet) 
     allowed("launch an instance", call.send().await, "allowed")
 }
 
-/// Asks what spot machines need besides. A fleet is not asked for: that takes a template that is there.
+/// Checks what spot machines need in addition. Not a fleet: that takes an existing template.
 async fn may_launch_spot(ec2: &Client) -> Result<String> {
-    // It must say something.
+    // The call needs a value.
     let data = RequestLaunchTemplateData::builder().instance_type(TYPE_ASKED_ABOUT.into()).build();
     let call = ec2
         .create_launch_template()
@@ -156,14 +156,14 @@ async fn may_launch_spot(ec2: &Client) -> Result<String> {
         .launch_template_data(data)
         .tag_specifications(tagged(ResourceType::LaunchTemplate))
         .dry_run(true);
-    // Whether the role is there only IAM could say, to whom the driver has no other business.
+    // Only IAM could tell whether the role exists, and the driver does not use IAM otherwise.
     let words = "may make launch templates; where there were never spot machines EC2 makes its role with \
                  the first, or the account's owner once: aws iam create-service-linked-role \
                  --aws-service-name spot.amazonaws.com";
     allowed("make the launch template of spot machines", call.send().await, words)
 }
 
-/// With the tag without which the policy allows nothing.
+/// With the tag that the policy requires.
 fn tagged(what: ResourceType) -> TagSpecification {
     let tag = Tag::builder().key(CLUSTER_TAG).value("setup").build();
     TagSpecification::builder().resource_type(what).tags(tag).build()

@@ -1,6 +1,6 @@
-//! What a user can say about machines on EC2: [`Ec2Spec`] as a struct, or set option by option with
-//! [`Ec2Spec::set`], which is what both the text `ec2:instance=m7g.2xlarge,n=8,spot` and a table of
-//! a settings file come down to. Everything that can be refused without asking AWS is refused here.
+//! The options of machines on EC2: [`Ec2Spec`] as a struct, or set option by option with
+//! [`Ec2Spec::set`], which serves both the text `ec2:instance=m7g.2xlarge,n=8,spot` and a table of
+//! a settings file. Everything that can be rejected without asking AWS is rejected here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,35 +13,35 @@ use super::value;
 use crate::error::{Error, Result};
 use crate::fleet::FleetConfig;
 
-/// An account's quota is far below this; more is a slip of the finger that would be dear.
+/// An account's quota is far below this; more is an expensive typing error.
 const MACHINES_MAX: usize = 2000;
-/// EC2 takes 50 tags for a resource; some are ours.
+/// EC2 takes 50 tags for a resource, some of which are ours.
 const TAGS_MAX: usize = 40;
-/// What EC2 takes as the value of a tag.
+/// The longest value of a tag in EC2.
 const TAG_VALUE_MAX: usize = 256;
 /// More cores and memory than any machine has.
 const CORES_MAX: u32 = 1024;
 const MEMORY_GIB_MAX: u32 = 32 << 10;
-/// More is a folder, which goes into an archive or a bucket.
+/// More files are a folder, which belongs in an archive or a bucket.
 const FILES_MAX: usize = 100;
-/// What systemd starts.
+/// The suffixes of systemd units that can be started.
 const UNIT_SUFFIXES: [&str; 7] =
     [".service", ".timer", ".mount", ".socket", ".path", ".swap", ".target"];
-/// A machine of another network may be out of reach for longer than one of this host.
+/// A machine of another network may be unreachable for longer than one of this host.
 const LEASE: Duration = Duration::from_secs(60);
-/// The same for a question whether it lives.
+/// The same for a ping.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Leaves room for the rest of the tag `Name`.
 const NAME_MAX: usize = 128;
-/// Amazon Linux 2023 needs 2 GiB, the program and a little spilling more.
+/// Amazon Linux 2023 needs 2 GiB, the program and spilling a little more.
 const ROOT_GIB_MIN: u32 = 8;
 /// The largest gp3 volume.
 const VOLUME_GIB_MAX: u32 = 16 << 10;
-/// Shorter than a machine takes to come up.
+/// Shorter than a machine takes to start.
 const LIFETIME_MIN: Duration = Duration::from_secs(10 * 60);
-/// The longest sensible life of a machine that is meant for one session.
+/// The longest sensible life of a machine for one session.
 const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How machines are paid for.
+/// The pricing of machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Market {
     /// At the list price, until they are ended.
@@ -53,91 +53,91 @@ pub enum Market {
     SpotOrOnDemand,
 }
 
-/// What is done about EC2's hint that a spot machine will more likely than others be taken back.
+/// The reaction to EC2's hint that a spot machine has an increased risk of being taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rebalance {
-    /// It is written to the log.
+    /// Log it.
     #[default]
     Log,
-    /// The machine is replaced as if AWS had given notice.
+    /// Replace the machine as if AWS had given notice.
     Replace,
 }
 
 /// The address under which machines are reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
-    /// The private one: the driver is in the same network, or has a way into it.
+    /// The private address: the driver is in the same network, or has a route into it.
     #[default]
     Private,
-    /// The public DNS name, which within the network stands for the private address.
+    /// The public DNS name, which within the network resolves to the private address.
     Public,
 }
 
-/// Machines on EC2, as a user wants them.
+/// The options of machines on EC2.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ec2Spec {
-    /// Instance types, the most wanted first; each is tried when those before it are not to be had.
+    /// Instance types, the preferred first; each is tried when those before it are not available.
     /// Without any, they are chosen by [`cores`](Self::cores) and [`memory_gib`](Self::memory_gib).
     pub instance: Vec<String>,
-    /// How many cores (EC2's vCPUs) a machine must have, if its type is to be chosen.
+    /// The cores (EC2's vCPUs) that a machine must have, if its type is to be chosen.
     pub cores: Option<u32>,
-    /// How much memory in GiB a machine must have, if its type is to be chosen.
+    /// The memory in GiB that a machine must have, if its type is to be chosen.
     pub memory_gib: Option<u32>,
-    /// How many machines the session is to have.
+    /// The number of machines of the session.
     pub n: usize,
-    /// With so many the session begins if others are not to be had; without it, it takes all.
+    /// The minimum number of machines to begin with if others are not available; `None`: all.
     pub n_min: Option<usize>,
-    /// How they are paid for.
+    /// The pricing.
     pub market: Market,
-    /// What is done about EC2's hints.
+    /// The reaction to EC2's hints.
     pub rebalance: Rebalance,
-    /// The AWS region; without one, that of the environment or profile.
+    /// The AWS region; `None`: that of the environment or profile.
     pub region: Option<String>,
-    /// The profile of the AWS configuration files whose credentials are used.
+    /// The profile of the AWS configuration files with the credentials.
     pub profile: Option<String>,
-    /// The image; without one, the newest Amazon Linux 2023.
+    /// The image; `None`: the newest Amazon Linux 2023.
     pub ami: Option<String>,
-    /// Subnets, tried in turn; without any, the default ones of the region. All of one network.
+    /// Subnets of one network, tried in turn; if empty, the default ones of the region.
     pub subnets: Vec<String>,
-    /// A security group that lets the driver and the machines reach [`port`](Self::port); without
-    /// one, a group is made for the session.
+    /// A security group that lets the driver and the machines reach [`port`](Self::port); `None`: a
+    /// group is made for the session.
     pub security_group: Option<String>,
-    /// Name or ARN of the instance profile whose role the machines have.
+    /// Name or ARN of the instance profile with the role of the machines.
     pub iam_profile: Option<String>,
     /// Size of the root volume in GiB.
     pub root_gib: u32,
-    /// Size of a second volume in GiB for temporary files. Disks that belong to the instance type
-    /// are used without being asked for.
+    /// Size in GiB of a second volume for temporary files. Disks that belong to the instance type
+    /// are used in any case.
     pub data_gib: Option<u32>,
     /// The address under which machines are reached.
     pub reach: Reach,
-    /// Where the driver's connections come from; without it, this host's own address.
+    /// The source of the driver's connections; `None`: this host's own address.
     pub allow: Option<Cidr>,
     /// The one port of each machine.
     pub port: u16,
-    /// Tags besides ours.
+    /// Tags in addition to ours.
     pub tags: BTreeMap<String, String>,
     /// Environment of the workers. Sent over the verified connection, never in user data.
     pub env: BTreeMap<String, String>,
-    /// Files that machines get before their worker starts: where they are to be there, and where they
-    /// are here. Paths there that are not absolute are below the worker's working directory. Sent over
+    /// Files that machines receive before their worker starts: the path on the machine, and the
+    /// path here. Relative paths on the machine are below the worker's working folder. Sent over
     /// the verified connection, never in user data.
     pub files: BTreeMap<String, PathBuf>,
-    /// Files of systemd units, which are started in this order before the worker; one that fails
-    /// keeps the machine from coming up. Sent like files.
+    /// Files of systemd units, which are started in this order before the worker. A unit that fails
+    /// keeps the machine from starting. Sent like files.
     pub units: Vec<PathBuf>,
-    /// The program for machines of an architecture (`x86_64`, `arm64`) other than this host's.
+    /// The program for machines of another architecture (`x86_64`, `arm64`) than this host's.
     pub worker_binaries: BTreeMap<String, PathBuf>,
-    /// A machine switches itself off after this, whatever happens.
+    /// A machine switches itself off after this time in any case.
     pub lifetime: Duration,
-    /// What `cluster ls` calls the machines; without it, the session's id.
+    /// The name of the cluster in `cluster ls`; `None`: the session's id.
     pub name: Option<String>,
-    /// Who pays, for whoever looks at the tags.
+    /// The owner, as a tag.
     pub owner: String,
 }
 
 impl Default for Ec2Spec {
-    /// One machine on demand, of no type yet.
+    /// One machine on demand, without a type yet.
     fn default() -> Self {
         Self {
             instance: Vec::new(),
@@ -188,7 +188,7 @@ impl fmt::Debug for Ec2Spec {
 impl FromStr for Ec2Spec {
     type Err = Error;
 
-    /// Reads `ec2:instance=m7g.2xlarge,n=8,spot,region=eu-west-1`; the `ec2:` may be missing.
+    /// Parses `ec2:instance=m7g.2xlarge,n=8,spot,region=eu-west-1`; `ec2:` is optional.
     fn from_str(text: &str) -> Result<Self> {
         let mut spec = Self::default();
         spec.set_all(text)?;
@@ -198,9 +198,10 @@ impl FromStr for Ec2Spec {
 }
 
 impl Ec2Spec {
-    /// A fleet of these machines: how many, and what patience suits machines that are not of this
-    /// host. One that does not come up is tried again a few times before the start fails for it; with
-    /// [`n_min`](Self::n_min) the start then goes on. Services, output and the rest are the caller's.
+    /// The configuration of a fleet of these machines: their number, and timeouts that suit
+    /// machines of other hosts. A machine that does not start is retried a few times before the
+    /// start fails; with [`n_min`](Self::n_min) the start then goes on. Services, output and the
+    /// rest are up to the caller.
     pub fn fleet(&self) -> FleetConfig {
         FleetConfig {
             machines: self.n,
@@ -211,8 +212,8 @@ impl Ec2Spec {
         }
     }
 
-    /// Sets all options of a text such as `ec2:n=8,spot`, on top of those that are set. Instance types, or
-    /// what a machine must have, take the place of whichever of the two there is; subnets that of subnets.
+    /// Sets all options of a text such as `ec2:n=8,spot`, in addition to those already set.
+    /// Instance types and resource requirements replace each other; subnets replace subnets.
     pub fn set_all(&mut self, text: &str) -> Result<()> {
         let options = text.strip_prefix("ec2").map_or(text, |t| t.strip_prefix(':').unwrap_or(t));
         let (instance, subnets) =
@@ -239,8 +240,7 @@ impl Ec2Spec {
         Ok(())
     }
 
-    /// Sets one option to what a user wrote. `instance`, `subnet`, `file` and `unit` add to their
-    /// lists.
+    /// Sets one option from its text. `instance`, `subnet`, `file` and `unit` add to their lists.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         if value.is_empty() {
             return Err(Error::Options(format!("the option \"{key}\" of ec2 has no value")));
@@ -282,7 +282,7 @@ impl Ec2Spec {
         Ok(())
     }
 
-    /// Refuses what cannot work, before anything is asked of AWS.
+    /// Rejects options that cannot work, before AWS is asked.
     pub fn check(&self) -> Result<()> {
         let refuse = |reason: String| Err(Error::Options(reason));
         self.check_size()?;
@@ -305,10 +305,13 @@ impl Ec2Spec {
             }
         }
         if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&self.lifetime) {
-            return refuse("lifetime is not between 10m and 30d".to_owned());
+            return refuse("lifetime must be between 10m and 30d".to_owned());
         }
         if self.port < 1024 {
-            return refuse(format!("port={} is below 1024, for the system's own use", self.port));
+            return refuse(format!(
+                "port={} must be at least 1024: lower ports are reserved for the system",
+                self.port
+            ));
         }
         if self.reach == Reach::Public && self.security_group.is_none() && self.allow.is_none() {
             return refuse(
@@ -329,7 +332,7 @@ impl Ec2Spec {
             match size {
                 Some(_) if !self.instance.is_empty() => {
                     return refuse(format!(
-                        "instance says the type, and {what} chooses one: say one"
+                        "instance and {what} exclude each other: give the type or its requirements"
                     ));
                 }
                 Some(size) if !(1..=max).contains(&size) => {
@@ -370,7 +373,7 @@ impl Ec2Spec {
             });
             if !named {
                 return Err(Error::Options(format!(
-                    "\"{}\" is not called like a unit of systemd, such as setup.service",
+                    "\"{}\" does not have a name of a systemd unit, such as setup.service",
                     unit.display()
                 )));
             }
@@ -384,7 +387,7 @@ impl Ec2Spec {
         }
         for (key, value) in &self.tags {
             if key.is_empty() || key.starts_with("bigslice:") || key.starts_with("aws:") {
-                return Err(Error::Options(format!("the tag \"{key}\" is not yours to set")));
+                return Err(Error::Options(format!("the tag \"{key}\" is reserved")));
             }
             if value.len() > TAG_VALUE_MAX {
                 return Err(Error::Options(format!("the tag \"{key}\" is too long")));

@@ -1,7 +1,7 @@
-//! Spot machines, by CreateFleet: a fleet of one, at once or not at all, whose pool (type and zone) EC2
-//! chooses among all that would do: of those from which it least expects to take machines back, the
-//! cheapest. To try pools in turn by price, as one launches on demand, finds the ones that are about to
-//! run dry.
+//! Spot machines, by CreateFleet: a fleet of one, at once or not at all. EC2 chooses the pool (type
+//! and zone) among all that are allowed: the cheapest of those with the least expected
+//! interruptions. Trying pools in turn by price, as for on demand, would find those about to run
+//! out.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -22,11 +22,11 @@ use super::plan::{Place, Plan};
 use super::request::tagged;
 use crate::error::{Error, Result, chain};
 
-/// EC2 takes so many pools for a fleet.
+/// The most pools that EC2 takes for a fleet.
 const POOLS_MAX: usize = 300;
 /// Our templates are never changed.
 const VERSION: &str = "1";
-/// What EC2 calls it when nothing of what was asked for is to be had.
+/// EC2's code when none of the requested pools has capacity.
 const NOTHING: &str = "UnfulfillableCapacity";
 
 /// A machine that was launched.
@@ -37,10 +37,10 @@ pub(super) struct Given<'a> {
     pub(super) place: &'a Place,
 }
 
-/// What is asked for, by architecture where that makes a difference. It holds the secret of a machine.
+/// The request, by architecture where it differs. It holds the secret of a machine.
 pub(super) struct Wanted<'a> {
     pub(super) plan: &'a Plan,
-    /// One in each zone at most.
+    /// At most one in each zone.
     pub(super) places: Vec<&'a Place>,
     pub(super) templates: &'a BTreeMap<&'static str, String>,
     pub(super) data: &'a BTreeMap<&'static str, String>,
@@ -48,7 +48,7 @@ pub(super) struct Wanted<'a> {
     pub(super) tags: &'a [Tag],
 }
 
-/// The places in groups that have one in each zone at most: a fleet cannot have two of one zone.
+/// The subnets in groups with at most one in each zone: a fleet cannot have two of one zone.
 pub(super) fn rounds<'a>(places: &[&'a Place]) -> Vec<Vec<&'a Place>> {
     let mut rounds: Vec<Vec<&Place>> = Vec::new();
     for place in places {
@@ -62,10 +62,10 @@ pub(super) fn rounds<'a>(places: &[&'a Place]) -> Vec<Vec<&'a Place>> {
 }
 
 impl<'a> Wanted<'a> {
-    /// Asks once for one machine.
+    /// Requests one machine.
     pub(super) async fn launch(self, ec2: &Client) -> Result<Given<'a>> {
         let attempt = self.attempt();
-        // No highest price: it would only get the machine taken away more often.
+        // No maximum price: it would only make the machine be taken away more often.
         let spot = SpotOptionsRequest::builder()
             .allocation_strategy(SpotAllocationStrategy::PriceCapacityOptimized)
             .instance_interruption_behavior(SpotInstanceInterruptionBehavior::Terminate)
@@ -97,7 +97,7 @@ impl<'a> Wanted<'a> {
             None => {
                 let ended = ec2.terminate_instances().instance_ids(id).send().await;
                 if let Err(err) = ended.map_err(failed(format!("terminate {id}"))) {
-                    tracing::error!(instance = id, error = %chain(&err), "an instance is left");
+                    tracing::error!(instance = id, error = %chain(&err), "could not terminate an instance");
                 }
                 let reason = format!("EC2 has launched {id} and does not say as what and where");
                 Err(Error::Cloud { attempt, code: String::new(), reason })
@@ -111,7 +111,7 @@ impl<'a> Wanted<'a> {
         format!("launch a {} as spot in {}", kinds.join(" or "), zones.join(" or "))
     }
 
-    /// All pools, under the template of their architecture.
+    /// All pools, with the template of their architecture.
     fn configs(&self) -> Vec<FleetLaunchTemplateConfigRequest> {
         let mut pools: BTreeMap<&str, Vec<FleetLaunchTemplateOverridesRequest>> = BTreeMap::new();
         let all = self.plan.kinds.iter();
@@ -135,9 +135,9 @@ impl<'a> Wanted<'a> {
         pools.into_iter().map(config).collect()
     }
 
-    /// The pool that an instance is from.
+    /// The pool of an instance.
     fn pool(&self, instance: &CreateFleetInstance) -> Option<(&'a Kind, &'a Place)> {
-        // EC2 names the subnet in either of two places.
+        // EC2 names the subnet in either of two fields.
         let asked = instance.launch_template_and_overrides().and_then(|asked| asked.overrides());
         let subnet = instance.subnet_id().or_else(|| asked?.subnet_id())?;
         let kind = instance.instance_type().or_else(|| asked?.instance_type())?.as_str();
@@ -154,12 +154,12 @@ fn launched(answer: &CreateFleetOutput) -> Option<(&CreateFleetInstance, &str)> 
         .find_map(|given| Some((given, given.instance_ids().first()?.as_str())))
 }
 
-/// Why nothing was launched: EC2 says it for each pool. What no other pool would change counts first,
-/// then a quota; that all was in vain goes without saying.
+/// Why nothing was launched: EC2 reports it for each pool. An error that no other pool would change
+/// counts first, then a quota.
 fn refusal(errors: &[CreateFleetError], attempt: &str) -> Error {
     let code = |error: &CreateFleetError| error.error_code().unwrap_or_default().to_owned();
     let error = |error: &CreateFleetError| {
-        let said = error.error_message().unwrap_or("EC2 does not say why");
+        let said = error.error_message().unwrap_or("EC2 gave no reason");
         refused(attempt.to_owned(), code(error), said)
     };
     let weight = |err: &Error| {
@@ -175,6 +175,6 @@ fn refusal(errors: &[CreateFleetError], attempt: &str) -> Error {
     };
     let why = errors.iter().map(error).min_by_key(|err| Reverse(weight(err)));
     why.unwrap_or_else(|| {
-        refused(attempt.to_owned(), NOTHING.to_owned(), "EC2 launches nothing and does not say why")
+        refused(attempt.to_owned(), NOTHING.to_owned(), "EC2 launched nothing and gave no reason")
     })
 }

@@ -1,7 +1,8 @@
-//! The launch templates of a session's spot machines. EC2 launches a fleet from a template only; ours says
-//! what all machines of an architecture have in common, so that one call makes it and one removes it,
-//! however many machines there are. What is one machine's alone comes with that machine's own call: its
-//! user data above all, whose secret so lies in no template that others in the account may read.
+//! The launch templates of a session's spot machines. EC2 launches a fleet only from a template.
+//! Ours has what all machines of an architecture have in common, so that one call makes it and one
+//! removes it for any number of machines. The parts of one machine are in that machine's own call:
+//! above all its user data, so that its secret is in no template that others in the account may
+//! read.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Tag};
@@ -12,10 +13,10 @@ use super::request::{self, tagged};
 use super::spec::Ec2Spec;
 use crate::error::{Error, Result};
 
-/// Begins the names of our templates.
+/// The prefix of the names of our templates.
 const NAME: &str = "bigslice-";
 
-/// Makes a template for the machines that boot so; its id.
+/// Makes a template for machines of this image. Returns its id.
 pub(super) async fn create(
     ec2: &Client,
     spec: &Ec2Spec,
@@ -38,7 +39,7 @@ pub(super) async fn create(
     id.map(str::to_owned).ok_or(Error::Closed)
 }
 
-/// Removes a template. Instances that were launched from it do not need it.
+/// Removes a template. Instances launched from it do not need it.
 pub(super) async fn delete(ec2: &Client, template: &str) -> Result<()> {
     let attempt = format!("remove the launch template {template}");
     let deleted = ec2.delete_launch_template().launch_template_id(template).send().await;

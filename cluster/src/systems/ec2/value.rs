@@ -1,14 +1,16 @@
-//! The options of a specification as text: what they are called, what their values mean, and what one
-//! that was misspelt was to be.
+//! The options of a specification as text: their names, the meaning of their values, and
+//! suggestions for misspelt names.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bigslice_diagnostics::did_you_mean;
+
 use super::spec::{Market, Reach, Rebalance};
 use crate::error::{Error, Result};
 
-/// The options, for messages and for guessing what a misspelt one was to be.
+/// The options, for messages and suggestions.
 const OPTIONS: &[&str] = &[
     "address",
     "allow",
@@ -37,22 +39,15 @@ const OPTIONS: &[&str] = &[
     "unit",
     "worker-binary.ARCH",
 ];
-/// Names that guessing considers alike differ in at most a part of their letters.
-const ALIKE_MIN: f64 = 0.7;
 
 pub(super) fn unknown(key: &str) -> Error {
-    let alike = OPTIONS
-        .iter()
-        .map(|option| (strsim::jaro_winkler(key, option), option))
-        .filter(|(alike, _)| *alike >= ALIKE_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    Error::Options(match alike {
-        Some((_, option)) => format!("ec2 has no option \"{key}\"; did you mean \"{option}\"?"),
+    Error::Options(match did_you_mean(key, OPTIONS.iter().copied()) {
+        Some(hint) => format!("ec2 has no option \"{key}\"; {hint}"),
         None => format!("ec2 has no option \"{key}\", only {}", OPTIONS.join(", ")),
     })
 }
 
-/// An option without a value: perhaps it needs one, perhaps there is no such option.
+/// An option without a value: it needs one, or there is no such option.
 pub(super) fn unknown_or_bare(option: &str) -> Error {
     if OPTIONS.contains(&option) {
         Error::Options(format!("the option \"{option}\" of ec2 has no value: {option}=..."))
@@ -72,7 +67,7 @@ pub(super) fn market(value: &str) -> Result<Market> {
         "true" | "only" => Ok(Market::Spot),
         "fallback" => Ok(Market::SpotOrOnDemand),
         "false" | "no" => Ok(Market::OnDemand),
-        _ => Err(Error::Options(format!("spot={value}: say spot, spot=fallback or spot=no"))),
+        _ => Err(Error::Options(format!("spot={value}: must be spot, spot=fallback or spot=no"))),
     }
 }
 
@@ -80,11 +75,12 @@ pub(super) fn reach(value: &str) -> Result<Reach> {
     match value {
         "private" => Ok(Reach::Private),
         "public" => Ok(Reach::Public),
-        _ => Err(Error::Options(format!("address={value}: say private or public"))),
+        _ => Err(Error::Options(format!("address={value}: must be private or public"))),
     }
 }
 
-/// A size in GiB: `100G`, `1T`; EC2 knows no smaller unit, and a number alone could be anything.
+/// A size in GiB: `100G`, `1T`. EC2 has no smaller unit, and the meaning of a plain number would
+/// not be clear.
 pub(super) fn gib(key: &str, value: &str) -> Result<u32> {
     let units = [("GiB", 1), ("GB", 1), ("G", 1), ("TiB", 1024), ("TB", 1024), ("T", 1024)];
     units
@@ -92,37 +88,32 @@ pub(super) fn gib(key: &str, value: &str) -> Result<u32> {
         .find_map(|(unit, factor)| {
             value.strip_suffix(unit)?.trim().parse::<u32>().ok()?.checked_mul(*factor)
         })
-        .ok_or_else(|| Error::Options(format!("{key}={value}: say a size such as 100G or 1T")))
+        .ok_or_else(|| Error::Options(format!("{key}={value}: must be a size such as 100G or 1T")))
 }
 
-/// A length of time: `30m`, `12h`, `2d`.
+/// A duration: `30m`, `12h`, `2d`.
 pub(super) fn duration(key: &str, value: &str) -> Result<Duration> {
-    let units = [("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60)];
-    units
-        .iter()
-        .find_map(|(unit, factor)| {
-            value.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*factor)
-        })
-        .map(Duration::from_secs)
-        .ok_or_else(|| Error::Options(format!("{key}={value}: say a time such as 90m, 12h or 2d")))
+    humantime::parse_duration(value).map_err(|_| {
+        Error::Options(format!("{key}={value}: must be a time such as 90m, 12h or 2d"))
+    })
 }
 
 pub(super) fn rebalance(value: &str) -> Result<Rebalance> {
     match value {
         "log" => Ok(Rebalance::Log),
         "replace" => Ok(Rebalance::Replace),
-        _ => Err(Error::Options(format!("rebalance={value}: say log or replace"))),
+        _ => Err(Error::Options(format!("rebalance={value}: must be log or replace"))),
     }
 }
 
-/// `local:remote`: the file here and where it is to be there.
+/// `local:remote`: the path of the file here and on the machine.
 pub(super) fn file(value: &str) -> Result<(String, PathBuf)> {
     match value.rsplit_once(':') {
         Some((local, remote)) if !local.is_empty() && !remote.is_empty() => {
             Ok((remote.to_owned(), PathBuf::from(local)))
         }
         _ => Err(Error::Options(format!(
-            "file={value}: say which file and where it is to be, as in file=genes.fa:/data/genes.fa"
+            "file={value}: must be LOCAL:REMOTE, as in file=genes.fa:/data/genes.fa"
         ))),
     }
 }

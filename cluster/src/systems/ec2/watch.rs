@@ -1,6 +1,5 @@
-//! Looks at all instances of a session with one call every few seconds: where they are, and whether
-//! they still are. A lease tells that a machine is gone after its length; this tells it sooner, and
-//! why.
+//! Watches all instances of a session with one call every few seconds: their addresses and states.
+//! The lease reports the loss of a machine after its length; this reports it sooner, and why.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -17,18 +16,18 @@ use tokio_util::task::AbortOnDropHandle;
 use super::api::failed;
 use crate::error::{Result, chain};
 
-/// Between two calls: a tenth of a percent of what an account may ask.
+/// The pause between two calls: a tenth of a percent of an account's request limit.
 const PERIOD: Duration = Duration::from_secs(3);
-/// EC2 takes this many values in a filter.
+/// The most values that EC2 takes in a filter.
 const IDS_MAX: usize = 200;
-/// An instance that was there and is missing this many times in a row is gone.
+/// A known instance that is missing this many times in a row is gone.
 const MISSES_MAX: u32 = 3;
 
-/// What EC2 says about an instance.
+/// EC2's description of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) running: bool,
-    /// Why it is over, if it is.
+    /// Why it ended, if it did.
     pub(super) over: Option<String>,
     pub(super) private: Option<Ipv4Addr>,
     pub(super) public: Option<String>,
@@ -56,7 +55,7 @@ impl Seen {
     }
 }
 
-/// Watches instances. Whoever waits for one keeps the watcher.
+/// Watches instances. Callers that wait for one keep the watcher.
 #[derive(Debug)]
 pub(super) struct Watcher {
     shared: Arc<Shared>,
@@ -77,11 +76,11 @@ impl Watcher {
         Self { shared: Arc::new(shared), task: Mutex::new(None) }
     }
 
-    /// Begins to watch an instance.
+    /// Starts to watch an instance.
     pub(super) fn add(&self, id: &str) {
         self.shared.wanted.lock().insert(id.to_owned());
         let mut task = self.task.lock();
-        // Its runtime may be gone, with a fleet before.
+        // The runtime of its task may have ended with an earlier fleet.
         if task.as_ref().is_none_or(|task| task.is_finished()) {
             let shared = Arc::clone(&self.shared);
             let running = Handle::current().spawn(async move { shared.look().await });
@@ -89,13 +88,13 @@ impl Watcher {
         }
     }
 
-    /// Does not watch it any more.
+    /// Stops watching it.
     pub(super) fn remove(&self, id: &str) {
         self.shared.wanted.lock().remove(id);
         self.shared.seen.send_modify(|seen| drop(seen.remove(id)));
     }
 
-    /// Waits until `found` finds what it wants in what is seen of the instance.
+    /// Waits until `found` returns a value for the state of the instance.
     pub(super) async fn until<T>(&self, id: &str, found: impl Fn(&Seen) -> Option<T>) -> T {
         let mut all = self.shared.seen.subscribe();
         loop {
@@ -116,7 +115,7 @@ impl Shared {
                 match self.describe(ids).await {
                     Ok(found) => self.enter(ids, &found),
                     Err(err) => {
-                        tracing::warn!(error = %chain(&err), "could not look at the instances");
+                        tracing::warn!(error = %chain(&err), "could not describe the instances");
                     }
                 }
             }
@@ -130,7 +129,7 @@ impl Shared {
         let mut pages = self.ec2.describe_instances().filters(filter).into_paginator().send();
         let mut found = BTreeMap::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(failed("look at the instances"))?;
+            let page = page.map_err(failed("describe the instances"))?;
             for instance in page.reservations().iter().flat_map(|r| r.instances()) {
                 if let Some(id) = instance.instance_id() {
                     found.insert(id.to_owned(), Seen::of(instance));

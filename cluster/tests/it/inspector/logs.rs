@@ -1,4 +1,4 @@
-//! What machines have printed is there when they are not.
+//! The output of machines is kept after they have ended.
 
 use bigslice_cluster::{Fleet, LogSource};
 use rustix::process::Signal;
@@ -30,7 +30,7 @@ fn of_a_machine_that_is_gone() {
         );
         assert!(fleet.inspector().logged().contains(machine.name()));
         fleet.shutdown().await;
-        // After the end, too: that is when one wants to know.
+        // Also after the end, when it is needed most.
         assert_eq!(log().len(), 2);
     });
 }

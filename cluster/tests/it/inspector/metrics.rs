@@ -1,4 +1,4 @@
-//! The page of metrics is what Prometheus reads, and has all machines.
+//! The page of metrics is valid for Prometheus, and has all machines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,7 +116,7 @@ fn of_all_machines_on_one_page() {
             assert_eq!(by_machine(&samples, "bigslice_machines_started_total")["driver"], 3.0);
             assert!(by_machine(&samples, "bigslice_port_bytes_total")["m0"] > 100.0);
 
-            // A machine's use comes with the first renewal of its lease.
+            // A machine's usage comes with the first renewal of its lease.
             if within_driver {
                 let resident = by_machine(&samples, "bigslice_resident_bytes");
                 assert_eq!(resident.keys().collect::<Vec<_>>(), ["driver"]);

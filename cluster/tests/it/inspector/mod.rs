@@ -1,4 +1,4 @@
-//! What the driver sees of its machines: metrics, series, logs, profiles, pages, the dump.
+//! The driver's view of its machines: metrics, series, logs, profiles, pages, the dump.
 
 mod logs;
 mod metrics;

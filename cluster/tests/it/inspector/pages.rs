@@ -1,4 +1,4 @@
-//! The pages, asked for over a socket as a browser does, and the dump.
+//! The pages, requested over a socket like a browser does, and the dump.
 
 use std::io::{Cursor, Read};
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("inspector::pages::the_dump_has_it_all_and_no_secret", the_dump_has_it_all_and_no_secret),
 ];
 
-/// What services are given, which is nobody else's business.
+/// The settings of services, which must not be shown.
 const CANARY: &str = "canary-9f8e7d";
 
-/// Sends a request as it is; status and body of the answer.
+/// Sends a request unchanged. Returns status and body of the answer.
 async fn exchange(address: SocketAddr, request: &str) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(request.as_bytes()).await.expect("it is sent");
@@ -66,7 +66,7 @@ fn are_served_to_this_computer_alone() {
         ] {
             let (status, _) =
                 exchange(address, &format!("{request}Connection: close\r\n\r\n")).await;
-            // The library itself may refuse what has no host at all.
+            // hyper itself may refuse a request without any host.
             assert!(
                 status == expected || (expected == 400 && status == 403),
                 "{request}: {status}"

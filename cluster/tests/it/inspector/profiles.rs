@@ -151,7 +151,7 @@ fn of_all_machines_in_one() {
         for expected in ["m0 (", "m2 (", "grind_the_numbers"] {
             assert!(svg.contains(expected), "no {expected}");
         }
-        // Whoever was interrupted all the time is none the worse for it, and can be looked at again.
+        // An interrupted system call does no damage, and another profile can be taken.
         work(&fleet, 10).await;
         let again = inspector.profile(Duration::from_millis(200)).await.expect("another");
         assert!(again.missing().is_empty(), "{}", again.summary());
@@ -185,7 +185,7 @@ fn of_one_thing_from_begin_to_end() {
         let inspector = fleet.inspector().clone();
         let given_up = inspector.start_profile(Hertz::default()).await.expect("it begins");
         drop(given_up);
-        // Giving one up makes room for the next on all machines.
+        // Cancelling one makes room for the next on all machines.
         let began = std::time::Instant::now();
         let profiling = loop {
             match inspector.start_profile(Hertz::new(200).expect("a frequency")).await {
@@ -195,11 +195,11 @@ fn of_one_thing_from_begin_to_end() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
         work(&fleet, 700).await;
-        // A machine that comes while it is taken is in it, too.
+        // A machine that starts while it is taken is part of it.
         fleet.machines()[0].kill();
         fleet.losses().wait_for(|n| *n == 1).await.expect("a loss");
         fleet.wait_for(1, Duration::from_secs(30)).await.expect("another machine");
-        // It reads what is known of its functions first.
+        // It first reads its debug information.
         work(&fleet, 5000).await;
         let profile = profiling.finish().await.expect("a profile");
         assert!(seconds(&profile, "m1", "grind_the_numbers") > 0.1, "{}", profile.summary());
@@ -207,7 +207,7 @@ fn of_one_thing_from_begin_to_end() {
         let missing: Vec<_> = profile.missing().keys().map(|name| name.as_str()).collect();
         assert_eq!(missing, ["m0"]);
         let reason = &profile.missing()[&fleet.lost()[0].machine];
-        assert!(reason.ends_with("the machine is gone: killed by signal 9"), "{reason}");
+        assert!(reason.ends_with("the machine has ended: killed by signal 9"), "{reason}");
         fleet.shutdown().await;
     });
 }

@@ -1,4 +1,4 @@
-//! What machines use is known for as long as the session lives, also of machines that are gone.
+//! The usage of machines is kept as long as the session lives, also of machines that are gone.
 
 use bigslice_cluster::Point;
 use tokio::task::JoinSet;

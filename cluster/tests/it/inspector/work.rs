@@ -1,4 +1,4 @@
-//! A service with something to see: it computes, counts, and prints.
+//! A service with visible work: it computes, counts, and prints.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::harness::Place;
 
-/// Computes for as long as it is told.
+/// Computes for the requested time.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Work {
     #[serde(skip)]
@@ -41,7 +41,7 @@ impl Work {
     }
 }
 
-/// Where a profile finds the machine.
+/// The function that a profile finds.
 #[inline(never)]
 fn grind_the_numbers(seed: u64) -> u64 {
     (0..100_000).fold(seed, |sum: u64, n| std::hint::black_box(sum.rotate_left(5) ^ n))

@@ -1,5 +1,5 @@
-//! The example `bigpi` as its users have it: a program, on machines of both systems. It also is the
-//! other program of those that must not be mixed.
+//! The example `bigpi` as its users run it: a program, on machines of both systems. It is also the
+//! other program of the tests that programs must not be mixed.
 //!
 //! `cargo test` builds examples before this; `cargo test --test it` alone does not.
 
@@ -27,7 +27,7 @@ fn program() -> PathBuf {
     program
 }
 
-/// What the program comes to, with a temporary folder that must be empty in the end.
+/// The output of the program, with a temporary folder that must be empty in the end.
 #[expect(clippy::disallowed_methods, reason = "the program under test is a process")]
 fn bigpi(arguments: &[&str]) -> Output {
     let temp = TempDir::new().expect("a folder");
@@ -58,7 +58,7 @@ fn estimates_pi() {
         let out = String::from_utf8(output.stdout).expect("text");
         out.lines().last().expect("the estimate").parse::<f64>().expect("a number")
     });
-    // Seeds are the machines', not the system's.
+    // The seeds depend on the machines, not on the system.
     assert!(estimates.iter().all(|pi| *pi == estimates[0]), "{estimates:?}");
     // Three standard deviations.
     assert!((estimates[0] - std::f64::consts::PI).abs() < 0.005, "{estimates:?}");

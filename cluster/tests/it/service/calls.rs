@@ -1,4 +1,4 @@
-//! Calls that go well: values there and back, who calls, from machine to machine.
+//! Successful calls: values there and back, the caller, from machine to machine.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ fn from_machine_to_machine() {
             assert_eq!(roles, [Role::Worker, Role::Worker, Role::Worker, Role::Driver]);
             assert!(callers.iter().all(|peer| peer.session == *fleet.session()));
 
-            // An address is a value, but no right: another session's driver is nobody here.
+            // An address is a value and grants no access: another session's driver is refused here.
             let elsewhere = Place::new();
             let stranger = start(&elsewhere, in_process(), 1).await;
             let text = serde_json::to_string(&route[0]).expect("it is text");
@@ -130,7 +130,7 @@ fn two_services_on_one_machine() {
         let place = Place::new();
         let services = probes().with(&Fussy::default()).expect("it can be encoded");
         let twice = services.clone().with(&Fussy::default()).expect_err("it is there");
-        assert!(twice.to_string().ends_with("it is in the list already"), "{twice}");
+        assert!(twice.to_string().ends_with("it is already in the list"), "{twice}");
         let config = FleetConfig { services, ..place.config(1, "") };
         let fleet = bigslice_cluster::Fleet::start(in_process(), config).await.expect("it starts");
         let machine = fleet.machines().remove(0);

@@ -1,4 +1,4 @@
-//! Calls that end before their method does: dropped, out of time, or with their machine.
+//! Calls that end before their method does: dropped, timed out, or with their machine.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("service::endings::not_tried_again_for_nothing", not_tried_again_for_nothing),
 ];
 
-/// Waits until the counts of a machine are as wanted.
+/// Waits until the counts of a machine have the wanted values.
 async fn until(machine: &Machine, what: &str, wanted: impl Fn(&Counted) -> bool) {
     let began = Instant::now();
     loop {
@@ -66,7 +66,7 @@ fn a_dropped_call_is_dropped_there() {
                 .await;
             drop(calls);
             until(&machine, "all ends", |counts| (counts.at_work, counts.dropped) == (0, 10)).await;
-            // One that was never polled was never made.
+            // A call that was never polled was never made.
             drop(machine.call(Probe::add, (1, 2)));
             assert_eq!(counted(&machine).await.calls, 0);
             fleet.shutdown().await;
@@ -227,7 +227,7 @@ fn a_stopped_fleet_answers_nobody() {
     });
 }
 
-/// A way to a machine that cuts connections: the first ones at once, those that are up when told to.
+/// A proxy to a machine that cuts connections: the first ones at once, open ones on request.
 struct Flaky {
     address: Address,
     cut: Arc<AtomicU64>,
@@ -305,12 +305,12 @@ fn not_tried_again_for_nothing() {
         let place = Place::new();
         let fleet = start(&place, in_process(), 1).await;
         let machine = fleet.machines().remove(0);
-        // What a method says is its answer.
+        // A method's own error is its answer.
         let odd = machine.retry_call(Probe::halve, 7).await.expect_err("seven is odd");
         assert!(odd.failed().is_some());
         let panicked = machine.retry_call(Probe::panic, "no".to_owned()).await;
         assert!(matches!(panicked, Err(CallError::Panicked(_))), "{panicked:?}");
-        // Time is up for all tries together.
+        // The timeout covers all attempts together.
         let late = machine.retry_call(Probe::hang, ()).timeout(Duration::from_millis(50)).await;
         assert!(matches!(late, Err(CallError::TimedOut(_))), "{late:?}");
         until(&machine, "one end", |counts| counts.dropped == 1).await;

@@ -1,4 +1,4 @@
-//! Calls that go wrong, each in its own way, and what their errors say.
+//! Failing calls of each kind, and the messages of their errors.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ fn of_a_machine_behind_keep_the_way() {
         assert_eq!(texts[1], "machine \"m1\": \"it::service::probe::Probe::open\" failed");
         assert_eq!(texts.len(), 4, "{texts:?}");
 
-        // A machine that another one lost is an error of that one's method, not of ours.
+        // If a machine loses another one, that is an error of its method, not of ours.
         machines[1].kill();
         let err = machines[0].call(Probe::halve_at, (vec![behind], 8)).await.expect_err("lost");
         let Some(ProbeError::Next(next)) = err.failed() else { panic!("{err:?}") };
@@ -130,7 +130,7 @@ fn panics_kill_nobody() {
 }
 
 fn unknown_methods_are_refused() {
-    /// As a program of another day would name it.
+    /// The name in another version of the program.
     const LOST: Method<Probe, u64, One<u64>, NoInput> = Method::__new("subtract");
 
     run(async {
@@ -173,7 +173,7 @@ fn large_messages_are_refused() {
 }
 
 fn wrong_arguments_are_refused() {
-    /// What a program of another day would send.
+    /// A message of another version of the program.
     const WRONG: Method<Probe, u64, One<String>, NoInput> = Method::__new("greet");
 
     run(async {

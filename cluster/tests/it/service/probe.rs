@@ -1,4 +1,4 @@
-//! The services of the tests: [`Probe`] does what a call can do, [`Fussy`] may refuse to start.
+//! The services of the tests: [`Probe`] does all that a call can do, [`Fussy`] may fail to start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use bigslice_cluster::{
 use futures::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-/// An error that serde knows.
+/// An error that implements serde's traits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 pub(crate) enum ProbeError {
     #[error("{0} is odd")]
@@ -18,7 +18,7 @@ pub(crate) enum ProbeError {
     Next(#[source] Box<CallError<Self>>),
 }
 
-/// What is counted on a machine while calls run.
+/// The counts of a machine while calls run.
 #[derive(Debug, Default)]
 struct Counts {
     calls: AtomicU64,
@@ -38,7 +38,7 @@ impl Drop for AtWork {
     }
 }
 
-/// The counts as they travel.
+/// The counts on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counted {
     pub(crate) calls: u64,
@@ -48,7 +48,7 @@ pub(crate) struct Counted {
     pub(crate) taken: u64,
 }
 
-/// Does what it is told.
+/// Executes its argument.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Probe {
     pub(crate) greeting: String,
@@ -76,7 +76,7 @@ impl Probe {
         self.set_up_on = context.machine().to_string();
     }
 
-    /// Joins what the driver, `init` and the caller say.
+    /// Joins the texts of the driver, `init` and the caller.
     pub(crate) async fn greet(&self, context: &ServiceContext, name: String) -> String {
         format!("{} {name} from {}, {}", self.greeting, self.set_up_on, context.scratch().is_dir())
     }
@@ -98,7 +98,7 @@ impl Probe {
         if n.is_multiple_of(2) { Ok(n / 2) } else { Err(ProbeError::Odd(n)) }
     }
 
-    /// Fails with an error that serde does not know.
+    /// Fails with an error without serde's traits.
     pub(crate) async fn open(&self, path: String) -> Result<u64, Failure> {
         #[derive(Debug, thiserror::Error)]
         #[error("could not open \"{0}\"")]
@@ -148,7 +148,7 @@ impl Probe {
         stream::iter(0..n)
     }
 
-    /// Counts, and fails or panics where it is told to.
+    /// Counts, and fails or panics at the given number.
     pub(crate) async fn count_until(
         &self,
         end: u64,
@@ -216,7 +216,7 @@ impl Probe {
         Ok((half, callers))
     }
 
-    /// Asks another machine and keeps only the messages of what went wrong.
+    /// Asks another machine and keeps only the messages of the error.
     pub(crate) async fn open_at(
         &self,
         context: &ServiceContext,
@@ -227,7 +227,7 @@ impl Probe {
     }
 }
 
-/// Says no when it is set up, in the way it is told to.
+/// Fails when it is set up, in the given way.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Fussy {
     pub(crate) refuses: Option<String>,

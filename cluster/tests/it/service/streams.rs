@@ -1,5 +1,5 @@
-//! Streams of arguments and of replies: whole, in order, with an end or an error, and never far ahead
-//! of whoever reads them.
+//! Streams of arguments and of replies: complete, in order, with an end or an error, and never far
+//! ahead of their reader.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,8 +24,8 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 
 /// The size of a block.
 const BLOCK: usize = 64 << 10;
-/// What may be on the way in one direction: HTTP/2's window of a stream (4 MiB), and half as much
-/// again for all that is buffered at both ends.
+/// The bytes on the way in one direction: HTTP/2's window of a stream (4 MiB), and half as much
+/// again for the buffers at both ends.
 const AHEAD_MAX: u64 = (6 << 20) / BLOCK as u64;
 
 pub(super) async fn counted(machine: &Machine) -> Counted {
@@ -140,10 +140,10 @@ fn replies_wait_for_their_reader() {
             let fleet = start(&place, system, 1).await;
             let machine = fleet.machines().remove(0);
             let mut replies = machine.call(Probe::blocks, BLOCK).await.expect("it begins");
-            // Nobody reads: it stops by itself.
+            // Without a reader it stops by itself.
             let made = settled(async || counted(&machine).await.made).await;
             assert!(made <= AHEAD_MAX, "{made} blocks are made before one is read");
-            // Others are not held up by it.
+            // Other calls are not delayed by it.
             assert_eq!(machine.call(Probe::add, (1, 2)).await, Ok(3));
             let read = 3 * AHEAD_MAX;
             for _ in 0..read {

@@ -1,5 +1,5 @@
-//! The head of an Arrow file, for what has to be known before it is read. (That of text is read by `text`, that of
-//! Avro by `avro`.)
+//! The head of an Arrow file, for what has to be known before it is read. (That of text is read by
+//! `text`, that of Avro by `avro`.)
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::error::{DataFusionError, Result};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-/// How much of a file is looked at first, as stored.
+/// The size of the first read of a file.
 const SAMPLE_BYTES: u64 = 1 << 20;
 
-/// How much of it is looked at most.
+/// The maximum size of that read.
 const SAMPLE_BYTES_MAX: u64 = 64 << 20;
 
 /// By how much a head that was not enough grows.
@@ -24,7 +24,7 @@ const ARROW_MAGIC: &[u8] = b"ARROW1";
 /// Everything in an Arrow file begins at a multiple of this.
 const ARROW_ALIGNMENT: usize = 8;
 
-/// Is this Arrow file in the stream format?
+/// True if this Arrow file is in the stream format.
 pub(crate) async fn is_arrow_stream(
     store: &Arc<dyn ObjectStore>,
     file: &ObjectMeta,
@@ -57,14 +57,14 @@ pub(crate) async fn arrow_schema(
     }
 }
 
-/// How long a message says that it is, after its mark, if it has one.
+/// The length of a message, which stands after its optional mark.
 fn said_length(message: &[u8]) -> u64 {
     let at = if message.starts_with(&[0xff; 4]) { 4 } else { 0 };
     let length = message.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
     length.map_or(0, |bytes| u64::from(u32::from_le_bytes(bytes)))
 }
 
-/// Where the first message begins: after the mark of a file and its padding.
+/// The start of the first message, after the mark of a file and its padding.
 fn first_message(head: &[u8]) -> usize {
     if !head.starts_with(ARROW_MAGIC) {
         return 0;

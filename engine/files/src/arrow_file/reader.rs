@@ -1,8 +1,10 @@
-//! Arrow files and streams, read by the names of their columns, and checked before they are believed.
+//! Arrow files and streams, read by the names of their columns, and checked before they are
+//! believed.
 //!
-//! DataFusion 55.2 reads the columns of every Arrow file at the places where the table has them: of files whose
-//! columns are in another order it gave the values of one column as those of another. It also believes a
-//! footer that names bytes the file does not have, and buffers that claim to be any size once they are decompressed.
+//! DataFusion 55.2 reads the columns of every Arrow file at the places where the table has them: of
+//! files whose columns are in another order it gave the values of one column as those of another.
+//! It also believes a footer that names bytes the file does not have, and buffers that claim to be
+//! any size once they are decompressed.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,13 +37,14 @@ use crate::adapt::{Adapters, columns_of};
 /// The bytes at the start and at the end of an Arrow file; a stream has others.
 const MAGIC: &[u8] = b"ARROW1";
 
-/// How much of a stream is read at a time.
+/// The size of a read of a stream.
 const PIECE_BYTES: u64 = 4 << 20;
 
 /// The length of the footer and the magic, at the end of a file.
 const TRAILER_BYTES: usize = 10;
 
-/// How many times larger than stored the content of a buffer can be: the most of LZ4, and of blocks of Zstandard.
+/// How many times larger than stored the content of a buffer can be: the most of LZ4, and of blocks
+/// of Zstandard.
 const LZ4_RATIO_MAX: i64 = 255;
 const ZSTD_RATIO_MAX: i64 = 1 << 15;
 
@@ -100,7 +103,7 @@ struct ArrowFiles {
     wanted: Arc<Wanted>,
 }
 
-/// What is read of each file.
+/// The columns to read of each file.
 struct Wanted {
     /// The columns that come out.
     wanted: SchemaRef,
@@ -122,7 +125,7 @@ impl FileOpener for ArrowFiles {
             if magic.as_ref() == MAGIC {
                 return of_file(store, path, size, part, wanted).await;
             }
-            // A stream has no list of its batches: whoever has its first byte reads all of it.
+            // A stream has no list of its batches: the task with its first byte reads all of it.
             match part.start {
                 0 => Ok(of_stream(store, path, size, wanted)),
                 _ => Ok(futures::stream::empty().boxed()),
@@ -169,14 +172,14 @@ struct Messages {
     size: u64,
     /// Up to where the stream was read.
     at: u64,
-    /// What was read and is not yet given out.
+    /// Bytes that were read and not used yet.
     rest: BytesMut,
     /// The end was given out.
     ended: bool,
 }
 
 impl Messages {
-    /// Reads until there are so many bytes; false if the stream has not.
+    /// Reads until there are this many bytes; false if the stream ends before.
     async fn fill(&mut self, length: usize) -> Result<bool> {
         while self.rest.len() < length {
             if self.at >= self.size {
@@ -199,8 +202,8 @@ impl Messages {
         })
     }
 
-    /// The next message with its body, after the last one the mark of the end, which the decoder needs to give a
-    /// batch without a body; then none.
+    /// The next message with its body, after the last one the mark of the end, which the decoder
+    /// needs to give a batch without a body; then none.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         const END: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
         if self.ended {
@@ -297,7 +300,7 @@ async fn footer(store: &Arc<dyn ObjectStore>, path: &Path, size: u64) -> Result<
     Ok(store.get_range(path, start.ok_or_else(short)?..end).await?)
 }
 
-/// Where a block is.
+/// The position of a block.
 fn range(block: &Block, size: u64) -> Result<Range<u64>> {
     let start = u64::try_from(block.offset()).ok();
     let head = u64::try_from(block.metaDataLength()).ok();
@@ -316,7 +319,8 @@ fn head_of(block: &Block) -> usize {
     usize::try_from(block.metaDataLength()).unwrap_or_default()
 }
 
-/// The message at the start of a block: after the mark of a message, which old writers leave out, and its length.
+/// The message at the start of a block: after the mark of a message, which old writers leave out,
+/// and its length.
 fn message(bytes: &[u8]) -> Result<ipc::Message<'_>> {
     const CONTINUATION: &[u8] = &[0xff; 4];
     let start = if bytes.starts_with(CONTINUATION) { 8 } else { 4 };
@@ -368,7 +372,7 @@ fn check_size(content: &[u8], codec: CompressionType) -> Result<()> {
     }
 }
 
-/// How the columns of a file become those that are wanted.
+/// Turns the columns of a file into the requested ones.
 struct Columns {
     /// Places in the file of those that are wanted and there.
     places: Vec<usize>,

@@ -20,7 +20,7 @@ const SYNC_BYTES: usize = 16;
 /// Bytes of the longest number.
 const LONG_BYTES_MAX: u32 = 10;
 
-/// What a file says of itself.
+/// The header of a file.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) schema: String,
@@ -59,11 +59,12 @@ impl Head {
         file.read_exact(&mut sync).map_err(|error| ended(error, "its head"))?;
         let schema = schema.ok_or_else(|| invalid("its head has no schema"))?;
         let schema =
-            String::from_utf8(schema).map_err(|_| invalid("its schema is no text of UTF-8"))?;
+            String::from_utf8(schema).map_err(|_| invalid("its schema is not valid UTF-8"))?;
         Ok(Self { schema, codec, sync })
     }
 
-    /// The head with a schema that the decoder understands, and whether that is in parts that need each other.
+    /// The head with a schema that the decoder understands, and whether that is in parts that need
+    /// each other.
     pub(super) fn bytes(&self) -> std::result::Result<(Vec<u8>, bool), String> {
         let (schema, refers) = names::plain(&self.schema)?;
         let mut out = MAGIC.to_vec();
@@ -95,7 +96,7 @@ impl<R: Read> Blocks<R> {
         Self { file, sync, block: Vec::new(), at: 0 }
     }
 
-    /// Reads the next block; after the last one there is none.
+    /// Reads the next block; `None` after the last one.
     fn next(&mut self) -> Result<()> {
         self.block.clear();
         self.at = 0;
@@ -108,7 +109,7 @@ impl<R: Read> Blocks<R> {
         let size = number(&mut file, "a block")?;
         let possible = u64::try_from(count).ok().zip(u64::try_from(size).ok());
         let Some((count, size)) = possible else {
-            return Err(invalid("what follows a block is no block"));
+            return Err(invalid("the bytes after a block are not a block"));
         };
         if (count == 0) != (size == 0) {
             return Err(invalid(format!("a block says that it has {count} rows in {size} bytes")));

@@ -1,11 +1,12 @@
 //! Avro files, checked block by block, and with types that SQL has.
 //!
-//! arrow-avro 59.3 ends without a word where a file does: rows of a last block that is cut off were lost, and it does not
-//! look at the marks between blocks. It reads unions as Arrow's unions, of which filters and casts lose rows, and does not
-//! find types by the name of a namespace that they are in by their place, as Java writes them.
+//! arrow-avro 59.3 ends without a word where a file does: rows of a last block that is cut off were
+//! lost, and it does not look at the marks between blocks. It reads unions as Arrow's unions, of
+//! which filters and casts lose rows, and does not find types by the name of a namespace that they
+//! are in by their place, as Java writes them.
 //!
-//! `blocks` gives its reader only blocks that are whole, `names` a schema that it understands, and `unions` makes
-//! columns of what it reads.
+//! `blocks` gives its reader only blocks that are whole, `names` a schema that it understands, and
+//! `unions` makes columns of what it reads.
 
 use std::fmt;
 use std::io::{BufReader, Cursor, Read};
@@ -41,13 +42,13 @@ mod blocks;
 mod names;
 mod unions;
 
-/// Rows of a batch when nobody says how many.
+/// The default number of rows of a batch.
 const BATCH_ROWS: usize = 8192;
 
-/// How much of a file is looked at first for its schema.
+/// The size of the first read of a file for its schema.
 const HEAD_BYTES: u64 = 1 << 20;
 
-/// How much of it is looked at most.
+/// The maximum size of that read.
 const HEAD_BYTES_MAX: u64 = 64 << 20;
 
 /// A source of Avro files that reads them as this module does.

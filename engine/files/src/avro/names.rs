@@ -1,5 +1,6 @@
-//! The schema of a file as arrow-avro understands it: every type that has a name gets one of its own, by which it is
-//! found wherever the schema speaks of it, and what reading does not need is left out.
+//! The schema of a file as arrow-avro understands it: every type that has a name gets one of its
+//! own, by which it is found wherever the schema speaks of it, and what reading does not need is
+//! left out.
 //!
 //! arrow-avro 59.3 does not find a type by a name whose namespace is that of the record around it.
 
@@ -14,10 +15,11 @@ const PRIMITIVE: [&str; 8] =
 /// Records within records, at most: more of them overflow a stack.
 const DEPTH_MAX: usize = 100;
 
-/// The schema as a text, and whether it speaks of a type where that is not defined; an error if its rows are no records.
+/// The schema as a text, and whether it speaks of a type where that is not defined; an error if its
+/// rows are no records.
 pub(super) fn plain(schema: &str) -> Result<(String, bool), String> {
-    let mut schema: Value =
-        serde_json::from_str(schema).map_err(|error| format!("its schema is no JSON: {error}"))?;
+    let mut schema: Value = serde_json::from_str(schema)
+        .map_err(|error| format!("its schema is not valid JSON: {error}"))?;
     if let Some(inner) = schema.get("type").filter(|inner| inner.is_object()) {
         schema = inner.clone();
     }
@@ -27,16 +29,14 @@ pub(super) fn plain(schema: &str) -> Result<(String, bool), String> {
         schema => schema.get("type").and_then(Value::as_str).unwrap_or_default(),
     };
     if !matches!(kind, "record" | "error") {
-        return Err(format!(
-            "its rows are of the type \"{kind}\", not records, and so there are no columns"
-        ));
+        return Err(format!("its rows are of type \"{kind}\", not records, so it has no columns"));
     }
     let mut names = Names::default();
     names.walk(&mut schema, "", 0)?;
     Ok((schema.to_string(), names.refers))
 }
 
-/// What names mean.
+/// The types by name.
 #[derive(Debug, Default)]
 struct Names {
     /// The names that were defined, and whether the type is known to its end.
@@ -117,7 +117,9 @@ impl Names {
             fields.ok_or_else(|| format!("the record \"{full}\" in its schema has no fields"))?;
         for field in fields {
             let Some(field) = field.as_object_mut() else {
-                return Err(format!("a field of the record \"{full}\" in its schema is none"));
+                return Err(format!(
+                    "a field of the record \"{full}\" in its schema is not an object"
+                ));
             };
             for key in ["default", "aliases", "doc", "order"] {
                 field.remove(key);

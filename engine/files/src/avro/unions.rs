@@ -1,5 +1,6 @@
-//! Values of several types as one: a union of numbers is the number that holds all of them, of other types that have
-//! no common one it is text. What is of no type (null) is text without a value.
+//! Values of several types as one: a union of numbers is the number that holds all of them, of
+//! other types that have no common one it is text. What is of no type (null) is text without a
+//! value.
 
 use std::sync::Arc;
 
@@ -120,7 +121,9 @@ fn plain(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 /// The values of a union, each from the array of its type.
 fn of_union(union: &UnionArray, to: &DataType) -> Result<ArrayRef> {
     let DataType::Union(fields, _) = union.data_type() else {
-        return Err(ArrowError::ComputeError("a union is none".to_owned()));
+        return Err(ArrowError::ComputeError(
+            "the array of a union column is not a union".to_owned(),
+        ));
     };
     let ids: Vec<i8> = fields.iter().map(|(id, _)| id).collect();
     let children = ids.iter().map(|id| plain(union.child(*id), to));

@@ -1,8 +1,10 @@
-//! Bounds in the footers of Parquet files that cannot be believed, left out before anything is pruned by them.
+//! Bounds in the footers of Parquet files that cannot be believed, left out before anything is
+//! pruned by them.
 //!
-//! Writers before 2018 wrote the least and the greatest value of a column in fields whose order is signed, also for
-//! texts and unsigned numbers; the Parquet crate reads them as if their order were right. Of the old timestamps
-//! (INT96) no order was ever said. And a least value above the greatest one says nothing at all.
+//! Writers before 2018 wrote the least and the greatest value of a column in fields whose order is
+//! signed, also for texts and unsigned numbers; the Parquet crate reads them as if their order were
+//! right. Of the old timestamps (INT96) no order was ever said. And a least value above the
+//! greatest one says nothing at all.
 
 use std::sync::Arc;
 
@@ -14,7 +16,8 @@ use parquet::file::statistics::Statistics;
 /// Bytes of the largest decimals.
 const SIGNED_BYTES: usize = 32;
 
-/// The footer without bounds that cannot be believed. An error if it contradicts itself about its rows.
+/// The footer without bounds that cannot be believed. An error if it contradicts itself about its
+/// rows.
 pub(crate) fn believable(footer: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>> {
     check_rows(&footer)?;
     let all = footer.row_groups().iter().flat_map(|group| group.columns());
@@ -38,7 +41,8 @@ pub(crate) fn believable(footer: Arc<ParquetMetaData>) -> Result<Arc<ParquetMeta
     Ok(Arc::new(builder.set_row_groups(groups).build()))
 }
 
-/// Compares the rows of the file with those of its groups, and of these with the values of columns without lists.
+/// Compares the rows of the file with those of its groups, and of these with the values of columns
+/// without lists.
 fn check_rows(footer: &ParquetMetaData) -> Result<()> {
     let mut rows = 0_i64;
     for group in footer.row_groups() {
@@ -78,7 +82,7 @@ fn is_believable(column: &ColumnChunkMetaData) -> bool {
         && in_order(statistics, order)
 }
 
-/// Is the least value not above the greatest one?
+/// True if the minimum is not above the maximum.
 fn in_order(statistics: &Statistics, order: SortOrder) -> bool {
     fn ordered<T: PartialOrd>(min: Option<T>, max: Option<T>) -> bool {
         min.zip(max).is_none_or(|(min, max)| min <= max)
@@ -143,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// What is left of the statistics of a column.
+    /// The usable part of the statistics of a column.
     fn left(kind: Physical, converted: ConvertedType, statistics: Statistics) -> Statistics {
         let column = Type::primitive_type_builder("c", kind)
             .with_repetition(Repetition::OPTIONAL)

@@ -1,9 +1,9 @@
-//! Types of Parquet that its Arrow reader gets wrong or shows as bytes: intervals, of which it loses the months, and
-//! UUIDs.
+//! Types of Parquet that its Arrow reader gets wrong or shows as bytes: intervals, of which it
+//! loses the months, and UUIDs.
 //!
-//! The reader of a file gets a footer in which intervals are only bytes ([`without_intervals`]); the table
-//! has columns of the right types ([`of_table`]); `adapt` makes the one of the other. Within records and lists
-//! intervals stay bytes.
+//! The reader of a file gets a footer in which intervals are only bytes ([`without_intervals`]);
+//! the table has columns of the right types ([`of_table`]); `adapt` makes the one of the other.
+//! Within records and lists intervals stay bytes.
 
 use std::sync::Arc;
 

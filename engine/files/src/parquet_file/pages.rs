@@ -1,9 +1,11 @@
-//! Pages of Parquet files, looked at before they are decoded: a page that has a checksum must have the bytes that
-//! it is of, and no page may claim to be larger than a column's share of a file can be.
+//! Pages of Parquet files, looked at before they are decoded: a page that has a checksum must have
+//! the bytes that it is of, and no page may claim to be larger than a column's share of a file can
+//! be.
 //!
-//! The Parquet crate compares checksums only when it is built to, and believes what pages say of their size
-//! (apache/arrow-rs#6289). [`CheckedFiles`] stands between it and the store. It walks over the headers of the
-//! pages in what was fetched, and computes a CRC-32 of the pages that have one.
+//! The Parquet crate compares checksums only when it is built to, and believes what pages say of
+//! their size (apache/arrow-rs#6289). [`CheckedFiles`] stands between it and the store. It walks
+//! over the headers of the pages in what was fetched, and computes a CRC-32 of the pages that have
+//! one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,7 +25,8 @@ use parquet::file::metadata::ParquetMetaData;
 use crate::parquet_file::bounds::believable;
 use crate::parquet_file::logical::without_intervals;
 
-/// A page larger than this when decompressed is looked at twice: writers make pages of 1 MiB, and few of 100.
+/// A page larger than this when decompressed is looked at twice: writers make pages of 1 MiB, and
+/// few of 100.
 const PAGE_BYTES_USUAL: u64 = 64 << 20;
 
 /// Types of the compact protocol of Thrift.
@@ -87,7 +90,8 @@ struct Chunk {
 }
 
 impl CheckedReader {
-    /// Where the columns are; asked of the footer, which is cached, by a reader that was not asked for it before.
+    /// Where the columns are; asked of the footer, which is cached, by a reader that was not asked
+    /// for it before.
     async fn chunks(&mut self) -> Result<&[Chunk]> {
         if self.chunks.is_none() {
             let footer = self.inner.get_metadata(None).await?;
@@ -178,7 +182,7 @@ fn chunks(footer: &ParquetMetaData) -> Vec<Chunk> {
 fn check_pages(bytes: &Bytes, decompressed: u64, offset: u64) -> Result<()> {
     let mut at = 0;
     while at < bytes.len() {
-        // What is no header is for the decoder to say.
+        // The decoder reports an invalid header.
         let Some(page) = header(&bytes[at..]) else { return Ok(()) };
         let start = at + page.header_bytes;
         let Some(content) = start.checked_add(page.stored).and_then(|end| bytes.get(start..end))
@@ -205,7 +209,7 @@ fn check_pages(bytes: &Bytes, decompressed: u64, offset: u64) -> Result<()> {
     Ok(())
 }
 
-/// What the header of a page says.
+/// The header of a page.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Page {
     header_bytes: usize,

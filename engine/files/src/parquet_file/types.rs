@@ -1,7 +1,7 @@
 //! Types that Parquet has no name for, as the types that it has.
 //!
-//! parquet 59.3 writes moments and times in seconds, and dates in milliseconds, as bare integers: other programs read
-//! numbers. In milliseconds, and in days, they are what they are.
+//! parquet 59.3 writes moments and times in seconds, and dates in milliseconds, as bare integers:
+//! other programs read numbers. In milliseconds, and in days, they are what they are.
 
 use std::sync::Arc;
 

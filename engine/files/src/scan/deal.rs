@@ -18,8 +18,8 @@ use datafusion_distributed::{
 use crate::scan::sealed::{SealedScan, file_scan};
 
 /// How many tasks a scan is worth. One that is sealed: as many as its bytes, but not more than its
-/// files where these are read whole. One that has taken over the whole limit of a query: one, or each task would give as many
-/// rows as all of them may. Any other: what the exchange says.
+/// files where these are read whole. One that has taken over the whole limit of a query: one, or
+/// each task would give as many rows as all of them may. Any other: what the exchange says.
 pub fn sealed_scan_tasks(
     event: DesiredTaskCountEvent<'_>,
 ) -> Option<Result<DesiredTaskCountEventResponse>> {

@@ -1,11 +1,12 @@
 //! Keeps NaN from being pruned. Writers of Parquet leave NaN out of the least and greatest value of
-//! a column, while comparisons put it below or above every number: a filter such as `x > 5` holds for a
-//! NaN in a file whose greatest `x` is 4, and pruning by statistics would lose that row.
+//! a column, while comparisons put it below or above every number: a filter such as `x > 5` holds
+//! for a NaN in a file whose greatest `x` is 4, and pruning by statistics would lose that row.
 //!
 //! [`FloatBounds`] hides from pruning every condition that a NaN could fulfil; conditions that it
-//! cannot, such as `x BETWEEN 2 AND 5`, prune as before. The check by substitution is DuckDB's, from
-//! its Parquet reader. The planner's `float_key` is taken off again where it only hides a column, and
-//! `x = 0.0` becomes a range: a Bloom filter that is asked for 0.0 knows nothing of -0.0 (DataFusion 55.2). [`inexact_float_bounds`] keeps the planner from taking the same numbers
+//! cannot, such as `x BETWEEN 2 AND 5`, prune as before. The check by substitution is DuckDB's,
+//! from its Parquet reader. The planner's `float_key` is taken off again where it only hides a
+//! column, and `x = 0.0` becomes a range: a Bloom filter that is asked for 0.0 knows nothing of
+//! -0.0 (DataFusion 55.2). [`inexact_float_bounds`] keeps the planner from taking the same numbers
 //! for exact: for the answer of `max(x)`, or to leave out a file.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Scans of files in a plan: what is known of their rows, who reads which part, and errors that name the file.
+//! Scans of files in a plan: their statistics, how they are split, and errors that name the file.
 
 mod deal;
 pub(crate) mod float_bounds;

@@ -1,15 +1,15 @@
-//! A scan of files that the exchange may neither cut nor encode by itself.
+//! A scan of files that the exchange can neither split nor encode by itself.
 //!
-//! The exchange cuts files at any byte and sends scans in DataFusion's encoding. Neither is right for
-//! all files: Avro, compressed text and Arrow streams cannot be cut (an Avro file that is cut is read
-//! by every task: each row comes out many times), and the encoding forgets compression and Arrow
-//! streams. Such a scan is sealed: a leaf of its own, which carries what the encoding forgets and
-//! deals out whole files.
+//! The exchange splits files at any byte and sends scans in DataFusion's encoding. Neither is right
+//! for all files. Avro, compressed text and Arrow streams cannot be split (every task would read
+//! all of a split Avro file, and each row would come out many times), and the encoding leaves out
+//! compression and Arrow streams. These scans are sealed: the seal carries what the encoding leaves
+//! out, and tasks get whole files.
 //!
-//! Scans of text have a source of ours, which DataFusion does not encode: their seal carries its
-//! options. Text that is not compressed is cut, as its readers allow it (see `text`).
+//! Scans of text have a source of ours, which DataFusion does not encode: the seal carries its
+//! options. Text that is not compressed is split, because our readers allow it (see `text`).
 //!
-//! [`SealScans`] seals what it finds in a finished plan; `table` seals what cannot be seen there.
+//! [`SealScans`] seals the scans of a finished plan; `table` seals those that a plan does not show.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -45,7 +45,7 @@ const HEADER_BYTES: usize = 2;
 /// Bytes of a length.
 const LENGTH_BYTES: usize = 4;
 
-/// What DataFusion's encoding of a scan forgets.
+/// The parts of a scan that DataFusion's encoding leaves out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seal {
     /// Files are compressed as a whole.
@@ -59,12 +59,12 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
-    /// Would a scan without it go wrong on workers?
+    /// True if a scan without the seal would go wrong on workers.
     pub(crate) fn is_needed(self) -> bool {
         self != Self::default()
     }
 
-    /// What can be seen of it in a scan.
+    /// The seal, as far as a scan shows it.
     fn of(scan: &FileScanConfig) -> Self {
         let source = scan.file_source();
         let compression = CompressionTypeVariant::from(scan.file_compression_type);
@@ -110,7 +110,7 @@ impl Seal {
         })
     }
 
-    /// Puts back what the encoding forgot.
+    /// Restores what the encoding left out.
     fn restore(self, scan: FileScanConfig, text: Option<TextOptions>) -> Result<FileScanConfig> {
         let source = Arc::clone(scan.file_source());
         let source: Arc<dyn FileSource> = if let Some(options) = text {
@@ -139,13 +139,14 @@ impl Seal {
     }
 }
 
-/// A scan of files, with what its encoding would lack.
+/// A scan of files with a [`Seal`]. It is not a `LeafPlan` of the engine: it forwards everything to
+/// the scan within.
 #[derive(Debug, Clone)]
 pub struct SealedScan {
     scan: Arc<dyn ExecutionPlan>,
     seal: Seal,
-    /// The scan as it is run: one for all partitions, which take files from one queue. With one for each, every
-    /// partition would read all files.
+    /// The scan as it is run: one for all partitions, which take files from one queue. With one for
+    /// each, every partition would read all files.
     run: Arc<OnceLock<Arc<dyn ExecutionPlan>>>,
 }
 
@@ -189,7 +190,7 @@ impl SealedScan {
         file_scan(&self.scan)
     }
 
-    /// Are its files read whole?
+    /// True if files are read whole.
     pub(crate) fn is_whole(&self) -> bool {
         self.seal.whole || self.seal.compression.is_some() || !self.seal.text
     }
@@ -222,7 +223,7 @@ impl SealedScan {
         Ok(())
     }
 
-    /// Reads what [`SealedScan::encode`] wrote.
+    /// Decodes the bytes of [`SealedScan::encode`].
     pub fn decode(
         bytes: &[u8],
         context: &TaskContext,
@@ -305,7 +306,7 @@ impl ExecutionPlan for SealedScan {
         self.as_run()?.execute(partition, context)
     }
 
-    /// With files that nobody has opened yet.
+    /// The new scan has no open files.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         let scan = Arc::clone(&self.scan).reset_state()?;
         Ok(Arc::new(Self::sealed(scan, self.seal)))
@@ -333,8 +334,8 @@ impl ExecutionPlan for SealedScan {
     }
 }
 
-/// The last rule of the physical optimizer: seals every scan that may not be cut or sent as it is, and has the
-/// others watched.
+/// The last rule of the physical optimizer: seals every scan that cannot be split or sent as it is,
+/// and watches the others.
 #[derive(Debug)]
 pub(crate) struct SealScans;
 

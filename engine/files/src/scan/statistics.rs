@@ -1,5 +1,6 @@
-//! What Parquet files say about their rows, as far as it can be believed: rows, nulls and bounds of each column, for
-//! whole files and for groups of them. Plans are made, rows are counted and files are left out by it.
+//! What Parquet files say about their rows, as far as it can be believed: rows, nulls and bounds of
+//! each column, for whole files and for groups of them. Plans are made, rows are counted and files
+//! are left out by it.
 
 use std::sync::Arc;
 
@@ -80,8 +81,8 @@ fn named_as(file: &Schema, table: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()))
 }
 
-/// Leaves out bounds that are not of their column's type. DataFusion 55.2 gathers them by the type of the table's
-/// column, and gives up in the midst of it when that of the file's is another one.
+/// Leaves out bounds that are not of their column's type. DataFusion 55.2 gathers them by the type
+/// of the table's column, and gives up in the midst of it when that of the file's is another one.
 fn of_columns(mut statistics: Statistics, schema: &Schema) -> Statistics {
     for (field, column) in schema.fields().iter().zip(&mut statistics.column_statistics) {
         let kind = match field.data_type() {

@@ -1,8 +1,9 @@
-//! Scans that say which file is wrong: what goes wrong in the bytes of a file becomes an error with its name, and
-//! a panic of a decoder is such an error, too.
+//! Scans that say which file is wrong: what goes wrong in the bytes of a file becomes an error with
+//! its name, and a panic of a decoder is such an error, too.
 //!
-//! The last rule of the physical optimizer puts a [`Watched`] into every scan of a format whose bytes are not
-//! text; a worker does so with the plans that it is sent. The encoding of a scan does not see it.
+//! The last rule of the physical optimizer puts a [`Watched`] into every scan of a format whose
+//! bytes are not text; a worker does so with the plans that it is sent. The encoding of a scan does
+//! not see it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,13 +41,10 @@ use crate::adapt::{Adapters, asked_to_adapt};
 use crate::arrow_file::reader::ByName;
 use crate::avro::AvroFiles;
 use crate::caught::{caught, caught_in};
-use crate::error::{NOT_ITS_FORMAT, explain, reason, unreadable};
+use crate::error::{NOT_ITS_FORMAT, explain, reason, unreadable, wrapped_causes};
 use crate::location::shown;
 use crate::parquet_file::pages::CheckedFiles;
 use crate::scan::sealed::file_scan;
-
-/// How many causes are followed.
-const CAUSES_MAX: usize = 16;
 
 /// Watches all scans of a plan that are not watched.
 pub fn watch(plan: Arc<dyn ExecutionPlan>, runtime: &RuntimeEnv) -> Result<Arc<dyn ExecutionPlan>> {
@@ -60,7 +58,7 @@ pub fn watch(plan: Arc<dyn ExecutionPlan>, runtime: &RuntimeEnv) -> Result<Arc<d
     watched.map(|watched| watched.data)
 }
 
-/// The scan as it is to be run. None if there is nothing to watch, or it is watched.
+/// The scan to run instead. `None` if there is nothing to watch, or it is watched already.
 pub(crate) fn watched(
     scan: &FileScanConfig,
     runtime: Option<&RuntimeEnv>,
@@ -113,7 +111,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Whether all rows of the files come out, as far as can be told from the scan.
+    /// Whether all rows of the files come out, as far as the scan shows.
     fn is_whole(&self, scan: &FileScanConfig) -> bool {
         let any = |filter: Arc<dyn PhysicalExpr>| filter.downcast_ref::<Literal>().is_some();
         let parquet = self.inner.downcast_ref::<ParquetSource>();
@@ -199,7 +197,7 @@ impl FileSource for Watched {
     }
 }
 
-/// What names the file in an error.
+/// Names the file in an error.
 #[derive(Debug, Clone)]
 struct Named {
     file: Arc<str>,
@@ -229,7 +227,7 @@ impl Named {
         )
     }
 
-    /// Runs a step of reading, whose panic is an error.
+    /// Runs a step of reading and turns a panic into an error.
     fn step<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
         match caught(step) {
             Ok(done) => done.map_err(|error| self.error(error)),
@@ -238,16 +236,14 @@ impl Named {
     }
 }
 
-/// Whether an error comes from a decoder, and not from what is computed of a file's rows.
+/// Whether an error comes from a decoder, and not from a computation on rows.
 pub(crate) fn is_about_bytes(error: &DataFusionError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut found = false;
-    for _ in 0..CAUSES_MAX {
-        let Some(current) = cause else { return found };
-        if current.is::<object_store::Error>() {
+    for cause in wrapped_causes(error) {
+        if cause.is::<object_store::Error>() {
             return false;
         }
-        let of_decoder = match current.downcast_ref::<ArrowError>() {
+        found |= match cause.downcast_ref::<ArrowError>() {
             Some(arrow) => matches!(
                 arrow,
                 ArrowError::ParquetError(_)
@@ -256,17 +252,7 @@ pub(crate) fn is_about_bytes(error: &DataFusionError) -> bool {
                     | ArrowError::SchemaError(_)
                     | ArrowError::IoError(..)
             ),
-            None => current.is::<ParquetError>(),
-        };
-        found |= of_decoder;
-        cause = match current.downcast_ref::<DataFusionError>() {
-            Some(DataFusionError::ArrowError(inner, _)) => Some(inner.as_ref()),
-            Some(DataFusionError::ParquetError(inner)) => Some(inner.as_ref()),
-            Some(DataFusionError::External(inner)) => Some(inner.as_ref()),
-            Some(DataFusionError::Context(_, inner)) => Some(inner.as_ref()),
-            Some(DataFusionError::Shared(inner)) => Some(inner.as_ref()),
-            Some(DataFusionError::ObjectStore(_)) => return false,
-            _ => current.source(),
+            None => cause.is::<ParquetError>(),
         };
     }
     found

@@ -1,4 +1,4 @@
-//! One sink of a run: its target, and what became of each of its files.
+//! One sink of a run: its target, and the state of each of its files.
 
 use std::path::PathBuf;
 use std::sync::Arc;

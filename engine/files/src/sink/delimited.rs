@@ -1,7 +1,9 @@
-//! Rows as delimited text, such that null and the empty text stay apart: null is nothing between two delimiters (or
-//! what the option `null_value` says), the empty text is two quotes, and so is quoted whatever text would be read as null.
+//! Rows as delimited text, such that null and the empty text stay apart: null is nothing between
+//! two delimiters (or what the option `null_value` says), the empty text is two quotes, and so is
+//! quoted whatever text would be read as null.
 //!
-//! DataFusion 55.2: arrow-csv writes both as nothing, and the null of a table of one column as two quotes.
+//! DataFusion 55.2: arrow-csv writes both as nothing, and the null of a table of one column as two
+//! quotes.
 
 use bytes::Bytes;
 use datafusion::arrow::csv::writer::Terminator;
@@ -13,7 +15,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
 use datafusion::datasource::file_format::write::BatchSerializer;
 
-/// Writes rows as delimited text (CSV), such that null and the empty text stay apart.
+/// Writes rows as delimited text (CSV) that keeps null and the empty text apart.
 #[derive(Debug, Clone)]
 pub struct Delimited(WriterBuilder);
 

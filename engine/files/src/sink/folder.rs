@@ -1,15 +1,16 @@
-//! A local folder that files are written for: they are collected in a hidden folder beside them, and
-//! come to the target by renaming.
+//! A local folder that files are written for: they are collected in a hidden folder beside them,
+//! and come to the target by renaming.
 //!
-//! A target that is not there yet comes to exist with all of its files in one step: the hidden folder
-//! itself is renamed. The hidden folder is locked by its driver for as long as that lives, so that
-//! one without a lock is left of a driver that was killed: the next who writes there removes it.
+//! A target that is not there yet comes to exist with all of its files in one step: the hidden
+//! folder itself is renamed. The hidden folder is locked by its driver for as long as that lives,
+//! so that one without a lock is left of a driver that was killed: the next who writes there
+//! removes it.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How the names of hidden folders begin. No reader looks into a folder with such a name.
+/// The prefix of hidden folders. No reader looks into a folder whose name begins with it.
 pub(super) const HIDDEN: &str = ".bigslice-write-";
 
 /// How often a hidden folder is made: a sweeper may come between it and its lock.
@@ -53,7 +54,7 @@ impl Folder {
         }
     }
 
-    /// Whether somebody else is writing to the same folder right now.
+    /// Whether another process is writing to the same folder right now.
     pub(super) fn is_contended(&self) -> bool {
         !self.whole && hidden(&self.target).any(|other| other != self.staging)
     }
@@ -73,7 +74,7 @@ impl Folder {
         for (from, name) in files {
             fs::rename(from, self.staging.join(name))?;
         }
-        // What attempts have left that do not count.
+        // The leftovers of attempts that do not count.
         for file in fs::read_dir(&self.staging)? {
             let file = file?;
             if !files.iter().any(|(_, name)| file.file_name() == name.as_str()) {
@@ -87,7 +88,7 @@ impl Folder {
         fs::rename(&self.staging, &self.target)
     }
 
-    /// Takes back what [`publish`](Self::publish) did.
+    /// Undoes [`publish`](Self::publish).
     pub(super) fn unpublish(&self) {
         if let Err(error) = fs::rename(&self.target, &self.staging) {
             let folder = self.target.display();
@@ -95,7 +96,7 @@ impl Folder {
         }
     }
 
-    /// Removes what waits. Nobody who comes late finds the folder: it has another name first.
+    /// Removes the folder. It is renamed first, so that no late writer finds it.
     pub(super) fn discard(&self) {
         let gone = self.staging.with_extension("gone");
         let removed = fs::rename(&self.staging, &gone).and_then(|()| fs::remove_dir_all(&gone));
@@ -113,7 +114,7 @@ impl Folder {
     }
 }
 
-/// A name that nobody else has.
+/// A unique name.
 pub(super) fn unique() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
@@ -139,7 +140,7 @@ fn hidden(within: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         .map(|entry| entry.path())
 }
 
-/// Removes the hidden folders that nobody holds.
+/// Removes the hidden folders without a lock.
 fn sweep(within: &Path) {
     for folder in hidden(within) {
         let held = File::open(&folder).map(|file| file.try_lock().map(|()| file));

@@ -1,12 +1,11 @@
-//! Where results go: `COPY ... TO`, `INSERT INTO`, and the `write_` verbs of slices; all of it or
-//! nothing.
+//! Writing results, all or nothing: `COPY ... TO`, `INSERT INTO`, and the `write_` verbs of slices.
 //!
 //! # Statements
 //!
-//! DataFusion's sinks finish the files that they have begun even when the query below them
-//! fails. So a statement that writes runs over stores that only stage: every file is uploaded
-//! but not completed, and the [`Transaction`] completes all of them when the whole plan has
-//! succeeded. What the caller does with a plan for which [`writes()`] says true:
+//! DataFusion's sinks finish their open files even when the query below them fails. So a statement
+//! that writes runs over stores that only stage: every file is uploaded but not completed, and the
+//! [`Transaction`] completes all of them once the whole plan has succeeded. The caller handles a
+//! plan for which [`writes()`] is true like this:
 //!
 //! ```text
 //! let (transaction, plan) = Transaction::begin(plan, &state, cleanup).await?;   // checks the target
@@ -15,15 +14,15 @@
 //! transaction.commit().await?;                                         // now the files exist
 //! ```
 //!
-//! One transaction for each attempt: when a plan is run again, begin again.
+//! Each attempt needs a transaction of its own.
 //!
-//! Dropping a transaction that was not committed takes back everything: temporary files,
-//! folders made for them, unfinished multipart uploads. [`Transaction::rollback`] does the same
-//! and waits for it; use it where the process may end right after.
+//! Dropping a transaction before its commit undoes everything: temporary files, folders made for
+//! them, unfinished multipart uploads. [`Transaction::rollback`] does the same and waits for it;
+//! use it where the process may end right after.
 //!
-//! What happens to what is already there: `COPY` to a file replaces it in one step; `COPY` to a
-//! folder that has files in it is refused, because the old and the new rows would silently
-//! become one table; `INSERT INTO` adds files to the table's folder.
+//! Existing files: `COPY` to a file replaces it in one step. `COPY` to a folder with files in it is
+//! refused, because the old and the new rows would silently become one table. `INSERT INTO` adds
+//! files to the table's folder.
 //!
 //! # Slices
 //!
@@ -39,8 +38,8 @@
 //!   commit   renames, completes; discards the others
 //! ```
 //!
-//! So an attempt whose machine was lost needs nobody there to clean up after it. What was committed
-//! is not written again when a part of the run's result is lost: its tasks are told what was written.
+//! So no cleanup is needed on a machine that is lost. A committed file is not written again when a
+//! part of the run's result is lost: the request to a task lists the committed files.
 
 mod begun;
 mod delimited;

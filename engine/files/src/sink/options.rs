@@ -1,4 +1,4 @@
-//! What a user says about files that a slice is written to.
+//! The options for writing the files of a slice.
 
 use std::fmt;
 use std::panic::Location;
@@ -9,12 +9,14 @@ use datafusion::error::{DataFusionError, Result};
 /// What to do when the folder to write to has files already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Existing {
-    /// It is an error, before anything is computed: old and new rows would silently become one table.
+    /// It is an error, before anything is computed: old and new rows would silently become one
+    /// table.
     #[default]
     Refuse,
-    /// The new files come to the old ones, under names that no others have.
+    /// Adds the new files to the old ones, under unique names.
     Append,
-    /// The files right in the folder are removed once the new ones are there; it may have no folders.
+    /// The files right in the folder are removed once the new ones are there; it may have no
+    /// folders.
     Overwrite,
 }
 
@@ -51,8 +53,8 @@ impl Default for WriteOptions {
 }
 
 impl WriteOptions {
-    /// A folder that must be empty or not there; no compression of text; CSV with a line of names and
-    /// commas. Parquet is compressed within the file: by Zstandard, at its fastest.
+    /// A folder that must be empty or not there; no compression of text; CSV with a line of names
+    /// and commas. Parquet is compressed within the file: by Zstandard, at its fastest.
     pub fn new() -> Self {
         Self::default()
     }
@@ -73,7 +75,7 @@ impl WriteOptions {
         Self { header, ..self }
     }
 
-    /// What stands between the values of CSV. With tabs names end in `.tsv`.
+    /// The delimiter of CSV values. With tabs, file names end in `.tsv`.
     pub fn delimiter(self, delimiter: u8) -> Self {
         Self { delimiter, ..self }
     }
@@ -101,7 +103,7 @@ pub struct SinkSpec {
     pub to: String,
     /// The format of the files.
     pub encoding: Encoding,
-    /// What the user chose.
+    /// The options that the user set.
     pub options: WriteOptions,
     /// The schema of the rows.
     pub schema: SchemaRef,
@@ -144,7 +146,7 @@ impl SinkSpec {
         }
     }
 
-    /// That something is wrong with what was asked for.
+    /// The error for an invalid option.
     pub(super) fn error(&self, message: impl fmt::Display) -> DataFusionError {
         DataFusionError::Execution(format!("{self}: {message}"))
     }

@@ -57,7 +57,7 @@ pub enum Opening {
     },
 }
 
-/// What a task is told about one sink that its shard goes through.
+/// The description of a sink that a task gets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Opened {
     /// The index of the sink within its run.
@@ -66,18 +66,18 @@ pub struct Opened {
     pub shard: u32,
     /// Where the file will be.
     pub path: String,
-    /// What this attempt fills.
+    /// The file or upload that this attempt fills.
     pub opening: Opening,
 }
 
-/// What a task has written.
+/// The files that a task has written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// The index of the sink within its run.
     pub sink: u32,
     /// The shard of the sink.
     pub shard: u32,
-    /// What this attempt has filled.
+    /// The file or upload that this attempt has filled.
     pub opening: Opening,
     /// Rows in the file.
     pub rows: u64,

@@ -31,16 +31,16 @@ pub(super) enum Content {
     Upload(Box<dyn MultipartUpload>),
     /// In memory.
     Held(PutPayload),
-    /// In an upload that somebody else has filled with these parts.
+    /// An upload that another process has filled with these parts.
     Parts { uploads: Arc<dyn MultipartStore>, id: String, parts: Vec<PartId> },
     /// In a local file of another name, which gets this name.
     Renamed { from: PathBuf, to: PathBuf },
 }
 
-/// What the stores of one transaction have staged.
+/// The files that the stores of one transaction have staged.
 pub(super) struct Stage {
     state: Mutex<State>,
-    /// Takes back unfinished uploads when nobody waits for it.
+    /// Aborts unfinished uploads in the background.
     cleanup: Cleanup,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Closed {
     pub(super) abandoned: Vec<Box<dyn MultipartUpload>>,
     /// Folders made for the files, outer ones first.
     pub(super) folders: Vec<PathBuf>,
-    /// What went wrong.
+    /// The error.
     pub(super) failure: Option<Failure>,
 }
 
@@ -123,7 +123,7 @@ impl Stage {
         self.state.lock().folders.clear();
     }
 
-    /// Does something bounded that nobody waits for: whoever could has been dropped.
+    /// Runs bounded cleanup in the background, because the owner has been dropped.
     pub(super) fn afterwards(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.cleanup.later("taking back unfinished uploads", work);
     }

@@ -32,7 +32,7 @@ pub(super) struct StagedStores {
 }
 
 impl StagedStores {
-    /// Stages what is written to the stores of `inner`.
+    /// Stages writes to the stores of `inner`.
     pub(super) fn new(inner: Arc<dyn ObjectStoreRegistry>, stage: Arc<Stage>) -> Self {
         Self { inner, stage }
     }
@@ -58,7 +58,7 @@ impl ObjectStoreRegistry for StagedStores {
     }
 }
 
-/// A store that stages what is written to it; reads see what was there before.
+/// A store that stages writes; reads see the state before them.
 #[derive(Debug)]
 struct StagedStore {
     inner: Arc<dyn ObjectStore>,
@@ -158,8 +158,9 @@ impl ObjectStore for StagedStore {
     }
 }
 
-/// Makes a file beside the one that will be there, and removes it. object_store 0.13 tries for ever where no file can be
-/// made although its folder is there (`/proc`), and names its own file where it may not make one.
+/// Makes a file beside the one that will be there, and removes it. object_store 0.13 tries for ever
+/// where no file can be made although its folder is there (`/proc`), and names its own file where
+/// it may not make one.
 fn probe(file: &FsPath) -> Result<()> {
     let shown = file.display().to_string();
     let cannot = |error: std::io::Error| {

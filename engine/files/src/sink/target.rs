@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::dml::CopyTo;
 use datafusion::logical_expr::{DmlStatement, LogicalPlan, WriteOp};
@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SourceError, SourceErrorKind, invalid};
 use crate::location::{Location, Place};
 use crate::parquet_file::types::stored_rows;
 use crate::table::folders::named;
@@ -144,8 +144,4 @@ async fn must_be_free(
         .into_datafusion()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn invalid(message: String) -> DataFusionError {
-    SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }

@@ -1,7 +1,8 @@
 //! The sinks of text that `COPY` and `INSERT` write to: DataFusion's, with rows written by us.
 //!
-//! DataFusion 55.2: rows of CSV have null and the empty text alike (see [`Delimited`]), and rows of JSON lack the keys
-//! that are null: a column that is null in the first rows, or in all, is missing when the file is read.
+//! DataFusion 55.2: rows of CSV have null and the empty text alike (see [`Delimited`]), and rows of
+//! JSON lack the keys that are null: a column that is null in the first rows, or in all, is missing
+//! when the file is read.
 
 use std::fmt;
 use std::sync::Arc;

@@ -86,8 +86,8 @@ impl Drop for Transaction {
     }
 }
 
-/// Completes files. When one cannot be, those that were completed before it are removed again, except
-/// where they replaced one, and the others are discarded.
+/// Completes files. When one cannot be, those that were completed before it are removed again,
+/// except where they replaced one, and the others are discarded.
 pub(super) async fn complete(files: Vec<Staged>) -> Option<object_store::Error> {
     let alone = files.len() == 1;
     let mut outcomes = futures::stream::iter(files)

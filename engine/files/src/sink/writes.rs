@@ -15,7 +15,9 @@ use super::part::{Opened, Opening, Written, cannot_write};
 use super::stage::Staged;
 use super::transaction::{complete, discard_file};
 use crate::cleanup::Cleanup;
-use crate::error::{Failed, SourceError, SourceErrorKind, chain, with_hint};
+use bigslice_diagnostics::chain;
+
+use crate::error::{Failed, SourceError, SourceErrorKind, with_hint};
 use crate::stores::Stores;
 
 /// Old files removed, or uploads taken back, at a time.
@@ -29,7 +31,7 @@ pub struct Writes {
     /// What is set once they are begun.
     sinks: Mutex<Vec<Sink>>,
     phase: Mutex<Phase>,
-    /// Held by a commit until it is over, also when nobody waits for it any more.
+    /// Held by a commit until it is over, even if its caller is dropped.
     committing: Arc<tokio::sync::Mutex<()>>,
     cleanup: Cleanup,
 }
@@ -51,8 +53,8 @@ impl Writes {
         Arc::new(Self { specs, sinks, phase, committing: Arc::default(), cleanup })
     }
 
-    /// Looks at the targets, and makes what is needed to write there, once. After the files were taken back it is
-    /// an error, for rows about them may be there.
+    /// Looks at the targets, and makes what is needed to write there, once. After the files were
+    /// taken back it is an error, for rows about them may be there.
     pub async fn begin(&self, stores: &Arc<Stores>) -> Result<()> {
         if self.specs.is_empty() {
             return Ok(());
@@ -72,7 +74,7 @@ impl Writes {
         }
         let begun = self.begin_all(stores).await;
         if begun.is_err() {
-            // Nothing was written yet: whoever asks again begins again.
+            // Nothing was written yet: the next call starts over.
             self.rollback().await;
             *self.phase.lock() = Phase::Waiting;
         }
@@ -146,7 +148,7 @@ impl Writes {
         Ok((shown, opening))
     }
 
-    /// A task has written files: those count that nobody wrote before.
+    /// Takes the files that a task has written, except those that another attempt wrote before.
     pub fn take(&self, all: Vec<Written>) {
         let mut sinks = self.sinks.lock();
         for written in all {
@@ -157,8 +159,8 @@ impl Writes {
         }
     }
 
-    /// Makes all files exist. It goes on when nobody waits for it any more: a commit is not left half
-    /// done by a user who gives up.
+    /// Makes all files exist. It goes on when nobody waits for it any more: a commit is not left
+    /// half done by a user who gives up.
     pub async fn commit(self: &Arc<Self>) -> Result<()> {
         {
             let mut phase = self.phase.lock();
@@ -179,7 +181,7 @@ impl Writes {
             if !sinks.is_empty() {
                 *this.phase.lock() = Phase::Committed;
             }
-            // What was written is known to whoever computes a part of the result again.
+            // A part of the result that is computed again knows what was written.
             *this.sinks.lock() = sinks;
             outcome
         });
@@ -212,7 +214,7 @@ impl Drop for Writes {
 }
 
 impl Writes {
-    /// [`rollback`](Self::rollback) for whoever cannot wait: uploads are taken back later.
+    /// [`rollback`](Self::rollback) that does not wait: uploads are aborted later.
     pub fn give_up(&self) {
         let Some(sinks) = self.ending().filter(|sinks| !sinks.is_empty()) else { return };
         sinks.iter().for_each(Sink::discard_folder);

@@ -1,10 +1,10 @@
 //! What a server's refusal means, in a sentence that names bucket, object and server.
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bigslice_diagnostics::{causes, root_cause};
 use futures::FutureExt;
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
@@ -54,7 +54,7 @@ impl Asked {
             );
         }
         if has(&["InvalidBucketName"]) {
-            let message = format!("\"{bucket}\" is no name of a bucket");
+            let message = format!("\"{bucket}\" is not a valid bucket name");
             return Some(
                 SourceError::new(SourceErrorKind::Invalid, message)
                     .hint("names have 3 to 63 lower-case letters, digits, dots and hyphens"),
@@ -131,33 +131,15 @@ impl Asked {
     }
 
     fn unreachable(&self, error: &Error) -> Option<SourceError> {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
-        while let Some(current) = cause {
-            if let Some(http) = current.downcast_ref::<HttpError>() {
-                let timeout = match http.kind() {
-                    HttpErrorKind::Connect => false,
-                    HttpErrorKind::Timeout => true,
-                    _ => return None,
-                };
-                let mut reason = http.to_string();
-                let mut deeper = http.source();
-                while let Some(next) = deeper {
-                    reason = next.to_string();
-                    deeper = next.source();
-                }
-                let reason = if timeout { "no answer in time".to_owned() } else { reason };
-                let server = self.server();
-                return Some(
-                    SourceError::new(
-                        SourceErrorKind::Unreachable,
-                        format!("cannot reach {server}: {reason}"),
-                    )
-                    .hint("check the address and the network"),
-                );
-            }
-            cause = current.source();
-        }
-        None
+        let http = causes(error).find_map(|cause| cause.downcast_ref::<HttpError>())?;
+        let reason = match http.kind() {
+            HttpErrorKind::Connect => root_cause(http),
+            HttpErrorKind::Timeout => "no answer in time".to_owned(),
+            _ => return None,
+        };
+        let message = format!("cannot reach {}: {reason}", self.server());
+        let unreachable = SourceError::new(SourceErrorKind::Unreachable, message);
+        Some(unreachable.hint("check the address and the network"))
     }
 
     fn server(&self) -> String {

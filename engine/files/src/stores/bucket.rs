@@ -84,7 +84,7 @@ impl Bucket {
         Self { name: resolved.bucket, origin, opened: Arc::default() }
     }
 
-    /// Takes new credentials from the driver; false when more than those changed.
+    /// Replaces the credentials with those from the driver; false if other settings changed too.
     pub(crate) fn takes(&self, resolved: &ResolvedBucket) -> bool {
         let Origin::Driver { config, credentials } = &self.origin else { return false };
         if *config != resolved.config {
@@ -100,7 +100,7 @@ impl Bucket {
         }
     }
 
-    /// What workers need, if the bucket was opened.
+    /// The settings for workers, if the bucket was opened.
     pub(crate) async fn resolved(&self) -> DataFusionResult<Option<ResolvedBucket>> {
         let Some(opened) = self.opened.read().await.clone() else { return Ok(None) };
         let credentials = match &opened.credentials {
@@ -142,8 +142,8 @@ impl Bucket {
         Ok(opened)
     }
 
-    /// Opens the bucket anew in the region that a server's refusal names. Only at Amazon: another
-    /// server has the regions it likes.
+    /// Reopens the bucket in the region that the server's refusal names. Only at Amazon: regions
+    /// mean nothing to other servers.
     async fn reopen(&self, error: &Error) -> Option<Arc<Opened>> {
         let Origin::Here { options, environment } = &self.origin else { return None };
         if kind_of(error) != Some(SourceErrorKind::Region) {
@@ -264,7 +264,7 @@ impl ObjectStore for Bucket {
     }
 }
 
-/// Uploads that one process begins, others fill, and the first completes.
+/// Uploads that one process starts, others fill, and the first completes.
 #[async_trait]
 impl MultipartStore for Bucket {
     async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {

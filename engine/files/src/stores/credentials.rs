@@ -21,6 +21,7 @@ use aws_config::{BehaviorVersion, Region, imds};
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use bigslice_diagnostics::root_cause;
 use object_store::aws::AwsCredential;
 use object_store::client::CredentialProvider;
 use tokio::sync::Mutex;
@@ -32,10 +33,10 @@ use crate::stores::settings::{PROFILE, StoreOptions};
 /// Credentials are replaced when they are good for less than this: longer than a request takes.
 const REFRESH_BEFORE: Duration = Duration::from_mins(5);
 
-/// How long the instance role is looked for. Elsewhere than on EC2 nobody answers.
+/// The timeout of the search for an instance role. Nothing answers outside of EC2.
 const INSTANCE_ROLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where credentials of one bucket come from.
+/// The origin of the credentials of a bucket.
 #[derive(Debug)]
 pub(crate) struct Chain {
     bucket: String,
@@ -200,7 +201,7 @@ impl Chain {
                     });
                 }
                 Err(CredentialsError::CredentialsNotLoaded(_)) => {}
-                // Where there is no instance role, nobody answers, or somebody else does.
+                // Without an instance role there is no answer, or one of something else.
                 Err(_) if *name == "instance role" => {}
                 Err(error) => return Err(self.broken(name, &error)),
             }
@@ -209,12 +210,7 @@ impl Chain {
     }
 
     fn broken(&self, link: &str, error: &CredentialsError) -> SourceError {
-        let mut reason = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(deeper) = cause {
-            reason = deeper.to_string();
-            cause = deeper.source();
-        }
+        let reason = root_cause(error);
         SourceError::new(
             SourceErrorKind::Denied,
             format!(

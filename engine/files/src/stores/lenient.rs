@@ -1,9 +1,10 @@
-//! Requests to web servers that know less than a store needs: that answer no HEAD, send the whole file whatever part
-//! was asked for, or do not say how long it is. And addresses as they were written, with their query.
+//! Requests to web servers that know less than a store needs: that answer no HEAD, send the whole
+//! file whatever part was asked for, or do not say how long it is. And addresses as they were
+//! written, with their query.
 //!
-//! The store of `object_store` asks for the size of a file by HEAD, and for parts by ranges; this is the client
-//! below it. What a server does not do is made up for by a GET of the whole file, which is kept for a while:
-//! a small one in memory, others in a file without a name.
+//! The store of `object_store` asks for the size of a file by HEAD, and for parts by ranges; this
+//! is the client below it. What a server does not do is made up for by a GET of the whole file,
+//! which is kept for a while: a small one in memory, others in a file without a name.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -30,11 +31,11 @@ use crate::address::web_address;
 /// A file larger than this is kept on disk.
 const KEPT_IN_MEMORY_BYTES_MAX: usize = 8 << 20;
 
-/// How many whole files are kept.
+/// The number of whole files that are kept.
 const KEPT_MAX: usize = 16;
 
-/// How long a whole file is taken for the one that is there, when a server tells neither tag nor time of it: the
-/// steps of one statement.
+/// How long a whole file is taken for the one that is there, when a server tells neither tag nor
+/// time of it: the steps of one statement.
 const KEPT_UNSEEN: Duration = Duration::from_secs(3);
 
 /// Makes clients that make up for what servers do not do.
@@ -60,7 +61,7 @@ struct Lenient {
 struct Kept {
     content: Content,
     length: usize,
-    /// What the server says about it.
+    /// The version according to the server.
     tag: Option<HeaderValue>,
     changed: Option<HeaderValue>,
     since: Instant,
@@ -293,7 +294,7 @@ fn asked_for(range: &str, length: usize) -> Option<Range<usize>> {
     (range.start < range.end).then_some(range)
 }
 
-/// The address that a user wrote, from that which a store makes of the path that stands for it.
+/// The address that a user wrote, from the one that the store made of its path.
 fn as_written(uri: &Uri) -> Uri {
     let mut parts = uri.clone().into_parts();
     let written =

@@ -1,4 +1,5 @@
-//! Object stores: opened when first needed, with the settings and credentials of each, and errors that say what is wrong.
+//! Object stores: opened when first needed, with the settings and credentials of each, and errors
+//! that say what is wrong.
 
 mod answer;
 mod bucket;

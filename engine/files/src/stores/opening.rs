@@ -16,7 +16,7 @@ use crate::stores::client::{client_options, retries};
 use crate::stores::credentials::{Chain, profile_endpoint, profile_region, stated};
 use crate::stores::settings::{PROFILE, Secret, StoreOptions};
 
-/// The region of whoever names none: that of Amazon's own tools, and of most other servers.
+/// The default region, which is that of Amazon's own tools and of most other servers.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Options about credentials: they are not sent as settings, but as what they resolve to.
@@ -150,7 +150,9 @@ fn allow_plain(bucket: &str, endpoint: &str, config: &mut BTreeMap<String, Secre
     let Ok(url) = url::Url::parse(endpoint) else {
         return Err(SourceError::new(
             SourceErrorKind::Invalid,
-            format!("the endpoint \"{endpoint}\" for bucket \"{bucket}\" is no web address"),
+            format!(
+                "the endpoint \"{endpoint}\" for bucket \"{bucket}\" is not a valid web address"
+            ),
         )
         .hint("write it as https://host:port")
         .into_store(bucket));

@@ -35,10 +35,10 @@ pub struct Stores {
 
 #[derive(Default)]
 struct Opened {
-    /// What users said in `OPTIONS`, by bucket.
+    /// The `OPTIONS` of each bucket.
     options: HashMap<String, StoreOptions>,
     buckets: HashMap<String, Arc<Bucket>>,
-    /// Web servers, and whatever an embedding program registered.
+    /// Web servers, and the stores that an embedding program registered.
     others: HashMap<String, Arc<dyn ObjectStore>>,
 }
 
@@ -73,7 +73,8 @@ impl Stores {
         self.environment.get("HOME")
     }
 
-    /// A place as a user wrote it. Standard input or a pipe is copied to a file, which is the place then.
+    /// The location of a place as a user wrote it. Standard input and pipes are copied to a file
+    /// first.
     pub(crate) async fn location(&self, text: &str) -> Result<Location> {
         let file = self.pipes.file(text).await?;
         Location::parse(file.as_deref().unwrap_or(text), self.home())
@@ -101,7 +102,7 @@ impl Stores {
         Ok(resolved)
     }
 
-    /// Takes what the driver resolved.
+    /// Applies the settings that the driver resolved.
     pub fn apply(&self, stores: WorkerStores) {
         let mut opened = self.opened.write();
         for resolved in stores.buckets {
@@ -181,9 +182,9 @@ impl ObjectStoreRegistry for Stores {
             ("http" | "https", Some(_)) => self.web(url),
             (scheme, _) => Err(SourceError::new(
                 SourceErrorKind::Invalid,
-                format!("there is no store for places of kind \"{scheme}\""),
+                format!("cannot read \"{scheme}://\" addresses"),
             )
-            .hint("places are local paths, file://, s3://, http:// and https://")
+            .hint("use a local path, file://, s3://, http:// or https://")
             .into_datafusion()),
         }
     }

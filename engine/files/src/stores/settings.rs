@@ -90,7 +90,7 @@ impl StoreOptions {
         self.0.get(key).map(Secret::expose).filter(|value| !value.is_empty())
     }
 
-    /// Is nothing set?
+    /// True if nothing is set.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -132,7 +132,7 @@ pub struct WorkerStores {
 }
 
 impl WorkerStores {
-    /// Is there nothing to send?
+    /// True if there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.buckets.is_empty()
     }

@@ -1,5 +1,5 @@
-//! Columns that a user declared and no file has: every value of such a column would be null, without a word about the
-//! name that is wrong.
+//! Columns that a user declared and no file has: every value of such a column would be null,
+//! without a word about the name that is wrong.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::adapt::columns_of;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::format::{Format, Kind};
 use crate::location::Location;
-use crate::nearest::{did_you_mean, distance};
 use crate::table::schema;
+use bigslice_diagnostics::{did_you_mean, distance};
 
 /// Files that are asked for a column, at most. In more of them it may be anywhere.
 const ASKED_MAX: usize = 1000;
@@ -23,8 +23,9 @@ const ASKED_MAX: usize = 1000;
 /// Columns that an error lists, at most.
 const NAMES_MAX: usize = 20;
 
-/// Checks that each declared column is in one of the files, as far as these are there. A key of JSON may be in later rows
-/// than those that are looked at: there it is an error only if there is another key of almost its name.
+/// Checks that each declared column is in one of the files, as far as these are there. A key of
+/// JSON may be in later rows than those that are looked at: there it is an error only if there is
+/// another key of almost its name.
 pub(crate) async fn check_names(
     session: &dyn Session,
     store: &Arc<dyn ObjectStore>,
@@ -67,7 +68,7 @@ fn is_close(name: &str, other: &str) -> bool {
     distance(name, other) * 3 <= name.chars().count()
 }
 
-/// The names in files that are no column of the table.
+/// The names in files that are not columns of the table.
 fn others<'a>(there: &'a [String], table: &Schema) -> Vec<&'a str> {
     let mine =
         |name: &str| table.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name));

@@ -1,4 +1,4 @@
-//! Makes tables of files: of a place in `FROM`, and of `CREATE EXTERNAL TABLE`.
+//! Creates tables of files: for a place in `FROM`, and for `CREATE EXTERNAL TABLE`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -16,7 +16,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 
-use crate::error::{SourceError, SourceErrorKind, explain, kind_of};
+use crate::error::{SourceError, SourceErrorKind, explain, invalid, kind_of};
 use crate::format::{Format, Kind, complete, compression_of_name};
 use crate::listing::{Listing, list, list_or_empty, not_empty, nothing};
 use crate::location::{Location, Place};
@@ -65,7 +65,7 @@ impl UrlTableFactory for PlaceTables {
     }
 }
 
-/// What is said of the copy of a pipe, as what is said of the pipe.
+/// The error about the copy of a pipe as an error about the pipe.
 fn by_name(error: DataFusionError, copy: &str, name: &str) -> DataFusionError {
     let (Some((message, hint)), Some(kind)) = (explain(&error), kind_of(&error)) else {
         return error;
@@ -93,7 +93,7 @@ async fn of_place(session: &SessionState, location: Location) -> Result<FileTabl
         schema::infer(session, &store, &location, format, None, &listing.files).await?;
     let (file_schema, partition_columns) =
         with_folders(&location, format, file_schema, (&listing.keyed, &listing))?;
-    FileTable::new(FileTableParts {
+    let table = FileTable::new(FileTableParts {
         locations: vec![location],
         format,
         reader: format.reader(session),
@@ -105,10 +105,11 @@ async fn of_place(session: &SessionState, location: Location) -> Result<FileTabl
         constraints: Constraints::default(),
         defaults: HashMap::new(),
         definition: None,
-    })
+    })?;
+    Ok(table.with_listing(listing))
 }
 
-/// A file of JSON with nothing in it is how a result of no rows is written.
+/// A result without rows is written as an empty file of JSON.
 fn is_empty_json(location: &Location) -> bool {
     let format = Format::of_name(location.name());
     format.is_some_and(|format| {
@@ -116,7 +117,7 @@ fn is_empty_json(location: &Location) -> bool {
     })
 }
 
-/// A table of no rows, and of no columns, since nobody says which.
+/// A table without rows, and without columns because they are unknown.
 fn empty(session: &SessionState, location: Location) -> Result<FileTable> {
     let format = Format { kind: Kind::Json, compression: CompressionTypeVariant::UNCOMPRESSED };
     FileTable::new(FileTableParts {
@@ -141,7 +142,7 @@ fn common_format(location: &Location, listing: &Listing) -> Result<Format> {
     let Some((format, first)) = known.next() else {
         return Err(SourceError::new(
             SourceErrorKind::Invalid,
-            format!("the format of \"{}\" cannot be told from a name", location.text()),
+            format!("the format of \"{}\" is not clear from its name", location.text()),
         )
         .hint(
             "known are .parquet, .csv, .tsv, .json, .jsonl, .ndjson, .arrow, .ipc, .feather and \
@@ -242,7 +243,7 @@ impl TableProviderFactory for ExternalTables {
     }
 }
 
-/// A place without a slash at its end and without an extension is a folder, unless there is a file.
+/// A place without a final slash and without an extension is a folder, unless it is a file.
 async fn file_or_folder(session: &dyn Session, location: Location) -> Result<Location> {
     match location.place() {
         Place::Path(path) if path.extension().is_none() => {
@@ -253,7 +254,7 @@ async fn file_or_folder(session: &dyn Session, location: Location) -> Result<Loc
     }
 }
 
-/// What the statement says by itself: the format with its options, orders, constraints.
+/// The parts that the statement gives: the format with its options, orders, constraints.
 fn declared(
     session: &dyn Session,
     command: &CreateExternalTable,
@@ -354,7 +355,7 @@ async fn listed(
     all.ok_or_else(|| invalid("an external table has no location".to_owned()))
 }
 
-/// The columns of folders that a statement names in `PARTITIONED BY`; all of them when it names none.
+/// The columns of folders that a statement names in `PARTITIONED BY`; all of them without it.
 fn chosen(columns: partition::Columns, named: &[String]) -> Result<partition::Columns> {
     if named.is_empty() {
         return Ok(columns);
@@ -376,7 +377,7 @@ fn declared_columns(command: &CreateExternalTable) -> Result<(SchemaRef, partiti
         .iter()
         .map(|name| Ok((name.clone(), schema.field_with_name(name)?.data_type().clone())))
         .collect::<Result<partition::Columns>>()?;
-    // What a statement says of files is not what they hold: they are read as if any value could be missing.
+    // Files need not hold what a statement declares: any value may be null.
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
     let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone());
     Ok((without(&Arc::new(schema), &columns), columns))
@@ -398,8 +399,4 @@ fn unknown_format(keyword: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, format!("no format is called \"{keyword}\""))
         .hint("formats are PARQUET, CSV, TSV, JSON, ARROW and AVRO")
         .into_datafusion()
-}
-
-fn invalid(message: String) -> DataFusionError {
-    SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }

@@ -1,7 +1,8 @@
-//! `PARTITIONED BY`: the values that folders are called by, as text that reads back as the same value.
+//! `PARTITIONED BY`: values as names of folders, in a form that reads back as the same value.
 //!
-//! DataFusion's writer is given texts alone, made by `partition_text`, and percent-encodes what a name may not
-//! have. [`real`] gives a file the path that it is to have, with the escapes that only `partition_text` knows of.
+//! DataFusion's writer is given texts alone, made by `partition_text`, and percent-encodes what a
+//! name may not have. [`real`] gives a file the path that it is to have, with the escapes that only
+//! `partition_text` knows of.
 
 use std::sync::Arc;
 
@@ -15,13 +16,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use object_store::path::Path;
 
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::SourceError;
 
 /// How the writer's percent-encoding leaves [`PARTITION_ESCAPE`].
 const ESCAPE_ENCODED: &str = "%EE%80%80";
 
-/// The rows of `input` with texts for folders in the place of the columns of `partition_by`; with values that are
-/// looked at, if these columns are `kept` in the files.
+/// The rows of `input` with texts for folders in the place of the columns of `partition_by`; with
+/// values that are looked at, if these columns are `kept` in the files.
 pub(crate) fn named(
     input: LogicalPlan,
     partition_by: &[String],
@@ -34,7 +35,7 @@ pub(crate) fn named(
         if schema.fields().iter().all(|field| field.name() != column) {
             let columns: Vec<_> =
                 schema.fields().iter().map(|f| format!("\"{}\"", f.name())).collect();
-            return Err(invalid(format!(
+            return Err(SourceError::invalid(format!(
                 "the result has no column \"{column}\" to be partitioned by"
             ))
             .hint(format!("its columns are {}", columns.join(", ")))
@@ -107,12 +108,12 @@ fn check_rest(fields: &Fields, partition_by: &[String]) -> Result<()> {
         partition_by.iter().enumerate().find(|(at, name)| partition_by[..*at].contains(name));
     if let Some((_, name)) = twice {
         let message = format!("\"{name}\" is twice among the columns to be partitioned by");
-        return Err(invalid(message).into_datafusion());
+        return Err(SourceError::invalid(message).into_datafusion());
     }
     if fields.iter().any(|field| !partition_by.contains(field.name())) {
         return Ok(());
     }
-    Err(invalid(
+    Err(SourceError::invalid(
         "all columns are in the names of folders, and none is left for the files".to_owned(),
     )
     .hint("partition by fewer columns")
@@ -123,24 +124,22 @@ fn check_name(name: &str) -> Result<()> {
     if !name.contains('=') {
         return Ok(());
     }
-    Err(invalid(format!("a folder's name cannot say where the column \"{name}\" ends"))
-        .hint("give the column a name without =")
-        .into_datafusion())
+    Err(SourceError::invalid(format!(
+        "a folder's name cannot say where the column \"{name}\" ends"
+    ))
+    .hint("give the column a name without =")
+    .into_datafusion())
 }
 
 fn check_type(name: &str, kind: &DataType) -> Result<()> {
     if kind.is_nested() {
-        return Err(invalid(format!(
+        return Err(SourceError::invalid(format!(
             "column \"{name}\" is {kind}: folders cannot be called by it"
         ))
         .hint("partition by a text or a number made of it")
         .into_datafusion());
     }
     Ok(())
-}
-
-fn invalid(message: String) -> SourceError {
-    SourceError::new(SourceErrorKind::Invalid, message)
 }
 
 #[cfg(test)]

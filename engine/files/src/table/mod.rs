@@ -1,4 +1,5 @@
-//! Tables of files: their schema and options, the statements that make them, and what a session needs to find them.
+//! Tables of files: their schema and options, the statements that make them, and what a session
+//! needs to find them.
 
 mod declared;
 mod factory;
@@ -10,5 +11,5 @@ mod schema;
 mod statement;
 
 pub use install::{install, runtime};
-pub use provider::reads_files_here;
+pub use provider::{read_as_listed, reads_files_here};
 pub use statement::prepare;

@@ -1,16 +1,17 @@
-//! The options of a format in a statement: under the names that DataFusion knows, with values that it takes, or an
-//! error that says which option is wrong and what it may be.
+//! The options of a format in a statement: under the names that DataFusion knows, with values that
+//! it takes, or an error that says which option is wrong and what it may be.
 //!
-//! DataFusion 55.2 says of a wrong value neither the option nor what is allowed ("Error parsing 'maybe' as bool"), or
-//! panics (a row group of 0 rows), and wants a level with the name of a Parquet compression.
+//! DataFusion 55.2 says of a wrong value neither the option nor what is allowed ("Error parsing
+//! 'maybe' as bool"), or panics (a row group of 0 rows), and wants a level with the name of a
+//! Parquet compression.
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::Value;
 
-use crate::error::{SourceError, SourceErrorKind};
-use crate::nearest::did_you_mean;
+use crate::error::SourceError;
+use bigslice_diagnostics::did_you_mean;
 
-/// What options of formats may begin with.
+/// Prefixes of the options of formats.
 const PREFIX: &str = "format.";
 
 /// Names that users of other programs write, and ours for them.
@@ -48,7 +49,7 @@ const TRUTHS: [&str; 16] = [
 /// Options that are one character.
 const CHARACTERS: [&str; 5] = ["delimiter", "quote", "escape", "comment", "terminator"];
 
-/// Options that are a number, and whether it may be 0.
+/// Numeric options, and whether 0 is allowed.
 const NUMBERS: [(&str, bool); 8] = [
     ("max_row_group_size", false),
     ("data_pagesize_limit", false),
@@ -88,7 +89,7 @@ const OF_PARQUET: [(&str, Option<(u32, u32, u32)>); 7] = [
     ("zstd", Some((1, 22, 1))),
 ];
 
-/// Changes the options of a statement about files of the format (in capitals) to what DataFusion takes.
+/// Changes a statement's options for a format (in capitals) to those of DataFusion.
 pub(crate) fn normalize(
     options: &mut [(String, Value)],
     format: &str,
@@ -108,7 +109,7 @@ pub(crate) fn normalize(
         };
         let text = checked(name, &text, format).map_err(|wrong| wrong.into_datafusion())?;
         let name = name.to_owned();
-        // What is not a format's is left as it is.
+        // Other options stay as they are.
         *key = if name == "single_file_output" { name } else { format!("{PREFIX}{name}") };
         *value = Value::SingleQuotedString(text);
     }
@@ -163,7 +164,7 @@ fn known(name: &str, format: &str) -> Result<(), SourceError> {
     if format == "PARQUET" || all.contains(&name) {
         return Ok(());
     }
-    let error = invalid(format!("there is no option \"{name}\" of {format} files"));
+    let error = SourceError::invalid(format!("{format} files have no option \"{name}\""));
     let of_csv = "options are has_header, delimiter, quote, escape, double_quote, comment, terminator, null_value, \
                   null_regex, compression, date_format, timestamp_format, truncated_rows and schema_infer_max_rec";
     Err(match did_you_mean(name, all.into_iter()) {
@@ -226,12 +227,8 @@ fn of_parquet(text: &str) -> Result<String, SourceError> {
 }
 
 fn wrong(name: &str, text: &str, allowed: &str) -> SourceError {
-    invalid(format!("the option \"{name}\" cannot be '{text}'"))
+    SourceError::invalid(format!("the option \"{name}\" cannot be '{text}'"))
         .hint(format!("it may be {allowed}"))
-}
-
-fn invalid(message: String) -> SourceError {
-    SourceError::new(SourceErrorKind::Invalid, message)
 }
 
 #[cfg(test)]

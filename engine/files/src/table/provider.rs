@@ -1,4 +1,4 @@
-//! A table over files: lists them anew for every scan, reads only the folders that a filter leaves,
+//! A table over files: lists them for every statement, reads only the folders that a filter leaves,
 //! and writes into its folder.
 
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::arrow_file::head::is_arrow_stream;
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SourceError, SourceErrorKind, invalid};
 use crate::format::{Format, Kind};
 use crate::listing::{Listing, list_or_empty};
 use crate::location::{Location, Place};
@@ -69,11 +69,28 @@ pub(crate) struct FileTableParts {
 }
 
 /// A table over files.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct FileTable {
     parts: FileTableParts,
     store: ObjectStoreUrl,
     schema: SchemaRef,
+    /// The files of a place when the table was made.
+    listing: Option<Arc<Listing>>,
+    /// Scans read [`Self::listing`] instead of listing again.
+    pinned: bool,
+}
+
+/// The table to plan a statement with that runs once, right after it was planned. The table of a
+/// place then reads the files that were listed when it was made, so that a statement lists a folder
+/// once and all of its scans read the same files. `name` is what the statement calls the table.
+pub fn read_as_listed(name: &str, table: Arc<dyn TableProvider>) -> Arc<dyn TableProvider> {
+    match table.downcast_ref::<FileTable>() {
+        // A table that is registered under a name of its own was made for an earlier statement.
+        Some(place) if place.listing.is_some() && Location::looks_like_one(name) => {
+            Arc::new(FileTable { pinned: true, ..place.clone() })
+        }
+        _ => table,
+    }
 }
 
 /// Whether a plan reads files of this computer, which machines elsewhere do not see.
@@ -107,11 +124,15 @@ impl FileTable {
         let mut fields: Vec<_> = parts.file_schema.fields().iter().cloned().collect();
         fields.extend(partition::fields(&parts.partition_columns).map(Arc::new));
         let schema = Schema::new_with_metadata(fields, parts.file_schema.metadata().clone());
-        Ok(Self { parts, store, schema: Arc::new(schema) })
+        Ok(Self { parts, store, schema: Arc::new(schema), listing: None, pinned: false })
     }
 
-    /// The files as they are now, with the values of their folders, as far as `filters` on folders
-    /// leave them.
+    /// The same table, with the files of its one place as they were just listed.
+    pub(crate) fn with_listing(self, listing: Listing) -> Self {
+        Self { listing: Some(Arc::new(listing)), ..self }
+    }
+
+    /// The files that pass the `filters` on folders, with the values of their folders.
     async fn files(
         &self,
         session: &dyn Session,
@@ -121,11 +142,16 @@ impl FileTable {
         let columns = &self.parts.partition_columns;
         let mut files: Vec<PartitionedFile> = Vec::new();
         for location in &self.parts.locations {
-            let listing =
-                of_format(list_or_empty(store, location).await?, self.parts.format, location)?;
-            for meta in listing.files {
+            let listing = match &self.listing {
+                Some(listing) if self.pinned => Arc::clone(listing),
+                _ => {
+                    let listing = list_or_empty(store, location).await?;
+                    Arc::new(of_format(listing, self.parts.format, location)?)
+                }
+            };
+            for meta in &listing.files {
                 let values = partition::values(&listing.keyed, &meta.location, columns)?;
-                let mut file = PartitionedFile::from(meta);
+                let mut file = PartitionedFile::from(meta.clone());
                 file.partition_values = values;
                 files.push(file);
             }
@@ -309,8 +335,8 @@ impl TableProvider for FileTable {
 }
 
 /// Of the files in a folder or of a pattern, those of the table's format. A folder whose files have
-/// no extension that says anything is taken as it is. Files that differ in their compression alone are an error:
-/// whoever declares a table of CSV means all of them.
+/// no extension that says anything is taken as it is. Files that differ in their compression alone
+/// are an error: whoever declares a table of CSV means all of them.
 pub(crate) fn of_format(
     mut listing: Listing,
     format: Format,
@@ -359,11 +385,14 @@ fn not_told(location: &Location, ending: &str, file: &ObjectMeta) -> DataFusionE
     let file = location.show(&file.location);
     SourceError::new(
         SourceErrorKind::Differ,
-        format!("\"{}\" has the file \"{file}\", whose format its name does not tell", location.text()),
+        format!(
+            "\"{}\" has the file \"{file}\", whose format is not clear from its name",
+            location.text()
+        ),
     )
     .hint(format!(
-        "name the files by a pattern such as 'folder/*.{ending}', or give the file a name that begins with a dot: \
-         it is passed over then"
+        "name the files by a pattern such as 'folder/*.{ending}', or hide the file: \
+         files whose names begin with a dot are skipped"
     ))
     .into_datafusion()
 }
@@ -418,8 +447,4 @@ pub(crate) fn check_orders(schema: &SchemaRef, orders: &[Vec<SortExpr>]) -> Resu
         }
     }
     Ok(())
-}
-
-fn invalid(message: String) -> DataFusionError {
-    SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }

@@ -1,4 +1,4 @@
-//! One schema for the files of a table, and which two files disagree when there is none.
+//! The common schema of the files of a table, or an error that names two files that disagree.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::parquet_file::logical::{is_special, of_table};
 use crate::text::{self, Origin, TextOptions, type_name};
 use crate::wider::wider;
 
-/// How many files are asked for their columns at once.
+/// The number of files whose schemas are read at once.
 const ASKED_AT_ONCE: usize = 16;
 
 /// The schema of all files.
@@ -154,7 +154,7 @@ fn unreadable(error: DataFusionError, file: &str, format: Format) -> DataFusionE
     .into_datafusion()
 }
 
-/// Files whose rows name their columns: all columns of all of them.
+/// The union of the columns of all files, by name.
 fn by_name(files: &[(String, &Schema)]) -> Result<Schema> {
     let Some((first, schema)) = files.first() else { return Ok(Schema::empty()) };
     let mut fields: Vec<(Field, &str, usize)> =
@@ -194,7 +194,8 @@ fn by_name(files: &[(String, &Schema)]) -> Result<Schema> {
     Ok(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
-/// Two columns of one name, in a file or in a record: nothing could tell them apart, and one would be lost.
+/// Two columns of one name, in a file or in a record: nothing could tell them apart, and one would
+/// be lost.
 fn once<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = HashSet::new();
     for name in names {

@@ -88,7 +88,7 @@ fn keyword_in_capitals(mut create: CreateExternalTable) -> CreateExternalTable {
     create
 }
 
-/// Format and compression of a result by the name of its file, where the statement leaves them open.
+/// Format and compression of a result by its file name, if the statement does not give them.
 fn complete_copy(copy: &mut CopyToStatement) -> Result<()> {
     let by_name = Format::of_name(&copy.target);
     let keyword = match copy.stored_as.as_deref().map(str::to_uppercase).as_deref() {
@@ -146,7 +146,7 @@ fn keyword(stored_as: &str) -> Option<&'static str> {
     })
 }
 
-/// A result is written beside its place and gets its name when it is whole: no pipe and no terminal can be so.
+/// Refuses pipes and terminals: a result is written to a temporary file and then renamed.
 fn refuse_devices(target: &str) -> Result<()> {
     let path = target.strip_prefix("file://").unwrap_or(target);
     if path != "-" && !path.starts_with("/dev/") && !path.starts_with("/proc/") {
@@ -154,7 +154,7 @@ fn refuse_devices(target: &str) -> Result<()> {
     }
     Err(SourceError::new(
         SourceErrorKind::Invalid,
-        format!("COPY writes files, and \"{target}\" is none"),
+        format!("COPY writes files, and \"{target}\" is not a file"),
     )
     .hint(
         "for rows on standard output run the query itself: bigsql --quiet --format csv --command 'select ...'; \
@@ -172,7 +172,7 @@ fn unreadable(stored_as: &str) -> datafusion::error::DataFusionError {
 fn unknown(target: &str) -> datafusion::error::DataFusionError {
     SourceError::new(
         SourceErrorKind::Invalid,
-        format!("the format of \"{target}\" cannot be told from its name"),
+        format!("the format of \"{target}\" is not clear from its name"),
     )
     .hint("write COPY ... TO '...' STORED AS PARQUET, CSV, JSON or ARROW")
     .into_datafusion()
@@ -228,7 +228,7 @@ mod tests {
         assert!(shown.contains("STORED AS CSV") && shown.contains("gzip"), "{shown}");
         let shown = prepared("copy t to 'x.jsonl'", &stores);
         assert!(shown.contains("STORED AS JSON"), "{shown}");
-        assert!(prepared("copy t to 'x'", &stores).contains("cannot be told"));
+        assert!(prepared("copy t to 'x'", &stores).contains("is not clear from its name"));
         assert!(prepared("copy t to 'x.avro'", &stores).contains("cannot be written"));
     }
 }

@@ -21,7 +21,7 @@ use super::spans::Rows;
 /// Text of a batch at which it ends, however few rows it has.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// How much of the beginning of a file is read at first, for its header.
+/// The size of the first read of a file, for its header.
 const HEAD_BYTES: u64 = 64 << 10;
 
 /// Reads the rows of a file.
@@ -36,7 +36,7 @@ pub(super) struct CsvReader {
     rows: Rows,
     /// The columns of the projection that the file has.
     present: Vec<bool>,
-    /// Where the part begins that is read.
+    /// The start of the part to read.
     start: u64,
     /// Where it ends, as a place in the text that waits in `input`.
     stop: usize,
@@ -199,20 +199,21 @@ impl CsvReader {
         let at = self.rows.starts.get(unfit.row).map_or(0, |start| *start as usize);
         let (value, kind) = (shown(&unfit.text), type_name(kind));
         if self.reading.declared {
-            return Fault::new(at, format!("\"{value}\" is no {kind}, which was declared"))
+            return Fault::new(at, format!("\"{value}\" is not a valid {kind}, the declared type"))
                 .column(column)
                 .hint(
                     "declare the column as VARCHAR and cast it with TRY_CAST, or name what is null with \
                      OPTIONS ('format.null_regex' '^(NA|-)?$')",
                 );
         }
-        let message = format!("\"{value}\" is no {kind}, which the first rows of the column are");
+        let message =
+            format!("\"{value}\" is not a valid {kind}, the type of the column's first rows");
         let hint = perhaps_null(&unfit.text).unwrap_or_else(|| declare(column, "CSV"));
         Fault::new(at, message).column(column).hint(hint)
     }
 }
 
-/// What splits the rows of a file into the columns that are read, and which of them the file has.
+/// Splits the rows of a file into the columns to read, and knows which of them the file has.
 fn scanner(
     reading: &Reading,
     dialect: &Dialect,
@@ -245,7 +246,8 @@ async fn read_header(reading: &Reading, dialect: &Dialect, input: &mut Input) ->
         let names = names(header, &file)?;
         return Places::by_name(&names, table, dialect.ragged, reading.declared, &file);
     }
-    // Without a header the first row may be one with too few values, which is for its reader to say.
+    // Without a header the first row may be one with too few values, which is for its reader to
+    // say.
     Ok(Places::in_order(table.fields().len()))
 }
 
@@ -267,7 +269,8 @@ pub(super) async fn first_row(
     }
 }
 
-/// What the beginning of a file says to the reader of another part of it; none if the file is not read in parts.
+/// What the beginning of a file says to the reader of another part of it; none if the file is not
+/// read in parts.
 async fn head_of(reading: &Reading, dialect: &Dialect, origin: &Origin) -> Result<Option<Places>> {
     let size = origin.file.size;
     if is_utf16(&origin.store.get_range(&origin.file.location, 0..size.min(4)).await?) {

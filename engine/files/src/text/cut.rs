@@ -1,6 +1,6 @@
-//! Where the rows of a part of a file begin. A file of delimited text is cut at any byte; the first row of a part is
-//! the one after the first line break that is not in quotes. Whether a line break is in quotes depends on all that is
-//! before it, so it has to be proven:
+//! Where the rows of a part of a file begin. A file of delimited text is cut at any byte; the first
+//! row of a part is the one after the first line break that is not in quotes. Whether a line break
+//! is in quotes depends on all that is before it, so it has to be proven:
 //!
 //! - Text before the cut is read twice at once, as if it began in quotes and as if not. Where the two come to the
 //!   same, or one of them meets a closing quote with text right after it, the other is true: `,"x` opens, `x",` closes.
@@ -8,8 +8,9 @@
 //!   refuses longer values in quotes.
 //! - Else the text is read from the beginning of the file.
 //!
-//! DataFusion 55.2: takes any line break for the end of a row, so that the lines of a quoted text become rows
-//! (datafusion#11472). Its option `newlines_in_values` reads such a file in one part, and has to be known before.
+//! DataFusion 55.2: takes any line break for the end of a row, so that the lines of a quoted text
+//! become rows (datafusion#11472). Its option `newlines_in_values` reads such a file in one part,
+//! and has to be known before.
 
 use std::sync::Arc;
 
@@ -22,19 +23,19 @@ use super::dialect::Dialect;
 use super::input::BYTE_ORDER_MARK;
 use super::scan::QUOTED_BYTES_MAX;
 
-/// How much text before a cut is looked at first: text with quotes tells soon.
+/// The size of the text before a cut that is examined first. A short text with quotes is enough.
 pub(super) const LOOK_BACK: u64 = 64 << 10;
 
 /// By how much the look back grows while it does not tell.
 const LOOK_BACK_GROWTH: u64 = 16;
 
-/// How much is read at a time on the way forward.
+/// The size of a read on the way forward.
 const STEP: u64 = 256 << 10;
 
-/// How much is read at a time from the beginning of a file.
+/// The size of a read from the beginning of a file.
 const STRIDE: u64 = 4 << 20;
 
-/// Where a text is.
+/// The state at a position of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Outside of quotes.
@@ -120,12 +121,12 @@ pub(super) struct CutFile<'a> {
     pub(super) store: &'a Arc<dyn ObjectStore>,
     pub(super) file: &'a ObjectMeta,
     pub(super) dialect: &'a Dialect,
-    /// How much text before a cut is looked at first.
+    /// The size of the text before a cut that is examined first.
     pub(super) look_back: u64,
 }
 
 impl CutFile<'_> {
-    /// Where the first row begins that is not before `start`; none if it is not before `end`.
+    /// The start of the first row at or after `start`; `None` if it is not before `end`.
     pub(super) async fn first_row(&self, start: u64, end: u64) -> Result<Option<u64>> {
         // The byte before the part may be the line break that ends a row.
         let mut at = start.saturating_sub(1);
@@ -145,7 +146,7 @@ impl CutFile<'_> {
         Ok(None)
     }
 
-    /// What is true of the text before `cut`.
+    /// The state at `cut`.
     async fn before(&self, cut: u64) -> Result<Quotes<'_>> {
         let most = QUOTED_BYTES_MAX as u64;
         let mut length = self.look_back;
@@ -170,7 +171,7 @@ impl CutFile<'_> {
         }
     }
 
-    /// What is true at the end of a text from the middle of a file, if it tells.
+    /// The state at the end of a text from the middle of a file, if it is clear.
     fn proven(&self, text: &[u8]) -> Option<Quotes<'_>> {
         // After the end of a line, nothing is pending from the character before.
         let line = memchr(self.dialect.row_end(), text)? + 1;
@@ -232,7 +233,8 @@ mod tests {
 
     use super::*;
 
-    /// Rows whose values are what a generator of numbers says: quotes, line breaks and delimiters, in quotes or not.
+    /// Rows whose values are what a generator of numbers says: quotes, line breaks and delimiters,
+    /// in quotes or not.
     fn text(mut seed: u64) -> Vec<u8> {
         let mut below = |end: u64| {
             seed = seed
@@ -289,7 +291,8 @@ mod tests {
         }
     }
 
-    /// DataFusion 55.2: the lines of a quoted text are rows where a file is cut. Without this fault `cut` can go.
+    /// DataFusion 55.2: the lines of a quoted text are rows where a file is cut. Without this fault
+    /// `cut` can go.
     #[tokio::test]
     async fn the_proof_is_still_needed() {
         use datafusion::arrow::datatypes::{DataType, Field, Schema};

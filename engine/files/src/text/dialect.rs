@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{SourceError, SourceErrorKind};
 
-/// How values and rows are told apart.
+/// The characters that separate values and rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Dialect {
     /// Between two values of a row.
@@ -16,7 +16,7 @@ pub(crate) struct Dialect {
     pub(super) quote: u8,
     /// Before a quote that is part of a quoted value, besides doubling it.
     pub(super) escape: Option<u8>,
-    /// At the start of a line that is no row.
+    /// The start of a line that is a comment.
     pub(super) comment: Option<u8>,
     /// At the end of a row, if it is neither of `\n`, `\r\n` and `\r`.
     pub(super) terminator: Option<u8>,
@@ -30,7 +30,7 @@ pub(crate) struct Dialect {
     pub(super) null_regex: Option<String>,
     /// The one text that is null, instead of the empty one, unless it is in quotes.
     pub(super) null_value: Option<String>,
-    /// How declared dates and timestamps are written, as chrono's strftime says it.
+    /// The format of declared dates and timestamps, in chrono's strftime syntax.
     pub(super) date_format: Option<String>,
     pub(super) timestamp_format: Option<String>,
 }
@@ -47,7 +47,7 @@ pub(super) enum Nulls {
 }
 
 impl Nulls {
-    /// Is it the text of a null, where nothing else says what is?
+    /// True if the text is null by default.
     pub(super) fn is(&self, text: &str, quoted: bool) -> bool {
         match self {
             Self::Empty => false,
@@ -58,7 +58,7 @@ impl Nulls {
 }
 
 impl Dialect {
-    /// What the options of a table say; `header` is what counts when they do not.
+    /// The dialect by the options of a table; `header` is the default.
     pub(crate) fn of(options: &CsvOptions, header: bool) -> Result<Self> {
         let dialect = Self {
             delimiter: options.delimiter,
@@ -106,7 +106,7 @@ impl Dialect {
             let reason = reason.lines().last().unwrap_or_default().trim().to_owned();
             SourceError::new(
                 SourceErrorKind::Invalid,
-                format!("the option \"null_regex\" is no regular expression: {reason}"),
+                format!("the option \"null_regex\" is not a valid regular expression: {reason}"),
             )
             .into_datafusion()
         })
@@ -117,12 +117,12 @@ impl Dialect {
         self.terminator.unwrap_or(b'\n')
     }
 
-    /// Can a value begin after this byte?
+    /// True if a value can begin after this byte.
     pub(super) fn precedes_value(&self, byte: u8) -> bool {
         byte == self.delimiter || self.ends_row(byte)
     }
 
-    /// Does this byte end a row, outside of quotes?
+    /// True if this byte ends a row outside of quotes.
     pub(super) fn ends_row(&self, byte: u8) -> bool {
         match self.terminator {
             Some(terminator) => byte == terminator,

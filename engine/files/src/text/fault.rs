@@ -1,4 +1,4 @@
-//! What is wrong in a text file, and where: told with the file, the line, the column and the value.
+//! Errors in text files, with the file, the line, the column and the value.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
@@ -6,7 +6,7 @@ use datafusion::error::DataFusionError;
 use crate::error::{SourceError, SourceErrorKind};
 use crate::sql_name::sql_name;
 
-/// How much of a value is shown.
+/// The length of a value in an error.
 const SHOWN_CHARS: usize = 60;
 
 /// Something wrong at a place of a text.
@@ -62,7 +62,7 @@ pub(super) fn whole(file: &str, message: &str) -> DataFusionError {
     SourceError::new(SourceErrorKind::Invalid, message).into_datafusion()
 }
 
-/// The first bytes of files that are no text, with what they are and how such a file is read.
+/// The first bytes of files that are not text, with what they are and how to read them.
 const NOT_TEXT: [(&[u8], &str, &str); 5] = [
     (&[0x1f, 0x8b], "compressed with gzip", "gzip"),
     (&[0x28, 0xb5, 0x2f, 0xfd], "compressed with Zstandard", "zstd"),
@@ -71,7 +71,7 @@ const NOT_TEXT: [(&[u8], &str, &str); 5] = [
     (b"PAR1", "Parquet", "parquet"),
 ];
 
-/// The error for a byte that is no text.
+/// The error for a byte that is not text.
 pub(super) fn no_text(read: &[u8], at: usize) -> Fault {
     if let Some((_, what, name)) = NOT_TEXT.iter().find(|(first, ..)| read.starts_with(first)) {
         let hint = match *name {
@@ -81,20 +81,21 @@ pub(super) fn no_text(read: &[u8], at: usize) -> Fault {
                  CREATE EXTERNAL TABLE ... OPTIONS ('format.compression' '{name}')"
             ),
         };
-        return Fault::new(0, format!("the file is no text, but {what}")).hint(hint);
+        return Fault::new(0, format!("the file is not text, but {what}")).hint(hint);
     }
     let byte = read.get(at).copied().unwrap_or_default();
     Fault::new(at, format!("the text is not UTF-8: there is a byte 0x{byte:02x}"))
         .hint("convert the file, for example with iconv -f latin1 -t utf-8")
 }
 
-/// Where the row begins that is next at `at`: behind what separates rows.
+/// The start of the row after `at`, behind the row separator.
 pub(super) fn row_at(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     at + rest.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == b',').count()
 }
 
-/// A value as it is shown in an error: the beginning of its first line, without characters that do not print.
+/// A value as it is shown in an error: the beginning of its first line, without characters that do
+/// not print.
 pub(super) fn shown(value: &str) -> String {
     let line = value.lines().next().unwrap_or_default();
     let mut shown: String = line
@@ -131,11 +132,11 @@ pub(crate) fn type_name(kind: &DataType) -> String {
 const NULL_WORDS: [&str; 12] =
     ["NA", "N/A", "n/a", "#N/A", "NULL", "Null", "null", "None", "\\N", "-", "?", "."];
 
-/// What to do about a value that may mean that there is none.
+/// The hint for a value that may mean null.
 pub(super) fn perhaps_null(value: &str) -> Option<String> {
     let word = NULL_WORDS.iter().find(|word| **word == value)?;
     Some(format!(
-        "if {word} means that there is no value, say so with CREATE EXTERNAL TABLE ... \
+        "if {word} means null, say so with CREATE EXTERNAL TABLE ... \
          OPTIONS ('format.null_regex' '^({})?$')",
         regex::escape(word)
     ))

@@ -1,4 +1,5 @@
-//! Looks for bytes, eight at a time: values of text are short, and a call for each would cost more than the look.
+//! Looks for bytes, eight at a time: values of text are short, and a call for each would cost more
+//! than the look.
 
 /// The lowest bit of each byte.
 const LOW: u64 = 0x0101_0101_0101_0101;
@@ -6,7 +7,7 @@ const LOW: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each byte.
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// Where one of three bytes is first, from `at` on; the end of the text if none is there.
+/// The first position of one of three bytes from `at` on, or the end of the text.
 #[inline]
 pub(super) fn find(text: &[u8], mut at: usize, marks: [u8; 3]) -> usize {
     let [a, b, c] = marks.map(|mark| LOW * u64::from(mark));

@@ -1,7 +1,9 @@
-//! The names in the header of a file of delimited text, and which of its values belongs to which column of a table.
+//! The names in the header of a file of delimited text, and which of its values belongs to which
+//! column of a table.
 //!
-//! A file's own header decides, however many files a table has: values go by name. A header that has other names than
-//! the table is an error, or, with the option `truncated_rows`, a file that lacks columns.
+//! A file's own header decides, however many files a table has: values go by name. A header that
+//! has other names than the table is an error, or, with the option `truncated_rows`, a file that
+//! lacks columns.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,14 +13,14 @@ use datafusion::error::{DataFusionError, Result};
 use super::fault::shown;
 use crate::error::{SourceError, SourceErrorKind};
 
-/// How many names an error shows.
+/// The number of names in an error.
 const SHOWN_NAMES: usize = 20;
 
-/// The names of columns by the values of a header: what is empty is called by its place, and what is there twice gets
-/// a number (`a`, `a_1`).
+/// The names of columns by the values of a header: what is empty is called by its place, and what
+/// is there twice gets a number (`a`, `a_1`).
 pub(super) fn names(header: Vec<String>, file: &str) -> Result<Vec<String>> {
     if header.iter().any(|name| name.contains('\0')) {
-        let message = format!("\"{file}\" is no text: its first row has zero bytes");
+        let message = format!("\"{file}\" is not text: its first row has zero bytes");
         return Err(SourceError::new(SourceErrorKind::Invalid, message)
             .hint("is it another format, or UTF-16 without a byte order mark?")
             .into_datafusion());
@@ -94,7 +96,7 @@ impl Places {
     }
 }
 
-/// Are a table's columns the values of a file in their order, some under another name?
+/// True if a table's columns are those of the file in their order, some under another name.
 fn renamed(places: &[Option<usize>], columns: usize) -> bool {
     places.len() == columns
         && places.iter().enumerate().all(|(at, place)| place.is_none_or(|column| column == at))

@@ -17,7 +17,7 @@ use super::seen::Seen;
 use super::source::{Layout, TextOptions};
 use super::spans::Rows;
 
-/// How many files are asked for their columns at once.
+/// The number of files that are read at once.
 pub(super) const ASKED_AT_ONCE: usize = 16;
 
 /// How many files are asked; those after them are held to what these say when they are read.
@@ -32,10 +32,10 @@ const HEADS: usize = 64;
 /// and those after them for so much.
 const SMALL_HEAD_BYTES: usize = 64 << 10;
 
-/// How many rows of a file decide, unless an option says it.
+/// The default number of rows of a file that decide the types.
 const INFERRED_ROWS: usize = 20_000;
 
-/// How much of a file decides.
+/// The size of the beginning of a file that decides the types.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Most {
     pub(super) rows: usize,
@@ -94,7 +94,7 @@ async fn of_csv(dialect: &Dialect, files: Vec<Origin>, rows: Option<usize>) -> R
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
-/// What the first rows of a file say.
+/// The columns by the first rows of a file.
 #[derive(Debug)]
 struct Head {
     file: String,

@@ -1,5 +1,5 @@
-//! The bytes of a text file in UTF-8: from a disk or a store, decompressed, without a byte order mark; UTF-16 with a
-//! mark is converted on the way.
+//! The bytes of a text file in UTF-8: from a disk or a store, decompressed, without a byte order
+//! mark; UTF-16 with a mark is converted on the way.
 
 use std::fmt;
 use std::io::{Error as IoError, Read, Seek, SeekFrom};
@@ -17,41 +17,41 @@ use object_store::{GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectSto
 use super::fault::{Fault, whole};
 use crate::members;
 
-/// What programs on Windows put in front of UTF-8.
+/// The byte order mark that programs on Windows put in front of UTF-8.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The longest byte order mark.
 const MARK_BYTES_MAX: usize = 4;
 
-/// What is read at a time: enough that a read costs little, and little to hold.
+/// The size of a read: enough to make reads cheap, and little memory.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// What is read at a time at most, where a single row needs it.
+/// The maximum size of a read, for a single large row.
 const BLOCK_BYTES_MAX: usize = 32 << 20;
 
-/// What is fetched at a time past the end of a part, for its last row.
+/// The size of a read past the end of a part, for its last row.
 const REST_BYTES: u64 = 1 << 20;
 
 /// A file, and the part of it that is wanted.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
-    /// Where it is.
+    /// The store.
     pub(crate) store: Arc<dyn ObjectStore>,
     /// Which one.
     pub(crate) file: ObjectMeta,
-    /// How it is compressed as a whole.
+    /// The compression of the whole file.
     pub(crate) compression: CompressionTypeVariant,
-    /// As a user would write it.
+    /// The address as a user would write it.
     pub(crate) name: String,
 }
 
-/// Where bytes come from.
+/// The source of the bytes.
 enum Bytewise {
     File(Box<dyn Read + Send>),
     Stream(BoxStream<'static, std::io::Result<Bytes>>),
 }
 
-/// What the bytes are.
+/// The encoding of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
     /// The first bytes will tell.
@@ -66,21 +66,21 @@ pub(super) struct Input {
     origin: Origin,
     from: Bytewise,
     pending: Bytes,
-    /// Where the next request begins, when the part that was asked for is not enough.
+    /// The start of the next request, if the requested part is not enough.
     next: u64,
     encoding: Encoding,
-    /// How long the mark at the beginning is.
+    /// The length of the byte order mark.
     mark: usize,
-    /// Bytes of UTF-16 that are no whole character yet.
+    /// Bytes of an incomplete UTF-16 character.
     half: Vec<u8>,
     block: usize,
     /// Line breaks in what was passed.
     lines: u64,
     /// What was read and not passed, and the byte before it.
     pub(super) text: Vec<u8>,
-    /// Where the next row begins in it.
+    /// The start of the next row in it.
     pub(super) at: usize,
-    /// There is no more.
+    /// The end was reached.
     pub(super) last: bool,
 }
 
@@ -138,17 +138,18 @@ impl Input {
         &self.origin
     }
 
-    /// Is it UTF-16? Known once something was read.
+    /// True if the text is UTF-16. Known after the first read.
     pub(super) fn is_converted(&self) -> bool {
         matches!(self.encoding, Encoding::Utf16Be | Encoding::Utf16Le)
     }
 
-    /// How many bytes at the beginning are a mark, and no text.
+    /// The length of the byte order mark.
     pub(super) fn mark(&self) -> usize {
         self.mark
     }
 
-    /// Forgets the text before the next row, except for its last byte; returns how much was forgotten.
+    /// Forgets the text before the next row, except for its last byte; returns how much was
+    /// forgotten.
     pub(super) fn pass(&mut self) -> usize {
         let gone = self.at.saturating_sub(1);
         self.lines += line_breaks(&self.text[..gone]);
@@ -239,7 +240,7 @@ impl Input {
         Ok(())
     }
 
-    /// Appends UTF-16 as UTF-8; returns what is no whole character yet.
+    /// Appends UTF-16 as UTF-8; returns the bytes of an incomplete character.
     fn convert(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
         let mut whole_units = bytes.len() / 2 * 2;
         let unit = |at: usize| match self.encoding {
@@ -255,7 +256,7 @@ impl Input {
         let converted: std::result::Result<String, _> = char::decode_utf16(units).collect();
         match converted {
             Ok(text) if !self.last || left.is_empty() => self.text.extend(text.as_bytes()),
-            _ => return Err(whole(&self.origin.name, "has bytes that are no UTF-16")),
+            _ => return Err(whole(&self.origin.name, "has bytes that are not valid UTF-16")),
         }
         Ok(left.to_vec())
     }
@@ -271,7 +272,7 @@ impl Input {
     }
 }
 
-/// How many lines end before `start`: parts of a file count from its beginning.
+/// The number of lines that end before `start`, counted from the beginning of the file.
 async fn lines_before(origin: &Origin, start: u64) -> Result<u64> {
     let mut lines = 0;
     let mut at = 0;
@@ -286,7 +287,7 @@ async fn lines_before(origin: &Origin, start: u64) -> Result<u64> {
     Ok(lines)
 }
 
-/// How many lines end in a text: those of the Macs of old end in `\r`.
+/// The number of lines that end in a text. Lines of old Macs end in `\r`.
 fn line_breaks(text: &[u8]) -> u64 {
     let breaks = match memchr(b'\n', text) {
         Some(_) => memchr_iter(b'\n', text).count(),
@@ -295,12 +296,12 @@ fn line_breaks(text: &[u8]) -> u64 {
     breaks as u64
 }
 
-/// Does a file begin as UTF-16 does?
+/// True if a file begins with the byte order mark of UTF-16.
 pub(super) fn is_utf16(head: &[u8]) -> bool {
     head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF])
 }
 
-/// What the first bytes tell, and how many of them are a mark.
+/// The encoding by the first bytes, and the length of the byte order mark.
 fn encoding(bytes: &[u8], origin: &Origin) -> Result<(Encoding, usize)> {
     match bytes {
         [0xEF, 0xBB, 0xBF, ..] => Ok((Encoding::Utf8, 3)),
@@ -313,7 +314,7 @@ fn encoding(bytes: &[u8], origin: &Origin) -> Result<(Encoding, usize)> {
     }
 }
 
-/// That a file begins as its compression does.
+/// Checks that a file begins with the mark of its compression.
 fn packed(file: &mut (impl Read + Seek), origin: &Origin) -> Result<()> {
     let (mark, name): (&[u8], &str) = match origin.compression {
         CompressionTypeVariant::GZIP => (&[0x1f, 0x8b], "gzip"),

@@ -9,11 +9,12 @@
 //!                                    └ columns  values into arrays
 //! ```
 //!
-//! DataFusion 55.2 reads text with arrow-csv and arrow-json, which change values without a word: lines of a quoted
-//! text become rows where a file is cut, values go to columns by their place whatever a file's header says, `null_regex`
-//! counts for types and not for rows, an empty text and null are one, `007` is 7, and text in quotes becomes a number
-//! where a column began as numbers. Here what the first rows decided holds for all, or is an error that names file,
-//! line, column and value.
+//! DataFusion 55.2 reads text with arrow-csv and arrow-json, which change values without a word:
+//! lines of a quoted text become rows where a file is cut, values go to columns by their place
+//! whatever a file's header says, `null_regex` counts for types and not for rows, an empty text and
+//! null are one, `007` is 7, and text in quotes becomes a number where a column began as numbers.
+//! Here what the first rows decided holds for all, or is an error that names file, line, column and
+//! value.
 
 mod columns;
 mod csv;

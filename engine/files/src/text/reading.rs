@@ -2,7 +2,7 @@
 
 use datafusion::arrow::datatypes::SchemaRef;
 
-/// What is read, and as what.
+/// The columns to read, and their types.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     /// All columns of the files of the table.

@@ -1,9 +1,9 @@
-//! Splits delimited text into rows and values. What it finds are places in the text: nothing is copied but values
-//! with quotes in them.
+//! Splits delimited text into rows and values. What it finds are places in the text: nothing is
+//! copied but values with quotes in them.
 //!
-//! Rows end in `\n`, `\r\n` or `\r`, outside of quotes. A quote counts where a value begins and nowhere else; what
-//! follows a closing quote must be a delimiter or the end of the row. Lines with nothing in them are no rows, except
-//! in a file of one column.
+//! Rows end in `\n`, `\r\n` or `\r`, outside of quotes. A quote counts where a value begins and
+//! nowhere else; what follows a closing quote must be a delimiter or the end of the row. Lines with
+//! nothing in them are no rows, except in a file of one column.
 
 use memchr::{memchr, memchr2};
 
@@ -12,17 +12,17 @@ use super::fault::{Fault, no_text};
 use super::find::find;
 use super::spans::{Rows, Span};
 
-/// A value in quotes that is longer is refused in files that are cut: where no quote comes for so long, a cut is
-/// taken to be outside of quotes (see `cut`).
+/// A value in quotes that is longer is refused in files that are cut: where no quote comes for so
+/// long, a cut is taken to be outside of quotes (see `cut`).
 pub(super) const QUOTED_BYTES_MAX: usize = 16 << 20;
 
 /// A row that is longer is refused.
 pub(super) const ROW_BYTES_MAX: usize = 256 << 20;
 
-/// What the scan of a text came to.
+/// The result of the scan of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// As many rows as were asked for.
+    /// The requested number of rows.
     Rows,
     /// The text ends, in the middle of a row if not at its end.
     End,
@@ -40,7 +40,7 @@ pub(super) struct Scanner {
     cut: bool,
 }
 
-/// How a row is.
+/// The kind of a row.
 enum Row {
     /// It ends before this place.
     Until(usize),
@@ -54,8 +54,9 @@ impl Scanner {
         Self { dialect, wanted, cut }
     }
 
-    /// Adds rows of `text` from `at` on, as long as there are fewer than `max` and they begin before `stop`. `last`
-    /// says that the file has no more text. Returns where the next row begins.
+    /// Adds rows of `text` from `at` on, as long as there are fewer than `max` and they begin
+    /// before `stop`. `last` says that the file has no more text. Returns where the next row
+    /// begins.
     pub(super) fn rows(
         &self,
         text: &[u8],
@@ -98,7 +99,7 @@ impl Scanner {
         }
     }
 
-    /// A line that is no row: an empty one or a comment.
+    /// A line that is not a row: an empty one or a comment.
     fn no_row(&self, text: &[u8], at: usize, first: u8, last: bool) -> Option<Row> {
         if self.dialect.ends_row(first) && self.wanted.len() > 1 {
             return Some(Row::Until(at + 1));
@@ -150,8 +151,8 @@ impl Scanner {
         }
     }
 
-    /// The values of the first row from `at` on, whatever their number, and where the next one begins; none if the
-    /// text ends before it does.
+    /// The values of the first row from `at` on, whatever their number, and where the next one
+    /// begins; none if the text ends before it does.
     pub(super) fn first(
         &self,
         text: &[u8],
@@ -213,7 +214,8 @@ impl Scanner {
         Ok(Some((Span::plain(at, end), end)))
     }
 
-    /// A value in quotes and where it ends, just after the closing one; none if the text ends before.
+    /// A value in quotes and where it ends, just after the closing one; none if the text ends
+    /// before.
     fn quoted(
         &self,
         text: &[u8],

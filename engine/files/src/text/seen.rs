@@ -4,13 +4,13 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
 use super::value;
 
-/// What was seen in a column of delimited text, one bit for each kind.
+/// The kinds of values in a column of delimited text, one bit for each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen(u16);
 
 const BOOLEAN: u16 = 1;
 const INTEGER: u16 = 1 << 1;
-/// An integer that is no float of 64 bits.
+/// An integer that no 64-bit float represents exactly.
 const LONG: u16 = 1 << 2;
 const FLOAT: u16 = 1 << 3;
 /// `NaN` or an infinity, which is a number among numbers only.

@@ -34,19 +34,19 @@ use super::json::JsonReader;
 use super::reading::Reading;
 use crate::location::shown;
 
-/// Rows of a batch, where nobody says.
+/// The default number of rows of a batch.
 const BATCH_ROWS: usize = 8192;
 
-/// How the text of a table is read. It travels with the plan.
+/// The options for reading the text of a table. They travel with the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TextOptions {
-    /// How rows are written.
+    /// The format of rows.
     pub(crate) layout: Layout,
     /// A user declared the columns and their types.
     pub(crate) declared: bool,
 }
 
-/// How rows are written.
+/// The format of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Layout {
     /// Values with delimiters between them.
@@ -96,7 +96,7 @@ impl TextSource {
         }
     }
 
-    /// How the text is read.
+    /// The options for reading.
     pub(crate) fn options(&self) -> &TextOptions {
         &self.options
     }

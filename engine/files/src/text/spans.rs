@@ -6,7 +6,7 @@ const QUOTED: u32 = 1 << 31;
 /// The value is among those that were copied.
 const COPIED: u32 = 1 << 30;
 
-/// Where a value is.
+/// The position of a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     start: u32,
@@ -40,7 +40,7 @@ impl Span {
         from.get(start..start + length).unwrap_or_default()
     }
 
-    /// Is the value in quotes?
+    /// True if the value is in quotes.
     pub(super) fn is_quoted(self) -> bool {
         self.length & QUOTED != 0
     }
@@ -59,19 +59,19 @@ impl Span {
 pub(super) struct Rows {
     /// The values of each column that is wanted.
     pub(super) columns: Vec<Vec<Span>>,
-    /// Where each row begins.
+    /// The start of each row.
     pub(super) starts: Vec<u32>,
     /// Values without the quotes that were doubled in them.
     pub(super) copies: Vec<u8>,
 }
 
 impl Rows {
-    /// No rows of so many columns.
+    /// No rows, with this number of columns.
     pub(super) fn new(columns: usize) -> Self {
         Self { columns: vec![Vec::new(); columns], ..Self::default() }
     }
 
-    /// How many there are.
+    /// The number of rows.
     pub(super) fn len(&self) -> usize {
         self.starts.len()
     }

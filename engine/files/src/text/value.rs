@@ -1,8 +1,8 @@
 //! Single values of text: which type they have, and what they are as one.
 //!
-//! A type that was decided by the first rows is held to strictly: a value is taken only if nothing of it would be
-//! lost. `007`, `+1` and ` 1` are no integers then, and 9007199254740993 is no float. Types that a user declared are
-//! read as a user would.
+//! A type that was decided by the first rows is held to strictly: a value is taken only if nothing
+//! of it would be lost. `007`, `+1` and ` 1` are not integers then, and 9007199254740993 is not a
+//! float. Types that a user declared are read as a user would.
 
 use datafusion::arrow::compute::kernels::cast_utils::string_to_datetime;
 use datafusion::arrow::datatypes::TimeUnit;
@@ -52,7 +52,7 @@ pub(super) fn declared_integer(text: &str) -> Option<i64> {
     whole.parse().ok()
 }
 
-/// Is it an integer that is not a float of 64 bits?
+/// True for an integer that no 64-bit float represents exactly.
 pub(super) fn is_no_float(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.len() < 16 || digits.bytes().any(|byte| matches!(byte, b'e' | b'E')) {
@@ -95,7 +95,7 @@ pub(super) fn fraction(text: &str) -> bool {
     !exponent.is_empty() && count(exponent) == exponent.len()
 }
 
-/// Words for numbers that are no numbers.
+/// Words for NaN and infinities.
 pub(super) fn no_number(text: &str) -> Option<f64> {
     match text {
         "NaN" | "nan" => Some(f64::NAN),
@@ -195,8 +195,8 @@ pub(super) fn date(text: &str) -> Option<i32> {
     Some(chrono::Datelike::num_days_from_ce(&day) - EPOCH_DAYS)
 }
 
-/// A date and time `2024-02-29 10:00:00.5`, with or without an offset, that is in the calendar, and the unit that its
-/// digits need.
+/// A date and time `2024-02-29 10:00:00.5`, with or without an offset, that is in the calendar, and
+/// the unit that its digits need.
 pub(super) fn timestamp(text: &str) -> Option<(DateTime<Utc>, TimeUnit)> {
     let bytes = text.as_bytes();
     let shape = bytes.len() >= 19

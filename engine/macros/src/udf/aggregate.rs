@@ -61,7 +61,7 @@ impl<'a> Methods<'a> {
     }
 }
 
-/// How a method takes its state.
+/// The way a method takes its state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Receiver {
     None,
@@ -131,7 +131,7 @@ pub(super) fn expand(options: &Options, block: &ItemImpl) -> Result<TokenStream>
         const _: () = {
             const _: () = ::core::assert!(
                 #owns || !::core::mem::needs_drop::<#state>(),
-                "the state of this aggregate function owns memory that nobody counts: add a method \
+                "the state of this aggregate function owns memory that is not counted: add a method \
                  `fn heap_bytes(&self) -> usize` that says how much"
             );
 

@@ -61,7 +61,7 @@ impl Arguments {
     }
 }
 
-/// What cannot be called by its name alone.
+/// Refuses functions that cannot be called by name alone.
 pub(super) fn check(sig: &Signature) -> Result<()> {
     let wrong = if let Some(token) = &sig.asyncness {
         Some((quote!(#token), "a function of SQL computes: it cannot be async"))

@@ -77,7 +77,7 @@ slices!(i8 i16 i32 i64 u16 u32 u64 f32 f64);
 
 /// The arguments of a function: a tuple of values, none of them included.
 pub trait Arguments: 'static {
-    /// What the function sees of a row.
+    /// The form of a row that the function gets.
     type Views<'a>;
     /// The columns of a batch, opened.
     type Columns;

@@ -1,4 +1,5 @@
-//! What functions of SQL take and return, row by row: called by the code that `#[bigslice::udf]` writes.
+//! What functions of SQL take and return, row by row: called by the code that `#[bigslice::udf]`
+//! writes.
 
 mod arguments;
 mod returned;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::Value;
 
-/// What a function of SQL may return.
+/// A return type of an SQL function.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be what a function of SQL returns",
     label = "no column holds this type",
@@ -21,7 +21,7 @@ pub trait Returned {
     /// Adds it to the column.
     ///
     /// # Errors
-    /// What the function says that went wrong.
+    /// The error of the function.
     fn append(self, builder: &mut <Self::Value as Value>::Builder) -> Result<(), String>;
 }
 
@@ -35,7 +35,7 @@ impl<T: Value> Returned for T {
     }
 }
 
-/// What borrows from the arguments is copied once, into the column.
+/// Values that borrow from the arguments are copied once, into the column.
 macro_rules! borrowed {
     ($($view:ty => $value:ty,)*) => {$(
         impl Returned for $view {
@@ -69,17 +69,17 @@ impl<T: Returned, E: fmt::Display> Returned for Result<T, E> {
     }
 }
 
-/// What a step of an aggregate may return: nothing, or that it failed.
+/// A return type of a step of an aggregate: nothing, or a result of nothing.
 #[diagnostic::on_unimplemented(
     message = "`add` and `merge` of an aggregate function cannot return `{Self}`",
     label = "neither `()` nor a `Result` of it",
     note = "return nothing, or `Result<(), E>` with an error that can be shown"
 )]
 pub trait Done {
-    /// Whether it went well.
+    /// The result.
     ///
     /// # Errors
-    /// What the function says that went wrong.
+    /// The error of the function.
     fn done(self) -> Result<(), String>;
 }
 

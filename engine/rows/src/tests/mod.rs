@@ -44,7 +44,8 @@ fn round_trip<T: Row + Value + Clone + Debug + PartialEq>(values: &[T]) {
     straight(&values.iter().cloned().map(|value| [value.clone(), value]).collect::<Vec<_>>());
 }
 
-/// Checks that values are one key if, and only if, they are equal, and then hash to the same; a NaN equals none.
+/// Checks that values are one key if, and only if, they are equal, and then hash to the same; a NaN
+/// equals none.
 fn keys<T: Value + Debug + PartialEq>(values: &[T]) {
     let hash = |value: &T| {
         let mut state = DefaultHasher::new();

@@ -1,6 +1,7 @@
-//! Mistakes that are made often, which DataFusion says in words of its own: each with what is wrong and what to write.
+//! Frequent mistakes in statements: for each, what is wrong and what to write instead of the message
+//! of DataFusion.
 
-/// Functions that are called for rows that OVER names, and for nothing else.
+/// Functions that are window functions only.
 const OF_WINDOWS: &[&str] = &[
     "row_number",
     "rank",
@@ -13,7 +14,7 @@ const OF_WINDOWS: &[&str] = &[
     "nth_value",
 ];
 
-/// The message and the hint for what DataFusion says in `text`, if it is one of these.
+/// The message and the hint for a message of DataFusion, if it is about one of these mistakes.
 pub(crate) fn said(text: &str) -> Option<(String, Option<String>)> {
     ungrouped(text).or_else(|| without_over(text)).or_else(|| varying(text))
 }

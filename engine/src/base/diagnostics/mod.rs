@@ -1,5 +1,5 @@
-//! Says in words that a user understands what DataFusion's errors say to a developer. Called by
-//! [`Error::of`](crate::Error::of) alone.
+//! Says to a user what DataFusion's errors say to a developer. Called by
+//! [`translate`](crate::base::translate).
 
 mod mistakes;
 mod plain;
@@ -14,28 +14,28 @@ use datafusion::sql::sqlparser::parser::ParserError;
 
 use parquet::errors::ParquetError;
 
-use bigslice_files::{HINT, chain, nearest};
+use bigslice_files::{HINT, causes, chain, nearest};
 
-use crate::error::Place;
+use crate::error::{Error, Position};
 use plain::plain;
 
-/// Names listed in a hint, at most: a table of a thousand columns is not a hint.
+/// The most names in a hint: a thousand columns are not a hint.
 const NAMES_MAX: usize = 20;
 
-/// Links of an error's chain that are looked at, so that no cycle can hold us.
+/// The most links of an error's chain that are followed, in case of a cycle.
 const CHAIN_MAX: usize = 64;
 
-/// What the parser found where it wanted more.
+/// What the parser found where the statement is incomplete.
 pub(crate) const END: &str = "the end of the statement";
 
-/// What helps against too little memory.
+/// The hint of errors about memory.
 pub(crate) const MEMORY_HINT: &str =
     "raise the memory limit, use fewer partitions, or let the query read or keep less";
 
 /// The message for `error`, and what may help.
 pub(crate) fn describe(error: &DataFusionError) -> (String, Option<String>) {
     let (message, hint) = described(error);
-    // What is not DataFusion's is in our words already.
+    // Errors that are not DataFusion's are in our words already.
     let ours = match innermost(error) {
         DataFusionError::External(_) => true,
         DataFusionError::ArrowError(arrow, _) => matches!(**arrow, ArrowError::ExternalError(_)),
@@ -126,16 +126,24 @@ pub(crate) fn innermost(error: &DataFusionError) -> &DataFusionError {
     error
 }
 
-/// The first error of type `E` in the chain of `error`.
+/// The first error of type `E` in the chain of `error`. The chain ends at an [`Error`]: that has
+/// been judged already, and its cause is not judged again.
 pub(crate) fn find<E: StdError + 'static>(error: &DataFusionError) -> Option<&E> {
-    let mut link: &(dyn StdError + 'static) = innermost(error);
-    for _ in 0..CHAIN_MAX {
-        if let Some(found) = link.downcast_ref::<E>() {
+    for cause in causes(innermost(error)) {
+        if let Some(found) = cause.downcast_ref::<E>() {
             return Some(found);
         }
-        link = link.source()?;
+        if cause.is::<Error>() {
+            return None;
+        }
     }
     None
+}
+
+/// Whether `error` comes from a lost machine or connection. An [`Error`] in its chain has been
+/// judged already, whatever its cause was.
+pub(crate) fn is_transport(error: &DataFusionError) -> bool {
+    find::<Error>(error).is_none() && bigslice_flight::is_transport_error(error)
 }
 
 /// `text` as one of our messages: no space around it, no final period, and a small first letter
@@ -151,8 +159,8 @@ pub(crate) fn sentence(text: &str) -> String {
     }
 }
 
-/// What the parser says, and the place it puts at the end of its message.
-pub(crate) fn of_parser(error: &ParserError) -> (String, Option<Place>) {
+/// The message of the parser, and the position that it has at its end.
+pub(crate) fn of_parser(error: &ParserError) -> (String, Option<Position>) {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
         ParserError::RecursionLimitExceeded => {
@@ -174,9 +182,9 @@ fn end_or(found: &str) -> &str {
     if found == "EOF" { END } else { found }
 }
 
-fn read_place(text: &str) -> Option<Place> {
+fn read_place(text: &str) -> Option<Position> {
     let (line, column) = text.split_once(", Column: ")?;
-    Some(Place::at(line.trim().parse().ok()?, column.trim().parse().ok()?))
+    Some(Position::at(line.trim().parse().ok()?, column.trim().parse().ok()?))
 }
 
 fn of_schema(error: &SchemaError) -> (String, Option<String>) {
@@ -226,8 +234,8 @@ fn hint_for(field: &Column, valid: &[Column]) -> Option<String> {
     Some(format!("the columns are {}", names.join(", ")))
 }
 
-/// The name in DataFusion's "table 'catalog.schema.name' not found", without what the session
-/// adds to it by itself.
+/// The name in DataFusion's "table 'catalog.schema.name' not found", without the catalog and the schema
+/// that the session adds.
 pub(crate) fn missing_table(error: &DataFusionError) -> Option<String> {
     let DataFusionError::Plan(text) = innermost(error) else { return None };
     let name = text.strip_prefix("table '")?.strip_suffix("' not found")?;
@@ -259,15 +267,15 @@ fn split_hint(text: &str) -> (String, Option<String>) {
     }
 }
 
-/// What a function of ours says about its arguments: it stands between `coercion failed with: Error during
-/// planning: ` and `. No function matches the given name and argument types`.
+/// The message of one of our functions about its arguments, which is between `coercion failed with: Error
+/// during planning: ` and `. No function matches the given name and argument types`.
 fn of_arguments(text: &str) -> Option<&str> {
     let (_, said) = text.split_once("coercion failed with: Error during planning: ")?;
     Some(said.split_once(". No function matches").map_or(said, |(said, _)| said))
 }
 
 /// "Failed to allocate additional 10.0 MB for HashJoinInput with 2.0 MB already allocated for
-/// this reservation - 6.5 MB remain available for the total memory pool: ..." in fewer words.
+/// this reservation - 6.5 MB remain available for the total memory pool: ...", shortened.
 fn of_memory(text: &str) -> String {
     let read = || {
         let (_, rest) = text.rsplit_once("Failed to allocate additional ")?;
@@ -337,7 +345,7 @@ mod tests {
         );
         let (message, place) = of_parser(&error);
         assert_eq!(message, "expected an expression, found the end of the statement");
-        assert_eq!(place, Some(Place::at(3, 14)));
+        assert_eq!(place, Some(Position::at(3, 14)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Takes out of a message what only developers of DataFusion and Arrow understand: the kinds of errors that others are wrapped in, the
-//! address of a bug tracker, names of Arrow's types and literals in Rust's notation. Called by [`diagnostics`](crate::base::diagnostics).
+//! Removes from a message what only developers of DataFusion and Arrow understand: the kinds of wrapped
+//! errors, the address of a bug tracker, names of Arrow's types, literals in Rust's notation. Called by
+//! [`diagnostics`](crate::base::diagnostics).
 
-/// What DataFusion puts before a message to say of which kind it is.
+/// The prefixes of DataFusion's messages that name their kind.
 const KINDS: &[&str] = &[
     "Error during planning: ",
     "Internal error: ",
@@ -20,13 +21,13 @@ const KINDS: &[&str] = &[
     "Object Store error: ",
 ];
 
-/// What begins the text that DataFusion puts after an internal error.
+/// The start of the text that DataFusion puts after an internal error.
 const TRACKER: &str = "This issue was likely caused by a bug in DataFusion's code";
 
-/// What ends it.
+/// The end of that text.
 const TRACKER_END: &str = "https://github.com/apache/datafusion/issues";
 
-/// Arrow's types by the names that SQL has for them.
+/// Arrow's types with their names in SQL.
 const TYPES: &[(&str, &str)] = &[
     ("Utf8View", "VARCHAR"),
     ("LargeUtf8", "VARCHAR"),
@@ -60,10 +61,10 @@ const TYPES: &[(&str, &str)] = &[
     ("Duration", "INTERVAL"),
 ];
 
-/// Types whose parameters say nothing in SQL.
+/// Types whose parameters have no meaning in SQL.
 const BARE: &[&str] = &["DATE", "TIME", "TIMESTAMP", "INTERVAL", "BYTEA"];
 
-/// `text` in words that a user understands.
+/// The text in words for a user.
 pub(crate) fn plain(text: &str) -> String {
     let text = without_tracker(text);
     let text = text.split("\n\nbacktrace:").next().unwrap_or_default();
@@ -78,7 +79,8 @@ pub(crate) fn plain(text: &str) -> String {
     in_types_of_sql(without_debug(&of_call(text.trim())))
 }
 
-/// A call that no function takes: the reason where there is one, and the call, without the list of all that was tried.
+/// The message about a call that matches no function: the reason if there is one, and the call, without
+/// the list of candidates.
 fn of_call(text: &str) -> String {
     let tried = text.split_once(" failed to match any signature, errors:");
     let matched = text.split_once("No function matches the given name and argument types '");
@@ -97,7 +99,7 @@ fn of_call(text: &str) -> String {
     }
 }
 
-/// What stands before a structure in Rust's notation.
+/// The text before a structure in Rust's notation.
 fn without_debug(text: &str) -> &str {
     for (theirs, ours) in [
         (

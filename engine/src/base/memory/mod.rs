@@ -168,7 +168,7 @@ impl Budget {
             .with_memory_pool(self.pool(gauge))
             .with_metadata_cache_limit(self.buffer_bytes(FOOTERS_BYTES))
             .with_disk_manager_builder(disk);
-        bigslice_files::runtime(builder, stores).build_arc().map_err(|e| Error::of(&e, ""))
+        bigslice_files::runtime(builder, stores).build_arc().map_err(Error::from)
     }
 }
 

@@ -34,7 +34,7 @@ use futures::stream::{self, Stream};
 use parking_lot::Mutex;
 
 use crate::base::memory::messages::Messages;
-use crate::base::refusal::Refusal;
+use crate::base::task_error::TaskError;
 use crate::error::Error;
 
 /// Bytes that are written, checked and read together: large enough to make the cost of a call
@@ -123,8 +123,9 @@ impl Disk {
                  memory limit, so that less is spilled"
                     .to_owned(),
             ),
+            source: None,
         };
-        Refusal::travelling(error.into())
+        TaskError::travelling(error.into())
     }
 }
 
@@ -401,7 +402,7 @@ mod tests {
             let mut writer = spill.open_writer().unwrap();
             writer.write_all(&[1; 1_000_000]).unwrap();
             assert_eq!(writer.finish().is_ok(), of_pool);
-            let error = Error::of(&content(&spill).await.unwrap_err(), "");
+            let error = Error::from(content(&spill).await.unwrap_err());
             assert!(error.to_string().contains("/some/folder"), "{error}");
             assert!(error.to_string().contains("No space left"), "{error}");
             assert!(error.hint().unwrap().contains("temp-root"), "{error}");

@@ -1,17 +1,18 @@
-//! What a call of a func holds on to because it is named among its arguments, such as the result of a run. It is encoded
-//! as a name, which would mean nothing anywhere else: so this thread knows whether it encodes or decodes arguments.
+//! Values that a call of a func holds because its arguments refer to them, such as results of runs.
+//! A reference is valid only in arguments of a call, so a thread-local says whether this thread
+//! encodes or decodes arguments.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// What is there for as long as the call is.
+/// A value that a call holds.
 pub(crate) type Held = Arc<dyn Any + Send + Sync>;
 
 /// What this thread does with the arguments of a func.
 enum Doing {
     Nothing,
-    /// Encodes them; so far it has met these.
+    /// Encodes them; has found these values so far.
     Encoding(Vec<Held>),
     Decoding,
 }
@@ -20,7 +21,7 @@ thread_local! {
     static DOING: RefCell<Doing> = const { RefCell::new(Doing::Nothing) };
 }
 
-/// Puts back what the thread did before, also when what it does panics.
+/// Restores the previous value when it is dropped, also by a panic.
 struct Restore(Option<Doing>);
 
 impl Restore {
@@ -37,7 +38,7 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `encode`; also gives what the call must hold.
+/// Runs `encode`, which encodes arguments; also returns the values that the call must hold.
 pub(super) fn holding<R>(encode: impl FnOnce() -> R) -> (R, Vec<Held>) {
     let restore = Restore::after(Doing::Encoding(Vec::new()));
     let encoded = encode();
@@ -49,13 +50,13 @@ pub(super) fn holding<R>(encode: impl FnOnce() -> R) -> (R, Vec<Held>) {
     (encoded, held)
 }
 
-/// Runs `decode`, which may meet runs.
+/// Runs `decode`, which decodes arguments.
 pub(super) fn receiving<R>(decode: impl FnOnce() -> R) -> R {
     let _restore = Restore::after(Doing::Decoding);
     decode()
 }
 
-/// Has the call whose arguments this thread encodes hold `held`. False if it encodes none.
+/// Has the call hold `held`, whose arguments this thread encodes. False if it encodes none.
 pub(crate) fn hold(held: Option<Held>) -> bool {
     DOING.with_borrow_mut(|doing| {
         let Doing::Encoding(all) = doing else { return false };
@@ -64,7 +65,7 @@ pub(crate) fn hold(held: Option<Held>) -> bool {
     })
 }
 
-/// Whether this thread decodes the arguments of a func.
+/// True if this thread decodes the arguments of a func.
 pub(crate) fn is_receiving() -> bool {
     DOING.with_borrow(|doing| matches!(doing, Doing::Decoding))
 }

@@ -1,5 +1,5 @@
-//! What calling a func gives: the func's name and its arguments, encoded. Made by the function that
-//! `#[func]` leaves in place of the user's; run by [`Session::run`](crate::Session::run).
+//! The invocation of a func: its name and its encoded arguments. The function that `#[func]`
+//! generates in place of the user's makes it, [`Session::run`](crate::Session::run) runs it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,16 +11,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::pipeline::func::held::{Held, holding, receiving};
 
-/// Bytes of encoded arguments, at most. They go to each machine: more belongs into a file or a slice.
+/// Most bytes of encoded arguments. They are sent to each machine: larger data belongs into a file
+/// or a slice.
 const ARGUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A call of a func that has not been made yet, for [`Session::run`](crate::Session::run).
+/// A call of a func, for [`Session::run`](crate::Session::run).
 ///
-/// Calling a function that is marked with [`func`](macro@crate::func) does not run it: it makes one
-/// of these, and every process that needs the slice runs the function with these arguments.
+/// Calling a function that is marked with [`func`](macro@crate::func) does not run it, but returns
+/// an invocation. Every process that needs the slice runs the function with these arguments.
 pub struct Invocation<T> {
     call: Result<Call>,
-    /// What the arguments name, such as runs: their results are there for as long as this is.
+    /// The values that the arguments refer to, such as results of runs.
     held: Vec<Held>,
     row: PhantomData<fn() -> T>,
 }
@@ -39,7 +40,10 @@ impl fmt::Debug for Call {
 }
 
 impl<T> Invocation<T> {
-    /// The call, unless its arguments could not be encoded, and what it holds.
+    /// The call, and the values that it holds.
+    ///
+    /// # Errors
+    /// When its arguments could not be encoded.
     pub(crate) fn into_parts(self) -> Result<(Call, Vec<Held>)> {
         Ok((self.call?, self.held))
     }
@@ -57,7 +61,7 @@ impl<T> fmt::Debug for Invocation<T> {
     }
 }
 
-/// Makes an invocation; what `#[func]` calls.
+/// Makes an invocation. Called by the code that `#[func]` generates.
 pub fn invoke<T, A: Serialize>(name: &'static str, arguments: &A) -> Invocation<T> {
     let (arguments, held) = holding(|| encode(name, arguments));
     let call = arguments.map(|arguments| Call { name: name.to_owned(), arguments });
@@ -71,14 +75,14 @@ fn encode(name: &str, arguments: &impl Serialize) -> Result<Arc<[u8]>> {
     if bytes.len() > ARGUMENT_BYTES_MAX {
         let (mib, most) = (bytes.len() >> 20, ARGUMENT_BYTES_MAX >> 20);
         return Err(Error::query(format!(
-            "the arguments of the func \"{name}\" are {mib} MiB, more than the {most} MiB that go \
-             to a machine"
+            "the arguments of the func \"{name}\" take {mib} MiB, but at most {most} MiB can be sent to \
+             a machine"
         )));
     }
     Ok(bytes.into())
 }
 
-/// Reads arguments; what `#[func]` calls.
+/// Decodes arguments. Called by the code that `#[func]` generates.
 pub fn decode<A: DeserializeOwned>(bytes: &[u8]) -> Result<A> {
     receiving(|| postcard::from_bytes(bytes)).map_err(|e| {
         Error::query(format!(

@@ -1,8 +1,8 @@
 //! Funcs: functions that build slices, which every process of a session can call by name.
 //!
-//! A closure is never sent anywhere. What travels is an [`Invocation`]: the name of a func and its
-//! encoded arguments. Driver and worker are the same binary, so a worker that calls the func with
-//! the same arguments gets the same slice, with closures of its own in it.
+//! A closure is never sent. The driver sends an [`Invocation`]: the name of a func and its encoded
+//! arguments. Driver and worker are the same program, so a worker that calls the func with the same
+//! arguments builds the same slice, with closures of its own.
 //!
 //! ```text
 //! driver                                             worker
@@ -12,9 +12,9 @@
 //!                              └───── sent with tasks ──► compared; a difference is an error
 //! ```
 //!
-//! * [`held`]: what a call holds because it is named among its arguments;
-//! * [`invocation`]: what calling a func gives, and how arguments are encoded;
-//! * [`registry`](mod@registry): all funcs of this binary.
+//! * [`held`]: values that a call holds because its arguments refer to them;
+//! * [`invocation`]: the invocation, and how arguments are encoded;
+//! * [`registry`](mod@registry): all funcs of this program.
 
 mod held;
 mod invocation;

@@ -1,10 +1,11 @@
 //! All funcs of this binary, by name. They register themselves when the program is linked, so that
-//! the order of calls and files means nothing; driver and worker compare their registries.
+//! the order of calls and files does not matter. Driver and worker compare their registries.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
+
+pub(crate) use bigslice_cluster::difference;
+use bigslice_cluster::{Linked, LinkedItems, NotLinked};
 
 use crate::error::{Error, Result};
 use crate::pipeline::func::Call;
@@ -76,35 +77,33 @@ impl<T: Row, E: fmt::Display> IntoSlice for Result<Slice<T>, E> {
 /// The funcs of this binary.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    funcs: BTreeMap<&'static str, Func>,
-    twice: Option<(Func, Func)>,
+    funcs: LinkedItems<Func>,
     digest: u64,
 }
 
-static REGISTRY: LazyLock<Registry> =
-    LazyLock::new(|| Registry::of(inventory::iter::<Func>().copied()));
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+    let funcs = LinkedItems::new(inventory::iter::<Func>());
+    Registry { digest: funcs.digest(), funcs }
+});
 
 /// The registry of this process.
 pub(crate) fn registry() -> &'static Registry {
     &REGISTRY
 }
 
-impl Registry {
-    fn of(found: impl Iterator<Item = Func>) -> Self {
-        let mut funcs = BTreeMap::new();
-        let mut twice = None;
-        for func in found {
-            if let Some(other) = funcs.insert(func.name, func) {
-                twice = Some((other, func));
-            }
-        }
-        let mut hasher = DefaultHasher::new();
-        for func in funcs.values() {
-            (func.name, func.file, func.line).hash(&mut hasher);
-        }
-        Self { funcs, twice, digest: hasher.finish() }
+impl Linked for Func {
+    const KIND: &'static str = "func";
+
+    fn name(&self) -> &'static str {
+        self.name
     }
 
+    fn location(&self) -> (&'static str, u32) {
+        (self.file, self.line)
+    }
+}
+
+impl Registry {
     /// Equal in processes with the same funcs at the same places.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
@@ -112,36 +111,16 @@ impl Registry {
 
     /// One line for each func, in order.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let funcs = self.funcs.values();
-        funcs.map(|func| format!("{} at {}:{}", func.name, func.file, func.line)).collect()
+        self.funcs.lines()
     }
 
     /// Calls a func.
     pub(crate) fn build(&self, call: &Call) -> Result<Built> {
-        if let Some((one, other)) = &self.twice {
-            return Err(Error::query(format!(
-                "there are two funcs \"{}\", at {}:{} and at {}:{}",
-                one.name, one.file, one.line, other.file, other.line
-            )));
-        }
-        let Some(func) = self.funcs.get(call.name.as_str()) else {
-            let hint = bigslice_files::did_you_mean(&call.name, self.funcs.keys().copied());
-            let message = format!("this program has no func \"{}\"", call.name);
-            return Err(Error::Query { message, hint });
-        };
+        self.funcs.check().map_err(Error::query)?;
+        let missing = |NotLinked { message, hint }| Error::query(message).hinted(hint);
+        let func = self.funcs.find(&call.name).map_err(missing)?;
         let (built, steps) = recording(|| (func.build)(&call.arguments));
         let built = built.map_err(|e| e.within(&format!("in the func \"{}\"", call.name)))?;
         Ok(Built { steps, ..built })
     }
-}
-
-/// The lines that only one of two lists has, marked `-` for the first and `+` for the second.
-pub(crate) fn difference(ours: &[String], theirs: &[String]) -> String {
-    let only = |mark: char, these: &[String], those: &[String]| {
-        let alone = these.iter().filter(|line| !those.contains(line));
-        alone.map(|line| format!("{mark} {line}")).collect::<Vec<_>>()
-    };
-    let mut lines = only('-', ours, theirs);
-    lines.extend(only('+', theirs, ours));
-    lines.join("\n")
 }

@@ -1,5 +1,5 @@
-//! One call of a mapped function: what travels, and how a machine answers. A request is a header and
-//! the encoded item, a reply is what became of it and the encoded result.
+//! One call of a mapped function: its messages, and how a machine answers. A request is a header
+//! and the encoded item; a reply is success or an error, and the encoded result.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,32 +8,41 @@ use bytes::Bytes;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
+use crate::base::wire;
 use crate::error::{Error, Result};
 use crate::pipeline::map::function::{Mapping, Pending};
 
-/// Bytes of an encoded item, and of an encoded result, at most. A message between driver and machine
-/// holds 64 MiB; what is left is for what travels besides.
+/// Most bytes of an encoded item, and of an encoded result. A message between driver and machine
+/// holds 64 MiB; the rest is for headers.
 pub(crate) const VALUE_BYTES_MAX: usize = 63 * 1024 * 1024;
 
-/// Which function is called.
+/// The function to call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CallHeader {
     name: String,
-    /// Where it is in the driver's program.
+    /// Its file and line in the driver's program.
     place: String,
 }
 
-/// The request to call a function for an item; `asked` makes what is asked of a machine of the header.
+/// What became of a call. After [`ReplyHead::Done`] comes the encoded result.
+#[derive(Serialize, Deserialize)]
+enum ReplyHead {
+    Done,
+    Failed(#[serde(with = "wire::error")] Error),
+}
+
+/// The request to call a function for an item; `message` makes the message for the machine from the
+/// header.
 pub(crate) fn request<A: Serialize>(
     mapping: &Mapping,
     item: &impl Serialize,
-    asked: impl FnOnce(CallHeader) -> A,
+    message: impl FnOnce(CallHeader) -> A,
 ) -> Result<Bytes> {
     let header = CallHeader { name: mapping.name.to_owned(), place: mapping.place() };
     let failed = |e: postcard::Error| {
         Error::query(format!("{}: the item cannot be encoded: {e}", mapping.place()))
     };
-    let head = postcard::to_allocvec(&asked(header)).map_err(failed)?;
+    let head = postcard::to_allocvec(&message(header)).map_err(failed)?;
     let n = head.len();
     let request = postcard::to_extend(item, head).map_err(failed)?;
     fits("the item", request.len() - n)
@@ -47,13 +56,11 @@ fn fits(what: &str, bytes: usize) -> Result<(), String> {
     }
     let (bytes, most) = (bytes.div_ceil(1 << 20), VALUE_BYTES_MAX >> 20);
     Err(format!(
-        "{what} takes {bytes} MiB, more than the {most} MiB that can be sent; give the path of a file \
-         instead"
+        "{what} takes {bytes} MiB, but at most {most} MiB can be sent; pass the path of a file instead"
     ))
 }
 
-/// Calls the function. Whatever goes wrong is in the reply: an error of this call is one of the
-/// machine's.
+/// Calls the function. Its errors are in the reply: an error here is one of the machine.
 ///
 /// # Errors
 /// When the reply cannot be encoded.
@@ -65,12 +72,11 @@ pub(crate) async fn answer(header: CallHeader, item: Bytes) -> Result<Bytes> {
         Err(error) => Err(error),
     };
     let (head, value) = match outcome {
-        Ok(value) => (Ok(()), value),
-        Err(error) => (Err(error), Vec::new()),
+        Ok(value) => (ReplyHead::Done, value),
+        Err(error) => (ReplyHead::Failed(error), Vec::new()),
     };
-    let head: Result<(), Error> = head;
     let mut reply = postcard::to_allocvec(&head)
-        .map_err(|e| Error::internal(format!("the reply of a call cannot be encoded: {e}")))?;
+        .map_err(|e| Error::internal(format!("cannot encode the reply to a call: {e}")))?;
     reply.extend_from_slice(&value);
     Ok(reply.into())
 }
@@ -100,10 +106,15 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
     format!("panicked: {}", panic_text(panic))
 }
 
-/// Takes a reply apart: the encoded result, or what went wrong.
+/// The encoded result in a reply.
+///
+/// # Errors
+/// The error of the call.
 pub(crate) fn read(reply: &Bytes) -> Result<Bytes> {
-    let (head, value) = postcard::take_from_bytes::<Result<(), Error>>(reply)
-        .map_err(|e| Error::internal(format!("the reply of a call: {e}")))?;
-    head?;
-    Ok(reply.slice_ref(value))
+    let (head, value) = postcard::take_from_bytes::<ReplyHead>(reply)
+        .map_err(|e| Error::internal(format!("cannot decode the reply to a call: {e}")))?;
+    match head {
+        ReplyHead::Done => Ok(reply.slice_ref(value)),
+        ReplyHead::Failed(error) => Err(error),
+    }
 }

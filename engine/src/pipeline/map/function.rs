@@ -3,7 +3,9 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::LazyLock;
 
+use bigslice_cluster::{Linked, LinkedItems, NotLinked};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,24 +20,24 @@ use crate::error::{Error, Result};
             closure would capture as a part of each item"
 )]
 pub trait MapFunction: Copy + Send + Sync + 'static {
-    /// What it is called with; a tuple if it has several arguments.
+    /// Its argument; a tuple if it has several.
     type Item: Serialize + DeserializeOwned + Send + 'static;
-    /// What it gives.
+    /// Its result.
     type Output: Serialize + DeserializeOwned + Send + 'static;
 
-    /// How it is called by its name.
+    /// Its entry in the registry.
     #[doc(hidden)]
     const MAPPING: Mapping;
 }
 
-/// The encoded result of a call, or what went wrong.
+/// The encoded result of a call, or an error.
 type Outcome = Result<Vec<u8>, String>;
 
-/// A call that has been decoded.
+/// A call whose item is decoded.
 pub enum Pending {
-    /// Computes, or blocks: for a thread of its own.
+    /// Computes or blocks; runs on a thread of its own.
     Blocking(Box<dyn FnOnce() -> Outcome + Send>),
-    /// Waits most of its time.
+    /// An async function.
     Waiting(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
 
@@ -102,46 +104,57 @@ pub struct Mapping {
 
 inventory::collect!(Mapping);
 
-impl Mapping {
-    /// Where it is, for errors.
-    pub(super) fn place(&self) -> String {
-        format!("{} at {}:{}", self.name, self.file, self.line)
+impl Linked for Mapping {
+    const KIND: &'static str = "#[map] function";
+
+    fn name(&self) -> &'static str {
+        self.name
     }
 
-    /// The function with this name, which must be the caller's.
-    pub(super) fn find(name: &str, place: &str) -> Result<Self> {
-        let all = || inventory::iter::<Self>().copied();
-        let mut found = all().filter(|mapping| mapping.name == name);
-        match (found.next(), found.next()) {
-            (Some(mapping), None) if mapping.place() == place => Ok(mapping),
-            (Some(mapping), None) => Err(Error::query(format!(
-                "this machine's program is another one: it has {}, where the driver has {place}",
-                mapping.place()
-            ))),
-            (Some(one), Some(other)) => Err(Error::query(format!(
-                "there are two functions to map with this name, {} and {}",
-                one.place(),
-                other.place()
-            ))),
-            (None, _) => Err(Error::Query {
-                message: format!("this machine's program has no function \"{name}\" to map"),
-                hint: bigslice_files::did_you_mean(name, all().map(|mapping| mapping.name)),
-            }),
-        }
+    fn location(&self) -> (&'static str, u32) {
+        (self.file, self.line)
     }
 }
 
-/// What a function returns that can fail.
+static MAPPINGS: LazyLock<LinkedItems<Mapping>> =
+    LazyLock::new(|| LinkedItems::new(inventory::iter::<Mapping>()));
+
+impl Mapping {
+    /// Its name and location, for errors.
+    pub(super) fn place(&self) -> String {
+        self.described()
+    }
+
+    /// The function with this name, which must be at the same place as in the caller's program.
+    pub(super) fn find(name: &str, place: &str) -> Result<Self> {
+        MAPPINGS.check().map_err(Error::query)?;
+        let missing = |NotLinked { hint, .. }| {
+            let message = format!("the program of this machine has no #[map] function \"{name}\"");
+            Error::query(message).hinted(hint)
+        };
+        let mapping = MAPPINGS.find(name).map_err(missing)?;
+        if mapping.place() != place {
+            return Err(Error::query(format!(
+                "the program of this machine differs from the driver's: it has {}, and the driver has \
+                 {place}",
+                mapping.place()
+            )));
+        }
+        Ok(*mapping)
+    }
+}
+
+/// The result of a function that can fail.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be what a mapped function returns",
+    message = "a mapped function cannot return `{Self}`",
     label = "not a `Result` whose error can be shown",
     note = "a mapped function returns any value that serde can encode, or a `Result` of one"
 )]
 pub trait Fallible {
-    /// What it gives if all is well.
+    /// The value of success.
     type Output;
 
-    /// The result, with what is said of an error.
+    /// The result, with the error as text.
     ///
     /// # Errors
     /// What the function returned.

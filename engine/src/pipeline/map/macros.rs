@@ -1,6 +1,6 @@
 //! `#[map]`, documented here and not beside its code, since its examples need this crate.
 
-/// Makes a function one that [`Session::map`](crate::Session::map) can call on every machine.
+/// Lets [`Session::map`](crate::Session::map) call a function on every machine.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -20,13 +20,14 @@
 /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 /// ```
 ///
-/// Its arguments own what they hold, and serde can encode them; with several, an item is a tuple of
-/// them. It returns any value that serde can encode, or a `Result` of one, by that name, whose error can
-/// be shown. It may be async: it then shares a thread with others, and should not compute for long.
+/// Its arguments must be owned and implement serde's traits; with several arguments, an item is a
+/// tuple. It returns a value that implements serde's traits, or a `Result` of one, written by that
+/// name, whose error implements `Display`. It may be async: it then shares a thread with others,
+/// and should not compute for long.
 ///
-/// What it depends on beside its arguments is looked up on the machine that calls it.
+/// Anything else it depends on, such as files, is that of the machine that calls it.
 ///
-/// # What is refused
+/// # Restrictions
 ///
 /// Functions without an argument, or generic ones:
 ///
@@ -53,7 +54,7 @@
 /// }
 /// ```
 ///
-/// Closures, which cannot be called by a name:
+/// Closures, which have no name to call them by:
 ///
 /// ```compile_fail
 /// fn map(session: bigslice::Session) {

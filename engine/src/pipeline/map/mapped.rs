@@ -1,4 +1,4 @@
-//! The results of a map, as its caller has them.
+//! The results of a map, for its caller.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,15 +13,15 @@ use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
 
-/// A result as it comes from a machine: the number of its item, and its bytes.
+/// A result from a machine: the index of its item, and its bytes.
 pub(crate) type Raw = (usize, Result<Bytes>);
 
-/// The results of [`Session::map`](crate::Session::map): a stream of the number of an item and what
-/// became of it, as they finish.
+/// The results of [`Session::map`](crate::Session::map): a stream of pairs of an item's index and
+/// its result, in the order they finish.
 ///
-/// Dropping it ends the map: no item is begun any more, and async functions stop at their next await.
-/// Functions that compute come to their end, unheard.
-#[must_use = "items are taken and results made only as far as somebody reads them"]
+/// Dropping it ends the map: no further item is started, and async functions stop at their next
+/// await. Functions that compute run to their end, and their results are dropped.
+#[must_use = "items are taken only as far as the results are read"]
 pub struct Mapped<O> {
     results: mpsc::Receiver<Raw>,
     /// Aborted when this is dropped.
@@ -40,7 +40,7 @@ impl<O: DeserializeOwned> Mapped<O> {
     /// All results, in the order of the items.
     ///
     /// # Errors
-    /// The first that comes. What still runs is given up then.
+    /// The first error of an item. Calls that still run are aborted then.
     pub async fn collect(mut self) -> Result<Vec<O>> {
         let mut results = Vec::new();
         while let Some((index, result)) = self.next().await {
@@ -50,8 +50,8 @@ impl<O: DeserializeOwned> Mapped<O> {
         Ok(results.into_iter().map(|(_, result)| result).collect())
     }
 
-    /// What became of each item, in their order. It is one for each item, unless the map itself came to an
-    /// end early: then those follow that had been begun, with the reason.
+    /// The result of each item, in the order of the items. If the map itself ends early, the
+    /// results end with an error for each item that was started.
     pub async fn outcomes(self) -> Vec<Result<O>> {
         let mut results: Vec<_> = StreamExt::collect(self).await;
         results.sort_unstable_by_key(|(index, _)| *index);
@@ -79,7 +79,7 @@ impl<O: DeserializeOwned> Stream for Mapped<O> {
         match ready!(self.work.poll_join_next(cx)) {
             None | Some(Ok(())) => Poll::Ready(None),
             Some(Err(join)) => {
-                let error = Error::internal(format!("the work of a map: {join}"));
+                let error = Error::internal(format!("the scheduler of a map: {join}"));
                 Poll::Ready(Some((self.given, Err(error))))
             }
         }

@@ -1,17 +1,17 @@
-//! A function over any items, on all machines: what [`Session::map`](crate::Session::map) is made of.
+//! [`Session::map`](crate::Session::map): a function over any items, on all machines.
 //!
 //! ```text
 //! driver                                               machine
-//!   items ─► encoded, one by one, as machines have room
+//!   items ─► encoded, one by one, as machines have free slots
 //!              └─► job::map: name + item  ──── run ───► call: the function, by its name
-//!   Mapped ◄─ (index, result), as they finish ◄────────  result, or what went wrong
+//!   Mapped ◄─ (index, result), as they finish ◄────────  result or error
 //! ```
 //!
-//! An item is no task of a slice: nothing is stored, nothing moves between machines, and what goes
-//! wrong with one item is told of that item alone.
+//! An item is not a task of a slice: nothing is stored, nothing moves between machines, and an
+//! error of one item is the result of that item alone.
 //!
-//! * [`function`]: what `#[map]` makes, and all such functions of this program;
-//! * [`call`]: what travels, and how a machine answers it;
+//! * [`function`]: the traits behind `#[map]`, and all such functions of this program;
+//! * [`call`]: request and reply, and how a machine answers;
 //! * [`mapped`]: the results.
 
 mod call;

@@ -1,6 +1,7 @@
-//! Typed pipelines. A [`Slice`] is a description: a tree of [`Node`]s, each made by one verb, with
-//! the user's closures in it. Nothing runs while it is built; [`Session::run`](crate::Session::run)
-//! cuts it into stages ([`job`](crate::runs::job)) and has tasks run it ([`task`](crate::runs::task)).
+//! Typed pipelines. A [`Slice`] is a description: a tree of [`Node`]s, one per operator, with the
+//! user's closures in it. Nothing runs while it is built; [`Session::run`](crate::Session::run)
+//! splits it into stages ([`job`](crate::runs::job)) and runs their tasks
+//! ([`task`](crate::runs::task)).
 //!
 //! ```text
 //! Slice::read_parquet ─ filter ─ map ─ reduce ─ map
@@ -8,14 +9,16 @@
 //!                       rows split by key, stored as shards
 //! ```
 //!
-//! One folder per group of verbs; a file has the verb, what its node does on a task, and why:
-//! * [`tree`]: the nodes, what they ask of tasks, and how two processes compare what they have built;
-//! * [`rows`]: row by row, or a shard at a time; nothing moves. Closures choose rows ([`rows::choosing`]), and what they
-//!   make becomes batches ([`rows::building`]) or goes on as it is ([`rows::making`]);
-//! * [`keyed`]: rows move by key: `reduce`, `fold`, `cogroup`, joins;
-//! * [`whole`]: rows move for other reasons: sorts, `reshard`, the first rows, all of them;
-//! * [`expr`]: verbs that the optimizer sees through, SQL among them;
-//! * [`io`]: where rows come from, and files they go to.
+//! One folder per group of operators; a file has the public method, what its node does on a task,
+//! and why:
+//! * [`tree`]: the nodes, what they require of tasks, and how two processes compare their trees;
+//! * [`rows`]: operators on single rows or whole shards, without data movement. Closures select
+//!   rows ([`rows::selection`]), and the rows they return are collected into batches
+//!   ([`rows::batch_builder`]) or passed on one by one ([`rows::fused_map`]);
+//! * [`keyed`]: operators that move rows by key: `reduce`, `fold`, `cogroup`, joins;
+//! * [`whole`]: operators on the slice as a whole: sorts, `reshard`, limits;
+//! * [`expr`]: operators that the optimizer understands, SQL among them;
+//! * [`io`]: sources, and files to write to.
 
 mod expr;
 mod io;
@@ -31,7 +34,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 
-use crate::pipeline::slice::rows::making::Makes;
+use crate::pipeline::slice::rows::fused_map::RowSource;
 use crate::row::Row;
 
 pub use expr::Table;
@@ -39,7 +42,7 @@ pub use io::source::{LinesOptions, Paths, Sink, Stopped, TarEntry, TarEntryView}
 pub use io::write::WrittenFile;
 pub(crate) use keyed::keys::shard_ids;
 pub use keyed::prefixed::Prefix;
-pub use rows::making::Emitter;
+pub use rows::fused_map::Emitter;
 pub use rows::partitions::Rows;
 pub use rows::tee::{Batch, BatchWriter};
 pub(crate) use tree::node::{
@@ -49,35 +52,38 @@ pub(crate) use tree::pragma::Pragma;
 pub(crate) use tree::steps::{Steps, recording};
 pub(crate) use tree::user::UserCode;
 
-/// Rows of type `T` in shards, described by where they come from and what is done to them.
+/// A distributed collection of rows of type `T`, in shards: a lazy description of sources and
+/// operators.
 ///
-/// A slice is cheap to clone. It can be used in several places; what it describes is then computed
-/// for each, unless [`materialize`](Self::materialize) stores it.
+/// A slice is cheap to clone. If it is used in several places, it is computed once for each, unless
+/// [`materialize`](Self::materialize) stores it.
 ///
-/// What each verb does to the order of rows, to the number of shards and to keys is said at the
-/// verb. Where it says nothing else, this holds:
+/// Each operator documents its effect on the order of rows, the number of shards and keys. Unless
+/// it says otherwise:
 ///
-/// * **Shards** are numbered from 0, and one task computes one shard. The rows of a slice are those of the first
-///   shard, then those of the second, and so on.
-/// * **Keys** are the same if their values are. Every NaN is the same key, and so are the two zeros; null is a key of
-///   its own. In order, null is before all and NaN after all. A key may be there any number of times.
-/// * **Memory** is needed for a batch or two of rows. What is *spilled* goes to the disk of the machine, where the
-///   result would need more memory than [`SessionBuilder::memory_limit`](crate::SessionBuilder::memory_limit)
-///   allows; it is the same result.
-/// * **Errors:** a closure that panics, or returns an error where it can, ends the run with an error that names the
-///   verb, the place of the call, and the shard; it is not tried again. When a machine is lost, what it had is computed
-///   again: a closure may be called more than once for a row.
+/// * **Shards** are numbered from 0, and one task computes one shard. The rows of a slice are those
+///   of shard 0, then those of shard 1, and so on.
+/// * **Keys** are equal if their values are. Every NaN is the same key, and so are the two zeros;
+///   null is a key, too. In order, null comes first and NaN last. A key may occur any number of
+///   times.
+/// * **Memory** is needed for one or two batches of rows. Operators that *spill* write to the disk
+///   of the machine when the result would need more memory than
+///   [`SessionBuilder::memory_limit`](crate::SessionBuilder::memory_limit) allows; the result is
+///   the same.
+/// * **Errors:** a closure that panics or returns an error ends the run with an error that names
+///   the operator, the call site and the shard; it is not retried. When a machine is lost, its
+///   shards are computed again, so a closure may be called more than once for a row.
 pub struct Slice<T> {
     node: Arc<Node>,
-    /// Set if the node makes its rows one by one, and does nothing else: a verb that wants them before they
-    /// are columns can do its work with its own.
-    makes: Option<Arc<dyn Makes<T>>>,
+    /// Set if the node only maps rows one by one. An operator that can consume such rows before
+    /// they become columns is fused with it.
+    row_source: Option<Arc<dyn RowSource<T>>>,
     row: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Slice<T> {
     fn clone(&self) -> Self {
-        Self { node: Arc::clone(&self.node), makes: self.makes.clone(), row: PhantomData }
+        Self { node: Arc::clone(&self.node), row_source: self.row_source.clone(), row: PhantomData }
     }
 }
 
@@ -88,7 +94,7 @@ impl<T> fmt::Debug for Slice<T> {
 }
 
 impl<T: Row> Slice<T> {
-    /// A node of the verb that was called at `place`.
+    /// A node of the operator called at `place`.
     fn new(verb: &'static str, place: &'static Location<'static>, op: Op) -> Self {
         Self::with_select(verb, place, op, None)
     }
@@ -103,7 +109,7 @@ impl<T: Row> Slice<T> {
         Self::of_node(verb, place, op, select, None)
     }
 
-    /// A node whose rows are those of `plan`, which was planned as `text` says.
+    /// A node with the rows of `plan`, which was planned from `text`.
     fn with_relation(
         verb: &'static str,
         place: &'static Location<'static>,
@@ -124,10 +130,10 @@ impl<T: Row> Slice<T> {
     ) -> Self {
         let schema = tree::typed::schema::<T>();
         let node = Node { select, relation, ..Node::new(verb, place, schema, op) };
-        Self { node: Arc::new(node), makes: None, row: PhantomData }
+        Self { node: Arc::new(node), row_source: None, row: PhantomData }
     }
 
-    /// The tree.
+    /// The root node.
     pub(crate) fn into_node(self) -> Arc<Node> {
         self.node
     }

@@ -1,4 +1,4 @@
-//! Functions of many rows: what an aggregate is, and how DataFusion makes its accumulators.
+//! Aggregate functions: the trait, and the accumulators for DataFusion.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -19,56 +19,56 @@ use crate::pipeline::udf::groups::{Groups, Ungrouped};
 use crate::row::Value;
 use crate::row::function::Arguments;
 
-/// The state of an aggregate function; `#[udf(aggregate)]` implements it by the methods of the
-/// type. It is a value of a column, so that the states of two machines can be merged.
+/// The state of an aggregate function, which `#[udf(aggregate)]` implements with the methods of the
+/// type. A state is a column value, so that the states of two machines can be merged.
 pub trait Aggregate: Value {
-    /// The columns of a row.
+    /// The argument columns.
     type Arguments: Arguments;
-    /// What comes out.
+    /// The type of the result.
     type Output: Value;
 
-    /// Whether [`heap_bytes`](Self::heap_bytes) says anything.
+    /// True if [`heap_bytes`](Self::heap_bytes) may return more than 0.
     const OWNS_MEMORY: bool;
 
-    /// The state of no rows.
+    /// The state for no rows.
     fn empty() -> Self;
 
-    /// Takes a row in.
+    /// Adds a row.
     ///
     /// # Errors
-    /// What the function says that went wrong.
+    /// The function's own error message.
     fn add(&mut self, row: <Self::Arguments as Arguments>::Views<'_>) -> Result<(), String>;
 
-    /// Takes in the rows of another state.
+    /// Adds the rows of another state.
     ///
     /// # Errors
-    /// What the function says that went wrong.
+    /// The function's own error message.
     fn merge(&mut self, other: Self) -> Result<(), String>;
 
-    /// Adds the value of the rows to a column.
+    /// Appends the result to a column.
     ///
     /// # Errors
-    /// What the function says that went wrong.
+    /// The function's own error message.
     fn finish(self, builder: &mut <Self::Output as Value>::Builder) -> Result<(), String>;
 
-    /// Bytes that the state owns elsewhere.
+    /// The bytes that the state owns on the heap.
     fn heap_bytes(&self) -> usize;
 }
 
-/// What `#[udf(aggregate)]` knows of a function of many rows.
+/// The parts of an aggregate function that `#[udf(aggregate)]` provides.
 #[derive(Debug, Clone, Copy)]
 pub struct AggregateParts {
     pub(super) function: fn(&'static Udf) -> AggregateUDF,
 }
 
 impl AggregateParts {
-    /// Of an aggregate.
+    /// The parts of the aggregate `S`.
     pub const fn of<S: Aggregate>() -> Self {
         Self { function: |udf| AggregateUDF::new_from_impl(Many::<S>::new(udf)) }
     }
 }
 
-/// A function of many rows, as DataFusion knows it.
+/// An aggregate function as a DataFusion function.
 struct Many<S> {
     udf: &'static Udf,
     arguments: Vec<DataType>,
@@ -86,10 +86,13 @@ impl<S: Aggregate> Many<S> {
         }
     }
 
-    /// DataFusion removes the DISTINCT of a query that has one; what is left would need all values.
+    /// DataFusion rewrites DISTINCT if it is the only aggregate; other cases would need all values.
     fn refuse_distinct(&self, args: &AccumulatorArgs<'_>) -> Result<()> {
         if args.is_distinct {
-            return not_impl_err!("{}(DISTINCT ..) beside another aggregate", self.udf.name);
+            return not_impl_err!(
+                "{}(DISTINCT ..) beside another aggregate is not supported",
+                self.udf.name
+            );
         }
         Ok(())
     }
@@ -144,7 +147,7 @@ impl<S: Aggregate> AggregateUDFImpl for Many<S> {
 
     fn create_sliding_accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         not_impl_err!(
-            "{} over a window whose begin moves: let it begin at UNBOUNDED PRECEDING",
+            "{} over a sliding window is not supported: start the frame at UNBOUNDED PRECEDING",
             self.udf.name
         )
     }
@@ -161,12 +164,12 @@ impl<S: Aggregate> AggregateUDFImpl for Many<S> {
         Ok(Box::new(Groups::<S>::new(self.udf)))
     }
 
-    /// States are merged in any order, so that none can be kept.
+    /// States are merged in any order, so the function cannot depend on the order of rows.
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::Insensitive
     }
 
-    /// Of no rows: what a subquery gives that finds none.
+    /// The value for no rows, for example of a subquery without a match.
     fn default_value(&self, _: &DataType) -> Result<ScalarValue> {
         Ungrouped::<S>::new(self.udf).evaluate()
     }

@@ -1,9 +1,9 @@
-//! Which columns may be given for an argument, and as what the function then gets them.
+//! Decides which column types an argument accepts, and what they are cast to.
 //!
-//! What loses nothing is converted, as SQL does everywhere: integers to floats, dates to moments,
-//! texts of any kind. Literals have one type each (`1` is an `Int64`, `'2013-01-01'` a text), so that
-//! integers become narrower ones too, floats become decimals and texts become dates: by casts that
-//! fail where the value does not fit, and never change it.
+//! Lossless conversions are allowed, as everywhere in SQL: integers to floats, dates to timestamps,
+//! text of any encoding. Literals have one type each (`1` is an `Int64`, `'2013-01-01'` a text), so
+//! integers may also become narrower ones, floats decimals, and texts dates: by casts that fail if
+//! the value does not fit, and never change it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use datafusion::common::{Result, plan_err};
 
 use crate::pipeline::udf::Udf;
 
-/// What the columns `given` are converted to, for the arguments of a function.
+/// The types that `given` argument types are cast to for a function.
 pub(super) fn coerced(udf: &Udf, wanted: &[DataType], given: &[DataType]) -> Result<Vec<DataType>> {
     let name = udf.name;
     if wanted.len() != given.len() {
@@ -35,7 +35,7 @@ pub(super) fn coerced(udf: &Udf, wanted: &[DataType], given: &[DataType]) -> Res
             Some(coerced) => types.push(coerced),
             None => {
                 return plan_err!(
-                    "argument {} of {name} is of the type {given}, but the function takes {wanted}",
+                    "argument {} of {name} has the type {given}, but the function takes {wanted}",
                     n + 1
                 );
             }
@@ -48,15 +48,15 @@ fn listed(types: &[DataType]) -> String {
     types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What a column of the type `given` is converted to where `wanted` is read. Names and nulls of what is
-/// within a list or struct stay: they are looked at when the column is opened.
+/// The type that a column of the type `given` is cast to for an argument of the type `wanted`.
+/// Field names and nulls within lists and structs stay: they are checked when the column is opened.
 fn one(wanted: &DataType, given: &DataType) -> Option<DataType> {
     match (wanted, given) {
         (wanted, given) if wanted == given => Some(given.clone()),
         (wanted, Null) => Some(wanted.clone()),
         (Dictionary(_, text), given) if is_text(given) && is_text(text) => Some(wanted.clone()),
         (wanted, Dictionary(_, values)) => {
-            // What the dictionary holds is cast out of it, also when it is of the right type.
+            // A dictionary is always cast to its values, even if they have the right type.
             one(wanted, values)
         }
         (

@@ -1,5 +1,5 @@
-//! What is said when a function fails: its name, where it is, and its own words. A panic is caught
-//! here and is an error like any other.
+//! Errors of user functions: the message has the function's name, its source location and its own
+//! error. A panic is caught here and becomes such an error.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ use crate::row::Mismatch;
 pub enum Fault {
     /// The function returned an error.
     Failed(String),
-    /// The columns hold what an argument cannot be.
+    /// A column contains a value that the argument type cannot represent.
     Mismatch(Mismatch),
 }
 
@@ -51,6 +51,6 @@ pub(super) fn guarded<T>(
         Err(panic) => format!("panicked: {}", panic_text(panic.as_ref())),
     };
     let Udf { name, file, line, .. } = udf;
-    // The kind whose words arrive unchanged from another machine.
+    // The error kind whose message is passed between machines unchanged.
     Err(DataFusionError::Execution(format!("{name} at {file}:{line}: {what}")))
 }

@@ -1,5 +1,5 @@
-//! The states of an aggregate: one for each group, in a vector. What is added to a group is one call
-//! of the user's function on its state, without a look at its type.
+//! The states of an aggregate, one per group, in a vector. Adding a row to a group is one
+//! statically dispatched call of the user's function.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use crate::row::function::{Arguments, called};
 pub(super) struct Groups<S> {
     udf: &'static Udf,
     states: Vec<S>,
-    /// Bytes that the states own elsewhere.
+    /// The heap bytes of the states.
     heap_bytes: usize,
 }
 
@@ -27,7 +27,7 @@ impl<S: Aggregate> Groups<S> {
         Self { udf, states: Vec::new(), heap_bytes: 0 }
     }
 
-    /// Takes the rows of a batch in; `group_of` says where each belongs.
+    /// Adds the rows of a batch; `group_of` returns the group of a row.
     fn add(
         &mut self,
         arrays: &[ArrayRef],
@@ -53,10 +53,14 @@ impl<S: Aggregate> Groups<S> {
         })
     }
 
-    /// Takes in states that others have made.
+    /// Merges partial states.
     fn merge(&mut self, arrays: &[ArrayRef], group_of: impl Fn(usize) -> usize) -> Result<()> {
         let [array] = arrays else {
-            return internal_err!("{} columns of states of {}", arrays.len(), self.udf.name);
+            return internal_err!(
+                "expected one column of states for {}, got {}",
+                self.udf.name,
+                arrays.len()
+            );
         };
         let Self { udf, states, heap_bytes } = self;
         guarded(udf, || {
@@ -88,7 +92,7 @@ impl<S: Aggregate> Groups<S> {
     }
 }
 
-/// Bytes that a state owns elsewhere; nothing is asked of one that owns none.
+/// The heap bytes of a state; 0 without a call if the type owns none.
 #[inline(always)]
 fn owned_bytes<S: Aggregate>(state: &S) -> usize {
     if S::OWNS_MEMORY { state.heap_bytes() } else { 0 }
@@ -165,7 +169,7 @@ impl<S: Aggregate> GroupsAccumulator for Groups<S> {
     }
 }
 
-/// The one state of all rows.
+/// The single state of all rows.
 pub(super) struct Ungrouped<S>(Groups<S>);
 
 impl<S: Aggregate> Ungrouped<S> {
@@ -186,7 +190,7 @@ impl<S: Aggregate> Accumulator for Ungrouped<S> {
         self.0.add(values, values.first().map_or(0, Array::len), |_| 0, None)
     }
 
-    /// May be called again, after more rows: of a window that grows.
+    /// May be called again after more rows, for a growing window.
     fn evaluate(&mut self) -> Result<ScalarValue> {
         self.0.grow(1)?;
         let copies = self.0.states.iter().map(|state| <S as Value>::to_owned(state.view()));

@@ -1,9 +1,9 @@
 //! All functions of this program that SQL can call. They register themselves when the program is
 //! linked, as funcs do; every session and every worker takes them from here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bigslice_cluster::{Linked, LinkedItems};
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{self as theirs, AggregateUDF, Expr, ScalarUDF};
@@ -108,24 +108,31 @@ pub(crate) fn check(builtin: &SessionState) -> Result<()> {
     })
 }
 
-fn names(udfs: impl Iterator<Item = &'static Udf>, builtin: impl Fn(&str) -> bool) -> Result<()> {
-    let mut seen: BTreeMap<&str, &Udf> = BTreeMap::new();
-    for udf in udfs {
-        let Udf { name, file, line, .. } = udf;
-        if builtin(name) {
-            return Err(Error::config(format!(
-                "the function \"{name}\" at {file}:{line} has the name of one that SQL has already; \
-                 give it another: #[bigslice::udf(name = \"...\")]"
-            )));
-        }
-        if let Some(other) = seen.insert(name, udf) {
-            return Err(Error::config(format!(
-                "there are two functions \"{name}\" for SQL, at {}:{} and at {file}:{line}",
-                other.file, other.line
-            )));
-        }
+impl Linked for Udf {
+    const KIND: &'static str = "SQL function";
+
+    fn name(&self) -> &'static str {
+        self.name
     }
-    Ok(())
+
+    fn location(&self) -> (&'static str, u32) {
+        (self.file, self.line)
+    }
+}
+
+fn names(
+    udfs: impl IntoIterator<Item = &'static Udf>,
+    builtin: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let udfs = LinkedItems::new(udfs);
+    udfs.check().map_err(Error::config)?;
+    match udfs.iter().find(|udf| builtin(udf.name)) {
+        Some(Udf { name, file, line, .. }) => Err(Error::config(format!(
+            "the function \"{name}\" at {file}:{line} has the name of a built-in SQL function; give \
+             it another: #[bigslice::udf(name = \"...\")]"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// A call of a function in an expression; what `expr` of `#[udf]` makes.
@@ -161,9 +168,9 @@ mod tests {
         let error = check(vec![udf("gc", 3), udf("gc", 9)]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "there are two functions \"gc\" for SQL, at src/dna.rs:3 and at src/dna.rs:9"
+            "there are two SQL functions \"gc\", at src/dna.rs:3 and at src/dna.rs:9"
         );
         let error = check(vec![udf("abs", 7)]).unwrap_err().to_string();
-        assert!(error.contains("\"abs\" at src/dna.rs:7 has the name of one"), "{error}");
+        assert!(error.contains("\"abs\" at src/dna.rs:7 has the name of a built-in"), "{error}");
     }
 }

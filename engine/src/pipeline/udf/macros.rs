@@ -1,6 +1,6 @@
-//! `#[udf]`, documented here and not beside its code, since its examples need this crate.
+//! The documentation of `#[udf]`; it is here because its examples need this crate.
 
-/// Makes a function one that SQL and expressions can call, in every session and on every machine.
+/// Makes a function available to SQL and expressions, in every session and on every machine.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -21,32 +21,33 @@
 /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 /// ```
 ///
-/// **Arguments** are what columns hold: `bool`, numbers, `&str`, `&[u8]`, slices of numbers, dates and
-/// times of chrono, `Decimal`, `Vec`, `List`, types with `#[derive(Row)]`; at most twelve. Where one is
-/// null the function is not called and the result is null, unless the argument is an `Option`. SQL
-/// converts to their types what loses nothing by it, and integers of all widths into each other; a
-/// value that does not fit is an error.
+/// **Arguments** are column values: `bool`, numbers, `&str`, `&[u8]`, slices of numbers, chrono's
+/// dates and times, `Decimal`, `Vec`, `List`, types with `#[derive(Row)]`; at most twelve. If an
+/// argument that is not an `Option` is null, the function is not called and the result is null. SQL
+/// casts arguments to these types where that is lossless, and integers of all widths to each other;
+/// a value that does not fit is an error.
 ///
-/// **It returns** a value of a column, `&str` or `&[u8]`, an `Option` of these (`None` is null), or a
-/// `Result` whose error can be shown. An error or a panic ends the query with the function's name, file and
-/// line; it is not tried again. Neither the worker nor the session ends with it.
+/// **The return type** is a column value, `&str` or `&[u8]`, an `Option` of these (`None` is null),
+/// or a `Result` whose error implements `Display`. An error or a panic ends the query with the
+/// function's name, file and line; it is not retried. Neither the worker nor the session ends.
 ///
-/// **Attributes**, in brackets:
-/// - `name = ".."`: how SQL calls it; the function's own name if there is none. Two functions of one
-///   name, or one with a name that SQL has already, are an error when a session starts.
-/// - `volatility = ".."`: `"immutable"`, which is the default, says that equal arguments give equal
-///   values: a call with constants is made once, while the query is planned. `"stable"` says so for one
-///   query, `"volatile"` not at all: it is called for each row.
+/// **Attributes**, in parentheses:
+/// - `name = ".."`: the name in SQL; the default is the function's name. Two functions with the
+///   same name, or one with the name of an SQL function, are an error when a session starts.
+/// - `volatility = ".."`: `"immutable"`, the default, means that equal arguments always give equal
+///   values: a call with constants is evaluated once, during planning. `"stable"` means so within
+///   one query, and `"volatile"` not at all: the function is called for each row.
 /// - `aggregate`: see below.
 ///
-/// **In expressions** of DataFusion `gc_share::expr(..)` is a call; the macro writes a type `gc_share` beside the function.
+/// **In expressions** of DataFusion, `gc_share::expr(..)` is a call; the macro defines a type
+/// `gc_share` beside the function.
 ///
 /// # Aggregates
 ///
-/// `#[udf(aggregate)]` stands on the methods of a type, which is the state of a group of rows: it begins
-/// with `new`, or with `Default`; `add` takes a row in; `merge` takes in the rows of another state, which
-/// another thread or machine has collected; `finish` gives the value. The state is a value of a column (so
-/// that it can travel), by `#[derive(Row)]`.
+/// `#[udf(aggregate)]` goes on the `impl` block of a type that is the state of a group of rows:
+/// `new`, or `Default`, creates an empty state; `add` adds a row; `merge` adds the rows of another
+/// state, which another thread or machine has collected; `finish` returns the result. The state
+/// must be a column value, by `#[derive(Row)]`, so that it can be sent between machines.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -82,16 +83,17 @@
 /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 /// ```
 ///
-/// Its name is the type's in small letters. Rows where an argument is null that is not an `Option` are left out.
-/// `add`, `merge` and `finish` may return a `Result`. Rows and states come in any order, so the value must
-/// not depend on it: an `ORDER BY` within the call changes nothing. A state that owns memory (`String`, `Vec`)
-/// needs a method `fn heap_bytes(&self) -> usize` that says how much, so that the query stays within its
-/// memory; it is called twice for each row. `DISTINCT` works where it is the only aggregate of its query;
-/// windows have to begin at `UNBOUNDED PRECEDING`.
+/// The function's name is the type's in snake case. Rows with a null argument that is not an
+/// `Option` are skipped. `add`, `merge` and `finish` may return a `Result`. Rows and states arrive
+/// in any order, so the result must not depend on it: an `ORDER BY` within the call has no effect.
+/// A state that owns memory (`String`, `Vec`) needs a method `fn heap_bytes(&self) -> usize` that
+/// returns its size, so that the query stays within its memory limit; it is called twice per row.
+/// `DISTINCT` is supported if it is the only aggregate of its query; window frames must start at
+/// `UNBOUNDED PRECEDING`.
 ///
 /// # What is refused
 ///
-/// Arguments that no column holds:
+/// Arguments that are not column values:
 ///
 /// ```compile_fail
 /// #[bigslice::udf]
@@ -130,7 +132,7 @@
 /// }
 /// ```
 ///
-/// Aggregates whose memory nobody knows:
+/// Aggregates whose memory is unknown:
 ///
 /// ```compile_fail
 /// #[derive(Default, bigslice::Row)]

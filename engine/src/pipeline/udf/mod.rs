@@ -1,7 +1,8 @@
-//! Functions of the user's that SQL and expressions can call by name: what `#[bigslice::udf]` makes.
+//! User-defined functions that SQL and expressions can call by name: what `#[bigslice::udf]`
+//! registers.
 //!
-//! Nothing of a function travels but its name. Each process of a session finds it among those that
-//! were linked into the program, which is the same one everywhere.
+//! Plans refer to a function by its name only. Each process of a session finds it among the
+//! functions linked into the program, which is the same program everywhere.
 //!
 //! ```text
 //! #[udf] fn gc(seq: &str) -> f64   ─►  Udf: name, place, types, loop   [linked]
@@ -12,10 +13,11 @@
 //! a batch:  arrays ─► columns, opened once [Arguments] ─► the function, row by row ─► builder [Returned]
 //! ```
 //!
-//! * [`Arguments`], [`Returned`]: what a function may take and return, and how that is read from and written to columns;
-//! * [`coercion`]: which columns SQL may give for an argument;
-//! * [`linked`]: all functions of this program;
-//! * [`fault`]: what is said when one fails.
+//! * [`Arguments`], [`Returned`]: the types that a function may take and return, and how they are
+//!   read from and written to columns;
+//! * [`coercion`]: the column types that an argument accepts;
+//! * [`linked`]: the functions of this program;
+//! * [`fault`]: the errors of user functions.
 
 mod aggregate;
 mod coercion;

@@ -1,4 +1,4 @@
-//! Functions of one row: how DataFusion calls them, and the loop over a batch.
+//! Scalar functions: the DataFusion function, and the loop over a batch.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -14,22 +14,22 @@ use crate::pipeline::udf::{Udf, Volatility};
 use crate::row::Value;
 use crate::row::function::{Arguments, called};
 
-/// What `#[udf]` knows of a function of one row.
+/// The parts of a scalar function that `#[udf]` provides.
 #[derive(Debug, Clone, Copy)]
 pub struct ScalarParts {
     /// The types of its arguments.
     pub arguments: fn() -> Vec<DataType>,
-    /// The type of what it returns.
+    /// The type of its result.
     pub returns: fn() -> DataType,
-    /// Calls it for so many rows.
+    /// Calls it for the given number of rows.
     pub evaluate: fn(&[ArrayRef], usize) -> Result<ArrayRef, Fault>,
 }
 
-/// Calls `function` for each of `rows` rows, and makes a column of what it appends. Where an argument
-/// is null that may not be, so is the result.
+/// Calls `function` for each of `rows` rows, and returns a column of the appended values. The
+/// result is null where an argument that is not an `Option` is null.
 ///
 /// # Errors
-/// When the function fails, or the arrays are not what it takes.
+/// If the function fails, or the arrays do not have its argument types.
 pub fn each_row<A: Arguments, V: Value>(
     arrays: &[ArrayRef],
     rows: usize,
@@ -57,7 +57,7 @@ pub fn each_row<A: Arguments, V: Value>(
     Ok(V::finish(&mut builder))
 }
 
-/// A function of one row, as DataFusion knows it.
+/// A scalar function as a DataFusion function.
 pub(super) struct Scalar {
     udf: &'static Udf,
     parts: ScalarParts,
@@ -111,7 +111,7 @@ impl ScalarUDFImpl for Scalar {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        // Of no rows nothing is computed: what would fail for one must not.
+        // Nothing is computed for no rows: a call that would fail must not.
         let once = constant && self.udf.volatility != Volatility::Volatile && args.number_rows > 0;
         let rows = if once { 1 } else { args.number_rows };
         let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;

@@ -1,6 +1,6 @@
-//! Runs as arguments of funcs. A run travels as its number and its number of shards, and only with a call
-//! of a func, which holds the result for as long as it may be read: anywhere else the number would outlive
-//! what it stands for, so that encoding and decoding are errors there.
+//! Runs as arguments of funcs. A run is encoded as its number and its number of shards, and only as
+//! an argument of a func call, which holds the result while it may be read. Anywhere else the
+//! number would outlive the result, so encoding and decoding are errors there.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::wire::RunId;
 use crate::pipeline::func::{Held, hold, is_receiving};
-use crate::runs::job::result::Job;
+use crate::runs::job::job::Job;
 
-/// A run as it travels.
+/// A reference to a run, as it is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Named {
+pub(super) struct RunRef {
     pub(super) id: RunId,
     pub(super) shards: u64,
 }
 
-impl Named {
-    /// Encodes this; the call that is being made holds `job`.
+impl RunRef {
+    /// Encodes this as an argument; the call holds `job`.
     pub(super) fn encode<S: Serializer>(
         self,
         job: Option<&Arc<Job>>,
@@ -28,8 +28,8 @@ impl Named {
     ) -> Result<S::Ok, S::Error> {
         if !hold(job.map(|job| Arc::clone(job) as Held)) {
             return Err(S::Error::custom(
-                "a run can be encoded only as an argument of a func: its result lies on the machines \
-                 of its session; collect its rows, or write them to files",
+                "a run can be encoded only as an argument of a func: its result is stored on the \
+                 machines of its session; collect its rows, or write them to files",
             ));
         }
         self.serialize(serializer)
@@ -39,7 +39,7 @@ impl Named {
     pub(super) fn decode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if !is_receiving() {
             return Err(D::Error::custom(
-                "a run can be decoded only as an argument of a func, by the machine that runs it",
+                "a run can be decoded only as an argument of a func, on the machine that runs it",
             ));
         }
         Self::deserialize(deserializer)

@@ -1,4 +1,4 @@
-//! How the leaves that are ours travel to a worker, results of runs among them.
+//! The codec for the leaves of a plan that DataFusion does not know, such as results of runs.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::base::codec::{FileCodec, Tag};
 use crate::runs::job::RunScan;
 use crate::runs::task::Host;
 
-/// Encodes and decodes our nodes. It refuses all others, which lets the next codec try.
+/// Encodes and decodes our nodes. Fails for all others, so that the next codec tries.
 #[derive(Debug, Default)]
 pub(crate) struct PlanCodec {
-    /// Who reads the shards of runs, in a process that runs what it decodes.
+    /// Reads the shards of runs, in a process that runs the plans it decodes.
     host: Option<Arc<Host>>,
     files: FileCodec,
 }
 
 impl PlanCodec {
-    /// The codec of a process where `host` reads the shards of runs.
+    /// The codec of a process in which `host` reads the shards of runs.
     pub(crate) fn reading_by(host: Arc<Host>) -> Self {
         Self { host: Some(host), files: FileCodec }
     }

@@ -1,182 +1,184 @@
-//! Evaluates a job: starts what its [`Schedule`] says may start, where the [`Crew`] has room, and tells it
-//! what happened, until the result is there.
+//! Evaluates a job: a [`Workload`] of the tasks that its [`Schedule`] says may start.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bigslice_cluster::{Demand, Fleet, LogLine, LogSource};
-use tokio::task::{AbortHandle, JoinSet};
-
-use crate::base::machines;
+use crate::base::recovery::{self, TaskFailure};
 use crate::base::settings;
 use crate::base::wire::{StoredAt, number};
 use crate::error::{Error, Result};
 use crate::pipeline::func::registry;
 use crate::runs::job::Runner;
-use crate::runs::job::crew::{self, Crew, Place, Seat, Trouble};
-use crate::runs::job::given::Given;
-use crate::runs::job::recipe::{Recipe, SourceShards};
-use crate::runs::job::result::Job;
-use crate::runs::job::schedule::{LOSSES_MAX, Schedule, TaskId};
-use crate::runs::task::{Inputs, Spec, StageId, TaskReply, TaskRequest};
+use crate::runs::job::dispatch;
+use crate::runs::job::inputs::EvaluationInputs;
+use crate::runs::job::job::Job;
+use crate::runs::job::lineage::{Computation, SourceShards};
+use crate::runs::job::schedule::{Schedule, TaskId};
+use crate::runs::job::scheduler::{self, Pool, Workload};
+use crate::runs::job::slots::{SlotAllocator, SlotGuard};
+use crate::runs::task::{ShardSource, StageId, StageInputs, TaskReply, TaskRequest};
 
-type Ended = (TaskId, u32, Place, Result<TaskReply, Trouble>);
+/// One attempt of a task.
+type Attempt = (TaskId, u32);
 
-/// The tasks that run, and which is which.
-#[derive(Default)]
-struct Running {
-    tasks: JoinSet<Ended>,
-    /// By task and attempt.
-    handles: HashMap<(TaskId, u32), (AbortHandle, Seat)>,
-    crew: Crew,
+/// The tasks of a job that have to run.
+struct Evaluation<'a> {
+    job: &'a Job,
+    session: &'a Arc<Runner>,
+    schedule: &'a mut Schedule,
+    inputs: EvaluationInputs,
 }
 
 impl Job {
-    /// Computes what is missing.
+    /// Computes the shards that are missing.
     pub(super) async fn evaluate(
         &self,
         session: &Arc<Runner>,
         schedule: &mut Schedule,
     ) -> Result<()> {
-        // Whoever evaluated before and was dropped has left tasks that nobody waits for.
+        // An earlier evaluation that was dropped has aborted its tasks.
         schedule.restart();
-        let mut running = Running::default();
-        let mut losses = session.fleet.as_ref().map(Fleet::losses);
-        let mut changes = session.fleet.as_ref().map(Fleet::changes);
-        let mut demand = machines::demand(session, 0);
-        let mut given = Given::new(session).await?;
-        loop {
-            self.ask(session, schedule, &running, demand.as_mut());
-            machines::wait(session).await?;
-            running.stop(&schedule.settle(&[]));
-            while let Some(changed) = given.find(session, self, schedule).await? {
-                running.stop(&schedule.settle(&changed));
-            }
-            self.start_ready(session, schedule, &mut running, &mut given)?;
-            if schedule.is_done() {
-                return Ok(());
-            }
-            if running.tasks.is_empty() && session.fleet.is_none() {
-                return Err(Error::internal("no task of the run can start"));
-            }
-            // With nothing running, everything waits for a machine: whatever brings one is a change.
-            let ended = tokio::select! {
-                ended = running.tasks.join_next(), if !running.tasks.is_empty() => ended,
-                () = changed(&mut losses) => {
-                    self.drop_lost_machines(session, schedule, &mut running)?;
-                    given.ask_again();
-                    continue;
-                }
-                // There may be one more to run tasks on.
-                () = changed(&mut changes) => continue,
-            };
-            match ended {
-                Some(Ok((id, attempt, place, outcome))) => {
-                    // Of one that was stopped when it had just ended nothing is wanted.
-                    let Some((_, seat)) = running.handles.remove(&(id, attempt)) else { continue };
-                    running.crew.end(&seat);
-                    if let (Some(url), Some(hold)) = (seat.place.machine(), seat.hold) {
-                        self.holds.lock().entry(url).or_insert(hold);
-                    }
-                    if let Some(lost) =
-                        self.ended(session, schedule, id, attempt, &place, outcome)?
-                    {
-                        given.lost(&lost).await;
-                    }
-                }
-                // It was stopped, which is accounted for.
-                Some(Err(join)) if join.is_cancelled() => {}
-                Some(Err(join)) => {
-                    return Err(Error::internal(format!("the sender of a task: {join}")));
-                }
-                None => {}
-            }
+        let inputs = EvaluationInputs::new(session).await?;
+        let mut evaluation = Evaluation { job: self, session, schedule, inputs };
+        scheduler::drive(session, &mut evaluation).await
+    }
+}
+
+impl Workload for Evaluation<'_> {
+    type Id = Attempt;
+    type Reply = TaskReply;
+    type Stop = Error;
+
+    async fn slots_wanted(&mut self, pool: &Pool<Attempt, TaskReply>) -> Result<usize> {
+        if !pool.is_elastic() {
+            return Ok(0);
         }
+        let most = SlotAllocator::per_target(self.session);
+        let stages = &self.job.computation.plan.stages;
+        let ready = self.schedule.ready();
+        let ready = ready.iter().map(|id| stages[id.stage.0].pragmas.slots(most));
+        Ok(pool.slots_in_use() + ready.sum::<usize>())
     }
 
-    /// Asks for as many slots as the tasks take that run or could.
-    fn ask(
-        &self,
-        session: &Runner,
-        schedule: &Schedule,
-        running: &Running,
-        demand: Option<&mut Demand>,
-    ) {
-        let Some(demand) = demand else { return };
-        let most = Crew::slots_each(session);
-        let ready = schedule.ready();
-        let ready = ready.iter().map(|id| self.recipe.plan.stages[id.stage.0].asks.slots(most));
-        let slots = running.handles.values().map(|(_, seat)| seat.slots).chain(ready).sum();
-        if slots != demand.slots() {
-            demand.set(slots);
+    async fn start(&mut self, pool: &mut Pool<Attempt, TaskReply>) -> Result<()> {
+        self.settle(pool, &[]);
+        while let Some(changed) = self.inputs.find(self.session, self.job, self.schedule).await? {
+            self.settle(pool, &changed);
         }
-    }
-
-    fn start_ready(
-        &self,
-        session: &Arc<Runner>,
-        schedule: &mut Schedule,
-        running: &mut Running,
-        given: &mut Given,
-    ) -> Result<()> {
-        let mut room = running.crew.room(session);
-        for id in schedule.ready() {
-            if room.is_full() {
+        let mut free = pool.free();
+        for id in self.schedule.ready() {
+            if free.is_empty() {
                 break;
             }
-            let slots = room.slots(self.recipe.plan.stages[id.stage.0].asks);
-            let Some(seat) = room.take(slots) else { continue };
-            let place = seat.place.clone();
-            let attempt = schedule.started(id);
-            let mut request = self.request(session, schedule, id, attempt, given)?;
-            let (of, at) = (Arc::downgrade(session), place.clone());
-            let Recipe { plan, .. } = &*self.recipe;
-            let sinks =
-                plan.sinks_of(&plan.stages[id.stage.0], id.task, self.recipe.source_shards())?;
-            let writes = Arc::clone(&self.recipe.writes);
-            let handle = running.tasks.spawn_on(
-                async move {
-                    let outcome = match writes.open(&sinks).await {
-                        Ok(opened) => {
-                            request.sinks = opened;
-                            crew::run(&of, &at, request).await
-                        }
-                        Err(error) => Err(Trouble::Failed(error.into())),
-                    };
-                    (id, attempt, at, outcome)
-                },
-                session.cpu.handle(),
-            );
-            running.crew.begin(&seat);
-            running.handles.insert((id, attempt), (handle, seat));
+            let needed = free.needed(self.job.computation.plan.stages[id.stage.0].pragmas);
+            if let Some(slots) = free.take(needed) {
+                self.spawn(pool, id, slots)?;
+            }
         }
         Ok(())
     }
 
-    fn request(
-        &self,
-        session: &Runner,
-        schedule: &Schedule,
+    fn is_done(&self) -> bool {
+        self.schedule.is_done()
+    }
+
+    async fn ended(
+        &mut self,
+        id: Attempt,
+        slots: SlotGuard,
+        outcome: Result<TaskReply, TaskFailure>,
+    ) -> Result<()> {
+        let machine = slots.target().machine();
+        if let (Some(url), Some(hold)) = (&machine, slots.hold()) {
+            self.job.holds.lock().entry(url.clone()).or_insert(hold);
+        }
+        match outcome {
+            Ok(reply) => self.finished(id, machine, reply),
+            Err(TaskFailure::Lost(why)) => {
+                forget_lost_machines(self.session, self.schedule);
+                self.lost(id, &why).await
+            }
+            Err(TaskFailure::ShardLost(at, reason)) => self.shard_lost(id, &at, &reason).await,
+            Err(TaskFailure::FuncsDiffer(theirs)) => {
+                let lines = crate::pipeline::func::difference(&registry().lines(), &theirs);
+                Err(Error::query(format!(
+                    "the funcs of this program (-) are not those of the machine's (+):\n{lines}"
+                )))
+            }
+            Err(TaskFailure::Failed(error)) => Err(error),
+        }
+    }
+
+    fn machines_lost(&mut self) {
+        forget_lost_machines(self.session, self.schedule);
+        self.inputs.ask_again();
+    }
+
+    async fn lost(&mut self, (id, _): Attempt, why: &str) -> Result<()> {
+        let losses = self.schedule.lost(id);
+        self.retry(id, why, losses)
+    }
+
+    async fn stop(&mut self, error: Error) -> Error {
+        error
+    }
+}
+
+impl Evaluation<'_> {
+    /// Undoes what does not match what is going to be computed. `changed` are the stages that read
+    /// a run whose result has changed.
+    fn settle(&mut self, pool: &mut Pool<Attempt, TaskReply>, changed: &[StageId]) {
+        let undone = self.schedule.settle(changed);
+        if !undone.is_empty() {
+            pool.abort(|(id, _)| undone.contains(id));
+        }
+    }
+
+    /// Starts the next attempt of a task.
+    fn spawn(
+        &mut self,
+        pool: &mut Pool<Attempt, TaskReply>,
         id: TaskId,
-        attempt: u32,
-        given: &mut Given,
-    ) -> Result<TaskRequest> {
-        let Recipe { plan, sources: opened, .. } = &*self.recipe;
+        slots: SlotGuard,
+    ) -> Result<()> {
+        let attempt = self.schedule.started(id);
+        let mut request = self.request(id, attempt)?;
+        let Computation { plan, writes, .. } = &*self.job.computation;
+        let source_shards = self.job.computation.source_shards();
+        let sinks = plan.sinks_of(&plan.stages[id.stage.0], id.task, source_shards)?;
+        let (session, target) = (Arc::downgrade(self.session), slots.target().clone());
+        let writes = Arc::clone(writes);
+        pool.spawn((id, attempt), slots, async move {
+            match writes.open(&sinks).await {
+                Ok(opened) => {
+                    request.sinks = opened;
+                    dispatch::run(&session, &target, request).await
+                }
+                Err(error) => Err(TaskFailure::Failed(error.into())),
+            }
+        });
+        Ok(())
+    }
+
+    fn request(&mut self, id: TaskId, attempt: u32) -> Result<TaskRequest> {
+        let Computation { plan, sources: opened, spec, .. } = &*self.job.computation;
+        let source_shards = self.job.computation.source_shards();
         let stage = &plan.stages[id.stage.0];
         let mut sources = Vec::new();
         for source in &stage.sources {
-            for shard in plan.shards_read(stage, id.task, *source, self.recipe.source_shards()) {
-                let spec = match &opened[*source] {
-                    SourceShards::Open(specs) => Spec::Open(Arc::clone(&specs[shard])),
-                    SourceShards::Run(_) => Spec::Stored(given.stored(*source, shard)?),
+            for shard in plan.shards_read(stage, id.task, *source, source_shards) {
+                let how = match &opened[*source] {
+                    SourceShards::Open(specs) => ShardSource::Open(Arc::clone(&specs[shard])),
+                    SourceShards::Run(_) => {
+                        ShardSource::Stored(self.inputs.stored(*source, shard)?)
+                    }
                 };
-                sources.push((number(*source, "sources")?, number(shard, "shards")?, spec));
+                sources.push((number(*source, "sources")?, number(shard, "shards")?, how));
             }
         }
-        let (version, inputs) = self.inputs(session, schedule, id.stage, given)?;
+        let (version, inputs) = self.stage_inputs(id.stage)?;
         Ok(TaskRequest {
-            run: self.files(),
+            run: self.job.files(),
             stage: number(id.stage.0, "stages")?,
             task: number(id.task, "tasks")?,
             attempt,
@@ -184,157 +186,73 @@ impl Job {
             sinks: Vec::new(),
             version,
             inputs: Some(inputs),
-            brief: Some(Arc::clone(&self.recipe.brief)),
+            spec: Some(Arc::clone(spec)),
             plan: Some(Arc::clone(plan)),
         })
     }
 
-    /// What all tasks of a stage are told, and its version.
-    fn inputs(
-        &self,
-        session: &Runner,
-        schedule: &Schedule,
-        id: StageId,
-        given: &mut Given,
-    ) -> Result<(u64, Arc<Inputs>)> {
-        if let Some((changes, version, inputs)) = given.inputs.get(&id)
-            && *changes == schedule.changes()
+    /// The inputs that all tasks of a stage share, and their version.
+    fn stage_inputs(&mut self, id: StageId) -> Result<(u64, Arc<StageInputs>)> {
+        let changes = self.schedule.changes();
+        if let Some((as_of, version, inputs)) = self.inputs.by_stage.get(&id)
+            && *as_of == changes
         {
             return Ok((*version, Arc::clone(inputs)));
         }
-        let stages = self.recipe.plan.stages[id.0].inputs.iter().map(|input| {
-            let stored = schedule.stored(*input);
+        let stages = self.job.computation.plan.stages[id.0].inputs.iter().map(|input| {
+            let stored = self.schedule.stored(*input);
             let stored = stored.ok_or_else(|| Error::internal("a task before its input"))?;
             Ok((number(input.0, "stages")?, stored))
         });
-        let inputs = Arc::new(Inputs {
+        let inputs = Arc::new(StageInputs {
             stages: stages.collect::<Result<_>>()?,
-            settings: settings::travelling(session.context.state().config_options()),
-            stores: given.stores.clone(),
+            settings: settings::travelling(self.session.context.state().config_options()),
+            stores: self.inputs.stores.clone(),
         });
-        let version = self.version.fetch_add(1, Ordering::Relaxed);
-        given.inputs.insert(id, (schedule.changes(), version, Arc::clone(&inputs)));
+        let version = self.job.version.fetch_add(1, Ordering::Relaxed);
+        self.inputs.by_stage.insert(id, (changes, version, Arc::clone(&inputs)));
         Ok((version, inputs))
     }
 
-    /// Takes note of how a task ended; the shard of another run that it could not read, if it is that.
-    fn ended(
-        &self,
-        session: &Runner,
-        schedule: &mut Schedule,
-        id: TaskId,
-        attempt: u32,
-        place: &Place,
-        outcome: Result<TaskReply, Trouble>,
-    ) -> Result<Option<StoredAt>> {
-        let (stage, task) = (number(id.stage.0, "stages")?, number(id.task, "tasks")?);
-        match outcome {
-            Ok(reply) => {
-                self.recipe.writes.take(reply.written);
-                let (run, machine) = (self.files(), place.machine());
-                let at = StoredAt { run, stage, task, attempt, machine };
-                schedule.finished(id, at, reply.size, reply.metrics);
-                Ok(None)
-            }
-            Err(Trouble::Lost(why)) => {
-                forget_lost_machines(session, schedule);
-                self.again(session, schedule.lost(id), id, &why)?;
-                Ok(None)
-            }
-            Err(Trouble::ShardLost(at, reason)) => {
-                let losses = schedule.input_lost(id, &at);
-                let why = format!("a stored shard could not be read: {reason}");
-                if at.run != self.files() {
-                    self.again(session, losses, id, &why)?;
-                    return Ok(Some(at));
-                }
-                let (stage, task) = (StageId(at.stage as usize), at.task as usize);
-                let producer = TaskId { stage, task };
-                schedule.output_lost(producer, at.attempt);
-                self.again(session, losses, producer, &why)?;
-                Ok(None)
-            }
-            Err(Trouble::FuncsDiffer(theirs)) => {
-                let lines = crate::pipeline::func::difference(&registry().lines(), &theirs);
-                Err(Error::query(format!(
-                    "the funcs of this program (-) are not those of the machine's (+):\n{lines}"
-                )))
-            }
-            Err(Trouble::Failed(error)) => Err(error),
-        }
-    }
-
-    /// A task is tried again, unless it was lost too often.
-    fn again(&self, session: &Runner, losses: u32, id: TaskId, why: &str) -> Result<()> {
-        let node = &self.recipe.plan.stages[id.stage.0].node;
-        let what = format!("shard {} of {} at {}", id.task, node.verb, node.place);
-        if losses >= LOSSES_MAX {
-            let message = format!("{why}; {what} was lost {losses} times in a row");
-            return Err(Error::Lost { message, hint: None });
-        }
-        let text = format!("{why}; computing {what} again");
-        (session.config.log)(LogLine { machine: None, source: LogSource::Fleet, text });
-        Ok(())
-    }
-
-    /// Machines were lost: what ran there is begun again, what was stored there is not there.
-    fn drop_lost_machines(
-        &self,
-        session: &Runner,
-        schedule: &mut Schedule,
-        running: &mut Running,
+    fn finished(
+        &mut self,
+        (id, attempt): Attempt,
+        machine: Option<String>,
+        reply: TaskReply,
     ) -> Result<()> {
-        let Some(fleet) = &session.fleet else { return Ok(()) };
-        forget_lost_machines(session, schedule);
-        let alive = fleet.urls();
-        let gone = running.take(|_, seat| match &seat.place {
-            Place::Here => false,
-            Place::Machine(_, url) => !alive.contains(url),
-        });
-        for (id, seat) in gone {
-            let Place::Machine(name, _) = &seat.place else { continue };
-            let why = format!("machine \"{name}\" was lost");
-            self.again(session, schedule.lost(id), id, &why)?;
-        }
+        self.job.computation.writes.take(reply.written);
+        let (stage, task) = (number(id.stage.0, "stages")?, number(id.task, "tasks")?);
+        let at = StoredAt { run: self.job.files(), stage, task, attempt, machine };
+        self.schedule.finished(id, at, reply.size, reply.metrics);
         Ok(())
     }
-}
 
-impl Running {
-    /// Stops those tasks that run of `these`: their rows are not wanted any more.
-    fn stop(&mut self, these: &[TaskId]) {
-        if !these.is_empty() {
-            self.take(|id, _| these.contains(id));
+    /// A task could not read a stored shard, of this run or of another: that shard is computed
+    /// again.
+    async fn shard_lost(&mut self, (id, _): Attempt, at: &StoredAt, reason: &str) -> Result<()> {
+        let losses = self.schedule.input_lost(id, at);
+        let why = recovery::unreadable(reason);
+        if at.run != self.job.files() {
+            self.retry(id, &why, losses)?;
+            self.inputs.lost(at).await;
+            return Ok(());
         }
+        let (stage, task) = (StageId(at.stage as usize), at.task as usize);
+        let producer = TaskId { stage, task };
+        self.schedule.output_lost(producer, at.attempt);
+        self.retry(producer, &why, losses)
     }
 
-    /// Stops those for which `which` is true: they count no more, whatever becomes of them.
-    fn take(&mut self, which: impl Fn(&TaskId, &Seat) -> bool) -> Vec<(TaskId, Seat)> {
-        let taken = self.handles.extract_if(|(id, _), (_, seat)| which(id, seat));
-        let taken = taken.map(|((id, _), (handle, seat))| {
-            handle.abort();
-            (id, seat)
-        });
-        let taken: Vec<_> = taken.collect();
-        taken.iter().for_each(|(_, seat)| self.crew.end(seat));
-        taken
+    fn retry(&self, id: TaskId, why: &str, losses: u32) -> Result<()> {
+        let node = &self.job.computation.plan.stages[id.stage.0].node;
+        let what = format!("shard {} of {} at {}", id.task, node.verb, node.place);
+        scheduler::retry(self.session, why, &what, losses)
     }
 }
 
-/// What was stored on machines that are gone is not there.
+/// Forgets the shards that were stored on lost machines.
 pub(super) fn forget_lost_machines(session: &Runner, schedule: &mut Schedule) {
     let Some(fleet) = &session.fleet else { return };
     let alive: Vec<String> = fleet.urls().iter().map(ToString::to_string).collect();
     schedule.keep_only(&alive);
-}
-
-/// Returns when a machine was lost.
-pub(super) async fn changed(losses: &mut Option<tokio::sync::watch::Receiver<u64>>) {
-    let changed = match losses {
-        Some(losses) => losses.changed().await.is_ok(),
-        None => false,
-    };
-    if !changed {
-        std::future::pending().await
-    }
 }

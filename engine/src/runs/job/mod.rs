@@ -1,31 +1,39 @@
-//! Runs of slices, as the driver sees them. [`Session::run`](crate::Session::run) makes a [`Job`], which
-//! has the tasks of its stages run; a [`Run`] holds on to it, and with it to the shards of the
+//! Runs of slices, as the driver sees them. [`Session::run`](crate::Session::run) makes a [`Job`],
+//! which runs the tasks of its stages; a [`Run`] holds the job, and with it the shards of the
 //! result.
 //!
 //! ```text
-//!            ┌──────────── schedule: which tasks may start, what a loss undoes (plain state)
-//! Job::ensure│ machine by machine, as many tasks as it has cores
-//!            └─► crew: sends a task to a machine ──► task::Host there
-//! Run ── reads shards, has what was lost with a machine computed again
+//! Run ──► Job::ensure ──► evaluation: tasks that have to run ◄─► schedule: which may start, and
+//!                             │                                   what a loss undoes (plain state)
+//!                         scheduler: the loop of runs and maps ◄─► slots: which are free
+//!                             │
+//!                         dispatch: sends a task to a machine ──► task::Host there
 //! ```
+//!
+//! * [`lineage`]: how a run is computed, and the runs that it was made from;
+//! * [`inputs`]: where the shards are that the tasks of an evaluation read;
+//! * [`table`]: a run as a table of SQL.
 
 mod argument;
 mod codec;
-mod crew;
+mod dispatch;
 mod evaluation;
-mod given;
+mod inputs;
+#[expect(clippy::module_inception, reason = "a job is what this folder is about")]
+mod job;
+mod lineage;
 mod map;
-mod recipe;
-mod result;
 mod run;
 mod runner;
 mod runs;
 mod schedule;
+mod scheduler;
+mod slots;
 mod table;
 
 pub(crate) use codec::PlanCodec;
+pub(crate) use job::Job;
 pub(crate) use map::map;
-pub(crate) use result::Job;
 pub(crate) use run::Work;
 pub use run::{Run, Runnable};
 pub(crate) use runner::Runner;

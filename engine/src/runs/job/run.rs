@@ -1,4 +1,5 @@
-//! What a run leaves: the shards of its result, on the machines that computed them.
+//! A [`Run`]: the user's handle on the result of a run, whose shards are stored on the machines
+//! that computed them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,70 +16,74 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::recovery::{self, Scope, TaskFailure};
 use crate::base::wire::StoredAt;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::pipeline::func::{Built, Call, Held, Invocation};
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
-use crate::runs::job::argument::Named;
-use crate::runs::job::result::{Job, Outcome};
-use crate::runs::job::schedule::LOSSES_MAX;
+use crate::runs::job::argument::RunRef;
+use crate::runs::job::job::{Job, Outcome};
+use crate::runs::job::scheduler::LOSSES_MAX;
 use crate::runs::job::table::table;
 
 /// The result of a run: the rows of a slice, stored on the machines that computed them.
 ///
-/// It can be read, given to the next func as an argument, and registered as a table for SQL. What is
-/// lost with a machine is computed again when it is asked for. When the last clone goes, what it has
-/// stored is removed. Runs that were made from it keep how it is computed, not its files: what they lose is
-/// computed again from whatever of a chain of runs is still held, at most 1000 runs back; a loss that needs
-/// more is an error.
+/// It can be read, passed to the next func as an argument, and registered as a table for SQL.
+/// Shards that are lost with a machine are computed again when they are read. Its files are removed
+/// when the last clone is dropped. Runs that were made from it keep how it is computed, not its
+/// files: they recompute lost shards from the runs of the chain that are still held, at most 1000
+/// runs back. A loss that needs more is an error.
 ///
-/// Within a func a run that is an argument is a source for a slice, and nothing else: reading it there is an error.
+/// Within a func, a run that is an argument can only be the source of a slice: reading it there is
+/// an error.
 pub struct Run<T> {
-    named: Named,
-    /// Set in the driver; within a func a run is only named.
+    reference: RunRef,
+    /// `None` within a func, where a run is only a name.
     job: Option<Arc<Job>>,
     row: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Run<T> {
     fn clone(&self) -> Self {
-        Self { named: self.named, job: self.job.clone(), row: PhantomData }
+        Self { reference: self.reference, job: self.job.clone(), row: PhantomData }
     }
 }
 
 impl<T> fmt::Debug for Run<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.named.id.fmt(f)
+        self.reference.id.fmt(f)
     }
 }
 
 impl<T> Serialize for Run<T> {
-    /// As its number: a machine reads its shards from where they are. An error outside of a call of a func.
+    /// Encodes its number: machines read its shards from where they are. An error outside of the
+    /// arguments of a func.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.named.encode(self.job.as_ref(), serializer)
+        self.reference.encode(self.job.as_ref(), serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Run<T> {
-    /// An argument of a func that this process was asked to call. An error anywhere else.
+    /// Decodes an argument of a func that this process calls. An error anywhere else.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { named: Named::decode(deserializer)?, job: None, row: PhantomData })
+        Ok(Self { reference: RunRef::decode(deserializer)?, job: None, row: PhantomData })
     }
 }
 
-/// What [`Session::run`](crate::Session::run) runs: an [`Invocation`] of a func, or a slice.
-pub trait Runnable {
-    /// What the slice is of.
+/// The argument of [`Session::run`](crate::Session::run): an [`Invocation`] of a func, or a slice. No
+/// other type can implement it.
+pub trait Runnable: sealed::Sealed {
+    /// The type of the rows.
     type Row: Row;
 
-    /// The func to call, or the slice as it is.
+    /// The func to call, or the slice.
     #[doc(hidden)]
     fn into_work(self) -> Result<Work>;
 }
 
-/// What is to be run.
+/// A func to call, or a slice to run as it is.
 #[derive(Debug)]
 pub enum Work {
     #[doc(hidden)]
@@ -86,6 +91,12 @@ pub enum Work {
     Call(Call, Vec<Held>),
     #[doc(hidden)]
     Built(Built),
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<T> Sealed for super::Invocation<T> {}
+    impl<T> Sealed for super::Slice<T> {}
 }
 
 impl<T: Row> Runnable for Invocation<T> {
@@ -106,22 +117,23 @@ impl<T: Row> Runnable for Slice<T> {
 
 impl<T: Row> Run<T> {
     pub(crate) fn new(job: Arc<Job>) -> Self {
-        let named = Named { id: job.id(), shards: job.shards() as u64 };
-        Self { named, job: Some(job), row: PhantomData }
+        let reference = RunRef { id: job.id(), shards: job.shards() as u64 };
+        Self { reference, job: Some(job), row: PhantomData }
     }
 
-    /// The result as a slice, for the next pipeline. It has the shards of the result, and keeps order.
+    /// The result as a slice, for the next pipeline. It has the shards of the result, in their
+    /// order.
     #[track_caller]
     pub fn slice(&self) -> Slice<T> {
-        Slice::of_run(self.named.id, Location::caller())
+        Slice::of_run(self.reference.id, Location::caller())
     }
 
-    /// How many shards it has.
+    /// The number of shards.
     pub fn shards(&self) -> usize {
-        self.named.shards as usize
+        self.reference.shards as usize
     }
 
-    /// The columns of its rows.
+    /// The schema of its rows.
     pub fn schema(&self) -> SchemaRef {
         Arc::new(datafusion::arrow::datatypes::Schema::new(T::fields()))
     }
@@ -129,7 +141,7 @@ impl<T: Row> Run<T> {
     /// All rows, shard after shard.
     ///
     /// # Errors
-    /// When what was lost cannot be computed again.
+    /// When lost shards cannot be computed again.
     pub async fn collect(&self) -> Result<Vec<T>> {
         rows_of(self.batches().await?)
     }
@@ -137,7 +149,7 @@ impl<T: Row> Run<T> {
     /// All rows as batches, shard after shard.
     ///
     /// # Errors
-    /// When what was lost cannot be computed again.
+    /// When lost shards cannot be computed again.
     pub async fn batches(&self) -> Result<Vec<RecordBatch>> {
         for _ in 0..LOSSES_MAX {
             let generation = OnceLock::new();
@@ -150,14 +162,15 @@ impl<T: Row> Run<T> {
                 return Ok(batches.concat());
             }
         }
-        let message = format!("the result became another one {LOSSES_MAX} times while it was read");
-        Err(Error::Lost { message, hint: None })
+        Err(Error::lost(format!(
+            "gave up after {LOSSES_MAX} tries: the result changed while it was being read"
+        )))
     }
 
     /// The rows of one shard.
     ///
     /// # Errors
-    /// When there is no such shard, or what was lost cannot be computed again.
+    /// When there is no such shard, or lost shards cannot be computed again.
     pub async fn shard(&self, shard: usize) -> Result<Vec<T>> {
         rows_of(self.shard_batches(shard).await?)
     }
@@ -165,14 +178,14 @@ impl<T: Row> Run<T> {
     /// The batches of one shard.
     ///
     /// # Errors
-    /// When there is no such shard, or what was lost cannot be computed again.
+    /// When there is no such shard, or lost shards cannot be computed again.
     pub async fn shard_batches(&self, shard: usize) -> Result<Vec<RecordBatch>> {
         let read = self.read(shard, &OnceLock::new()).await?;
-        read.ok_or_else(|| Error::internal("a shard of a result of its own"))
+        read.ok_or_else(|| Error::internal("a shard of another generation"))
     }
 
-    /// The batches of one shard; none if the result is not that of `generation` any more, which is noted
-    /// if it was not.
+    /// The batches of one shard. `None` if the result is of another `generation` than the one in
+    /// there, which this sets if it is empty.
     async fn read(
         &self,
         shard: usize,
@@ -184,28 +197,25 @@ impl<T: Row> Run<T> {
             let Outcome { stored, generation: now, .. } = job.ensure().await?;
             let Some(at) = stored.get(shard).cloned() else {
                 let shards = stored.len();
-                return Err(Error::query(format!("there is no shard {shard} among {shards}")));
+                return Err(Error::query(format!(
+                    "there is no shard {shard}: the run has {shards}"
+                )));
             };
             if *generation.get_or_init(|| now) != now {
                 return Ok(None);
             }
             let rows = job.session()?.host.read(vec![at.clone()], 0, &self.schema());
-            let error = match rows.try_collect().await {
+            match rows.try_collect().await {
                 Ok(batches) => return Ok(Some(batches)),
-                Err(error) => lost(&error).ok_or_else(|| Error::of(&error, ""))?,
-            };
-            losses += 1;
-            if losses == LOSSES_MAX {
-                return Err(error);
+                Err(error) => recover(job, shard, &at, error, &mut losses).await?,
             }
-            tell_lost(job, shard, &at).await;
         }
     }
 
-    /// The rows as they are read, shard after shard, in memory for a few batches.
+    /// A stream of all rows, shard after shard. Holds a few batches in memory.
     ///
-    /// A shard that is lost before any of its rows was given out is computed again; after that the
-    /// stream ends with an error that says so.
+    /// A shard that is lost before its first rows were read is computed again. A shard that is lost
+    /// later ends the stream with an error.
     pub fn stream(&self) -> SendableRecordBatchStream {
         let schema = self.schema();
         let job = match self.held() {
@@ -216,50 +226,50 @@ impl<T: Row> Run<T> {
             }
         };
         let (of, generation) = (Arc::clone(&schema), Arc::default());
-        let shards =
-            futures::stream::iter(0..self.shards()).then(move |shard| {
-                let (job, schema) = (Arc::clone(&job), Arc::clone(&of));
-                let generation = Arc::clone(&generation);
-                async move {
-                    begun(job, shard, schema, &generation).await.map_err(DataFusionError::from)
-                }
-            });
+        let shards = futures::stream::iter(0..self.shards()).then(move |shard| {
+            let (job, schema) = (Arc::clone(&job), Arc::clone(&of));
+            let generation = Arc::clone(&generation);
+            async move {
+                open_shard(job, shard, schema, &generation).await.map_err(DataFusionError::from)
+            }
+        });
         Box::pin(RecordBatchStreamAdapter::new(schema, shards.try_flatten()))
     }
 
     /// The number of rows.
     ///
     /// # Errors
-    /// When what was lost cannot be computed again.
+    /// When lost shards cannot be computed again.
     pub async fn rows(&self) -> Result<u64> {
         let mut rows = 0;
         let mut stream = self.stream();
-        while let Some(batch) = stream.try_next().await.map_err(Error::from)? {
+        while let Some(batch) = stream.try_next().await? {
             rows += batch.num_rows() as u64;
         }
         Ok(rows)
     }
 
-    /// The result as a table of DataFusion, for its `DataFrame` methods. Rows are computed, where they are
-    /// not there yet, and read when the frame is. It holds the result.
+    /// The result as a DataFusion `DataFrame`, which holds this run. Missing shards are computed
+    /// when the frame is.
     ///
-    /// The frame is computed by the driver, and not again when a machine is lost on the way: see
+    /// The driver computes the frame, and does not retry when a machine is lost meanwhile: see
     /// [`Session::context`](crate::Session::context).
     ///
     /// # Errors
-    /// When the session is gone, or within a func.
+    /// When the session is closed, or within a func.
     pub fn to_dataframe(&self) -> Result<DataFrame> {
         let job = self.held()?;
         let table = table(job, &self.schema());
-        job.session()?.context.read_table(table).map_err(|e| Error::of(&e, ""))
+        job.session()?.context.read_table(table).map_err(Error::from)
     }
 
-    /// Removes what is stored of the result, and returns when the machines have removed it: for results that may be
-    /// wanted again but not soon. Dropping the last clone does it too, without anybody waiting for it.
+    /// Removes the stored shards of the result, and returns when the machines have removed them:
+    /// for results that may be wanted again, but not soon. Dropping the last clone removes them
+    /// too, in the background.
     ///
-    /// Whoever reads it afterwards, through a clone, a table or a run that was made from it, has it computed again; whoever
-    /// is reading it may get an error, as after the loss of a machine. Files that a sink has written stay. Waits for what
-    /// is being computed of it.
+    /// A later reader, through a clone, a table or a run that was made from it, has it computed
+    /// again. A concurrent reader may get an error, as after the loss of a machine. Files written
+    /// by sinks stay. Waits for an evaluation in progress.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -269,29 +279,30 @@ impl<T: Row> Run<T> {
     /// let squares = session.run(Slice::const_(2, 0..4u64).map(|n| n * n)).await?;
     /// squares.discard().await?;
     /// assert_eq!(squares.collect().await?, [0, 1, 4, 9]);
-    /// assert_eq!(squares.tasks_begun().await, 4);
+    /// assert_eq!(squares.tasks_started().await, 4);
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
     /// # Errors
-    /// When the session is gone, or within a func.
+    /// When the session is closed, or within a func.
     pub async fn discard(&self) -> Result<()> {
         self.held()?.discard().await
     }
 
-    /// How many tasks were begun to compute it so far, those that were lost included. None within a func.
-    pub async fn tasks_begun(&self) -> u64 {
+    /// The number of tasks started to compute it so far, lost ones included. 0 within a func.
+    pub async fn tasks_started(&self) -> u64 {
         match &self.job {
             Some(job) => job.attempts().await,
             None => 0,
         }
     }
 
-    /// What closures have counted while it was computed: see [`metrics`](mod@crate::metrics). Each task counts
-    /// once, by the attempt whose rows are used; runs that this one reads have figures of their own.
+    /// The metrics that closures recorded while it was computed: see
+    /// [`metrics`](mod@crate::metrics). Each task counts once, by the attempt whose rows are used.
+    /// Runs that this one reads have metrics of their own.
     ///
-    /// A task whose rows were not all asked for, as above [`head`](Slice::head), counts what it came to. Within a func
-    /// there are no figures.
+    /// A task that stopped early, such as one above [`head`](Slice::head), counts as far as it
+    /// came. Empty within a func.
     pub async fn metrics(&self) -> Metrics {
         match &self.job {
             Some(job) => job.metrics().await,
@@ -305,12 +316,13 @@ impl<T: Row> Run<T> {
         metrics.counters().map(|(name, n)| (name.to_owned(), n)).collect()
     }
 
-    /// What computes it.
+    /// Its job.
     pub(crate) fn held(&self) -> Result<&Arc<Job>> {
         self.job.as_ref().ok_or_else(|| Error::Query {
             message: "a run that is an argument of a func cannot be read within the func"
                 .to_owned(),
-            hint: Some("make a slice of it there, with slice(); the driver can read it".to_owned()),
+            hint: Some("use its slice() there, and read it in the driver".to_owned()),
+            source: None,
         })
     }
 }
@@ -320,15 +332,15 @@ fn rows_of<T: Row>(batches: Vec<RecordBatch>) -> Result<Vec<T>> {
     let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {
         let columns = T::columns(batch.columns());
-        let columns = columns.map_err(|e| Error::of(&code.mismatch(&e), ""))?;
+        let columns = columns.map_err(|e| code.mismatch(&e))?;
         rows.extend((0..batch.num_rows()).map(|row| T::to_owned(T::get(&columns, row))));
     }
     Ok(rows)
 }
 
-/// The stream of one shard, after its first batch could be read. All that are given one `generation` are of
-/// one result.
-pub(super) async fn begun(
+/// A stream of one shard, whose first batch has been read. All shards that are opened with one
+/// `generation` are of one result.
+pub(super) async fn open_shard(
     job: Arc<Job>,
     shard: usize,
     schema: SchemaRef,
@@ -345,25 +357,18 @@ pub(super) async fn begun(
             None => return Ok(rows),
             Some(Ok(first)) => first,
             Some(Err(error)) => {
-                let error = lost(&error).ok_or_else(|| Error::of(&error, ""))?;
-                losses += 1;
-                if losses == LOSSES_MAX {
-                    return Err(error);
-                }
-                tell_lost(&job, shard, &at).await;
+                recover(&job, shard, &at, error, &mut losses).await?;
                 continue;
             }
         };
-        // Whoever reads on holds the run.
+        // The reader of the rest holds the run.
         let held = Arc::clone(&job);
         let rest = rows.map_err(move |error| {
             let _run = &held;
-            match lost(&error) {
-                Some(error) => Error::Lost {
-                    message: format!("{error}, after rows of the shard had been given out"),
-                    hint: Some("read it again: what was lost is computed again".to_owned()),
-                }
-                .into(),
+            match recovery::loss(&error) {
+                Some(why) => Error::lost(format!("{why}, after rows of the shard had been read"))
+                    .with_hint("read the run again: lost shards are computed again")
+                    .into(),
                 None => error,
             }
         });
@@ -372,33 +377,43 @@ pub(super) async fn begun(
     }
 }
 
-/// Fails if this is another result than the one that those who share `generation` have read of.
+/// Checks that the generation `now` is the one that earlier readers with this `generation` have
+/// seen.
+///
+/// # Errors
+/// When the result has changed since.
 pub(super) fn same_result(generation: &OnceLock<u64>, now: u64) -> Result<()> {
     if *generation.get_or_init(|| now) == now {
         return Ok(());
     }
-    let message = "what was lost of a result had to be computed again, and came out as another result \
-                   than the one that was being read";
-    let hint = "read it again, from its first shard on; a table is to be registered again";
-    let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
-    Err(Error::Lost { message, hint })
+    let message = "part of the result was lost and recomputed, and no longer matches what was already \
+                   read";
+    let hint = "read the run again from its first shard, or register its table again";
+    Err(Error::lost(message).with_hint(hint))
 }
 
-/// The error, if it says that a stored shard is gone.
-fn lost(error: &DataFusionError) -> Option<Error> {
-    if bigslice_flight::is_transport_error(error) {
-        let (message, hint) = crate::base::diagnostics::describe(error);
-        return Some(Error::Lost { message, hint });
+/// A shard could not be read: has it computed again, if that can help.
+///
+/// # Errors
+/// When the shard was not lost, or lost too often.
+async fn recover(
+    job: &Arc<Job>,
+    shard: usize,
+    at: &StoredAt,
+    error: DataFusionError,
+    losses: &mut u32,
+) -> Result<()> {
+    let session = job.session()?;
+    match recovery::judge(session.fleet.as_ref(), Scope::Driver, error, "").await {
+        TaskFailure::Failed(error) if !error.is_retryable() => return Err(error),
+        lost => {
+            *losses += 1;
+            if *losses == LOSSES_MAX {
+                return Err(lost.into());
+            }
+        }
     }
-    Some(Error::of(error, "")).filter(Error::is_retryable)
-}
-
-/// Has the machines asked, so that a dead one is known, and the shard made again.
-async fn tell_lost(job: &Arc<Job>, shard: usize, at: &StoredAt) {
-    if let Ok(session) = job.session()
-        && let Some(fleet) = &session.fleet
-    {
-        fleet.verify().await;
-    }
+    drop(session);
     job.shard_lost(shard, at).await;
+    Ok(())
 }

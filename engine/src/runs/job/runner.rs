@@ -1,4 +1,4 @@
-//! What a session runs slices with, above the [`Driver`].
+//! The [`Runner`] of a session: the [`Driver`], and the state of runs.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use crate::base::driver::Driver;
 use crate::runs::job::Runs;
 use crate::runs::task::Host;
 
-/// The driver, its host of tasks, and the runs whose results are held. The order of the fields is the order they are
-/// dropped in.
+/// The driver, its host of tasks, and the runs whose results are held. The fields are dropped in
+/// this order.
 pub(crate) struct Runner {
-    /// Runs tasks here, and reads shards wherever they are.
+    /// Runs tasks in the driver, and reads shards from all machines.
     pub(crate) host: Arc<Host>,
     pub(crate) runs: Runs,
     pub(crate) driver: Arc<Driver>,

@@ -1,4 +1,4 @@
-//! The runs of a session: gives them numbers, and finds those whose results are still held.
+//! The runs of a session: numbers them, and finds the ones whose results are still held.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +10,8 @@ use crate::base::wire::RunId;
 use crate::error::{Error, Result};
 use crate::runs::job::Job;
 
-/// The number of the next run, of whichever session of this process: a run that is given to another session is
-/// not found there, where its number might else be that of another result.
+/// The number of the next run, for all sessions of this process: a run that is passed to another
+/// session is not found there, instead of being taken for another run with the same number.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The runs of one session.
@@ -21,30 +21,33 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// A number that no run has had.
+    /// A new number.
     pub(crate) fn number() -> RunId {
         RunId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Lets others find a run for as long as somebody holds it.
+    /// Adds a run, which is found while it is held.
     pub(crate) fn enter(&self, job: &Arc<Job>) {
         let mut jobs = self.jobs.lock();
         jobs.retain(|_, job| job.strong_count() > 0);
         jobs.insert(job.id(), Arc::downgrade(job));
     }
 
-    /// Whether nobody holds any.
+    /// True if no run is held.
     pub(crate) fn is_empty(&self) -> bool {
         self.jobs.lock().values().all(|job| job.strong_count() == 0)
     }
 
     /// The run with this number.
+    ///
+    /// # Errors
+    /// When it is not held any more, or belongs to another session.
     pub(crate) fn find(&self, id: RunId) -> Result<Arc<Job>> {
         let found = self.jobs.lock().get(&id).and_then(Weak::upgrade);
         found.ok_or_else(|| {
             Error::query(format!(
-                "the result of {id:?} is gone, or of another session: hold its `Run` for as long as \
-                 something reads it"
+                "the result of {id:?} was dropped, or belongs to another session: hold its `Run` while \
+                 it is read"
             ))
         })
     }

@@ -1,11 +1,11 @@
-//! Which tasks of a job may start, and what becomes undone when a machine is lost. Plain state, no I/O:
-//! events go in, tasks to start come out.
+//! The schedule of a job: which tasks may start, and which must run again when a machine is lost.
+//! Plain state without I/O: events go in, tasks to start come out.
 //!
 //! ```text
 //!          start                   done
 //!  waiting ─────► running(machine) ─────► done(machine)
-//!     ▲               │ lost                  │ its machine is lost, or its shard cannot be read,
-//!     └───────────────┴───────────────────────┘ and somebody still needs it
+//!     ▲               │ lost                  │ its machine is lost, or its shard cannot be read
+//!     └───────────────┴───────────────────────┘
 //! ```
 
 mod settle;
@@ -15,10 +15,7 @@ mod tests;
 use crate::base::wire::{RunId, StoredAt};
 use crate::metrics::Metrics;
 use crate::runs::task::{StageId, StoredSize};
-pub(crate) use settle::Repeats;
-
-/// How often in a row a task may be lost: whatever kills it five times kills it again.
-pub(crate) const LOSSES_MAX: u32 = 5;
+pub(crate) use settle::Determinism;
 
 /// One task of one stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,18 +34,18 @@ enum State {
 #[derive(Debug, Clone)]
 struct Task {
     state: State,
-    /// How often it was begun: attempts never share a file.
+    /// The number of attempts so far. Each has a file of its own.
     attempts: u32,
-    /// How often in a row it was lost.
+    /// How many times in a row it was lost.
     losses: u32,
-    /// How often it found what one attempt or another of these tasks has stored unreadable, since it was last
-    /// done. Each is counted by itself: many may be damaged at once, and are found one by one.
+    /// For each task whose shard it could not read since it was last done: how many times. Counted
+    /// for each by itself: many shards may be damaged at once, and are found one by one.
     unreadable: Vec<(Source, u32)>,
-    /// Whether somebody may have read, or said, what an attempt has stored.
+    /// True if the shard of an attempt may have been read.
     given_out: bool,
-    /// What the attempt that was done last has counted.
+    /// The metrics of the last finished attempt.
     metrics: Metrics,
-    /// How much it has stored.
+    /// The size of its shard.
     size: StoredSize,
 }
 
@@ -58,7 +55,7 @@ type Source = (RunId, u32, u32);
 #[derive(Debug)]
 struct Stage {
     inputs: Vec<StageId>,
-    repeats: Repeats,
+    determinism: Determinism,
     tasks: Vec<Task>,
 }
 
@@ -72,16 +69,18 @@ impl Stage {
 #[derive(Debug)]
 pub(crate) struct Schedule {
     stages: Vec<Stage>,
-    /// How often something that was done became undone.
+    /// How many times a done task was undone.
     changes: u64,
-    /// How often the result became another one.
+    /// How many times the result changed.
     generation: u64,
 }
 
 impl Schedule {
-    /// Of stages in an order in which inputs come first: what each reads, how many tasks it has, and how it
-    /// comes out when it is computed again.
-    pub(crate) fn new(stages: impl IntoIterator<Item = (Vec<StageId>, usize, Repeats)>) -> Self {
+    /// The schedule of these stages, inputs first: the stages that each reads, its number of tasks,
+    /// and its determinism.
+    pub(crate) fn new(
+        stages: impl IntoIterator<Item = (Vec<StageId>, usize, Determinism)>,
+    ) -> Self {
         let (state, metrics) = (State::Waiting, Metrics::default());
         let waiting = Task {
             state,
@@ -92,9 +91,9 @@ impl Schedule {
             metrics,
             size: StoredSize::default(),
         };
-        let stages = stages.into_iter().map(|(inputs, tasks, repeats)| {
+        let stages = stages.into_iter().map(|(inputs, tasks, determinism)| {
             let tasks = vec![waiting.clone(); tasks];
-            Stage { inputs, repeats, tasks }
+            Stage { inputs, determinism, tasks }
         });
         Self { stages: stages.collect(), changes: 0, generation: 0 }
     }
@@ -104,7 +103,7 @@ impl Schedule {
         StageId(self.stages.len() - 1)
     }
 
-    /// No task runs any more.
+    /// All running tasks were aborted.
     pub(crate) fn restart(&mut self) {
         for task in self.stages.iter_mut().flat_map(|stage| &mut stage.tasks) {
             if task.state == State::Running {
@@ -113,7 +112,7 @@ impl Schedule {
         }
     }
 
-    /// Whether the whole result is there.
+    /// True if the whole result is stored.
     pub(crate) fn is_done(&self) -> bool {
         self.stages.is_empty() || self.stored(self.root()).is_some()
     }
@@ -132,13 +131,13 @@ impl Schedule {
         ready
     }
 
-    /// Which stages have something to compute that is needed.
+    /// For each stage: true if it has tasks that the result needs.
     fn needed(&self) -> Vec<bool> {
         let mut needed = vec![false; self.stages.len()];
         if let Some(last) = needed.last_mut() {
             *last = true;
         }
-        // From the result backwards: a stage is needed if one that is has tasks that are not done.
+        // From the result backwards: the inputs of a needed stage are needed if it is not done.
         for (id, stage) in self.stages.iter().enumerate().rev() {
             needed[id] &= !stage.is_done();
             if needed[id] {
@@ -148,7 +147,7 @@ impl Schedule {
         needed
     }
 
-    /// A task begins: the number of this attempt.
+    /// A task starts. Returns the number of the attempt.
     pub(crate) fn started(&mut self, id: TaskId) -> u32 {
         let task = self.task(id);
         task.state = State::Running;
@@ -156,7 +155,7 @@ impl Schedule {
         task.attempts
     }
 
-    /// A task has stored so many rows. What it has counted takes the place of what an attempt before it has.
+    /// A task has stored its shard. Its metrics replace those of an earlier attempt.
     pub(crate) fn finished(
         &mut self,
         id: TaskId,
@@ -173,7 +172,7 @@ impl Schedule {
         task.unreadable.clear();
     }
 
-    /// A running task was lost; how often in a row.
+    /// A running task was lost. Returns how many times in a row.
     pub(crate) fn lost(&mut self, id: TaskId) -> u32 {
         let task = self.task(id);
         task.state = State::Waiting;
@@ -181,7 +180,8 @@ impl Schedule {
         task.losses
     }
 
-    /// A running task could not read what was stored there; how often it could not read that task's in a row.
+    /// A running task could not read the shard at `at`. Returns how many times in a row it could
+    /// not read that task's shard.
     pub(crate) fn input_lost(&mut self, id: TaskId, at: &StoredAt) -> u32 {
         let task = self.task(id);
         task.state = State::Waiting;
@@ -196,7 +196,7 @@ impl Schedule {
         *times
     }
 
-    /// What was stored on machines other than these is gone.
+    /// The shards on machines other than these are lost.
     pub(crate) fn keep_only(&mut self, machines: &[String]) {
         let is_gone = |machine: &String| !machines.contains(machine);
         for task in self.stages.iter_mut().flat_map(|stage| &mut stage.tasks) {
@@ -207,7 +207,7 @@ impl Schedule {
         }
     }
 
-    /// What one attempt has stored cannot be read. Only the last attempt counts.
+    /// The shard of an attempt cannot be read. Ignored unless it is the last attempt.
     pub(crate) fn output_lost(&mut self, id: TaskId, attempt: u32) {
         let stage = self.stages.get_mut(id.stage.0);
         if let Some(task) = stage.and_then(|stage| stage.tasks.get_mut(id.task))
@@ -218,7 +218,7 @@ impl Schedule {
         }
     }
 
-    /// Nothing of what was stored is there any more.
+    /// All shards were removed.
     pub(crate) fn discard(&mut self) {
         for task in self.stages.iter_mut().flat_map(|stage| &mut stage.tasks) {
             if matches!(task.state, State::Done(_)) {
@@ -228,7 +228,7 @@ impl Schedule {
         }
     }
 
-    /// Where the output of each task of a stage is, once all are done.
+    /// Where the shards of a stage are stored. `None` unless all its tasks are done.
     pub(crate) fn stored(&self, stage: StageId) -> Option<Vec<StoredAt>> {
         let tasks = self.stages.get(stage.0)?.tasks.iter();
         tasks
@@ -239,25 +239,25 @@ impl Schedule {
             .collect()
     }
 
-    /// How much each task of a stage has stored, of those that are done.
+    /// The size of each shard of a stage; 0 for tasks that are not done.
     pub(crate) fn sizes(&self, stage: StageId) -> Vec<StoredSize> {
         let tasks = self.stages.get(stage.0).map_or(&[][..], |stage| &stage.tasks);
         tasks.iter().map(|task| task.size).collect()
     }
 
-    /// Another number whenever something that was done became undone: until then what a complete stage has
-    /// stored stays where it is.
+    /// Changes when a done task is undone: until then, the shards of a complete stage stay where
+    /// they are.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// How many tasks were begun, those begun again included.
+    /// The number of tasks started, retries included.
     pub(crate) fn attempts(&self) -> u64 {
         let tasks = self.stages.iter().flat_map(|stage| &stage.tasks);
         tasks.map(|task| u64::from(task.attempts)).sum()
     }
 
-    /// What all tasks together have counted, each of them once.
+    /// The metrics of all tasks, each counted once.
     pub(crate) fn metrics(&self) -> Metrics {
         let mut all = Metrics::default();
         let tasks = self.stages.iter().flat_map(|stage| &stage.tasks);

@@ -1,6 +1,6 @@
-//! The host of a process's tasks: builds their plans, runs them, stores what they make, and gives
-//! it to whoever reads it. One in the driver, one on each worker, where it is called through
-//! Flight.
+//! The host of a process's tasks: builds their plans, runs them, stores their shards, and serves
+//! the shards to readers. There is one in the driver, and one on each worker, which is called
+//! through Flight.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::base::refusal::Refusal;
+use crate::base::task_error::TaskError;
 use crate::base::wire::{RunId, StoredAt, decode, encode, number};
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Scope};
 use crate::pipeline::slice::{Split, SplitCx, shard_ids};
-use crate::runs::task::known::{Known, Told};
 use crate::runs::task::pipe::Pipe;
 use crate::runs::task::plan::Stage;
-use crate::runs::task::request::{Asked, ShardTicket, StoredSize, TaskReply, TaskRequest};
+use crate::runs::task::plan_cache::{PlanCache, TaskSpec};
+use crate::runs::task::request::{Request, ShardTicket, StoredSize, TaskReply, TaskRequest};
 use crate::runs::task::store::Store;
 use crate::shard::ShardWriter;
 use bigslice_files::Stores;
 
-/// Makes the context that a task computes in, with these settings.
+/// Makes the context of a task, with these settings.
 type Contexts = Box<dyn Fn(&[(String, String)]) -> Result<Arc<TaskContext>> + Send + Sync>;
 
 /// Runs tasks in this process.
@@ -37,16 +37,16 @@ pub(crate) struct Host {
     me: Option<String>,
     pub(super) stores: Arc<Stores>,
     contexts: Contexts,
-    known: Known,
+    plans: PlanCache,
 }
 
-/// What a [`Host`] is made of.
+/// The parts of a [`Host`].
 pub(crate) struct HostParts {
-    /// Where shards are stored.
+    /// Stores shards.
     pub(crate) store: Store,
     /// Connections to the machines, if there are any.
     pub(crate) channels: Option<Channels>,
-    /// The address of this machine; none in the driver.
+    /// The address of this machine; `None` in the driver.
     pub(crate) me: Option<String>,
     pub(crate) stores: Arc<Stores>,
     pub(crate) contexts: Contexts,
@@ -61,40 +61,45 @@ impl std::fmt::Debug for Host {
 impl Host {
     pub(crate) fn new(parts: HostParts) -> Arc<Self> {
         let HostParts { store, channels, me, stores, contexts } = parts;
-        Arc::new(Self { store, channels, me, stores, contexts, known: Known::default() })
+        Arc::new(Self { store, channels, me, stores, contexts, plans: PlanCache::default() })
     }
 
-    /// Whether `machine` is the address of this one.
+    /// True if `machine` is the address of this machine.
     pub(super) fn is(&self, machine: &str) -> bool {
         self.me.as_deref() == Some(machine)
     }
 
-    /// Forgets what tasks of `run` have stored.
+    /// Forgets a run, and removes its shards.
     pub(crate) fn forget(&self, run: RunId) {
-        self.known.forget(run);
+        self.plans.forget(run);
         self.store.discard(run);
     }
 
-    /// Removes everything that is stored: the session is over.
+    /// Removes all shards: the session is closed.
     pub(crate) fn close(&self) {
         self.store.close();
     }
 
     /// Runs a task to its end.
     pub(crate) async fn task(self: &Arc<Self>, request: TaskRequest) -> PlanResult<TaskReply> {
-        // Not yet within the task: what a func does while it builds its slice, each machine does.
-        let told = self.known.told(&request)?;
+        // Outside of the scope: a func builds its slice once on each machine, so its metrics would
+        // count once for each.
+        let spec = self.plans.task(&request)?;
         let scope = Arc::new(Scope::default());
-        let reply = scope.during(self.computed(request, told)).await?;
+        let reply = scope.during(self.computed(request, spec)).await?;
         Ok(TaskReply { metrics: scope.metrics(), ..reply })
     }
 
-    async fn computed(self: &Arc<Self>, request: TaskRequest, told: Told) -> PlanResult<TaskReply> {
-        let plan = &told.plan;
-        let context = (self.contexts)(&told.inputs.settings)?;
-        self.stores.apply(told.inputs.stores.clone());
+    async fn computed(
+        self: &Arc<Self>,
+        request: TaskRequest,
+        spec: TaskSpec,
+    ) -> PlanResult<TaskReply> {
+        let plan = &spec.plan;
+        let context = (self.contexts)(&spec.inputs.settings)?;
+        self.stores.apply(spec.inputs.stores.clone());
         let stage = plan.stages.get(request.stage as usize);
-        let stage = stage.ok_or_else(|| Error::internal("a task of a stage that is not there"))?;
+        let stage = stage.ok_or_else(|| Error::internal("a task of an unknown stage"))?;
         let at = StoredAt {
             run: request.run,
             stage: request.stage,
@@ -106,12 +111,12 @@ impl Host {
         let pipe = Pipe {
             host: self,
             request: &request,
-            told: &told,
+            spec: &spec,
             context: &context,
             written: &written,
         };
         let rows = pipe.rows(stage)?;
-        let splits = plan.splits(stage, &told.source_shards);
+        let splits = plan.splits(stage, &spec.source_shards);
         let path = self.store.path(&at)?;
         let writer = ShardWriter::create(&path, Arc::clone(&stage.schema), splits);
         let mut output = Output {
@@ -137,7 +142,7 @@ impl Host {
     }
 }
 
-/// The file that a task writes.
+/// The file that a task stores its shard in.
 struct Output {
     writer: ShardWriter,
     memory: MemoryReservation,
@@ -166,7 +171,7 @@ impl Output {
                 _ => self.writer.append(0, batch),
             };
             stored.map_err(|e| cannot_store(&e))?;
-            // What cannot be held is written: smaller blocks, but never an error.
+            // Rows that do not fit in memory are written: in smaller blocks, but without an error.
             while self.memory.try_resize(self.writer.buffered_bytes()).is_err() {
                 if self.writer.buffered_bytes() == 0 {
                     break;
@@ -179,30 +184,32 @@ impl Output {
 }
 
 fn cannot_store(error: &crate::shard::ShardError) -> DataFusionError {
-    Error::Source { message: error.to_string(), hint: None }.into()
+    Error::unreadable(error.to_string()).into()
 }
 
 #[async_trait]
-impl TaskHost for Shared {
+impl TaskHost for HostService {
     async fn run(&self, request: Bytes) -> PlanResult<Bytes> {
         match postcard::take_from_bytes(&request) {
-            Ok((Asked::Task(task), _)) => {
-                Ok(encode(&self.0.task(*task).await.map_err(Refusal::travelling)?)?)
+            Ok((Request::Task(task), _)) => {
+                Ok(encode(&self.0.task(*task).await.map_err(TaskError::travelling)?)?)
             }
-            Ok((Asked::Call(header), item)) => {
+            Ok((Request::Call(header), item)) => {
                 Ok(crate::pipeline::map::answer(header, request.slice_ref(item)).await?)
             }
-            Err(e) => Err(Error::internal(format!("a request of the driver: {e}")).into()),
+            Err(e) => {
+                Err(Error::internal(format!("cannot decode a request of the driver: {e}")).into())
+            }
         }
     }
 
     fn read(&self, ticket: Bytes) -> PlanResult<BoxStream<'static, PlanResult<Block>>> {
         let ticket: ShardTicket = decode(&ticket)?;
         let stored = self.0.store.get(&ticket.at).and_then(|stored| stored.blocks(&ticket));
-        let blocks = stored.map_err(|e| Refusal::travelling(e.into()))?;
+        let blocks = stored.map_err(|e| TaskError::travelling(e.into()))?;
         let blocks = blocks.map(|block| match block {
             Ok((bytes, crc)) => Ok(Block { bytes, crc }),
-            Err(e) => Err(Refusal::travelling(e.into())),
+            Err(e) => Err(TaskError::travelling(e.into())),
         });
         Ok(futures::stream::iter(blocks).boxed())
     }
@@ -214,5 +221,5 @@ impl TaskHost for Shared {
     }
 }
 
-/// A host as Flight calls it.
-pub(crate) struct Shared(pub(crate) Arc<Host>);
+/// The Flight service of a host.
+pub(crate) struct HostService(pub(crate) Arc<Host>);

@@ -1,4 +1,5 @@
-//! The pipe of a task: from the shards it reads, through the verbs of its stage, to the rows it stores.
+//! The pipe of a task: from the shards that it reads, through the verbs of its stage, to the rows
+//! that it stores.
 
 use std::sync::Arc;
 
@@ -19,23 +20,23 @@ use crate::pipeline::slice::WrittenFile;
 use crate::pipeline::slice::{Node, Op, Split, TaskCx};
 use crate::row::Row;
 use crate::runs::task::host::Host;
-use crate::runs::task::known::Told;
 use crate::runs::task::plan::{Stage, StageId};
-use crate::runs::task::request::{ShardTicket, Spec, TaskRequest};
+use crate::runs::task::plan_cache::TaskSpec;
+use crate::runs::task::request::{ShardSource, ShardTicket, TaskRequest};
 use crate::runs::task::store::missing;
 use crate::shard::Decoder;
 use bigslice_files::sink::{self, Opening, SinkSpec, Written};
 
-/// Shards that a reader has open at a time: while it decodes one, the next is on its way.
+/// Most shards that a reader has open: while it decodes one, it fetches the next.
 const SHARDS_OPEN_MAX: usize = 2;
 
-/// What the pipe of one task is made from.
+/// Makes the streams of one task.
 pub(super) struct Pipe<'a> {
     pub(super) host: &'a Arc<Host>,
     pub(super) request: &'a TaskRequest,
-    pub(super) told: &'a Told,
+    pub(super) spec: &'a TaskSpec,
     pub(super) context: &'a Arc<TaskContext>,
-    /// What was written for sinks.
+    /// The files written for sinks so far.
     pub(super) written: &'a Arc<Mutex<Vec<Written>>>,
 }
 
@@ -61,12 +62,12 @@ impl Pipe<'_> {
         let cx = self.cx(shard);
         match &node.op {
             Op::Source(source) => {
-                let id = self.told.plan.source_id(node).map(|id| id as u32);
+                let id = self.spec.plan.source_id(node).map(|id| id as u32);
                 let specs = self.request.sources.iter();
                 let mut found = specs.filter(|(of, s, _)| Some(*of) == id && *s as usize == shard);
                 match found.next() {
-                    Some((_, _, Spec::Open(spec))) => source.open(spec, &cx),
-                    Some((_, _, Spec::Stored(at))) => {
+                    Some((_, _, ShardSource::Open(spec))) => source.open(spec, &cx),
+                    Some((_, _, ShardSource::Stored(at))) => {
                         Ok(self.host.read(vec![at.clone()], 0, &node.schema))
                     }
                     None => {
@@ -79,7 +80,7 @@ impl Pipe<'_> {
             Op::Union(inputs) => {
                 let mut shard = shard;
                 for input in inputs {
-                    let shards = self.told.plan.shards(input, &self.told.source_shards);
+                    let shards = self.spec.plan.shards(input, &self.spec.source_shards);
                     if shard < shards {
                         return self.node(input, shard);
                     }
@@ -88,14 +89,14 @@ impl Pipe<'_> {
                 Err(internal_datafusion_err!("a union has no shard {shard}"))
             }
             Op::Wide { work, .. } => {
-                let exchanges = self.told.plan.exchanges(node).iter();
+                let exchanges = self.spec.plan.exchanges(node).iter();
                 let inputs = exchanges.map(|stage| self.exchange(*stage, shard));
                 work.run(inputs.collect::<Result<_>>()?, &cx)
             }
         }
     }
 
-    /// The row about the file that one shard of a sink is written to.
+    /// One row, about the file that a shard of a sink is written to.
     fn sink(
         &self,
         node: &Arc<Node>,
@@ -103,7 +104,7 @@ impl Pipe<'_> {
         spec: &Arc<SinkSpec>,
         shard: usize,
     ) -> Result<SendableRecordBatchStream> {
-        let id = self.told.plan.sink_id(node).map(|id| id as u32);
+        let id = self.spec.plan.sink_id(node).map(|id| id as u32);
         let mut opened = self.request.sinks.iter();
         let opened = opened.find(|o| Some(o.sink) == id && o.shard as usize == shard).cloned();
         let opened = opened.ok_or_else(|| internal_datafusion_err!("a sink was not opened"))?;
@@ -124,7 +125,7 @@ impl Pipe<'_> {
         Ok(with_schema(&node.schema, futures::stream::once(row)))
     }
 
-    /// Writes what no verb above it has asked for: all files of a sink appear.
+    /// Writes the files of sinks that no verb above has read: a sink writes all of its files.
     pub(super) async fn finish_sinks(&self) -> Result<()> {
         for opened in &self.request.sinks {
             let id = (opened.sink, opened.shard);
@@ -132,25 +133,25 @@ impl Pipe<'_> {
             if is_written || matches!(opened.opening, Opening::Written { .. }) {
                 continue;
             }
-            let node = self.told.plan.sink(opened.sink);
-            let node = node.ok_or_else(|| internal_datafusion_err!("a sink that is not there"))?;
+            let node = self.spec.plan.sink(opened.sink);
+            let node = node.ok_or_else(|| internal_datafusion_err!("an unknown sink"))?;
             let mut rows = self.node(node, opened.shard as usize)?;
             while rows.next().await.transpose()?.is_some() {}
         }
         Ok(())
     }
 
-    /// What a stage has stored for one shard of the next.
+    /// The rows that a stage has stored for one shard of the next stage.
     fn exchange(&self, id: StageId, shard: usize) -> Result<SendableRecordBatchStream> {
-        let stage = &self.told.plan.stages[id.0];
-        let mut inputs = self.told.inputs.stages.iter();
+        let stage = &self.spec.plan.stages[id.0];
+        let mut inputs = self.spec.inputs.stages.iter();
         let stored = inputs.find(|(of, _)| *of as usize == id.0);
         let Some((_, stored)) = stored else {
-            return Err(internal_datafusion_err!("a task was not told where stage {} is", id.0));
+            return Err(internal_datafusion_err!("a task without the shards of stage {}", id.0));
         };
         Ok(match stage.split {
             Split::Keep => {
-                // A shard that the input does not have is empty.
+                // A shard beyond those of the input is empty.
                 let own = stored.get(shard).cloned();
                 self.host.read(own.into_iter().collect(), 0, &stage.schema)
             }
@@ -175,7 +176,7 @@ fn with_schema(
 }
 
 impl Host {
-    /// The rows that are stored in `partition` of each of these, one after the other.
+    /// The rows in `partition` of each of these shards, one after the other.
     pub(crate) fn read(
         self: &Arc<Self>,
         stored: Vec<StoredAt>,
@@ -193,8 +194,8 @@ impl Host {
         self.read_tickets(tickets.collect(), schema, None)
     }
 
-    /// The rows that these tickets are for, one after the other, with only so many of the columns of
-    /// `schema` if they are named by their numbers.
+    /// The rows for these tickets, one after the other; with `columns`, only those columns of
+    /// `schema`.
     pub(crate) fn read_tickets(
         self: &Arc<Self>,
         tickets: Vec<ShardTicket>,
@@ -233,11 +234,11 @@ impl Host {
             return Ok(decoded(blocks, decoder, at).boxed());
         };
         let url = Url::parse(machine)
-            .map_err(|e| internal_datafusion_err!("the address of a machine: {e}"))?;
+            .map_err(|e| internal_datafusion_err!("the address of a machine is not a URL: {e}"))?;
         let ticket = crate::base::wire::encode(&ticket)?;
         let channels = self.channels.as_ref();
-        let channels =
-            channels.ok_or_else(|| internal_datafusion_err!("a shard of a machine in no fleet"))?;
+        let channels = channels
+            .ok_or_else(|| internal_datafusion_err!("a shard on a machine, without a fleet"))?;
         let blocks = channels.read_shard(&url, ticket).await?;
         let blocks = blocks.map_ok(|block| (block.bytes, block.crc));
         Ok(decoded(blocks, decoder, at).boxed())
@@ -251,7 +252,7 @@ fn decoded(
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
     blocks.map(move |block| {
         let (bytes, crc) = block?;
-        // What was changed on disk or on its way is as good as gone.
+        // A block that was damaged on disk or on its way counts as lost.
         decoder.decode(bytes, crc).map_err(|e| missing(&at, &e.to_string()).into())
     })
 }

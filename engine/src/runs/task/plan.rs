@@ -1,5 +1,6 @@
-//! The stages of a slice. A stage ends where rows move: at each exchange of a wide node, and at the
-//! root. Driver and workers cut the same tree, so a number is all that names a stage between them.
+//! The plan of a run: its slice, split into stages. A stage ends where rows move: at each exchange
+//! of a wide node, and at the root. Driver and workers split the same tree, so they name a stage by
+//! its number.
 //!
 //! ```text
 //!   source ─ map ─┐                         stages, inputs first:
@@ -24,50 +25,52 @@ use bigslice_files::sink::SinkSpec;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct StageId(pub(crate) usize);
 
-/// What the tasks of a stage do.
+/// A stage: its tasks run the same operators.
 pub(crate) struct Stage {
-    /// What is computed; a task for each of its shards.
+    /// The last node of the stage; there is one task for each of its shards.
     pub(crate) node: Arc<Node>,
     pub(crate) before: Option<Arc<dyn Narrow>>,
-    /// Of what is stored.
+    /// The schema of the stored rows.
     pub(crate) schema: SchemaRef,
     pub(crate) split: Split,
-    /// How many shards the rows are split into: those of this wide node, or one for the root.
+    /// The wide node that reads the rows, whose number of shards they are split into; `None` for
+    /// the root, which is not split.
     pub(crate) reader: Option<Arc<Node>>,
-    /// The stages it reads.
+    /// The stages that it reads.
     pub(crate) inputs: Vec<StageId>,
-    /// The sources it reads.
+    /// The sources that it reads.
     pub(crate) sources: Vec<usize>,
-    pub(crate) asks: Asks,
+    pub(crate) pragmas: Pragmas,
 }
 
-/// What the verbs of a stage ask of its tasks.
+/// The pragmas of a stage, combined from those of its nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Asks {
-    /// Slots of a machine that a task takes, if more than one.
+pub(crate) struct Pragmas {
+    /// Slots of a machine that a task takes; 0 is 1.
     pub(crate) procs: usize,
-    /// Whether it takes all of them.
+    /// True if a task takes all slots of a machine.
     pub(crate) exclusive: bool,
-    /// Whether its rows come out the same when they are computed again, if that was said.
+    /// True if a retried task gives the same rows, false if it may not; `None` if neither was
+    /// declared.
     pub(crate) deterministic: Option<bool>,
 }
 
-impl Asks {
-    /// The slots that a task takes of a machine that has so many.
+impl Pragmas {
+    /// The slots that a task takes of a machine that has `most`.
     pub(crate) fn slots(&self, most: usize) -> usize {
         if self.exclusive { most } else { self.procs.clamp(1, most.max(1)) }
     }
 
-    /// What the verbs ask that one task pipes its rows through, the last of which is `node`; `rows_vary` says whether
-    /// what is done after them goes by an order that may be another.
+    /// The pragmas of the stage that ends with `node`. `rows_vary` is true if the work after it
+    /// depends on an order that may change.
     fn of(node: &Arc<Node>, rows_vary: bool) -> Self {
-        let mut asks = Self { deterministic: rows_vary.then_some(false), ..Self::default() };
+        let mut pragmas = Self { deterministic: rows_vary.then_some(false), ..Self::default() };
         let mut node = node;
         loop {
-            asks.note(node);
+            pragmas.note(node);
             node = match &node.op {
                 Op::Narrow { input, .. } | Op::Sink { input, .. } => input,
-                Op::Source(_) | Op::Wide { .. } => return asks,
+                Op::Source(_) | Op::Wide { .. } => return pragmas,
                 Op::Union(inputs) => {
                     let branches = inputs.iter().map(|input| Self::of(input, false));
                     let below = branches.reduce(|mut all, other| {
@@ -75,16 +78,16 @@ impl Asks {
                         all
                     });
                     let below = below.unwrap_or_default();
-                    asks.procs = asks.procs.max(below.procs);
-                    asks.exclusive |= below.exclusive;
-                    asks.deterministic = asks.deterministic.or(below.deterministic);
-                    return asks;
+                    pragmas.procs = pragmas.procs.max(below.procs);
+                    pragmas.exclusive |= below.exclusive;
+                    pragmas.deterministic = pragmas.deterministic.or(below.deterministic);
+                    return pragmas;
                 }
             };
         }
     }
 
-    /// Takes note of what a verb below those seen so far asks, if it asks something.
+    /// Adds the pragma of a node below those seen so far.
     fn note(&mut self, node: &Node) {
         match node.pragma {
             Some(Pragma::Procs(n)) => self.procs = self.procs.max(n),
@@ -99,11 +102,11 @@ impl Asks {
         }
     }
 
-    /// Takes note of what another branch of the stage asks.
+    /// Adds the pragmas of another branch of the stage.
     fn join(&mut self, other: Self) {
         self.procs = self.procs.max(other.procs);
         self.exclusive |= other.exclusive;
-        // One branch that differs is enough; one that does not speaks for itself alone.
+        // One nondeterministic branch is enough; deterministic they must all be.
         self.deterministic = match (self.deterministic, other.deterministic) {
             (Some(false), _) | (_, Some(false)) => Some(false),
             (Some(true), Some(true)) => Some(true),
@@ -112,13 +115,13 @@ impl Asks {
     }
 }
 
-/// A slice, cut.
+/// A slice, split into stages.
 pub(crate) struct Plan {
     pub(crate) steps: Steps,
     pub(crate) stages: Vec<Stage>,
     pub(crate) sources: Vec<Arc<dyn Source>>,
-    /// The stages that each wide node reads, and the number of each source, by the address of
-    /// their nodes, which the stages hold.
+    /// The stages that each wide node reads, and the number of each source, by the addresses of the
+    /// nodes, which the stages hold.
     wide: HashMap<usize, Vec<StageId>>,
     source_ids: HashMap<usize, usize>,
     /// The nodes of sinks, and the number of each by its address.
@@ -127,7 +130,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Cuts what a func has built.
+    /// Splits a slice into stages.
     pub(crate) fn of(built: Built) -> Self {
         let Built { root, steps } = built;
         let mut plan = Self {
@@ -143,7 +146,7 @@ impl Plan {
         plan.visit(&root, &mut reads);
         let schema = Arc::clone(&root.schema);
         let Reads { inputs, sources } = reads;
-        let asks = Asks::of(&root, false);
+        let pragmas = Pragmas::of(&root, false);
         plan.stages.push(Stage {
             node: root,
             before: None,
@@ -152,9 +155,17 @@ impl Plan {
             reader: None,
             inputs,
             sources,
-            asks,
+            pragmas,
         });
         plan
+    }
+
+    /// Checks the numbers that the user gave to the verbs.
+    ///
+    /// # Errors
+    /// See [`Node::check`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.stages.iter().try_for_each(|stage| check(&stage.node))
     }
 
     /// The stage whose shards are the result.
@@ -191,10 +202,10 @@ impl Plan {
         self.sink_ids.get(&address(node)).copied()
     }
 
-    /// The sinks that one task of a stage goes through, each with the shard of it: the last first.
+    /// The sinks that one task of a stage writes, each with its shard; the last sink first.
     ///
     /// # Errors
-    /// When a number is too large to travel.
+    /// When there are more sinks or shards than a message can number.
     pub(crate) fn sinks_of(
         &self,
         stage: &Stage,
@@ -229,7 +240,7 @@ impl Plan {
         }
     }
 
-    /// How many shards a node has, when the sources have so many.
+    /// The number of shards of a node, given those of the sources.
     pub(crate) fn shards(&self, node: &Arc<Node>, source_shards: &[u32]) -> usize {
         match &node.op {
             Op::Source(_) => {
@@ -249,12 +260,12 @@ impl Plan {
         }
     }
 
-    /// How many tasks a stage has.
+    /// The number of tasks of a stage.
     pub(crate) fn tasks(&self, stage: StageId, source_shards: &[u32]) -> usize {
         self.stages.get(stage.0).map_or(0, |stage| self.shards(&stage.node, source_shards))
     }
 
-    /// How many shards a stage's rows are split into.
+    /// The number of partitions that the rows of a stage are split into.
     pub(crate) fn splits(&self, stage: &Stage, source_shards: &[u32]) -> usize {
         match (&stage.split, &stage.reader) {
             (Split::Keep | Split::One, _) | (_, None) => 1,
@@ -338,7 +349,7 @@ impl Plan {
                                 reader: Some(Arc::clone(node)),
                                 inputs: reads.inputs,
                                 sources: reads.sources,
-                                asks: Asks::of(&exchange.input, exchange.rows_vary()),
+                                pragmas: Pragmas::of(&exchange.input, exchange.rows_vary()),
                             });
                             StageId(self.stages.len() - 1)
                         });
@@ -353,11 +364,21 @@ impl Plan {
     }
 }
 
+/// Checks a node and those that its stage computes it from.
+fn check(node: &Node) -> Result<()> {
+    node.check()?;
+    match &node.op {
+        Op::Narrow { input, .. } | Op::Sink { input, .. } => check(input),
+        Op::Union(inputs) => inputs.iter().try_for_each(|input| check(input)),
+        Op::Source(_) | Op::Wide { .. } => Ok(()),
+    }
+}
+
 fn address(node: &Arc<Node>) -> usize {
     Arc::as_ptr(node).addr()
 }
 
-/// What a stage reads.
+/// The stages and sources that a stage reads.
 #[derive(Default)]
 struct Reads {
     inputs: Vec<StageId>,

@@ -1,5 +1,5 @@
-//! What the driver asks of a task and what it hears back, as they travel. Driver and worker are one
-//! binary, so the encoding has no versions.
+//! The messages between driver and tasks. Driver and worker are one program, so the encoding has no
+//! versions.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,26 +16,27 @@ use crate::runs::task::plan::Plan;
 use bigslice_files::WorkerStores;
 use bigslice_files::sink::{Opened, Written};
 
-/// What it takes to open a shard of a source.
+/// How to open a shard of a source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Spec {
-    /// What the source itself found out.
+pub(crate) enum ShardSource {
+    /// As the source says.
     Open(Arc<[u8]>),
-    /// It is a shard of another run.
+    /// By reading a stored shard of another run.
     Stored(StoredAt),
 }
 
-/// What the driver asks of a machine.
+/// A request of the driver to a machine.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) enum Asked {
-    /// To run a task.
+pub(crate) enum Request {
+    /// Runs a task.
     Task(Box<TaskRequest>),
-    /// To call a function for the item whose bytes follow.
+    /// Calls a function for the item whose bytes follow.
     Call(CallHeader),
 }
 
-/// One task. What is the same for all tasks of a run, and of a stage, goes along only when the machine
-/// has said that it does not have it: it refers to the tasks of other stages, as many as there may be.
+/// One task. `spec`, the same for all tasks of a run, and `inputs`, the same for all tasks of a
+/// stage, are sent only when the machine has answered that it has not cached them: both may be
+/// large, since `inputs` lists all tasks of other stages.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct TaskRequest {
     pub(crate) run: RunId,
@@ -43,68 +44,69 @@ pub(crate) struct TaskRequest {
     /// The shard of the stage.
     pub(crate) task: u32,
     pub(crate) attempt: u32,
-    /// How to open those shards of sources that this task reads: source, shard, how.
-    pub(crate) sources: Vec<(u32, u32, Spec)>,
-    /// The files of the sinks that this task's shard goes through.
+    /// How to open the shards of sources that this task reads: source, shard, how.
+    pub(crate) sources: Vec<(u32, u32, ShardSource)>,
+    /// The files of sinks that this task writes.
     pub(crate) sinks: Vec<Opened>,
-    /// Which inputs of the stage: another number whenever they differ.
+    /// The version of the stage's inputs, which changes with them.
     pub(crate) version: u64,
-    pub(crate) inputs: Option<Arc<Inputs>>,
-    pub(crate) brief: Option<Arc<Brief>>,
-    /// What the brief makes, in the process that has it.
+    pub(crate) inputs: Option<Arc<StageInputs>>,
+    pub(crate) spec: Option<Arc<RunSpec>>,
+    /// The plan that `spec` makes, in the driver, which has it.
     #[serde(skip)]
     pub(crate) plan: Option<Arc<Plan>>,
 }
 
-/// What all tasks of a run are told.
+/// How to build the plan of a run: the same for all its tasks.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Brief {
-    /// The func that builds the slice; none when the slice is in this process.
+pub(crate) struct RunSpec {
+    /// The func that builds the slice; `None` if the slice exists only in this process.
     pub(crate) call: Option<Call>,
-    /// What the driver's funcs are, and what this one has built.
+    /// The digest of the driver's funcs.
     pub(crate) registry: u64,
+    /// The steps of the slice that the driver's func has built, to compare.
     pub(crate) steps: Steps,
-    /// How many shards each source has.
+    /// The number of shards of each source.
     pub(crate) source_shards: Arc<[u32]>,
 }
 
-/// What all tasks of a stage are told.
+/// The inputs of a stage: the same for all its tasks.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Inputs {
-    /// For each stage that this one reads, where the output of each of its tasks is.
+pub(crate) struct StageInputs {
+    /// For each stage that this one reads, where the shard of each of its tasks is stored.
     pub(crate) stages: Vec<(u32, Vec<StoredAt>)>,
-    /// Settings of DataFusion that differ from their defaults.
+    /// DataFusion settings that differ from their defaults.
     pub(crate) settings: Vec<(String, String)>,
-    /// How to open the stores that sources are in.
+    /// How to open the object stores of sources.
     pub(crate) stores: WorkerStores,
 }
 
-/// How much one attempt of one task has stored.
+/// The size of what one attempt of a task has stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredSize {
     pub(crate) rows: u64,
-    /// Of all blocks, as they lie in the file.
+    /// The bytes of all blocks in the file.
     pub(crate) bytes: u64,
     pub(crate) blocks: u32,
 }
 
-/// What is asked of whoever has stored a shard.
+/// Asks the process that stores a shard for rows of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ShardTicket {
     pub(crate) at: StoredAt,
-    /// The shard of the next stage that the rows are for.
+    /// The partition of the shard: the shard of the next stage that reads it.
     pub(crate) partition: u32,
-    /// Of its blocks; all of them if none are named.
+    /// Blocks of the partition; `None` for all.
     pub(crate) blocks: Option<Range<u32>>,
 }
 
-/// What a task has stored.
+/// The reply of a task that has stored its shard.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct TaskReply {
     pub(crate) size: StoredSize,
-    /// What its closures have counted.
+    /// The metrics of its closures.
     pub(crate) metrics: Metrics,
-    /// What was written for sinks.
+    /// The files written for sinks.
     pub(crate) written: Vec<Written>,
 }
 
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
     use crate::base::wire::encode;
 
-    /// A thousand tasks that each read what a thousand others have stored: what goes to two machines.
+    /// The requests of a thousand tasks that each read a thousand shards, on two machines.
     #[test]
     fn what_all_tasks_share_is_sent_once() {
         let stored = |task: u32| StoredAt {
@@ -123,12 +125,12 @@ mod tests {
             attempt: 1,
             machine: Some(format!("https://127.0.0.1:{}/", 40_001 + task % 2)),
         };
-        let inputs = Inputs {
+        let inputs = StageInputs {
             stages: vec![(0, (0..1000).map(stored).collect())],
             settings: Vec::new(),
             stores: WorkerStores::default(),
         };
-        let brief = Brief {
+        let spec = RunSpec {
             call: Some(Call { name: "a::func".to_owned(), arguments: vec![7; 100_000].into() }),
             registry: 7,
             steps: Steps::default(),
@@ -143,14 +145,14 @@ mod tests {
             sinks: Vec::new(),
             version: 3,
             inputs: None,
-            brief: None,
+            spec: None,
             plan: None,
         };
         let requests: usize = (0..1000).map(|task| encode(&request(task)).unwrap().len()).sum();
-        let shared = encode(&inputs).unwrap().len() + encode(&brief).unwrap().len();
+        let shared = encode(&inputs).unwrap().len() + encode(&spec).unwrap().len();
         assert!(requests < 16 * 1000, "{requests} bytes");
         assert!(shared > 100_000 && shared < 140_000, "{shared} bytes");
-        // With everything in each request it was a thousand times that.
+        // With everything in each request it would be a thousand times as much.
         assert!(requests + 2 * shared < 300_000);
     }
 }

@@ -1,5 +1,5 @@
-//! The shards that one process has stored, and where their blocks are. The files lie in the process's
-//! own temporary folder, which goes with it.
+//! The shards that one process has stored. Their files are in the temporary folder of the process,
+//! which is removed with it.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -10,13 +10,14 @@ use bigslice_cluster::{SessionFolder, SessionId};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use crate::base::refusal::Refusal;
+use crate::base::task_error::TaskError;
 use crate::base::wire::{RunId, StoredAt};
 use crate::error::{Error, Result};
 use crate::runs::task::request::ShardTicket;
 use crate::shard::{self, Index};
 
-/// Runs that are known to be forgotten. Their tasks were told to end before, and are heard of within moments.
+/// Most forgotten runs that are remembered. Their tasks were aborted before, and end within
+/// moments.
 const FORGOTTEN_MAX: usize = 256;
 
 /// The output of one attempt of one task, by run, stage, task and attempt.
@@ -32,12 +33,11 @@ pub(crate) struct Store {
 #[derive(Debug, Default)]
 struct Shards {
     stored: HashMap<Key, Arc<Stored>>,
-    /// The runs that were forgotten last: a task of one may be about to end, and nobody would ever remove what
-    /// it has stored.
+    /// The runs that were forgotten last: a task that ends after that must not leave a file behind.
     forgotten: VecDeque<RunId>,
 }
 
-/// One file. It is removed when the last who reads it is done.
+/// One file. It is removed with its last reader.
 #[derive(Debug)]
 pub(crate) struct Stored {
     path: PathBuf,
@@ -52,17 +52,17 @@ impl Drop for Stored {
     }
 }
 
-/// Where files lie.
+/// The folder of the files.
 #[derive(Debug)]
 enum Folder {
-    /// In a folder that somebody else removes.
+    /// A folder that the caller removes.
     Given(PathBuf),
-    /// In one of this session's own.
+    /// A folder of this session.
     Own { temp_root: PathBuf, made: Mutex<Made> },
 }
 
-/// A folder that is made when it is first needed. Tasks that were aborted may ask for it when the session is
-/// over already: then it is not made any more.
+/// A folder that is made when it is first needed. Aborted tasks may ask for it after the session is
+/// closed: then it is not made.
 #[derive(Debug)]
 enum Made {
     NotYet,
@@ -71,25 +71,24 @@ enum Made {
 }
 
 impl Store {
-    /// Files in `folder`, which goes with its process.
+    /// Stores files in `folder`, which the caller removes.
     pub(crate) fn within(folder: PathBuf) -> Self {
         Self { folder: Folder::Given(folder), shards: RwLock::default() }
     }
 
-    /// Files in a folder of their own, below `temp_root`.
+    /// Stores files in a new folder below `temp_root`.
     pub(crate) fn below(temp_root: PathBuf) -> Self {
         let folder = Folder::Own { temp_root, made: Mutex::new(Made::NotYet) };
         Self { folder, shards: RwLock::default() }
     }
 
-    /// Where an attempt writes; the name is made of numbers only.
+    /// The path of the file of an attempt; its name has numbers only.
     pub(crate) fn path(&self, at: &StoredAt) -> Result<PathBuf> {
         let StoredAt { run, stage, task, attempt, .. } = at;
         Ok(self.folder.path()?.join(format!("run-{}-{stage}-{task}-{attempt}.arrows", run.0)))
     }
 
-    /// Takes note of what an attempt has written to `path`; the file goes again if its run does not count any
-    /// more.
+    /// Adds the file that an attempt has written to `path`; removes it if its run was forgotten.
     pub(crate) fn put(&self, at: &StoredAt, path: PathBuf, index: Index) {
         let stored = Arc::new(Stored { path, index });
         let mut shards = self.shards.write();
@@ -98,22 +97,22 @@ impl Store {
         }
     }
 
-    /// What an attempt has written.
-    pub(crate) fn get(&self, at: &StoredAt) -> Result<Arc<Stored>, Refusal> {
+    /// The file of an attempt.
+    pub(crate) fn get(&self, at: &StoredAt) -> Result<Arc<Stored>, TaskError> {
         let found = self.shards.read().stored.get(&key(at)).cloned();
-        found.ok_or_else(|| missing(at, "it is not there"))
+        found.ok_or_else(|| missing(at, "it is not stored here"))
     }
 
-    /// Removes a folder of its own, with all that is in it: tasks that were aborted may hold on to the
-    /// store for a moment longer than their session.
+    /// Removes the folder of this session with all files. Not left to `drop`: aborted tasks may
+    /// hold the store for a moment longer than the session.
     pub(crate) fn close(&self) {
         if let Folder::Own { made, .. } = &self.folder {
-            // Waits for whoever is making it. It goes when it is dropped.
+            // Waits while another thread makes it. It is removed when it is dropped.
             drop(std::mem::replace(&mut *made.lock(), Made::Closed));
         }
     }
 
-    /// Forgets a run. Numbers of runs are not used again.
+    /// Forgets a run, and removes its files. Its number is not used again.
     pub(crate) fn discard(&self, run: RunId) {
         let mut shards = self.shards.write();
         shards.stored.retain(|(of, ..), _| *of != run);
@@ -146,11 +145,12 @@ impl Folder {
 }
 
 impl Stored {
-    /// The blocks that are asked for as they lie in the file, each with its checksum.
+    /// The blocks for a ticket, as they are in the file, each with its checksum.
     pub(crate) fn blocks(
         self: Arc<Self>,
         ticket: &ShardTicket,
-    ) -> Result<impl Iterator<Item = Result<(Bytes, u32), Refusal>> + Send + use<>, Refusal> {
+    ) -> Result<impl Iterator<Item = Result<(Bytes, u32), TaskError>> + Send + use<>, TaskError>
+    {
         let at = ticket.at.clone();
         let file = File::open(&self.path).map_err(|e| missing(&at, &e.to_string()))?;
         let blocks = self.index.blocks(ticket.partition as usize);
@@ -158,7 +158,7 @@ impl Stored {
             None => Some(blocks),
             Some(range) => blocks.get(range.start as usize..range.end as usize),
         };
-        let blocks = blocks.ok_or_else(|| missing(&at, "it does not have the blocks"))?.to_vec();
+        let blocks = blocks.ok_or_else(|| missing(&at, "it has fewer blocks"))?.to_vec();
         Ok(blocks.into_iter().map(move |block| {
             // Held until the last block is read.
             let _stored = &self;
@@ -172,9 +172,9 @@ fn key(at: &StoredAt) -> Key {
     (at.run, at.stage, at.task, at.attempt)
 }
 
-/// A shard that cannot be read: whoever made it makes it again.
-pub(super) fn missing(at: &StoredAt, why: &str) -> Refusal {
-    Refusal::ShardLost { at: at.clone(), reason: why.to_owned() }
+/// The error of a shard that cannot be read, which has its task run again.
+pub(super) fn missing(at: &StoredAt, why: &str) -> TaskError {
+    TaskError::ShardLost { at: at.clone(), reason: why.to_owned() }
 }
 
 #[cfg(test)]
@@ -197,7 +197,7 @@ mod tests {
         assert!(store.get(&first).is_ok());
         store.discard(RunId(1));
         assert!(store.get(&first).is_err() && !first_path.exists());
-        // A task that has just ended.
+        // A task that ends afterwards.
         let (late, late_path) = put(1, 1);
         assert!(store.get(&late).is_err() && !late_path.exists());
         assert!(store.get(&other).is_ok() && other_path.exists());

@@ -1,5 +1,6 @@
-//! What is said of EC2 in several places, put together: a table `[ec2]` of the file has what a user always wants,
-//! `--system ec2:n=8` chooses it and says more, `--set ec2.n=4` prevails. Without the choice none of it counts.
+//! EC2 options from several places: a table `[ec2]` in the settings file has the user's defaults,
+//! `--system ec2:n=8` selects EC2 and adds options, and `--set ec2.n=4` overrides. Without
+//! `--system ec2`, none of them applies.
 
 #[cfg(feature = "ec2")]
 use bigslice_cluster::ec2::Ec2Spec;
@@ -8,10 +9,10 @@ use super::keys::Setting;
 use crate::base::system::SystemSpec;
 use crate::error::Result;
 
-/// What begins the keys of its options.
+/// The prefix of EC2 option keys.
 pub(super) const PREFIX: &str = "ec2.";
 
-/// What was said, in the order in which it holds.
+/// The options, in order of precedence.
 #[derive(Debug, Default)]
 pub(super) struct Instances {
     chosen: bool,
@@ -28,12 +29,12 @@ enum Said {
 }
 
 impl Instances {
-    /// Whether a system is one of instances.
+    /// Whether a system is EC2.
     pub(super) fn are(system: &str) -> bool {
         system == "ec2" || system.starts_with("ec2:")
     }
 
-    /// They are to be what the work is done on.
+    /// Selects EC2.
     pub(super) fn choose(&mut self, setting: &Setting) -> Result<()> {
         check(&setting.value).map_err(|why| setting.refused(&why))?;
         self.chosen = true;
@@ -41,17 +42,17 @@ impl Instances {
         Ok(())
     }
 
-    /// Something else is.
+    /// Selects another system.
     pub(super) fn leave(&mut self) {
         self.chosen = false;
     }
 
-    /// One of their options is said, whether or not they are chosen.
+    /// Records an option, whether or not EC2 is selected.
     pub(super) fn set(&mut self, setting: &Setting) {
         self.said.push(Said::Option(setting.clone()));
     }
 
-    /// The system, if they are chosen; `user` is who pays, if nobody else is named.
+    /// The system, if EC2 is selected; `user` is the default owner.
     #[cfg(feature = "ec2")]
     pub(super) fn system(self, user: Option<&str>) -> Result<Option<SystemSpec>> {
         if !self.chosen {
@@ -66,7 +67,7 @@ impl Instances {
         Ok(Some(SystemSpec::Ec2(Box::new(spec))))
     }
 
-    /// What was said of them, whether or not they are chosen.
+    /// The options, whether or not EC2 is selected.
     #[cfg(feature = "ec2")]
     pub(super) fn spec(&self, user: Option<&str>) -> Result<Ec2Spec> {
         let mut spec = Ec2Spec::default();
@@ -79,7 +80,7 @@ impl Instances {
                 Said::Text(setting) => (setting, spec.set_all(&setting.value)),
                 Said::Option(setting) => {
                     let key = setting.key.strip_prefix(PREFIX).unwrap_or(&setting.key);
-                    // A list of one place takes the place of another's.
+                    // A list from one place replaces that from another.
                     if last.is_some_and(|last: &Setting| last.key != setting.key) {
                         match key {
                             "instance" => {
@@ -100,7 +101,7 @@ impl Instances {
         Ok(spec)
     }
 
-    /// Nothing: this program was built without them, and does not take their choice.
+    /// Empty: this program was built without EC2, and refuses its selection.
     #[cfg(not(feature = "ec2"))]
     pub(super) fn system(self, _user: Option<&str>) -> Result<Option<SystemSpec>> {
         match self.chosen {
@@ -110,7 +111,7 @@ impl Instances {
     }
 }
 
-/// Whether the options of a text are some; others may be said elsewhere.
+/// Checks a text's own options; others may come from elsewhere.
 #[cfg(feature = "ec2")]
 pub(super) fn check(text: &str) -> Result<(), String> {
     Ec2Spec::default().set_all(text).map_err(|e| e.to_string())

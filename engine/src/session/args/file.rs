@@ -1,4 +1,4 @@
-//! The file of settings: TOML, where a key stands at the top or, cut at its points, in tables.
+//! The settings file: TOML, with keys at the top level or split at their dots into tables.
 //!
 //! ```toml
 //! workers = 4
@@ -19,10 +19,10 @@ use super::ec2::PREFIX;
 use super::keys::Setting;
 use crate::error::{Error, Result};
 
-/// The longest file that is read: far more than all settings together.
+/// Maximum size of the file, far above that of all settings together.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The settings of a file, in its order; none when there is no such file.
+/// The settings of a file, in its order; empty if there is no such file.
 pub(super) fn read_if_there(path: &Path) -> Result<Vec<Setting>> {
     match File::open(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
@@ -37,12 +37,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<Setting>> {
     let file = File::open(path).map_err(|e| wrong(e.to_string()))?;
     file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|e| wrong(e.to_string()))?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(format!("it is longer than {} KiB", FILE_BYTES_MAX >> 10)));
+        return Err(wrong(format!("it is larger than {} KiB", FILE_BYTES_MAX >> 10)));
     }
     parse(&text, &path.display().to_string())
 }
 
-/// The settings that stand in `text`, which is the file called `name`.
+/// The settings in `text`, the content of the file called `name`.
 pub(super) fn parse(text: &str, name: &str) -> Result<Vec<Setting>> {
     let place = |at: usize| {
         let before = text.get(..at).unwrap_or(text);
@@ -62,7 +62,7 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Vec<Setting>> {
             None => {
                 let kind = value.type_str();
                 Err(setting.refused(&format!(
-                    "its value is of the type {kind}; it must be a text, a number, true or false"
+                    "the value has type {kind}; it must be a string, a number, true or false"
                 )))
             }
         }
@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Vec<Setting>> {
     Ok(settings)
 }
 
-/// Where the keys of a table stand, their full names and their values.
+/// The positions of a table's keys, their full names and their values.
 fn flatten<'t, 'i>(
     table: &'t DeTable<'i>,
     prefix: &str,
@@ -82,7 +82,7 @@ fn flatten<'t, 'i>(
         let name = format!("{prefix}{}", key.get_ref());
         match Spanned::get_ref(value) {
             DeValue::Table(inner) => flatten(inner, &format!("{name}."), found),
-            // Some options of EC2 may be given several times.
+            // Some EC2 options may be repeated.
             DeValue::Array(list) if name.starts_with(PREFIX) => {
                 let each = list.iter().map(Spanned::get_ref);
                 found.extend(each.map(|value| (key.span().start, name.clone(), value)));
@@ -92,7 +92,7 @@ fn flatten<'t, 'i>(
     }
 }
 
-/// The text of a value, as `--set` would have it.
+/// The text of a value, in the syntax of `--set`.
 fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
@@ -106,13 +106,13 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// In a file, the order of two settings is no way to say which prevails.
+/// The order of two settings in a file must not decide which one applies.
 fn one_system(settings: &[Setting]) -> Result<()> {
     let of = |key: &str| settings.iter().find(|setting| setting.key == key);
     let other = of("workers").and_then(|_| of("system").or_else(|| of("max")));
     match other {
         Some(other) => {
-            Err(other.refused("\"workers\" says where the work is done already: keep one of them"))
+            Err(other.refused("\"workers\" already sets the machines: keep one of them"))
         }
         None => Ok(()),
     }

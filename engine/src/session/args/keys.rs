@@ -1,4 +1,4 @@
-//! The settings by their keys, as `--set` and the file of settings name them: a few of the session itself, and all
+//! Settings by key, as named by `--set` and the settings file: a few of the session itself, and all
 //! of DataFusion and of the exchange between machines.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,7 +18,7 @@ use crate::base::system::SystemSpec;
 use crate::error::{Error, Result};
 use crate::session::builder::SessionBuilder;
 
-/// Names that an error proposes instead of a wrong one, at most.
+/// Maximum number of suggestions for an unknown key.
 const NEAR_MAX: usize = 3;
 
 /// The settings of the session itself.
@@ -34,17 +34,17 @@ pub(super) const OWN: &[&str] = &[
     "workers",
 ];
 
-/// A setting as a user gave it.
+/// A setting given by the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) key: String,
     pub(super) value: String,
-    /// Where: a file and a line, or a flag.
+    /// Its origin: a file and a line, or a flag.
     pub(super) place: String,
 }
 
 impl Setting {
-    /// Why it cannot be taken.
+    /// The error for an invalid value.
     pub(super) fn refused(&self, why: &str) -> Error {
         Error::config(format!("{}: the setting \"{}\": {why}", self.place, self.key))
     }
@@ -62,11 +62,11 @@ impl Setting {
             }
         };
         let message = format!("{}: there is no setting \"{}\"", self.place, self.key);
-        Error::Config { message, hint: Some(hint) }
+        Error::config(message).with_hint(hint)
     }
 }
 
-/// `builder` with one more setting; what concerns EC2 is collected in `instances`.
+/// `builder` with one more setting; EC2 options are collected in `instances`.
 pub(super) fn apply(
     mut builder: SessionBuilder,
     instances: &mut Instances,
@@ -76,8 +76,8 @@ pub(super) fn apply(
     let refused = |why: String| setting.refused(&why);
     Ok(match key.as_str() {
         "workers" => {
-            // A number of machines that is said later takes the place of a limit.
-            builder.config.machines_max = None;
+            // A fixed number of machines overrides an earlier limit.
+            builder.config.size = None;
             instances.leave();
             builder.workers(workers(value).map_err(refused)?)
         }
@@ -88,7 +88,7 @@ pub(super) fn apply(
         "system" => {
             let system = value.parse::<SystemSpec>().map_err(|e| refused(e.to_string()))?;
             if system == SystemSpec::Here {
-                builder.config.machines_max = None;
+                builder.config.size = None;
             }
             instances.leave();
             builder.system(system)
@@ -114,7 +114,7 @@ pub(super) fn apply(
     })
 }
 
-/// Whether DataFusion would take it: now, when it is known where it was given.
+/// Checks the value with DataFusion now, while its origin is known.
 fn check(setting: &Setting) -> Result<()> {
     let mut scratch = theirs();
     if !names(&scratch).any(|name| name == setting.key) {
@@ -122,7 +122,7 @@ fn check(setting: &Setting) -> Result<()> {
     }
     let set = scratch.options_mut().set(&setting.key, &setting.value);
     set.map_err(|e| {
-        setting.refused(&format!("\"{}\" will not do: {}", setting.value, Error::of(&e, "")))
+        setting.refused(&format!("\"{}\" is not valid: {}", setting.value, Error::from(e)))
     })
 }
 
@@ -133,7 +133,7 @@ fn theirs() -> SessionConfig {
     session
 }
 
-/// The keys of all settings of `session`. Those of the exchange name themselves without what stands before them.
+/// The keys of all settings of `session`. Those of the exchange are listed without their prefix.
 fn names(session: &SessionConfig) -> impl Iterator<Item = String> {
     session.options().entries().into_iter().map(|entry| {
         match entry.key.starts_with("datafusion.") {
@@ -143,10 +143,10 @@ fn names(session: &SessionConfig) -> impl Iterator<Item = String> {
     })
 }
 
-/// The settings that may have been meant by `key`, the likeliest first.
+/// Suggestions for `key`, the most likely first.
 fn near(key: &str) -> Vec<String> {
-    // What a key ends in is what is mistyped; and a setting of the session that stands below the
-    // header of a table in a file has got that before its name.
+    // Typos are mostly in the last part of a key; and a session setting below a table header in a
+    // file has that header before its name.
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_lowercase();
     let most = last(key).chars().count() / 2;
     let theirs = theirs();
@@ -169,7 +169,7 @@ pub(super) fn machines_max(text: &str) -> Result<usize, String> {
     number(text, 1, MACHINES_MAX)
 }
 
-/// A system, as it was written: options of EC2 may be said elsewhere too.
+/// A system, as written: its EC2 options may also come from elsewhere.
 pub(super) fn system(text: &str) -> Result<String, String> {
     if Instances::are(text) {
         ec2::check(text)?;
@@ -179,36 +179,32 @@ pub(super) fn system(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A length of time: `30s`, `10m`, `2h`.
+/// A duration: `30s`, `10m`, `2h`.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
-    let units = [("s", 1), ("m", 60), ("h", 60 * 60)];
-    let seconds = units.iter().find_map(|(unit, seconds)| {
-        text.strip_suffix(unit)?.trim().parse::<u64>().ok()?.checked_mul(*seconds)
-    });
-    let seconds = seconds.ok_or_else(|| format!("\"{text}\" is no time such as 30s, 10m or 2h"))?;
-    Ok(Duration::from_secs(seconds))
+    humantime::parse_duration(text)
+        .map_err(|_| format!("\"{text}\" is not a duration such as 30s, 10m or 2h"))
 }
 
-/// A port of this computer, where only its users reach it.
+/// A port on loopback.
 pub(super) fn debug(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<u16>() {
         Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-        Err(_) => Err(format!("\"{text}\" is no port, a number from 0 to {}", u16::MAX)),
+        Err(_) => Err(format!("\"{text}\" must be a port number from 0 to {}", u16::MAX)),
     }
 }
 
 fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("\"{text}\" is no number from {least} to {most}")),
+        _ => Err(format!("\"{text}\" must be a number from {least} to {most}")),
     }
 }
 
-/// A folder; where a file of settings is read from says nothing about where a path should begin.
+/// A folder, as an absolute path, because the settings file is read from anywhere.
 fn folder(text: &str) -> Result<PathBuf, String> {
     let folder = PathBuf::from(text);
     match folder.is_absolute() {
         true => Ok(folder),
-        false => Err(format!("\"{text}\" is no path from the root, such as /var/tmp")),
+        false => Err(format!("\"{text}\" must be an absolute path such as /var/tmp")),
     }
 }

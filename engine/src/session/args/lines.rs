@@ -1,5 +1,5 @@
-//! What machines print, and what a session says of them, on standard error: for programs that take their session
-//! from the arguments, and say nothing else about it.
+//! Prints the output of machines, and messages of a session, to standard error, for programs that
+//! take their session from the arguments and have no log of their own.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use bigslice_cluster::{LogLine, LogSink, LogSource};
 
 use crate::render::cell;
 
-/// Writes each line with the name of its machine before it.
+/// Prints each line, prefixed with the name of its machine.
 pub(super) fn to_stderr() -> LogSink {
     let terminal = io::stderr().is_terminal();
     Arc::new(move |line: LogLine| {
@@ -16,7 +16,7 @@ pub(super) fn to_stderr() -> LogSink {
         if terminal {
             text = cell::escape_line(&text).into_owned();
         }
-        // If standard error is closed there is no place left to say so.
+        // If standard error is closed, there is nowhere to report it.
         let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
     })
 }

@@ -1,8 +1,8 @@
-//! What a user says about a session outside the program: flags, the file of settings, the environment.
-//! The only room of this crate that reads them, and only when a program asks for it.
+//! A session's settings from outside the program: flags, the settings file, the environment. No
+//! other module of this crate reads them, and this one only when a program asks for it.
 //!
-//! Later ones prevail: what a session is without a word ([`SessionBuilder`]), the file
-//! ([`mod@file`]), the flags, `--set`. Every one of them names settings of [`keys`].
+//! In increasing precedence: the defaults of [`SessionBuilder`], the file ([`mod@file`]), the
+//! flags, `--set`. All of them use the [`keys`] of settings.
 
 mod ec2;
 mod file;
@@ -30,22 +30,22 @@ use crate::error::{Error, Result};
 use crate::session::Session;
 use crate::session::builder::SessionBuilder;
 
-/// The flags that configure a session: those of bigsql, for every program.
+/// The flags of bigsql that configure a session, for every program.
 ///
 /// | flag | |
 /// |---|---|
-/// | `--workers N` | work on `N` processes of this computer; 0 works in this process |
+/// | `--workers N` | work on `N` local processes; 0 works in this process |
 /// | `--system SPEC` | `here`, `in-process:N`, `local:N` or `ec2:instance=TYPE,n=N` |
-/// | `--max N` | start machines as the work asks for them, at most `N`, and release them when idle |
-/// | `--idle TIME` | how long these are kept without work, such as `30s` or `10m` |
-/// | `--memory-limit SIZE` | the memory for all of it, such as `4G` |
-/// | `--partitions N` | how many partitions a machine works on at the same time |
-/// | `--debug`, `--debug=PORT` | serve pages about it all on this computer; without a port, on any that is free |
-/// | `--set KEY=VALUE`, `-set KEY=VALUE` | any setting by its key; may be given several times |
-/// | `--config FILE` | the file of settings, instead of `~/.config/bigslice/config.toml` |
+/// | `--max N` | start machines on demand, at most `N`, and release idle ones |
+/// | `--idle TIME` | how long to keep an idle machine, such as `30s` or `10m` |
+/// | `--memory-limit SIZE` | the memory limit of all processes together, such as `4G` |
+/// | `--partitions N` | partitions that a machine processes at once |
+/// | `--debug`, `--debug=PORT` | serve debug pages on loopback; without a port, on a free one |
+/// | `--set KEY=VALUE`, `-set KEY=VALUE` | any setting by its key; may be repeated |
+/// | `--config FILE` | a settings file in place of `~/.config/bigslice/config.toml` |
 ///
-/// A program without flags of its own calls [`Session::from_args`]. One that has some either reads them with
-/// clap and takes these in:
+/// A program without flags of its own calls [`Session::from_args`]. A program with its own flags
+/// either parses them with clap and includes these:
 ///
 /// ```
 /// use bigslice::SessionArgs;
@@ -63,7 +63,7 @@ use crate::session::builder::SessionBuilder;
 /// // args.session.open().await? is the session
 /// ```
 ///
-/// or has them taken out of its arguments, and reads the others in its own way:
+/// or takes these out of its arguments, and parses the others in its own way:
 ///
 /// ```
 /// use bigslice::SessionArgs;
@@ -72,15 +72,16 @@ use crate::session::builder::SessionBuilder;
 /// assert_eq!(rest, ["program", "--top", "3", "a.txt"]);
 /// # drop(session); Ok::<(), bigslice::Error>(())
 /// ```
-// Without a text about itself: clap would give it to the program that takes this in.
+// Without a description: clap would use it for the program that includes this.
 #[derive(Debug, Clone, Default, Args)]
 #[command(about = None, long_about = None)]
 #[group(skip)]
 pub struct SessionArgs {
-    /// Work on N processes of this computer; 0 works in this process, on all cores
+    /// Work on N local processes; 0 works in this process, on all cores
     #[arg(long, value_name = "N", value_parser = keys::workers, help_heading = "Session")]
     workers: Option<usize>,
-    /// The machines to work on: here, in-process:N, local:N or ec2:instance=TYPE,n=N,spot,region=...
+    /// The machines to work on: here, in-process:N, local:N or
+    /// ec2:instance=TYPE,n=N,spot,region=...
     #[arg(
         long,
         value_name = "SPEC",
@@ -89,7 +90,7 @@ pub struct SessionArgs {
         help_heading = "Session"
     )]
     system: Option<String>,
-    /// Start machines as the work asks for them, at most N, and release them when they are idle
+    /// Start machines on demand, at most N, and release idle ones
     #[arg(
         long,
         value_name = "N",
@@ -98,16 +99,16 @@ pub struct SessionArgs {
         help_heading = "Session"
     )]
     max: Option<usize>,
-    /// How long such machines are kept without work: 30s, 10m [default: 1m, or 10m on EC2]
+    /// How long to keep an idle machine: 30s, 10m [default: 1m, or 10m on EC2]
     #[arg(long, value_name = "TIME", value_parser = keys::time, help_heading = "Session")]
     idle: Option<Duration>,
-    /// The memory for all of it, such as 4G or 512M; what needs more spills to disk
+    /// Memory limit of all processes together, such as 4G or 512M; larger operations spill to disk
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Session")]
     memory_limit: Option<u64>,
-    /// How many partitions a machine works on at the same time [default: its cores]
+    /// Partitions that a machine processes at once [default: its cores]
     #[arg(long, value_name = "N", value_parser = keys::partitions, help_heading = "Session")]
     partitions: Option<usize>,
-    /// Serve pages about the session and its machines at http://127.0.0.1:PORT/debug [default: a free port]
+    /// Serve debug pages at http://127.0.0.1:PORT/debug [default: a free port]
     #[arg(
         long,
         value_name = "PORT",
@@ -127,12 +128,12 @@ pub struct SessionArgs {
         help_heading = "Session"
     )]
     settings: Vec<(String, String)>,
-    /// A file of settings [default: ~/.config/bigslice/config.toml, if there is one]
+    /// A settings file [default: ~/.config/bigslice/config.toml, if it exists]
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     config: Option<PathBuf>,
 }
 
-/// The flags alone: what [`SessionArgs::take`] has found is read by this.
+/// Parses only these flags, for [`SessionArgs::take`].
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true, disable_version_flag = true)]
 struct Alone {
@@ -145,17 +146,17 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_owned(), value.trim().to_owned()))
         }
-        _ => Err("a setting is written KEY=VALUE".to_owned()),
+        _ => Err("write KEY=VALUE".to_owned()),
     }
 }
 
 impl SessionArgs {
-    /// Takes the flags of a session out of `arguments`, and returns the others in their order. The first
-    /// argument is the program's name and stays; so does all that comes after `--`. An argument that follows one which
-    /// is not a flag of a session is taken all the same when it is one.
+    /// Takes the flags of a session out of `arguments`, and returns the others in their order. The
+    /// first argument is the program's name and stays; so does everything after `--`. A session
+    /// flag is taken even if it follows an unknown flag, whose value it could be.
     ///
     /// # Errors
-    /// When a flag has no value, or one that is wrong.
+    /// A flag has no value, or an invalid one.
     pub fn take<A: Into<OsString>>(
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<(Self, Vec<OsString>)> {
@@ -184,8 +185,8 @@ impl SessionArgs {
         Ok((alone.map_err(|e| refused(&e))?.session, rest))
     }
 
-    /// `arguments` as clap reads them: `-set`, which is how Go's programs have it, becomes `--set`. Only who reads
-    /// these flags with clap and wants both needs this.
+    /// `arguments` in clap's syntax: `-set`, which Go programs use, becomes `--set`. Only needed to
+    /// accept both with clap.
     pub fn for_clap(
         arguments: impl IntoIterator<Item = OsString>,
     ) -> impl Iterator<Item = OsString> {
@@ -196,26 +197,26 @@ impl SessionArgs {
         })
     }
 
-    /// How the flags are described in the help of a program that does not leave that to clap.
+    /// The help text of the flags, for a program that does not use clap for its help.
     pub fn help() -> String {
         let help = Alone::command().help_template("{options}").render_help();
         format!("{}\n", help.to_string().trim_matches('\n'))
     }
 
-    /// What such a session is built from, with the file of settings and with what the environment says about access
-    /// to stores. What machines print goes to standard error, until [`SessionBuilder::log`] says otherwise.
+    /// A builder with the settings of the file and flags, and the environment's access to stores.
+    /// Output of machines goes to standard error, unless [`SessionBuilder::log`] changes that.
     ///
     /// # Errors
-    /// When the file cannot be read, or a setting is none or has a wrong value.
+    /// The file cannot be read, a setting is unknown, or a value is invalid.
     pub fn builder(&self) -> Result<SessionBuilder> {
         self.builder_in(Surroundings::read())
     }
 
-    /// What the file of settings and the flags say of machines on EC2, whether or not a session would have them: for
-    /// programs that look after such machines.
+    /// The EC2 options of the settings file and the flags, whether or not the session would use
+    /// EC2: for programs that manage EC2 machines.
     ///
     /// # Errors
-    /// When the file cannot be read, or an option is none or has a wrong value.
+    /// The file cannot be read, an option is unknown, or a value is invalid.
     #[cfg(feature = "ec2")]
     pub fn instances(&self) -> Result<bigslice_cluster::ec2::Ec2Spec> {
         let surroundings = Surroundings::read();
@@ -223,7 +224,7 @@ impl SessionArgs {
         instances.spec(surroundings.user.as_deref())
     }
 
-    /// Builds such a session, and starts its machines if it has any.
+    /// Builds the session, and starts its machines if it has any.
     ///
     /// # Errors
     /// As [`Self::builder`] and [`SessionBuilder::build`].
@@ -240,14 +241,14 @@ impl SessionArgs {
         })
     }
 
-    /// All that the file and the flags say.
+    /// All settings from the file and the flags.
     fn said(&self, surroundings: &Surroundings) -> Result<(SessionBuilder, Instances)> {
         let from_file = match (&self.config, &surroundings.config_file) {
             (Some(path), _) => file::read(path)?,
             (None, Some(path)) => file::read_if_there(path)?,
             (None, None) => Vec::new(),
         };
-        // A program that takes its session from its arguments is there for that session.
+        // A program that takes its session from its arguments exists for that session.
         let mut builder = Session::builder().owns_process(true).log(lines::to_stderr());
         let mut instances = Instances::default();
         let flag = |name: &str, value: String| Setting {
@@ -286,9 +287,9 @@ impl SessionArgs {
 }
 
 impl Session {
-    /// Builds a session from the arguments of this process, from the file of settings and from the environment,
-    /// and starts its machines if it has any. It takes the flags of [`SessionArgs`]; all other arguments are
-    /// the program's, and left alone.
+    /// Builds a session from the arguments of this process, the settings file and the environment,
+    /// and starts its machines if it has any. It uses the flags of [`SessionArgs`] and ignores all
+    /// other arguments, which are the program's.
     ///
     /// ```no_run
     /// use bigslice::prelude::*;
@@ -301,16 +302,16 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// When a flag or a setting is wrong, or a machine does not start.
+    /// A flag or a setting is wrong, or a machine does not start.
     pub async fn from_args() -> Result<Self> {
         Ok(Self::from_args_in(std::env::args_os()).await?.0)
     }
 
-    /// As [`Self::from_args`], from these arguments, of which the first is the program's name; and the
-    /// arguments that are left, as [`SessionArgs::take`] returns them.
+    /// As [`Self::from_args`], but from these arguments, of which the first is the program's name.
+    /// Also returns the remaining arguments, as [`SessionArgs::take`] does.
     ///
     /// # Errors
-    /// When a flag or a setting is wrong, or a machine does not start.
+    /// A flag or a setting is wrong, or a machine does not start.
     pub async fn from_args_in<A: Into<OsString>>(
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<(Self, Vec<OsString>)> {
@@ -319,15 +320,15 @@ impl Session {
     }
 }
 
-/// Where the value of a flag is.
+/// The position of a flag's value.
 enum Value {
-    /// After its `=`.
+    /// In the same argument, after `=`.
     Inside,
     /// The next argument.
     Next,
 }
 
-/// Whether an argument is one of the flags of `command`, and where its value is.
+/// Whether an argument is one of the flags of `command`, and the position of its value.
 fn flag(command: &Command, argument: &OsStr) -> Option<Value> {
     let name = argument.to_str()?.strip_prefix("--")?;
     let (name, inside) = match name.split_once('=') {
@@ -335,7 +336,7 @@ fn flag(command: &Command, argument: &OsStr) -> Option<Value> {
         None => (name, false),
     };
     let flag = command.get_arguments().find(|flag| flag.get_long() == Some(name))?;
-    // One that may do without a value has it after its `=`.
+    // An optional value must follow `=`.
     Some(if inside || flag.is_require_equals_set() { Value::Inside } else { Value::Next })
 }
 
@@ -346,12 +347,12 @@ fn spelt_out(argument: OsString) -> OsString {
     }
 }
 
-/// What clap says of arguments, as an error of ours: without its first word and its advice.
+/// clap's message as our error, without its first word and its advice.
 fn refused(error: &clap::Error) -> Error {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let message = text.split("\n\n").next().unwrap_or(text).trim_end();
     let hint = (error.kind() == ErrorKind::ArgumentConflict)
         .then(|| "both say on which machines the work is done: give one of them".to_owned());
-    Error::Config { message: message.to_owned(), hint }
+    Error::config(message).hinted(hint)
 }

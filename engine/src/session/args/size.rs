@@ -1,19 +1,20 @@
-//! Sizes of memory as users write them: `4G`, `512M`, `1.5GiB`.
+//! Memory sizes in user syntax: `4G`, `512M`, `1.5GiB`. Not by the crate `bytesize`, for which `4G`
+//! is a power of 1000.
 
-/// Reads a size in bytes. Units are powers of 1024 whether or not the `i` is written, as is usual
-/// for memory.
+/// Parses a size in bytes. Units are powers of 1024 with or without the `i`, as is usual for
+/// memory.
 ///
 /// ```
 /// assert_eq!(bigslice::parse_size("1.5G"), Ok(3 << 29));
 /// ```
 ///
 /// # Errors
-/// When it is not written so; the text says how.
+/// The text is not a size; the message gives examples.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|char: char| !(char.is_ascii_digit() || char == '.'));
     let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
-    let wrong = || format!("\"{text}\" is no size: write for example 512M, 4G or 1.5GiB");
+    let wrong = || format!("\"{text}\" is not a size such as 512M, 4G or 1.5GiB");
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let power = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 0,

@@ -1,24 +1,24 @@
-//! What the environment says to a session: how to reach stores, and where the file of settings is.
+//! A session's environment variables: access to stores, and the path of the settings file.
 
 use std::path::PathBuf;
 
 use bigslice_files::Environment;
 
-/// The start of the names that a session gets to see, besides [`NAMES`].
+/// The prefix of variables that a session may read, besides [`NAMES`].
 const PREFIX: &str = "AWS_";
 
-/// Where credentials files are looked for, and through which proxy stores are reached.
+/// The location of credential files, and the proxies for stores.
 const NAMES: [&str; 7] =
     ["HOME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 
-/// What a session may know of the environment.
+/// The environment of a session.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
-    /// For access to stores.
+    /// Access to stores.
     pub(super) engine: Environment,
-    /// Where the file of settings is, if there is one.
+    /// The path of the settings file, if there is one.
     pub(super) config_file: Option<PathBuf>,
-    /// Who runs the program, for whoever asks what a machine is for.
+    /// The user who runs the program, as the default owner of machines.
     pub(super) user: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl Surroundings {
             match name.as_str() {
                 "HOME" => home = Some(PathBuf::from(&value)),
                 "USER" => user = Some(value.clone()),
-                // The specification says to ignore paths that are not absolute.
+                // The XDG specification says to ignore relative paths.
                 "XDG_CONFIG_HOME" => {
                     config_home = Some(PathBuf::from(&value)).filter(|path| path.is_absolute());
                 }

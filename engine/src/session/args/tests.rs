@@ -1,9 +1,9 @@
-//! What a user gives, and the session that comes of it.
+//! User settings, and the session that results from them.
 
 use super::*;
 use crate::SystemSpec;
 
-/// The flags `arguments` beside a file of settings that holds `file`.
+/// The flags `arguments` with a settings file that contains `file`.
 fn builder(file: &str, arguments: &[&str]) -> Result<SessionBuilder> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
@@ -56,8 +56,8 @@ fn machines_come_and_go_if_a_limit_is_said_last() {
     assert_eq!(found("max = 5", &["--system=here"]), (SystemSpec::Here, false, None));
     assert_eq!(found("workers = 2", &["--max=5"]), (local(5), true, None));
     for (file, flags, said) in [
-        ("", &["--max", "0"][..], "\"0\" is no number from 1 to 64"),
-        ("", &["--idle", "5"], "\"5\" is no time such as 30s, 10m or 2h"),
+        ("", &["--max", "0"][..], "\"0\" must be a number from 1 to 64"),
+        ("", &["--idle", "5"], "\"5\" is not a duration such as 30s, 10m or 2h"),
         ("workers = 1\nmax = 2", &[], "keep one of them"),
         ("", &["--workers=1", "--max=2"], "cannot be used with"),
     ] {
@@ -126,7 +126,7 @@ fn a_wrong_flag_is_named() {
         (&["--workers"][..], "a value is required for '--workers <N>' but none was supplied", None),
         (
             &["--workers", "65"],
-            "invalid value '65' for '--workers <N>': \"65\" is no number from 0 to 64",
+            "invalid value '65' for '--workers <N>': \"65\" must be a number from 0 to 64",
             None,
         ),
         (
@@ -134,14 +134,10 @@ fn a_wrong_flag_is_named() {
             "the argument '--workers <N>' cannot be used with '--system <SPEC>'",
             Some("both say on which machines the work is done: give one of them"),
         ),
-        (
-            &["--set", "x"],
-            "invalid value 'x' for '--set <KEY=VALUE>': a setting is written KEY=VALUE",
-            None,
-        ),
+        (&["--set", "x"], "invalid value 'x' for '--set <KEY=VALUE>': write KEY=VALUE", None),
         (
             &["--set", "temp-root=x"],
-            "--set: the setting \"temp-root\": \"x\" is no path from the root, such as /var/tmp",
+            "--set: the setting \"temp-root\": \"x\" must be an absolute path such as /var/tmp",
             None,
         ),
         (
@@ -157,23 +153,23 @@ fn a_wrong_flag_is_named() {
 #[test]
 fn a_wrong_file_is_named_with_its_line() {
     for (file, message) in [
-        ("\nworkers = -1", ":2: the setting \"workers\": \"-1\" is no number from 0 to 64"),
+        ("\nworkers = -1", ":2: the setting \"workers\": \"-1\" must be a number from 0 to 64"),
         (
             "memory-limit = \"4X\"",
-            ":1: the setting \"memory-limit\": \"4X\" is no size: write for example 512M, 4G or 1.5GiB",
+            ":1: the setting \"memory-limit\": \"4X\" is not a size such as 512M, 4G or 1.5GiB",
         ),
         (
             "workers = [1]",
-            ":1: the setting \"workers\": its value is of the type array; it must be a text, a number, true or false",
+            ":1: the setting \"workers\": the value has type array; it must be a string, a number, true or false",
         ),
         (
             "workers = 1\nsystem = \"local:2\"",
-            ":2: the setting \"system\": \"workers\" says where the work is done already: keep one of them",
+            ":2: the setting \"system\": \"workers\" already sets the machines: keep one of them",
         ),
         ("workers = 1\n\nworkers = 2", ":3: duplicate key"),
         (
             "[distributed]\nmax_tasks_per_stage = \"x\"",
-            ":2: the setting \"distributed.max_tasks_per_stage\": \"x\" will not do: invalid digit found in string",
+            ":2: the setting \"distributed.max_tasks_per_stage\": \"x\" is not valid: invalid digit found in string",
         ),
     ] {
         let (text, hint) = refusal(file, &[]);

@@ -1,7 +1,8 @@
-//! `at_time_zone(t, zone)`: `t AT TIME ZONE zone`, which the planner writes so.
+//! `at_time_zone(t, zone)`: the function that the planner uses for `t AT TIME ZONE zone`.
 //!
-//! DataFusion 55.2 casts to a timestamp with the zone. Of an instant that only changes how it is shown; in SQL it is the
-//! wall clock of the zone, without zone. A zone that is not a literal is refused there.
+//! DataFusion 55.2 casts to a timestamp with the zone. For an instant that only changes how it is
+//! shown; in SQL the result is the local time in the zone, without zone. DataFusion also refuses a
+//! zone that is not a literal.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,7 +15,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::cast::{Unfit, converted};
+use super::cast::{OutOfRange, converted};
 use super::unit::{Point, points, timestamps};
 use super::zone::Zone;
 
@@ -25,7 +26,7 @@ pub fn at_time_zone() -> Arc<ScalarUDF> {
     Arc::clone(&UDF)
 }
 
-/// The function `instant_of`: a timestamp without zone as one in UTC, and an instant as it is.
+/// The function `instant_of`: reads a timestamp without zone as UTC; instants pass unchanged.
 pub(crate) fn instant_of() -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::from(InstantOf { signature }))
@@ -122,20 +123,20 @@ impl ScalarUDFImpl for AtTimeZone {
     }
 }
 
-/// Instants that are shown in the zone, or in UTC if each row has a zone of its own.
+/// The type of instants shown in the zone, or in UTC if each row has its own zone.
 fn instants(unit: TimeUnit, zone: Option<&ScalarValue>) -> DataType {
     let zone = zone.and_then(|zone| zone.try_as_str().flatten()).unwrap_or("UTC");
     DataType::Timestamp(unit, Some(zone.into()))
 }
 
-/// `zones` has one zone for all, or one for each row.
+/// `zones` has one zone for all rows, or one per row.
 fn moved(time: &ArrayRef, zones: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let DataType::Timestamp(unit, to_zone) = to else {
         return exec_err!("AT TIME ZONE gives a timestamp, not {to}");
     };
     let time = match time.data_type() {
         DataType::Timestamp(..) | DataType::Date32 => Arc::clone(time),
-        _ => converted(time, &DataType::Timestamp(*unit, None), Unfit::Fails)?,
+        _ => converted(time, &DataType::Timestamp(*unit, None), OutOfRange::Error)?,
     };
     let zones = cast(zones, &DataType::Utf8)?;
     let zones = zones.as_string::<i32>();

@@ -1,9 +1,13 @@
-//! `cast_time(x, null_of_the_type)`: casts from and to timestamps, in place of arrow's. The planner writes it for CAST.
+//! `cast_time(x, null_of_the_type)`: casts from and to timestamps, which the planner uses instead
+//! of arrow's.
 //!
-//! DataFusion 55.2 (arrow 59) gives the wall clock of UTC where an instant becomes a timestamp without zone, fails at
-//! local times that a change of clocks leaves out or has twice, reads few forms of text, and fails to say which value is
-//! out of range. It reads `23:59:60` as a time that it cannot show, `100000` as one in nanoseconds, and `1` as an interval of a month. `try_cast_time` gives null where `cast_time` fails, `clamp_time` the end of the range where
-//! a timestamp is out of it: for comparisons, in which that changes nothing.
+//! DataFusion 55.2 (arrow 59) returns the local time of UTC if an instant becomes a timestamp
+//! without zone, fails at local times that a clock change skips or repeats, reads few text formats,
+//! and does not say which value is out of range. It accepts `23:59:60` as a time but cannot show
+//! it, and reads `100000` as a time in nanoseconds and `1` as an interval of a month.
+//!
+//! `try_cast_time` returns null if `cast_time` fails. `clamp_time` returns the end of the range for
+//! a timestamp out of range, for use in comparisons, whose result that does not change.
 
 use std::sync::{Arc, LazyLock};
 
@@ -24,31 +28,31 @@ use super::text;
 use super::unit::{Point, SECONDS_A_DAY, points, timestamps};
 use super::zone::Zone;
 
-/// What to do with a value that the type cannot hold.
+/// What to do with a value out of the range of the type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unfit {
+pub enum OutOfRange {
     /// An error.
-    Fails,
-    /// It becomes null.
-    IsNull,
-    /// A timestamp out of range becomes the end of the range; of a text, an error.
-    IsClamped,
+    Error,
+    /// Null.
+    Null,
+    /// The nearest end of the range for a timestamp; an error for text.
+    Clamp,
 }
 
-/// The function that casts and does that with what does not fit.
-pub fn cast_time(unfit: Unfit) -> Arc<ScalarUDF> {
+/// The cast function with that behavior for values out of range.
+pub fn cast_time(out_of_range: OutOfRange) -> Arc<ScalarUDF> {
     static ALL: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
-        [Unfit::Fails, Unfit::IsNull, Unfit::IsClamped]
-            .map(|unfit| Arc::new(ScalarUDF::from(CastTime::new(unfit))))
+        [OutOfRange::Error, OutOfRange::Null, OutOfRange::Clamp]
+            .map(|out_of_range| Arc::new(ScalarUDF::from(CastTime::new(out_of_range))))
     });
-    Arc::clone(match unfit {
-        Unfit::Fails => &ALL[0],
-        Unfit::IsNull => &ALL[1],
-        Unfit::IsClamped => &ALL[2],
+    Arc::clone(match out_of_range {
+        OutOfRange::Error => &ALL[0],
+        OutOfRange::Null => &ALL[1],
+        OutOfRange::Clamp => &ALL[2],
     })
 }
 
-/// Whether a cast is one of those that arrow has wrong.
+/// True if arrow gets this cast wrong.
 pub fn casts_time(from: &DataType, to: &DataType) -> bool {
     use DataType::{Date32, Interval, Time32, Time64, Timestamp};
     match (from, to) {
@@ -72,21 +76,21 @@ fn is_text(of: &DataType) -> bool {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CastTime {
     signature: Signature,
-    unfit: Unfit,
+    out_of_range: OutOfRange,
 }
 
 impl CastTime {
-    fn new(unfit: Unfit) -> Self {
-        Self { signature: Signature::any(2, Volatility::Immutable), unfit }
+    fn new(out_of_range: OutOfRange) -> Self {
+        Self { signature: Signature::any(2, Volatility::Immutable), out_of_range }
     }
 }
 
 impl ScalarUDFImpl for CastTime {
     fn name(&self) -> &'static str {
-        match self.unfit {
-            Unfit::Fails => "cast_time",
-            Unfit::IsNull => "try_cast_time",
-            Unfit::IsClamped => "clamp_time",
+        match self.out_of_range {
+            OutOfRange::Error => "cast_time",
+            OutOfRange::Null => "try_cast_time",
+            OutOfRange::Clamp => "clamp_time",
         }
     }
 
@@ -105,7 +109,7 @@ impl ScalarUDFImpl for CastTime {
         let [value, to] = args.arg_fields else {
             return exec_err!("{} takes a value and a null of the type", self.name());
         };
-        let nullable = value.is_nullable() || self.unfit == Unfit::IsNull;
+        let nullable = value.is_nullable() || self.out_of_range == OutOfRange::Null;
         Ok(Arc::new(Field::new(self.name(), to.data_type().clone(), nullable)))
     }
 
@@ -113,10 +117,10 @@ impl ScalarUDFImpl for CastTime {
         let to = args.return_field.data_type();
         match args.args.into_iter().next() {
             Some(ColumnarValue::Array(array)) => {
-                Ok(ColumnarValue::Array(converted(&array, to, self.unfit)?))
+                Ok(ColumnarValue::Array(converted(&array, to, self.out_of_range)?))
             }
             Some(ColumnarValue::Scalar(value)) => {
-                let array = converted(&value.to_array()?, to, self.unfit)?;
+                let array = converted(&value.to_array()?, to, self.out_of_range)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
             }
             None => exec_err!("{} takes a value and a null of the type", self.name()),
@@ -124,57 +128,61 @@ impl ScalarUDFImpl for CastTime {
     }
 }
 
-/// The array as one of type `to`.
-pub(crate) fn converted(array: &ArrayRef, to: &DataType, unfit: Unfit) -> Result<ArrayRef> {
+/// Casts the array to the type `to`.
+pub(crate) fn converted(
+    array: &ArrayRef,
+    to: &DataType,
+    out_of_range: OutOfRange,
+) -> Result<ArrayRef> {
     let from = array.data_type().clone();
     if let DataType::Dictionary(_, value) = &from {
         let plain = datafusion::arrow::compute::cast(array, value)?;
-        return converted(&plain, to, unfit);
+        return converted(&plain, to, out_of_range);
     }
     match (&from, to) {
         (from, DataType::Timestamp(unit, zone)) if is_text(from) => {
-            read(array, (*unit, zone.as_deref()), to, unfit)
+            read(array, (*unit, zone.as_deref()), to, out_of_range)
         }
         (from, DataType::Time32(_) | DataType::Time64(_)) if is_text(from) => {
-            let nanos = each_text::<_, Time64NanosecondArray>(array, unfit, time_of_day)?;
-            plain_cast(&nanos, to, unfit)
+            let nanos = each_text::<_, Time64NanosecondArray>(array, out_of_range, time_of_day)?;
+            plain_cast(&nanos, to, out_of_range)
         }
         (from, DataType::Interval(_)) if is_text(from) => {
             let read = |text: &str| Ok(interval_text(text));
-            let texts = each_text::<_, StringArray>(array, unfit, read)?;
-            plain_cast(&texts, to, unfit)
+            let texts = each_text::<_, StringArray>(array, out_of_range, read)?;
+            plain_cast(&texts, to, out_of_range)
         }
         (DataType::Timestamp(..) | DataType::Date32, DataType::Timestamp(unit, zone)) => {
             let moved = moved(array.as_ref(), zone.as_deref())?;
             let values = moved
                 .into_iter()
-                .map(|point| point.map_or(Ok(None), |point| fitted(point, *unit, unfit)));
+                .map(|point| point.map_or(Ok(None), |point| fitted(point, *unit, out_of_range)));
             timestamps(values.collect::<Result<_>>()?, to)
         }
         (DataType::Timestamp(unit, Some(_)), to) if !is_text(to) => {
             let wall = DataType::Timestamp(*unit, None);
-            let local = converted(array, &wall, unfit)?;
-            plain_cast(&local, to, unfit)
+            let local = converted(array, &wall, out_of_range)?;
+            plain_cast(&local, to, out_of_range)
         }
         (DataType::Timestamp(..), to) if is_text(to) => text::texts(array, to),
-        _ => plain_cast(array, to, unfit),
+        _ => plain_cast(array, to, out_of_range),
     }
 }
 
-fn plain_cast(array: &ArrayRef, to: &DataType, unfit: Unfit) -> Result<ArrayRef> {
-    let options = CastOptions { safe: unfit == Unfit::IsNull, ..CastOptions::default() };
+fn plain_cast(array: &ArrayRef, to: &DataType, out_of_range: OutOfRange) -> Result<ArrayRef> {
+    let options = CastOptions { safe: out_of_range == OutOfRange::Null, ..CastOptions::default() };
     Ok(cast_with_options(array, to, &options)?)
 }
 
-fn fitted(point: Point, unit: TimeUnit, unfit: Unfit) -> Result<Option<i64>> {
-    match unfit {
-        Unfit::Fails => point.checked(unit).map(Some),
-        Unfit::IsNull => Ok(point.value(unit)),
-        Unfit::IsClamped => Ok(Some(point.clamped(unit))),
+fn fitted(point: Point, unit: TimeUnit, out_of_range: OutOfRange) -> Result<Option<i64>> {
+    match out_of_range {
+        OutOfRange::Error => point.checked(unit).map(Some),
+        OutOfRange::Null => Ok(point.value(unit)),
+        OutOfRange::Clamp => Ok(Some(point.clamped(unit))),
     }
 }
 
-/// The points of timestamps or dates, from the clock that they are of to that of `zone` (UTC for an instant).
+/// The points of timestamps or dates, converted from their own zone to `zone` (UTC for an instant).
 fn moved(array: &dyn Array, zone: Option<&str>) -> Result<Vec<Option<Point>>> {
     let points = points(array)?;
     let from = match array.data_type() {
@@ -199,12 +207,12 @@ fn moved(array: &dyn Array, zone: Option<&str>) -> Result<Vec<Option<Point>>> {
     shifted.collect()
 }
 
-/// Reads text as timestamps of a unit, in a zone if they are instants.
+/// Parses text as timestamps of a unit, in a zone if they are instants.
 fn read(
     array: &ArrayRef,
     (unit, zone): (TimeUnit, Option<&str>),
     to: &DataType,
-    unfit: Unfit,
+    out_of_range: OutOfRange,
 ) -> Result<ArrayRef> {
     let texts = datafusion::arrow::compute::cast(array, &DataType::Utf8)?;
     let texts: &StringArray = texts.as_string();
@@ -215,25 +223,25 @@ fn read(
             values.push(None);
             continue;
         };
-        match read_one(text, zone).and_then(|point| fitted(point, unit, unfit)) {
+        match read_one(text, zone).and_then(|point| fitted(point, unit, out_of_range)) {
             Ok(value) => values.push(value),
-            Err(_) if unfit == Unfit::IsNull => values.push(None),
+            Err(_) if out_of_range == OutOfRange::Null => values.push(None),
             Err(error) => return Err(error),
         }
     }
     timestamps(values, to)
 }
 
-/// What `read` makes of each text, which is null where that fails and may.
+/// Applies `read` to each text; a failure becomes null if allowed.
 fn each_text<T, A: Array + FromIterator<Option<T>> + 'static>(
     array: &ArrayRef,
-    unfit: Unfit,
+    out_of_range: OutOfRange,
     read: impl Fn(&str) -> Result<T>,
 ) -> Result<ArrayRef> {
     let texts = datafusion::arrow::compute::cast(array, &DataType::Utf8)?;
     let texts: &StringArray = texts.as_string();
     let values = texts.iter().map(|text| match text.map(&read).transpose() {
-        Err(_) if unfit == Unfit::IsNull => Ok(None),
+        Err(_) if out_of_range == OutOfRange::Null => Ok(None),
         read => read,
     });
     Ok(Arc::new(values.collect::<Result<A>>()?))
@@ -251,7 +259,7 @@ fn time_of_day(text: &str) -> Result<i64> {
     }
 }
 
-/// The text of an interval in a form that arrow reads. A number alone is one of seconds, as in a literal.
+/// The text of an interval in a form that arrow reads. A plain number is seconds, as in a literal.
 fn interval_text(text: &str) -> String {
     let is_number = text.trim().parse::<f64>().is_ok_and(f64::is_finite);
     if is_number {

@@ -1,9 +1,10 @@
-//! `date_part(part, t)`, which EXTRACT is planned as.
+//! `date_part(part, t)`, which the planner uses for EXTRACT.
 //!
-//! DataFusion 55.2 gives for an interval the total in the unit (80 minutes have 80 minutes) and for what two timestamps differ
-//! by too. Here the parts are those that SQL shows: hours without the days, minutes without the hours.
-//! A year that the unit of a column cannot hold made a comparison with it null: `extract(year from t) < 3000`.
-//! `century`, `decade` and `millennium` are parts, too. The rest is DataFusion's.
+//! DataFusion 55.2 returns the total in the unit for an interval and for the difference of two
+//! timestamps (80 minutes have 80 minutes). This function returns the fields as SQL does: hours
+//! without the days, minutes without the hours. In DataFusion a year out of range of a column's
+//! unit makes a comparison with it null: `extract(year from t) < 3000`. The parts `century`,
+//! `decade` and `millennium` are supported, too. Everything else is DataFusion's.
 
 use std::sync::{Arc, LazyLock};
 
@@ -123,7 +124,7 @@ impl ScalarUDFImpl for DatePart {
     }
 }
 
-/// The name of the part, in lower case and without the quotes that it may have.
+/// The name of the part, in lower case and without quotes.
 fn part_of(name: &ScalarValue) -> Option<String> {
     let name = name.try_as_str().flatten()?;
     let name = name.trim_matches(|quote| quote == '\'' || quote == '"').to_lowercase();
@@ -134,7 +135,7 @@ fn is_nanoseconds(part: &str) -> bool {
     matches!(part, "nanosecond" | "nanoseconds" | "ns" | "nsec" | "nsecs" | "nsecond" | "nseconds")
 }
 
-/// How many years the part counts, if it is one of many.
+/// The number of years in the part, if it is a multiple of years.
 fn years_of(part: &str) -> Option<i32> {
     match part {
         "decade" | "decades" => Some(10),
@@ -144,7 +145,7 @@ fn years_of(part: &str) -> Option<i32> {
     }
 }
 
-/// The 21st century began with 2001, the decade 202 with 2020.
+/// The 21st century starts with 2001, decade 202 with 2020.
 fn many(part: &str, years: i32, year: i32) -> i32 {
     if part.starts_with("decade") {
         year.div_euclid(years)
@@ -181,7 +182,7 @@ fn of_intervals(part: &str, array: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(Int32Array::from(parts)))
 }
 
-/// What two timestamps differ by, as an interval: days and what is left of 24 hours.
+/// The difference of two timestamps as an interval: days, and the rest in less than 24 hours.
 fn differences(array: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef> {
     let per_day = super::unit::per_second(unit) * super::unit::SECONDS_A_DAY;
     let nanos_each = NANOS_A_SECOND / super::unit::per_second(unit);
@@ -205,11 +206,13 @@ fn differences(array: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef> {
     )))
 }
 
-/// Seconds in all; as in PostgreSQL a year has 365.25 days and a month beyond whole years 30.
+/// The total in seconds; as in PostgreSQL a year has 365.25 days, and a month beyond whole years
+/// 30.
 fn epoch(interval: IntervalMonthDayNano) -> f64 {
     let IntervalMonthDayNano { months, days, nanoseconds } = interval;
     let days = f64::from(months / 12) * 365.25 + f64::from(months % 12 * 30) + f64::from(days);
-    // Intervals of nanoseconds that do not fit 53 bits are longer than 100 days; nobody counts the last one.
+    // Intervals whose nanoseconds do not fit into 53 bits are longer than 100 days; losing one is
+    // fine.
     let seconds = nanoseconds as f64 / 1e9;
     days * 86_400.0 + seconds
 }
@@ -235,10 +238,10 @@ fn part_of_interval(part: &str, interval: IntervalMonthDayNano) -> Result<i32> {
         "microsecond" | "microseconds" | "us" | "usec" | "usecs" | "usecond" | "useconds" => {
             of_minute / 1_000
         }
-        other => return exec_err!("an interval has no part \"{other}\""),
+        other => return exec_err!("an interval does not have the part \"{other}\""),
     };
     match i32::try_from(part) {
         Ok(part) => Ok(part),
-        Err(_) => exec_err!("{part} does not fit the part of an interval"),
+        Err(_) => exec_err!("{part} is out of range for a part of an interval"),
     }
 }

@@ -1,10 +1,11 @@
 //! `date_trunc(precision, t)` for every year.
 //!
-//! DataFusion 55.2 computes in nanoseconds, which end with the year 2262, whatever the unit of `t` is, and makes
-//! nanoseconds of a date. Here what it cannot compute is computed in seconds, and a date becomes microseconds; so do
-//! local times at which the clocks of the zone change. `decade`, `century` and `millennium` are precisions, too. It computes
-//! a constant otherwise than a column, and rounds the fractions of a second before 1970: here all are columns, and
-//! `millisecond` and `microsecond` are cut to by ours.
+//! DataFusion 55.2 computes in nanoseconds, which end in the year 2262, whatever the unit of `t`,
+//! and turns a date into nanoseconds. Here the values that it cannot compute, and local times
+//! around a clock change, are computed in seconds, and a date becomes microseconds. The precisions
+//! `decade`, `century` and `millennium` are supported, too. DataFusion also computes a constant
+//! differently from a column, and rounds fractions of a second before 1970: here everything is
+//! computed as a column, and this function truncates to `millisecond` and `microsecond`.
 
 use std::sync::Arc;
 
@@ -119,7 +120,7 @@ impl ScalarUDFImpl for DateTrunc {
     }
 }
 
-/// Whether DataFusion does not know the precision, or computes it wrong.
+/// True if DataFusion does not support the precision, or computes it wrongly.
 fn is_ours(precision: &str, of: &DataType) -> bool {
     match precision {
         "decade" | "century" | "millennium" => true,
@@ -129,10 +130,10 @@ fn is_ours(precision: &str, of: &DataType) -> bool {
 }
 
 fn not_a_precision(precision: &str) -> datafusion::error::DataFusionError {
-    exec_datafusion_err!("date_trunc has no precision '{precision}' for this type")
+    exec_datafusion_err!("date_trunc does not support the precision '{precision}' for this type")
 }
 
-/// None if it is not a precision of timestamps.
+/// `None` if it is not a precision of timestamps.
 fn truncated(precision: &str, array: &ArrayRef) -> Result<Option<ArrayRef>> {
     let DataType::Timestamp(unit, zone) = array.data_type() else { return Ok(None) };
     let zone = zone.as_deref().map(Zone::named).transpose()?;
@@ -159,7 +160,7 @@ fn truncated(precision: &str, array: &ArrayRef) -> Result<Option<ArrayRef>> {
     Ok(Some(timestamps(values, array.data_type())?))
 }
 
-/// The beginning of the period that has the local time.
+/// The start of the period that contains the local time.
 fn floor(precision: &str, local: i64) -> Option<i64> {
     let seconds = match precision {
         "second" => return Some(local),
@@ -174,7 +175,7 @@ fn floor(precision: &str, local: i64) -> Option<i64> {
     let date = DateTime::from_timestamp(local, 0)?.date_naive();
     let year = date.year();
     let first = |year: i32, month: u32| NaiveDate::from_ymd_opt(year, month, 1);
-    // Centuries and millennia begin with the year 1, 101, ...
+    // Centuries and millennia start with the years 1, 101, ...
     let many = |years: i32| (year - 1).div_euclid(years) * years + 1;
     let begin = match precision {
         "week" => {

@@ -1,7 +1,7 @@
-//! `days_between(a, b)`: `a - b` of two dates, in days, which the planner writes for `-`.
+//! `days_between(a, b)`: the difference of two dates in days, which the planner uses for `-`.
 //!
-//! DataFusion 55.2 takes the operator for one of intervals where it works out what values a filter can have: `d - date
-//! '2020-01-01' > 5` over a file is an internal error.
+//! DataFusion 55.2 takes the operator for interval arithmetic when it derives value ranges for a
+//! filter: `d - date '2020-01-01' > 5` over a file is an internal error.
 
 use std::sync::{Arc, LazyLock};
 

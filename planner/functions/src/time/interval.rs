@@ -1,9 +1,10 @@
 //! `justify_interval(i)`, `justify_days(i)` and `justify_hours(i)`, as in PostgreSQL.
 //!
-//! DataFusion 55.2 (arrow 59) compares, sorts and groups intervals by months, then days, then nanoseconds: 24 hours are
-//! not a day, and 30 days are less than a month of 0 days. In SQL a day has 24 hours there, and a month 30 days.
-//! The planner compares, sorts and groups by `justify_interval(i)`, which writes equal intervals in one way, and whose
-//! order part by part is theirs.
+//! DataFusion 55.2 (arrow 59) compares, sorts and groups intervals by months, then days, then
+//! nanoseconds: 24 hours are not a day, and 30 days are less than a month. In SQL a day has 24
+//! hours there, and a month 30 days. The planner compares, sorts and groups by
+//! `justify_interval(i)`, which normalizes equal intervals to one form, and whose order field by
+//! field is correct.
 
 use std::sync::{Arc, LazyLock};
 
@@ -21,10 +22,10 @@ use datafusion::logical_expr::{
 const NANOS_A_DAY: i128 = 86_400_000_000_000;
 const DAYS_A_MONTH: i128 = 30;
 
-/// The type of intervals that have all parts.
+/// The interval type with all fields.
 pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
-/// What of an interval is carried over.
+/// What is carried to the next field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Carry {
     /// Hours to days and days to months.
@@ -35,7 +36,7 @@ pub enum Carry {
     Hours,
 }
 
-/// The function that carries that over.
+/// The function with this carry.
 pub fn justify(carry: Carry) -> Arc<ScalarUDF> {
     static ALL: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
         [Carry::All, Carry::Days, Carry::Hours]
@@ -122,7 +123,7 @@ fn justified(array: &ArrayRef, carry: Carry) -> Result<ArrayRef> {
     Ok(Arc::new(justified))
 }
 
-/// What two timestamps differ by has days of 24 hours and no months.
+/// The difference of two timestamps, with days of 24 hours and no months.
 fn durations(array: &ArrayRef) -> Result<ArrayRef> {
     let DataType::Duration(unit) = array.data_type() else {
         return exec_err!("{} is not a duration", array.data_type());
@@ -151,7 +152,7 @@ fn carried(interval: IntervalMonthDayNano, carry: Carry) -> Result<IntervalMonth
     }
 }
 
-/// All parts have the sign of the total, so that they compare as totals do.
+/// All fields have the sign of the total, so that they compare like totals.
 fn of_total(nanos: i128, months: bool) -> Result<IntervalMonthDayNano> {
     let (mut days, nanos) = (nanos / NANOS_A_DAY, nanos % NANOS_A_DAY);
     let mut of_days = 0;

@@ -1,5 +1,6 @@
-//! Reads the forms of intervals that DataFusion 55.2 refuses: `02:03:04`, `1-2` of years and months, `1 02:03:04`,
-//! `P1Y2M3DT4H5M6S`, `3 days ago`, and those with two fields, as `INTERVAL '10:30' MINUTE TO SECOND`.
+//! Parses interval formats that DataFusion 55.2 refuses: `02:03:04`, `1-2` for years and months, `1
+//! 02:03:04`, `P1Y2M3DT4H5M6S`, `3 days ago`, and those with two fields, as in `INTERVAL '10:30'
+//! MINUTE TO SECOND`.
 
 use std::fmt::Write;
 
@@ -13,8 +14,8 @@ struct Parts {
     nanos: i64,
 }
 
-/// The text of an interval as DataFusion reads it, if it is one of those forms. `last_field` is the field after TO, in
-/// lower case.
+/// The text of an interval in DataFusion's format, if it has one of those formats. `last_field` is
+/// the field after TO, in lower case.
 pub fn normal_interval(text: &str, last_field: Option<&str>) -> Option<String> {
     let text = text.trim();
     let (text, ago) = match text.strip_suffix("ago") {
@@ -41,7 +42,7 @@ pub fn normal_interval(text: &str, last_field: Option<&str>) -> Option<String> {
     Some(normal)
 }
 
-/// `P1Y2M3W4DT5H6M7.5S`.
+/// Parses `P1Y2M3W4DT5H6M7.5S`.
 fn iso(text: &str) -> Option<Parts> {
     let mut rest = text.strip_prefix(['P', 'p'])?;
     let mut parts = Parts::default();
@@ -73,7 +74,7 @@ fn iso(text: &str) -> Option<Parts> {
     any.then_some(parts)
 }
 
-/// A number of so many seconds each, with a fraction or without.
+/// A number of units of `seconds` each, with or without a fraction.
 fn nanos(number: &str, seconds: i64) -> Option<i64> {
     let (digits, negative) = match number.strip_prefix('-') {
         Some(digits) => (digits, true),
@@ -96,7 +97,8 @@ fn nanos(number: &str, seconds: i64) -> Option<i64> {
     Some(if negative { -total } else { total })
 }
 
-/// Hours, minutes and seconds, the last two with two digits; `from` is what the first of two parts is, in seconds.
+/// Hours, minutes and seconds, the last two with two digits; `from` is the unit of the first of two
+/// parts, in seconds.
 fn clock(text: &str, from: i64) -> Option<i64> {
     let (text, negative) = match text.strip_prefix('-') {
         Some(rest) => (rest, true),
@@ -114,7 +116,7 @@ fn clock(text: &str, from: i64) -> Option<i64> {
     Some(if negative { -total } else { total })
 }
 
-/// `02:03:04`, `3 02:03:04` and `1 month 2 days 02:03:04`.
+/// Parses `02:03:04`, `3 02:03:04` and `1 month 2 days 02:03:04`.
 fn clock_after_words(text: &str) -> Option<Parts> {
     let mut parts = Parts::default();
     let (words, time) = text.rsplit_once(' ').unwrap_or(("", text));
@@ -133,7 +135,7 @@ fn clock_after_words(text: &str) -> Option<Parts> {
     Some(parts)
 }
 
-/// Of two fields the text gives all from the first to the last.
+/// Parses text with all fields from the first to the last of two fields.
 fn of_fields(text: &str, last: &str) -> Option<Parts> {
     let mut parts = Parts::default();
     match last {

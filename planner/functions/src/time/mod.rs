@@ -1,8 +1,10 @@
-//! Times as PostgreSQL and DuckDB have them: casts, time zones, parts and intervals.
+//! Dates, times and intervals with the semantics of PostgreSQL and DuckDB: casts, time zones, parts
+//! and interval arithmetic.
 //!
-//! DataFusion 55.2 and arrow 59 read timestamps of few forms, take the wall clock of UTC for that of a time zone, fail at
-//! local times that a change of clocks leaves out, compare intervals part by part, and give totals as parts of
-//! what two timestamps differ by. Each module says which of these it mends.
+//! DataFusion 55.2 and arrow 59 read few timestamp formats, take the local time of UTC for that of
+//! a time zone, fail at local times that a clock change skips, compare intervals field by field,
+//! and return totals as the parts of a timestamp difference. Each module names the faults that it
+//! works around.
 
 pub(crate) mod at_time_zone;
 pub(crate) mod cast;

@@ -1,25 +1,26 @@
-//! Reads timestamps as people write them.
+//! Parses timestamps in common formats.
 //!
-//! DataFusion 55.2 (arrow 59) wants seconds, two digits for each part and 24 hours. Here `2024-1-31 9:05`,
-//! `2024-01-31T09:05Z`, `2024-01-31 9:05 pm +02` and `2024-01-31 24:00` are timestamps too.
+//! DataFusion 55.2 (arrow 59) requires seconds, two digits for each part and hours below 24. This
+//! parser also accepts `2024-1-31 9:05`, `2024-01-31T09:05Z`, `2024-01-31 9:05 pm +02` and
+//! `2024-01-31 24:00`.
 
 use datafusion::arrow::datatypes::TimeUnit;
 
 use super::text::timestamp;
 use super::unit::{Point, SECONDS_A_DAY};
 
-/// What a text says.
+/// A parsed timestamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parsed<'a> {
-    /// As the clocks show it, or in UTC if the offset is given.
+    /// The local time, or UTC if an offset is given.
     pub(crate) point: Point,
-    /// Whether an offset was given.
+    /// True if an offset is given.
     pub(crate) is_instant: bool,
-    /// The name of the zone, if one was given.
+    /// The name of the time zone, if given.
     pub(crate) zone: Option<&'a str>,
 }
 
-/// The timestamp that `text` is, if it is one.
+/// Parses `text`; `None` if it is not a timestamp.
 pub(crate) fn parse(text: &str) -> Option<Parsed<'_>> {
     let mut rest = Rest(text.trim());
     let days = date(&mut rest)?;
@@ -55,11 +56,11 @@ pub(crate) fn parse(text: &str) -> Option<Parsed<'_>> {
     Some(parsed)
 }
 
-/// The unit in which a timestamp that is written so can be held: nanoseconds if it is not too far for them. None if
-/// the text is no timestamp.
+/// The unit for a timestamp literal: nanoseconds if it is in their range. `None` if the text is not
+/// a timestamp.
 pub fn unit_for(text: &str) -> Option<TimeUnit> {
     let point = parse(text)?.point;
-    // A day for the time zone.
+    // Leaves a day for the time zone.
     let near = |seconds: i64| {
         Point { seconds: point.seconds + seconds, ..point }.value(TimeUnit::Nanosecond).is_some()
     };
@@ -70,8 +71,8 @@ pub fn unit_for(text: &str) -> Option<TimeUnit> {
     })
 }
 
-/// The timestamp as DataFusion reads it, and whether it is too far for nanoseconds. None if the text is no timestamp, or
-/// names a time zone.
+/// The timestamp in DataFusion's format, and whether it is out of range for nanoseconds. `None` if
+/// the text is not a timestamp, or names a time zone.
 pub fn normal_timestamp(text: &str) -> Option<(String, bool)> {
     let parsed = parse(text)?;
     if parsed.zone.is_some() {
@@ -84,7 +85,7 @@ pub fn normal_timestamp(text: &str) -> Option<(String, bool)> {
     Some((normal, unit_for(text)? != TimeUnit::Nanosecond))
 }
 
-/// What has not been read yet.
+/// The unread rest of the text.
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
@@ -102,7 +103,7 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// As many digits as there are, between `least` and `most`.
+    /// As many digits as possible, between `least` and `most`.
     fn digits(&mut self, least: usize, most: usize) -> Option<&'a str> {
         let count = self.0.bytes().take_while(u8::is_ascii_digit).count();
         if count < least || count > most {
@@ -143,7 +144,7 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     if day < 1 || day > length {
         return None;
     }
-    // Years that begin in March have their odd day at the end.
+    // In years that start in March, the leap day is the last.
     let year = year - i64::from(month <= 2);
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let month = if month > 2 { month - 3 } else { month + 9 };
@@ -171,7 +172,7 @@ fn time(rest: &mut Rest) -> Option<(i64, u32)> {
     let hour = match noon(rest) {
         Some(_) if !(1..=12).contains(&hour) => return None,
         Some(after) => hour % 12 + if after { 12 } else { 0 },
-        // Of the hour alone nobody says whether it is one.
+        // A lone number is not clearly an hour.
         None if minute.is_none() => return None,
         None => {
             rest.0 = before.0;
@@ -186,14 +187,14 @@ fn time(rest: &mut Rest) -> Option<(i64, u32)> {
     Some((hour * 3600 + minute * 60 + second, nanos))
 }
 
-/// Nanoseconds of the digits after the point; what is finer is cut off.
+/// Nanoseconds of the digits after the point; finer digits are truncated.
 fn fraction(digits: &str) -> Option<u32> {
     let kept = &digits[..digits.len().min(9)];
     let scale = 10_u32.pow(u32::try_from(9 - kept.len()).ok()?);
     Some(kept.parse::<u32>().ok()? * scale)
 }
 
-/// Eats `am` or `pm`: whether it is after noon.
+/// Reads `am` or `pm`; true for `pm`.
 fn noon(rest: &mut Rest) -> Option<bool> {
     let word = rest.0.get(..2)?;
     let after = if word.eq_ignore_ascii_case("pm") {
@@ -203,7 +204,7 @@ fn noon(rest: &mut Rest) -> Option<bool> {
     } else {
         return None;
     };
-    // The zone America/New_York begins with it as well.
+    // The zone America/New_York starts with `am`, too.
     if rest.0[2..].starts_with(|c: char| c.is_ascii_alphabetic()) {
         return None;
     }
@@ -211,7 +212,7 @@ fn noon(rest: &mut Rest) -> Option<bool> {
     Some(after)
 }
 
-/// `+02`, `-0330`, `+05:30` or `+05:30:15`.
+/// Parses `+02`, `-0330`, `+05:30` or `+05:30:15`.
 fn offset_seconds(text: &str) -> Option<i64> {
     let mut rest = Rest(&text[1..]);
     let hours = rest.digits(1, 6)?;

@@ -1,7 +1,8 @@
-//! `scale_interval(interval, n)` and `divide_interval(interval, n)`, which the planner writes for `*` and `/`.
+//! `scale_interval(interval, n)` and `divide_interval(interval, n)`, which the planner uses for `*`
+//! and `/`.
 //!
-//! DataFusion 55.2 refuses `2 * INTERVAL '1 week'`. As in PostgreSQL, the fraction of a month goes to its days, of which
-//! it has 30, and that of a day to its hours.
+//! DataFusion 55.2 refuses `2 * INTERVAL '1 week'`. As in PostgreSQL, a fraction of a month carries
+//! over to days (30 to a month), and a fraction of a day to hours.
 
 use std::sync::{Arc, LazyLock};
 
@@ -20,24 +21,24 @@ use super::interval::INTERVAL;
 const DAYS_A_MONTH: f64 = 30.0;
 const NANOS_A_DAY: f64 = 86_400e9;
 
-/// How an interval is scaled.
+/// The operation on the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scale {
-    /// By `*`.
-    Times,
-    /// By `/`.
-    Over,
+    /// `*`.
+    Multiply,
+    /// `/`.
+    Divide,
 }
 
-/// The function that scales so. It takes an interval and a BIGINT or a DOUBLE.
+/// The function for the operation. It takes an interval and a BIGINT or a DOUBLE.
 pub fn scale_interval(scale: Scale) -> Arc<ScalarUDF> {
     static ALL: LazyLock<[Arc<ScalarUDF>; 2]> = LazyLock::new(|| {
-        [Scale::Times, Scale::Over]
+        [Scale::Multiply, Scale::Divide]
             .map(|scale| Arc::new(ScalarUDF::from(ScaleInterval::new(scale))))
     });
     Arc::clone(match scale {
-        Scale::Times => &ALL[0],
-        Scale::Over => &ALL[1],
+        Scale::Multiply => &ALL[0],
+        Scale::Divide => &ALL[1],
     })
 }
 
@@ -56,8 +57,8 @@ impl ScaleInterval {
 impl ScalarUDFImpl for ScaleInterval {
     fn name(&self) -> &'static str {
         match self.scale {
-            Scale::Times => "scale_interval",
-            Scale::Over => "divide_interval",
+            Scale::Multiply => "scale_interval",
+            Scale::Divide => "divide_interval",
         }
     }
 
@@ -78,8 +79,8 @@ impl ScalarUDFImpl for ScaleInterval {
         let intervals = cast(&arrays[0], &INTERVAL)?;
         let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
         let scaled: PrimitiveArray<IntervalMonthDayNanoType> = match arrays[1].data_type() {
-            // What does not fit into a BIGINT is too much for any interval but a tiny one.
-            of if of.is_integer() && *of != DataType::UInt64 && self.scale == Scale::Times => {
+            // A number out of range for BIGINT is too large for all but tiny intervals.
+            of if of.is_integer() && *of != DataType::UInt64 && self.scale == Scale::Multiply => {
                 let factors = cast(&arrays[1], &DataType::Int64)?;
                 let factors = factors.as_primitive::<Int64Type>();
                 rows(intervals.iter().zip(factors), times)?
@@ -110,9 +111,9 @@ fn rows<T>(
         .map(|pair| match pair {
             (Some(interval), Some(n)) => match scaled(interval, n) {
                 Some(scaled) => Ok(Some(scaled)),
-                None => Err(exec_datafusion_err!(
-                    "INTERVAL out of range: an interval times or over a number"
-                )),
+                None => {
+                    Err(exec_datafusion_err!("the result of interval arithmetic is out of range"))
+                }
             },
             _ => Ok(None),
         })
@@ -135,12 +136,12 @@ pub(crate) fn by_float(
     n: f64,
 ) -> Option<IntervalMonthDayNano> {
     let scaled = |part: f64| match scale {
-        Scale::Times => part * n,
-        Scale::Over => part / n,
+        Scale::Multiply => part * n,
+        Scale::Divide => part / n,
     };
     let (months, rest) = split(scaled(f64::from(of.months)));
     let (days, rest) = split(scaled(f64::from(of.days)) + rest * DAYS_A_MONTH);
-    // PostgreSQL has microseconds, to which this is rounded; what is less is noise of the arithmetic.
+    // Rounded to microseconds, PostgreSQL's precision; smaller digits are arithmetic noise.
     let micros = (scaled(of.nanoseconds as f64) + rest * NANOS_A_DAY) / 1000.0;
     let nanos = micros.round() * 1000.0;
     let fits = months.abs() <= f64::from(i32::MAX)
@@ -149,7 +150,7 @@ pub(crate) fn by_float(
     fits.then(|| IntervalMonthDayNano::new(months as i32, days as i32, nanos as i64))
 }
 
-/// The whole part, and the rest; a rest that is noise is none.
+/// The whole part and the rest; a rest that is arithmetic noise becomes zero.
 fn split(value: f64) -> (f64, f64) {
     let nearest = value.round();
     if (value - nearest).abs() < 1e-9 {
@@ -165,13 +166,13 @@ mod tests {
     #[test]
     fn fractions_go_to_the_smaller_parts() {
         let month = IntervalMonthDayNano::new(1, 0, 0);
-        assert_eq!(by_float(Scale::Over, month, 2.0), Some(IntervalMonthDayNano::new(0, 15, 0)));
+        assert_eq!(by_float(Scale::Divide, month, 2.0), Some(IntervalMonthDayNano::new(0, 15, 0)));
         let three = IntervalMonthDayNano::new(0, 3, 0);
-        assert_eq!(by_float(Scale::Over, three, 3.0), Some(IntervalMonthDayNano::new(0, 1, 0)));
+        assert_eq!(by_float(Scale::Divide, three, 3.0), Some(IntervalMonthDayNano::new(0, 1, 0)));
         let half = IntervalMonthDayNano::new(0, 0, 43_200_000_000_000);
         let day = IntervalMonthDayNano::new(0, 1, 0);
-        assert_eq!(by_float(Scale::Times, day, 0.5), Some(half));
-        assert_eq!(by_float(Scale::Over, day, 0.0), None);
+        assert_eq!(by_float(Scale::Multiply, day, 0.5), Some(half));
+        assert_eq!(by_float(Scale::Divide, day, 0.0), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! `shift_time(t, interval)`: an instant and an interval, which the planner writes for `+` and `-`.
+//! `shift_time(t, interval)`: adds an interval to an instant; the planner uses it for `+` and `-`.
 //!
-//! A month or a day keeps what the clocks of the zone show, hours and less are that long. DataFusion 55.2 (arrow 59) fails
-//! where the clocks leave out what they would show.
+//! Adding months or days keeps the local time in the zone; hours and smaller units are exact
+//! durations. DataFusion 55.2 (arrow 59) fails if a clock change skips the resulting local time.
 
 use std::sync::{Arc, LazyLock};
 

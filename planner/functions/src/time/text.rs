@@ -1,6 +1,6 @@
-//! Timestamps as text, the way SQL writes them: `2024-01-31 23:59:59.5`, with the offset after an instant.
+//! Formats timestamps as SQL does: `2024-01-31 23:59:59.5`, with the offset after an instant.
 //!
-//! DataFusion 55.2 (arrow 59) writes a `T` for the blank.
+//! DataFusion 55.2 (arrow 59) writes a `T` instead of the space.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use datafusion::common::Result;
 use super::unit::{Point, SECONDS_A_DAY, points};
 use super::zone::Zone;
 
-/// The array as text of type `to`.
+/// The array as text of the type `to`.
 pub(crate) fn texts(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
     let zone = match array.data_type() {
         DataType::Timestamp(_, Some(zone)) => Some(Zone::named(zone)?),
@@ -73,9 +73,9 @@ fn write_offset(text: &mut String, ahead: i64) {
     }
 }
 
-/// Year, month and day of a number of days since 1970, in the Gregorian calendar of all years.
+/// Year, month and day of a number of days since 1970, in the proleptic Gregorian calendar.
 fn date_of(days: i64) -> (i64, i64, i64) {
-    // Years that begin in March have their odd day at the end; 400 of them are 146,097 days.
+    // In years that start in March, the leap day is the last; 400 years are 146,097 days.
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -1,7 +1,8 @@
-//! `timestamp_of(x)`: `CAST(x AS TIMESTAMP)`, which the planner writes so where `x` is no literal.
+//! `timestamp_of(x)`: the function that the planner uses for `CAST(x AS TIMESTAMP)` if `x` is not a
+//! literal.
 //!
-//! DataFusion 55.2 makes nanoseconds of everything, which end with the year 2262. Here a timestamp keeps its unit, and dates
-//! and texts get microseconds.
+//! DataFusion 55.2 converts everything to nanoseconds, which end in the year 2262. Here a timestamp
+//! keeps its unit, and dates and texts become microseconds.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,33 +15,33 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::cast::{Unfit, converted};
+use super::cast::{OutOfRange, converted};
 use super::parse::parse;
 
-/// The function `timestamp_of`, or `try_timestamp_of`, which gives null where that fails.
-pub(crate) fn timestamp_of(unfit: Unfit) -> Arc<ScalarUDF> {
+/// The function `timestamp_of`, or `try_timestamp_of`, which returns null on failure.
+pub(crate) fn timestamp_of(out_of_range: OutOfRange) -> Arc<ScalarUDF> {
     static BOTH: LazyLock<[Arc<ScalarUDF>; 2]> = LazyLock::new(|| {
-        [Unfit::Fails, Unfit::IsNull]
-            .map(|unfit| Arc::new(ScalarUDF::from(TimestampOf::new(unfit))))
+        [OutOfRange::Error, OutOfRange::Null]
+            .map(|out_of_range| Arc::new(ScalarUDF::from(TimestampOf::new(out_of_range))))
     });
-    Arc::clone(if unfit == Unfit::Fails { &BOTH[0] } else { &BOTH[1] })
+    Arc::clone(if out_of_range == OutOfRange::Error { &BOTH[0] } else { &BOTH[1] })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TimestampOf {
     signature: Signature,
-    unfit: Unfit,
+    out_of_range: OutOfRange,
 }
 
 impl TimestampOf {
-    fn new(unfit: Unfit) -> Self {
-        Self { signature: Signature::any(1, Volatility::Immutable), unfit }
+    fn new(out_of_range: OutOfRange) -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable), out_of_range }
     }
 }
 
 impl ScalarUDFImpl for TimestampOf {
     fn name(&self) -> &'static str {
-        if self.unfit == Unfit::IsNull { "try_timestamp_of" } else { "timestamp_of" }
+        if self.out_of_range == OutOfRange::Null { "try_timestamp_of" } else { "timestamp_of" }
     }
 
     fn signature(&self) -> &Signature {
@@ -54,8 +55,8 @@ impl ScalarUDFImpl for TimestampOf {
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let types: Vec<_> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
-        let nullable =
-            self.unfit == Unfit::IsNull || args.arg_fields.iter().any(|field| field.is_nullable());
+        let nullable = self.out_of_range == OutOfRange::Null
+            || args.arg_fields.iter().any(|field| field.is_nullable());
         Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, nullable)))
     }
 
@@ -63,10 +64,10 @@ impl ScalarUDFImpl for TimestampOf {
         let to = args.return_field.data_type();
         match args.args.into_iter().next() {
             Some(ColumnarValue::Array(array)) => {
-                Ok(ColumnarValue::Array(made(&array, to, self.unfit)?))
+                Ok(ColumnarValue::Array(made(&array, to, self.out_of_range)?))
             }
             Some(ColumnarValue::Scalar(value)) => {
-                let array = made(&value.to_array()?, to, self.unfit)?;
+                let array = made(&value.to_array()?, to, self.out_of_range)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
             }
             None => exec_err!("a cast to TIMESTAMP takes one value"),
@@ -85,18 +86,18 @@ fn unit_of(of: &DataType) -> TimeUnit {
     }
 }
 
-fn made(array: &ArrayRef, to: &DataType, unfit: Unfit) -> Result<ArrayRef> {
+fn made(array: &ArrayRef, to: &DataType, out_of_range: OutOfRange) -> Result<ArrayRef> {
     let of_text = matches!(
         array.data_type(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..)
     );
-    if of_text && unfit == Unfit::Fails {
+    if of_text && out_of_range == OutOfRange::Error {
         check_digits(array)?;
     }
-    converted(array, to, unfit)
+    converted(array, to, out_of_range)
 }
 
-/// Refuses text with more digits than microseconds have: cutting them off would be another time.
+/// Refuses text with more digits than microseconds: truncating them would change the time.
 fn check_digits(array: &ArrayRef) -> Result<()> {
     let texts = cast(array, &DataType::Utf8)?;
     for text in texts.as_string::<i32>().iter().flatten() {

@@ -1,6 +1,7 @@
-//! `to_timestamp(text)` and its kin read what a cast to a timestamp reads.
+//! `to_timestamp(text)` and related functions accept the same text as a cast to a timestamp.
 //!
-//! DataFusion 55.2 reads fewer forms: see [`parse`](super::parse). What it reads is left to it, and so are numbers and formats.
+//! DataFusion 55.2 accepts fewer formats: see [`parse`](super::parse). What it accepts is left to
+//! it, as are numbers and explicit formats.
 
 use std::sync::Arc;
 
@@ -13,9 +14,9 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature,
 };
 
-use super::cast::{Unfit, converted};
+use super::cast::{OutOfRange, converted};
 
-/// The functions that read timestamps.
+/// The functions that parse timestamps.
 pub(crate) fn functions() -> [Arc<ScalarUDF>; 5] {
     let config = ConfigOptions::default();
     [
@@ -80,10 +81,10 @@ impl ScalarUDFImpl for ToTimestamp {
         match text {
             None => Err(failed),
             Some(ColumnarValue::Array(array)) => {
-                Ok(ColumnarValue::Array(converted(&array, &to, Unfit::Fails)?))
+                Ok(ColumnarValue::Array(converted(&array, &to, OutOfRange::Error)?))
             }
             Some(ColumnarValue::Scalar(value)) => {
-                let array = converted(&value.to_array()?, &to, Unfit::Fails)?;
+                let array = converted(&value.to_array()?, &to, OutOfRange::Error)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
             }
         }

@@ -1,4 +1,4 @@
-//! Timestamps of any unit as seconds and nanoseconds, and back without wrapping.
+//! Converts timestamps of any unit to seconds and nanoseconds, and back without wrapping.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use super::text;
 
 pub(crate) const SECONDS_A_DAY: i64 = 86_400;
 
-/// A point on a line of time, in seconds since 1970 and nanoseconds after that.
+/// A point in time: seconds since 1970 and additional nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Point {
     pub(crate) seconds: i64,
     pub(crate) nanos: u32,
 }
 
-/// How many of the unit make a second.
+/// The number of units in a second.
 pub(crate) fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
@@ -32,7 +32,7 @@ impl Point {
     pub(crate) fn new(value: i64, unit: TimeUnit) -> Self {
         let per = per_second(unit);
         let rest = value.rem_euclid(per) * (1_000_000_000 / per);
-        // Less than a second of nanoseconds.
+        // The rest is less than a second.
         Self { seconds: value.div_euclid(per), nanos: u32::try_from(rest).unwrap_or(0) }
     }
 
@@ -40,11 +40,11 @@ impl Point {
         Self { seconds: i64::from(day) * SECONDS_A_DAY, nanos: 0 }
     }
 
-    /// The point in a unit, if it is in its range. What is finer than the unit is cut off.
+    /// The point in a unit, if in range. Digits finer than the unit are truncated.
     pub(crate) fn value(self, unit: TimeUnit) -> Option<i64> {
         let per = per_second(unit);
         let rest = i64::from(self.nanos) / (1_000_000_000 / per);
-        // In the first second of the range the whole seconds alone would be out of it.
+        // In the first second of the range, the whole seconds alone would be out of range.
         let total = i128::from(self.seconds) * i128::from(per) + i128::from(rest);
         i64::try_from(total).ok()
     }

@@ -1,10 +1,11 @@
-//! Times of day of several units, whose common type is the finest.
+//! The common type of times of day of several units: the finest.
 //!
-//! DataFusion 55.2 knows no type for a TIME of microseconds, which a Parquet file has, and one of nanoseconds, which a literal is.
+//! DataFusion 55.2 has no common type for a TIME of microseconds, as in a Parquet file, and one of
+//! nanoseconds, as in a literal.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
-/// The finest of times of day, if all are times or null, and of several units.
+/// The finest type, if all types are times or null, and units differ.
 pub fn finest_time<'a>(types: impl IntoIterator<Item = &'a DataType>) -> Option<DataType> {
     let mut finest: Option<&DataType> = None;
     let mut differ = false;

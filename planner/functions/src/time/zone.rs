@@ -1,14 +1,14 @@
-//! Time zones: from an instant to the wall clock and back, for every local time.
+//! Time zones: converts between instants and local times, for every local time.
 //!
-//! A local time that is there twice, when clocks are put back, means the later instant (standard time); one that
-//! is not there, when they are put forward, is read as if they had not been yet. PostgreSQL and DuckDB
-//! do the same.
+//! A local time that occurs twice, when clocks are set back, means the later instant (standard
+//! time). One that is skipped, when clocks are set forward, is read as if they had not been.
+//! PostgreSQL and DuckDB do the same.
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeZone};
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::common::{Result, exec_err};
 
-/// Clocks are never put forward by more than a day (Samoa left one out in 2011).
+/// Clocks are never set forward by more than a day (Samoa skipped one in 2011).
 const GAP_MINUTES_MAX: i64 = 25 * 60;
 const GAP_MINUTES_STEP: i64 = 15;
 
@@ -28,18 +28,18 @@ impl Zone {
         }
     }
 
-    /// What the clocks of the zone are ahead of UTC at an instant, in seconds.
+    /// The offset of the zone from UTC at an instant, in seconds.
     pub(crate) fn offset_at(self, instant: i64) -> Result<i64> {
         let utc = naive(instant)?;
         Ok(i64::from(self.0.offset_from_utc_datetime(&utc).fix().local_minus_utc()))
     }
 
-    /// What the clocks of the zone show at an instant; both in seconds since 1970.
+    /// The local time in the zone at an instant; both in seconds since 1970.
     pub(crate) fn local(self, instant: i64) -> Result<i64> {
         Ok(instant + self.offset_at(instant)?)
     }
 
-    /// The instant at which the clocks of the zone show `local`.
+    /// The instant at which the local time in the zone is `local`.
     pub(crate) fn instant(self, local: i64) -> Result<i64> {
         let mut ahead = self.ahead(local)?;
         let mut minutes = 0;
@@ -50,7 +50,7 @@ impl Zone {
         Ok(local - ahead.unwrap_or(0))
     }
 
-    /// What the clocks are ahead of UTC when they show `local`; none if they never do.
+    /// The offset from UTC at the local time; `None` if that is skipped.
     fn ahead(self, local: i64) -> Result<Option<i64>> {
         let seconds = |offset: <Tz as TimeZone>::Offset| i64::from(offset.fix().local_minus_utc());
         Ok(match self.0.offset_from_local_datetime(&naive(local)?) {
@@ -64,7 +64,7 @@ impl Zone {
 fn naive(seconds: i64) -> Result<NaiveDateTime> {
     match DateTime::from_timestamp(seconds, 0) {
         Some(time) => Ok(time.naive_utc()),
-        None => exec_err!("a timestamp of {seconds} seconds is too far from 1970 for a time zone"),
+        None => exec_err!("a timestamp of {seconds} seconds is out of range for a time zone"),
     }
 }
 

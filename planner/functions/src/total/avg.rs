@@ -1,5 +1,5 @@
-//! The function `avg`: DataFusion's, with exact sums of integers, means of decimals that are rounded, means of intervals, and
-//! windows of floats that never subtract.
+//! The function `avg`: DataFusion's, with exact sums of integers, rounded means of decimals, means
+//! of intervals, and float windows that never subtract.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ impl AggregateUDFImpl for Avg {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let fresh: super::distinct::Fresh = match kind(&args) {
+        let new_accumulator: super::distinct::NewAccumulator = match kind(&args) {
             DataType::Int64 => Box::new(|| Ok(Box::new(Total::<Int64Type>::new(Outcome::Mean)))),
             DataType::UInt64 => Box::new(|| Ok(Box::new(Total::<UInt64Type>::new(Outcome::Mean)))),
             decimal if decimal.is_decimal() => {
@@ -93,19 +93,20 @@ impl AggregateUDFImpl for Avg {
             }
             DataType::Interval(_) if args.is_distinct => {
                 return not_impl_err!(
-                    "avg(DISTINCT ..) of intervals: write avg over a query with SELECT DISTINCT"
+                    "avg(DISTINCT ..) of intervals is not supported: write avg over a query with \
+                     SELECT DISTINCT"
                 );
             }
             DataType::Interval(_) => return Ok(Box::new(IntervalMean::default())),
             _ => return self.original.accumulator(args),
         };
         if !args.is_distinct {
-            return fresh();
+            return new_accumulator();
         }
-        // What collects distinct values for a sum collects them for a mean.
+        // The accumulator that collects distinct values for a sum also works for a mean.
         let return_field = Arc::new(Field::new("values", kind(&args).clone(), true));
         let values = Sum::default().accumulator(AccumulatorArgs { return_field, ..args })?;
-        Ok(Box::new(Distinct::new(values, fresh)))
+        Ok(Box::new(Distinct::new(values, new_accumulator)))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {

@@ -1,4 +1,4 @@
-//! Sums of decimals, durations and intervals with a check of each addition.
+//! Sums of decimals, durations and intervals that check each addition.
 
 use std::fmt::{Debug, Formatter};
 use std::mem::size_of_val;
@@ -17,8 +17,8 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
 
-/// A number whose sums can be checked. Arrow's own check makes a text of each overflow, and that alone makes
-/// the addition of groups several times slower.
+/// A number with checked addition. Arrow's own check formats an error message for each overflow,
+/// which makes sums of groups several times slower.
 pub(super) trait Addend: Copy {
     fn plus(self, other: Self) -> Option<Self>;
 
@@ -61,11 +61,11 @@ interval!(IntervalDayTime, IntervalMonthDayNano);
 
 fn overflow(kind: &DataType) -> DataFusionError {
     exec_datafusion_err!(
-        "overflow in sum: it does not fit {kind}; cast the argument to a wider type"
+        "overflow in sum: the result does not fit {kind}; cast the argument to a wider type"
     )
 }
 
-/// Whether all sums have no more digits than the type says.
+/// True if all sums have no more digits than their type allows.
 fn fits(sums: &ArrayRef) -> bool {
     match sums.data_type() {
         DataType::Decimal32(digits, _) => {
@@ -84,7 +84,7 @@ fn fits(sums: &ArrayRef) -> bool {
     }
 }
 
-/// One sum, in a sliding window too.
+/// One sum, also in a sliding window.
 pub(super) struct CheckedSum<T: ArrowNumericType> {
     sum: T::Native,
     count: u64,
@@ -102,7 +102,7 @@ impl<T: ArrowNumericType<Native: Addend>> CheckedSum<T> {
         Self { sum: T::Native::usize_as(0), count: 0, kind: kind.clone() }
     }
 
-    /// `step` for each value that is not null.
+    /// Applies `step` to each value that is not null.
     fn each(
         &mut self,
         values: &ArrayRef,
@@ -154,10 +154,10 @@ impl<T: ArrowNumericType<Native: Addend>> Accumulator for CheckedSum<T> {
     }
 }
 
-/// Sums of groups: DataFusion's accumulator with another addition.
+/// Sums of groups: DataFusion's accumulator with checked addition.
 pub(super) struct CheckedSums {
     sums: Box<dyn GroupsAccumulator>,
-    /// Set by the addition, which has no way to return an error.
+    /// Set by the addition, which cannot return an error.
     overflowed: Arc<AtomicBool>,
     kind: DataType,
 }

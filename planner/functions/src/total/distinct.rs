@@ -1,5 +1,5 @@
-//! Sums and means of the distinct values. The values are kept by DataFusion's accumulator; what is
-//! added up in the end is added as if they had come without DISTINCT.
+//! Sums and means of distinct values. DataFusion's accumulator collects the values; at the end they
+//! are added up like values without DISTINCT.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Formatter};
@@ -12,17 +12,17 @@ use datafusion::logical_expr::Accumulator;
 
 use super::whole::{self, Whole};
 
-/// Makes the accumulator that adds the values up.
-pub(super) type Fresh = Box<dyn Fn() -> Result<Box<dyn Accumulator>> + Send + Sync>;
+/// Creates the accumulator that adds the values up.
+pub(super) type NewAccumulator = Box<dyn Fn() -> Result<Box<dyn Accumulator>> + Send + Sync>;
 
 pub(super) struct Distinct {
     values: Box<dyn Accumulator>,
-    fresh: Fresh,
+    new_accumulator: NewAccumulator,
 }
 
 impl Distinct {
-    pub(super) fn new(values: Box<dyn Accumulator>, fresh: Fresh) -> Self {
-        Self { values, fresh }
+    pub(super) fn new(values: Box<dyn Accumulator>, new_accumulator: NewAccumulator) -> Self {
+        Self { values, new_accumulator }
     }
 }
 
@@ -46,7 +46,7 @@ impl Accumulator for Distinct {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let mut total = (self.fresh)()?;
+        let mut total = (self.new_accumulator)()?;
         for state in self.values.state()? {
             let list: Arc<ListArray> = match state {
                 ScalarValue::List(list) => list,
@@ -113,11 +113,11 @@ impl<T: Whole> Accumulator for DistinctWindow<T> {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        exec_err!("a sliding window is computed in one place")
+        exec_err!("a sliding window has no partial state")
     }
 
     fn merge_batch(&mut self, _states: &[ArrayRef]) -> Result<()> {
-        exec_err!("a sliding window is computed in one place")
+        exec_err!("a sliding window has no partial state")
     }
 
     fn size(&self) -> usize {

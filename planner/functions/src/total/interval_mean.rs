@@ -1,4 +1,4 @@
-//! The mean of intervals, which DataFusion 55.2 does not have.
+//! The mean of intervals, which DataFusion 55.2 lacks.
 
 use std::mem::size_of_val;
 
@@ -12,7 +12,7 @@ use super::checked::Addend;
 use crate::time::interval::INTERVAL;
 use crate::time::scale::{Scale, by_float};
 
-/// A sum and how many it is of, in a sliding window too.
+/// A sum and a count, also in a sliding window.
 #[derive(Debug)]
 pub(super) struct IntervalMean {
     sum: IntervalMonthDayNano,
@@ -35,7 +35,7 @@ impl IntervalMean {
         let values = values.as_primitive::<IntervalMonthDayNanoType>();
         let sum = values.iter().flatten().try_fold(self.sum, step);
         self.sum = sum.ok_or_else(|| {
-            exec_datafusion_err!("INTERVAL out of range: the sum of which avg is the mean")
+            exec_datafusion_err!("interval out of range: the sum for avg does not fit")
         })?;
         Ok((values.len() - values.null_count()) as u64)
     }
@@ -72,7 +72,7 @@ impl Accumulator for IntervalMean {
             return Ok(ScalarValue::IntervalMonthDayNano(None));
         }
         #[expect(clippy::cast_precision_loss, reason = "no table has so many rows")]
-        let mean = by_float(Scale::Over, self.sum, self.count as f64);
+        let mean = by_float(Scale::Divide, self.sum, self.count as f64);
         Ok(ScalarValue::IntervalMonthDayNano(mean))
     }
 

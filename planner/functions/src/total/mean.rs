@@ -1,5 +1,4 @@
-//! `avg` of decimals: DataFusion's sums and counts, with a mean whose last digit is rounded (see
-//! [`crate::quotient`]).
+//! `avg` of decimals: DataFusion's sums and counts, with a rounded mean (see [`crate::quotient`]).
 
 use std::mem::size_of_val;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
 use crate::quotient::mean;
 
-/// What a state of `avg` over decimals, its count and its sum, comes to.
+/// Computes the mean from a state of `avg` over decimals: a count and a sum.
 #[derive(Debug, Clone)]
 pub(super) struct Rounded {
     /// The type of the mean.
@@ -28,7 +27,7 @@ impl Rounded {
         Self { to: to.clone() }
     }
 
-    /// Our accumulator over DataFusion's, whose state is a list of values if they are to be distinct.
+    /// Wraps DataFusion's accumulator, whose state is a list of values for DISTINCT.
     pub(super) fn over(
         self,
         sums: Box<dyn Accumulator>,
@@ -37,7 +36,7 @@ impl Rounded {
         Box::new(Mean { sums, is_distinct, rounded: self })
     }
 
-    /// Our accumulator of groups over DataFusion's.
+    /// Wraps DataFusion's groups accumulator.
     pub(super) fn over_groups(
         self,
         sums: Box<dyn GroupsAccumulator>,
@@ -116,7 +115,7 @@ impl Accumulator for Mean {
     }
 }
 
-/// How many values there are, and their sum.
+/// The number of values and their sum.
 fn added(values: &ArrayRef) -> Result<(ArrayRef, ArrayRef)> {
     let (_, scale) = decimal(values.data_type())?;
     let kind = DataType::Decimal256(DECIMAL256_MAX_PRECISION, scale);
@@ -127,14 +126,14 @@ fn added(values: &ArrayRef) -> Result<(ArrayRef, ArrayRef)> {
     Ok((Arc::new(count), Arc::new(sum)))
 }
 
-/// The digits of a decimal, and those behind its point.
+/// The precision and scale of a decimal type.
 fn decimal(kind: &DataType) -> Result<(u8, i8)> {
     match *kind {
         DataType::Decimal32(digits, scale)
         | DataType::Decimal64(digits, scale)
         | DataType::Decimal128(digits, scale)
         | DataType::Decimal256(digits, scale) => Ok((digits, scale)),
-        ref other => exec_err!("{other} is no decimal"),
+        ref other => exec_err!("{other} is not a decimal type"),
     }
 }
 

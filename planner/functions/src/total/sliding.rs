@@ -1,8 +1,8 @@
-//! Sums and means of floats in a sliding window, without a subtraction.
+//! Sums and means of floats in a sliding window, without subtraction.
 //!
-//! Taking what leaves the window off a running sum loses the small numbers that stood beside a large one,
-//! and an infinity or a NaN never leaves. Instead the window is two stacks: sums of the older rows
-//! up to the middle of the window, and one sum of those that came since.
+//! Subtracting what leaves the window from a running sum loses small numbers beside a large one,
+//! and an infinity or a NaN never leaves. Instead the window is a queue of two stacks: suffix sums
+//! of the older rows, and one sum of the newer rows.
 
 use std::mem::{size_of, size_of_val};
 
@@ -25,11 +25,11 @@ impl Part {
     }
 }
 
-/// Rows leave in the order in which they came.
+/// Rows leave the window in the order in which they entered it.
 #[derive(Debug)]
 pub(super) struct Window {
     outcome: Outcome,
-    /// Of each older row the sum from it to the last older one; the oldest is the last.
+    /// For each older row, the sum from it to the last older row; the oldest row is last.
     older: Vec<Part>,
     newer: Vec<Option<f64>>,
     /// The sum of `newer`.
@@ -88,11 +88,11 @@ impl Accumulator for Window {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        exec_err!("a sliding window is computed in one place")
+        exec_err!("a sliding window has no partial state")
     }
 
     fn merge_batch(&mut self, _states: &[ArrayRef]) -> Result<()> {
-        exec_err!("a sliding window is computed in one place")
+        exec_err!("a sliding window has no partial state")
     }
 
     fn size(&self) -> usize {

@@ -1,4 +1,4 @@
-//! The function `sum`: DataFusion's, with accumulators of ours for what can overflow.
+//! The function `sum`: DataFusion's, with our accumulators for types that can overflow.
 
 use std::sync::Arc;
 
@@ -49,8 +49,8 @@ macro_rules! for_checked {
     };
 }
 
-/// Whether so many sums of ten thousand million rows cannot overflow: the result has ten digits more
-/// than the argument. They are not worth a check.
+/// True if sums of ten billion rows cannot overflow, because the result has ten more digits than
+/// the argument. Such sums need no check.
 fn never_overflows(kind: &DataType) -> bool {
     matches!(kind, DataType::Decimal128(digits, _) if *digits < DECIMAL128_MAX_PRECISION)
 }
@@ -98,12 +98,12 @@ impl AggregateUDFImpl for Sum {
                 Box::new(move || Ok(Box::new(CheckedSum::<$t>::new(&kind)) as Box<dyn Accumulator>))
             }};
         }
-        let fresh: super::distinct::Fresh = match &kind {
+        let new_accumulator: super::distinct::NewAccumulator = match &kind {
             DataType::Int64 => Box::new(|| Ok(Box::new(Total::<Int64Type>::new(Outcome::Sum)))),
             DataType::UInt64 => Box::new(|| Ok(Box::new(Total::<UInt64Type>::new(Outcome::Sum)))),
             other => for_checked!(other, checked, return Ok(values)),
         };
-        Ok(Box::new(Distinct::new(values, fresh)))
+        Ok(Box::new(Distinct::new(values, new_accumulator)))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {

@@ -1,5 +1,5 @@
-//! Sums and means of integers, added with 128 bits: no order of the rows and no cut into partial sums makes
-//! one overflow that fits in the end.
+//! Sums and means of integers, added with 128 bits: no order of rows and no split into partial sums
+//! overflows if the result fits.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -18,17 +18,17 @@ use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::accumulate::NullState;
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::nulls::filtered_null_mask;
 
-/// The type in which a sum travels between the steps of an aggregation.
+/// The type of a partial sum between the steps of an aggregation.
 pub(super) const STATE: DataType = DataType::Decimal128(38, 0);
 
-/// What is made of sum and count in the end.
+/// How the result is computed from sum and count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Sum,
     Mean,
 }
 
-/// The two types that all integers are widened to before they are added.
+/// The two types that integers are widened to before they are added.
 pub(super) trait Whole: ArrowPrimitiveType + Debug + Send + Sync {
     const NAME: &'static str;
 
@@ -40,13 +40,13 @@ pub(super) trait Whole: ArrowPrimitiveType + Debug + Send + Sync {
     fn narrow(sum: i128) -> Option<Self::Native>;
 }
 
-/// So many numbers of 32 bits can be added with 64.
+/// This many 32-bit numbers can be added with 64 bits.
 const HALVES_MAX: usize = 1 << 30;
 
 impl Whole for Int64Type {
     const NAME: &'static str = "BIGINT";
 
-    /// The halves are added by themselves: processors add vectors of 64 bits, but none of 128.
+    /// Adds the halves separately: processors have vectors of 64-bit lanes, but none of 128.
     fn total(values: &[i64]) -> i128 {
         let chunks = values.chunks(HALVES_MAX).map(|values| {
             let high: i64 = values.iter().map(|value| value >> 32).sum();
@@ -95,12 +95,13 @@ pub(super) fn overflow<T: Whole>(sum: i128) -> DataFusionError {
 
 #[expect(clippy::cast_precision_loss, reason = "a mean is a float")]
 fn mean(sum: i128, count: u64) -> f64 {
-    // Quotient and remainder apart: a sum of many large numbers has more digits than their mean.
+    // Divides quotient and remainder separately: the sum of many large numbers has more digits than
+    // the mean.
     let n = i128::from(count);
     (sum / n) as f64 + (sum % n) as f64 / count as f64
 }
 
-/// The sum of those that are not null, and their number.
+/// The sum and the number of values that are not null.
 fn sum_of<T: Whole>(values: &PrimitiveArray<T>) -> (i128, u64) {
     let sum = match values.nulls().filter(|nulls| nulls.null_count() > 0) {
         None => T::total(values.values()),
@@ -111,7 +112,7 @@ fn sum_of<T: Whole>(values: &PrimitiveArray<T>) -> (i128, u64) {
     (sum, (values.len() - values.null_count()) as u64)
 }
 
-/// One sum or mean, in a sliding window too.
+/// One sum or mean, also in a sliding window.
 #[derive(Debug)]
 pub(super) struct Total<T> {
     outcome: Outcome,
@@ -149,7 +150,7 @@ impl<T: Whole> Accumulator for Total<T> {
         let sums = states[states.len() - 1].as_primitive::<Decimal128Type>();
         self.sum += sums.iter().flatten().sum::<i128>();
         self.count += match self.outcome {
-            // More than none is all that a sum has to know.
+            // A sum only needs to know whether there is any value.
             Outcome::Sum => (sums.len() - sums.null_count()) as u64,
             Outcome::Mean => states[0].as_primitive::<UInt64Type>().iter().flatten().sum(),
         };
@@ -185,7 +186,7 @@ impl<T: Whole> Accumulator for Total<T> {
 pub(super) struct Totals<T> {
     outcome: Outcome,
     sums: Vec<i128>,
-    /// Empty unless means are asked for.
+    /// Empty unless means are computed.
     counts: Vec<u64>,
     nulls: NullState,
     kind: PhantomData<T>,

@@ -1,4 +1,4 @@
-//! The comparison of columns of the outer plan with what a subquery selects.
+//! The comparison of outer expressions with the select list of a subquery.
 
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::utils::conjunction;
@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Operator, binary_exp
 use super::matching::{Matching, may_be_null};
 use super::shape::{Pair, join};
 
-/// The comparison of a row's columns with what a subquery selects.
+/// The comparison of the expressions of an outer row with the select list of a subquery.
 pub(super) struct Comparison {
     pub(super) columns: Vec<Expr>,
     pub(super) operator: Operator,
@@ -25,7 +25,7 @@ impl Comparison {
         let values = matching.values.clone();
         if columns.len() != values.len() {
             return plan_err!(
-                "{} columns are compared with the {} of a subquery",
+                "cannot compare {} columns with the {} of a subquery",
                 columns.len(),
                 values.len()
             );
@@ -35,14 +35,14 @@ impl Comparison {
         Ok(Self { columns, operator, values, may_be_null })
     }
 
-    /// Whether the comparison holds for a row of both sides.
+    /// The comparison as a condition over a pair of rows.
     pub(super) fn holds(&self) -> Expr {
         let pairs = self.columns.iter().zip(&self.values);
         let all = pairs.map(|(x, q)| binary_expr(x.clone(), self.operator, q.clone()));
         conjunction(all).unwrap_or(lit(true))
     }
 
-    /// The equalities that can be keys of a join, whose inner side is a column.
+    /// The equalities that can be join keys: their inner side is a column.
     pub(super) fn pairs(&self, matching: &Matching) -> Vec<Pair> {
         self.sides(matching).filter_map(|(_, pair)| pair).collect()
     }

@@ -1,9 +1,9 @@
-//! Subqueries in the condition of a join.
+//! Subqueries in a join condition.
 //!
-//! Of an inner join they are those of a filter above it. An outer join looks at the condition for each pair of
-//! rows, before it fills up what has no match: the value has to be on one of its sides. It is computed on the
-//! side that may be filled up; the columns of the other side to which it refers are its domain there, and
-//! a further key of the join.
+//! For an inner join they move to a filter above it. An outer join evaluates the condition per pair
+//! of rows, before it adds unmatched rows, so the subquery's value has to be a column of one of its
+//! inputs. It is computed on the null-supplying side; the columns of the other side that it refers
+//! to are its domain there, and another join key.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ enum Side {
 }
 
 impl Unnester {
-    pub(super) fn lift_condition(&self, node: Join) -> Result<LogicalPlan> {
+    pub(super) fn extract_condition(&self, node: Join) -> Result<LogicalPlan> {
         let mut own = Vec::new();
         let mut rest = Vec::new();
         for conjunct in condition_of(&node) {
-            if self.has_own_elsewhere(&conjunct)? {
+            if self.has_extractable_elsewhere(&conjunct)? {
                 own.push(conjunct)
             } else {
                 rest.push(conjunct)
@@ -42,7 +42,7 @@ impl Unnester {
         if node.join_type == JoinType::Inner {
             let joined = join(left, right, JoinType::Inner, &[], rest)?;
             return match filter(own, joined)? {
-                LogicalPlan::Filter(filter) => self.lift_filter(filter),
+                LogicalPlan::Filter(filter) => self.extract_filter(filter),
                 other => Ok(other),
             };
         }
@@ -54,8 +54,8 @@ impl Unnester {
                 _ => None,
             };
             let value = match side {
-                Some(Side::Left) => self.lifted_all(conjunct, &left, &mut left_now)?,
-                Some(Side::Right) => self.lifted_all(conjunct, &right, &mut right_now)?,
+                Some(Side::Left) => self.extract_elsewhere(conjunct, &left, &mut left_now)?,
+                Some(Side::Right) => self.extract_elsewhere(conjunct, &right, &mut right_now)?,
                 None => self.of_both(
                     conjunct,
                     &node,
@@ -69,12 +69,12 @@ impl Unnester {
         }
         let joined = join(left_now, right_now, node.join_type, &[], rest)?;
         if matches!(node.join_type, JoinType::LeftMark | JoinType::RightMark) {
-            return not_impl_err!("a subquery in the condition of a mark join");
+            return not_impl_err!("a subquery in the condition of a mark join is not supported");
         }
         trimmed(joined, &schema)
     }
 
-    /// The sides whose columns the conjunct names or its subqueries refer to.
+    /// The sides that the conjunct refers to, also in its subqueries.
     fn sides_of(
         &self,
         conjunct: &Expr,
@@ -91,7 +91,8 @@ impl Unnester {
         Ok(sides)
     }
 
-    /// The condition, computed on the side that is filled up for each value that the other one has.
+    /// Evaluates the condition on the null-supplying side, for each value of the other side's
+    /// columns.
     fn of_both(
         &self,
         conjunct: Expr,
@@ -106,8 +107,8 @@ impl Unnester {
             JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => (right, left_now),
             kind => {
                 return not_impl_err!(
-                    "a subquery in the condition of a {kind} join that refers to columns of both sides: compute \
-                     its value in a query on one side"
+                    "a subquery in the condition of a {kind} join that refers to columns of both \
+                     sides: compute its value in a query on one side"
                 );
             }
         };
@@ -128,7 +129,7 @@ impl Unnester {
         *now = cross(now.clone(), values)?;
         let conjunct = renamed_everywhere(conjunct, &wanted, &names)?;
         let outer = now.clone();
-        let value = self.lifted_all(conjunct, &outer, now)?;
+        let value = self.extract_elsewhere(conjunct, &outer, now)?;
         for (column, name) in wanted.into_iter().zip(names) {
             let (one, other) = (Expr::Column(column), Expr::Column(name));
             rest.push(datafusion::logical_expr::binary_expr(
@@ -141,16 +142,16 @@ impl Unnester {
     }
 }
 
-/// The columns that the expression names and those to which its subqueries refer.
+/// The columns that the expression and its subqueries refer to.
 fn all_columns(expr: &Expr) -> Result<Vec<Column>> {
     let mut columns: Vec<Column> = expr.column_refs().into_iter().cloned().collect();
     columns.extend(scope::outer_columns_of(expr)?.into_iter().map(|reference| reference.column));
-    // A set has no order of its own, and plans should be the same each time.
+    // Sets have no stable order, and plans should be deterministic.
     columns.sort_by_key(Column::flat_name);
     Ok(columns)
 }
 
-/// The expression with other names for columns, in its subqueries, too.
+/// Renames columns in the expression and in its subqueries.
 fn renamed_everywhere(expr: Expr, from: &[Column], to: &[Column]) -> Result<Expr> {
     let new =
         |column: &Column| from.iter().position(|c| c == column).map(|index| to[index].clone());
@@ -186,7 +187,7 @@ fn renamed_everywhere(expr: Expr, from: &[Column], to: &[Column]) -> Result<Expr
     Ok(renamed.data)
 }
 
-/// A subquery with other names for the columns around it.
+/// Renames outer columns in a subquery.
 fn in_subquery(
     subquery: datafusion::logical_expr::Subquery,
     from: &[Column],

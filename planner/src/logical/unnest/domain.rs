@@ -1,8 +1,8 @@
-//! The domain of a subquery: the values of the outer columns to which it refers.
+//! The domain of a subquery: the values of the outer columns that it refers to.
 //!
-//! There are two forms. *Distinct values* serve any subquery: the result is joined to the outer plan
-//! afterwards. *Rows* carry the whole outer plan through the subquery, so that nothing has to be joined
-//! back; that is right as long as each operator on the way treats each row by itself.
+//! There are two forms. *Distinct values* work for any subquery: the result is joined to the outer
+//! plan afterwards. *Rows* carry the whole outer plan through the subquery, so that nothing has to
+//! be joined back. That is correct as long as each operator on the way treats each row separately.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::scope::{Reference, position};
 use super::shape::{filter, project};
 use super::{Unnester, scope};
 
-/// See the module.
+/// The domain; see the [module](self).
 #[derive(Debug)]
 pub(super) struct Domain {
     columns: Vec<DomainColumn>,
@@ -45,12 +45,12 @@ enum Form {
 pub(super) struct Key {
     pub(super) column: Column,
     pub(super) data_type: DataType,
-    /// There are no nulls in it, or they are of no interest.
+    /// True if the column has no nulls, or their rows are not needed.
     pub(super) without_nulls: bool,
 }
 
 impl Domain {
-    /// The distinct values of the references in `outer`.
+    /// The domain of the distinct values of the references in `outer`.
     pub(super) fn of_values(references: &[Reference], outer: &LogicalPlan) -> Result<Self> {
         let columns: Vec<DomainColumn> = references.iter().map(DomainColumn::from).collect();
         let wanted: Vec<Column> = columns.iter().map(|column| column.column.clone()).collect();
@@ -58,7 +58,7 @@ impl Domain {
         Ok(Self { columns, source, form: Form::DistinctValues })
     }
 
-    /// All rows of `outer`.
+    /// The domain of all rows of `outer`.
     pub(super) fn of_rows(outer: &LogicalPlan) -> Self {
         let columns = outer.schema().iter().map(|(relation, field)| DomainColumn {
             column: Column::new(relation.cloned(), field.name()),
@@ -78,13 +78,13 @@ impl Domain {
         })
     }
 
-    /// Whether the plan refers to the domain.
+    /// True if the plan refers to the domain.
     pub(super) fn is_used_by(&self, plan: &LogicalPlan) -> Result<bool> {
         let references = scope::outer_columns(plan)?;
         Ok(references.iter().any(|reference| self.position(&reference.column).is_some()))
     }
 
-    /// Whether one of the expressions does.
+    /// True if one of the expressions refers to the domain.
     pub(super) fn is_used_in<'a>(&self, exprs: impl IntoIterator<Item = &'a Expr>) -> bool {
         exprs.into_iter().any(|expr| {
             expr.exists(|expr| {
@@ -95,7 +95,7 @@ impl Domain {
         })
     }
 
-    /// The position of the reference if the expression is one to this domain.
+    /// The index of the domain column that the expression refers to, if any.
     pub(super) fn reference(&self, expr: &Expr) -> Option<usize> {
         match expr {
             Expr::OuterReferenceColumn(_, column) => self.position(column),
@@ -103,14 +103,14 @@ impl Domain {
         }
     }
 
-    /// Whether an inner expression of `data_type` that equals the column may take its place.
-    /// `once` says whether the equality is all that the expression is needed for.
+    /// True if an inner expression of `data_type` that equals the column may replace it. `once` is
+    /// true if the equality is the only use of the expression.
     pub(super) fn may_be_replaced(&self, index: usize, data_type: &DataType, once: bool) -> bool {
         if self.form == Form::Rows {
             return false;
         }
         let column = &self.columns[index];
-        // Values that are equal are not the same if they can be told apart: 0.0 and -0.0, '1' and 1.
+        // Equal values may still be distinguishable: 0.0 and -0.0, '1' and 1.
         (column.uses == 1 && once)
             || (column.field.data_type() == data_type && !data_type.is_floating())
             || (column.field.data_type().is_integer() && data_type.is_integer())
@@ -121,7 +121,7 @@ impl Domain {
         self.columns.iter().map(|column| (&column.column, &column.field))
     }
 
-    /// The domain as a plan, with columns under new names.
+    /// The domain as a plan with new column names.
     pub(super) fn instance(&self, unnester: &Unnester) -> Result<(LogicalPlan, Vec<Key>)> {
         let mut exprs = Vec::with_capacity(self.columns.len());
         let mut keys = Vec::with_capacity(self.columns.len());
@@ -142,7 +142,7 @@ impl Domain {
         Ok((plan, keys))
     }
 
-    /// The expression with keys in the place of references to the domain.
+    /// Replaces references to the domain by the keys.
     pub(super) fn bind(&self, expr: Expr, keys: &[Key]) -> Result<Expr> {
         let bound = expr.transform(|expr| {
             let Some(index) = self.reference(&expr) else { return Ok(Transformed::no(expr)) };
@@ -151,7 +151,7 @@ impl Domain {
             Ok(Transformed::yes(if keys[index].data_type == *data_type {
                 key
             } else {
-                // An inner value that does not fit equals no outer value.
+                // An inner value that does not fit the type equals no outer value.
                 datafusion::logical_expr::try_cast(key, data_type.clone())
             }))
         })?;
@@ -174,14 +174,14 @@ pub(super) fn type_of(expr: &Expr, plan: &LogicalPlan) -> Result<DataType> {
     expr.get_type(plan.schema())
 }
 
-/// A plan that has all values of the wanted columns that `outer` has, and that can be run a second time. It
-/// runs beside the outer plan, and a value that it lacks would be a row without a match: limits,
-/// sorts and filters that draw are left out.
+/// A plan that has all values of the wanted columns in `outer`, and that may run a second time. It
+/// runs beside the outer plan, and a missing value would become a row without a match, so it leaves
+/// out limits, sorts and volatile filters.
 fn repeatable(outer: LogicalPlan, wanted: &[Column]) -> Result<LogicalPlan> {
     let plan = loosened(outer, wanted)?;
-    if scope::may_differ(&plan)? {
+    if scope::is_nondeterministic(&plan)? {
         return not_impl_err!(
-            "a correlated subquery over rows that may differ when they are computed again (random(), uuid(), or LIMIT \
+            "a correlated subquery over nondeterministic rows (random(), uuid(), or LIMIT \
              without ORDER BY): write the outer rows to a table first"
         );
     }
@@ -218,8 +218,9 @@ fn loosened(plan: LogicalPlan, wanted: &[Column]) -> Result<LogicalPlan> {
         LogicalPlan::Join(mut join) => {
             let mut below = wanted.to_vec();
             below.extend(join_columns(&join));
-            // More rows on a side must be more rows of the join, which they are not on the side of an anti
-            // join that keeps others out, nor on the side that an outer join fills up.
+            // More rows of an input must mean more rows of the join. That does not hold for the
+            // side of an anti join that excludes rows, nor for the null-supplying side of an outer
+            // join.
             match join.join_type {
                 JoinType::Inner => {
                     join.left = loosened(unwrapped(join.left), &below)?.into();
@@ -255,7 +256,7 @@ fn join_columns(join: &datafusion::logical_expr::Join) -> Vec<Column> {
     on.chain(&join.filter).flat_map(scope::columns).collect()
 }
 
-/// The projection to the wanted columns alone: another one may draw, which is of no interest.
+/// A projection to the wanted columns only: the others may be volatile, and are not needed.
 fn loosened_projection(projection: Projection, wanted: &[Column]) -> Result<LogicalPlan> {
     let mut kept = Vec::new();
     let mut below = Vec::new();
@@ -278,8 +279,8 @@ fn unwrapped(plan: Arc<LogicalPlan>) -> LogicalPlan {
     Arc::unwrap_or_clone(plan)
 }
 
-/// Whether each row of the domain may be treated by itself on its way through the plan: then the domain can be
-/// the rows of the outer plan.
+/// True if the plan treats each row of the domain separately: then the domain can be the rows of
+/// the outer plan.
 pub(super) fn is_row_wise(plan: &LogicalPlan, domain: &Domain) -> Result<bool> {
     if !domain.is_used_by(plan)? {
         return Ok(true);

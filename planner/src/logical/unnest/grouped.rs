@@ -1,7 +1,7 @@
-//! Aggregates of a correlated subquery: the columns of the domain are further keys of its groups.
+//! Aggregates in a correlated subquery: the columns of the domain become additional grouping keys.
 //!
-//! An aggregate without GROUP BY gives a row of nothing, too, and so does the empty set of ROLLUP. A group of the
-//! domain that has no rows is not there: it is added by a join from the domain.
+//! An aggregate without GROUP BY also returns a row for no input, as does the empty set of ROLLUP.
+//! A domain value without input has no group; a join from the domain adds it.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use datafusion::logical_expr::{Aggregate, Expr, JoinType, LogicalPlan, cast, lit
 
 use super::Unnester;
 use super::domain::{Domain, Key};
-use super::pull::Pulled;
+use super::push_down::Decorrelated;
 use super::shape::{Pair, cross, filter, join, named, or_zero, project};
 
-/// Aggregates that are null of no rows.
+/// Aggregates that are null for no rows.
 const NULL_OF_NONE: &[&str] = &[
     "sum",
     "min",
@@ -49,15 +49,15 @@ const NULL_OF_NONE: &[&str] = &[
     "approx_percentile_cont",
 ];
 
-/// Aggregates that are zero of no rows and never null.
+/// Aggregates that are zero for no rows and never null.
 const ZERO_OF_NONE: &[&str] = &["count", "approx_distinct", "regr_count"];
 
-/// What an aggregate is of no rows.
+/// The value of an aggregate for no rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OfNone {
     Null,
     Zero,
-    /// Only the function itself knows.
+    /// Not known here; only the function knows.
     Unknown,
 }
 
@@ -80,8 +80,12 @@ pub(super) fn zero(field: &Field) -> Result<ScalarValue> {
 }
 
 impl Unnester {
-    pub(super) fn pull_aggregate(&self, aggregate: &Aggregate, domain: &Domain) -> Result<Pulled> {
-        let input = self.pull(&aggregate.input, domain, Self::no_hints(domain))?;
+    pub(super) fn push_down_aggregate(
+        &self,
+        aggregate: &Aggregate,
+        domain: &Domain,
+    ) -> Result<Decorrelated> {
+        let input = self.push_down(&aggregate.input, domain, Self::no_hints(domain))?;
         let bind = |exprs: &[Expr]| -> Result<Vec<Expr>> {
             exprs.iter().map(|expr| domain.bind(expr.clone(), &input.keys)).collect()
         };
@@ -98,16 +102,16 @@ impl Unnester {
         let own = plan.schema().columns()[n_keys..].iter().cloned().map(Expr::Column).collect();
         let keys = input.key_columns();
         let plan = named(plan, own, &aggregate.schema, &keys)?;
-        Ok(Pulled { plan, keys: input.keys })
+        Ok(Decorrelated { plan, keys: input.keys })
     }
 
     fn ungrouped(
         &self,
         old: &Aggregate,
         aggregates: Vec<Expr>,
-        input: &Pulled,
+        input: &Decorrelated,
         domain: &Domain,
-    ) -> Result<Pulled> {
+    ) -> Result<Decorrelated> {
         let kinds: Vec<OfNone> = aggregates.iter().map(of_none).collect();
         let keys = input.keys.clone();
         let defaults = if kinds.contains(&OfNone::Unknown) {
@@ -130,7 +134,10 @@ impl Unnester {
                     when(is_missing.clone(), defaults[index].clone()).otherwise(value)?
                 }
                 (OfNone::Unknown, None) => {
-                    return not_impl_err!("the aggregate {value} of no rows");
+                    return not_impl_err!(
+                        "the aggregate {value} in a correlated subquery: its value for no rows \
+                         is not known"
+                    );
                 }
             });
         }
@@ -138,10 +145,10 @@ impl Unnester {
             plan = cross(plan, defaults)?;
         }
         let names = outer_keys.iter().map(|key| key.column.clone()).collect::<Vec<_>>();
-        Ok(Pulled { plan: named(plan, values, &old.schema, &names)?, keys: outer_keys })
+        Ok(Decorrelated { plan: named(plan, values, &old.schema, &names)?, keys: outer_keys })
     }
 
-    /// The groups with their aggregates under new names, and a column that is never null.
+    /// The groups, with renamed aggregates and a column that is never null.
     fn marked(
         &self,
         groups: LogicalPlan,
@@ -180,8 +187,12 @@ impl Unnester {
         Ok((join(values, groups, JoinType::Left, &pairs, Vec::new())?, outer_keys))
     }
 
-    /// One row of what the aggregates are of no rows, and its columns.
-    fn of_no_rows(&self, aggregates: &[Expr], input: &Pulled) -> Result<(LogicalPlan, Vec<Expr>)> {
+    /// One row of the aggregates' values for no rows, and its columns.
+    fn of_no_rows(
+        &self,
+        aggregates: &[Expr],
+        input: &Decorrelated,
+    ) -> Result<(LogicalPlan, Vec<Expr>)> {
         let nothing = filter(vec![lit(false)], input.plan.clone())?;
         let plan = Aggregate::try_new(Arc::new(nothing), Vec::new(), aggregates.to_vec())?;
         let plan = LogicalPlan::Aggregate(plan);
@@ -200,15 +211,15 @@ impl Unnester {
         old: &Aggregate,
         sets: &GroupingSet,
         aggregates: Vec<Expr>,
-        input: Pulled,
+        input: Decorrelated,
         domain: &Domain,
-    ) -> Result<Pulled> {
+    ) -> Result<Decorrelated> {
         let sets = listed(sets)?;
         let n_empty = sets.iter().filter(|set| set.is_empty()).count();
         let kinds: Vec<OfNone> = aggregates.iter().map(of_none).collect();
         let key_columns = input.key_columns();
         let keys = || key_columns.iter().cloned().map(Expr::Column);
-        // In front, so that the bits of __grouping_id that tell the user's keys stay where they are.
+        // In front, so that the bits of __grouping_id for the user's keys keep their positions.
         let sets = sets.into_iter().map(|set| keys().chain(set).collect()).collect();
         let by = vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))];
         let plan = Aggregate::try_new(Arc::new(input.plan.clone()), by, aggregates)?;
@@ -220,15 +231,15 @@ impl Unnester {
             cast(exprs[n_groups].clone(), old.schema.field(n_groups).data_type().clone());
         let plan = named(plan, exprs, &old.schema, &key_columns)?;
         if n_empty == 0 {
-            return Ok(Pulled { plan, keys: input.keys });
+            return Ok(Decorrelated { plan, keys: input.keys });
         }
         if n_empty > 1 || kinds.contains(&OfNone::Unknown) {
             return not_impl_err!(
-                "a correlated subquery with the empty grouping set twice, or with aggregates whose value of no rows \
-                 is not known: group in a query of its own and join it"
+                "a correlated subquery with the empty grouping set twice, or with aggregates whose \
+                 value for no rows is not known: group in a separate query and join it"
             );
         }
-        // A value without rows has the row of the empty set.
+        // A domain value without rows has the row of the empty set.
         let own = plan.schema().columns()[..old.schema.fields().len()].to_vec();
         let keys = input.keys;
         let marker = self.fresh();
@@ -253,13 +264,13 @@ impl Unnester {
             });
         }
         let names = outer_keys.iter().map(|key| key.column.clone()).collect::<Vec<_>>();
-        Ok(Pulled { plan: named(plan, values, &old.schema, &names)?, keys: outer_keys })
+        Ok(Decorrelated { plan: named(plan, values, &old.schema, &names)?, keys: outer_keys })
     }
 }
 
-/// The groups by the keys of the domain and by `groups`.
+/// Groups by the keys of the domain and by `groups`.
 pub(super) fn grouped(
-    input: &Pulled,
+    input: &Decorrelated,
     groups: Vec<Expr>,
     aggregates: Vec<Expr>,
 ) -> Result<LogicalPlan> {
@@ -269,7 +280,7 @@ pub(super) fn grouped(
     Ok(LogicalPlan::Aggregate(plan))
 }
 
-/// The sets of a ROLLUP, a CUBE or a list of sets.
+/// The grouping sets of a ROLLUP, a CUBE or a list of sets.
 fn listed(sets: &GroupingSet) -> Result<Vec<Vec<Expr>>> {
     Ok(match sets {
         GroupingSet::GroupingSets(sets) => sets.clone(),

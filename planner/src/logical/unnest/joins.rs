@@ -1,5 +1,5 @@
-//! Joins of a correlated subquery: the domain moves into the side that refers to it, or into both, which are
-//! then joined by it, too. A side whose rows the join keeps always has it.
+//! Joins in a correlated subquery: the domain is pushed into the side that refers to it, or into
+//! both sides, which are then joined on it, too. A row-preserving side always has it.
 
 use std::sync::Arc;
 
@@ -10,20 +10,25 @@ use datafusion::logical_expr::{
 };
 
 use super::domain::{Domain, Key};
-use super::pull::{Hints, Pulled};
+use super::push_down::{Decorrelated, Hints};
 use super::shape::{key_without_nulls, named};
 use super::{Unnester, scope};
 
-/// The sides of a join that have the domain.
+/// The sides of a join with the domain.
 struct Sides {
-    left: Option<Pulled>,
-    right: Option<Pulled>,
+    left: Option<Decorrelated>,
+    right: Option<Decorrelated>,
 }
 
 impl Unnester {
-    pub(super) fn pull_join(&self, old: &Join, domain: &Domain, hints: &Hints) -> Result<Pulled> {
+    pub(super) fn push_down_join(
+        &self,
+        old: &Join,
+        domain: &Domain,
+        hints: &Hints,
+    ) -> Result<Decorrelated> {
         if old.null_aware {
-            return not_impl_err!("a null-aware join in a correlated subquery");
+            return not_impl_err!("a null-aware join in a correlated subquery is not supported");
         }
         let sides = self.sides(old, domain, hints)?;
         let (mut on, mut condition) = bound_condition(old, domain, &sides)?;
@@ -60,7 +65,7 @@ impl Unnester {
             | (_, Some(keys), _)
             | (_, None, Some(keys)) => {
                 let names = keys.iter().map(|key| key.column.clone()).collect::<Vec<_>>();
-                Ok(Pulled { plan: named(plan, own, &old.schema, &names)?, keys })
+                Ok(Decorrelated { plan: named(plan, own, &old.schema, &names)?, keys })
             }
             (_, None, None) => not_impl_err!("a join without its domain"),
         }
@@ -85,21 +90,26 @@ impl Unnester {
             }
             JoinType::Full => (true, true),
         };
-        // A filter above speaks of rows that the join gives: not of a side that it fills up or only looks at.
+        // A filter above constrains the join's result: it cannot constrain a side that is
+        // null-supplying or only tested.
         let kept_left = is_kept(old.join_type, true);
         let kept_right = is_kept(old.join_type, false);
         let none = || Self::no_hints(domain);
         Ok(Sides {
             left: left
-                .then(|| self.pull(&old.left, domain, if kept_left { on_left } else { none() }))
+                .then(|| {
+                    self.push_down(&old.left, domain, if kept_left { on_left } else { none() })
+                })
                 .transpose()?,
             right: right
-                .then(|| self.pull(&old.right, domain, if kept_right { on_right } else { none() }))
+                .then(|| {
+                    self.push_down(&old.right, domain, if kept_right { on_right } else { none() })
+                })
                 .transpose()?,
         })
     }
 
-    /// Rows of a full join have the domain's value from whichever side they come.
+    /// A row of a full join takes the domain's value from either side.
     fn full(
         &self,
         plan: LogicalPlan,
@@ -107,7 +117,7 @@ impl Unnester {
         old: &Join,
         left: &[Key],
         right: &[Key],
-    ) -> Result<Pulled> {
+    ) -> Result<Decorrelated> {
         let n_own = own.len();
         let mut exprs: Vec<Expr> = own
             .into_iter()
@@ -128,11 +138,11 @@ impl Unnester {
             });
         }
         debug_assert_eq!(exprs.len(), n_own + keys.len());
-        Ok(Pulled { plan: super::shape::project(exprs, plan)?, keys })
+        Ok(Decorrelated { plan: super::shape::project(exprs, plan)?, keys })
     }
 }
 
-/// Whether the rows that the join gives are rows of this side as they were.
+/// True if the join returns rows of this side unchanged.
 fn is_kept(join_type: JoinType, left: bool) -> bool {
     match join_type {
         JoinType::Inner => true,
@@ -142,7 +152,7 @@ fn is_kept(join_type: JoinType, left: bool) -> bool {
     }
 }
 
-/// The hints that are about a side's columns alone.
+/// The hints that use columns of one side only.
 fn side_hints(hints: &Hints, side: &LogicalPlan) -> Hints {
     let is_of_side = |expr: &Expr| {
         scope::columns(expr).iter().all(|column| side.schema().is_column_from_schema(column))
@@ -180,7 +190,8 @@ fn bound_condition(old: &Join, domain: &Domain, sides: &Sides) -> Result<Conditi
     Ok((on, condition))
 }
 
-/// Adds that both sides are about the same value of the domain. (See [`super::shape::join`] for nulls.)
+/// Adds the condition that both sides have the same domain value. See [`super::shape::join`] for
+/// nulls.
 fn add_keys(
     on: &mut Vec<(Expr, Expr)>,
     condition: &mut Vec<Expr>,

@@ -1,7 +1,7 @@
 //! Joins whose right side refers to columns of the left side: LATERAL, and UNNEST of a column.
 //!
-//! Which references are meant is marked by a `Subquery` node around a lateral plan. It stays around what a
-//! nested lateral join leaves over, for the join around that one.
+//! A `Subquery` node around a lateral plan marks its outer references. It stays around the
+//! references that a nested lateral join leaves for the enclosing join.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use datafusion::scalar::ScalarValue;
 use super::Unnester;
 use super::domain::{Domain, is_row_wise};
 use super::matching::pairs;
-use super::pull::Pulled;
+use super::push_down::Decorrelated;
 use super::scope::{self, Reference};
 use super::shape::{all, filter, join, named, project};
 
 impl Unnester {
-    /// A join: lateral ones, and subqueries in conditions.
+    /// Rewrites a join: lateral sides, and subqueries in the condition.
     pub(super) fn join_node(&self, node: Join) -> Result<LogicalPlan> {
         let references = lateral_references(&node.right)?;
         let bound = scope::bound(references, node.left.schema());
         let node =
             if bound.is_empty() { LogicalPlan::Join(node) } else { self.lateral(&node, &bound)? };
         match node {
-            LogicalPlan::Join(join) => self.lift_condition(join),
+            LogicalPlan::Join(join) => self.extract_condition(join),
             other => Ok(other),
         }
     }
@@ -52,22 +52,22 @@ impl Unnester {
             plan
         } else {
             let domain = Domain::of_values(references, &node.left)?;
-            let pulled = self.pull(&node.right, &domain, Self::no_hints(&domain))?;
-            self.joined_back(node, &domain, pulled, condition)?
+            let decorrelated = self.push_down(&node.right, &domain, Self::no_hints(&domain))?;
+            self.joined_back(node, &domain, decorrelated, condition)?
         };
         let plan = named(done.clone(), all(done.schema()), &schema, &[])?;
         around_rest(plan)
     }
 
-    /// The left rows with the right rows of each.
+    /// The left rows, each with its right rows.
     fn row_wise(&self, right: &LogicalPlan, rows: &Domain, node: &Join) -> Result<LogicalPlan> {
-        let pulled = self.pull(right, rows, Self::no_hints(rows))?;
-        back_in_order(&pulled, node)
+        let decorrelated = self.push_down(right, rows, Self::no_hints(rows))?;
+        back_in_order(&decorrelated, node)
     }
 
     fn conditioned(&self, plan: LogicalPlan, condition: Vec<Expr>) -> Result<LogicalPlan> {
         match filter(condition, plan)? {
-            LogicalPlan::Filter(filter) => self.lift_filter(filter),
+            LogicalPlan::Filter(filter) => self.extract_filter(filter),
             other => Ok(other),
         }
     }
@@ -76,24 +76,24 @@ impl Unnester {
         &self,
         node: &Join,
         domain: &Domain,
-        pulled: Pulled,
+        decorrelated: Decorrelated,
         condition: Vec<Expr>,
     ) -> Result<LogicalPlan> {
         let n_left = node.left.schema().fields().len();
         let n_right = node.right.schema().fields().len();
-        let pairs = pairs(domain, &pulled);
+        let pairs = pairs(domain, &decorrelated);
         let left = node.left.as_ref().clone();
-        let plan = join(left, pulled.plan, node.join_type, &pairs, condition)?;
+        let plan = join(left, decorrelated.plan, node.join_type, &pairs, condition)?;
         let plan = match plan {
-            LogicalPlan::Join(join) => self.lift_condition(join)?,
+            LogicalPlan::Join(join) => self.extract_condition(join)?,
             other => other,
         };
         let own = plan.schema().columns().into_iter().take(n_left + n_right).map(Expr::Column);
         named(plan.clone(), own.collect(), &node.schema, &[])
     }
 
-    /// `LEFT JOIN UNNEST(list) ON TRUE`: a list that is empty or null becomes a null list, which is unnested
-    /// to one row, and a mark says that this row is not one of the list.
+    /// `LEFT JOIN UNNEST(list) ON TRUE`: an empty or null list becomes a list of one null, which
+    /// unnests to one row, and a mark says that this row is not an element of the list.
     fn kept_with_unnest(
         &self,
         node: &Join,
@@ -118,31 +118,31 @@ impl Unnester {
         let marked = marked_lists(unnest, &lists, &mark)?;
         let right = replaced_unnest(&node.right, &marked)?;
         let n_right = node.right.schema().fields().len();
-        let pulled = self.pull(&right, rows, Self::no_hints(rows))?;
+        let decorrelated = self.push_down(&right, rows, Self::no_hints(rows))?;
         let columns = right.schema().columns();
         let has_row = Expr::Column(columns[n_right].clone());
         let mut exprs = Vec::with_capacity(n_right);
         for column in &columns[..n_right] {
-            // Without an ELSE it is null, of the column's type.
+            // Without an ELSE it is a null of the column's type.
             let value = Expr::Column(column.clone());
             exprs.push(when(has_row.clone(), value).end()?);
         }
-        let keys = pulled.key_columns();
-        let plan = named(pulled.plan, exprs, node.right.schema(), &keys)?;
-        back_in_order(&Pulled { plan, keys: pulled.keys }, node).map(Some)
+        let keys = decorrelated.key_columns();
+        let plan = named(decorrelated.plan, exprs, node.right.schema(), &keys)?;
+        back_in_order(&Decorrelated { plan, keys: decorrelated.keys }, node).map(Some)
     }
 }
 
-/// Left columns under their names, then the right ones.
-fn back_in_order(pulled: &Pulled, node: &Join) -> Result<LogicalPlan> {
+/// The left columns under their names, then the right columns.
+fn back_in_order(decorrelated: &Decorrelated, node: &Join) -> Result<LogicalPlan> {
     let n_right = node.right.schema().fields().len();
-    let right = pulled.plan.schema().columns().into_iter().take(n_right).map(Expr::Column);
-    let keys = pulled.keys.iter().map(|key| Expr::Column(key.column.clone()));
+    let right = decorrelated.plan.schema().columns().into_iter().take(n_right).map(Expr::Column);
+    let keys = decorrelated.keys.iter().map(|key| Expr::Column(key.column.clone()));
     let exprs = keys.chain(right).collect();
-    named(pulled.plan.clone(), exprs, &node.schema, &[])
+    named(decorrelated.plan.clone(), exprs, &node.schema, &[])
 }
 
-/// The condition of a join, with its equalities.
+/// The condition of a join, including its equalities.
 pub(super) fn condition_of(node: &Join) -> Vec<Expr> {
     let operator = match node.null_equality {
         datafusion::common::NullEquality::NullEqualsNull => Operator::IsNotDistinctFrom,
@@ -167,7 +167,7 @@ fn lateral_references(plan: &LogicalPlan) -> Result<Vec<Reference>> {
         }
         Ok(TreeNodeRecursion::Jump)
     })?;
-    // How often the whole plan refers to a column decides what may take its place.
+    // The number of uses in the whole plan decides what may replace a column.
     let all = scope::outer_columns(plan)?;
     for reference in &mut found {
         if let Some(known) = all.iter().find(|known| known.column == reference.column) {
@@ -177,7 +177,7 @@ fn lateral_references(plan: &LogicalPlan) -> Result<Vec<Reference>> {
     Ok(found)
 }
 
-/// Keeps the mark of a lateral plan around references that are still open.
+/// Keeps the `Subquery` mark around references that are still open.
 fn around_rest(plan: LogicalPlan) -> Result<LogicalPlan> {
     if scope::outer_columns(&plan)?.is_empty() {
         return Ok(plan);
@@ -186,7 +186,7 @@ fn around_rest(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Subquery(subquery))
 }
 
-/// The only operator of the plan but projections and names, if it unnests.
+/// The `Unnest` of a plan that otherwise has only projections and aliases.
 fn only_unnest(plan: &LogicalPlan) -> Option<&Unnest> {
     match plan {
         LogicalPlan::Unnest(unnest) => Some(unnest),
@@ -197,7 +197,7 @@ fn only_unnest(plan: &LogicalPlan) -> Option<&Unnest> {
     }
 }
 
-/// The unnest over null lists in the place of empty ones, with the mark after its columns.
+/// The unnest over null lists in place of empty ones, with the mark as its last column.
 fn marked_lists(unnest: &Unnest, lists: &[usize], mark: &str) -> Result<LogicalPlan> {
     let columns = unnest.input.schema().columns();
     let mut exprs = Vec::with_capacity(columns.len() + 1);
@@ -222,7 +222,7 @@ fn marked_lists(unnest: &Unnest, lists: &[usize], mark: &str) -> Result<LogicalP
     Ok(LogicalPlan::Unnest(plan))
 }
 
-/// The plan over `marked` in the place of its unnest, with the mark as its last column.
+/// The plan with its unnest replaced by `marked`, and with the mark as its last column.
 fn replaced_unnest(plan: &LogicalPlan, marked: &LogicalPlan) -> Result<LogicalPlan> {
     let inner = |input: &LogicalPlan| replaced_unnest(input, marked);
     match plan {
@@ -243,6 +243,6 @@ fn replaced_unnest(plan: &LogicalPlan, marked: &LogicalPlan) -> Result<LogicalPl
             exprs.extend(last.map(Expr::Column));
             project(exprs, input)
         }
-        _ => not_impl_err!("a lateral join over {}", plan.display()),
+        _ => not_impl_err!("a lateral join over {} is not supported", plan.display()),
     }
 }

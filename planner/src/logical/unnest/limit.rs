@@ -1,11 +1,11 @@
-//! LIMIT and OFFSET of a correlated subquery: so many rows for each value of the domain, which are those
-//! with the first numbers when the rows of each value are numbered.
+//! LIMIT and OFFSET in a correlated subquery apply per value of the domain: the rows of each value
+//! are numbered, and a filter keeps the first ones.
 
 use std::sync::Arc;
 
+use bigslice_functions::row_number;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, Result, ScalarValue};
-use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::{
     Expr, ExprFunctionExt, Limit, LogicalPlan, Projection, SubqueryAlias, Window, cast, lit,
@@ -13,12 +13,12 @@ use datafusion::logical_expr::{
 
 use super::Unnester;
 use super::domain::Domain;
-use super::pull::Pulled;
+use super::push_down::Decorrelated;
 use super::shape::{filter, is_row_by_row, named};
 
 impl Unnester {
-    pub(super) fn pull_limit(&self, limit: &Limit, domain: &Domain) -> Result<Pulled> {
-        // The order is that of the nearest sort, which a projection or an alias passes on.
+    pub(super) fn push_down_limit(&self, limit: &Limit, domain: &Domain) -> Result<Decorrelated> {
+        // The order is that of the nearest sort, below projections and aliases.
         match limit.input.as_ref() {
             LogicalPlan::Projection(projection) if is_row_by_row(projection) => {
                 let below = LogicalPlan::Limit(Limit {
@@ -30,13 +30,13 @@ impl Unnester {
                     below.into(),
                     Arc::clone(&projection.schema),
                 )?;
-                self.pull(&LogicalPlan::Projection(moved), domain, Self::no_hints(domain))
+                self.push_down(&LogicalPlan::Projection(moved), domain, Self::no_hints(domain))
             }
             LogicalPlan::SubqueryAlias(alias) => {
                 let below =
                     LogicalPlan::Limit(Limit { input: Arc::clone(&alias.input), ..limit.clone() });
                 let moved = SubqueryAlias::try_new(below.into(), alias.alias.clone())?;
-                self.pull(&LogicalPlan::SubqueryAlias(moved), domain, Self::no_hints(domain))
+                self.push_down(&LogicalPlan::SubqueryAlias(moved), domain, Self::no_hints(domain))
             }
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
                 self.numbered(&sort.input, &sort.expr, limit, domain)
@@ -45,7 +45,7 @@ impl Unnester {
         }
     }
 
-    /// The first `fetch` rows of each value after the first `skip`.
+    /// The first `fetch` rows of each value, after `skip` rows.
     pub(super) fn first_rows(
         &self,
         input: &LogicalPlan,
@@ -53,7 +53,7 @@ impl Unnester {
         skip: Option<usize>,
         fetch: Option<usize>,
         domain: &Domain,
-    ) -> Result<Pulled> {
+    ) -> Result<Decorrelated> {
         let count = |rows: usize| Box::new(lit(i64::try_from(rows).unwrap_or(i64::MAX)));
         let limit = Limit {
             skip: skip.map(count),
@@ -69,27 +69,27 @@ impl Unnester {
         order: &[SortExpr],
         limit: &Limit,
         domain: &Domain,
-    ) -> Result<Pulled> {
-        let pulled = self.pull(input, domain, Self::no_hints(domain))?;
-        let parts = pulled.keys.iter().map(|key| Expr::Column(key.column.clone())).collect();
+    ) -> Result<Decorrelated> {
+        let decorrelated = self.push_down(input, domain, Self::no_hints(domain))?;
+        let parts = decorrelated.keys.iter().map(|key| Expr::Column(key.column.clone())).collect();
         let mut numbers = row_number().partition_by(parts);
         if !order.is_empty() {
             let bound = order
                 .iter()
-                .map(|by| Ok(by.with_expr(domain.bind(by.expr.clone(), &pulled.keys)?)));
+                .map(|by| Ok(by.with_expr(domain.bind(by.expr.clone(), &decorrelated.keys)?)));
             numbers = numbers.order_by(bound.collect::<Result<Vec<_>>>()?);
         }
-        let keys = pulled.key_columns();
-        let window = Window::try_new(vec![numbers.build()?], pulled.plan.into())?;
+        let keys = decorrelated.key_columns();
+        let window = Window::try_new(vec![numbers.build()?], decorrelated.plan.into())?;
         let plan = LogicalPlan::Window(window);
         let number = plan.schema().columns().pop().unwrap_or_else(|| Column::new_unqualified(""));
-        let number = cast(Expr::Column(number), DataType::Int64);
+        let number = Expr::Column(number);
         let bind = |expr: &Option<Box<Expr>>| -> Result<Option<Expr>> {
             let Some(expr) = expr else { return Ok(None) };
             if matches!(expr.as_ref(), Expr::Literal(ScalarValue::Null, _)) {
                 return Ok(None);
             }
-            Ok(Some(cast(domain.bind(expr.as_ref().clone(), &pulled.keys)?, DataType::Int64)))
+            Ok(Some(cast(domain.bind(expr.as_ref().clone(), &decorrelated.keys)?, DataType::Int64)))
         };
         let (skip, fetch) = (bind(&limit.skip)?, bind(&limit.fetch)?);
         let mut kept = Vec::new();
@@ -97,7 +97,7 @@ impl Unnester {
             kept.push(number.clone().gt(skip.clone()));
         }
         if let Some(fetch) = fetch {
-            // The difference, because the sum with the largest LIMIT would wrap.
+            // The difference, because the sum would overflow for the largest LIMIT.
             let place = match skip {
                 Some(skip) => number - skip,
                 None => number,
@@ -106,6 +106,6 @@ impl Unnester {
         }
         let plan = filter(kept, plan)?;
         let plan = named(plan, super::shape::all(input.schema()), input.schema(), &keys)?;
-        Ok(Pulled { plan, keys: pulled.keys })
+        Ok(Decorrelated { plan, keys: decorrelated.keys })
     }
 }

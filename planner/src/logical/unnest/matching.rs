@@ -1,7 +1,8 @@
-//! What of a subquery has to match a row of the outer plan: the right side of a join, with its condition.
+//! The rows of a subquery that match a row of the outer plan: the right side of a join and the join
+//! condition.
 //!
-//! Where the subquery is a plan under filters and projections, its filters become the condition, and no
-//! domain is needed. Otherwise the domain moves in, and its columns are the condition.
+//! If the subquery is a plan below filters and projections, its filters become the condition, and
+//! no domain is needed. Otherwise the domain is pushed into it, and its columns are the condition.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
@@ -12,23 +13,24 @@ use datafusion::logical_expr::{
 
 use super::Unnester;
 use super::domain::Domain;
-use super::pull::Pulled;
+use super::push_down::Decorrelated;
 use super::scope::{self, Reference, arrive};
 use super::shape::{Pair, all, filter, is_row_by_row, project, substituted};
 
-/// See the module. All columns of the plan have new names.
+/// The right side of a join; see the [module](self). All columns of the plan have new names.
 #[derive(Debug, Clone)]
 pub(super) struct Matching {
     pub(super) plan: LogicalPlan,
     pub(super) pairs: Vec<Pair>,
-    /// What else must hold, over columns of both sides.
+    /// Further conditions, over columns of both sides.
     pub(super) condition: Vec<Expr>,
-    /// What the subquery selects, over columns of the plan, and of the outer one where it selects those.
+    /// The select list of the subquery, over columns of the plan and, where selected, of the outer
+    /// plan.
     pub(super) values: Vec<Expr>,
 }
 
 impl Matching {
-    /// Whether all that is asked of a row is in the pairs, and its values are its own.
+    /// True if the pairs are the only condition, and the values use inner columns only.
     pub(super) fn is_by_keys(&self) -> bool {
         let own = |value: &Expr| {
             scope::columns(value).iter().all(|c| self.plan.schema().is_column_from_schema(c))
@@ -37,7 +39,7 @@ impl Matching {
     }
 }
 
-/// A subquery taken apart: filters and selected values over a plan.
+/// A subquery split into filters and selected values over a plan.
 struct Parts<'a> {
     below: Below<'a>,
     values: Vec<Expr>,
@@ -51,7 +53,8 @@ enum Below<'a> {
 }
 
 impl Unnester {
-    /// The rows of a subquery for the rows of `outer`; `values` says whether what it selects is wanted.
+    /// The rows of a subquery for the rows of `outer`; `values` is true if its select list is
+    /// needed.
     pub(super) fn matching(
         &self,
         subquery: &LogicalPlan,
@@ -65,9 +68,9 @@ impl Unnester {
         if let Some(parts) = taken_apart(subquery, values.to_vec(), outer.schema())? {
             return self.of_parts(parts, outer.schema());
         }
-        let (pulled, pairs) = self.for_values_of(subquery, &references, outer)?;
-        let keys: Vec<Column> = pulled.key_columns();
-        let matching = self.renamed(pulled.plan, values, keys, Vec::new(), outer.schema())?;
+        let (decorrelated, pairs) = self.for_values_of(subquery, &references, outer)?;
+        let keys: Vec<Column> = decorrelated.key_columns();
+        let matching = self.renamed(decorrelated.plan, values, keys, Vec::new(), outer.schema())?;
         let inner = matching.pairs.iter().map(|pair| pair.inner.clone());
         let pairs = pairs.into_iter().zip(inner).map(|(pair, inner)| Pair { inner, ..pair });
         Ok(Matching { pairs: pairs.collect(), ..matching })
@@ -79,11 +82,11 @@ impl Unnester {
         subquery: &LogicalPlan,
         references: &[Reference],
         outer: &LogicalPlan,
-    ) -> Result<(Pulled, Vec<Pair>)> {
+    ) -> Result<(Decorrelated, Vec<Pair>)> {
         let domain = Domain::of_values(references, outer)?;
-        let pulled = self.pull(subquery, &domain, Self::no_hints(&domain))?;
-        let pairs = pairs(&domain, &pulled);
-        Ok((pulled, pairs))
+        let decorrelated = self.push_down(subquery, &domain, Self::no_hints(&domain))?;
+        let pairs = pairs(&domain, &decorrelated);
+        Ok((decorrelated, pairs))
     }
 
     fn of_parts(&self, parts: Parts<'_>, outer: &DFSchema) -> Result<Matching> {
@@ -111,7 +114,7 @@ impl Unnester {
         self.with_names(plan, &parts.values, keys, rest, outer)
     }
 
-    /// The plan with new names for its values, and for the columns in `keys` as the inner sides of pairs.
+    /// Renames the plan's values, and the columns in `keys` as the inner sides of pairs.
     fn renamed(
         &self,
         plan: LogicalPlan,
@@ -181,10 +184,10 @@ impl Unnester {
 }
 
 /// The pairs of outer columns and keys.
-pub(super) fn pairs(domain: &Domain, pulled: &Pulled) -> Vec<Pair> {
+pub(super) fn pairs(domain: &Domain, decorrelated: &Decorrelated) -> Vec<Pair> {
     domain
         .outer_columns()
-        .zip(&pulled.keys)
+        .zip(&decorrelated.keys)
         .map(|((column, field), key)| Pair {
             outer: Expr::Column(column.clone()),
             inner: key.column.clone(),
@@ -193,13 +196,13 @@ pub(super) fn pairs(domain: &Domain, pulled: &Pulled) -> Vec<Pair> {
         .collect()
 }
 
-/// What the subquery selects.
+/// The select list of the subquery.
 pub(super) fn selected(subquery: &LogicalPlan) -> Vec<Expr> {
     all(subquery.schema())
 }
 
-/// Takes filters and projections off a subquery until nothing is left that refers to the outer plan; nothing
-/// if something else does.
+/// Removes filters and projections from a subquery until nothing refers to the outer plan; `None`
+/// if some other operator does.
 fn taken_apart<'a>(
     subquery: &'a LogicalPlan,
     values: Vec<Expr>,
@@ -233,7 +236,7 @@ fn taken_apart<'a>(
                 filter.input.as_ref()
             }
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => sort.input.as_ref(),
-            // Twice the same row matches no more than once.
+            // Duplicate rows do not change whether there is a match.
             LogicalPlan::Distinct(Distinct::All(input)) => input.as_ref(),
             LogicalPlan::Join(join)
                 if join.join_type == JoinType::Inner
@@ -252,7 +255,8 @@ fn taken_apart<'a>(
 }
 
 impl Parts<'_> {
-    /// Says everything over the input of an operator whose columns are `exprs`; false if that cannot be.
+    /// Rewrites everything over the input of an operator whose columns are `exprs`; false if that
+    /// is not possible.
     fn move_below(&mut self, schema: &DFSchema, exprs: &[Expr]) -> Result<bool> {
         for own in self.values.iter_mut().chain(&mut self.conjuncts) {
             match substituted(std::mem::take(own), schema, exprs)? {
@@ -264,7 +268,7 @@ impl Parts<'_> {
     }
 }
 
-/// The sides of an equality of an expression over the outer plan and one over the inner plan.
+/// The sides of an equality of an outer and an inner expression.
 fn equality(conjunct: &Expr, outer: &DFSchema) -> Result<Option<(Expr, Expr)>> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = conjunct else {
         return Ok(None);
@@ -287,7 +291,7 @@ fn equality(conjunct: &Expr, outer: &DFSchema) -> Result<Option<(Expr, Expr)>> {
     Ok(None)
 }
 
-/// Whether the expression may be null. One that cannot be typed yet may be.
+/// True if the expression may be null, or if its type is not known yet.
 pub(super) fn may_be_null(expr: &Expr, schema: &DFSchema) -> bool {
     expr.nullable(schema).unwrap_or(true)
 }

@@ -1,20 +1,22 @@
-//! Subqueries and lateral joins become joins, before DataFusion's own rules see them.
+//! Decorrelates subqueries: turns subqueries and lateral joins into joins, before DataFusion's own
+//! rules see them.
 //!
-//! DataFusion 55.2 decorrelates by moving filters out of the subquery. That refuses whatever is more than a
-//! filter (LIMIT, UNION, inequalities below an aggregate, two levels, EXISTS as a value) and gives wrong rows
-//! for some of the rest: NOT IN forgets nulls as soon as it is correlated or stands below OR, and
-//! EXISTS of an aggregate without GROUP BY loses the rows that match nothing.
+//! DataFusion 55.2 decorrelates by moving filters out of the subquery. It refuses whatever is more
+//! than a filter (LIMIT, UNION, inequalities below an aggregate, two levels, EXISTS as a value) and
+//! returns wrong rows for some of the rest: NOT IN loses nulls if it is correlated or below OR, and
+//! EXISTS of an aggregate without GROUP BY loses the rows without a match.
 //!
-//! The general way is that of Neumann and Kemper ("Unnesting Arbitrary Queries", 2015; "Improving Unnesting
-//! of Complex Queries", 2025). A subquery that refers to columns of the plan around it is computed once for
-//! all values that these columns have: its *domain* ([`domain`]). The domain moves down through the operators
-//! of the subquery ([`pull`]) until nothing refers outwards, and the result is joined to the outer plan by the
-//! columns of the domain. Where a filter of the subquery says that an outer column equals an inner expression,
-//! that expression takes the place of the domain, which is then not needed.
+//! The general algorithm is that of Neumann and Kemper ("Unnesting Arbitrary Queries", 2015;
+//! "Improving Unnesting of Complex Queries", 2025). A correlated subquery is computed once for all
+//! values of the outer columns that it refers to: its *domain* ([`domain`]). The domain is pushed
+//! down through the operators of the subquery ([`push_down`]) until there are no outer references
+//! left, and the result is joined to the outer plan on the columns of the domain. If a filter of
+//! the subquery equates an outer column with an inner expression, that expression replaces the
+//! domain, which is then not needed.
 //!
 //! ```text
-//!  node          walks the plan from its leaves, so that inner subqueries are joins before outer ones are met
-//!   lift         takes subqueries out of one operator's expressions: joins below it give their values
+//!  node          walks the plan bottom-up, so that inner subqueries become joins before outer ones
+//!   extract      replaces the subqueries of one operator by joins below it
 //!    scalar      a value, with an error for more than one row
 //!    quantified  EXISTS, IN, ANY and ALL: semi and anti joins in a WHERE
 //!    truth       and three-valued marks elsewhere
@@ -22,8 +24,8 @@
 //!   lateral      a join whose right side refers to its left side
 //! ```
 //!
-//! What stays for DataFusion's rules: subqueries that refer to nothing outside where these are right, which is
-//! scalar ones (in one process) and EXISTS, IN and NOT IN as a conjunct of a filter.
+//! DataFusion's rules still handle the uncorrelated subqueries that they get right: scalar ones (in
+//! one process), and EXISTS, IN and NOT IN as conjuncts of a filter.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -40,13 +42,13 @@ use super::expressions::with_own_schema;
 mod comparison;
 mod condition;
 mod domain;
+mod extract;
 mod grouped;
 mod joins;
 mod lateral;
-mod lift;
 mod limit;
 mod matching;
-mod pull;
+mod push_down;
 mod quantified;
 mod scalar;
 mod scope;
@@ -56,8 +58,8 @@ mod truth;
 #[cfg(test)]
 mod tests;
 
-/// The analyzer rule that turns subqueries into joins. It runs before types are coerced, because it makes
-/// comparisons of its own that are to be coerced like those of the user.
+/// The analyzer rule that turns subqueries into joins. It runs before types are coerced, so that
+/// the comparisons it adds are coerced like the user's.
 #[derive(Debug, Default)]
 pub(crate) struct UnnestSubqueries;
 
@@ -72,59 +74,59 @@ impl AnalyzerRule for UnnestSubqueries {
         }
         let unnester = Unnester {
             names: Cell::new(scope::names_taken(&plan)?),
-            scalars_run_alone: config.optimizer.enable_physical_uncorrelated_scalar_subquery,
+            executes_scalars: config.optimizer.enable_physical_uncorrelated_scalar_subquery,
         };
         let plan = unnester.plan(plan)?;
         match scope::outer_columns(&plan)?.first() {
             None => Ok(plan),
             Some(reference) => plan_err!(
-                "the column {} of an outer query cannot be used at this place of a subquery",
+                "the column {} of an outer query cannot be used in this part of a subquery",
                 reference.column.flat_name()
             ),
         }
     }
 }
 
-/// What the rule needs to know while it walks one plan.
+/// The state of the rule for one plan.
 pub(super) struct Unnester {
-    /// The number of the next column or relation that the rule makes up.
+    /// The number of the next generated column or relation name.
     names: Cell<usize>,
-    /// DataFusion runs a scalar subquery that refers to nothing outside by itself, wherever it stands. It
-    /// cannot on machines, see `OneRowSubqueries`.
-    scalars_run_alone: bool,
+    /// True if DataFusion executes uncorrelated scalar subqueries separately, wherever they are. On
+    /// machines it cannot; see `OneRowSubqueries`.
+    executes_scalars: bool,
 }
 
 impl Unnester {
-    /// A name that nothing else in the plan has.
+    /// A name that is unique in the plan.
     fn fresh(&self) -> String {
         let number = self.names.get();
         self.names.set(number + 1);
         format!("{}{number}", scope::PREFIX)
     }
 
-    /// The plan with joins for its subqueries. Its schema stays.
+    /// Replaces the subqueries of the plan by joins. The schema stays the same.
     fn plan(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         plan.transform_up(|node| self.node(node).map(Transformed::yes)).map(|done| done.data)
     }
 
-    /// One operator, whose inputs are done.
+    /// Rewrites one operator; its inputs are rewritten already.
     fn node(&self, node: LogicalPlan) -> Result<LogicalPlan> {
         let node = node.map_expressions(|expr| expr.transform_up(|expr| self.inner(expr)))?.data;
-        // A subquery, of this node or below, may have become one that can be null.
+        // A subquery of this node or below may have become nullable.
         let node = with_own_schema(node)?;
         match node {
-            LogicalPlan::Filter(filter) => self.lift_filter(filter),
-            LogicalPlan::Projection(projection) => self.lift_projection(projection),
-            LogicalPlan::Aggregate(aggregate) => self.lift_aggregate(aggregate),
-            LogicalPlan::Window(window) => self.lift_window(window),
-            LogicalPlan::Sort(sort) => self.lift_sort(sort),
-            LogicalPlan::Distinct(distinct) => self.lift_distinct(distinct),
+            LogicalPlan::Filter(filter) => self.extract_filter(filter),
+            LogicalPlan::Projection(projection) => self.extract_projection(projection),
+            LogicalPlan::Aggregate(aggregate) => self.extract_aggregate(aggregate),
+            LogicalPlan::Window(window) => self.extract_window(window),
+            LogicalPlan::Sort(sort) => self.extract_sort(sort),
+            LogicalPlan::Distinct(distinct) => self.extract_distinct(distinct),
             LogicalPlan::Join(join) => self.join_node(join),
             other => Ok(other),
         }
     }
 
-    /// The expression, with the plan of its subquery done.
+    /// Rewrites the plan of the expression's subquery.
     fn inner(&self, expr: Expr) -> Result<Transformed<Expr>> {
         Ok(Transformed::yes(match expr {
             Expr::ScalarSubquery(subquery) => {
@@ -152,8 +154,8 @@ impl Unnester {
     }
 }
 
-/// The scalar subquery, with a value that may be null, as that of no rows is. (One that refers outwards becomes the
-/// right side of a left join, which makes it so.)
+/// Makes the value of the scalar subquery nullable, because it is null for no rows. (A correlated
+/// one becomes the right side of a left join, which does so.)
 fn null_of_nothing(subquery: Subquery) -> Result<Subquery> {
     let schema = subquery.subquery.schema();
     let is_so = schema.field(0).is_nullable() || has_a_row(&subquery.subquery);
@@ -174,7 +176,7 @@ fn null_of_nothing(subquery: Subquery) -> Result<Subquery> {
     Ok(Subquery { subquery: Arc::new(plan.project(columns)?.build()?), ..subquery })
 }
 
-/// Whether the plan has a row, whatever there is in the tables.
+/// True if the plan always returns a row, whatever the tables contain.
 fn has_a_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => has_a_row(&projection.input),
@@ -185,7 +187,7 @@ fn has_a_row(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether `check` holds for an expression of the plan, of its inputs or of its subqueries.
+/// True if `check` holds for an expression of the plan, of its inputs or of its subqueries.
 fn any_expression(plan: &LogicalPlan, check: impl Fn(&Expr) -> bool) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {

@@ -1,6 +1,7 @@
 //! EXISTS, IN, ANY and ALL.
 //!
-//! As a conjunct of a filter, where unknown is the same as false, they are semi and anti joins. A row stays
+//! As conjuncts of a filter, where unknown is the same as false, they are semi and anti joins. A
+//! row is kept:
 //!
 //! | conjunct             | if the subquery has                          |
 //! |----------------------|----------------------------------------------|
@@ -9,7 +10,7 @@
 //! | `x op ALL (S)`       | no row for which `x op q` is false or unknown|
 //! | `NOT x op ALL (S)`   | a row for which `x op q` is false            |
 //!
-//! Elsewhere they are values, see [`truth`](super::truth).
+//! Elsewhere they are values; see [`truth`](super::truth).
 
 use bigslice_functions::rows;
 use datafusion::common::Result;
@@ -21,7 +22,7 @@ use super::matching::{Matching, selected};
 use super::shape::{filter, is_row_by_row, join, project};
 use super::{Unnester, scope};
 
-/// What stands before a subquery.
+/// The predicate in front of a subquery.
 #[derive(Debug, Clone)]
 pub(super) struct Quantified {
     pub(super) test: Test,
@@ -32,12 +33,12 @@ pub(super) struct Quantified {
 #[derive(Debug, Clone)]
 pub(super) enum Test {
     Exists,
-    /// The columns of a row, the operator, ANY or ALL.
+    /// The expressions of a row, the operator, ANY or ALL.
     Compare(Vec<Expr>, Operator, SetQuantifier),
 }
 
 impl Quantified {
-    /// The expression, if it is one of these, perhaps below NOT.
+    /// Parses the expression, perhaps below NOT.
     pub(super) fn of(expr: &Expr) -> Option<Self> {
         match expr {
             Expr::Not(inner) => Self::of(inner).map(|own| Self { negated: !own.negated, ..own }),
@@ -63,8 +64,8 @@ impl Quantified {
         }
     }
 
-    /// Changes what is compared with the subquery.
-    pub(super) fn lift_columns(
+    /// Rewrites the expressions that are compared with the subquery.
+    pub(super) fn extract_columns(
         &mut self,
         mut change: impl FnMut(Expr) -> Result<Expr>,
     ) -> Result<()> {
@@ -89,7 +90,8 @@ impl Quantified {
 }
 
 impl Unnester {
-    /// The rows of `current` for which the conjunct is true. `outer` has the columns that the subquery refers to.
+    /// The rows of `current` for which the conjunct is true. `outer` has the columns that the
+    /// subquery refers to.
     pub(super) fn semi(
         &self,
         conjunct: Quantified,
@@ -132,7 +134,7 @@ impl Unnester {
     }
 }
 
-/// The subquery without what does not matter for whether it has a row; nothing if it always has one.
+/// The subquery without what does not affect whether it has a row; `None` if it always has one.
 pub(super) fn without_duplicates(subquery: &LogicalPlan) -> Option<LogicalPlan> {
     let inner = match subquery {
         LogicalPlan::Projection(projection) if is_row_by_row(projection) => &projection.input,
@@ -155,7 +157,7 @@ pub(super) fn without_duplicates(subquery: &LogicalPlan) -> Option<LogicalPlan> 
     without_duplicates(inner)
 }
 
-/// The subquery whose only column is a row, as one that selects the columns of the row.
+/// A subquery whose only column is a row, as one that selects the columns of the row.
 pub(super) fn row_values(subquery: &LogicalPlan) -> Result<LogicalPlan> {
     if let LogicalPlan::Projection(projection) = subquery
         && let [expr] = projection.expr.as_slice()
@@ -166,8 +168,8 @@ pub(super) fn row_values(subquery: &LogicalPlan) -> Result<LogicalPlan> {
     Ok(subquery.clone())
 }
 
-/// Whether a conjunct may stay for DataFusion: its subquery refers to nothing outside, and what it is
-/// compared with has a column.
+/// True if DataFusion may handle the conjunct: its subquery is uncorrelated, and the expression
+/// compared with it contains a column.
 pub(super) fn is_for_datafusion(conjunct: &Expr) -> Result<bool> {
     let inner = match conjunct {
         Expr::Not(inner) => inner.as_ref(),

@@ -1,8 +1,8 @@
-//! Subqueries that are values: the value of their only row, null of none, an error of more.
+//! Scalar subqueries: the value of the only row, null for no rows, an error for more than one.
 //!
-//! The error is for rows that the outer plan has. Groups of values that it does not have, which are there when an
-//! inner expression took the place of the domain, may have many rows: so the number of rows is looked at after
-//! the join, by `only_row`.
+//! The error applies to rows of the outer plan only. If an inner expression has replaced the
+//! domain, there may be groups for values that the outer plan does not have, and these may have
+//! many rows. So `only_row` checks the number of rows after the join.
 
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, Result};
@@ -15,13 +15,13 @@ use super::Unnester;
 use super::domain::Domain;
 use super::grouped::{OfNone, grouped, of_none, zero};
 use super::matching::pairs;
-use super::pull::Pulled;
+use super::push_down::Decorrelated;
 use super::scope::{self, arrive};
 use super::shape::{Pair, all, is_row_by_row, join, or_zero, project, substituted};
 use crate::scalar_subquery::one_row;
 
 impl Unnester {
-    /// An expression over the columns of `current`, to which a join is added, that has the subquery's value.
+    /// Adds a join to `current`; returns an expression over its columns for the subquery's value.
     /// `outer` has the columns that the subquery refers to.
     pub(super) fn scalar(
         &self,
@@ -40,42 +40,42 @@ impl Unnester {
         if let Some((value, aggregate)) = aggregate_on_top(subquery)? {
             return self.aggregated(value, aggregate, &domain, outer, current);
         }
-        let pulled = self.pull(subquery, &domain, Self::no_hints(&domain))?;
-        let pairs = pairs(&domain, &pulled);
-        self.joined(subquery, pulled, pairs, current)
+        let decorrelated = self.push_down(subquery, &domain, Self::no_hints(&domain))?;
+        let pairs = pairs(&domain, &decorrelated);
+        self.joined(subquery, decorrelated, pairs, current)
     }
 
-    /// A subquery that does not refer to the outer plan: one row for all of its rows.
+    /// An uncorrelated subquery: one row for all rows of the outer plan.
     fn scalar_of_nothing(&self, subquery: &LogicalPlan, current: &mut LogicalPlan) -> Result<Expr> {
         let is_closed = scope::outer_columns(subquery)?.is_empty();
         if !is_closed || has_one_row(subquery) {
-            let pulled = Pulled { plan: subquery.clone(), keys: Vec::new() };
-            return self.joined(subquery, pulled, Vec::new(), current);
+            let decorrelated = Decorrelated { plan: subquery.clone(), keys: Vec::new() };
+            return self.joined(subquery, decorrelated, Vec::new(), current);
         }
         let value = one_row().call(all(subquery.schema()));
         let checked = Aggregate::try_new(subquery.clone().into(), Vec::new(), vec![value])?;
         let plan = LogicalPlan::Aggregate(checked);
-        let pulled = Pulled { plan: plan.clone(), keys: Vec::new() };
-        self.joined(&plan, pulled, Vec::new(), current)
+        let decorrelated = Decorrelated { plan: plan.clone(), keys: Vec::new() };
+        self.joined(&plan, decorrelated, Vec::new(), current)
     }
 
-    /// Joins the first column of `pulled`.
+    /// Joins the first column of `decorrelated`.
     fn joined(
         &self,
         subquery: &LogicalPlan,
-        pulled: Pulled,
+        decorrelated: Decorrelated,
         pairs: Vec<Pair>,
         current: &mut LogicalPlan,
     ) -> Result<Expr> {
-        let value = Expr::Column(pulled.plan.schema().columns().swap_remove(0));
+        let value = Expr::Column(decorrelated.plan.schema().columns().swap_remove(0));
         let is_single = has_one_row(subquery);
         let outer_column = pairs.first().map(|pair| pair.outer.clone());
         let (plan, columns) = if is_single {
-            (pulled.plan, vec![value])
+            (decorrelated.plan, vec![value])
         } else {
             let aggregates = vec![first_value(value, Vec::new()), count(lit(1_i64))];
-            let n_keys = pulled.keys.len();
-            let plan = grouped(&pulled, Vec::new(), aggregates)?;
+            let n_keys = decorrelated.keys.len();
+            let plan = grouped(&decorrelated, Vec::new(), aggregates)?;
             let columns = plan.schema().columns()[n_keys..].to_vec();
             (plan, columns.into_iter().map(Expr::Column).collect())
         };
@@ -102,8 +102,8 @@ impl Unnester {
         Ok(only_row::call(value, rows, outer_column))
     }
 
-    /// A subquery that is an expression over aggregates of all its rows. Outer rows without a match have none,
-    /// and the aggregates are then what they are of nothing: no domain is needed to find these.
+    /// A subquery that is an expression over aggregates of all its rows. Outer rows without a match
+    /// take the aggregates' values for no rows, so no domain is needed to find them.
     fn aggregated(
         &self,
         value: Expr,
@@ -112,7 +112,7 @@ impl Unnester {
         outer: &LogicalPlan,
         current: &mut LogicalPlan,
     ) -> Result<Expr> {
-        let input = self.pull(&aggregate.input, domain, Self::no_hints(domain))?;
+        let input = self.push_down(&aggregate.input, domain, Self::no_hints(domain))?;
         let bound = aggregate.aggr_expr.iter().map(|expr| domain.bind(expr.clone(), &input.keys));
         let plan = grouped(&input, Vec::new(), bound.collect::<Result<Vec<Expr>>>()?)?;
         let columns = plan.schema().columns();
@@ -139,7 +139,9 @@ impl Unnester {
         match value {
             Some(value) => arrive(value, outer.schema()),
             None => {
-                datafusion::common::internal_err!("a value over other columns than its aggregate's")
+                datafusion::common::internal_err!(
+                    "a scalar subquery refers to columns that are not of its aggregate"
+                )
             }
         }
     }
@@ -164,8 +166,8 @@ fn without_from(subquery: &LogicalPlan) -> Result<Option<Expr>> {
     }
 }
 
-/// The subquery as an expression over the columns of an aggregate without GROUP BY, if it is one and
-/// what its aggregates are of no rows is known.
+/// The subquery as an expression over the columns of an aggregate without GROUP BY, if it is one
+/// and the aggregates' values for no rows are known.
 fn aggregate_on_top(subquery: &LogicalPlan) -> Result<Option<(Expr, &Aggregate)>> {
     let mut node = subquery;
     let mut value = all(subquery.schema()).swap_remove(0);
@@ -196,7 +198,7 @@ fn aggregate_on_top(subquery: &LogicalPlan) -> Result<Option<(Expr, &Aggregate)>
     }
 }
 
-/// Whether the subquery has at most one row for each value of its domain.
+/// True if the subquery has at most one row for each value of its domain.
 fn has_one_row(subquery: &LogicalPlan) -> bool {
     match subquery {
         LogicalPlan::Projection(projection) => {

@@ -1,8 +1,8 @@
-//! Which columns of the plan around it a subquery refers to.
+//! Finds the outer columns that a subquery refers to.
 //!
-//! An outer reference names a column and not the query that has it. The innermost query that has a column of
-//! that name is meant, as in SQL; since inner subqueries become joins first, what is left of a subquery's
-//! references belongs to the operator at which it is met, or further out.
+//! An outer reference names a column, but not the query that has it. As in SQL, it means the
+//! innermost query with a column of that name. Inner subqueries become joins first, so the
+//! references that are left belong to the operator with the subquery, or to one further out.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 
 use super::any_expression;
 
-/// How the names begin that the rule makes up.
+/// The prefix of generated names.
 pub(super) const PREFIX: &str = "__unnest_";
 
-/// A column of a plan around a subquery, as the subquery refers to it.
+/// An outer column, as the subquery refers to it.
 #[derive(Debug, Clone)]
 pub(super) struct Reference {
     pub(super) column: Column,
     pub(super) field: FieldRef,
-    /// How often the subquery refers to it.
+    /// The number of uses in the subquery.
     pub(super) uses: usize,
 }
 
-/// The columns that the plan refers to and that no plan within it has, each once.
+/// The columns that the plan refers to but does not have, each once.
 pub(super) fn outer_columns(plan: &LogicalPlan) -> Result<Vec<Reference>> {
     let mut found: Vec<Reference> = Vec::new();
     plan.apply_with_subqueries(|node| {
         if matches!(node, LogicalPlan::Subquery(_)) {
-            // Its list of references repeats what is in its plan.
+            // The node's list of references repeats those in its plan.
             return Ok(TreeNodeRecursion::Continue);
         }
         node.apply_expressions(|expr| {
@@ -42,7 +42,7 @@ pub(super) fn outer_columns(plan: &LogicalPlan) -> Result<Vec<Reference>> {
     Ok(found)
 }
 
-/// The same of one expression and of the subqueries in it.
+/// The same for one expression and the subqueries in it.
 pub(super) fn outer_columns_of(expr: &Expr) -> Result<Vec<Reference>> {
     let mut found = Vec::new();
     collect(expr, &mut found)?;
@@ -78,8 +78,8 @@ fn same(one: &Column, other: &Column) -> bool {
     one.relation == other.relation && one.name == other.name
 }
 
-/// Where the schema has exactly this column. (DataFusion would take one of another relation for a column
-/// without a relation.)
+/// The position of exactly this column. (For a column without a relation, DataFusion would accept
+/// one of any relation.)
 pub(super) fn position(schema: &DFSchema, column: &Column) -> Option<usize> {
     schema.iter().position(|(relation, field)| {
         relation == column.relation.as_ref() && *field.name() == column.name
@@ -91,7 +91,7 @@ pub(super) fn bound(references: Vec<Reference>, schema: &DFSchema) -> Vec<Refere
     references.into_iter().filter(|r| position(schema, &r.column).is_some()).collect()
 }
 
-/// The subquery of an expression that has one.
+/// The subquery of an expression, if it has one.
 pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::ScalarSubquery(subquery) => Some(subquery),
@@ -102,12 +102,12 @@ pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     }
 }
 
-/// Whether the expression is or contains a subquery.
+/// True if the expression is or contains a subquery.
 pub(super) fn contains_subquery(expr: &Expr) -> Result<bool> {
     expr.exists(|expr| Ok(subquery_of(expr).is_some()))
 }
 
-/// Whether there is a subquery or a lateral join in the plan.
+/// True if the plan contains a subquery or a lateral join.
 pub(super) fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
     let mut lateral = false;
     plan.apply(|node| {
@@ -117,8 +117,8 @@ pub(super) fn has_subqueries(plan: &LogicalPlan) -> Result<bool> {
     Ok(lateral || any_expression(plan, |expr| subquery_of(expr).is_some())?)
 }
 
-/// The first number that no name made up by the rule has in this plan. A plan may come here that has been here
-/// before, in a view.
+/// The first number that no generated name in this plan uses. A plan may have been rewritten
+/// before, as part of a view.
 pub(super) fn names_taken(plan: &LogicalPlan) -> Result<usize> {
     let mut next = 1;
     let mut take = |name: &str| {
@@ -137,7 +137,7 @@ pub(super) fn names_taken(plan: &LogicalPlan) -> Result<usize> {
     Ok(next)
 }
 
-/// A subquery of a plan, with the list of the references in it.
+/// A subquery of a plan, with the list of its outer references.
 pub(super) fn subquery(plan: LogicalPlan, spans: Spans) -> Result<Subquery> {
     let outer_ref_columns = outer_columns(&plan)?
         .into_iter()
@@ -146,8 +146,8 @@ pub(super) fn subquery(plan: LogicalPlan, spans: Spans) -> Result<Subquery> {
     Ok(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans })
 }
 
-/// The expression with columns in the place of the references to a plan with this schema, at which it
-/// now stands.
+/// Replaces references to a plan with this schema by columns: the expression is now evaluated
+/// there.
 pub(super) fn arrive(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let arrived = expr.transform(|expr| match expr {
         Expr::OuterReferenceColumn(_, column) if position(schema, &column).is_some() => {
@@ -163,9 +163,8 @@ pub(super) fn columns(expr: &Expr) -> HashSet<Column> {
     expr.column_refs().into_iter().cloned().collect()
 }
 
-/// Whether the plan may give other rows when it runs again: functions that draw, or a part of the rows
-/// without an order.
-pub(super) fn may_differ(plan: &LogicalPlan) -> Result<bool> {
+/// True if the plan is nondeterministic: it has volatile functions, or a limit without an order.
+pub(super) fn is_nondeterministic(plan: &LogicalPlan) -> Result<bool> {
     let mut limited = false;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Limit(limit) = node {

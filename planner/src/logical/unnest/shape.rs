@@ -1,4 +1,4 @@
-//! Small plans that the other files put together: projections that keep names, joins by keys, substitution.
+//! Builders for small plans: projections that keep names, joins on keys, substitution.
 
 use std::sync::Arc;
 
@@ -14,12 +14,13 @@ use datafusion::logical_expr::{
 
 use super::scope;
 
-/// A column of the outer side and the column of the inner side that has to be the same.
+/// An outer column and the inner column that must be equal to it.
 #[derive(Debug, Clone)]
 pub(super) struct Pair {
     pub(super) outer: Expr,
     pub(super) inner: Column,
-    /// Null is the same as null. Otherwise a null is the same as nothing, and the inner column may have none.
+    /// True if null equals null. Otherwise null equals nothing, and the inner column may have no
+    /// nulls.
     pub(super) null_safe: bool,
 }
 
@@ -39,7 +40,7 @@ pub(super) fn all(schema: &DFSchema) -> Vec<Expr> {
     schema.columns().into_iter().map(Expr::Column).collect()
 }
 
-/// The expressions under the names of the fields of `schema`, and the columns of `more` after them.
+/// The expressions under the field names of `schema`, followed by the columns of `more`.
 pub(super) fn named(
     input: LogicalPlan,
     exprs: Vec<Expr>,
@@ -63,16 +64,16 @@ pub(super) fn named(
     project(exprs, input)
 }
 
-/// The plan with the columns of `schema` alone, which it has under the same names.
+/// Projects the plan to the columns of `schema`, which it has under the same names.
 pub(super) fn trimmed(input: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
     named(input, all(schema), schema, &[])
 }
 
-/// Joins by pairs and a condition.
+/// Joins on pairs and a condition.
 ///
-/// A pair that takes null for equal to null does not use the join's own kind of equality for that: DataFusion 55.2
-/// (`EliminateCrossJoin`) gives all joins that it puts together the equality of the uppermost one. It is a
-/// condition, with a key beside it that makes it a hash join.
+/// A null-safe pair does not use the join's own null equality: DataFusion 55.2
+/// (`EliminateCrossJoin`) gives all joins that it merges the null equality of the topmost one. The
+/// pair becomes a condition, with a key beside it that makes the join a hash join.
 pub(super) fn join(
     left: LogicalPlan,
     right: LogicalPlan,
@@ -94,7 +95,7 @@ pub(super) fn join(
         }
     }
     let condition = match conjunction(condition) {
-        // A join that keeps rows without a match needs a condition, even one that always holds.
+        // An outer join needs a condition, even one that is always true.
         None if on.is_empty() && join_type != JoinType::Inner => Some(lit(true)),
         condition => condition,
     };
@@ -110,7 +111,7 @@ pub(super) fn join(
     )?))
 }
 
-/// Keys that are equal where both values are the same or both are null, and perhaps elsewhere.
+/// Keys that are equal if both values are equal or both are null, and perhaps for other values.
 pub(super) fn key_without_nulls(
     outer: &Expr,
     inner: &Expr,
@@ -124,14 +125,14 @@ pub(super) fn cross(left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan
     join(left, right, JoinType::Inner, &[], Vec::new())
 }
 
-/// The expression over the input of an operator that gives `exprs` for its columns; nothing if it refers to
-/// what the operator does not give.
+/// Rewrites an expression over the columns `exprs` of an operator as one over the operator's input;
+/// `None` if it refers to other columns.
 pub(super) fn substituted(expr: Expr, schema: &DFSchema, exprs: &[Expr]) -> Result<Option<Expr>> {
     let mut missing = false;
     let result = expr.transform_down(|expr| match expr {
         Expr::Column(column) => {
             match schema.maybe_index_of_column(&column).and_then(|index| exprs.get(index)) {
-                // The replacement is not looked into: it is over another schema.
+                // The replacement is over another schema, so it is not searched.
                 Some(inner) => Ok(Transformed::new(
                     inner.clone().unalias_nested().data,
                     true,
@@ -148,7 +149,7 @@ pub(super) fn substituted(expr: Expr, schema: &DFSchema, exprs: &[Expr]) -> Resu
     Ok((!missing).then_some(result.data))
 }
 
-/// The expression with the columns of `schema` under their new names, and others as they are.
+/// Renames the columns of `schema` in the expression, and leaves others.
 pub(super) fn renamed(expr: Expr, schema: &DFSchema, names: &[Column]) -> Result<Expr> {
     let renamed = expr.transform(|expr| match expr {
         Expr::Column(column) => match scope::position(schema, &column) {
@@ -169,8 +170,8 @@ pub(super) fn unknown() -> Expr {
     Expr::Literal(ScalarValue::Boolean(None), None)
 }
 
-/// Whether an operator gives one row for each row of its input and nothing else: what is above can be said of
-/// what is below.
+/// True if an operator returns one row for each row of its input, so that conditions can move
+/// below.
 pub(super) fn is_row_by_row(projection: &Projection) -> bool {
     projection.expr.iter().all(|expr| {
         !expr.is_volatile()

@@ -1,5 +1,5 @@
-//! What the rule is for: each query here gives other rows, or none, with DataFusion's own rules. When a test
-//! fails because DataFusion has come to give these rows, that shape can be left to it.
+//! Queries for which DataFusion's own rules return wrong rows, or none. Once one of these tests
+//! fails because DataFusion returns the right rows, that shape can be left to DataFusion.
 
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
@@ -11,7 +11,7 @@ const TABLES: &[&str] = &[
     "create table ban as select * from (values (10, 5), (20, null), (20, 6), (30, 7)) b(region, item)",
 ];
 
-/// The rows in their text form, sorted.
+/// The rows as text, sorted.
 async fn rows(context: &SessionContext, sql: &str) -> Result<Vec<String>> {
     let batches = context.sql(sql).await?.collect().await?;
     let options = FormatOptions::default().with_null("null");

@@ -1,7 +1,7 @@
-//! EXISTS, IN, ANY and ALL as values, which may be unknown.
+//! EXISTS, IN, ANY and ALL as three-valued expressions.
 //!
-//! Marks of joins say whether a row of the subquery matches. Where the rows are found by keys alone, the
-//! numbers of rows and of nulls in each group say what a mark cannot.
+//! Mark joins say whether a row of the subquery matches. If the rows match on keys alone, the
+//! counts of rows and of nulls per group tell false from unknown.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use super::shape::{Pair, all, cross, join, project, renamed, unknown};
 use super::{Unnester, scope};
 
 impl Unnester {
-    /// An expression over the columns of `current`, to which joins are added, that has the value.
+    /// Adds joins to `current`; returns an expression over its columns for the value.
     pub(super) fn truth(
         &self,
         test: Quantified,
@@ -35,7 +35,7 @@ impl Unnester {
             Test::Compare(columns, operator, quantifier) => {
                 let subquery = row_values(&test.subquery)?;
                 let columns = self.as_columns(columns, current)?;
-                if scope::may_differ(&subquery)? {
+                if scope::is_nondeterministic(&subquery)? {
                     self.compared_once(columns, operator, quantifier, &subquery, current)?
                 } else {
                     self.compared(columns, operator, quantifier, &subquery, outer, current)?
@@ -67,7 +67,7 @@ impl Unnester {
         self.mark(&matching, condition, current)
     }
 
-    /// Columns of `current` that have the values of the expressions: each is needed more than once.
+    /// Adds the expressions as columns of `current`: each is used more than once.
     pub(super) fn as_columns(
         &self,
         exprs: Vec<Expr>,
@@ -92,8 +92,8 @@ impl Unnester {
         Ok(columns)
     }
 
-    /// A column of `current` that says whether a row matches, with the condition in the place of that of
-    /// `matching`.
+    /// Adds a column to `current` that is true if a row matches, with `condition` in place of that
+    /// of `matching`.
     fn mark(
         &self,
         matching: &Matching,
@@ -162,7 +162,7 @@ impl Unnester {
         when(found, lit(is_any)).when(is_unknown, unknown()).otherwise(lit(!is_any))
     }
 
-    /// Groups by the inner sides of pairs, with the aggregates under new names.
+    /// Groups by the inner sides of pairs, with renamed aggregates.
     fn groups(
         &self,
         plan: LogicalPlan,
@@ -186,7 +186,7 @@ impl Unnester {
         Ok((project(exprs, plan)?, columns))
     }
 
-    /// Joins to each row what the aggregates say of the rows that are its own.
+    /// Joins each row to the aggregates of its matching rows.
     fn facts(
         &self,
         matching: &Matching,
@@ -195,12 +195,13 @@ impl Unnester {
     ) -> Result<Vec<Expr>> {
         let by: Vec<Column> = matching.pairs.iter().map(|pair| pair.inner.clone()).collect();
         let (groups, columns) = self.groups(matching.plan.clone(), by, aggregates)?;
-        // The mark before has columns of these names on its right side, which are gone from its result.
+        // An earlier mark has columns of these names on its right side, which its result does not
+        // have.
         *current = join(current.clone(), groups, JoinType::Left, &matching.pairs, Vec::new())?;
         Ok(columns)
     }
 
-    /// The value of IN: true if found, else unknown if a null is on either side, unless there is no row at all.
+    /// The value of IN: true if found, else unknown if either side has a null and there is any row.
     fn by_counts(
         &self,
         test: &Comparison,
@@ -219,7 +220,7 @@ impl Unnester {
             .otherwise(lit(false))
     }
 
-    /// The value of a comparison with an order: the least and the greatest value decide.
+    /// The value of an inequality: the minimum and the maximum decide.
     fn against_ends(
         &self,
         test: &Comparison,
@@ -252,8 +253,8 @@ impl Unnester {
             .otherwise(lit(!is_any))
     }
 
-    /// The value with one run of the subquery, which may differ in a second one: it counts for how many rows
-    /// the comparison is decided, and for how many it is unknown.
+    /// Computes the value with one execution of a nondeterministic subquery: counts the rows for
+    /// which the comparison is decided, and those for which it is unknown.
     fn compared_once(
         &self,
         columns: Vec<Expr>,
@@ -262,7 +263,7 @@ impl Unnester {
         subquery: &LogicalPlan,
         current: &mut LogicalPlan,
     ) -> Result<Expr> {
-        // The compared columns become references of the subquery to the plan as it is now.
+        // The compared columns become references of the subquery to the current plan.
         let schema = Arc::clone(current.schema());
         let inner = columns.into_iter().map(|expr| match expr {
             Expr::Column(column) => {

@@ -1,7 +1,7 @@
-//! Clauses of what is created.
+//! Clauses of CREATE statements.
 //!
-//! Keys and checks are refused: DataFusion does not test that rows keep to them, and believes that they do when it
-//! leaves out DISTINCT.
+//! Keys and checks are refused: DataFusion does not test that rows satisfy them, but relies on them
+//! when it removes DISTINCT.
 
 use datafusion::sql::parser::CreateExternalTable;
 use datafusion::sql::sqlparser::ast::{
@@ -17,7 +17,7 @@ pub(super) fn external_table(create: &CreateExternalTable) -> Result<()> {
     create.constraints.iter().try_for_each(constraint)
 }
 
-/// What DataFusion does not look at itself.
+/// Options that DataFusion itself does not check.
 pub(super) fn table(create: &CreateTable) -> Result<()> {
     columns(&create.columns)?;
     create.constraints.iter().try_for_each(constraint)
@@ -35,7 +35,7 @@ fn columns(columns: &[ColumnDef]) -> Result<()> {
 fn option(column: &str, option: &ColumnOption) -> Result<()> {
     let clause = match option {
         ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_) => return Ok(()),
-        // Says something to people.
+        // A comment for readers.
         ColumnOption::Comment(_) => return Ok(()),
         ColumnOption::PrimaryKey(_) => return Err(key("PRIMARY KEY")),
         ColumnOption::Unique(_) => return Err(key("UNIQUE")),
@@ -45,7 +45,7 @@ fn option(column: &str, option: &ColumnOption) -> Result<()> {
         | ColumnOption::Ephemeral(_)
         | ColumnOption::Alias(_)
         | ColumnOption::Generated { .. }
-        | ColumnOption::Identity(_) => "a value that is generated",
+        | ColumnOption::Identity(_) => "a generated value",
         ColumnOption::Collation(_) | ColumnOption::CharacterSet(_) => {
             "a collation or character set"
         }
@@ -62,9 +62,8 @@ fn option(column: &str, option: &ColumnOption) -> Result<()> {
 }
 
 fn key(clause: &str) -> Error {
-    Error::unsupported(clause).with_hint(
-        "leave it out: rows that are inserted are not compared with those that are there",
-    )
+    Error::unsupported(clause)
+        .with_hint("leave it out: inserted rows are not checked against existing rows")
 }
 
 fn constraint(constraint: &TableConstraint) -> Result<()> {
@@ -107,7 +106,7 @@ pub(super) fn view(create: &CreateView) -> Result<()> {
     without("SECURE", *secure)?;
     without("ALGORITHM, DEFINER or SQL SECURITY", params.is_some())?;
     for ViewColumnDef { name: _, data_type, options: _ } in columns {
-        without("a type of a view's column", data_type.is_some())?;
+        without("a type for a view's column", data_type.is_some())?;
     }
     Ok(())
 }

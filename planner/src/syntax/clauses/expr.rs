@@ -1,5 +1,5 @@
-//! Clauses of expressions. What DataFusion refuses with words that only its developers understand is
-//! refused here as well.
+//! Clauses of expressions, including those that DataFusion refuses with messages only its
+//! developers would understand.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
@@ -17,7 +17,7 @@ pub(super) fn check(expr: &Expr) -> Result<()> {
             Err(Error::unsupported("CONVERT").with_hint("write CAST(x AS type)"))
         }
         Expr::Collate { .. } => Err(Error::unsupported("COLLATE")
-            .with_hint("texts are compared by their bytes; lower(x) compares without case")),
+            .with_hint("text is compared by its bytes; use lower(x) to ignore case")),
         Expr::Prefixed { prefix, .. } => {
             Err(Error::unsupported(format!("a literal with the prefix {prefix}")))
         }
@@ -30,7 +30,7 @@ pub(super) fn check(expr: &Expr) -> Result<()> {
         Expr::MemberOf(_) => {
             Err(Error::unsupported("MEMBER OF").with_hint("write array_has(list, value)"))
         }
-        // DataFusion reads all of these, or refuses what it does not.
+        // DataFusion supports all of these, or refuses what it does not support.
         Expr::Identifier(_)
         | Expr::CompoundIdentifier(_)
         | Expr::CompoundFieldAccess { root: _, access_chain: _ }
@@ -103,14 +103,16 @@ fn check_function(function: &Function) -> Result<()> {
         within_group,
     } = function;
     if !matches!(parameters, FunctionArguments::None) {
-        let message = format!("{name} has arguments in two pairs of parentheses");
-        return Err(Error::statement(message).with_hint("write all of them into one pair"));
+        let message = format!("{name} has two argument lists");
+        return Err(
+            Error::statement(message).with_hint("write all arguments in one pair of parentheses")
+        );
     }
     match args {
         FunctionArguments::None => {}
         FunctionArguments::Subquery(_) => {
             return Err(Error::unsupported(format!("a query as the argument of {name}"))
-                .with_hint("put the query in parentheses of its own: (SELECT ...)"));
+                .with_hint("put the query in its own parentheses: (SELECT ...)"));
         }
         FunctionArguments::List(FunctionArgumentList { duplicate_treatment: _, args, clauses }) => {
             for clause in clauses {
@@ -123,7 +125,7 @@ fn check_function(function: &Function) -> Result<()> {
     }
     check_order(within_group)?;
     if let Some(WindowType::WindowSpec(WindowSpec {
-        // Replaced by what it names before.
+        // Replaced by its definition before.
         window_name: _,
         partition_by: _,
         order_by,
@@ -148,8 +150,7 @@ fn check_arg(arg: &FunctionArg) -> Result<()> {
     | FunctionArg::Unnamed(arg)) = arg;
     match arg {
         FunctionArgExpr::WildcardWithOptions(_) => {
-            Err(Error::unsupported("a function of some of all columns")
-                .with_hint("name the columns"))
+            Err(Error::unsupported("a function over * with options").with_hint("name the columns"))
         }
         FunctionArgExpr::Expr(_)
         | FunctionArgExpr::QualifiedWildcard(_)

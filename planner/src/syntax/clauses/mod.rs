@@ -1,9 +1,9 @@
-//! Refuses clauses that DataFusion 55.2 parses and then passes over: a statement means all that it says, or it is an
-//! error.
+//! Refuses clauses that DataFusion 55.2 parses but ignores: a statement means all that it says, or
+//! it is an error.
 //!
-//! Structs are taken apart without `..`: a field that a new version of the parser adds stops the build
-//! here, and whoever adds it decides what becomes of it. Fields named `_` are read by DataFusion, which
-//! refuses what it cannot do, or change no rows.
+//! Structs are destructured without `..`: a field that a new version of the parser adds stops the
+//! build here, so that its treatment has to be decided. Fields bound to `_` are handled by
+//! DataFusion, which refuses what it does not support, or do not affect rows.
 
 mod create;
 mod expr;
@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Select, Statement, TableFacto
 use super::visit::{step, visit};
 use crate::error::{Error, Result};
 
-/// Refuses a statement that has a clause without effect.
+/// Refuses a statement with a clause that has no effect.
 pub(crate) fn check(statement: &Parsed) -> Result<()> {
     if let Parsed::CreateExternalTable(create) = statement {
         create::external_table(create)?;
@@ -35,7 +35,7 @@ pub(crate) fn check(statement: &Parsed) -> Result<()> {
 }
 
 struct Clauses {
-    /// The query that is the whole of the statement: it alone may have an INTO.
+    /// The top query of the statement, the only one that may have an INTO.
     top: Option<*const Query>,
 }
 
@@ -64,7 +64,7 @@ impl Visitor for Clauses {
     }
 }
 
-/// Refuses `clause` if it is there.
+/// Refuses `clause` if `is_there`.
 fn without(clause: &str, is_there: bool) -> Result<()> {
     if is_there { Err(Error::unsupported(clause)) } else { Ok(()) }
 }

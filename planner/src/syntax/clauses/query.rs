@@ -25,10 +25,10 @@ pub(super) fn check(query: &Query, is_top: bool) -> Result<()> {
     without("FOR UPDATE or FOR SHARE", !locks.is_empty())?;
     without("FOR XML, FOR JSON or FOR BROWSE", for_clause.is_some())?;
     without("SETTINGS", settings.is_some())?;
-    without("FORMAT behind a query", format_clause.is_some())?;
+    without("FORMAT after a query", format_clause.is_some())?;
     if let Some(With { with_token: _, recursive: _, cte_tables }) = with {
         for Cte { alias, query: _, from, materialized: _, closing_paren_token: _ } in cte_tables {
-            without("FROM behind a query of WITH", from.is_some())?;
+            without("FROM after a query of WITH", from.is_some())?;
             table::check_alias(alias)?;
         }
     }
@@ -38,8 +38,8 @@ pub(super) fn check(query: &Query, is_top: bool) -> Result<()> {
     if let Some(LimitClause::LimitOffset { limit: Some(rows), .. }) = limit_clause
         && has_subquery(rows)
     {
-        return Err(Error::unsupported("a subquery behind LIMIT").with_hint(
-            "write the number, or keep rows whose row_number() OVER (ORDER BY ...) is at most the subquery's",
+        return Err(Error::unsupported("a subquery in LIMIT").with_hint(
+            "write the number, or filter by row_number() OVER (ORDER BY ...) <= (the subquery)",
         ));
     }
     match body.as_ref() {
@@ -67,8 +67,7 @@ fn into(select: &Select, is_top: bool) -> Result<()> {
     if is_top {
         return Ok(());
     }
-    Err(Error::unsupported("INTO within another query")
-        .with_hint("write CREATE TABLE name AS SELECT ..."))
+    Err(Error::unsupported("INTO in a subquery").with_hint("write CREATE TABLE name AS SELECT ..."))
 }
 
 fn into_of_branches(left: &SetExpr, right: &SetExpr) -> Result<()> {
@@ -111,14 +110,14 @@ pub(super) fn check_select(select: &Select) -> Result<()> {
         value_table_mode,
         flavor: _,
     } = select;
-    without("a modifier behind SELECT", select_modifiers.is_some())?;
+    without("a modifier after SELECT", select_modifiers.is_some())?;
     without("TOP in a branch of a set operation", top.is_some())?;
-    without("EXCLUDE behind the columns of SELECT", exclude.is_some())?;
+    without("EXCLUDE after the select list", exclude.is_some())?;
     without("PREWHERE", prewhere.is_some())?;
     without("CONNECT BY", !connect_by.is_empty())?;
     without("SELECT AS STRUCT or AS VALUE", value_table_mode.is_some())?;
     let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = group_by;
-    without("GROUP BY with ROLLUP, CUBE or TOTALS behind it", !modifiers.is_empty())?;
+    without("GROUP BY followed by ROLLUP, CUBE or TOTALS", !modifiers.is_empty())?;
     for item in projection {
         if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item {
             check_wildcard(options)?;

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{DropFunction, Statement};
 use super::{create, without};
 use crate::error::{Error, Result};
 
-/// Refuses what DataFusion drops on the way from the tree to the plan.
+/// Refuses what DataFusion drops between syntax tree and plan.
 pub(super) fn check(statement: &Statement) -> Result<()> {
     match statement {
         Statement::CreateTable(table) => create::table(table),
@@ -57,14 +57,12 @@ pub(super) fn check(statement: &Statement) -> Result<()> {
         Statement::StartTransaction { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. } => {
-            Err(Error::unsupported("transactions (BEGIN, COMMIT, ROLLBACK)").with_hint(
-                "each statement is done as a whole or not at all: leave out the words around it",
-            ))
+            Err(Error::unsupported("transactions (BEGIN, COMMIT, ROLLBACK)")
+                .with_hint("each statement is atomic: leave out BEGIN and COMMIT"))
         }
-        Statement::CreateIndex(_) => Err(Error::unsupported("CREATE INDEX").with_hint(
-            "tables have no indexes: files that are sorted are read in part by themselves",
-        )),
-        // The rest DataFusion takes apart without leaving anything out, or refuses as a whole.
+        Statement::CreateIndex(_) => Err(Error::unsupported("CREATE INDEX")
+            .with_hint("tables have no indexes; scans of sorted files skip what they do not need")),
+        // DataFusion handles the others completely, or refuses them.
         _ => Ok(()),
     }
 }

@@ -22,10 +22,10 @@ pub(super) fn check(table: &TableFactor) -> Result<()> {
             sample,
             index_hints,
         } => {
-            without("WITH (...) behind a table", !with_hints.is_empty())?;
+            without("WITH (...) after a table", !with_hints.is_empty())?;
             without("a version of a table", version.is_some())?;
             without("WITH ORDINALITY", *with_ordinality)?;
-            without("PARTITION behind a table", !partitions.is_empty())?;
+            without("PARTITION after a table", !partitions.is_empty())?;
             without("a path into a table", json_path.is_some())?;
             without("TABLESAMPLE", sample.is_some())?;
             without("USE INDEX, IGNORE INDEX or FORCE INDEX", !index_hints.is_empty())?;
@@ -77,9 +77,9 @@ fn check_optional(alias: Option<&TableAlias>) -> Result<()> {
 
 pub(super) fn check_alias(alias: &TableAlias) -> Result<()> {
     let TableAlias { explicit: _, name: _, columns, at } = alias;
-    without("AT behind the name of a table", at.is_some())?;
+    without("AT after a table name", at.is_some())?;
     for TableAliasColumnDef { name: _, data_type } in columns {
-        without("a type behind the name of a column in FROM", data_type.is_some())?;
+        without("a type after a column name in FROM", data_type.is_some())?;
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ pub(super) fn check_joins(tables: &TableWithJoins) -> Result<()> {
             | JoinOperator::LeftAnti(_)
             | JoinOperator::RightAnti(_) => {}
             JoinOperator::Semi(_) | JoinOperator::Anti(_) => {
-                return Err(Error::unsupported("SEMI JOIN or ANTI JOIN without a side")
+                return Err(Error::unsupported("SEMI JOIN or ANTI JOIN without LEFT or RIGHT")
                     .with_hint("write LEFT SEMI JOIN or LEFT ANTI JOIN"));
             }
             JoinOperator::CrossApply | JoinOperator::OuterApply => {

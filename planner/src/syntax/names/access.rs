@@ -1,14 +1,14 @@
-//! `ls[1].k`, `(s).k`, `xs[2:]`: parts of nested values.
+//! Rewrites access to parts of nested values: `ls[1].k`, `(s).k`, `xs[2:]`.
 //!
-//! DataFusion 55.2 reads a name behind a point as a part of the column's name, and nowhere else; and it wants both ends
+//! DataFusion 55.2 reads a name after a dot only as part of a column name, and requires both bounds
 //! of a slice.
 
 use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, Ident, Subscript, Value};
 
 use super::super::build::number;
 
-/// Writes the fields and slices of an access as DataFusion reads them. `fold` gives the name of a field; behind a root that
-/// is a name, those before the first bracket are parts of the column's name.
+/// Writes field accesses and slices in the form that DataFusion reads. `fold` returns the name of a
+/// field. If the root is a name, the fields before the first bracket are parts of the column name.
 pub(super) fn spell(chain: &mut [AccessExpr], is_name: bool, fold: impl Fn(&Ident) -> String) {
     let mut is_name = is_name;
     for access in chain {

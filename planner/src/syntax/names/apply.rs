@@ -1,4 +1,4 @@
-//! Writes a FROM as it was found to be needed: aliases for queries without one, and conditions in the place of USING.
+//! Rewrites a FROM clause: adds aliases for queries without one, and replaces USING by conditions.
 
 use datafusion::sql::sqlparser::ast::{JoinConstraint, TableAlias, TableFactor, TableWithJoins};
 
@@ -6,7 +6,7 @@ use super::super::build;
 use super::from::{From, constraint_of};
 use super::scope::Scope;
 
-/// Changes a FROM as it was found to be needed.
+/// Applies the changes of `from` to `tables`.
 pub(super) fn from(from: From, tables: &mut [TableWithJoins]) -> Scope {
     let From { scope, conversions, aliases } = from;
     let (mut conversions, mut aliases) = (conversions.into_iter(), aliases.into_iter());

@@ -1,8 +1,9 @@
-//! The scope that a FROM makes, and its joins by USING and NATURAL written with ON.
+//! Builds the scope of a FROM clause, and rewrites joins by USING and NATURAL as joins by ON.
 //!
-//! DataFusion 55.2 does not know that their column is one: in WHERE, and after a second join, it may be any of
-//! several, and of a FULL or RIGHT join it is the left side's. Where the columns of a table are not known before the
-//! query runs, inner and left joins are left to it.
+//! DataFusion 55.2 does not merge the columns of USING: in WHERE, and after a second join, the name
+//! may mean any of several columns, and for a FULL or RIGHT join it is the left side's. If the
+//! columns of a table are not known before the query runs, inner and left joins are left to
+//! DataFusion.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias,
@@ -14,13 +15,13 @@ use super::resolver::Resolver;
 use super::scope::{Column, Merged, Relation, Scope, Star};
 use crate::error::{Error, Result};
 
-/// What becomes of a FROM.
+/// The scope of a FROM, and the changes to make to it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct From {
     pub(super) scope: Scope,
-    /// For each join, in the order of the walk: what is to stand in the place of its constraint.
+    /// For each join, in the order of the visit: the constraint that replaces its own.
     pub(super) conversions: Vec<Option<JoinConstraint>>,
-    /// For each query in FROM, in the same order: the name that it gets because it has none.
+    /// For each query in FROM, in the same order: the alias that it gets because it has none.
     pub(super) aliases: Vec<Option<String>>,
 }
 
@@ -40,12 +41,12 @@ pub(super) fn read(resolver: &mut Resolver<'_>, tables: &[TableWithJoins]) -> Re
     Ok(from)
 }
 
-/// Which joins by USING and NATURAL are written with ON.
+/// Which joins by USING and NATURAL are rewritten with ON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Conversion {
-    /// There are none.
+    /// None.
     None,
-    /// Those of tables whose columns are known.
+    /// Joins of tables whose columns are known.
     Known,
     /// All, because one of them is a FULL or RIGHT join.
     All,
@@ -75,9 +76,9 @@ enum Kind {
     Inner,
     Right,
     Full,
-    /// Only rows of the left side.
+    /// Returns rows of the left side only.
     KeepsLeft,
-    /// Only rows of the right side.
+    /// Returns rows of the right side only.
     KeepsRight,
 }
 
@@ -126,7 +127,7 @@ pub(super) fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinCons
     }
 }
 
-/// Adds the relations of `tables` to the scope; gives what `*` stands for.
+/// Adds the relations of `tables` to the scope; returns the expansion of `*`.
 fn joined(
     resolver: &mut Resolver<'_>,
     from: &mut From,
@@ -180,7 +181,7 @@ fn joined(
     Ok(left)
 }
 
-/// What a FULL or RIGHT join by name gives shows only where all columns are known.
+/// The result columns of a FULL or RIGHT join by name are only known if all columns are.
 fn refuse_unknown(left: &[Star], right: &[Star]) -> Result<()> {
     if left.iter().chain(right).any(|item| matches!(item, Star::All(..))) {
         let message =
@@ -201,7 +202,7 @@ struct Side {
     value: Expr,
     actual: String,
     parts: Vec<(usize, String)>,
-    /// Where it stands in `*`.
+    /// Its position in `*`.
     at: Option<usize>,
 }
 
@@ -248,7 +249,8 @@ fn natural(scope: &Scope, left: &[Star], right: &[Star]) -> Option<Vec<Key>> {
     Some(keys)
 }
 
-/// The name of an item of `*`: none if the item is all of an unknown relation, and none within if the column has none.
+/// The name of an item of `*`: `None` if the item is all of an unknown relation, `Some(None)` if
+/// the column has no name.
 fn name_of(item: &Star) -> Option<Option<String>> {
     match item {
         Star::Merged(merged) => Some(Some(merged.name.clone())),
@@ -257,7 +259,7 @@ fn name_of(item: &Star) -> Option<Option<String>> {
     }
 }
 
-/// The column of a side that a name in USING means, if it is clear.
+/// The column of a side that a name in USING means, if it is unambiguous.
 fn side(resolver: &Resolver<'_>, scope: &Scope, star: &[Star], ident: &Ident) -> Option<Side> {
     let folded = resolver.fold(ident);
     let named = |test: &dyn Fn(&str) -> bool| -> Vec<usize> {
@@ -274,7 +276,7 @@ fn side(resolver: &Resolver<'_>, scope: &Scope, star: &[Star], ident: &Ident) ->
     if let [at] = found.as_slice() {
         return side_of(scope, &star[*at], *at, &folded);
     }
-    // A relation whose columns are not known has it, if it is the only one.
+    // If exactly one relation has unknown columns, the column is one of them.
     let mut unknown = star.iter().filter_map(|item| match item {
         Star::All(relation, _) => Some(*relation),
         _ => None,
@@ -309,7 +311,7 @@ fn side_of(scope: &Scope, item: &Star, at: usize, name: &str) -> Option<Side> {
     }
 }
 
-/// That the keys of both sides are equal.
+/// The condition that the keys of both sides are equal.
 fn all_equal(keys: &[Key]) -> Option<Expr> {
     let equal = |key: &Key| {
         build::binary(key.left.value.clone(), BinaryOperator::Eq, key.right.value.clone())
@@ -317,14 +319,14 @@ fn all_equal(keys: &[Key]) -> Option<Expr> {
     keys.iter().map(equal).reduce(|all, one| build::binary(all, BinaryOperator::And, one))
 }
 
-/// USING with the names as the columns have them.
+/// USING with the names in the spelling of the columns.
 fn spelt(constraint: Option<&JoinConstraint>, keys: &[Key]) -> Option<JoinConstraint> {
     let Some(JoinConstraint::Using(_)) = constraint else { return None };
     let name = |key: &Key| ObjectName::from(vec![build::quoted(&key.left.actual)]);
     Some(JoinConstraint::Using(keys.iter().map(name).collect()))
 }
 
-/// What `*` stands for when the keys are left to DataFusion: it shows those of the left side.
+/// The expansion of `*` if the keys are left to DataFusion, which shows those of the left side.
 fn without_keys(left: Vec<Star>, right: Vec<Star>, keys: &[Key]) -> Vec<Star> {
     let mut star = left;
     star.extend(right_without(right, keys));
@@ -341,7 +343,7 @@ fn right_without(right: Vec<Star>, keys: &[Key]) -> Vec<Star> {
     star
 }
 
-/// `item` without the keys that are somewhere in it.
+/// `item` without the keys that it includes.
 fn without<'a>(item: Star, keys: impl Iterator<Item = &'a Side>) -> Star {
     let Star::All(relation, mut names) = item else { return item };
     let parts = keys.filter(|side| side.at.is_none()).flat_map(|side| &side.parts);
@@ -349,7 +351,7 @@ fn without<'a>(item: Star, keys: impl Iterator<Item = &'a Side>) -> Star {
     Star::All(relation, names)
 }
 
-/// What `*` stands for when each key is one column of both sides.
+/// The expansion of `*` if each key is one column of both sides.
 fn merge(left: Vec<Star>, right: Vec<Star>, keys: &[Key], kind: Kind) -> Vec<Star> {
     let merged = |Key { name, left, right }: &Key| {
         let value = match kind {
@@ -360,7 +362,7 @@ fn merge(left: Vec<Star>, right: Vec<Star>, keys: &[Key], kind: Kind) -> Vec<Sta
         let parts = left.parts.iter().chain(&right.parts).cloned().collect();
         Star::Merged(Box::new(Merged { name: name.clone(), value, parts }))
     };
-    // Keys of a relation whose columns are not known stand first.
+    // Keys of a relation with unknown columns come first.
     let mut star: Vec<Star> = keys.iter().filter(|key| key.left.at.is_none()).map(merged).collect();
     for (at, item) in left.into_iter().enumerate() {
         match keys.iter().find(|key| key.left.at == Some(at)) {
@@ -372,7 +374,7 @@ fn merge(left: Vec<Star>, right: Vec<Star>, keys: &[Key], kind: Kind) -> Vec<Sta
     star
 }
 
-/// What one table, query or function in FROM brings.
+/// The columns of one table, query or function in FROM.
 fn factor(
     resolver: &mut Resolver<'_>,
     from: &mut From,
@@ -386,7 +388,7 @@ fn factor(
         }
         TableFactor::Derived { subquery, alias, .. } => {
             let columns = resolver.columns_of_query(subquery)?;
-            // A join by ON must say which side it means.
+            // A join by ON must qualify its columns.
             let own = (convert != Conversion::None && alias.is_none())
                 .then(|| resolver.unused_name("unnamed"));
             from.aliases.push(own.clone());
@@ -430,7 +432,7 @@ fn columns_of_star(star: &[Star]) -> Option<Vec<Column>> {
     star.iter().map(column).collect()
 }
 
-/// A relation under the names that an alias gives it.
+/// A relation under the names of an alias.
 pub(super) fn aliased(
     resolver: &Resolver<'_>,
     alias: &TableAlias,
@@ -440,7 +442,7 @@ pub(super) fn aliased(
     Relation { path, columns: renamed(resolver, alias, columns), visible: true }
 }
 
-/// The columns under the names that an alias gives them.
+/// The columns under the names of an alias.
 pub(super) fn renamed(
     resolver: &Resolver<'_>,
     alias: &TableAlias,
@@ -453,7 +455,7 @@ pub(super) fn renamed(
     Some(columns)
 }
 
-/// Adds the names that columns keep to an alias that names the first of them: DataFusion wants all or none.
+/// Completes an alias that names only the first columns: DataFusion requires all names or none.
 pub(super) fn name_all(alias: &mut TableAlias, columns: Option<Vec<Column>>) {
     let names = alias.columns.len();
     for column in columns.into_iter().flatten().skip(names) {

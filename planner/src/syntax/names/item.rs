@@ -1,4 +1,5 @@
-//! The items of a select list: their names, and whether two of them would have one name in DataFusion.
+//! The items of a select list: their names, and whether two of them have the same name in
+//! DataFusion.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +14,7 @@ use super::resolver::Resolver;
 use super::scope::{Column, Meaning, Written};
 use crate::error::{Error, Result};
 
-/// What a name alone in ORDER BY means of the result.
+/// The meaning of an unqualified name in ORDER BY as a result column.
 pub(super) fn of_result(outputs: Option<&[Column]>, name: &Written<'_>) -> Result<Meaning> {
     let Some(outputs) = outputs else { return Ok(Meaning::Nothing) };
     let exact: Vec<_> =
@@ -26,12 +27,12 @@ pub(super) fn of_result(outputs: Option<&[Column]>, name: &Written<'_>) -> Resul
             }
             _ => Meaning::AsWritten,
         }),
-        // Of several the scope of FROM says more.
+        // If there are several, the scope of FROM has a better message.
         _ => Ok(Meaning::Nothing),
     }
 }
 
-/// The one column that is called `name` but for capitals.
+/// The one column called `name`, ignoring case.
 pub(super) fn named_like(columns: Option<&[Column]>, name: &Written<'_>) -> Meaning {
     let Some(columns) = columns else { return Meaning::Nothing };
     if columns.iter().any(|column| column.name.as_deref() == Some(&name.folded)) {
@@ -53,7 +54,7 @@ pub(super) fn named_like(columns: Option<&[Column]>, name: &Written<'_>) -> Mean
     }
 }
 
-/// The expression without what changes neither its value nor its name.
+/// The expression without wrappers that change neither its value nor its name.
 pub(super) fn peeled(expr: &Expr) -> &Expr {
     match expr {
         Expr::Nested(inner) => peeled(inner),
@@ -62,14 +63,14 @@ pub(super) fn peeled(expr: &Expr) -> &Expr {
     }
 }
 
-/// The column that an item without a name of its own is, by the name that it has then.
+/// The column that an unnamed item is, under the name that it then has.
 pub(super) fn name_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<Option<String>> {
     Ok(match peeled(expr) {
         Expr::Identifier(ident) => match resolver.find(ident)? {
             Meaning::Is(Expr::Identifier(found)) => Some(found.value),
             Meaning::Is(_) | Meaning::AsWritten | Meaning::Nothing => Some(resolver.fold(ident)),
         },
-        // The field of a record has a name that only DataFusion knows.
+        // Only DataFusion knows the name of a struct's field.
         compound @ Expr::CompoundIdentifier(_) if resolver.relation_of(compound).is_none() => None,
         Expr::CompoundIdentifier(idents) => match resolver.find_compound(idents)? {
             Meaning::Is(Expr::CompoundIdentifier(found)) if found.len() == idents.len() => {
@@ -81,20 +82,21 @@ pub(super) fn name_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<Option<Str
     })
 }
 
-/// A text that is the same for expressions that DataFusion gives the same name; no column is called like one that is not
-/// a column.
+/// A key that is equal for expressions with the same name in DataFusion. The key of a column is
+/// never that of another kind of expression.
 pub(super) fn key_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<String> {
     let mut expr = expr.clone();
     let mut plain = Plain { resolver };
     super::super::visit::done(expr.visit(&mut plain))?;
-    // A cast has the name of the column that is cast.
+    // A cast has the name of its column.
     Ok(match expr {
         Expr::Identifier(column) => column.value,
         expr => format!("\u{0}{expr}"),
     })
 }
 
-/// Writes an expression without what has no part in its name: casts, parentheses and the way names are written.
+/// Prints an expression without what does not affect its name: casts, parentheses and the spelling
+/// of names.
 struct Plain<'a, 'r> {
     resolver: &'a Resolver<'r>,
 }
@@ -132,7 +134,7 @@ impl VisitorMut for Plain<'_, '_> {
                 }
                 return ControlFlow::Continue(());
             }
-            // The names do not say which subquery it is.
+            // The names do not identify the subquery.
             Expr::Exists { negated, .. } => {
                 build::call(if *negated { "not exists" } else { "exists" }, vec![])
             }
@@ -150,7 +152,7 @@ impl VisitorMut for Plain<'_, '_> {
     }
 }
 
-/// Refuses clauses that DataFusion passes over behind a function of one row.
+/// Refuses clauses that DataFusion ignores after a scalar function.
 pub(super) fn check_clauses(catalog: &dyn Catalog, function: &Function) -> Result<()> {
     let Function { name, args, filter, null_treatment, over, within_group, .. } = function;
     let (distinct, clauses) = match args {
@@ -180,5 +182,7 @@ pub(super) fn check_clauses(catalog: &dyn Catalog, function: &Function) -> Resul
     if !catalog.is_scalar(&ident.value.to_lowercase()) {
         return Ok(());
     }
-    Err(Error::statement(format!("{clause} is for aggregates and windows, which {name} is not")))
+    Err(Error::statement(format!(
+        "{clause} is only allowed for aggregate and window functions, and {name} is neither"
+    )))
 }

@@ -1,12 +1,12 @@
-//! Finds out which column each name means, where DataFusion 55.2 finds another one or none:
+//! Resolves column names where DataFusion 55.2 finds another column or none:
 //!
-//! - the column of `USING` and of `NATURAL` in a FULL or RIGHT join, which is that of either side: DataFusion takes
-//!   the left one;
-//! - names without quotes, of which only the capitals differ from those of the one column that can be meant;
-//! - columns that share a name, in a result or in a query within: DataFusion demands that all differ. Those that
-//!   come later get names of our own, and the result has the wanted ones again, by [`Labels`].
+//! - the column of `USING` and of `NATURAL` in a FULL or RIGHT join, which is that of either side:
+//!   DataFusion takes the left one;
+//! - unquoted names that differ from the only possible column in case only;
+//! - columns that share a name, in a result or in a subquery: DataFusion requires that all differ.
+//!   Later ones get generated names, and [`Labels`] restores the wanted names in the result.
 //!
-//! The walk sees names alone, no types: what it does not know it leaves to DataFusion.
+//! The resolver knows names but no types, and leaves to DataFusion what it does not know.
 
 mod access;
 mod apply;
@@ -28,42 +28,43 @@ use self::resolver::{Context, Resolver};
 use super::visit::visit_mut;
 use crate::error::Result;
 
-/// What is known about tables and functions when a statement is read.
+/// What the resolver needs to know about tables and functions.
 pub trait Catalog {
-    /// The names of a table's columns, if there is such a table.
+    /// The names of a table's columns, if the table exists.
     fn columns(&self, table: &ObjectName) -> Option<Vec<String>>;
 
-    /// Whether the function gives a value for each row, and cannot have a clause like OVER.
+    /// True if the function returns a value per row, and so takes no clause like OVER.
     fn is_scalar(&self, function: &str) -> bool;
 
-    /// Whether the function may give another value each time for the same arguments.
+    /// True if the function may return another value each time for the same arguments.
     fn is_volatile(&self, function: &str) -> bool;
 
-    /// Whether names without quotes are names in small letters.
+    /// True if unquoted names are folded to lower case.
     fn folds_names(&self) -> bool;
 }
 
-/// The names that columns of a result are to have, by the names that they have in the plan.
+/// The names to show for the columns of a result, by their names in the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
     labels: Vec<(String, Label)>,
 }
 
-/// The name that a column is to have.
+/// The name to show for a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Label {
     Name(String),
-    /// That of the column at this position, or the text if the positions are not those of the result.
+    /// The name of the column at this position, or the text if the positions do not match the
+    /// result.
     LikeColumn(usize, String),
 }
 
 impl Labels {
-    /// Whether all columns have their names already.
+    /// True if there are no columns to rename.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The names that are to be shown for columns of these names.
+    /// The names to show for columns of these names.
     pub fn shown(&self, names: &[&str]) -> Vec<String> {
         let shown = |name: &&str| {
             let label =
@@ -81,10 +82,10 @@ impl Labels {
     }
 }
 
-/// Writes out in `statement` which columns its names mean.
+/// Qualifies the names in `statement` with the columns that they mean.
 ///
 /// # Errors
-/// When a name can mean several columns.
+/// If a name can mean several columns.
 pub fn resolve(statement: &mut Statement, catalog: &dyn Catalog) -> Result<Labels> {
     let mut resolver = Resolver::new(catalog);
     resolver.context = context_of(statement);
@@ -100,7 +101,7 @@ fn context_of(statement: &Statement) -> Context {
     }
 }
 
-/// Whether a table of this name is read anywhere in `query`.
+/// True if `query` reads a table of this name anywhere.
 pub(crate) fn mentions(query: &Query, name: &Ident) -> bool {
     struct Mentions<'a>(&'a Ident);
     impl Visitor for Mentions<'_> {

@@ -1,4 +1,4 @@
-//! The columns of tables and queries, and the queries of WITH that are known where the walk is.
+//! The columns of tables and queries, and the visible queries of WITH.
 
 use datafusion::sql::sqlparser::ast::{Cte, ObjectName, Query, SetExpr, TableAlias, TableFactor};
 
@@ -12,7 +12,8 @@ use crate::error::Result;
 pub(super) struct Named {
     pub(super) name: String,
     pub(super) columns: Option<Vec<Column>>,
-    /// The name that it gets, because a query around has one of the same name, which DataFusion refuses.
+    /// Its generated name, if an enclosing query has one of the same name, which DataFusion
+    /// refuses.
     pub(super) own: Option<String>,
 }
 
@@ -36,7 +37,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// The columns of a query that is read by another one.
+    /// The columns of a subquery.
     pub(super) fn columns_of_query(&mut self, query: &Query) -> Result<Option<Vec<Column>>> {
         if !query.pipe_operators.is_empty() {
             return Ok(None);
@@ -66,7 +67,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Adds the CTEs of `query` to the frame on top.
+    /// Adds the queries of WITH of `query` to the top frame.
     pub(super) fn read_ctes(&mut self, query: &Query) -> Result<()> {
         let Some(with) = &query.with else { return Ok(()) };
         for Cte { alias, query, .. } in &with.cte_tables {
@@ -82,7 +83,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// Its first part has no name for itself; the others read what the first part gives.
+    /// Its first branch cannot read the query itself; the others see the columns of the first.
     pub(super) fn columns_of_recursive(
         &mut self,
         alias: &TableAlias,
@@ -115,7 +116,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Gives queries of WITH names of their own where they hide those of a query around.
+    /// Renames queries of WITH that shadow those of an enclosing query.
     pub(super) fn rename_hiding(&mut self, query: &mut Query) {
         let (Some(with), Some((_, around))) = (&mut query.with, self.frames.split_last()) else {
             return;
@@ -138,7 +139,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Reads a query of WITH by the name that it was given.
+    /// Replaces the name of a query of WITH by its generated name.
     pub(super) fn read_by_own_name(&self, table: &mut TableFactor) {
         let TableFactor::Table { name, alias, args: None, .. } = table else { return };
         let [part] = name.0.as_slice() else { return };

@@ -1,5 +1,5 @@
-//! The walk that resolves names: it keeps the scopes of the queries around, and replaces names by what
-//! they mean there.
+//! The visitor that resolves names: it keeps the scopes of the enclosing queries, and replaces
+//! names by what they mean there.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -20,50 +20,50 @@ use super::select::{self, Read};
 use super::{Catalog, Label, Labels, access, apply, item};
 use crate::error::{Error, Result};
 
-/// Where the columns of a query go.
+/// The destination of a query's columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Context {
-    /// To whoever asked: any names will do.
+    /// The client: any names are allowed.
     Result,
-    /// Into a table, a view or a file: names must differ, and stay.
+    /// A table, a view or a file: names must differ, and are kept.
     Stored,
-    /// Into another query.
+    /// Another query.
     Inner,
 }
 
-/// What is known inside of one query or select.
+/// The state of one query or select.
 #[derive(Default)]
 pub(super) struct Frame {
     pub(super) ctes: Vec<Named>,
-    /// How many of them can be read where the walk is.
+    /// The number of queries of WITH that are visible now.
     pub(super) ctes_visible: usize,
-    /// The queries of the CTEs, to know when the walk is in one.
+    /// The queries of WITH, to know when the visitor is in one.
     pub(super) cte_queries: Vec<*const Query>,
     pub(super) recursive: bool,
     pub(super) scope: Option<Scope>,
-    /// The names that the select list gives.
+    /// The names that the select list defines.
     pub(super) outputs: Option<Vec<Column>>,
-    /// Taken out while the body is walked: names in it mean the result's columns first.
+    /// Taken out while the body is visited: names in it mean the result's columns first.
     pub(super) order_by: Option<OrderBy>,
-    /// The frame of a query whose body is a SELECT.
+    /// True for a query whose body is a SELECT.
     pub(super) is_select: bool,
-    /// Where the columns of a SELECT in it go.
+    /// The destination of the columns of a SELECT in it.
     pub(super) context: Option<Context>,
-    /// Whether the order of the query, which is a SELECT, may read columns of FROM.
+    /// True if the ORDER BY of the query, which is a SELECT, may refer to columns of FROM.
     pub(super) orders_by_columns: bool,
 }
 
-/// See the [module](self).
+/// The visitor; see the [module](self).
 pub(super) struct Resolver<'a> {
     pub(super) catalog: &'a dyn Catalog,
     pub(super) context: Context,
     pub(super) frames: Vec<Frame>,
-    /// What was read of a SELECT before the walk came to it.
+    /// SELECTs that were read before the visitor reached them.
     reads: HashMap<*const Select, Rc<Read>>,
     names_used: HashMap<String, usize>,
     names_stored: HashSet<String>,
     labels: Vec<(String, Label)>,
-    /// Names of fields, which are no columns.
+    /// Names of fields, which are not columns.
     fields: HashSet<*const Expr>,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Resolver<'a> {
         Labels { labels: self.labels }
     }
 
-    /// A name as DataFusion looks for it.
+    /// A name as DataFusion looks it up.
     pub(super) fn fold(&self, ident: &Ident) -> String {
         match ident.quote_style.is_none() && self.catalog.folds_names() {
             true => ident.value.to_ascii_lowercase(),
@@ -101,14 +101,14 @@ impl<'a> Resolver<'a> {
         name.0.iter().filter_map(|part| part.as_ident()).map(|ident| self.fold(ident)).collect()
     }
 
-    /// A name like `base` that no other column has.
+    /// A unique column name based on `base`.
     pub(super) fn unused_name(&mut self, base: &str) -> String {
         let used = self.names_used.entry(base.to_owned()).or_default();
         *used += 1;
         format!("{base}:{used}")
     }
 
-    /// Whether no column that is stored has this name so far; it is taken then.
+    /// Reserves the name for a stored column; false if it is taken.
     pub(super) fn take_stored_name(&mut self, name: &str) -> bool {
         self.names_stored.insert(name.to_owned())
     }
@@ -121,7 +121,7 @@ impl<'a> Resolver<'a> {
         self.labels.push((actual, Label::LikeColumn(position, text)));
     }
 
-    /// Reads a SELECT, or gives what was read of it.
+    /// Reads a SELECT, or returns the cached result.
     pub(super) fn read(&mut self, select: &Select, context: Context) -> Result<Rc<Read>> {
         let at = std::ptr::from_ref(select);
         if let Some(read) = self.reads.get(&at) {
@@ -133,7 +133,7 @@ impl<'a> Resolver<'a> {
         Ok(read)
     }
 
-    /// What a name of one part means where the walk is.
+    /// The meaning of an unqualified name.
     pub(super) fn find(&self, ident: &Ident) -> Result<Meaning> {
         let is_variable = ident.quote_style.is_none() && ident.value.starts_with('@');
         if is_variable || ident.quote_style == Some(build::SETTLED) {
@@ -152,7 +152,7 @@ impl<'a> Resolver<'a> {
         Ok(item::named_like(outputs, &name))
     }
 
-    /// The relation of the innermost scope that a name is a column of.
+    /// The relation of the innermost scope that has the column.
     pub(super) fn relation_of(&self, expr: &Expr) -> Option<usize> {
         let scope = self.frames.last()?.scope.as_ref()?;
         match expr {
@@ -181,7 +181,7 @@ impl<'a> Resolver<'a> {
         Ok(Meaning::Nothing)
     }
 
-    /// Reads names in `scope` while `work` runs.
+    /// Runs `work` with names resolved in `scope`.
     pub(super) fn within<T>(&mut self, scope: Scope, work: impl FnOnce(&mut Self) -> T) -> T {
         self.frames.push(Frame { scope: Some(scope), ..Frame::default() });
         let done = work(self);
@@ -237,14 +237,14 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    /// Where the columns of SELECTs that are the body of `query`, or branches of it, go.
+    /// The destination of the columns of SELECTs that are the body of `query`, or branches of it.
     fn context_within(&self, query: &Query) -> Context {
         let own = match self.frames.is_empty() {
             true => self.context,
             false => Context::Inner,
         };
         match (own, query.body.as_ref()) {
-            // DataFusion tells branches' columns apart by their names alone.
+            // DataFusion identifies columns of branches by name only.
             (Context::Result, SetExpr::Select(_)) | (Context::Stored, _) => own,
             _ => Context::Inner,
         }
@@ -270,7 +270,7 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    /// A name alone in ORDER BY means a column of the result before it means one of FROM.
+    /// An unqualified name in ORDER BY means a result column before a column of FROM.
     fn order(&mut self, order_by: &mut OrderBy) -> Result<()> {
         let OrderByKind::Expressions(exprs) = &mut order_by.kind else { return Ok(()) };
         for by in exprs {
@@ -407,7 +407,7 @@ impl<'a> Resolver<'a> {
         Scope { relations: vec![relation], ..Scope::default() }
     }
 
-    /// Writes a column of a table as the table has it.
+    /// Writes a column name in the spelling of the table.
     fn spell(&self, name: &mut ObjectName, columns: &[Column]) {
         let [part] = name.0.as_slice() else { return };
         let Some(ident) = part.as_ident() else { return };
@@ -419,12 +419,12 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Whether names of columns stand behind an alias.
+/// True if an alias names columns.
 fn names_some(alias: &TableAlias) -> bool {
     !alias.columns.is_empty()
 }
 
-/// Whether the query is a SELECT whose order is by more than names and numbers of its columns.
+/// True if the query is a SELECT with an ORDER BY of more than names and positions of its columns.
 pub(super) fn orders_by_columns(query: &Query) -> bool {
     let Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }) = &query.order_by else {
         return false;

@@ -1,4 +1,5 @@
-//! What names can mean in one SELECT: the relations of its FROM, their columns, and the columns that USING made one.
+//! The scope of one SELECT: the relations of its FROM, their columns, and the merged columns of
+//! USING.
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
 
@@ -8,9 +9,9 @@ use crate::error::{Error, Result};
 /// A column of a relation or of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
-    /// What statements call it; none if only DataFusion knows.
+    /// Its name in statements; `None` if only DataFusion knows it.
     pub(super) name: Option<String>,
-    /// What the plan calls it, under the same condition.
+    /// Its name in the plan; `None` if only DataFusion knows it.
     pub(super) actual: Option<String>,
 }
 
@@ -30,14 +31,14 @@ impl Column {
 pub(super) struct Relation {
     /// The parts of its name, as they are matched.
     pub(super) path: Vec<String>,
-    /// Its columns; none if they are not known.
+    /// Its columns; `None` if they are not known.
     pub(super) columns: Option<Vec<Column>>,
     /// False for the side of a SEMI or ANTI join that is not in the result.
     pub(super) visible: bool,
 }
 
 impl Relation {
-    /// The column `actual` of this relation, spelt out.
+    /// The column `actual` of this relation, qualified.
     pub(super) fn column(&self, actual: &str) -> Expr {
         let mut parts: Vec<Ident> = self.path.iter().map(build::settled).collect();
         parts.push(build::settled(actual));
@@ -47,7 +48,7 @@ impl Relation {
         }
     }
 
-    /// The columns that are called `name`, with capitals where `exactly`.
+    /// The columns called `name`, case-sensitive if `exactly`.
     pub(super) fn find(&self, name: &str, exactly: bool) -> Vec<&Column> {
         let columns = self.columns.iter().flatten();
         columns
@@ -55,7 +56,7 @@ impl Relation {
             .collect()
     }
 
-    /// Whether `path` is a way to write its name.
+    /// True if `path` is a valid way to write its name.
     pub(super) fn is(&self, path: &[String]) -> bool {
         let mut own = self.path.iter().rev();
         path.len() <= self.path.len()
@@ -67,7 +68,7 @@ fn same(name: &str, wanted: &str, exactly: bool) -> bool {
     name == wanted || !exactly && name.to_lowercase() == wanted.to_lowercase()
 }
 
-/// A column that USING or NATURAL made of several.
+/// A merged column of USING or NATURAL.
 #[derive(Debug, Clone)]
 pub(super) struct Merged {
     pub(super) name: String,
@@ -77,16 +78,16 @@ pub(super) struct Merged {
     pub(super) parts: Vec<(usize, String)>,
 }
 
-/// What `*` stands for, in order.
+/// The expansion of `*`, in order.
 #[derive(Debug, Clone)]
 pub(super) enum Star {
     Merged(Box<Merged>),
     Column(usize, Column),
-    /// All columns of a relation that are not known, without those of these names.
+    /// All columns of a relation with unknown columns, except these names.
     All(usize, Vec<String>),
 }
 
-/// What names can mean in one SELECT.
+/// The scope of one SELECT.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {
     pub(super) relations: Vec<Relation>,
@@ -94,25 +95,25 @@ pub(super) struct Scope {
     pub(super) star: Vec<Star>,
 }
 
-/// What a name means.
-#[expect(clippy::large_enum_variant, reason = "it is looked at and gone: none are kept")]
+/// The meaning of a name.
+#[expect(clippy::large_enum_variant, reason = "short-lived: values are never stored")]
 pub(super) enum Meaning {
-    /// What DataFusion will find by itself, or say that it is not there.
+    /// Left to DataFusion, which finds the column or reports that it does not exist.
     AsWritten,
-    /// This.
+    /// This expression.
     Is(Expr),
-    /// Nothing here.
+    /// Not a name of this scope.
     Nothing,
 }
 
-/// A name of one part, as it was written and as it is matched.
+/// An unqualified name, as written and as matched.
 pub(super) struct Written<'a> {
     pub(super) ident: &'a Ident,
     pub(super) folded: String,
 }
 
 impl Scope {
-    /// What a name without a qualifier means.
+    /// The meaning of an unqualified name.
     pub(super) fn find(&self, name: &Written<'_>) -> Result<Meaning> {
         if let Some(found) = self.find_exactly(&name.folded)? {
             return Ok(found);
@@ -142,7 +143,7 @@ impl Scope {
         }
     }
 
-    /// The one visible relation that has a column of this name.
+    /// The only visible relation that has a column of this name.
     pub(super) fn relation_with(&self, name: &str) -> Option<usize> {
         let mut with = (0..self.relations.len()).filter(|&i| {
             self.relations[i].visible && !self.relations[i].find(name, true).is_empty()
@@ -155,7 +156,7 @@ impl Scope {
         self.merged.iter().filter(|merged| same(&merged.name, name, false)).collect()
     }
 
-    /// Actual names of visible columns that are called `name` but for capitals.
+    /// Actual names of visible columns called `name`, ignoring case.
     fn alike(&self, name: &str) -> Vec<&str> {
         let visible = self.relations.iter().filter(|relation| relation.visible);
         let found = visible.flat_map(|relation| relation.find(name, false));
@@ -176,11 +177,11 @@ impl Scope {
         Ok(match (merged.as_slice(), found) {
             ([], 0) => None,
             ([one], 0) => Some(Meaning::Is(one.value.clone())),
-            // Of several DataFusion says that they are.
+            // If there are several, DataFusion reports that.
             ([], _) => Some(Meaning::AsWritten),
             _ => {
                 return Err(Error::statement(format!("the column \"{name}\" is ambiguous"))
-                    .with_hint("write the name of its table before it"));
+                    .with_hint("qualify it with the name of its table"));
             }
         })
     }
@@ -192,7 +193,7 @@ impl Scope {
         self.merged.iter().any(|merged| merged.parts.iter().any(is))
     }
 
-    /// What a name with a qualifier, or of a field of a column, means.
+    /// The meaning of a qualified name, or of a field of a column.
     pub(super) fn find_compound(&self, names: &[Written<'_>]) -> Result<Meaning> {
         let folded: Vec<String> = names.iter().map(|name| name.folded.clone()).collect();
         for length in (1..names.len().min(4)).rev() {
@@ -200,7 +201,7 @@ impl Scope {
             let (Some(relation), None) = (of.next(), of.next()) else { continue };
             return column_of(relation, names, length);
         }
-        // The first may be a column whose field is meant.
+        // The first part may be a column, and the rest its field.
         match self.find(&names[0])? {
             Meaning::Is(Expr::Identifier(first)) => {
                 let mut parts: Vec<Ident> = names.iter().map(|name| name.ident.clone()).collect();
@@ -213,7 +214,7 @@ impl Scope {
     }
 }
 
-/// The column that is named behind the `length` parts of a relation's name.
+/// The column named after the first `length` parts, which are a relation's name.
 fn column_of(relation: &Relation, names: &[Written<'_>], length: usize) -> Result<Meaning> {
     let name = &names[length];
     let mut found = relation.find(&name.folded, true);
@@ -252,7 +253,7 @@ fn shared(name: &str, relation: &Relation, count: usize) -> Error {
     Error::statement(format!(
         "the column \"{name}\"{of} is ambiguous: {count} columns have this name"
     ))
-    .with_hint("give them names of their own with AS")
+    .with_hint("give them different names with AS")
 }
 
 fn capitals(name: &str, several: &[&str]) -> Error {

@@ -1,4 +1,4 @@
-//! Reads one SELECT: the scope of its FROM, and a select list whose columns DataFusion can tell apart.
+//! Reads one SELECT: the scope of its FROM, and a select list with distinct names for DataFusion.
 
 use std::collections::HashMap;
 
@@ -14,39 +14,40 @@ use super::resolver::{Context, Resolver};
 use super::scope::{Column, Meaning, Merged, Relation, Scope, Star};
 use crate::error::{Error, Result};
 
-/// What was read.
+/// A SELECT that was read.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) from: From,
-    /// The select list that is to stand in the place of the one that is there.
+    /// The select list that replaces the original one.
     pub(super) projection: Option<Vec<SelectItem>>,
-    /// The columns of the result; none if they are not known.
+    /// The columns of the result; `None` if they are not known.
     pub(super) outputs: Option<Vec<Column>>,
 }
 
 /// One column of the select list.
 struct Output {
     item: SelectItem,
-    /// Its name, if it is known.
+    /// Its name, if known.
     name: Option<String>,
-    /// What no two columns may have in common.
+    /// The key that must be unique among the columns.
     key: String,
-    /// The relation, for a column as it is there.
+    /// The relation, for a plain column.
     relation: Option<usize>,
-    /// Whether the item must take the place of what was written.
+    /// True if the item must replace the original one.
     changed: bool,
-    /// Whether its alias is the name of a column of FROM that it is not.
+    /// True if its alias is the name of a different column of FROM.
     hides: bool,
 }
 
-/// Either one column, or all of a relation that is not known.
+/// One column, or all of a relation with unknown columns.
 enum Part {
     One(Output),
     Unknown(SelectItem),
 }
 
-/// Reads `select`, whose columns go where `context` says. `is_seen_past` says that an alias must not hide a column: the
-/// ORDER BY of the query has expressions, in which names mean columns of FROM. DataFusion 55.2 finds the alias.
+/// Reads `select`, whose columns go to `context`. If `is_seen_past`, an alias must not shadow a
+/// column: the ORDER BY of the query has expressions, in which names mean columns of FROM, but
+/// DataFusion 55.2 finds the alias.
 pub(super) fn read(
     resolver: &mut Resolver<'_>,
     select: &Select,
@@ -106,10 +107,10 @@ fn parts(resolver: &Resolver<'_>, select: &Select, scope: &Scope) -> Result<Vec<
     Ok(parts)
 }
 
-/// That the columns cannot be listed one by one.
+/// The error for columns that cannot be listed one by one.
 fn unlisted() -> Error {
     Error::unsupported(
-        "SELECT * with options, or of columns without names, over a FULL or RIGHT join by USING",
+        "SELECT * with options, or with unnamed columns, over a FULL or RIGHT join by USING",
     )
     .with_hint("name the columns")
 }
@@ -142,13 +143,13 @@ fn aliased(expr: Expr, name: &str) -> SelectItem {
 /// The columns of `*`, unless it has options that need DataFusion.
 fn star(scope: &Scope, options: &WildcardAdditionalOptions) -> Option<Vec<Part>> {
     let left_out = left_out(options)?;
-    // What DataFusion shows by itself stays as it was written, if nothing else has to change.
+    // Items that DataFusion expands correctly stay as written, if nothing else has to change.
     let parts = scope.star.iter().map(|item| part(scope, item, &left_out));
     let parts: Option<Vec<Option<Part>>> = parts.collect();
     Some(parts?.into_iter().flatten().collect())
 }
 
-/// The names that EXCLUDE or EXCEPT leave out; none if there is another option.
+/// The names that EXCLUDE or EXCEPT remove; `None` if there is another option.
 fn left_out(options: &WildcardAdditionalOptions) -> Option<Vec<String>> {
     if options.opt_ilike.is_some() || options.opt_replace.is_some() {
         return None;
@@ -174,7 +175,8 @@ fn left_out(options: &WildcardAdditionalOptions) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// What an item of `*` is in the select list: none if that cannot be written, none within if it is left out.
+/// The select-list item for a part of `*`: `None` if it cannot be written, `Some(None)` if it is
+/// excluded.
 fn part(scope: &Scope, item: &Star, left_out: &[String]) -> Option<Option<Part>> {
     let is_out = |name: &str| left_out.iter().any(|out| out == name);
     Some(match item {
@@ -203,7 +205,7 @@ fn part(scope: &Scope, item: &Star, left_out: &[String]) -> Option<Option<Part>>
                 })
             })
         }
-        // A column that only DataFusion has a name for.
+        // A column whose name only DataFusion knows.
         Star::Column(..) => return None,
         Star::All(relation, without) if left_out.is_empty() => {
             let path = &scope.relations[*relation].path;
@@ -246,7 +248,7 @@ struct Renamed {
     changed: bool,
 }
 
-/// Gives columns whose name another one has before them a name of their own.
+/// Renames columns that have the same name as an earlier one.
 fn tell_apart(
     resolver: &mut Resolver<'_>,
     parts: Vec<Part>,
@@ -308,7 +310,7 @@ fn tell_apart(
         } else if let (Some(name), SelectItem::UnnamedExpr(_)) = (&output.name, &output.item)
             && output.relation.is_some()
         {
-            // A column with a name of ours in a query within keeps it.
+            // A renamed column of a subquery keeps its generated name.
             column.actual = output.actual().or_else(|| Some(name.clone()));
         }
         renamed.push((Part::One(output), column));
@@ -317,7 +319,7 @@ fn tell_apart(
 }
 
 impl Output {
-    /// The name in the plan of a column as it is.
+    /// The name in the plan of a plain column.
     fn actual(&self) -> Option<String> {
         match &self.item {
             SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts
@@ -332,7 +334,7 @@ impl Output {
     }
 }
 
-/// DataFusion tells columns of one name apart by their tables.
+/// DataFusion distinguishes columns of the same name by their tables.
 fn of_different_relations(parts: &[Part], same: &[usize]) -> bool {
     let relation = |i: &usize| match &parts[*i] {
         Part::One(output) => output.relation,

@@ -1,4 +1,4 @@
-//! Statements and what their names are written out as.
+//! Statements, and how their names are resolved.
 
 use std::collections::HashMap;
 

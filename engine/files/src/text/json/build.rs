@@ -1,5 +1,5 @@
-//! The values of JSON fields into the arrays of columns, by the type of each column. What was added of a row that does
-//! not end within the text is taken back.
+//! The values of JSON fields into the arrays of columns, by the type of each column. What was added
+//! of a row that does not end within the text is taken back.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Field {
         Self { name, kind, declared, present: Vec::new(), values, places: Vec::new() }
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub(super) fn len(&self) -> usize {
         self.present.len()
     }
@@ -156,7 +156,7 @@ impl Field {
         Ok(())
     }
 
-    /// Adds a number or a truth value, unless it is none of the type.
+    /// Adds a number or a boolean, if it is valid for the type.
     fn add_scalar(&mut self, walker: &mut Walker<'_>, first: u8) -> Walk<bool> {
         let string: Cow<'_, [u8]>;
         let scalar = match first {
@@ -202,7 +202,7 @@ impl Field {
         })
     }
 
-    /// The error for a value that is none of the type.
+    /// The error for a value that is not valid for the type.
     fn unfit(&self, walker: &Walker<'_>, begin: usize) -> Stop {
         let mut value = Walker { text: walker.text, at: begin };
         let raw = match value.raw(0) {
@@ -215,14 +215,17 @@ impl Field {
     fn fault(&self, at: usize, value: &str) -> Fault {
         let (value, kind) = (shown(value), type_name(&self.kind));
         if self.declared {
-            let message = format!("{value} is no {kind}, which was declared");
+            let message = format!("{value} is not a valid {kind}, the declared type");
             return Fault::new(at, message)
                 .column(&self.name)
                 .hint("declare the column as VARCHAR and cast it with TRY_CAST");
         }
-        Fault::new(at, format!("{value} is no {kind}, which the first values of the field are"))
-            .column(&self.name)
-            .hint(declare(&self.name, "JSON"))
+        Fault::new(
+            at,
+            format!("{value} is not a valid {kind}, the type of the field's first values"),
+        )
+        .column(&self.name)
+        .hint(declare(&self.name, "JSON"))
     }
 
     /// The array of all values, which are given away.

@@ -24,7 +24,7 @@ pub(in crate::text) async fn fields(files: Vec<(Origin, Most)>) -> Result<Fields
     Ok(all.fields(0))
 }
 
-/// What the first rows of a file say.
+/// The columns by the first rows of a file.
 async fn head(file: Origin, most: Most) -> Result<Keys> {
     let size = file.file.size;
     let mut input = Input::open(file, 0, size.min(most.bytes as u64)).await?;

@@ -1,11 +1,12 @@
-//! Walks over JSON text: strings, numbers and words, and values that nobody asked for.
+//! Walks over JSON text: strings, numbers and words, and values to skip.
 
 use std::borrow::Cow;
 
 use crate::text::fault::{Fault, shown};
 use crate::text::find::find;
 
-/// Objects and lists in each other, at most: a text that nests deeper is refused before it fills the stack.
+/// Objects and lists in each other, at most: a text that nests deeper is refused before it fills
+/// the stack.
 const DEPTH_MAX: usize = 512;
 
 /// Why a walk ends before its time.
@@ -23,7 +24,7 @@ impl From<Fault> for Stop {
     }
 }
 
-/// What a walk comes to.
+/// The result of a step.
 pub(super) type Walk<T> = Result<T, Stop>;
 
 /// A number or a word as it is written.
@@ -45,7 +46,7 @@ pub(super) struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    /// The next byte that is no white space; it is not passed.
+    /// The next byte that is not white space, without consuming it.
     #[inline]
     pub(super) fn peek(&mut self) -> Walk<u8> {
         loop {
@@ -67,7 +68,8 @@ impl<'a> Walker<'a> {
         Err(self.unexpected(what))
     }
 
-    /// Passes the separator after a value: true if another value follows, false at the end of the list or object.
+    /// Passes the separator after a value: true if another value follows, false at the end of the
+    /// list or object.
     #[inline]
     pub(super) fn another(&mut self, close: u8) -> Walk<bool> {
         match self.peek()? {
@@ -229,7 +231,7 @@ impl<'a> Walker<'a> {
         let escape = String::from_utf8_lossy(&self.text[at..end]);
         Fault::new(
             at,
-            format!("the JSON has a string with \"{}\", which is no character", shown(&escape)),
+            format!("the JSON has a string with \"{}\", which is not a character", shown(&escape)),
         )
         .into()
     }

@@ -18,7 +18,7 @@ const OTHER_KEYS_MAX: usize = 1000;
 /// What to do with keys that are no fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unknown {
-    /// They are passed over.
+    /// They are skipped.
     Pass,
     /// The first rows did not have them: what they say would be lost.
     Refuse,
@@ -27,7 +27,7 @@ enum Unknown {
 /// Builds the columns of objects.
 #[derive(Debug)]
 pub(super) struct Object {
-    /// What the objects are in, for errors.
+    /// The path to the objects, for errors.
     name: Option<String>,
     /// All keys that are known, in their usual order.
     keys: Vec<String>,
@@ -77,7 +77,7 @@ impl Object {
         Self { name, keys, places, declared, slots, fields, types: read, unknown, length: 0 }
     }
 
-    /// How many objects there are.
+    /// The number of objects.
     pub(super) fn len(&self) -> usize {
         self.length
     }
@@ -133,8 +133,8 @@ impl Object {
         Ok(())
     }
 
-    /// The field of a key. A user who declares fields may have written their names in small letters: a key that no
-    /// field has is that of the only one with other capitals.
+    /// The field of a key. A user who declares fields may have written their names in small
+    /// letters: a key that no field has is that of the only one with other capitals.
     fn place(&mut self, key: &str) -> Option<usize> {
         if let Some(at) = self.places.get(key) {
             return *at;

@@ -19,7 +19,7 @@ use crate::text::scan::ROW_BYTES_MAX;
 /// Text of a batch at which it ends, however few rows it has.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// How much is read at a time on the way to the first row of a part.
+/// The size of a read on the way to the first row of a part.
 const STEP: u64 = 1 << 20;
 
 /// Reads the rows of a file.
@@ -30,7 +30,7 @@ pub(in crate::text) struct JsonReader {
     input: Input,
     rows: Rows,
     object: Object,
-    /// Where the part begins that is read.
+    /// The start of the part to read.
     start: u64,
     /// Where it ends, as a place in the text that waits in `input`.
     stop: usize,

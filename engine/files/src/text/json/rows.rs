@@ -1,13 +1,14 @@
-//! Finds the rows of a JSON file: objects one after the other, with or without line breaks between them and within
-//! them, and the objects of lists.
+//! Finds the rows of a JSON file: objects one after the other, with or without line breaks between
+//! them and within them, and the objects of lists.
 //!
-//! A file is cut where an object is followed by a line break and another object. In JSON that is between two rows and
-//! nowhere else: within a list there is a comma between two objects, and in a string there is no line break.
+//! A file is cut where an object is followed by a line break and another object. In JSON that is
+//! between two rows and nowhere else: within a list there is a comma between two objects, and in a
+//! string there is no line break.
 
 use super::lex::{Stop, Walk, Walker};
 use crate::text::fault::Fault;
 
-/// What comes next in a file.
+/// The next item in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// A row: its bracket is next.
@@ -18,7 +19,7 @@ pub(super) enum Next {
     End,
 }
 
-/// Where a reader of rows is.
+/// The state of a reader of rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rows {
     /// Within a list of rows.
@@ -28,7 +29,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Goes on to the next row. What ends before `stop` is followed by a row of this part of the file.
+    /// Goes on to the next row. What ends before `stop` is followed by a row of this part of the
+    /// file.
     pub(super) fn next(&mut self, walker: &mut Walker<'_>, last: bool, stop: usize) -> Walk<Next> {
         let mut rows = *self;
         let mut walked = *walker;
@@ -83,8 +85,8 @@ impl Rows {
     }
 }
 
-/// Where a row begins in a text that was cut: just after an object that ends in the text and a line break. The end of
-/// the object comes with it.
+/// Where a row begins in a text that was cut: just after an object that ends in the text and a line
+/// break. The end of the object comes with it.
 pub(super) fn row_after_cut(text: &[u8], from: usize) -> Option<(usize, usize)> {
     let mut at = from;
     while let Some(length) = memchr::memchr(b'\n', text.get(at..)?) {

@@ -1,4 +1,5 @@
-//! What the values of a JSON field are, as far as they were seen, and the type that has all of them.
+//! What the values of a JSON field are, as far as they were seen, and the type that has all of
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use super::lex::{Scalar, Walk, Walker};
 use crate::text::value;
 
-/// Lists and objects in each other that become types; what is deeper is the text of its JSON. A plan with deeper types
-/// cannot be sent to a machine.
+/// Lists and objects in each other that become types; what is deeper is the text of its JSON. A
+/// plan with deeper types cannot be sent to a machine.
 const TYPE_DEPTH_MAX: usize = 20;
 
 /// Keys of an object that become fields; with more it is a map, and the text of its JSON.
@@ -18,14 +19,14 @@ const KEYS_MAX: usize = 2000;
 /// Digits of a number that a decimal can have.
 const DECIMAL_DIGITS: u8 = 38;
 
-/// What was seen, one bit for each kind of value that is neither a list nor an object.
+/// The kinds of values so far except lists and objects, one bit for each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Kinds(u16);
 
 const BOOLEAN: u16 = 1;
 const INTEGER: u16 = 1 << 1;
 const NEGATIVE: u16 = 1 << 2;
-/// An integer that is no float of 64 bits.
+/// An integer that no 64-bit float represents exactly.
 const LONG: u16 = 1 << 3;
 /// An integer beyond 63 bits, but not 64.
 const UNSIGNED: u16 = 1 << 4;
@@ -34,7 +35,7 @@ const BIG: u16 = 1 << 5;
 const FLOAT: u16 = 1 << 6;
 const TEXT: u16 = 1 << 7;
 
-/// What the values of a field are.
+/// The shape of the values of a field.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
     kinds: Kinds,

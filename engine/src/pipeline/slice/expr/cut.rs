@@ -1,5 +1,5 @@
-//! Makes nodes of a physical plan. It was planned for several partitions, so that DataFusion has put
-//! an exchange wherever an operator needs rows together; what is a partition there is a shard here:
+//! Cuts a physical plan into nodes. The plan is for several partitions, so that DataFusion put an
+//! exchange wherever an operator needs rows together. A partition of the plan is a shard here:
 //!
 //! ```text
 //! plan                                    nodes
@@ -9,12 +9,17 @@
 //!         SliceScan                               the slice
 //! ```
 //!
-//! Each operator's needs are compared with how its inputs lie across shards. An operator of which that
-//! is not known is [`Stop::Unproven`] ([`proof`]): then all rows go to one shard, which runs the plan of one
-//! partition ([`gathered`]). A wrong row never.
+//! [`row_properties`] compares what each operator needs with how its inputs are distributed over
+//! shards. If an operator is not known to be right for each shard by itself, the cut stops with
+//! [`Stop::Unproven`], and all rows go to one shard, which runs a plan for one partition
+//! ([`gathered`]).
 
 use std::sync::Arc;
 
+use bigslice_planner::{
+    Parts, RowProperties, TaskDistribution, Undistributable, collects_build_side,
+    needs_whole_probe_side, row_properties,
+};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -36,14 +41,14 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitio
 use super::Call;
 use super::fragment::{ByExprs, Check, Fragment, Slot, Values};
 use super::leaf::SliceScan;
-use super::proof::{self, Lies, collecting_join};
 use crate::pipeline::slice::tree::node::{Exchange, Node, Op, Shards, Split};
 
 /// Why a plan was not cut.
+#[derive(Debug)]
 pub(super) enum Stop {
-    /// Nobody knows whether what an operator says would be right for each shard by itself.
+    /// An operator is not known to be right for each shard by itself.
     Unproven(String),
-    /// It cannot be done at all.
+    /// The plan cannot run at all.
     Failed(DataFusionError),
 }
 
@@ -53,8 +58,8 @@ impl From<DataFusionError> for Stop {
     }
 }
 
-/// Cuts the plan of a verb, which was planned for several partitions; the rows that come out have
-/// the columns `schema`, and are looked at by `check`.
+/// Cuts the plan of a verb, which is for several partitions. The output has the columns of
+/// `schema`, and `check` sees each of its batches.
 pub(super) fn cut(
     plan: &Arc<dyn ExecutionPlan>,
     call: Call,
@@ -63,10 +68,14 @@ pub(super) fn cut(
 ) -> Result<Op, Stop> {
     let mut cut = Cut { call, slots: 0 };
     let piece = cut.lower(plan)?;
+    if let Some(limit) = piece.rows.pending_limit {
+        let message = format!("only each shard by itself applies the limit of {limit} rows");
+        return Err(Stop::Unproven(message));
+    }
     Ok(piece.into_op(schema, call, Some(check)))
 }
 
-/// The same for a plan of one partition: all rows go to one shard.
+/// Like [`cut`], but for a plan of one partition: all rows go to one shard.
 pub(super) fn gathered(
     plan: &Arc<dyn ExecutionPlan>,
     call: Call,
@@ -89,7 +98,7 @@ pub(super) fn gathered(
     })?;
     let piece = match inputs.is_empty() {
         true => cut.in_place(&plan.data),
-        false => Piece { plan: plan.data, inputs, lies: Lies::Whole },
+        false => Piece { plan: plan.data, inputs, rows: SINGLE },
     };
     Ok(piece.into_op(schema, call, Some(check)))
 }
@@ -98,8 +107,11 @@ pub(super) fn gathered(
 struct Piece {
     plan: Arc<dyn ExecutionPlan>,
     inputs: Vec<(usize, Input)>,
-    lies: Lies,
+    rows: RowProperties,
 }
+
+const SINGLE: RowProperties =
+    RowProperties { distribution: TaskDistribution::Single, pending_limit: None };
 
 /// Where the rows of a slot come from.
 enum Input {
@@ -118,7 +130,25 @@ impl Piece {
         self.plan.is::<Slot>()
     }
 
-    /// The piece as what a node does.
+    fn is_single(&self) -> bool {
+        self.rows.distribution == TaskDistribution::Single
+    }
+
+    /// Whether every shard that computes the piece gets all rows, and does nothing with them that
+    /// could come out otherwise than in another shard.
+    fn is_broadcast(&self) -> bool {
+        let from_one = |(_, input): &(usize, Input)| match input {
+            Input::Moved(exchange) => matches!(exchange.split, Split::One),
+            Input::Shard(_) => false,
+        };
+        let counts_only = |projection: &ProjectionExec| {
+            projection.expr().is_empty() && projection.input().is::<Slot>()
+        };
+        let only_reads = self.is_bare() || self.plan.downcast_ref().is_some_and(counts_only);
+        only_reads && self.inputs.iter().all(from_one)
+    }
+
+    /// The operation of a node that runs the piece.
     fn into_op(self, schema: &SchemaRef, call: Call, check: Option<Check>) -> Op {
         let (slots, mut inputs): (Vec<usize>, Vec<Input>) = self.inputs.into_iter().unzip();
         let work = Fragment { plan: self.plan, slots, schema: Arc::clone(schema), check, call };
@@ -127,10 +157,10 @@ impl Piece {
         {
             return Op::Narrow { input, work: Arc::new(work) };
         }
-        // What every shard reads as a whole says nothing about how many there are.
+        // An input that every shard reads whole does not determine the number of shards.
         let kept = inputs.iter().position(|input| matches!(input, Input::Shard(_)));
-        let shards = match (self.lies, kept) {
-            (Lies::Whole, _) => Shards::Exactly(1),
+        let shards = match (self.rows.distribution, kept) {
+            (TaskDistribution::Single, _) => Shards::Exactly(1),
             (_, Some(kept)) => Shards::As(kept),
             (_, None) => Shards::Most,
         };
@@ -162,24 +192,22 @@ impl Cut {
             return self.repartition(repartition, plan, child);
         }
         if plan.is::<CoalescePartitionsExec>() {
-            let child = self.lower(children[0])?;
-            return self.gather(child, None, plan.fetch());
+            return self.gather_for(plan, children[0], None);
         }
         if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
-            let child = self.lower(merge.input())?;
-            return self.gather(child, Some(merge.expr()), merge.fetch());
+            return self.gather_for(plan, merge.input(), Some(merge.expr()));
         }
         let pieces = children.into_iter().map(|child| self.lower(child));
         let mut pieces = pieces.collect::<Result<Vec<_>, Stop>>()?;
-        if let Some(safe) = collecting_join(plan) {
-            self.collect(&mut pieces, safe)?;
+        if collects_build_side(plan.as_ref()) {
+            self.collect(&mut pieces, needs_whole_probe_side(plan.as_ref()))?;
         }
-        let inputs: Vec<Lies> = pieces.iter().map(|piece| piece.lies).collect();
-        let lies = proof::lies(plan, &inputs)?;
+        let inputs: Vec<RowProperties> = pieces.iter().map(|piece| piece.rows).collect();
+        let rows = derived(plan, &inputs)?;
         let (plans, inputs): (Vec<_>, Vec<_>) =
             pieces.into_iter().map(|piece| (piece.plan, piece.inputs)).unzip();
         let plan = replace_children_if_necessary(Arc::clone(plan), plans)?;
-        Ok(Piece { plan, inputs: inputs.into_iter().flatten().collect(), lies })
+        Ok(Piece { plan, inputs: inputs.into_iter().flatten().collect(), rows })
     }
 
     /// A slot for an input.
@@ -195,9 +223,12 @@ impl Cut {
 
     fn leaf(&mut self, scan: &SliceScan) -> Piece {
         let known = EquivalenceProperties::new(scan.schema());
-        let lies = if has_one_shard(&scan.node) { Lies::Whole } else { Lies::Split };
+        let rows = match has_one_shard(&scan.node) {
+            true => SINGLE,
+            false => RowProperties::new(TaskDistribution::Arbitrary),
+        };
         let (plan, input) = self.slot(Input::Shard(Arc::clone(&scan.node)), known);
-        Piece { plan, inputs: vec![input], lies }
+        Piece { plan, inputs: vec![input], rows }
     }
 
     fn values(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Piece, Stop> {
@@ -207,22 +238,22 @@ impl Cut {
         Ok(self.in_place(plan))
     }
 
-    /// A plan that has its rows in it.
+    /// A plan that contains its rows.
     fn in_place(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Piece {
         let values = Values { plan: Arc::clone(plan), schema: plan.schema() };
         let node = self.node(&plan.schema(), Op::Source(Arc::new(values)));
         let known = EquivalenceProperties::new(plan.schema());
         let (plan, input) = self.slot(Input::Shard(node), known);
-        Piece { plan, inputs: vec![input], lies: Lies::Whole }
+        Piece { plan, inputs: vec![input], rows: SINGLE }
     }
 
-    /// A node within the plan of the verb.
+    /// A node that is a part of the verb's plan.
     fn node(&self, schema: &SchemaRef, op: Op) -> Arc<Node> {
         let (Call { verb, place }, schema) = (self.call, Arc::clone(schema));
         Arc::new(Node::new(verb, place, schema, op))
     }
 
-    /// The piece as a node whose rows have the columns `schema`.
+    /// A node that runs the piece, and whose rows have the columns of `schema`.
     fn finish(&self, piece: Piece, schema: &SchemaRef) -> Arc<Node> {
         if piece.is_bare()
             && let [(_, Input::Shard(node))] = piece.inputs.as_slice()
@@ -233,7 +264,7 @@ impl Cut {
         self.node(schema, piece.into_op(schema, self.call, None))
     }
 
-    /// The rows of a piece on their way to other shards.
+    /// An exchange that moves the rows of a piece to other shards.
     fn moved(&self, piece: Piece, schema: &SchemaRef, split: Split) -> Input {
         let schema = Arc::clone(schema);
         if let [(slot, Input::Shard(node))] = piece.inputs.as_slice() {
@@ -248,6 +279,18 @@ impl Cut {
         Input::Moved(Exchange { input, before: None, schema, split })
     }
 
+    /// An operator that merges all partitions of `child`.
+    fn gather_for(
+        &mut self,
+        plan: &Arc<dyn ExecutionPlan>,
+        child: &Arc<dyn ExecutionPlan>,
+        order: Option<&LexOrdering>,
+    ) -> Result<Piece, Stop> {
+        let child = self.lower(child)?;
+        let piece = self.gather(child, order, plan.fetch())?;
+        Ok(Piece { rows: derived(plan, &[piece.rows])?, ..piece })
+    }
+
     /// Brings all rows into one shard, in an order if one is wanted; the first `fetch` of them.
     fn gather(
         &mut self,
@@ -259,13 +302,14 @@ impl Cut {
             Some(fetch) => Arc::new(GlobalLimitExec::new(plan, 0, Some(fetch))),
             None => plan,
         };
-        if piece.lies == Lies::Whole {
+        if piece.is_single() {
             piece.plan = limited(piece.plan);
             return Ok(piece);
         }
+        let rows = RowProperties { distribution: TaskDistribution::Single, ..piece.rows };
         let sorted = piece.plan.downcast_ref::<SortExec>();
         if let Some(sort) = sorted.filter(|sort| sort.fetch().is_none() && fetch.is_none()) {
-            // What one task puts in order need not be in order before.
+            // The gathering task sorts all rows anyway.
             piece.plan = Arc::clone(sort.input());
         }
         if let Some(fetch) = fetch {
@@ -279,7 +323,7 @@ impl Cut {
             Some(order) => Arc::new(SortExec::new(order.clone(), slot).with_fetch(fetch)),
             None => limited(slot),
         };
-        Ok(Piece { plan: counted.restore(plan)?, inputs: vec![input], lies: Lies::Whole })
+        Ok(Piece { plan: counted.restore(plan)?, inputs: vec![input], rows })
     }
 
     fn repartition(
@@ -290,17 +334,18 @@ impl Cut {
     ) -> Result<Piece, Stop> {
         let keys = match repartition.partitioning() {
             Partitioning::Hash(keys, _) if !keys.is_empty() => keys.clone(),
-            // It is there for the cores of one process.
+            // These only distribute work over the cores of one process.
             Partitioning::RoundRobinBatch(_) | Partitioning::UnknownPartitioning(_) => {
                 return Ok(child);
             }
-            other => return Err(Stop::Unproven(format!("rows that are split by {other}"))),
+            other => return Err(Stop::Unproven(format!("an exchange by {other}"))),
         };
         let schema = child.plan.schema();
-        let in_order = child.lies == Lies::Whole;
+        let in_order = child.is_single();
+        let rows = RowProperties { distribution: TaskDistribution::Hashed, ..child.rows };
         let moved = self.moved(child, &schema, Split::By(Arc::new(ByExprs(keys))));
         let known = match in_order {
-            // One file is read: in the order in which it was written.
+            // One file is read, in the order in which it was written.
             true => plan.equivalence_properties().clone(),
             false => EquivalenceProperties::new(schema),
         };
@@ -310,50 +355,76 @@ impl Cut {
             Some(order) if !in_order => Arc::new(SortExec::new(order.clone(), slot)),
             _ => slot,
         };
-        Ok(Piece { plan, inputs: vec![input], lies: Lies::Keyed })
+        Ok(Piece { plan, inputs: vec![input], rows })
     }
 
     fn union(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Piece, Stop> {
         let mut schema = plan.schema();
         let mut counted = Counted(false);
         let mut nodes = Vec::new();
+        let mut inputs = Vec::new();
         for child in plan.children() {
             let (piece, needed) = countable(self.lower(child)?)?;
+            inputs.push(piece.rows);
             if needed.0 {
                 // The inputs have the same columns: none.
                 (schema, counted) = (piece.plan.schema(), needed);
             }
             nodes.push(self.finish(piece, &schema));
         }
+        let rows = derived(plan, &inputs)?;
         let node = self.node(&schema, Op::Union(nodes));
         let (slot, input) = self.slot(Input::Shard(node), EquivalenceProperties::new(schema));
-        Ok(Piece { plan: counted.restore(slot)?, inputs: vec![input], lies: Lies::Split })
+        Ok(Piece { plan: counted.restore(slot)?, inputs: vec![input], rows })
     }
 
-    /// Prepares the inputs of a join that holds all rows of its left side: each shard of the right
-    /// side reads all of them, or, where a shard would have to know what the others matched, there is
-    /// one shard.
-    fn collect(&mut self, pieces: &mut Vec<Piece>, safe: bool) -> Result<(), Stop> {
+    /// Prepares the inputs of a join that holds all rows of its left side. Each shard of the right
+    /// side reads the whole left side; if a shard would have to know what the others matched, there
+    /// is one shard.
+    fn collect(
+        &mut self,
+        pieces: &mut Vec<Piece>,
+        needs_whole_right_side: bool,
+    ) -> Result<(), Stop> {
         let (Some(mut right), Some(left)) = (pieces.pop(), pieces.pop()) else {
             return Err(Stop::Unproven("a join without two inputs".to_owned()));
         };
-        if right.lies != Lies::Whole && !safe {
+        if needs_whole_right_side {
             right = self.gather(right, None, None)?;
         }
         let mut left = self.gather(left, None, None)?;
-        let from_one = |(_, input): &(usize, Input)| matches!(input, Input::Moved(exchange) if matches!(exchange.split, Split::One));
-        if right.lies != Lies::Whole && !left.inputs.iter().all(from_one) {
-            let schema = left.plan.schema();
-            let moved = self.moved(left, &schema, Split::One);
-            let (plan, input) = self.slot(moved, EquivalenceProperties::new(schema));
-            left = Piece { plan, inputs: vec![input], lies: Lies::Whole };
+        if !right.is_single() {
+            left = self.broadcast(left)?;
         }
         pieces.extend([left, right]);
         Ok(())
     }
+
+    /// Lets every shard read all rows of a piece that is in one shard. The rows are computed once,
+    /// because two shards that compute them may disagree: a limit may keep other rows, a sum of
+    /// floats may be rounded otherwise.
+    fn broadcast(&mut self, piece: Piece) -> Result<Piece, Stop> {
+        let rows = RowProperties { distribution: TaskDistribution::Broadcast, ..piece.rows };
+        if piece.is_broadcast() {
+            return Ok(Piece { rows, ..piece });
+        }
+        let (piece, counted) = countable(piece)?;
+        let schema = piece.plan.schema();
+        let moved = self.moved(piece, &schema, Split::One);
+        let (slot, input) = self.slot(moved, EquivalenceProperties::new(schema));
+        Ok(Piece { plan: counted.restore(slot)?, inputs: vec![input], rows })
+    }
 }
 
-/// Whether a node has one shard, whatever its sources have.
+/// How the rows of an operator are distributed over shards.
+fn derived(plan: &Arc<dyn ExecutionPlan>, inputs: &[RowProperties]) -> Result<RowProperties, Stop> {
+    row_properties(plan, inputs, Parts::Shards, &[]).map_err(|refused| match refused {
+        Undistributable::Unsafe(reason) => Stop::Unproven(format!("{} {reason}", plan.name())),
+        Undistributable::Failed(error) => Stop::Failed(error),
+    })
+}
+
+/// Whether a node has one shard, however many its sources have.
 fn has_one_shard(node: &Arc<Node>) -> bool {
     match &node.op {
         Op::Wide { shards, .. } => *shards == Shards::Exactly(1),
@@ -362,7 +433,7 @@ fn has_one_shard(node: &Arc<Node>) -> bool {
     }
 }
 
-/// A piece whose rows can be stored: where only their number counts, they get a column.
+/// A piece whose rows can be stored: rows without columns get one.
 fn countable(mut piece: Piece) -> Result<(Piece, Counted), Stop> {
     if !piece.plan.schema().fields().is_empty() {
         return Ok((piece, Counted(false)));
@@ -372,11 +443,11 @@ fn countable(mut piece: Piece) -> Result<(Piece, Counted), Stop> {
     Ok((piece, Counted(true)))
 }
 
-/// Whether rows were given a column only to be counted.
+/// Whether rows without columns were given one, so that they can be counted.
 struct Counted(bool);
 
 impl Counted {
-    /// The plan without that column.
+    /// The plan without the added column.
     fn restore(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, Stop> {
         if !self.0 {
             return Ok(plan);

@@ -1,6 +1,7 @@
-//! What tasks do of a plan: a run of operators between two exchanges, whose inputs are slots that
-//! each task fills with the streams of its shard; how rows are split by a hash; leaves that have
-//! their rows in them. Made by [`cut`](super::cut).
+//! The parts of a plan that tasks run: [`Fragment`], the operators between two exchanges, whose
+//! inputs are [`Slot`]s that each task fills with the streams of its shard; [`ByExprs`], which
+//! splits rows by a hash; and [`Values`], a leaf that contains its rows. Made by
+//! [`cut`](super::cut).
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,16 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result as PlanResult, internal_datafusion_err, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -26,22 +27,22 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-    displayable,
+    DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, displayable,
 };
 use futures::{StreamExt, TryStreamExt};
 
 use super::Call;
 use crate::error::{Error, Result};
+use crate::leaf_plan::{LeafPlan, LeafSource, Rows};
 use crate::pipeline::slice::UserCode;
 use crate::pipeline::slice::keyed::keys::{canonical, ids_of};
 use crate::pipeline::slice::tree::node::{
     Narrow, Partition, Resolving, Source, SplitCx, TaskCx, Wide,
 };
-use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use crate::pipeline::slice::tree::streams;
 
-/// Looks at each batch of a slice's rows before somebody takes them for rows of a type.
+/// Checks each batch of a slice's rows before they are read as rows of a type.
 pub(super) type Check = Arc<dyn Fn(&RecordBatch, &TaskCx) -> PlanResult<()> + Send + Sync>;
 
 /// Operators, with a slot for each of their inputs.
@@ -49,10 +50,10 @@ pub(super) struct Fragment {
     pub(super) plan: Arc<dyn ExecutionPlan>,
     /// The slots, in the order in which their streams come.
     pub(super) slots: Vec<usize>,
-    /// Of the rows that come out; `plan` may say less of them.
+    /// The schema of the output; that of `plan` may be less precise.
     pub(super) schema: SchemaRef,
     pub(super) check: Option<Check>,
-    /// The verb that it is a part of.
+    /// The verb that the fragment is a part of.
     pub(super) call: Call,
 }
 
@@ -69,12 +70,16 @@ impl Fragment {
             let Some(slot) = node.downcast_ref::<Slot>() else { return Ok(Transformed::no(node)) };
             let at = self.slots.iter().position(|id| *id == slot.id);
             let input = at.and_then(|at| inputs.get_mut(at)).and_then(Option::take);
-            let input = input.ok_or_else(|| internal_datafusion_err!("a slot without rows"))?;
+            let input =
+                input.ok_or_else(|| internal_datafusion_err!("input {} is missing", slot.id))?;
             let rows = shaped(noting_errors(input, &failed), &slot.schema());
-            Ok(Transformed::yes(streams::feed_as(rows, slot.known())))
+            Ok(Transformed::yes(streams::feed_as(
+                rows,
+                slot.properties().equivalence_properties().clone(),
+            )))
         })?;
-        // Operators are made for one execution: what the template shares with its copies, such as the
-        // table of a join, goes.
+        // Operators are made for one execution. Drop the state that the template shares with its
+        // copies, such as the hash table of a join.
         let plan = reset_plan_states(filled.data)?;
         let rows = whole(plan).execute(0, Arc::clone(&cx.context))?;
         let rows = self.naming_the_verb(rows, failed, cx);
@@ -88,7 +93,8 @@ impl Fragment {
 }
 
 impl Fragment {
-    /// The rows; an error that is not one of an input says which verb failed, as that of a closure.
+    /// The rows. An error that does not come from an input names the verb that failed, like an
+    /// error of a closure.
     fn naming_the_verb(
         &self,
         rows: SendableRecordBatchStream,
@@ -98,7 +104,7 @@ impl Fragment {
         let Call { verb, place } = self.call;
         let code = UserCode { verb, place, shard: cx.shard };
         let schema = rows.schema();
-        let rows = rows.map_err(move |error| match Error::of(&error, "") {
+        let rows = rows.map_err(move |error| match Error::peek(&error) {
             Error::Query { message, .. } if !failed.load(Ordering::Relaxed) => code.failed(message),
             _ => error,
         });
@@ -106,7 +112,7 @@ impl Fragment {
     }
 }
 
-/// The rows; sets `failed` when there is an error among them.
+/// The rows. Sets `failed` at the first error.
 fn noting_errors(
     rows: SendableRecordBatchStream,
     failed: &Arc<AtomicBool>,
@@ -116,7 +122,7 @@ fn noting_errors(
     streams::with_schema(schema, noted)
 }
 
-/// The rows, said to be of `schema`.
+/// The rows with the columns of `schema`, without empty batches.
 fn shaped(rows: SendableRecordBatchStream, schema: &SchemaRef) -> SendableRecordBatchStream {
     let made = Arc::clone(schema);
     streams::with_schema(
@@ -143,11 +149,12 @@ fn whole(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     }
 }
 
-/// Aggregates whose value depends on the order of rows.
+/// Aggregates whose value depends on the order of their rows.
 const BY_ORDER: [&str; 5] = ["first_value", "last_value", "nth_value", "array_agg", "string_agg"];
 
-/// What the order of its inputs is to a plan. Of an operator that nothing is known of here rows may come in any order.
-fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
+/// How a plan depends on the order of its inputs. An operator that is not known may emit rows in
+/// any order.
+fn order_of(plan: &Arc<dyn ExecutionPlan>) -> OrderSensitivity {
     let (mut counts, mut varies) = (false, false);
     let _ = plan.apply(|node| {
         let is_limit = node.is::<GlobalLimitExec>() || node.is::<LocalLimitExec>();
@@ -163,20 +170,20 @@ fn order_of(plan: &Arc<dyn ExecutionPlan>) -> Order {
             || node.is::<FilterExec>()
             || node.is::<UnnestExec>()
             || node.is::<CooperativeExec>();
-        // One that keeps a few rows sorts them in memory.
+        // A sort with a limit keeps its few rows in memory, and never spills.
         let is_top = node.fetch().is_some() && node.is::<SortExec>();
         varies |= !(is_limit || is_top || by_row);
         Ok(TreeNodeRecursion::Continue)
     });
     match (counts, varies) {
-        (false, false) => Order::Kept,
-        (true, false) => Order::Counted,
-        (false, true) => Order::Free,
-        (true, true) => Order::Drawn,
+        (false, false) => OrderSensitivity::Preserves,
+        (true, false) => OrderSensitivity::Sensitive,
+        (false, true) => OrderSensitivity::Unordered,
+        (true, true) => OrderSensitivity::Nondeterministic,
     }
 }
 
-/// A plan as text, a line for each operator.
+/// A plan as text, one line per operator.
 pub(super) fn text(plan: &Arc<dyn ExecutionPlan>) -> String {
     displayable(plan.as_ref()).indent(false).to_string()
 }
@@ -190,7 +197,7 @@ impl Narrow for Fragment {
         self.rows(vec![input], cx)
     }
 
-    fn order(&self) -> Order {
+    fn order_sensitivity(&self) -> OrderSensitivity {
         order_of(&self.plan)
     }
 
@@ -208,7 +215,7 @@ impl Wide for Fragment {
         self.rows(inputs, cx)
     }
 
-    fn order(&self) -> Order {
+    fn order_sensitivity(&self) -> OrderSensitivity {
         order_of(&self.plan)
     }
 
@@ -217,74 +224,41 @@ impl Wide for Fragment {
     }
 }
 
-/// The place of an input in a [`Fragment`].
+/// The placeholder of an input in a [`Fragment`].
+pub(super) type Slot = LeafPlan<SlotId>;
+
+/// The number of a [`Slot`].
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct SlotId {
     pub(super) id: usize,
-    properties: Arc<PlanProperties>,
 }
 
 impl Slot {
-    /// Of rows of which this is known.
+    /// A slot for rows with these properties.
     pub(super) fn new(id: usize, known: EquivalenceProperties) -> Self {
-        let properties = PlanProperties::new(
-            known,
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { id, properties: Arc::new(properties) }
-    }
-
-    fn known(&self) -> EquivalenceProperties {
-        self.properties.equivalence_properties().clone()
+        Self::of(SlotId { id }, known, 1)
     }
 }
 
-impl DisplayAs for Slot {
-    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl LeafSource for SlotId {
+    const NAME: &'static str = "Slot";
+
+    fn describe(
+        &self,
+        _schema: &Schema,
+        _format: DisplayFormatType,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
         write!(f, "input {}", self.id)
     }
-}
 
-impl ExecutionPlan for Slot {
-    fn name(&self) -> &'static str {
-        "Slot"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> PlanResult<TreeNodeRecursion>,
-    ) -> PlanResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("a slot has no children") }
-    }
-
-    fn execute(
-        &self,
-        _partition: usize,
-        _context: Arc<TaskContext>,
-    ) -> PlanResult<SendableRecordBatchStream> {
-        internal_err!("a slot that nobody filled")
+    fn open(&self, _: usize, _schema: &SchemaRef, _context: &TaskContext) -> PlanResult<Rows> {
+        internal_err!("input {} was not connected", self.id)
     }
 }
 
-/// Splits rows by a hash of expressions, the same in every process. What an operator takes for
-/// equal has the same hash: every NaN, and zero with either sign.
+/// Splits rows by a hash of expressions, which is the same in every process. Values that operators
+/// treat as equal have the same hash: all NaNs, and zero with either sign.
 pub(super) struct ByExprs(pub(super) Vec<Arc<dyn PhysicalExpr>>);
 
 impl Partition for ByExprs {
@@ -302,7 +276,7 @@ impl Partition for ByExprs {
     }
 }
 
-/// Rows that are in the plan itself, such as those of `VALUES`: one shard.
+/// Rows that the plan itself contains, such as those of `VALUES`, in one shard.
 pub(super) struct Values {
     pub(super) plan: Arc<dyn ExecutionPlan>,
     pub(super) schema: SchemaRef,
@@ -319,7 +293,7 @@ impl Source for Values {
         let rows = plan.execute(0, Arc::clone(&cx.context))?;
         let schema = Arc::clone(&self.schema);
         Ok(streams::each(rows, &self.schema, move |batch| {
-            // The row that stands for no input has nulls of no type.
+            // The single row of a query without FROM has nulls without a type.
             let typed = batch.columns().iter().zip(schema.fields());
             let typed = typed.map(|(column, field)| cast(column, field.data_type()));
             let columns = typed.collect::<std::result::Result<Vec<_>, _>>()?;

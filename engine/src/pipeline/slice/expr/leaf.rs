@@ -1,5 +1,6 @@
-//! A slice as a table: the leaf of a logical plan, and of the physical plan that comes of it. Made
-//! by [`verbs`](super::verbs) and [`sql`](super::sql); [`cut`](super::cut) puts the slice back in.
+//! A slice as a table: the leaf of a logical plan, and of the physical plan made from it. Created
+//! by [`verbs`](super::verbs) and [`sql`](super::sql); [`cut`](super::cut) replaces it by the
+//! slice.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,16 +8,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 
+use crate::leaf_plan::{LeafPlan, LeafSource, Rows};
 use crate::pipeline::slice::tree::node::{Node, Op};
 
 /// A slice as a table.
@@ -32,8 +32,8 @@ impl Leaf {
     }
 }
 
-/// The columns, each of which may have nulls: that a row's type has none is known of rows that a
-/// closure made, not of those in a file. Whoever takes the rows as a type checks it.
+/// The columns, all nullable. A type of rows may have no nulls, but that holds only for rows that a
+/// closure made, not for those of a file. It is checked where the rows are read as a type.
 fn nullable(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
     Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
@@ -76,7 +76,7 @@ impl TableProvider for Leaf {
         let partitions = session.config().target_partitions();
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all);
-        // Rows without columns are not stored: where only their number counts, one is read.
+        // Rows without columns cannot be stored: read one column if only their number counts.
         let read = if columns.is_empty() { &all[..1.min(all.len())] } else { columns.as_slice() };
         if let Op::Source(source) = &self.node.op
             && let Some(pruned) = source.pruned(read, filters)
@@ -85,18 +85,18 @@ impl TableProvider for Leaf {
             let Node { verb, place, .. } = *self.node;
             let op = Op::Source(pruned);
             let node = Node::new(verb, place, schema, op);
-            let scan = SliceScan::new(Arc::new(node), partitions);
+            let scan = scan_of(Arc::new(node), partitions);
             let kept: Vec<usize> = (0..columns.len()).collect();
             return projected(scan, &kept);
         }
         if !filters.is_empty() {
-            return internal_err!("a slice was given filters that it does not take");
+            return internal_err!("a slice was given filters that it does not support");
         }
-        projected(SliceScan::new(Arc::clone(&self.node), partitions), columns)
+        projected(scan_of(Arc::clone(&self.node), partitions), columns)
     }
 }
 
-/// The columns with these numbers, in this order.
+/// The columns with these indices, in this order.
 fn projected(scan: SliceScan, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = scan.schema();
     let scan: Arc<dyn ExecutionPlan> = Arc::new(scan);
@@ -110,32 +110,35 @@ fn projected(scan: SliceScan, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan
     Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), scan)?))
 }
 
-/// All rows of a slice, in partitions of which nothing is known but that there are several.
-pub(super) struct SliceScan {
+/// All rows of a slice, in several partitions without known properties.
+pub(super) type SliceScan = LeafPlan<SliceRows>;
+
+/// The source of a [`SliceScan`].
+pub(super) struct SliceRows {
     pub(super) node: Arc<Node>,
-    properties: Arc<PlanProperties>,
 }
 
-impl SliceScan {
-    fn new(node: Arc<Node>, partitions: usize) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(nullable(&node.schema)),
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { node, properties: Arc::new(properties) }
-    }
+/// A scan of the slice that ends in `node`.
+pub(super) fn scan_of(node: Arc<Node>, partitions: usize) -> SliceScan {
+    let known = EquivalenceProperties::new(nullable(&node.schema));
+    SliceScan::of(SliceRows { node }, known, partitions)
 }
 
-impl fmt::Debug for SliceScan {
+impl fmt::Debug for SliceRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SliceScan")
+        f.write_str("SliceRows")
     }
 }
 
-impl DisplayAs for SliceScan {
-    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl LeafSource for SliceRows {
+    const NAME: &'static str = "SliceScan";
+
+    fn describe(
+        &self,
+        _schema: &Schema,
+        _format: DisplayFormatType,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
         write!(f, "SliceScan: {} at {}", self.node.verb, self.node.place)?;
         match &self.node.op {
             Op::Source(source) => match source.describe() {
@@ -145,40 +148,8 @@ impl DisplayAs for SliceScan {
             _ => Ok(()),
         }
     }
-}
 
-impl ExecutionPlan for SliceScan {
-    fn name(&self) -> &'static str {
-        "SliceScan"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("a slice has no children") }
-    }
-
-    fn execute(
-        &self,
-        _partition: usize,
-        _context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
+    fn open(&self, _partition: usize, _schema: &SchemaRef, _context: &TaskContext) -> Result<Rows> {
         internal_err!("a slice is computed by tasks")
     }
 }

@@ -1,26 +1,27 @@
-//! Verbs that take expressions and SQL, which the optimizer sees through as it sees through SQL.
+//! Verbs that take expressions or SQL, which the optimizer sees through.
 //!
-//! Such verbs build a logical plan whose leaves are slices. A verb upon such a verb goes on with the same
-//! plan, so that they are optimised together; a closure ends it, and begins the next as a leaf. Every
-//! verb plans at once, so that what is wrong is told where it was written, and so that driver and machines
-//! can compare what they have planned:
+//! These verbs build a logical plan whose leaves are slices. A verb on top of such a verb extends
+//! the same plan, so that both are optimised together. A closure ends the plan; its slice is a leaf
+//! of the next. Every verb plans at once, so that an error names the line that caused it, and so
+//! that the driver and the workers can compare their plans:
 //!
 //! ```text
-//! verbs, sql    expressions, text ─► logical plan, its columns those of the row   [shape]
+//! verbs, sql    expressions or text ─► logical plan with the columns of the row   [shape]
 //! planner       optimised, lowered to a physical plan for several partitions
 //!                 leaves: slices; scans of files take filters and columns         [leaf]
-//! cut           exchanges become exchanges of slices, what is between them the work of nodes,
-//!                 where each shard may do it by itself                            [proof]
-//! fragment      on a task: the operators, fed with the rows of its shard
+//! cut           exchanges become exchanges of slices, the operators between them become nodes,
+//!                 if each shard may run them by itself     [bigslice_planner::row_properties]
+//! fragment      in a task: the operators, fed with the rows of its shard
 //! ```
 
 mod cut;
 mod fragment;
 mod leaf;
 mod planner;
-mod proof;
 mod shape;
 mod sql;
+#[cfg(test)]
+mod tests;
 mod verbs;
 
 use std::fmt;
@@ -34,7 +35,7 @@ pub use sql::Table;
 
 use crate::error::Error;
 
-/// The call of a verb.
+/// A call of a verb, for error messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     pub(super) verb: &'static str,
@@ -52,7 +53,7 @@ impl Call {
         Error::query(format!("{self}: {message}"))
     }
 
-    fn failed(self, error: &DataFusionError) -> Error {
-        Error::of(error, "").within(&self.to_string())
+    fn failed(self, error: DataFusionError) -> Error {
+        Error::from(error).within(&self.to_string())
     }
 }

@@ -1,10 +1,10 @@
-//! Plans what verbs with expressions say: the same plan in every process, whatever its session and
-//! its cores. Called by the verbs, on a thread of its own; hands the physical plan to
+//! Plans the verbs that take expressions. Every process makes the same plan, whatever its session
+//! and its number of cores. Called by the verbs, on a thread of its own; hands the physical plan to
 //! [`cut`](super::cut).
 
 use std::sync::{Arc, LazyLock};
 
-use bigslice_planner::{OneRowSubqueries, WindowsThatTravel};
+use bigslice_planner::{OneRowSubqueries, SerializableWindows};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::common::tree_node::TreeNode;
@@ -27,26 +27,26 @@ use crate::error::{Error, Result};
 use crate::pipeline::slice::tree::node::Op;
 use crate::pipeline::udf;
 
-/// Partitions that DataFusion plans for: it leaves out exchanges where there is only one.
+/// The number of partitions to plan for: with only one, DataFusion would leave out exchanges.
 const PARTITIONS: usize = 2;
 
-/// Bytes of a plan's text that driver and machines compare, and errors show.
+/// Maximum bytes of a plan's text that the driver and workers compare and that errors show.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// What every plan begins with.
+/// The state that every plan starts from.
 static STATE: LazyLock<SessionState> = LazyLock::new(|| {
     udf::register(bigslice_planner::install(SessionStateBuilder::new().with_default_features()))
         .with_config(config())
         .with_analyzer_rule(Arc::new(OneRowSubqueries))
-        .with_analyzer_rule(Arc::new(WindowsThatTravel))
+        .with_analyzer_rule(Arc::new(SerializableWindows))
         .build()
 });
 
 fn config() -> SessionConfig {
     let mut config = SessionConfig::new().with_target_partitions(PARTITIONS);
     let options = config.options_mut();
-    // Partitions are shards here, which nobody deals out anew, and of which nobody knows how the
-    // others fare.
+    // Partitions are shards here: they are not redistributed for more cores, and share no state at
+    // run time.
     let optimizer = &mut options.optimizer;
     optimizer.enable_round_robin_repartition = false;
     optimizer.prefer_existing_union = true;
@@ -56,14 +56,14 @@ fn config() -> SessionConfig {
     optimizer.enable_join_dynamic_filter_pushdown = false;
     optimizer.enable_topk_dynamic_filter_pushdown = false;
     optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-    // Its value would have to reach other tasks; as a join it does.
+    // Its value would have to reach other tasks. Planned as a join, it does.
     optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     options.sql_parser.collect_spans = true;
     config
 }
 
-/// A state to plan with: nobody else's tables are in it, and names that it makes up begin anew, so that
-/// they are the same in every process.
+/// A state for one plan. It has no tables of other plans, and its generated names start from the
+/// beginning, so that they are the same in every process.
 pub(super) fn state() -> SessionState {
     SessionStateBuilder::new_from_existing(STATE.clone())
         .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
@@ -72,16 +72,16 @@ pub(super) fn state() -> SessionState {
         .build()
 }
 
-/// What a verb makes of its logical plan.
+/// A planned verb.
 pub(super) struct Planned {
-    /// What the next verb goes on from.
+    /// The plan that the next verb extends.
     pub(super) logical: LogicalPlan,
     pub(super) op: Op,
-    /// The plan, for comparison with another process's.
+    /// The text of the plan, which is compared with that of another process.
     pub(super) text: String,
 }
 
-/// Plans rows with the columns `schema`.
+/// Plans a verb whose rows have the columns `schema`.
 pub(super) fn planned(
     logical: LogicalPlan,
     call: Call,
@@ -89,8 +89,8 @@ pub(super) fn planned(
     check: Check,
 ) -> Result<Planned> {
     with_large_stack(move || {
-        let failed = |e: DataFusionError| call.failed(&e);
-        refuse_unsteady(&logical, call)?;
+        let failed = |e: DataFusionError| call.failed(e);
+        refuse_volatile(&logical, call)?;
         let state = state();
         let analyzed = state
             .analyzer()
@@ -119,12 +119,12 @@ fn physical(
     state: &SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
     let optimized = state.optimize(logical)?;
-    // Slices are tables that answer at once: nothing here waits.
+    // Slices are tables that answer at once, so this does not block.
     let planner = DefaultPhysicalPlanner::default();
     futures::executor::block_on(planner.create_physical_plan(&optimized, state))
 }
 
-/// The text of a plan; of a long one its beginning, and a checksum of all.
+/// The text of a plan, or the beginning of a long text and a checksum of it all.
 fn compared(plan: &Arc<dyn ExecutionPlan>) -> String {
     let mut text = text(plan);
     if text.len() > TEXT_BYTES_MAX {
@@ -136,17 +136,17 @@ fn compared(plan: &Arc<dyn ExecutionPlan>) -> String {
     text
 }
 
-/// Refuses functions whose value is not settled by their arguments: processes would plan and
-/// compute different rows, and a task that is run again others than before.
-fn refuse_unsteady(plan: &LogicalPlan, call: Call) -> Result<()> {
-    let mut unsteady = None;
+/// Refuses functions that are not immutable: processes would plan and compute different rows, and a
+/// task that runs again would make other rows than before.
+fn refuse_volatile(plan: &LogicalPlan, call: Call) -> Result<()> {
+    let mut volatile = None;
     let walked = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 let function = function_of(expr);
                 Ok(match function.filter(|(_, of)| of.volatility != Volatility::Immutable) {
                     Some((name, _)) => {
-                        unsteady = Some(name.to_owned());
+                        volatile = Some(name.to_owned());
                         TreeNodeRecursion::Stop
                     }
                     None => TreeNodeRecursion::Continue,
@@ -154,18 +154,19 @@ fn refuse_unsteady(plan: &LogicalPlan, call: Call) -> Result<()> {
             })
         })
     });
-    walked.map_err(|e| call.failed(&e))?;
-    let Some(name) = unsteady else { return Ok(()) };
+    walked.map_err(|e| call.failed(e))?;
+    let Some(name) = volatile else { return Ok(()) };
     Err(Error::Query {
         message: format!(
-            "{call}: the value of {name}() is not settled by its arguments, so that tasks would \
-             disagree about it"
+            "{call}: {name}() does not depend on its arguments alone, so that its value would \
+             differ between tasks"
         ),
         hint: Some(
-            "what is to be the same for all rows, such as the time, can be an argument of the func; \
-             `sample` chooses rows by chance"
+            "pass a value that is the same for all rows, such as the time, as an argument of the \
+             func; use `sample` to choose rows at random"
                 .to_owned(),
         ),
+        source: None,
     })
 }
 
@@ -182,8 +183,8 @@ fn function_of(expr: &Expr) -> Option<(&str, &Signature)> {
     }
 }
 
-/// Whether an expression is settled by functions that every session has, so that it can be planned
-/// into the scan of a file and sent with it.
+/// Whether an expression only calls functions that every session has, so that it can be pushed into
+/// the scan of a file and sent with it.
 pub(in crate::pipeline::slice) fn can_travel(expr: &Expr) -> bool {
     let mut travels = true;
     let walked = expr.apply(|expr| {

@@ -1,5 +1,5 @@
-//! Takes the columns of a plan for the fields of a row: by name, or by position where the fields of the
-//! row have no names. Called by every verb that takes expressions.
+//! Maps the columns of a plan to the fields of a row: by name, or by position if the fields have no
+//! names. Called by every verb that takes expressions.
 
 use std::sync::Arc;
 
@@ -11,7 +11,10 @@ use super::Call;
 use crate::error::{Error, Result};
 use crate::pipeline::slice::tree::lossless::holds;
 
-/// The plan, with exactly the columns `schema`.
+/// The plan with exactly the columns of `schema`, in their order.
+///
+/// # Errors
+/// When a field has no column, or the column's type does not fit.
 pub(in crate::pipeline::slice) fn shaped(
     plan: LogicalPlan,
     schema: &SchemaRef,
@@ -24,7 +27,7 @@ pub(in crate::pipeline::slice) fn shaped(
     if by_position && found.len() != names.len() {
         let (expected, count) = (names.len(), found.len());
         return Err(call.error(format!(
-            "the row has {expected} fields without names, but there are {count} columns"
+            "the row has {expected} unnamed fields, but there are {count} columns"
         )));
     }
     let mut columns = Vec::with_capacity(names.len());
@@ -46,16 +49,17 @@ pub(in crate::pipeline::slice) fn shaped(
                     "write the type in the expression: cast(..., DataType::{to}), or in SQL \
                      arrow_cast(..., '{to}')"
                 )),
+                source: None,
             });
         }
         let column = if from == to { column } else { cast(column, to.clone()) };
         columns.push(column.alias(name));
     }
     let shaped = LogicalPlanBuilder::from(plan).project(columns);
-    shaped.and_then(LogicalPlanBuilder::build).map_err(|e| call.failed(&e))
+    shaped.and_then(LogicalPlanBuilder::build).map_err(|e| call.failed(e))
 }
 
-/// Whether they are those of a tuple or a single value.
+/// Whether these are the fields of a tuple or a single value.
 fn has_no_names(names: &[&str]) -> bool {
     let of_tuple = names.iter().enumerate().all(|(n, name)| *name == format!("_{n}"));
     of_tuple || names == ["value"]
@@ -77,6 +81,7 @@ fn named<'a>(
             Err(Error::Query {
                 message: format!("{call}: there is no column \"{name}\" for the row's field"),
                 hint: bigslice_files::did_you_mean(name, names),
+                source: None,
             })
         }
     }

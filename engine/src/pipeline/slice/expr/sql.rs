@@ -39,12 +39,12 @@ impl fmt::Debug for Table {
 }
 
 impl<T: Row> Slice<T> {
-    /// The rows of a query over this slice, which it calls `self`.
+    /// The rows of a query over this slice, which is the table `self` of the query.
     ///
-    /// Columns become fields as with [`select`](Self::select). The query is optimised together with verbs
-    /// with expressions before and after it. What SQL does to order holds: there is one only with ORDER BY.
-    /// As many shards as before, or one, where rows are put in order, limited or summed up as a
-    /// whole. Joins hold the rows of one side in memory, those of one shard.
+    /// Columns become fields as with [`select`](Self::select). The query is optimised together with
+    /// the expression verbs before and after it. As in SQL, rows have an order only with ORDER BY.
+    /// The number of shards stays, or is one if all rows are sorted, limited or aggregated as a
+    /// whole. Joins hold one shard of the rows of one side in memory.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -61,17 +61,17 @@ impl<T: Row> Slice<T> {
     /// ```
     ///
     /// # Errors
-    /// When the text is not a query or the query is wrong, and when its columns are not those of `U`.
+    /// When the text is not a query, the query is wrong, or its columns do not fit `U`.
     #[track_caller]
     pub fn sql<U: Row>(self, query: &str) -> Result<Slice<U>> {
         let call = Call { verb: "sql", place: Location::caller() };
         of_query(call, query, &[(SELF.to_owned(), self.table())])
     }
 
-    /// The rows of a query over any number of slices, each with the name that it has in the query.
+    /// The rows of a query over any number of slices, each under its name in the query.
     ///
-    /// Columns, order, shards and memory as with [`sql`](Self::sql). Where several slices are joined there are
-    /// as many shards as that slice has which has most.
+    /// Columns, order, shards and memory are as with [`sql`](Self::sql). A join has as many shards
+    /// as the slice with the most shards.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -90,7 +90,7 @@ impl<T: Row> Slice<T> {
     /// ```
     ///
     /// # Errors
-    /// When the text is not a query or the query is wrong, and when its columns are not those of `T`.
+    /// When the text is not a query, the query is wrong, or its columns do not fit `T`.
     #[track_caller]
     pub fn query<N: Into<String>>(
         query: &str,
@@ -120,10 +120,10 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
     let state = planner::state();
     let context = SessionContext::new_with_state(state.clone());
     for (name, table) in tables {
-        let plan = logical(&table.node).map_err(|e| call.failed(&e))?;
+        let plan = logical(&table.node).map_err(|e| call.failed(e))?;
         let view = Arc::new(ViewTable::new(plan, None));
         let before = context.register_table(TableReference::bare(name.as_str()), view);
-        if before.map_err(|e| call.failed(&e))?.is_some() {
+        if before.map_err(|e| call.failed(e))?.is_some() {
             return Err(call.error(format!("there are two tables \"{name}\"")));
         }
     }
@@ -131,8 +131,9 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
         let missing = diagnostics::missing_table(&e).map(|name| Error::Query {
             message: format!("{call}: there is no table \"{name}\""),
             hint: bigslice_files::did_you_mean(&name, tables.iter().map(|(name, _)| name.as_str())),
+            source: None,
         });
-        missing.unwrap_or_else(|| Error::of(&e, text).within(&call.to_string()))
+        missing.unwrap_or_else(|| Error::in_statement(e, text).within(&call.to_string()))
     };
     let within = |e: Error| e.within(&call.to_string());
     let tokens = planning::tokens(&state, text).map_err(within)?;
@@ -147,13 +148,13 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
         return Err(call.error("only a query has rows"));
     }
     let mut statement = rewrite(statement).map_err(ours)?;
-    // Tables are at hand: nothing here waits.
+    // Tables are in memory, so this does not block.
     let tables = futures::executor::block_on(Lookup::of(&state, &statement)).map_err(failed)?;
     let labels = resolve(&mut statement, &tables).map_err(ours)?;
     let plan = tables.plan(statement).map_err(failed)?;
     let names: Vec<_> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
     if labels.shown(&names) != names {
-        // Columns are found by the names of fields.
+        // Columns are matched to fields by name.
         return Err(call.error("two columns of the query have the same name"));
     }
     Ok(plan)

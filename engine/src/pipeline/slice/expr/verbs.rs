@@ -19,15 +19,16 @@ use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
 
-/// The name of a slice's columns' table in plans.
+/// The name in plans of the table that a slice is.
 const TABLE: &str = "rows";
 
 impl<T: Row> Slice<T> {
-    /// Keeps the rows for which an expression is true; for the others it is false or null.
+    /// Keeps the rows for which an expression is true, and drops those for which it is false or
+    /// null.
     ///
-    /// Order, shards and keys stay. The expression is optimised together with the verbs with expressions
-    /// around it, and goes down into a scan of files: what Parquet's statistics rule out is not
-    /// read. Rows of a file are filtered before they are checked to be rows of `T`.
+    /// Order, shards and keys stay. The expression is optimised together with the expression verbs
+    /// around it, and is pushed into a scan of files: row groups that Parquet statistics rule out
+    /// are not read. Rows of a file are filtered before they are checked against `T`.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -51,19 +52,19 @@ impl<T: Row> Slice<T> {
     /// ```
     ///
     /// # Errors
-    /// When the expression names a column that is not there, or is not true or false.
+    /// When the expression names an unknown column or is not boolean.
     #[track_caller]
     pub fn filter_expr(self, predicate: Expr) -> Result<Self> {
         self.by_expr("filter_expr", Location::caller(), |rows| rows.filter(predicate))
     }
 
-    /// Makes each row another, of one expression for each field. Columns are found by the names of the new
-    /// row's fields (`alias` gives an expression one), others are left out; a row whose fields have no
-    /// names, a tuple or a single value, takes them by position.
+    /// Maps each row to a new row, with one expression per field. Expressions are matched to the
+    /// fields by name (use `alias` to name one), and the rest are dropped. If the fields have no
+    /// names, as in a tuple or a single value, they are matched by position.
     ///
-    /// Order and shards stay. A column whose type cannot hold all values of the expression is an error;
-    /// a null for a field that is no `Option` ends the run with an error that names it. Aggregates
-    /// belong into [`aggregate`](Self::aggregate); window functions move rows.
+    /// Order and shards stay. A field whose type cannot hold all values of its expression is an
+    /// error. A null for a field that is not an `Option` ends the run with an error that names it.
+    /// Aggregates belong in [`aggregate`](Self::aggregate); window functions move rows.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -80,18 +81,18 @@ impl<T: Row> Slice<T> {
     /// ```
     ///
     /// # Errors
-    /// When an expression is wrong, or the columns are not those of `U`: the error names column, type
-    /// and expected type.
+    /// When an expression is wrong, or the columns do not fit `U`. The error names the column, its
+    /// type and the expected type.
     #[track_caller]
     pub fn select<U: Row>(self, exprs: impl IntoIterator<Item = Expr>) -> Result<Slice<U>> {
         let exprs: Vec<Expr> = exprs.into_iter().collect();
         self.by_expr("select", Location::caller(), |rows| rows.select(exprs))
     }
 
-    /// Adds a column, or computes one that is there anew. The columns are those of `U` by the names of its
-    /// fields; by position, the new one last, if they have no names.
+    /// Adds a column, or replaces the one with that name. Columns are matched to the fields of `U`
+    /// by name, or by position, with the new one last, if the fields have no names.
     ///
-    /// Order, shards and errors as with [`select`](Self::select).
+    /// Order, shards and errors are as with [`select`](Self::select).
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -108,7 +109,7 @@ impl<T: Row> Slice<T> {
     /// ```
     ///
     /// # Errors
-    /// When the expression is wrong, or the columns are not those of `U`.
+    /// When the expression is wrong, or the columns do not fit `U`.
     #[track_caller]
     pub fn with_column<U: Row>(self, name: &str, expr: Expr) -> Result<Slice<U>> {
         self.by_expr("with_column", Location::caller(), |rows| {
@@ -126,13 +127,14 @@ impl<T: Row> Slice<T> {
         })
     }
 
-    /// One row for each group of rows in which the expressions of `group` are equal: these, then the
-    /// aggregates, as the columns of `U` (see [`select`](Self::select)). Without an expression in `group`,
-    /// one row for all, also if there are none.
+    /// One row per group of rows with equal values of the `group` expressions. The columns of `U`
+    /// are these expressions, then the aggregates (see [`select`](Self::select)). If `group` is
+    /// empty, there is one row for all rows, even if there are none.
     ///
-    /// What SQL takes for equal: nulls are one group, and so are NaNs. Aggregates are computed before rows
-    /// move and again after it. As many shards as before, or one without `group`; no fixed order.
-    /// Memory is needed for the groups of one shard; what does not fit is spilled.
+    /// Values are equal as in SQL: nulls are one group, and so are NaNs. Aggregates are computed
+    /// before rows move, and combined afterwards. The number of shards stays, or is one without
+    /// `group`; rows have no fixed order. The groups of one shard are held in memory, and spilled
+    /// if they do not fit.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -162,7 +164,7 @@ impl<T: Row> Slice<T> {
     /// ```
     ///
     /// # Errors
-    /// When an expression is wrong, or the columns are not those of `U`.
+    /// When an expression is wrong, or the columns do not fit `U`.
     #[track_caller]
     pub fn aggregate<U: Row>(
         self,
@@ -174,10 +176,10 @@ impl<T: Row> Slice<T> {
         self.by_expr("aggregate", Location::caller(), |rows| aggregated(rows, group, aggregates))
     }
 
-    /// All rows in order of expressions; `col("x").sort(ascending, nulls_first)` makes one.
+    /// Sorts all rows by expressions, such as `col("x").sort(ascending, nulls_first)`.
     ///
-    /// One shard: all rows move to one task, which sorts on disk when its memory does not suffice. The
-    /// order of equal rows is not fixed.
+    /// The result has one shard: all rows move to one task, which spills to disk if its memory does
+    /// not suffice. The order of equal rows is not fixed.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -193,14 +195,14 @@ impl<T: Row> Slice<T> {
     /// ```
     ///
     /// # Errors
-    /// When an expression names a column that is not there.
+    /// When an expression names an unknown column.
     #[track_caller]
     pub fn sort_by_expr(self, by: impl IntoIterator<Item = SortExpr>) -> Result<Self> {
         let by: Vec<SortExpr> = by.into_iter().collect();
         self.by_expr("sort_by_expr", Location::caller(), |rows| rows.sort(by))
     }
 
-    /// A slice of what `change` makes of the rows of this one.
+    /// The rows of this slice, changed by `change`.
     fn by_expr<U: Row>(
         self,
         verb: &'static str,
@@ -208,13 +210,13 @@ impl<T: Row> Slice<T> {
         change: impl FnOnce(DataFrame) -> Result<DataFrame, DataFusionError>,
     ) -> Result<Slice<U>> {
         let call = Call { verb, place };
-        let rows = logical(&self.node).map_err(|e| call.failed(&e))?;
+        let rows = logical(&self.node).map_err(|e| call.failed(e))?;
         let changed = change(DataFrame::new(planner::state(), rows));
-        let changed = changed.map_err(|e| call.failed(&e))?;
+        let changed = changed.map_err(|e| call.failed(e))?;
         Slice::planned(call, changed.into_unoptimized_plan())
     }
 
-    /// A slice of the rows of a plan.
+    /// The rows of a plan.
     pub(super) fn planned(call: Call, plan: LogicalPlan) -> Result<Self> {
         let Call { verb, place } = call;
         let schema = typed::schema::<T>();
@@ -228,8 +230,8 @@ impl<T: Row> Slice<T> {
     }
 }
 
-/// The expressions of `group` and the aggregates, and nothing else: `DataFrame::aggregate` adds columns that
-/// depend on those of `group`.
+/// The `group` expressions and the aggregates, and no other columns: `DataFrame::aggregate` adds
+/// columns that depend on those of `group`.
 fn aggregated(
     rows: DataFrame,
     group: Vec<Expr>,
@@ -243,13 +245,13 @@ fn aggregated(
     DataFrame::new(state, plan).select(wanted)
 }
 
-/// The plan whose rows a slice is of.
+/// The logical plan of a slice's rows.
 pub(super) fn logical(node: &Arc<Node>) -> Result<LogicalPlan, DataFusionError> {
     if let Some(plan) = &node.relation {
         return Ok(plan.as_ref().clone());
     }
     let leaf = provider_as_source(Arc::new(Leaf::new(Arc::clone(node))));
-    // Of another table columns may have the same names: those of a plan have no table.
+    // Another table may have columns of the same names: drop the table's name from the columns.
     let columns = node
         .schema
         .fields()

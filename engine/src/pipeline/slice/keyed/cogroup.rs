@@ -1,4 +1,4 @@
-//! Groups of equal keys in one, two, three or four slices, by merging shards that are sorted by key.
+//! Groups up to four slices by key, by merging shards that are sorted by key.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::base::diagnostics::describe;
 use crate::error::Error;
 use crate::pipeline::slice::keyed::keys;
 use crate::pipeline::slice::keyed::sorting;
-use crate::pipeline::slice::rows::building::{BATCH_BYTES, BATCH_ROWS};
+use crate::pipeline::slice::rows::batch_builder::{BATCH_BYTES, BATCH_ROWS};
 use crate::pipeline::slice::tree::node::{Shards, TaskCx, Wide};
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
@@ -27,19 +27,19 @@ use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Value;
 use crate::shard::bytes_of;
 
-/// Values that are given out at a time, unless one key has more.
+/// The number of values per output batch, unless one key has more.
 const BATCH_VALUES: usize = 64 * 1024;
 
-/// Values of one batch, which may be those of one key: lists have offsets of 32 bits.
+/// The maximum number of values in a batch, and so of one key: lists have 32-bit offsets.
 const VALUES_MAX: usize = i32::MAX as usize;
 
 impl<K: Value, A: Value> Slice<(K, A)> {
-    /// One row for each key that is in either slice, with all of its values in each; a key that one
-    /// of them does not have gets none there.
+    /// One row per key of either slice, with all of its values in each slice; a slice without the
+    /// key has an empty list.
     ///
-    /// All rows move. As many shards as the slice that has more, each sorted by key; values come in no
-    /// fixed order. Rows are sorted on disk when the memory does not suffice; the values of one key
-    /// must fit, or the run ends with an error that says so.
+    /// All rows move. The number of shards is the larger of both, each sorted by key; values are in
+    /// no fixed order. The sort spills; the values of one key must fit into memory, or the run ends
+    /// with an error.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -59,7 +59,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         self.cogroup_at("cogroup", Location::caller(), other)
     }
 
-    /// [`cogroup`](Self::cogroup), or a part of another verb.
+    /// [`cogroup`](Self::cogroup), also used by other operators.
     pub(crate) fn cogroup_at<B: Value>(
         self,
         verb: &'static str,
@@ -71,7 +71,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         Slice::wide(verb, place, inputs, Shards::Most, Cogroup { verb, place, schema })
     }
 
-    /// [`cogroup`](Self::cogroup) with two others. As many shards as the slice that has most.
+    /// [`cogroup`](Self::cogroup) with two others. The number of shards is the largest of all.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -96,7 +96,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         Slice::wide(verb, place, inputs, Shards::Most, Cogroup { verb, place, schema })
     }
 
-    /// [`cogroup`](Self::cogroup) with three others. As many shards as the slice that has most.
+    /// [`cogroup`](Self::cogroup) with three others. The number of shards is the largest of all.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -129,7 +129,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
 pub(crate) struct Cogroup {
     pub(crate) verb: &'static str,
     pub(crate) place: &'static Location<'static>,
-    /// Of rows of a key and a list of values for each input.
+    /// The schema of the result: a key, and a list of values for each input.
     pub(crate) schema: SchemaRef,
 }
 
@@ -157,18 +157,18 @@ impl Wide for Cogroup {
     }
 }
 
-/// One input, sorted.
+/// One sorted input.
 struct Side {
     input: SendableRecordBatchStream,
     converter: RowConverter,
-    /// The batch that is read, its keys in comparable form, and how far it is read.
+    /// The current batch, its keys in comparable form, and the position in it.
     now: Option<(RecordBatch, Rows)>,
     position: usize,
-    /// The values of the groups that were not given out yet, as pieces of batches.
+    /// The values of the groups that are not output yet, as slices of batches.
     pieces: Vec<ArrayRef>,
-    /// How many values each of these groups has.
+    /// The number of values of each of these groups.
     counts: Vec<usize>,
-    /// Bytes of a row of the batch that is read, about.
+    /// The estimated size of a row of the current batch, in bytes.
     row_bytes: usize,
 }
 
@@ -190,7 +190,8 @@ impl Side {
         })
     }
 
-    /// Makes sure that there is a row to look at, unless the input has ended; bytes of a new batch.
+    /// Reads a batch if there is no current row, unless the input has ended. Returns the bytes of a
+    /// new batch.
     async fn fill(&mut self) -> Result<usize> {
         let read = |(batch, _): &(RecordBatch, Rows)| self.position >= batch.num_rows();
         if !self.now.as_ref().is_none_or(read) {
@@ -210,13 +211,13 @@ impl Side {
         Ok(0)
     }
 
-    /// The key of the row that is next.
+    /// The key of the current row.
     fn key(&self) -> Option<datafusion::arrow::row::Row<'_>> {
         self.now.as_ref().map(|(_, rows)| rows.row(self.position))
     }
 
-    /// Takes the values of `key` in this batch and adds their bytes to `taken`; true when the batch ended
-    /// with it.
+    /// Takes the values of `key` in this batch and adds their bytes to `taken`; true if that
+    /// reaches the end of the batch.
     fn take(&mut self, key: &OwnedRow, taken: &mut usize) -> bool {
         let Some((batch, rows)) = &self.now else { return false };
         let begin = self.position;
@@ -233,10 +234,10 @@ impl Side {
         self.position >= batch.num_rows()
     }
 
-    /// The lists of the groups that are done.
+    /// The lists of the finished groups.
     fn lists(&mut self, field: &Field) -> Result<ArrayRef> {
         let DataType::List(item) = field.data_type() else {
-            return Err(internal_datafusion_err!("\"{}\" is no list", field.name()));
+            return Err(internal_datafusion_err!("\"{}\" is not a list", field.name()));
         };
         let pieces: Vec<&dyn Array> = self.pieces.iter().map(AsRef::as_ref).collect();
         let values = match pieces.is_empty() {
@@ -252,19 +253,19 @@ impl Side {
 struct Merge {
     sides: Vec<Side>,
     schema: SchemaRef,
-    /// The batches that the keys of groups that are done are in, and where.
+    /// The key columns of the finished groups, by batch and row.
     key_arrays: Vec<ArrayRef>,
     key_places: Vec<(usize, usize)>,
     values: usize,
     bytes: usize,
-    /// Of batches that groups are read from, and of the one that is made of them.
+    /// The reservation for the batches that groups are read from, and for the output batch.
     memory: MemoryReservation,
     code: UserCode,
 }
 
 impl Merge {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        // Whoever asks for the next batch is done with the last.
+        // A request for the next batch means that the last one is no longer used.
         self.memory.try_resize(self.held())?;
         while self.key_places.len() < BATCH_ROWS
             && self.values < BATCH_VALUES
@@ -277,7 +278,7 @@ impl Merge {
         if self.key_places.is_empty() { Ok(None) } else { self.give().map(Some) }
     }
 
-    /// Reads one group; false when there is none.
+    /// Reads one group; false if there is none.
     async fn group(&mut self) -> Result<bool> {
         for side in &mut self.sides {
             let bytes = side.fill().await?;
@@ -288,7 +289,7 @@ impl Merge {
         let key = key.owned();
         if let Some((batch, _)) = &self.sides[n].now {
             let array = batch.column(0);
-            // Groups follow one another: mostly the array is the last one.
+            // Groups are read in order: usually the array is the last one.
             if !self.key_arrays.last().is_some_and(|last| Arc::ptr_eq(last, array)) {
                 self.key_arrays.push(Arc::clone(array));
             }
@@ -309,14 +310,14 @@ impl Merge {
         Ok(true)
     }
 
-    /// Bytes of the batches that are being read.
+    /// The bytes of the batches that are being read.
     fn held(&self) -> usize {
         let held = self.sides.iter().filter_map(|side| side.now.as_ref());
         held.map(|(batch, rows)| batch.get_array_memory_size() + rows.size()).sum()
     }
 
     fn give(&mut self) -> Result<RecordBatch> {
-        // Values are copied into one list, while they are still held where they were read.
+        // Values are copied into one list while their source is still in memory.
         match self.bytes {
             0..BATCH_BYTES => self.memory.grow(self.bytes),
             _ => self.memory.try_grow(self.bytes).map_err(|e| too_large(&self.code, &e))?,
@@ -324,7 +325,7 @@ impl Merge {
         let arrays: Vec<&dyn Array> = self.key_arrays.iter().map(AsRef::as_ref).collect();
         let keys = interleave(&arrays, &self.key_places)?;
         let (values, code) = (self.schema.field(1), self.code);
-        // Text of one key that is longer than the offsets of a column reach.
+        // The text of one key may exceed the offsets of a column.
         let too_large = |e: DataFusionError| too_large(&code, &e);
         let values = match (self.sides.as_mut_slice(), values.data_type()) {
             ([side], _) => side.lists(values).map_err(too_large)?,
@@ -337,25 +338,23 @@ impl Merge {
         };
         self.key_arrays.clear();
         self.key_places.clear();
-        // What is still held are the batches that are being read, and the one that goes out.
+        // What remains is the batches that are being read, and the output batch.
         self.memory.try_resize(self.held() + self.bytes)?;
         (self.values, self.bytes) = (0, 0);
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), vec![keys, values])?)
     }
 }
 
-/// In words: sorting has spilled what it could, so it is a group that does not fit.
+/// Explains an out-of-memory error: the sort has spilled all it could, so a group does not fit.
 fn too_large(code: &UserCode, error: &DataFusionError) -> DataFusionError {
     let UserCode { verb, place, shard } = code;
     let (cause, _) = describe(error);
-    Error::Memory {
-        message: format!(
-            "{verb} at {place}, shard {shard}: the values of one key do not fit into the memory: {cause}"
-        ),
-        hint:
-            "combine them with \"fold\" or \"reduce\", which keep one value for each key, or raise \
-               the memory limit"
-                .to_owned(),
-    }
+    Error::memory(format!(
+        "{verb} at {place}, shard {shard}: the values of one key do not fit into memory: {cause}"
+    ))
+    .with_hint(
+        "combine them with \"fold\" or \"reduce\", which keep one value for each key, or raise \
+         the memory limit",
+    )
     .into()
 }

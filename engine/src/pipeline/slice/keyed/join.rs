@@ -1,5 +1,5 @@
-//! Joins of slices of pairs by key: by [`Joining`], and for keys that it does not know (lists, enums and a few
-//! more) the groups of [`cogroup`](Slice::cogroup), multiplied out.
+//! Joins of slices of pairs by key: with [`JoinOperator`], or, for key types that it does not
+//! support (lists, enums and a few more), from the groups of [`cogroup`](Slice::cogroup).
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::JoinType;
 use datafusion::execution::SendableRecordBatchStream;
 
-use crate::pipeline::slice::keyed::joining::Joining;
-use crate::pipeline::slice::rows::building::{BATCH_ROWS, Building};
+use crate::pipeline::slice::keyed::join_operator::JoinOperator;
+use crate::pipeline::slice::rows::batch_builder::{BATCH_ROWS, BatchBuilder};
 use crate::pipeline::slice::tree::node::{Shards, TaskCx};
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
@@ -17,12 +17,13 @@ use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::{List, Row, Value};
 
 impl<K: Value, A: Value> Slice<(K, A)> {
-    /// A pair for each pair of values with the same key.
+    /// Inner join: one row for each pair of values with the same key.
     ///
-    /// A null key equals a null key, and NaN equals NaN. All rows move. As many shards as the slice that has more;
-    /// within a shard the order is not fixed. Both sides are read until one has ended, which becomes a hash
-    /// table; if the memory does not suffice for that, both are sorted on disk and merged. Keys that are or hold a
-    /// list or an enum have groups made instead, as with [`cogroup`](Self::cogroup).
+    /// A null key equals a null key, and NaN equals NaN. All rows move. The number of shards is the
+    /// larger of both; within a shard the order is not fixed. Both sides are read until one has
+    /// ended, which becomes the build side of a hash join; if it does not fit into memory, both
+    /// sides are sorted, which spills, and merged. Keys that are or contain a list or an enum are
+    /// joined from the groups of [`cogroup`](Self::cogroup) instead.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -40,7 +41,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     /// ```
     #[track_caller]
     pub fn join<B: Value>(self, other: Slice<(K, B)>) -> Slice<(K, (A, B))> {
-        if Joining::knows(&K::data_type()) {
+        if JoinOperator::supports(&K::data_type()) {
             return self.joined("join", Location::caller(), JoinType::Inner, other);
         }
         let groups = self.cogroup_at("join", Location::caller(), other);
@@ -51,7 +52,8 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         })
     }
 
-    /// [`join`](Self::join), and the pairs of this slice that have no partner, with `None`.
+    /// Left outer join: [`join`](Self::join), and the pairs of this slice without a match, with
+    /// `None`.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -67,7 +69,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     /// ```
     #[track_caller]
     pub fn left_join<B: Value>(self, other: Slice<(K, B)>) -> Slice<(K, (A, Option<B>))> {
-        if Joining::knows(&K::data_type()) {
+        if JoinOperator::supports(&K::data_type()) {
             return self.joined("left_join", Location::caller(), JoinType::Left, other);
         }
         let groups = self.cogroup_at("left_join", Location::caller(), other);
@@ -81,7 +83,8 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         })
     }
 
-    /// [`join`](Self::join), and the pairs of either slice that have no partner, with `None`.
+    /// Full outer join: [`join`](Self::join), and the pairs of either slice without a match, with
+    /// `None`.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -98,7 +101,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     /// ```
     #[track_caller]
     pub fn full_join<B: Value>(self, other: Slice<(K, B)>) -> Slice<(K, (Option<A>, Option<B>))> {
-        if Joining::knows(&K::data_type()) {
+        if JoinOperator::supports(&K::data_type()) {
             return self.joined("full_join", Location::caller(), JoinType::Full, other);
         }
         let groups = self.cogroup_at("full_join", Location::caller(), other);
@@ -113,9 +116,9 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         })
     }
 
-    /// The pairs of this slice whose key is in the other too: each once, however often its key is there.
+    /// Semi join: the pairs of this slice whose key is in the other slice, each once.
     ///
-    /// Keys, shards, order and memory as with [`join`](Self::join). All rows move.
+    /// Keys, shards, order and memory as for [`join`](Self::join). All rows move.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -131,7 +134,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     /// ```
     #[track_caller]
     pub fn semi_join<B: Value>(self, other: Slice<(K, B)>) -> Self {
-        if Joining::knows(&K::data_type()) {
+        if JoinOperator::supports(&K::data_type()) {
             return self.joined("semi_join", Location::caller(), JoinType::LeftSemi, other);
         }
         let groups = self.cogroup_at("semi_join", Location::caller(), other);
@@ -142,10 +145,10 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         })
     }
 
-    /// The pairs of this slice whose key is not in the other.
+    /// Anti join: the pairs of this slice whose key is not in the other slice.
     ///
-    /// Keys, shards, order and memory as with [`join`](Self::join). All rows move. A null key in the other slice
-    /// leaves out those with a null key and no others.
+    /// Keys, shards, order and memory as for [`join`](Self::join). All rows move. A null key in the
+    /// other slice excludes null keys only.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -160,7 +163,7 @@ impl<K: Value, A: Value> Slice<(K, A)> {
     /// ```
     #[track_caller]
     pub fn anti_join<B: Value>(self, other: Slice<(K, B)>) -> Self {
-        if Joining::knows(&K::data_type()) {
+        if JoinOperator::supports(&K::data_type()) {
             return self.joined("anti_join", Location::caller(), JoinType::LeftAnti, other);
         }
         let groups = self.cogroup_at("anti_join", Location::caller(), other);
@@ -178,12 +181,12 @@ impl<K: Value, A: Value> Slice<(K, A)> {
         kind: JoinType,
         other: Slice<(K, B)>,
     ) -> Slice<U> {
-        let work = Joining::new(kind, typed::schema::<U>());
+        let work = JoinOperator::new(kind, typed::schema::<U>());
         Slice::wide(verb, place, vec![self.by_key(), other.by_key()], Shards::Most, work)
     }
 }
 
-/// The pair with this number of all pairs of an item of one list and an item of the other.
+/// Pair number `n` of the cross product of two lists.
 fn pair<'a, A: Value, B: Value>(
     ones: List<'a, A>,
     others: List<'a, B>,
@@ -194,12 +197,16 @@ fn pair<'a, A: Value, B: Value>(
 }
 
 impl<T: Row> Slice<T> {
-    /// The rows that `nth` makes of each row: it pushes the one with the number it is given, from 0 on, until there is
-    /// none. No more than a batch of them is there at a time: what a group becomes can be the square of it.
+    /// The rows that `nth` returns for each row: it pushes the row with the given number, starting
+    /// at 0, until there is none. At most one batch of them is in memory at a time, because the
+    /// cross product of a group can be large.
     fn multiplied<U, F>(self, place: &'static Location<'static>, nth: F) -> Slice<U>
     where
         U: Row,
-        F: for<'a> Fn(T::View<'a>, usize, &mut Building<U>) -> Option<()> + Send + Sync + 'static,
+        F: for<'a> Fn(T::View<'a>, usize, &mut BatchBuilder<U>) -> Option<()>
+            + Send
+            + Sync
+            + 'static,
     {
         let (verb, nth, schema) = ("emit", Arc::new(nth), typed::schema::<U>());
         self.narrow(verb, place, move |input: SendableRecordBatchStream, cx: &TaskCx| {
@@ -209,7 +216,7 @@ impl<T: Row> Slice<T> {
                 Ok((typed::columns::<T>(&batch, &code)?, batch.num_rows(), 0, 0))
             };
             Ok(streams::each_in_parts(input, &schema, open, move |(columns, rows, row, n)| {
-                let mut made_of = Building::<U>::new(*rows - *row, BATCH_ROWS);
+                let mut made_of = BatchBuilder::<U>::new(*rows - *row, BATCH_ROWS);
                 while *row < *rows && !made_of.is_full() {
                     match nth(T::get(columns, *row), *n, &mut made_of) {
                         Some(()) => *n += 1,

@@ -1,6 +1,6 @@
-//! Keys: the first column of a slice of pairs, whatever its type. What makes two keys the same is
-//! decided here, once, for hashing, sorting and comparing: every NaN is the same key, and so are the two
-//! zeros; a null is a key of its own.
+//! Keys: the first column of a slice of pairs, of any type. Key equality is defined here, for
+//! hashing, sorting and comparing: every NaN is the same key, and so are the two zeros; null is a
+//! key, too.
 
 use std::ops::Neg;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use datafusion::common::hash_utils::{RandomState, create_hashes};
 
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
-/// Smallest first, null before all.
+/// Smallest first, null first.
 pub(crate) const ORDER: SortOptions = SortOptions { descending: false, nulls_first: true };
 
-/// The seed of the hash that splits rows by key. Others than DataFusion's tables use: with one seed all
-/// keys of a shard would fall into the same buckets of a table.
+/// The seed of the hash that partitions rows by key. It differs from that of DataFusion's tables:
+/// with the same seed, all keys of a shard would fall into the same buckets of a table.
 const SEED: u64 = 0xb165_11ce_0000_0001;
 
-/// The same keys, with every NaN the same NaN and no negative zero, also within structs and lists.
+/// The same keys, with one NaN and no negative zero, also within structs and lists.
 ///
-/// GROUP BY, hashes and sorting each have an idea of their own about these; on canonical keys they agree.
+/// GROUP BY, hashing and sorting treat these differently; on canonical keys they agree.
 pub(crate) fn canonical(keys: &ArrayRef) -> ArrayRef {
     match keys.data_type() {
         DataType::Float64 => floats::<Float64Type>(keys, f64::NAN, 0.0),
@@ -60,12 +60,12 @@ pub(crate) fn canonical(keys: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// Canonical floats; as most columns are canonical, they are looked at before one is copied.
+/// Canonical floats. Most columns are canonical, so they are scanned before anything is copied.
 fn floats<T: ArrowPrimitiveType>(keys: &ArrayRef, nan: T::Native, zero: T::Native) -> ArrayRef
 where
     T::Native: PartialOrd + Neg<Output = T::Native>,
 {
-    // Only a NaN differs from itself; a zero that is not `zero` bit by bit is the negative one.
+    // Only a NaN differs from itself; a zero whose bits differ from `zero` is the negative one.
     let is_nan = |x: T::Native| x.partial_cmp(&x).is_none();
     let is_negative_zero = |x: T::Native| x == zero && x.is_ne(zero);
     let floats = keys.as_primitive::<T>();
@@ -80,7 +80,7 @@ where
     Arc::new(floats.unary::<_, T>(same))
 }
 
-/// Nested keys of changed parts.
+/// Rebuilds nested keys from changed parts.
 fn rebuilt<A: Array + 'static>(
     keys: &ArrayRef,
     changed: bool,
@@ -93,7 +93,7 @@ fn rebuilt<A: Array + 'static>(
     }
 }
 
-/// A batch whose first `keys` columns are canonical.
+/// The batch with its first `keys` columns in canonical form.
 pub(crate) fn with_canonical(batch: &RecordBatch, keys: usize) -> Result<RecordBatch> {
     let mut columns = batch.columns().to_vec();
     for column in &mut columns[..keys] {
@@ -102,8 +102,8 @@ pub(crate) fn with_canonical(batch: &RecordBatch, keys: usize) -> Result<RecordB
     Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
 
-/// The shard of each row of a batch by its first `keys` columns, which are canonical: one of
-/// `shards`.
+/// The shard number, below `shards`, of each row of a batch by its first `keys` columns, which are
+/// canonical.
 pub(crate) fn shard_ids(
     batch: &RecordBatch,
     keys: usize,
@@ -113,7 +113,7 @@ pub(crate) fn shard_ids(
     ids_of(&batch.columns()[..keys], batch.num_rows(), shards, ids)
 }
 
-/// The shard of each of `rows` rows with these keys, which are canonical: one of `shards`.
+/// The shard number, below `shards`, of each of `rows` rows with these canonical keys.
 pub(crate) fn ids_of(
     keys: &[ArrayRef],
     rows: usize,
@@ -129,12 +129,12 @@ pub(crate) fn ids_of(
     Ok(())
 }
 
-/// The columns that order and tell apart the keys in `keys`: the leaves of nested ones, each with
-/// the nulls of what it is in, and for a part that may be missing whether it is.
+/// The columns that order and identify the keys in `keys`: the leaves of nested keys, each with the
+/// nulls of its parents, and for each optional part whether it is present.
 pub(crate) fn leaves(keys: &ArrayRef) -> Result<Vec<ArrayRef>> {
     let DataType::Struct(_) = keys.data_type() else { return Ok(vec![Arc::clone(keys)]) };
     let parts = keys.as_struct();
-    // Always there, so that each batch has the same columns.
+    // Always present, so that each batch has the same columns.
     let there = is_not_null(keys)?;
     let mut found: Vec<ArrayRef> = vec![Arc::new(there)];
     for part in parts.columns() {

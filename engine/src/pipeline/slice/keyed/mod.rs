@@ -1,11 +1,11 @@
-//! Verbs that move rows by key.
+//! Operators that move rows by key.
 
 pub(crate) mod cogroup;
-pub(crate) mod combining;
 pub(crate) mod join;
-pub(crate) mod joining;
+pub(crate) mod join_operator;
 pub(crate) mod keys;
+pub(crate) mod operators;
+pub(crate) mod pre_aggregation;
 pub(crate) mod prefixed;
-pub(crate) mod reducing;
+pub(crate) mod reduce_aggregate;
 pub(crate) mod sorting;
-pub(crate) mod verbs;

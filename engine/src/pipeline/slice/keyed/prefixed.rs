@@ -1,5 +1,5 @@
-//! Tuples whose first elements become their key: columns are put together in another way, rows are
-//! not looked at.
+//! Turns the first elements of tuples into their key, by regrouping columns without looking at
+//! rows.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::row::{Row, Value};
 
-/// A tuple whose first `N` elements are its key: every tuple of two to twelve values, and every `N`
+/// A tuple whose first `N` elements are its key: every tuple of two to twelve values, for every `N`
 /// that leaves at least one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no key of its first {N} elements",
     note = "`prefixed::<N>()` is for tuples of more than N values"
 )]
 pub trait Prefix<const N: usize>: Row {
-    /// The first `N` elements: a tuple, or the element itself if it is one.
+    /// The first `N` elements: a tuple, or a single element itself.
     type Key: Value;
-    /// The others: a tuple, or the element itself if it is one.
+    /// The other elements: a tuple, or a single element itself.
     type Rest: Value;
 }
 
 impl<T: Row> Slice<T> {
-    /// Pairs of the first `N` elements of each row and the others. Of `(a, b, c)`, `prefixed::<2>()` makes
-    /// `((a, b), c)`, and `prefixed::<1>()` makes `(a, (b, c))`.
+    /// Pairs of the first `N` elements of each row and the other elements. From `(a, b, c)`,
+    /// `prefixed::<2>()` makes `((a, b), c)`, and `prefixed::<1>()` makes `(a, (b, c))`.
     ///
-    /// Order and shards stay. Nothing is copied: the columns stay as they are.
+    /// Keeps order and shards. Nothing is copied: the columns stay the same.
     ///
     /// ```
     /// use bigslice::prelude::*;
@@ -76,7 +76,7 @@ impl<T: Row> Slice<T> {
     }
 }
 
-/// The column of a `V` that has these parts, or is the only one of them.
+/// The column of a `V` with these parts, or with this single part.
 fn one<V: Value>(parts: &[ArrayRef]) -> PlanResult<ArrayRef> {
     match (parts, V::data_type()) {
         ([part], _) => Ok(Arc::clone(part)),
@@ -87,7 +87,7 @@ fn one<V: Value>(parts: &[ArrayRef]) -> PlanResult<ArrayRef> {
     }
 }
 
-/// One element is itself, several are a tuple.
+/// A single element is itself, several are a tuple.
 macro_rules! joined {
     ($one:ident) => { $one };
     ($($several:ident)+) => { ($($several,)+) };
@@ -99,7 +99,7 @@ macro_rules! one {
     };
 }
 
-/// The implementations for one tuple, with its elements in two groups, and for every later cut.
+/// The implementations for one tuple, with its elements in two groups, and for every later split.
 macro_rules! prefixes {
     ([$($key:ident)+] []) => {};
     ([$($key:ident)+] [$next:ident $($rest:ident)*]) => {

@@ -1,5 +1,5 @@
-//! Rows of a shard in order of their key: what groups and joins by merging stand on. Sorting spills
-//! when the memory does not suffice, so that a shard may be larger than it.
+//! Sorts the rows of a shard by key, for grouping and merge joins. The sort spills, so a shard may
+//! be larger than memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::pipeline::slice::keyed::keys;
-use crate::pipeline::slice::rows::building::BATCH_BYTES;
+use crate::pipeline::slice::rows::batch_builder::BATCH_BYTES;
 use crate::pipeline::slice::tree::node::TaskCx;
 use crate::pipeline::slice::tree::streams;
 use crate::shard::bytes_of;
@@ -30,8 +30,8 @@ pub(crate) fn by_key(
     by_columns(input, 1, keys::ORDER, None, cx)
 }
 
-/// The rows of `input` in order of their first `columns` columns; the first `fetch` of them.
-/// Within a nested column each leaf is in that order.
+/// The first `fetch` rows of `input` in order of its first `columns` columns. Nested columns are
+/// ordered by their leaves.
 pub(crate) fn by_columns(
     input: SendableRecordBatchStream,
     columns: usize,
@@ -41,14 +41,15 @@ pub(crate) fn by_columns(
 ) -> Result<SendableRecordBatchStream> {
     let schema = input.schema();
     if fetch == Some(0) {
-        // Of which the operator knows nothing.
+        // The operator cannot handle an input without columns.
         return Ok(streams::with_schema(schema, futures::stream::empty()));
     }
     let nested = schema.fields()[..columns].iter().any(|f| is_nested(f.data_type()));
     if !nested {
         return sort(input, columns, order, fetch, cx);
     }
-    // Sorting knows no nested columns: their leaves go before the row, and are dropped again.
+    // The operator cannot sort nested columns: their leaves are added as leading columns, and
+    // dropped again.
     let empty = RecordBatch::new_empty(Arc::clone(&schema));
     let leaves = leaves_of(&empty, columns)?;
     let count = leaves.len();
@@ -95,8 +96,8 @@ fn sort(
         let column = Arc::new(Column::new(field.name(), n));
         PhysicalSortExpr::new(column, options)
     });
-    let order = LexOrdering::new(by)
-        .ok_or_else(|| internal_datafusion_err!("rows are sorted by no column"))?;
+    let order =
+        LexOrdering::new(by).ok_or_else(|| internal_datafusion_err!("no columns to sort by"))?;
     let (of, context) = (Arc::clone(&schema), Arc::clone(&cx.context));
     let sorted = async move {
         let first = input.next().await.transpose()?;
@@ -111,8 +112,9 @@ fn sort(
     Ok(streams::with_schema(schema, futures::stream::once(sorted).try_flatten()))
 }
 
-/// The context with smaller batches if rows are of so many bytes that the usual ones would be large: a merge
-/// counts rows only, and holds two batches of each run that it merges; a join makes batches of rows, too.
+/// The context with smaller batches if rows are so large that batches of the usual number of rows
+/// would be large, too: a merge counts rows only, and holds two batches of each run; joins also
+/// build batches by rows.
 pub(crate) fn with_batches_for(row_bytes: usize, context: Arc<TaskContext>) -> Arc<TaskContext> {
     let rows = (BATCH_BYTES / row_bytes.max(1)).max(1);
     let config = context.session_config();
@@ -123,7 +125,7 @@ pub(crate) fn with_batches_for(row_bytes: usize, context: Arc<TaskContext>) -> A
         context.task_id(),
         context.session_id(),
         config.clone().with_batch_size(rows),
-        // No function is called by name.
+        // Functions are never looked up by name here.
         HashMap::new(),
         HashMap::new(),
         HashMap::new(),

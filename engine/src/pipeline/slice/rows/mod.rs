@@ -1,8 +1,8 @@
-//! Verbs that take rows one by one, or a shard at a time: nothing moves.
+//! Operators on single rows or whole shards, without data movement.
 
-pub(crate) mod building;
-pub(crate) mod choosing;
-pub(crate) mod making;
+pub(crate) mod batch_builder;
+pub(crate) mod fused_map;
 pub(crate) mod narrow;
 pub(crate) mod partitions;
+pub(crate) mod selection;
 pub(crate) mod tee;

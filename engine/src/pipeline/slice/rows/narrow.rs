@@ -1,4 +1,4 @@
-//! Verbs that go row by row within a shard: nothing moves, a task pipes rows through them.
+//! Narrow operators: each task pipes the rows of its shard through, without data movement.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,18 +11,18 @@ use datafusion::common::Result as PlanResult;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::pipeline::slice::rows::building::{BATCH_ROWS, Building, Reading};
-use crate::pipeline::slice::rows::choosing::{Filter, Stop};
-use crate::pipeline::slice::rows::making::{Emit, Emitter};
+use crate::pipeline::slice::rows::batch_builder::{BATCH_ROWS, BatchBuilder, BatchCursor};
+use crate::pipeline::slice::rows::fused_map::{Emit, Emitter};
+use crate::pipeline::slice::rows::selection::{Filter, Stop};
 use crate::pipeline::slice::tree::node::{Narrow, Node, Op, Select, TaskCx};
-use crate::pipeline::slice::tree::order::counting;
+use crate::pipeline::slice::tree::order_sensitivity::order_sensitive;
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
 
 impl<T: Row> Slice<T> {
-    /// A node that does `work` to each shard of this one.
+    /// A node that applies `work` to each shard of this one.
     pub(crate) fn narrow<U: Row>(
         self,
         verb: &'static str,
@@ -32,9 +32,9 @@ impl<T: Row> Slice<T> {
         Slice::new(verb, place, Op::Narrow { input: self.node, work: Arc::new(work) })
     }
 
-    /// Makes each row another.
+    /// Applies `f` to each row.
     ///
-    /// Order and shards stay. Keys are those of the new rows.
+    /// Keeps order and shards. Keys are those of the new rows.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -55,10 +55,10 @@ impl<T: Row> Slice<T> {
         self.map_rows("map", Location::caller(), move |row, _| Ok(f(row)))
     }
 
-    /// Makes each row another, or fails, which ends the run.
+    /// Applies `f` to each row; an error ends the run.
     ///
-    /// Order and shards stay. Keys are those of the new rows. An error is the user's: nothing is tried
-    /// again.
+    /// Keeps order and shards. Keys are those of the new rows. An error of `f` is final: nothing is
+    /// retried.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -94,7 +94,7 @@ impl<T: Row> Slice<T> {
         let schema = typed::schema::<U>();
         let Unchosen { input, before } = self.unchosen();
         let one = Arc::clone(&f);
-        let makes = Emit::<T, U, _> {
+        let source = Emit::<T, U, _> {
             f: Arc::new(move |row: T::View<'_>, out: &mut Emitter<U>, code: &UserCode| {
                 out.push(one(row, code)?.view());
                 Ok(())
@@ -109,13 +109,14 @@ impl<T: Row> Slice<T> {
             let (f, made, before) = (Arc::clone(&f), Arc::clone(&schema), before.clone());
             let open = move |batch: RecordBatch| {
                 let rows = batch.num_rows();
-                let reading = Reading::<T>::new(&batch, before.as_deref(), &code)?;
-                Ok((reading, Building::<U>::new(rows, rows.max(BATCH_ROWS))))
+                let cursor = BatchCursor::<T>::new(&batch, before.as_deref(), &code)?;
+                Ok((cursor, BatchBuilder::<U>::new(rows, rows.max(BATCH_ROWS))))
             };
-            Ok(streams::each_in_parts(input, &schema, open, move |(reading, out)| {
-                while !reading.is_done() && !out.is_full() {
-                    // As many as there is room for: none is made of two, so that only bytes are counted.
-                    reading.read(out.room(), &code, |row| match f(row, &code) {
+            Ok(streams::each_in_parts(input, &schema, open, move |(cursor, out)| {
+                while !cursor.is_done() && !out.is_full() {
+                    // Reads only what fits: `f` returns one row per row, so only bytes need to be
+                    // counted.
+                    cursor.read(out.room(), &code, |row| match f(row, &code) {
                         Ok(made) => {
                             out.push(made.view());
                             Stop::when(out.is_heavy())
@@ -126,16 +127,16 @@ impl<T: Row> Slice<T> {
                 out.take(&made)
             }))
         };
-        // Rows of columns have as many rows as before, which a batch need not count; who takes them one by one has
-        // them made one by one.
+        // A map of columns keeps the number of rows, so a batch need not count them. A consumer of
+        // single rows uses the row source instead.
         let op = Op::Narrow { input, work: Arc::new(work) };
-        Slice { makes: Some(Arc::new(makes)), ..Slice::new(verb, place, op) }
+        Slice { row_source: Some(Arc::new(source)), ..Slice::new(verb, place, op) }
     }
 
     /// Keeps the rows for which `f` is true.
     ///
-    /// Order, shards and keys stay; a shard may be left without rows. Columns that `f` does not look at are not
-    /// read from memory.
+    /// Keeps order, shards and keys; a shard may become empty. Columns that `f` does not use are
+    /// not read from memory.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -156,9 +157,9 @@ impl<T: Row> Slice<T> {
         self.filter_rows("filter", Location::caller(), move |row, _| Ok(f(row)))
     }
 
-    /// Keeps the rows for which `f` is true, or fails, which ends the run.
+    /// Keeps the rows for which `f` is true; an error ends the run.
     ///
-    /// Order, shards and keys stay. An error is the user's: nothing is tried again.
+    /// Keeps order, shards and keys. An error of `f` is final: nothing is retried.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -207,8 +208,7 @@ impl<T: Row> Slice<T> {
         Self::with_select(verb, place, op, Some(select))
     }
 
-    /// The rows that this slice's are chosen from, and how: a verb that goes row by row chooses while
-    /// it reads.
+    /// The input of this slice's filter, and the filter: a row operator applies it while reading.
     pub(crate) fn unchosen(self) -> Unchosen {
         match (&self.node.select, &self.node.op) {
             (Some(select), Op::Narrow { input, .. }) => {
@@ -218,11 +218,11 @@ impl<T: Row> Slice<T> {
         }
     }
 
-    /// Makes each row any number of rows.
+    /// Replaces each row by any number of rows.
     ///
-    /// Order and shards stay: what is made of one row stands where the row stood. Keys are those of the new rows.
-    /// What is made of one row is in memory as a whole: [`map_partitions`](Self::map_partitions) has rows go on
-    /// while more are made.
+    /// Keeps order and shards: the new rows take the position of the old one. Keys are those of the
+    /// new rows. The new rows of one row are held in memory together;
+    /// [`map_partitions`](Self::map_partitions) passes rows on while it produces more.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -246,10 +246,10 @@ impl<T: Row> Slice<T> {
         })
     }
 
-    /// Makes each row any number of rows, or fails, which ends the run.
+    /// Replaces each row by any number of rows; an error ends the run.
     ///
-    /// Order, shards, keys and memory as with [`flat_map`](Self::flat_map). An error is the user's: nothing is
-    /// tried again.
+    /// Order, shards, keys and memory as for [`flat_map`](Self::flat_map). An error of `f` is
+    /// final: nothing is retried.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -280,10 +280,10 @@ impl<T: Row> Slice<T> {
         })
     }
 
-    /// Makes each row any number of rows by giving views of them to an [`Emitter`]: text that is part of
-    /// the row goes into the new one without a `String` in between.
+    /// Replaces each row by any number of rows, which `f` passes to an [`Emitter`] as views: text
+    /// that is part of the row is copied into the new one without an intermediate `String`.
     ///
-    /// Order, shards, keys and memory as with [`flat_map`](Self::flat_map).
+    /// Order, shards, keys and memory as for [`flat_map`](Self::flat_map).
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -324,14 +324,15 @@ impl<T: Row> Slice<T> {
         let emit =
             Arc::new(Emit::<T, U, F> { f: Arc::new(f), before, verb, place, kind: PhantomData });
         let op = Op::Narrow { input, work: Arc::clone(&emit) as Arc<dyn Narrow> };
-        Slice { makes: Some(emit), ..Slice::new(verb, place, op) }
+        Slice { row_source: Some(emit), ..Slice::new(verb, place, op) }
     }
 
-    /// Shows each row to `f` on its way.
+    /// Calls `f` for each row and passes the rows on.
     ///
-    /// Rows, order, shards and keys stay. When a machine is lost `f` may see rows again, and it may see rows that a
-    /// verb behind it, such as [`head`](Self::head), then does not take: a task shows it a batch at a time. What it
-    /// counts in a [`Counter`](crate::metrics::Counter) counts once all the same.
+    /// Keeps rows, order, shards and keys. If a machine is lost, `f` may see rows again. It may
+    /// also see rows that a later operator, such as [`head`](Self::head), does not use: a task
+    /// passes a batch at a time. Increments of a [`Counter`](crate::metrics::Counter) count once
+    /// all the same.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -367,11 +368,11 @@ impl<T: Row> Slice<T> {
         })
     }
 
-    /// Makes each batch of rows another, column by column: for work that Arrow's kernels do.
+    /// Transforms each batch of rows as columns, for work with Arrow's kernels.
     ///
-    /// Order and shards stay as far as `f` keeps them. How many rows a batch has is not fixed, so `f` must not
-    /// depend on it; it may return more rows or fewer. What comes back must have the columns of `U`, by position;
-    /// other columns, like an error of `f`, end the run.
+    /// Keeps order and shards as far as `f` does. The number of rows in a batch is not fixed, and
+    /// `f` must not depend on it; it may return more or fewer rows. The returned batch must have
+    /// the columns of `U`, by position; other columns end the run, as does an error of `f`.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -409,8 +410,9 @@ impl<T: Row> Slice<T> {
 
     /// The first `n` rows of each shard; [`limit`](Self::limit) is for all shards together.
     ///
-    /// Order, shards and keys stay. A task stops reading its input when it has its rows. Where the order of rows is
-    /// not fixed, as after [`reduce`](Self::reduce), neither is which rows are taken.
+    /// Keeps order, shards and keys. A task stops reading its input once it has its rows. If the
+    /// order of rows is not fixed, as after [`reduce`](Self::reduce), neither is the choice of
+    /// rows.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -427,14 +429,14 @@ impl<T: Row> Slice<T> {
         self.narrow(
             "head",
             Location::caller(),
-            counting(move |input: SendableRecordBatchStream, _: &TaskCx| {
+            order_sensitive(move |input: SendableRecordBatchStream, _: &TaskCx| {
                 Ok(streams::with_schema(Arc::clone(&schema), first(input, n)))
             }),
         )
     }
 }
 
-/// What [`Slice::unchosen`] gives.
+/// The result of [`Slice::unchosen`].
 pub(crate) struct Unchosen {
     pub(crate) input: Arc<Node>,
     before: Option<Arc<dyn Select>>,

@@ -1,4 +1,4 @@
-//! Verbs that hand a whole shard to the user's code: on a thread of its own, as iterators.
+//! Operators that pass a whole shard to the user's code, as an iterator on a separate thread.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,21 +14,22 @@ use futures::StreamExt;
 use tokio::sync::mpsc::Receiver;
 
 use crate::metrics::{carried, carried_future};
-use crate::pipeline::slice::rows::building::Building;
+use crate::pipeline::slice::rows::batch_builder::BatchBuilder;
 use crate::pipeline::slice::tree::node::TaskCx;
-use crate::pipeline::slice::tree::order::counting;
+use crate::pipeline::slice::tree::order_sensitivity::order_sensitive;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
 
-/// Batches between the task and the user's thread, in either direction.
+/// The number of batches queued between the task and the user's thread, per direction.
 const BATCHES_AHEAD_MAX: usize = 2;
 
-/// The rows of a shard, one by one. They end where the shard ends. Where it cannot be read on, the call
-/// that they were given to is unwound: nobody takes a part of a shard for all of it.
+/// The rows of a shard, one by one. The iterator ends with the shard. If the rest of the shard
+/// cannot be read, the closure that holds the iterator is unwound, so that it cannot mistake a part
+/// of the shard for all of it.
 #[derive(Debug)]
 pub struct Rows<T: Row> {
-    /// Closed without `Next::End` where the shard cannot be read on.
+    /// Closed without `Next::End` if the rest of the shard cannot be read.
     batches: Receiver<Next>,
     now: Option<(T::Columns, usize)>,
     row: usize,
@@ -37,7 +38,7 @@ pub struct Rows<T: Row> {
     kind: PhantomData<fn() -> T>,
 }
 
-/// What the thread of the user's code is sent.
+/// A message to the thread of the user's code.
 #[derive(Debug)]
 enum Next {
     Batch(RecordBatch),
@@ -65,19 +66,20 @@ impl<T: Row> Iterator for Rows<T> {
                 None => std::panic::resume_unwind(Box::new("the shard cannot be read on")),
             };
             self.row = 0;
-            // The batches of a slice of `T` were checked when they were made.
+            // The batches of a slice of `T` were checked when they were created.
             self.now = Some((typed::columns::<T>(&batch, &self.code).ok()?, batch.num_rows()));
         }
     }
 }
 
 impl<T: Row> Slice<T> {
-    /// Makes the rows of each shard others, by one call for each shard with the number of the shard and all of its
-    /// rows.
+    /// Replaces the rows of each shard: calls `f` once per shard, with its number and an iterator
+    /// over all of its rows.
     ///
-    /// Shards stay; order is what `f` makes of it. `f` runs on a thread of its own, where it may wait for what
-    /// it likes; its rows go on while it runs, a few batches ahead of whoever takes them. Memory is needed for
-    /// what `f` itself keeps; it need not read to the end. It is called again for a shard that is lost.
+    /// Keeps shards; `f` determines the order. `f` runs on a separate thread, where it may block;
+    /// its rows are passed on while it runs, at most a few batches ahead of the consumer. Memory is
+    /// needed for what `f` itself keeps; it need not read to the end. It is called again for a
+    /// shard that is lost.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -105,13 +107,12 @@ impl<T: Row> Slice<T> {
         })
     }
 
-    /// Calls `f` for each shard with its number and all of its rows; the slice is what it returned, one row for
-    /// each shard. An error ends the run.
+    /// Calls `f` for each shard with its number and an iterator over all of its rows; the slice has
+    /// the return values, one row per shard. An error ends the run.
     ///
-    /// For what is to be done with rows outside: writing a file, sending a request. `f` runs on a thread of its
-    /// own. After a machine was lost it may be called again for a shard that it was called for before: it must not
-    /// matter whether that is done once or twice. Shards stay. Rows come a batch at a time, in the order that they
-    /// have.
+    /// For side effects, such as writing a file or sending a request. `f` runs on a separate
+    /// thread. If a machine is lost, it may be called again for a shard, so its side effects must
+    /// be idempotent. Keeps shards. Rows arrive a batch at a time, in order.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -167,43 +168,43 @@ impl<T: Row> Slice<T> {
                         typed::columns::<T>(&batch, &code)?;
                         Ok(batch)
                     });
-                    // Told before the channel closes.
+                    // Set before the channel closes.
                     let batch = checked.inspect_err(|_| of.store(true, Ordering::Release))?;
                     if sender.send(Next::Batch(batch)).await.is_err() {
                         return Ok(()); // It wants no more.
                     }
                 }
-                // Nobody waits for the end: then it was not wanted.
+                // If the receiver is gone, the end is not needed.
                 drop(sender.send(Next::End).await);
                 Ok(())
             }));
             made.spawn_blocking(carried(move || {
                 let rows =
                     Rows { batches, now: None, row: 0, ended: false, code, kind: PhantomData };
-                let mut building = Building::<U>::new(0, batch_rows);
+                let mut builder = BatchBuilder::<U>::new(0, batch_rows);
                 let mut give = |row: &U| {
-                    building.push(row.view());
-                    if building.is_full()
-                        && let Some(batch) = building.take(&schema)?
+                    builder.push(row.view());
+                    if builder.is_full()
+                        && let Some(batch) = builder.take(&schema)?
                     {
-                        // Nobody reads any more: then nobody misses it.
+                        // If the receiver is gone, the batch is not needed.
                         drop(out.blocking_send(Ok(batch)));
                     }
                     Ok(())
                 };
                 match code.call(|| f(code.shard, rows, &code, &mut give)) {
-                    // What broke it says so itself.
+                    // The reading side reports its own error.
                     Err(_) if broken.load(Ordering::Acquire) => return Ok(()),
                     outcome => outcome?,
                 }
-                if let Some(batch) = building.take(&schema)? {
+                if let Some(batch) = builder.take(&schema)? {
                     drop(out.blocking_send(Ok(batch)));
                 }
                 Ok(())
             }));
             Ok(made.build())
         };
-        // What the closure gives may depend on which rows come first.
-        self.narrow(verb, place, counting(work))
+        // The closure's output may depend on the order of rows.
+        self.narrow(verb, place, order_sensitive(work))
     }
 }

@@ -1,4 +1,4 @@
-//! The verb that shows rows to the user's own writer on their way.
+//! The operator that also passes rows to the user's writer.
 
 use std::fmt;
 use std::panic::Location;
@@ -18,11 +18,11 @@ use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
 
-/// Batches between the task and the writer's thread, in either direction.
+/// The number of batches queued between the task and the writer's thread, per direction.
 const BATCHES_AHEAD_MAX: usize = 2;
 
-/// What a shard that was not read to its end says to its writer when nothing failed.
-const NOT_WANTED: &str = "no more of the shard was wanted";
+/// The reason given to a writer whose shard was not read to the end although nothing failed.
+const NOT_WANTED: &str = "the rest of the shard was not needed";
 
 /// Some rows of a shard, in order.
 #[derive(Debug)]
@@ -32,12 +32,12 @@ pub struct Batch<T: Row> {
 }
 
 impl<T: Row> Batch<T> {
-    /// The rows, one by one.
+    /// An iterator over the rows.
     pub fn iter(&self) -> impl Iterator<Item = T::View<'_>> {
         (0..self.rows.num_rows()).map(|row| T::get(&self.columns, row))
     }
 
-    /// How many rows they are; never none.
+    /// The number of rows; never 0.
     #[expect(
         clippy::len_without_is_empty,
         reason = "a batch without rows is not given to a writer"
@@ -52,26 +52,27 @@ impl<T: Row> Batch<T> {
     }
 }
 
-/// Is given all rows of one shard: what [`Slice::writer`] makes for each. A closure that takes a
-/// [`Batch`] is one.
+/// A writer for the rows of one shard, which [`Slice::writer`] opens for each shard. A closure that
+/// takes a [`Batch`] is a writer.
 pub trait BatchWriter<T: Row>: 'static {
-    /// Why it cannot go on.
+    /// The error that ends the run.
     type Error: fmt::Display;
 
-    /// Takes the next rows.
+    /// Writes the next rows.
     ///
     /// # Errors
-    /// Whatever ends the run.
+    /// Any error ends the run.
     fn write(&mut self, batch: &Batch<T>) -> Result<(), Self::Error>;
 
-    /// Comes to its end: these were all rows of the shard.
+    /// Finishes the shard: there are no more rows.
     ///
     /// # Errors
-    /// Whatever ends the run.
+    /// Any error ends the run.
     fn finish(self) -> Result<(), Self::Error>;
 
-    /// The shard was not read to its end: something below failed or was lost, and says so itself, or
-    /// no more rows were wanted above. Neither this nor `finish` is called after an error of the writer's own.
+    /// Gives up a shard that was not read to the end: an earlier operator failed or was lost, and
+    /// reports that itself, or later operators need no more rows. Neither this nor `finish` is
+    /// called after an error of the writer itself.
     fn abandon(self, why: &str)
     where
         Self: Sized,
@@ -97,23 +98,24 @@ where
     }
 }
 
-/// What the writer's thread is sent. A shard that is not read to its end has no `End`.
+/// A message to the writer's thread. A shard that is not read to the end has no `End`.
 enum Next {
     Batch(RecordBatch),
     End,
 }
 
 impl<T: Row> Slice<T> {
-    /// Shows all rows to a writer of the user's on their way: `open` is called with the number of each
-    /// shard, and what it returns is given the rows of the shard, batch by batch, and then its end.
+    /// Also passes all rows to a writer: calls `open` with the number of each shard, and passes the
+    /// rows of the shard to the writer it returns, batch by batch.
     ///
-    /// Rows, order, shards and keys stay; rows go on once they were written. Memory is needed for a few
-    /// batches. The writer runs on a thread of its own, where it may wait for files or networks.
+    /// Keeps rows, order, shards and keys; rows are passed on once they are written. Memory is
+    /// needed for a few batches. The writer runs on a separate thread, where it may block on files
+    /// or networks.
     ///
-    /// An error of `open` or of the writer ends the run with verb, place and shard; it is not tried again.
-    /// After a machine was lost a shard may be written again, from its beginning and by a new writer,
-    /// although it was written to the end before: a writer must write so that a second time does no harm,
-    /// under a name that the shard's number makes, for example. For files that appear all or not at all see
+    /// An error of `open` or of the writer ends the run with operator, call site and shard; it is
+    /// not retried. If a machine is lost, a shard may be written again, from its beginning and by a
+    /// new writer, even if it was finished before. So writing must be idempotent, for example to a
+    /// name derived from the shard number. For files that appear all or not at all, see
     /// [`write_parquet`](Self::write_parquet).
     ///
     /// ```
@@ -178,7 +180,7 @@ impl<T: Row> Slice<T> {
                         Ok(batch) if batch.num_rows() == 0 => continue,
                         Ok(batch) => sender.send(Next::Batch(batch)).await,
                         Err(error) => {
-                            // Known before the channel closes.
+                            // Set before the channel closes.
                             let _first = failed.set(error.to_string());
                             return Err(error);
                         }
@@ -202,7 +204,7 @@ impl<T: Row> Slice<T> {
     }
 }
 
-/// Gives a writer its shard.
+/// Passes a shard to a writer.
 fn drive<'a, T: Row, W: BatchWriter<T>>(
     mut writer: W,
     mut batches: Receiver<Next>,

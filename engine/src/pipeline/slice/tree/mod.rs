@@ -1,10 +1,11 @@
-//! The tree of a slice: what a node can be, the types of its rows, which verbs go by order, and how the tree is shown.
+//! The tree of a slice: its nodes, the types of its rows, the order sensitivity of operators, and how
+//! the tree is displayed.
 
 pub(crate) mod chosen;
 pub(crate) mod explain;
 pub(crate) mod lossless;
 pub(crate) mod node;
-pub(crate) mod order;
+pub(crate) mod order_sensitivity;
 pub(crate) mod pragma;
 pub(crate) mod steps;
 pub(crate) mod streams;

@@ -20,10 +20,10 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::base::driver::Driver;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::slice::Pragma;
 use crate::pipeline::slice::tree::chosen::Chosen;
-use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use bigslice_files::sink::SinkSpec;
 
 /// One verb of a slice.
@@ -68,13 +68,35 @@ impl Node {
     /// Whether its rows may be others when they are computed again, since it goes by an order that may be another.
     pub(crate) fn rows_vary(&self) -> bool {
         match &self.op {
-            Op::Source(source) => source.order().rows_vary(false),
-            Op::Narrow { input, work } => work.order().rows_vary(input.order_varies),
+            Op::Source(source) => source.order_sensitivity().rows_vary(false),
+            Op::Narrow { input, work } => work.order_sensitivity().rows_vary(input.order_varies),
             Op::Wide { inputs, work, .. } => {
-                work.order().rows_vary(inputs.iter().any(Exchange::order_varies))
+                work.order_sensitivity().rows_vary(inputs.iter().any(Exchange::order_varies))
             }
             Op::Union(_) | Op::Sink { .. } => false,
         }
+    }
+}
+
+impl Node {
+    /// Checks the numbers that the user gave this verb. Verbs return a slice and no `Result`, so that a
+    /// wrong number is in the tree until it runs.
+    ///
+    /// # Errors
+    /// When one of them is 0.
+    pub(crate) fn check(&self) -> Result<()> {
+        let shards = match &self.op {
+            Op::Source(source) => source.shards_given(),
+            Op::Wide { shards: Shards::Exactly(n), .. } => Some(*n),
+            _ => None,
+        };
+        let what = match (shards, self.pragma) {
+            (Some(0), _) => "shards",
+            (_, Some(Pragma::Procs(0))) => "slots",
+            _ => return Ok(()),
+        };
+        let Self { verb, place, .. } = self;
+        Err(Error::query(format!("{verb} at {place}: the number of {what} must be at least 1")))
     }
 }
 
@@ -91,12 +113,12 @@ impl Op {
     fn order_varies(&self) -> bool {
         match self {
             // What is stored is computed again when it is lost.
-            Self::Source(source) => source.order().varies() || source.run().is_some(),
-            Self::Narrow { input, work } => work.order().varies() || input.order_varies,
+            Self::Source(source) => source.order_sensitivity().varies() || source.run().is_some(),
+            Self::Narrow { input, work } => work.order_sensitivity().varies() || input.order_varies,
             Self::Sink { input, .. } => input.order_varies,
             Self::Union(inputs) => inputs.iter().any(|input| input.order_varies),
             Self::Wide { inputs, work, .. } => {
-                work.order().varies() || inputs.iter().any(Exchange::order_varies)
+                work.order_sensitivity().varies() || inputs.iter().any(Exchange::order_varies)
             }
         }
     }
@@ -125,7 +147,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     fn order_varies(&self) -> bool {
-        let before = self.before.as_ref().is_some_and(|before| before.order().varies());
+        let before = self.before.as_ref().is_some_and(|before| before.order_sensitivity().varies());
         before || self.input.order_varies
     }
 
@@ -133,7 +155,7 @@ impl Exchange {
     /// are split goes by an order that may be another.
     pub(crate) fn rows_vary(&self) -> bool {
         let before = self.before.as_ref();
-        before.is_some_and(|before| before.order().rows_vary(self.input.order_varies))
+        before.is_some_and(|before| before.order_sensitivity().rows_vary(self.input.order_varies))
     }
 }
 
@@ -196,14 +218,19 @@ pub(crate) trait Source: Send + Sync {
     /// The rows of the shard that `shards` described by `spec`.
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream>;
 
+    /// The number of shards, if it was given by the user.
+    fn shards_given(&self) -> Option<usize> {
+        None
+    }
+
     /// The run whose result this is, if it is one.
     fn run(&self) -> Option<crate::base::wire::RunId> {
         None
     }
 
     /// In what order rows come whenever a shard is opened.
-    fn order(&self) -> Order {
-        Order::Kept
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Preserves
     }
 
     /// Whether the source can leave out by itself exactly the rows for which this is not true.
@@ -245,8 +272,8 @@ pub(crate) trait Narrow: Send + Sync {
     }
 
     /// What the order of the rows is to it.
-    fn order(&self) -> Order {
-        Order::Kept
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Preserves
     }
 
     /// The operators that do it, a line for each, if it is done by operators.
@@ -265,8 +292,8 @@ pub(crate) trait Wide: Send + Sync {
     ) -> PlanResult<SendableRecordBatchStream>;
 
     /// What the order of the rows is to it.
-    fn order(&self) -> Order {
-        Order::Free
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Unordered
     }
 
     /// The operators that do it, a line for each, if it is done by operators.

@@ -39,11 +39,9 @@ impl<T: Row> Slice<T> {
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
-    /// # Panics
-    /// When `n` is 0.
+    /// `n` must be at least 1: a run of a slice that asks for 0 slots fails.
     #[track_caller]
     pub fn procs(self, n: usize) -> Self {
-        assert!(n > 0, "a task takes at least one slot");
         self.with_pragma("procs", Location::caller(), Pragma::Procs(n))
     }
 
@@ -110,6 +108,6 @@ impl<T: Row> Slice<T> {
         // Nobody else has the node yet.
         let node = Arc::into_inner(node).expect("a node that was just made").asking(pragma);
         let node = Arc::new(node);
-        Self { node, makes: None, row: PhantomData }
+        Self { node, row_source: None, row: PhantomData }
     }
 }

@@ -3,18 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 use futures::{Stream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
+use crate::leaf_plan::{LeafPlan, LeafSource, Rows};
 use crate::metrics;
 
 /// A stream with its schema.
@@ -76,65 +75,32 @@ pub(crate) fn feed_as(
     known: EquivalenceProperties,
 ) -> Arc<dyn ExecutionPlan> {
     let stream = with_schema(stream.schema(), metrics::carried_stream(stream));
-    let properties = PlanProperties::new(
-        known,
-        Partitioning::UnknownPartitioning(1),
-        EmissionType::Incremental,
-        Boundedness::Bounded,
-    );
-    Arc::new(Feed { stream: Mutex::new(Some(stream)), properties: Arc::new(properties) })
+    Arc::new(LeafPlan::of(Feed(Mutex::new(Some(stream))), known, 1))
 }
 
-struct Feed {
-    stream: Mutex<Option<SendableRecordBatchStream>>,
-    properties: Arc<PlanProperties>,
-}
+/// The rows of a stream, to be read once.
+struct Feed(Mutex<Option<SendableRecordBatchStream>>);
 
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Feed")
+        f.write_str(Self::NAME)
     }
 }
 
-impl DisplayAs for Feed {
-    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Feed")
-    }
-}
+impl LeafSource for Feed {
+    const NAME: &'static str = "Feed";
 
-impl ExecutionPlan for Feed {
-    fn name(&self) -> &'static str {
-        "Feed"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
+    fn describe(
         &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        _schema: &Schema,
+        _format: DisplayFormatType,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
+        f.write_str(Self::NAME)
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("a feed has no children") }
-    }
-
-    fn execute(
-        &self,
-        _partition: usize,
-        _context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let stream = self.stream.lock().take();
-        stream.ok_or_else(|| internal_datafusion_err!("a feed was read twice"))
+    fn open(&self, _partition: usize, _schema: &SchemaRef, _context: &TaskContext) -> Result<Rows> {
+        let stream = self.0.lock().take();
+        Ok(stream.ok_or_else(|| internal_datafusion_err!("a feed was read twice"))?.boxed())
     }
 }

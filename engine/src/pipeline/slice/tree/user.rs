@@ -62,9 +62,10 @@ impl UserCode {
         let Self { verb, place, shard } = self;
         Error::Function {
             verb: (*verb).to_owned(),
-            place: place.to_string(),
+            call_site: place.to_string(),
             shard: *shard,
             message,
+            source: None,
         }
         .into()
     }

@@ -1,5 +1,5 @@
-//! Verbs that move rows for other reasons than keys: order, numbers of shards, the slice as a whole.
+//! Operators on the slice as a whole: global order, number of shards, limits.
 
-pub(crate) mod ordered;
+pub(crate) mod global_order;
+pub(crate) mod operators;
 pub(crate) mod shuffle;
-pub(crate) mod verbs;

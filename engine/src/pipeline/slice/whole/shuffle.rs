@@ -1,4 +1,4 @@
-//! Verbs that move rows and leave them as they are.
+//! Operators that move rows without changing them.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -7,28 +7,28 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::{Result as PlanResult, internal_datafusion_err};
 use datafusion::execution::SendableRecordBatchStream;
 
+use crate::pipeline::slice::keyed::operators::only;
 use crate::pipeline::slice::keyed::sorting;
-use crate::pipeline::slice::keyed::verbs::only;
 use crate::pipeline::slice::tree::node::{
     Exchange, Partition, Shards, Split, SplitCx, TaskCx, Wide,
 };
-use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::{Row, Value};
 
 impl<T: Row> Slice<T> {
-    /// This slice on its way to other shards, as it is.
+    /// The exchange of this slice's unchanged rows.
     pub(crate) fn moved(self, split: Split) -> Exchange {
         let schema = typed::schema::<T>();
         Exchange { input: self.into_node(), before: None, schema, split }
     }
 
-    /// Stores this slice, so that what is done with it afterwards, in one way or in several, reads
-    /// what is stored and does not compute it again.
+    /// Stores this slice, so that later operators, also in several places, read the stored rows
+    /// instead of computing them again.
     ///
-    /// Rows, order, shards and keys stay. A task stores its shard on the disk of its machine; what is
-    /// lost with a machine is computed again.
+    /// Keeps rows, order, shards and keys. A task stores its shard on the disk of its machine;
+    /// shards lost with a machine are computed again.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -52,11 +52,12 @@ impl<T: Row> Slice<T> {
         Self::wide("materialize", place, vec![exchange], Shards::Most, Pass)
     }
 
-    /// Moves each row to the shard that `f` says: it is given the number of shards and the row, and
-    /// returns a number below the former; any other ends the run with an error.
+    /// Moves each row to a shard: `f` receives the number of shards and the row, and returns a
+    /// shard number below the former; any other ends the run with an error.
     ///
-    /// As many shards as before; a shard that `f` never says has no rows. Rows of one shard come in the order of
-    /// the shards they were in. All rows move, by way of the disks of the machines; memory is a batch or two.
+    /// Keeps the number of shards; shards that `f` never returns are empty. Rows of one shard
+    /// arrive in the order of their old shards. All rows move, through the disks of the machines;
+    /// memory is one or two batches.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -82,10 +83,11 @@ impl<T: Row> Slice<T> {
 }
 
 impl<K: Value, V: Value> Slice<(K, V)> {
-    /// Moves rows so that equal keys are in one shard.
+    /// Hash-partitions by key: rows with equal keys move to one shard.
     ///
-    /// As many shards as before; a shard that no key falls into has no rows. Rows of one shard come in the order of
-    /// the shards they were in. All rows move, by way of the disks of the machines; memory is a batch or two.
+    /// Keeps the number of shards; some may be empty. Rows of one shard arrive in the order of
+    /// their old shards. All rows move, through the disks of the machines; memory is one or two
+    /// batches.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -109,11 +111,10 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         Self::wide("reshuffle", place, vec![exchange], Shards::Most, Pass)
     }
 
-    /// [`reshuffle`](Self::reshuffle), and each shard sorted by key, null first; values of one key come in no fixed
-    /// order.
+    /// [`reshuffle`](Self::reshuffle), with each shard sorted by key, null first; values of one key
+    /// are in no fixed order.
     ///
-    /// Rows are sorted on disk when the memory does not suffice. Between shards there is no order:
-    /// [`sort_by`](Self::sort_by) makes one.
+    /// The sort spills. There is no order between shards; see [`sort_by`](Self::sort_by).
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -137,9 +138,10 @@ impl<K: Value, V: Value> Slice<(K, V)> {
         Self::wide("reshuffle_sorted", place, vec![exchange], Shards::Most, work)
     }
 
-    /// Moves rows to `n` shards so that equal keys are in one shard.
+    /// Hash-partitions by key into `n` shards: rows with equal keys move to one shard.
     ///
-    /// Order and memory as with [`reshuffle`](Self::reshuffle); with one shard all rows are in their old order.
+    /// Order and memory as for [`reshuffle`](Self::reshuffle); with one shard, all rows keep their
+    /// order.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -153,18 +155,16 @@ impl<K: Value, V: Value> Slice<(K, V)> {
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
-    /// # Panics
-    /// When `n` is 0.
+    /// `n` must be at least 1: a run of a slice without shards fails.
     #[track_caller]
     pub fn reshard(self, n: usize) -> Self {
-        assert!(n > 0, "a slice has at least one shard");
         let place = Location::caller();
         let exchange = self.by_key();
         Self::wide("reshard", place, vec![exchange], Shards::Exactly(n), Pass)
     }
 }
 
-/// The rows of the one exchange as they are, those of the first shard first.
+/// Passes the rows of its only input on, shard by shard.
 pub(crate) struct Pass;
 
 impl Wide for Pass {
@@ -176,8 +176,8 @@ impl Wide for Pass {
         only(&mut inputs)
     }
 
-    fn order(&self) -> Order {
-        Order::Kept
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Preserves
     }
 }
 
@@ -200,9 +200,10 @@ where
                 let id = (self.f)(cx.shards, T::get(&columns, row));
                 if id >= cx.shards {
                     let shards = cx.shards;
-                    return Err(code.failed(format!("there is no shard {id} among {shards}")));
+                    let error = format!("shard {id} is out of range: there are {shards} shards");
+                    return Err(code.failed(error));
                 }
-                let id = u32::try_from(id).map_err(|_| internal_datafusion_err!("a shard {id}"))?;
+                let id = u32::try_from(id).map_err(|_| internal_datafusion_err!("shard {id}"))?;
                 ids.push(id);
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! The schedule by itself: what may start, and what a loss undoes.
+//! The schedule by itself: which tasks may start, and what a loss undoes.
 
 use super::*;
 use crate::base::wire::RunId;
@@ -14,12 +14,12 @@ fn at(id: TaskId, attempt: u32, machine: &str) -> StoredAt {
     }
 }
 
-/// Two stages of two tasks that a third of three tasks reads.
+/// Two stages of two tasks each, and a third of three tasks that reads both.
 fn diamond() -> Schedule {
-    diamond_of([Repeats::AsItsInputs; 3])
+    diamond_of([Determinism::AsInputs; 3])
 }
 
-fn diamond_of([one, other, last]: [Repeats; 3]) -> Schedule {
+fn diamond_of([one, other, last]: [Determinism; 3]) -> Schedule {
     let inputs = vec![StageId(0), StageId(1)];
     Schedule::new([(vec![], 2, one), (vec![], 2, other), (inputs, 3, last)])
 }
@@ -61,7 +61,7 @@ fn only_what_is_needed_is_computed_again() {
     assert_eq!(again.iter().map(|id| id.task).collect::<Vec<_>>(), [0, 0]);
     run_ready(&mut schedule, "c");
     assert!(schedule.is_done());
-    // The result is there: what it was made of may be gone.
+    // The result is stored: its inputs may be lost.
     schedule.keep_only(&["c".to_owned()]);
     assert!(schedule.is_done() && schedule.ready().is_empty());
     schedule.keep_only(&["d".to_owned()]);
@@ -76,7 +76,7 @@ fn a_late_complaint_about_an_old_attempt_undoes_nothing() {
     run_ready(&mut schedule, "a");
     run_ready(&mut schedule, "a");
     let id = TaskId { stage: StageId(0), task: 1 };
-    // The result is there already: what it was made of is not needed.
+    // The result is stored: its inputs are not needed.
     schedule.output_lost(id, 1);
     assert!(schedule.ready().is_empty());
     let last = TaskId { stage: StageId(2), task: 1 };
@@ -99,7 +99,7 @@ fn counted(n: u64) -> Metrics {
 fn a_task_counts_once_however_often_it_was_done() {
     let mut schedule = diamond();
     for id in schedule.ready() {
-        // A first attempt is lost and counts for nothing.
+        // A first attempt is lost and does not count.
         schedule.started(id);
         schedule.lost(id);
         let attempt = schedule.started(id);
@@ -107,7 +107,7 @@ fn a_task_counts_once_however_often_it_was_done() {
     }
     assert_eq!(schedule.metrics().counter("n"), 4);
     schedule.keep_only(&[]);
-    // What was counted stands until something takes its place.
+    // Metrics stay until those of another attempt replace them.
     assert_eq!(schedule.metrics().counter("n"), 4);
     for id in schedule.ready() {
         let attempt = schedule.started(id);
@@ -122,9 +122,9 @@ fn last(task: usize) -> TaskId {
     TaskId { stage: StageId(2), task }
 }
 
-/// All of the first two stages done, and of the last stage one task done and one running.
-fn half_way(repeats: [Repeats; 3]) -> Schedule {
-    let mut schedule = diamond_of(repeats);
+/// The first two stages are done; of the last stage one task is done, and one runs.
+fn half_way(determinism: [Determinism; 3]) -> Schedule {
+    let mut schedule = diamond_of(determinism);
     run_ready(&mut schedule, "a");
     let attempt = schedule.started(last(0));
     schedule.finished(
@@ -140,19 +140,19 @@ fn half_way(repeats: [Repeats; 3]) -> Schedule {
 
 #[test]
 fn what_was_computed_from_other_rows_is_computed_again() {
-    use Repeats::{AsItsInputs, Differs, Same};
-    let mut schedule = half_way([Differs, AsItsInputs, AsItsInputs]);
+    use Determinism::{AsInputs, Deterministic, Nondeterministic};
+    let mut schedule = half_way([Nondeterministic, AsInputs, AsInputs]);
     schedule.output_lost(FIRST, 1);
-    assert_eq!(schedule.settle(&[]), [last(1)], "a running task reads what is gone");
-    assert_eq!(schedule.generation(), 1, "a shard of the result was there");
+    assert_eq!(schedule.settle(&[]), [last(1)], "a running task reads a lost shard");
+    assert_eq!(schedule.generation(), 1, "a shard of the result was stored");
     assert!(schedule.settle(&[]).is_empty());
-    assert_eq!(run_ready(&mut schedule, "a"), [FIRST], "the rest of the stage is still there");
+    assert_eq!(run_ready(&mut schedule, "a"), [FIRST], "the rest of the stage is still stored");
     assert_eq!(run_ready(&mut schedule, "a"), [last(0), last(1), last(2)]);
     assert!(schedule.is_done() && schedule.generation() == 1);
 
-    // The same where nothing differs, or where it does not matter.
-    for repeats in [[AsItsInputs; 3], [Differs, AsItsInputs, Same]] {
-        let mut schedule = half_way(repeats);
+    // Nothing is undone where all is deterministic, or where it does not matter.
+    for determinism in [[AsInputs; 3], [Nondeterministic, AsInputs, Deterministic]] {
+        let mut schedule = half_way(determinism);
         schedule.output_lost(FIRST, 1);
         assert!(schedule.settle(&[]).is_empty());
         assert_eq!(run_ready(&mut schedule, "a"), [FIRST]);
@@ -163,13 +163,14 @@ fn what_was_computed_from_other_rows_is_computed_again() {
 
 #[test]
 fn a_result_that_is_there_needs_nothing() {
-    let mut schedule = diamond_of([Repeats::Differs, Repeats::AsItsInputs, Repeats::AsItsInputs]);
+    let mut schedule =
+        diamond_of([Determinism::Nondeterministic, Determinism::AsInputs, Determinism::AsInputs]);
     run_ready(&mut schedule, "a");
     run_ready(&mut schedule, "a");
     schedule.output_lost(FIRST, 1);
     assert!(schedule.settle(&[]).is_empty() && schedule.is_done());
     assert_eq!(schedule.generation(), 0);
-    // Now it is needed, and no shard of the result may stay.
+    // Now it is needed, and no shard of the result may be kept.
     schedule.output_lost(last(2), 1);
     assert!(schedule.settle(&[]).is_empty());
     assert_eq!(schedule.generation(), 1);
@@ -179,7 +180,7 @@ fn a_result_that_is_there_needs_nothing() {
 
 #[test]
 fn a_source_that_changed_undoes_what_reads_it() {
-    let mut schedule = half_way([Repeats::AsItsInputs; 3]);
+    let mut schedule = half_way([Determinism::AsInputs; 3]);
     assert_eq!(schedule.settle(&[StageId(1)]), [last(1)]);
     let again = run_ready(&mut schedule, "a");
     assert_eq!(again.iter().map(|id| id.stage.0).collect::<Vec<_>>(), [1, 1]);
@@ -188,7 +189,11 @@ fn a_source_that_changed_undoes_what_reads_it() {
 
 #[test]
 fn a_shard_of_the_result_that_differs_is_another_result() {
-    let mut schedule = diamond_of([Repeats::Same, Repeats::Same, Repeats::Differs]);
+    let mut schedule = diamond_of([
+        Determinism::Deterministic,
+        Determinism::Deterministic,
+        Determinism::Nondeterministic,
+    ]);
     run_ready(&mut schedule, "a");
     run_ready(&mut schedule, "a");
     schedule.output_lost(last(1), 1);

@@ -1,5 +1,5 @@
-//! Scans of runs over the tasks of a stage: how many tasks they are worth, what each of them reads, and on which
-//! machine. Three handlers of the exchange.
+//! Distributes scans of runs over the tasks of a stage: how many tasks, what each reads, and on
+//! which machine. Three handlers for datafusion-distributed.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use url::Url;
 
 use crate::runs::job::table::scan::RunScan;
 
-/// As many tasks as the bytes of the scan are worth, by the same rule as a scan of files; no more than it has
-/// blocks.
+/// The number of tasks for the bytes of a scan, by the same rule as for a scan of files; at most
+/// one partition for each block.
 pub(crate) fn run_scan_tasks(
     event: DesiredTaskCountEvent<'_>,
 ) -> Option<Result<DesiredTaskCountEventResponse>> {
@@ -47,15 +47,15 @@ fn split(
     tasks: usize,
 ) -> Result<ScaleUpLeafNodeEventResponse> {
     let Some(shares) = scan.split(tasks)? else {
-        return internal_err!("a scan of a part of a run cannot be split over tasks again");
+        return internal_err!("a scan of a part of a run cannot be split again");
     };
     let shares = shares.into_iter().map(|share| Arc::new(share) as Arc<dyn ExecutionPlan>);
     let leaf = DistributedLeafExec::try_new(Arc::clone(plan), shares)?;
     Ok(ScaleUpLeafNodeEventResponse::new(Arc::new(leaf)))
 }
 
-/// Sends the tasks of a stage that reads a run to the machines where its shards are, as far as the query works on
-/// them. Nothing about any other stage.
+/// Routes the tasks of a stage that reads a run to the machines of its shards, if the query uses
+/// them. `None` for any other stage.
 pub(crate) fn run_scan_route(
     event: RouteTasksEvent<'_>,
 ) -> Option<Result<RouteTasksEventResponse>> {
@@ -68,7 +68,7 @@ pub(crate) fn run_scan_route(
     }
 }
 
-/// For each task of the stage the address of the machine that it had best run on.
+/// For each task of the stage, the address of the machine that it should run on.
 fn homes(stage: &Arc<dyn ExecutionPlan>, tasks: usize) -> Option<Vec<Option<String>>> {
     let mut open = vec![stage];
     while let Some(node) = open.pop() {
@@ -87,7 +87,8 @@ fn homes(stage: &Arc<dyn ExecutionPlan>, tasks: usize) -> Option<Vec<Option<Stri
     None
 }
 
-/// A machine for each task: its home if that is still there, any other otherwise; none without machines.
+/// A machine for each task: its home if that is among `machines`, another otherwise. `None` if
+/// there are no machines.
 fn placed(homes: &[Option<String>], machines: Vec<Url>) -> Option<Vec<Url>> {
     let (taken, free): (Vec<_>, Vec<_>) =
         machines.iter().cloned().partition(|url| homes.iter().flatten().any(|h| h == url.as_str()));
@@ -111,7 +112,7 @@ mod tests {
         let machines = || vec![url(1), url(2), url(3)];
         assert_eq!(placed(&[home(2), home(1)], machines()), Some(vec![url(2), url(1)]));
         assert_eq!(placed(&[home(3), None, None], machines()), Some(vec![url(3), url(1), url(2)]));
-        // It is gone: the next who is free, or anyone.
+        // Its home is gone: the next free machine, or any.
         assert_eq!(placed(&[home(9), home(2)], machines()), Some(vec![url(1), url(2)]));
         assert_eq!(placed(&[home(9), home(1)], vec![url(1)]), Some(vec![url(1), url(1)]));
         assert_eq!(placed(&[home(9)], Vec::new()), None);

@@ -1,5 +1,5 @@
-//! Where the runs are that a statement reads, found before it is planned. In the configuration that it
-//! is planned and run with, which holds the runs for that long.
+//! The locations of the runs that a statement reads, found before it is planned. They are part of
+//! the session configuration that the statement is planned and run with, which holds the runs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -16,22 +16,22 @@ use crate::base::cpu::on_large_stack;
 use crate::base::wire::{RunId, StoredAt};
 use crate::error::{Error, Result};
 use crate::runs::job::Runner;
-use crate::runs::job::result::{Job, Outcome};
+use crate::runs::job::job::{Job, Outcome};
 use crate::runs::job::run::same_result;
 use crate::runs::job::table::RunTable;
 use crate::runs::job::table::pieces::{Piece, dealt};
 use crate::runs::job::table::scan::Reading;
 use crate::runs::task::Host;
 
-/// Shards that are tried at a time.
-const SHARDS_TRIED_MAX: usize = 8;
+/// Most shards that are probed at a time.
+const SHARDS_PROBED_MAX: usize = 8;
 
-/// What is done about a run that is not all there.
+/// What to do about a run with missing shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// It is computed.
+    /// Compute them.
     Compute,
-    /// It is left as it is: the statement only asks what would be done.
+    /// Leave it as it is: the statement is an EXPLAIN.
     Leave,
 }
 
@@ -55,7 +55,7 @@ impl Located {
             return Ok(None);
         }
         let plan = Arc::clone(plan);
-        let find = move || async move { runs_of(&plan).map_err(|e| Error::of(&e, "")) };
+        let find = move || async move { runs_of(&plan).map_err(Error::from) };
         let found = on_large_stack(session.cpu.handle(), "planning", find).await?;
         let mut runs = HashMap::new();
         for (job, generation) in found {
@@ -77,7 +77,7 @@ impl Located {
         Ok(Some(located))
     }
 
-    /// How a run is read from where it is, if that is known.
+    /// How to read a run from its machines; `None` if it was not located.
     pub(super) fn scan(&self, job: &Arc<Job>, state: &dyn Session) -> Option<Reading> {
         let (held, outcome) = self.runs.get(&job.id())?;
         let shards = outcome.stored.iter().zip(&outcome.sizes);
@@ -87,14 +87,14 @@ impl Located {
         Some(Reading::Stored { share, whole: Some(whole), host, held })
     }
 
-    /// A shard could not be read. The others of its run are tried, and what is lost is made again when it is
-    /// next asked for.
+    /// A shard could not be read. Probes the other shards of its run; lost ones are computed again
+    /// when the run is next read.
     pub(crate) async fn shard_lost(&self, at: &StoredAt) {
         for (job, outcome) in self.runs.values().filter(|(job, _)| job.files() == at.run) {
             job.shard_lost(at.task as usize, at).await;
             let others = outcome.stored.clone().into_iter().enumerate();
             let others = others.filter(|(_, other)| other != at).collect::<Vec<_>>();
-            let tried = futures::stream::iter(others).map(|(shard, other)| {
+            let probed = futures::stream::iter(others).map(|(shard, other)| {
                 let (job, host) = (Arc::clone(job), Arc::clone(&self.host));
                 async move {
                     if !job.can_begin(&other, &host).await {
@@ -102,15 +102,15 @@ impl Located {
                     }
                 }
             });
-            tried.buffer_unordered(SHARDS_TRIED_MAX).collect::<()>().await;
+            probed.buffer_unordered(SHARDS_PROBED_MAX).collect::<()>().await;
         }
     }
 }
 
-/// A run that a plan reads, and which of its results.
+/// A run that a plan reads, and the generation of its result.
 type Read = (Arc<Job>, Arc<OnceLock<u64>>);
 
-/// The runs that `plan` reads, within views, too.
+/// The runs that `plan` reads, those in views included.
 fn runs_of(plan: &LogicalPlan) -> Result<Vec<Read>, DataFusionError> {
     let mut found = Vec::new();
     let mut open = vec![plan.clone()];

@@ -1,16 +1,16 @@
 //! A run as a table of SQL.
 //!
 //! ```text
-//! statement ─► [`located`]  before it is planned: what is lost is computed again, where all of it is
+//! statement ─► [`located`]  before it is planned: computes lost shards again, finds where all are
 //!                  │
 //!              [`RunTable::scan`] ─► [`RunScan`] of [`pieces`], which any machine can read
-//!                                      │ cut: its pieces dealt to tasks            [`deal`]
-//!                                      │ sent: as bytes                            [`wire`]
+//!                                      │ distributed: its pieces are dealt to tasks  [`deal`]
+//!                                      │ sent: as bytes                              [`wire`]
 //!                                      └ read: from where they are, over Flight
 //! ```
 //!
-//! Whoever plans without that (DataFusion's own methods of a `DataFrame`) gets a scan that only the driver can
-//! read, shard by shard: it computes what is lost, or not there yet, when it comes to it.
+//! Without that step (DataFusion's own methods of a `DataFrame`), the scan can only be read by the
+//! driver, shard by shard: it computes missing shards when it gets to them.
 
 mod deal;
 mod located;
@@ -28,12 +28,12 @@ use datafusion::common::Result as PlanResult;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::runs::job::result::Job;
+use crate::runs::job::job::Job;
 pub(crate) use deal::{run_scan_route, run_scan_scale_up, run_scan_tasks};
 pub(crate) use located::{Located, Missing};
 pub(crate) use scan::RunScan;
 
-/// A table of the rows that `job` has computed, with the columns `schema`.
+/// A table of the rows of `job`, with the columns `schema`.
 pub(crate) fn table(job: &Arc<Job>, schema: &SchemaRef) -> Arc<dyn TableProvider> {
     let (job, schema) = (Arc::clone(job), Arc::clone(schema));
     Arc::new(RunTable { job, schema, generation: Arc::default() })
@@ -43,7 +43,7 @@ pub(crate) fn table(job: &Arc<Job>, schema: &SchemaRef) -> Arc<dyn TableProvider
 struct RunTable {
     job: Arc<Job>,
     schema: SchemaRef,
-    /// Which result it is of: the one that its first reader has found.
+    /// The generation of the result that its first reader has seen.
     generation: Arc<OnceLock<u64>>,
 }
 

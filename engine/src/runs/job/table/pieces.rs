@@ -1,5 +1,5 @@
-//! The stored blocks of a run, dealt to tasks and their partitions so that each has about as many bytes to
-//! read, most of them on its own machine. Plain values, no I/O.
+//! The stored blocks of a run, dealt to tasks and their partitions: each reads about the same
+//! number of bytes, most of them from its own machine. Plain values, no I/O.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,11 +11,10 @@ use crate::runs::task::StoredSize;
 
 use crate::base::wire::StoredAt;
 
-/// Pieces for each partition, at least, where there are as many blocks: what one has too many of is a small
-/// part of what it reads.
+/// Minimum pieces for each partition, if there are as many blocks: small pieces even out.
 const PIECES_PER_PARTITION: u64 = 4;
 
-/// How much more than its share a task is given of what is on its machine, in percent: reading that is
+/// Most bytes of its own machine that a task reads, in percent of an even share: local reads are
 /// faster by more than this.
 const AT_HOME_PERCENT: u64 = 110;
 
@@ -24,30 +23,30 @@ const AT_HOME_PERCENT: u64 = 110;
 pub(super) struct Piece {
     pub(super) at: StoredAt,
     pub(super) blocks: Range<u32>,
-    /// Rows and bytes of these blocks: exact if they are all of the shard's, otherwise their share of them.
+    /// Rows and bytes of these blocks: exact for all blocks of a shard, otherwise an estimate.
     pub(super) rows: u64,
     pub(super) bytes: u64,
 }
 
 impl Piece {
-    /// A whole shard; none if there is nothing in it.
+    /// A whole shard; `None` if it is empty.
     pub(super) fn of_shard(at: &StoredAt, size: &StoredSize) -> Option<Self> {
         let StoredSize { rows, bytes, blocks } = *size;
         (blocks > 0).then(|| Self { at: at.clone(), blocks: 0..blocks, rows, bytes })
     }
 
-    /// The same blocks in pieces of about so many bytes.
+    /// Splits this into pieces of about `bytes` bytes.
     fn cut(&self, bytes: u64) -> impl Iterator<Item = Self> {
         let blocks = u64::from(self.blocks.end - self.blocks.start);
         let parts = self.bytes.div_ceil(bytes.max(1)).clamp(1, blocks.max(1));
         (0..parts).map(move |part| {
-            // Of `n` things, those before part `part`.
+            // How many of `n` are before `part`.
             let before = |n: u64, part: u64| {
                 u64::try_from(u128::from(n) * u128::from(part) / u128::from(parts))
             };
             let of = |n: u64| before(n, part).unwrap_or(n)..before(n, part + 1).unwrap_or(n);
             let (blocks, rows, bytes) = (of(blocks), of(self.rows), of(self.bytes));
-            // A part of the blocks is no more than all of them.
+            // A part has at most all blocks.
             let all = self.blocks.end - self.blocks.start;
             let block = |n: u64| self.blocks.start + u32::try_from(n).unwrap_or(all).min(all);
             Self {
@@ -60,7 +59,7 @@ impl Piece {
     }
 }
 
-/// What one task reads.
+/// The pieces that one task reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Share {
     /// The address of the machine that has most of it.
@@ -69,14 +68,14 @@ pub(super) struct Share {
     pub(super) partitions: Vec<Vec<Piece>>,
 }
 
-/// Deals pieces out to so many tasks of so many partitions each. No two tasks have one home.
+/// Deals pieces to `tasks` tasks of `partitions` partitions each. No two tasks have the same home.
 pub(super) fn dealt(pieces: &[Piece], tasks: usize, partitions: usize) -> Vec<Share> {
     let (tasks, partitions) = (tasks.max(1), partitions.max(1));
     let total: u64 = pieces.iter().map(|piece| piece.bytes).sum();
     let wanted = (tasks * partitions) as u64 * PIECES_PER_PARTITION;
     let mut small: Vec<_> =
         pieces.iter().flat_map(|piece| piece.cut(total.div_ceil(wanted))).collect();
-    // Large ones first: small ones even out what these leave uneven.
+    // Large pieces first: the small ones even out the rest.
     small.sort_by_key(|piece| Reverse(piece.bytes));
     let mut homes = homes(pieces);
     homes.truncate(tasks);
@@ -116,9 +115,9 @@ fn homes(pieces: &[Piece]) -> Vec<String> {
     homes.into_iter().map(|(machine, _)| machine.clone()).collect()
 }
 
-/// Adds a piece where there are least bytes.
-fn to_least(places: &mut [(u64, Vec<Piece>)], piece: Piece) {
-    if let Some((bytes, pieces)) = places.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+/// Adds a piece to the share with the fewest bytes.
+fn to_least(shares: &mut [(u64, Vec<Piece>)], piece: Piece) {
+    if let Some((bytes, pieces)) = shares.iter_mut().min_by_key(|(bytes, _)| *bytes) {
         *bytes += piece.bytes;
         pieces.push(piece);
     }
@@ -142,7 +141,7 @@ mod tests {
         shares.iter().flat_map(|share| share.partitions.iter().flatten())
     }
 
-    /// Each block of each shard, whoever it was dealt to.
+    /// All blocks of all shares, with their shard.
     fn blocks(shares: &[Share]) -> Vec<(u32, u32)> {
         let blocks = all(shares).flat_map(|p| p.blocks.clone().map(|block| (p.at.task, block)));
         blocks.collect()
@@ -182,7 +181,7 @@ mod tests {
         }
         let homes: BTreeSet<_> = shares.iter().map(|share| share.home.clone()).collect();
         assert_eq!(homes.len(), 3);
-        // Of what is on one machine alone the others take their share.
+        // The shards of a single machine are dealt to other tasks too.
         let shares = dealt(&[shard(0, "a", 100)], 2, 1);
         assert_eq!((shares[0].home.as_deref(), shares[1].home.as_deref()), (Some("a"), None));
         assert!(!shares[1].partitions[0].is_empty());

@@ -4,32 +4,27 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::common::{Result, internal_err};
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
-use datafusion::physical_plan::coop::cooperative;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
-use datafusion::physical_plan::statistics::StatisticsArgs;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::stream::BoxStream;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::DisplayFormatType;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::base::refusal::Refusal;
-use crate::runs::job::result::Job;
-use crate::runs::job::run::begun;
+use crate::base::task_error::TaskError;
+use crate::leaf_plan::{LeafPlan, LeafSource, Rows};
+use crate::runs::job::job::Job;
+use crate::runs::job::run::open_shard;
 use crate::runs::job::table::pieces::{Piece, Share, dealt};
 use crate::runs::task::{Host, ShardTicket};
 
 /// A scan of a run, or of a part of it.
+pub(crate) type RunScan = LeafPlan<RunSource>;
+
+/// What a [`RunScan`] reads.
 #[derive(Debug, Clone)]
-pub(crate) struct RunScan {
+pub(crate) struct RunSource {
     /// What the run is called.
     pub(super) title: Arc<str>,
     /// Of whole rows.
@@ -39,8 +34,6 @@ pub(crate) struct RunScan {
     /// No partition need give more rows than this. The plan has the limit itself above.
     pub(super) limit: Option<usize>,
     pub(super) reading: Reading,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
 /// How the rows are read.
@@ -82,16 +75,10 @@ impl RunScan {
         limit: Option<usize>,
         reading: Reading,
     ) -> Result<Self> {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::new(rows.project(&columns)?)),
-            Partitioning::UnknownPartitioning(reading.partitions()),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        )
-        .with_scheduling_type(SchedulingType::Cooperative);
-        let (rows, properties) = (Arc::clone(rows), Arc::new(properties));
-        let metrics = ExecutionPlanMetricsSet::new();
-        Ok(Self { title, rows, columns, limit, reading, properties, metrics })
+        let schema = Arc::new(rows.project(&columns)?);
+        let (rows, partitions) = (Arc::clone(rows), reading.partitions());
+        let source = RunSource { title, rows, columns, limit, reading };
+        Ok(Self::scan(source, schema, partitions))
     }
 
     /// The bytes that it reads; none if only the driver can.
@@ -100,16 +87,6 @@ impl RunScan {
             Reading::ByDriver { .. } => None,
             Reading::Stored { share, .. } => {
                 Some(share.partitions.iter().flatten().map(|piece| piece.bytes).sum())
-            }
-        }
-    }
-
-    /// The blocks that it reads.
-    pub(super) fn blocks(&self) -> usize {
-        match &self.reading {
-            Reading::ByDriver { .. } => 0,
-            Reading::Stored { share, .. } => {
-                share.partitions.iter().flatten().map(|piece| piece.blocks.len()).sum()
             }
         }
     }
@@ -137,8 +114,80 @@ impl RunScan {
         });
         scans.collect::<Result<_>>().map(Some)
     }
+}
 
-    /// The rows of one partition, or of all.
+impl RunSource {
+    /// The blocks that it reads.
+    pub(super) fn blocks(&self) -> usize {
+        match &self.reading {
+            Reading::ByDriver { .. } => 0,
+            Reading::Stored { share, .. } => {
+                share.partitions.iter().flatten().map(|piece| piece.blocks.len()).sum()
+            }
+        }
+    }
+}
+
+impl LeafSource for RunSource {
+    const NAME: &'static str = "RunScan";
+
+    fn describe(
+        &self,
+        schema: &Schema,
+        format: DisplayFormatType,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
+        if matches!(format, DisplayFormatType::TreeRender) {
+            return f.write_str(&self.title);
+        }
+        write!(f, "RunScan: {}", self.title)?;
+        match &self.reading {
+            Reading::ByDriver { job, .. } => write!(f, ", shards={}", job.shards())?,
+            Reading::Stored { whole: Some(whole), .. } => write!(f, ", shards={}", whole.len())?,
+            Reading::Stored { .. } => write!(f, ", blocks={}", self.blocks())?,
+        }
+        if let Some(rows) = self.row_count(None).get_value() {
+            write!(f, ", rows={rows}")?;
+        }
+        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, ", columns=[{}]", names.join(", "))?;
+        match self.limit {
+            Some(limit) => write!(f, ", limit={limit}"),
+            None => Ok(()),
+        }
+    }
+
+    fn open(&self, partition: usize, _schema: &SchemaRef, _context: &TaskContext) -> Result<Rows> {
+        match &self.reading {
+            Reading::ByDriver { job, generation } => {
+                let (job, generation) = (Arc::clone(job), Arc::clone(generation));
+                let (rows, columns) = (Arc::clone(&self.rows), Arc::clone(&self.columns));
+                let begun = async move {
+                    let of = Arc::clone(&rows);
+                    open_shard(job, partition, of, &generation).await.map_err(DataFusionError::from)
+                };
+                let read = futures::stream::once(begun).try_flatten();
+                Ok(read.map(move |batch| Ok(batch?.project(&columns)?)).boxed())
+            }
+            Reading::Stored { host: None, .. } => {
+                internal_err!("a scan of a run is read where nobody can read it")
+            }
+            Reading::Stored { share, host: Some(host), .. } => {
+                let tickets = share.partitions[partition].iter().map(|piece| {
+                    let (at, blocks) = (piece.at.clone(), Some(piece.blocks.clone()));
+                    ShardTicket { at, partition: 0, blocks }
+                });
+                let read = host.read_tickets(tickets.collect(), &self.rows, Some(&self.columns));
+                // The driver has to know which shard it is that is lost.
+                Ok(read.map_err(TaskError::travelling).boxed())
+            }
+        }
+    }
+
+    fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
     fn row_count(&self, partition: Option<usize>) -> Precision<usize> {
         let count = |pieces: &mut dyn Iterator<Item = &Piece>| {
             usize::try_from(pieces.map(|piece| piece.rows).sum::<u64>()).unwrap_or(usize::MAX)
@@ -153,141 +202,4 @@ impl RunScan {
             (None, None) => Precision::Inexact(count(&mut share.partitions.iter().flatten())),
         }
     }
-
-    /// The rows of a partition, with the columns that are read.
-    fn read(&self, partition: usize) -> Result<SendableRecordBatchStream> {
-        match &self.reading {
-            Reading::ByDriver { job, generation } => {
-                let (job, generation) = (Arc::clone(job), Arc::clone(generation));
-                let (rows, columns) = (Arc::clone(&self.rows), Arc::clone(&self.columns));
-                let begun = async move {
-                    let of = Arc::clone(&rows);
-                    begun(job, partition, of, &generation).await.map_err(DataFusionError::from)
-                };
-                let read = futures::stream::once(begun).try_flatten();
-                let read = read.map(move |batch| Ok(batch?.project(&columns)?));
-                Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), read)))
-            }
-            Reading::Stored { host: None, .. } => {
-                internal_err!("a scan of a run is read where nobody can read it")
-            }
-            Reading::Stored { share, host: Some(host), .. } => {
-                let tickets = share.partitions[partition].iter().map(|piece| {
-                    let (at, blocks) = (piece.at.clone(), Some(piece.blocks.clone()));
-                    ShardTicket { at, partition: 0, blocks }
-                });
-                let read = host.read_tickets(tickets.collect(), &self.rows, Some(&self.columns));
-                // The driver has to know which shard it is that is lost.
-                let read = read.map_err(Refusal::travelling);
-                Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), read)))
-            }
-        }
-    }
-}
-
-impl DisplayAs for RunScan {
-    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if matches!(format, DisplayFormatType::TreeRender) {
-            return f.write_str(&self.title);
-        }
-        write!(f, "RunScan: {}", self.title)?;
-        match &self.reading {
-            Reading::ByDriver { job, .. } => write!(f, ", shards={}", job.shards())?,
-            Reading::Stored { whole: Some(whole), .. } => write!(f, ", shards={}", whole.len())?,
-            Reading::Stored { .. } => write!(f, ", blocks={}", self.blocks())?,
-        }
-        if let Some(rows) = self.row_count(None).get_value() {
-            write!(f, ", rows={rows}")?;
-        }
-        let schema = self.schema();
-        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, ", columns=[{}]", names.join(", "))?;
-        match self.limit {
-            Some(limit) => write!(f, ", limit={limit}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl ExecutionPlan for RunScan {
-    fn name(&self) -> &'static str {
-        "RunScan"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
-        &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("a scan has no children") }
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        _context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        if partition >= self.reading.partitions() {
-            return internal_err!(
-                "partition {partition} of a scan of {}",
-                self.reading.partitions()
-            );
-        }
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let rows = first_rows(self.read(partition)?, self.limit.unwrap_or(usize::MAX), metrics);
-        let stream = RecordBatchStreamAdapter::new(self.schema(), rows);
-        Ok(Box::pin(cooperative(stream)))
-    }
-
-    fn statistics_from_inputs(
-        &self,
-        _inputs: &[Arc<Statistics>],
-        args: &StatisticsArgs,
-    ) -> Result<Arc<Statistics>> {
-        let mut statistics = Statistics::new_unknown(&self.schema());
-        statistics.num_rows = self.row_count(args.partition());
-        statistics.calculate_total_byte_size(&self.schema());
-        Ok(Arc::new(statistics))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-}
-
-/// The first `limit` rows of some batches, counted.
-fn first_rows(
-    rows: SendableRecordBatchStream,
-    limit: usize,
-    metrics: BaselineMetrics,
-) -> BoxStream<'static, Result<RecordBatch>> {
-    let first =
-        futures::stream::unfold((rows, limit, metrics), |(mut rows, left, metrics)| async move {
-            if left == 0 {
-                return None;
-            }
-            let batch = match rows.next().await? {
-                Ok(batch) => batch,
-                Err(error) => return Some((Err(error), (rows, 0, metrics))),
-            };
-            let first = batch.slice(0, batch.num_rows().min(left));
-            metrics.record_output(first.num_rows());
-            let left = left - first.num_rows();
-            Some((Ok(first), (rows, left, metrics)))
-        });
-    first.boxed()
 }

@@ -1,5 +1,5 @@
-//! A [`RunScan`] as bytes, for the engine's codec. Driver and worker are one binary, so that there is no
-//! version to tell apart.
+//! Encodes a [`RunScan`], for the engine's codec. Driver and worker are one program, so the
+//! encoding has no versions.
 
 use std::sync::Arc;
 
@@ -22,11 +22,14 @@ struct Wire {
 }
 
 impl RunScan {
-    /// Appends this scan to `buffer`; it refuses one that only the driver can read.
+    /// Appends this scan to `buffer`.
+    ///
+    /// # Errors
+    /// When only the driver can read it.
     pub(crate) fn encode(&self, buffer: &mut Vec<u8>) -> Result<()> {
         let Reading::Stored { share, .. } = &self.reading else {
             return not_impl_err!(
-                "a run whose shards were not looked up is read by the driver alone"
+                "a run whose shards were not located can only be read by the driver"
             );
         };
         let schema = schema_to_bytes(&self.rows).map_err(|e| internal_datafusion_err!("{e}"))?;
@@ -42,7 +45,7 @@ impl RunScan {
         Ok(())
     }
 
-    /// Reads what [`RunScan::encode`] wrote. `host` is who will read the shards, in a process that does.
+    /// Decodes a scan. `host` reads the shards, in a process that runs the scan.
     pub(crate) fn decode(bytes: &[u8], host: Option<&Arc<Host>>) -> Result<Self> {
         let Wire { title, schema, columns, limit, partitions } = decode(bytes)?;
         let schema = schema_from_bytes(&schema).map_err(|e| internal_datafusion_err!("{e}"))?;

@@ -158,8 +158,7 @@ impl Source for Archives {
                 };
                 let read = read(part.file, &runtime, batches).await;
                 // In words that travel.
-                let read =
-                    read.map_err(|e| Error::of(&e, "").within(&format!("tar at {place}")))?;
+                let read = read.map_err(|e| Error::from(e).within(&format!("tar at {place}")))?;
                 if read.is_break() {
                     break;
                 }
@@ -230,7 +229,7 @@ fn unpack(
         (Err(error), None) => {
             let message = format!("the archive \"{name}\" cannot be read: {error}");
             let hint = "it may be damaged or cut short, or be no tar archive";
-            Err(Error::Source { message, hint: Some(hint.to_owned()) }.into())
+            Err(Error::unreadable(message).with_hint(hint).into())
         }
     }
 }

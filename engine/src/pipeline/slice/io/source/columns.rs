@@ -25,6 +25,7 @@ pub(super) fn columns_of(row: &SchemaRef, name: &str, table: DataFrame) -> Resul
             return Err(Error::Query {
                 message: format!("{name} has no column \"{column_name}\""),
                 hint: bigslice_files::did_you_mean(column_name, names),
+                source: None,
             });
         };
         let column = Expr::Column(Column::from_name(column_name));
@@ -39,7 +40,7 @@ pub(super) fn columns_of(row: &SchemaRef, name: &str, table: DataFrame) -> Resul
             )));
         });
     }
-    table.select(columns).map_err(|e| Error::of(&e, ""))
+    table.select(columns).map_err(Error::from)
 }
 
 /// The rows of a scan with the schema of the row.

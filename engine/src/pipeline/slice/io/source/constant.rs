@@ -33,11 +33,9 @@ impl<T: Row> Slice<T> {
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
-    /// # Panics
-    /// When `shards` is 0.
+    /// `shards` must be at least 1: a run of a slice without shards fails.
     #[track_caller]
     pub fn const_(shards: usize, rows: impl IntoIterator<Item = T>) -> Self {
-        assert!(shards > 0, "a slice has at least one shard");
         let mut builder = T::builder(0);
         for row in rows {
             T::append(&mut builder, row.view());
@@ -57,6 +55,10 @@ struct Constant {
 impl Source for Constant {
     async fn shards(&self, _: &Resolving) -> Result<Vec<Arc<[u8]>>> {
         Ok(vec![Arc::default(); self.shards])
+    }
+
+    fn shards_given(&self) -> Option<usize> {
+        Some(self.shards)
     }
 
     fn open(&self, _: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {

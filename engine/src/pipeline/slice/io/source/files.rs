@@ -308,9 +308,8 @@ impl Source for Files {
 impl Files {
     async fn shards_of(&self, path: &str, resolving: &Resolving) -> Result<Vec<Arc<[u8]>>> {
         let context = &resolving.driver.context;
-        let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
-        let provider = context.table_provider(TableReference::bare(path)).await.map_err(of)?;
-        let table = context.read_table(provider).map_err(of)?;
+        let provider = context.table_provider(TableReference::bare(path)).await?;
+        let table = context.read_table(provider)?;
         let rows = self.columns(path, table)?;
         let plan = scan::sized(&rows, resolving).await?;
         (0..plan.output_partitioning().partition_count())
@@ -320,12 +319,11 @@ impl Files {
 
     /// The columns of the row that are wanted, of the rows that are.
     fn columns(&self, path: &str, table: DataFrame) -> Result<DataFrame> {
-        let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
         let mut rows = columns_of(&self.row, &format!("\"{path}\""), table)?;
         for filter in &self.filters {
-            rows = rows.filter(filter.clone()).map_err(of)?;
+            rows = rows.filter(filter.clone())?;
         }
         let kept = self.schema.fields().iter().map(|f| Expr::Column(Column::from_name(f.name())));
-        rows.select(kept.collect::<Vec<_>>()).map_err(of)
+        rows.select(kept.collect::<Vec<_>>()).map_err(Error::from)
     }
 }

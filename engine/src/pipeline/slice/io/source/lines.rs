@@ -261,9 +261,8 @@ fn opened<T: Line>(text: Text, parts: Vec<Part>, cx: &TaskCx) -> SendableRecordB
         for part in &parts {
             let cut = cut(&text, part, &runtime, &mut batches, &out).await;
             // In words that travel.
-            let cut = cut.map_err(|e| {
-                Error::of(&e, "").within(&format!("{} at {}", text.verb, text.place))
-            })?;
+            let cut = cut
+                .map_err(|e| Error::from(e).within(&format!("{} at {}", text.verb, text.place)))?;
             if cut.is_break() {
                 return Ok(());
             }
@@ -347,7 +346,7 @@ impl Bad {
         let within = if part.file.is_compressed() { " of the text in" } else { " of" };
         let name = &part.file.name;
         let message = format!("the line at byte {at}{within} \"{name}\" {what}");
-        Error::Query { message, hint: Some(hint.to_owned()) }.into()
+        Error::query(message).with_hint(hint).into()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::pipeline::slice::Slice;
 use crate::pipeline::slice::io::source::columns::{columns_of, rows};
 use crate::pipeline::slice::io::source::scan::plan_of;
 use crate::pipeline::slice::tree::node::{Op, Resolving, Source, TaskCx};
-use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::row::Row;
@@ -103,8 +103,8 @@ impl Source for Provided {
     }
 
     /// The scan of a view is a plan.
-    fn order(&self) -> Order {
-        Order::Free
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Unordered
     }
 
     fn open(&self, spec: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {
@@ -147,7 +147,7 @@ impl Table {
             .build();
         let context = SessionContext::new_with_state(state);
         let table = context.read_table(Arc::clone(&self.provider));
-        let table = table.map_err(|e| self.at(Error::of(&e, "")))?;
+        let table = table.map_err(|e| self.at(Error::from(e)))?;
         let rows = columns_of(&self.schema, "the table", table).map_err(|e| self.at(e))?;
         plan_of(&rows, &context.state()).await.map_err(|e| self.at(e))
     }

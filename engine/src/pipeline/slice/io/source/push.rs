@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::error::Error;
 use crate::metrics::carried;
-use crate::pipeline::slice::rows::building::{BATCH_ROWS, Building};
+use crate::pipeline::slice::rows::batch_builder::{BATCH_ROWS, BatchBuilder};
 use crate::pipeline::slice::tree::node::TaskCx;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
@@ -25,7 +25,7 @@ const BATCHES_AHEAD_MAX: usize = 2;
 /// Where the closure of [`Slice::push_reader`] gives its rows to.
 pub struct Sink<T: Row> {
     schema: SchemaRef,
-    pushed: Building<T>,
+    pushed: BatchBuilder<T>,
     out: Sender<PlanResult<RecordBatch>>,
     /// Why a batch could not be made, for whoever reads.
     failed: Option<DataFusionError>,
@@ -119,15 +119,13 @@ impl<T: Row> Slice<T> {
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
-    /// # Panics
-    /// When `shards` is 0.
+    /// `shards` must be at least 1: a run of a slice without shards fails.
     #[track_caller]
     pub fn push_reader<E, F>(shards: usize, push: F) -> Self
     where
         E: fmt::Display,
         F: Fn(usize, &mut Sink<T>) -> Result<(), E> + Send + Sync + 'static,
     {
-        assert!(shards > 0, "a slice has at least one shard");
         let (place, push) = (Location::caller(), Arc::new(push));
         let schema = typed::schema::<T>();
         let opened = move |cx: &TaskCx| {
@@ -136,7 +134,7 @@ impl<T: Row> Slice<T> {
                 RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD_MAX);
             let mut sink = Sink {
                 schema: Arc::clone(&schema),
-                pushed: Building::new(0, BATCH_ROWS),
+                pushed: BatchBuilder::new(0, BATCH_ROWS),
                 out: stream.tx(),
                 failed: None,
             };

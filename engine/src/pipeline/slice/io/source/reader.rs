@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt};
 
 use crate::error::Result;
 use crate::metrics::carried;
-use crate::pipeline::slice::rows::building::Building;
+use crate::pipeline::slice::rows::batch_builder::BatchBuilder;
 use crate::pipeline::slice::tree::node::{Op, Resolving, Source, TaskCx};
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
@@ -46,8 +46,7 @@ impl<T: Row> Slice<T> {
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
-    /// # Panics
-    /// When `shards` is 0.
+    /// `shards` must be at least 1: a run of a slice without shards fails.
     #[track_caller]
     pub fn reader<I, E, F>(shards: usize, open: F) -> Self
     where
@@ -55,7 +54,6 @@ impl<T: Row> Slice<T> {
         E: fmt::Display,
         F: Fn(usize) -> I + Send + Sync + 'static,
     {
-        assert!(shards > 0, "a slice has at least one shard");
         let (place, open) = (Location::caller(), Arc::new(open));
         let schema = typed::schema::<T>();
         let opened = move |cx: &TaskCx| {
@@ -67,7 +65,7 @@ impl<T: Row> Slice<T> {
             let sender = stream.tx();
             stream.spawn_blocking(carried(move || {
                 code.call(|| {
-                    let mut made = Building::<T>::new(batch_rows, batch_rows);
+                    let mut made = BatchBuilder::<T>::new(batch_rows, batch_rows);
                     for row in open(code.shard) {
                         made.push(row.map_err(|e| code.failed(e))?.view());
                         if made.is_full()
@@ -112,8 +110,7 @@ impl<T: Row> Slice<T> {
     /// # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
     /// ```
     ///
-    /// # Panics
-    /// When `shards` is 0.
+    /// `shards` must be at least 1: a run of a slice without shards fails.
     #[track_caller]
     pub fn batches<S, E, F>(shards: usize, open: F) -> Self
     where
@@ -121,7 +118,6 @@ impl<T: Row> Slice<T> {
         E: fmt::Display,
         F: Fn(usize) -> S + Send + Sync + 'static,
     {
-        assert!(shards > 0, "a slice has at least one shard");
         let place = Location::caller();
         let schema = typed::schema::<T>();
         let opened = move |cx: &TaskCx| {
@@ -161,6 +157,10 @@ where
 {
     async fn shards(&self, _: &Resolving) -> Result<Vec<Arc<[u8]>>> {
         Ok(vec![Arc::default(); self.shards])
+    }
+
+    fn shards_given(&self) -> Option<usize> {
+        Some(self.shards)
     }
 
     fn open(&self, _: &[u8], cx: &TaskCx) -> PlanResult<SendableRecordBatchStream> {

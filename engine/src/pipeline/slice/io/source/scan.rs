@@ -57,9 +57,8 @@ pub(super) async fn plan_of(
     rows: &DataFrame,
     state: &SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
-    let plan = state.optimize(rows.logical_plan()).map_err(of)?;
-    DefaultPhysicalPlanner::default().create_physical_plan(&plan, state).await.map_err(of)
+    let plan = state.optimize(rows.logical_plan())?;
+    DefaultPhysicalPlanner::default().create_physical_plan(&plan, state).await.map_err(Error::from)
 }
 
 /// The bytes of the files that a plan scans.
@@ -91,13 +90,13 @@ pub(super) fn spec(plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<Ar
         };
         Ok(Transformed::yes(node))
     });
-    encoded(alone.map_err(|e| Error::of(&e, ""))?.data, partition)
+    encoded(alone?.data, partition)
 }
 
 /// A partition of a plan that a task runs as it is.
 pub(super) fn encoded(plan: Arc<dyn ExecutionPlan>, partition: usize) -> Result<Arc<[u8]>> {
     let bytes = physical_plan_to_bytes_with_extension_codec(plan, &FileCodec);
-    let bytes = bytes.map_err(|e| Error::of(&e, ""))?;
+    let bytes = bytes?;
     if bytes.len() > SPEC_BYTES_MAX {
         let (mib, most) = (bytes.len() >> 20, SPEC_BYTES_MAX >> 20);
         return Err(Error::query(format!(

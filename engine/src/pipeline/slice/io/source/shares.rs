@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pipeline::slice::tree::node::Resolving;
 use bigslice_files::{Location, StoredFile};
 
@@ -31,12 +31,11 @@ pub(super) async fn find(
     resolving: &Resolving,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<StoredFile>> {
-    let of = |e: datafusion::error::DataFusionError| Error::of(&e, "");
     let runtime = resolving.driver.context.runtime_env();
     let mut all = Vec::new();
     for path in paths {
-        let location = Location::parse(path, resolving.driver.stores.home()).map_err(of)?;
-        let (mut files, single) = StoredFile::list(&location, &runtime).await.map_err(of)?;
+        let location = Location::parse(path, resolving.driver.stores.home())?;
+        let (mut files, single) = StoredFile::list(&location, &runtime).await?;
         // A folder whose names say nothing is taken as it is.
         if !single && files.iter().any(|file| wanted(&file.name)) {
             files.retain(|file| wanted(&file.name));

@@ -22,7 +22,7 @@ use crate::pipeline::slice::Slice;
 use crate::pipeline::slice::expr::{Call, shaped};
 use crate::pipeline::slice::io::source::scan;
 use crate::pipeline::slice::tree::node::{Op, Resolving, Source, TaskCx};
-use crate::pipeline::slice::tree::order::Order;
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use crate::pipeline::slice::tree::typed;
 use crate::row::Row;
 use crate::statement::planning;
@@ -125,8 +125,8 @@ impl Source for Statement {
 
     /// A limit or an aggregate may be in it, and partitions that are computed side by side: what it is planned as
     /// is known later.
-    fn order(&self) -> Order {
-        Order::Drawn
+    fn order_sensitivity(&self) -> OrderSensitivity {
+        OrderSensitivity::Nondeterministic
     }
 
     fn describe(&self) -> Option<String> {

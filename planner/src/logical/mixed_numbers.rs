@@ -1,0 +1,205 @@
+//! Compares a decimal and a floating-point number as doubles.
+//!
+//! DataFusion 55.2 casts the floating-point number to DECIMAL(30, 15) instead wherever the two meet
+//! in a comparison, a CASE, a UNION or a function such as `coalesce`. A large number, an infinity or
+//! a NaN is then an error, and numbers that differ after the fifteenth digit are equal. PostgreSQL,
+//! DuckDB and Spark compare doubles. Arithmetic needs no rule: DataFusion computes it with doubles.
+//!
+//! An unsigned BIGINT beside a signed one is a decimal in DataFusion, so this rule treats it as one.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::{InList, InSubquery, ScalarFunction, SetComparison};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, Projection, Subquery, Union,
+    cast,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions::rewrite;
+use super::simplify::compares;
+
+/// The functions that bring their arguments to one type; `nvl2` all but the first.
+const OF_ONE_TYPE: [&str; 7] =
+    ["coalesce", "greatest", "least", "make_array", "nullif", "nvl", "nvl2"];
+
+/// The rule; see the header of its file. It runs before types are coerced.
+#[derive(Debug)]
+pub(super) struct MixedNumbers;
+
+impl AnalyzerRule for MixedNumbers {
+    fn name(&self) -> &'static str {
+        "mixed_numbers"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite(plan, &of_node, &|expr, schema| {
+            expr.transform_up(|part| of_expression(part, schema))
+        })
+    }
+}
+
+/// One expression, whose children are done.
+fn of_expression(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let changed = match &mut expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
+            to_doubles(&mut [left, right], schema)
+        }
+        Expr::Between(Between { expr, low, high, .. }) => {
+            to_doubles(&mut [expr, low, high], schema)
+        }
+        Expr::InList(InList { expr, list, .. }) => {
+            let mut parts: Vec<&mut Expr> = list.iter_mut().collect();
+            parts.push(expr);
+            to_doubles(&mut parts, schema)
+        }
+        Expr::Case(Case { expr, when_then_expr, else_expr }) => {
+            let mut compared: Vec<&mut Expr> = expr.iter_mut().map(Box::as_mut).collect();
+            let mut results: Vec<&mut Expr> = else_expr.iter_mut().map(Box::as_mut).collect();
+            let is_simple = !compared.is_empty();
+            for (when, then) in when_then_expr {
+                if is_simple {
+                    compared.push(when);
+                }
+                results.push(then);
+            }
+            to_doubles(&mut compared, schema) | to_doubles(&mut results, schema)
+        }
+        Expr::ScalarFunction(ScalarFunction { func, args })
+            if OF_ONE_TYPE.contains(&func.name()) =>
+        {
+            let n_apart = usize::from(func.name() == "nvl2");
+            let mut parts: Vec<&mut Expr> = args.iter_mut().skip(n_apart).collect();
+            to_doubles(&mut parts, schema)
+        }
+        Expr::InSubquery(InSubquery { expr, subquery, .. }) => compared(expr, subquery, schema)?,
+        Expr::SetComparison(SetComparison { expr, subquery, .. }) => {
+            compared(expr, subquery, schema)?
+        }
+        _ => false,
+    };
+    Ok(Transformed::new_transformed(expr, changed))
+}
+
+/// Casts an expression, or the column of the subquery it is compared with, to double. True if it
+/// did.
+fn compared(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> Result<bool> {
+    let Some(field) = subquery.subquery.schema().fields().first() else { return Ok(false) };
+    let (one, other) = (expr.get_type(schema)?, field.data_type());
+    if one.is_floating() && is_decimal(other) {
+        subquery.subquery = with_doubles(&subquery.subquery, &[0])?;
+    } else if other.is_floating() && is_decimal(&one) {
+        *expr = cast(std::mem::take(expr), DataType::Float64);
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Casts the decimals in `parts` to doubles if there is a floating-point number in `parts`. True if
+/// it did.
+fn to_doubles(parts: &mut [&mut Expr], schema: &DFSchema) -> bool {
+    let types: Vec<_> = parts.iter().map(|part| part.get_type(schema).ok()).collect();
+    if !types.iter().flatten().any(DataType::is_floating) {
+        return false;
+    }
+    let mut changed = false;
+    for (part, kind) in parts.iter_mut().zip(types) {
+        if kind.as_ref().is_some_and(is_decimal) {
+            **part = cast(std::mem::take(*part), DataType::Float64);
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn is_decimal(kind: &DataType) -> bool {
+    kind.is_decimal() || *kind == DataType::UInt64
+}
+
+/// The expressions that a node brings to one type: the keys of a join and the columns of a UNION.
+fn of_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Join(mut join) => {
+            let mut changed = false;
+            let Join { left, right, on, .. } = &mut join;
+            for (one, other) in on {
+                let types = (one.get_type(left.schema())?, other.get_type(right.schema())?);
+                let key = match types {
+                    (one_type, other_type) if other_type.is_floating() && is_decimal(&one_type) => {
+                        one
+                    }
+                    (one_type, other_type) if one_type.is_floating() && is_decimal(&other_type) => {
+                        other
+                    }
+                    _ => continue,
+                };
+                *key = cast(std::mem::take(key), DataType::Float64);
+                changed = true;
+            }
+            let join = LogicalPlan::Join(join);
+            Ok(if changed { Transformed::yes(join) } else { Transformed::no(join) })
+        }
+        LogicalPlan::Union(union) => of_union(union),
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn of_union(mut union: Union) -> Result<Transformed<LogicalPlan>> {
+    let n_columns = union.inputs.iter().map(|input| input.schema().fields().len()).min();
+    let has = |at: usize, is: &dyn Fn(&DataType) -> bool| {
+        union.inputs.iter().any(|input| is(input.schema().field(at).data_type()))
+    };
+    let mixed: Vec<usize> = (0..n_columns.unwrap_or(0))
+        .filter(|at| has(*at, &DataType::is_floating) && has(*at, &is_decimal))
+        .collect();
+    if mixed.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    for input in &mut union.inputs {
+        let is_cast = |at: &usize| is_decimal(input.schema().field(*at).data_type());
+        let cast_at: Vec<usize> = mixed.iter().copied().filter(is_cast).collect();
+        if !cast_at.is_empty() {
+            *input = with_doubles(input, &cast_at)?;
+        }
+    }
+    let fields = union.schema.iter().enumerate().map(|(at, (relation, field))| {
+        let kind = if mixed.contains(&at) { &DataType::Float64 } else { field.data_type() };
+        (relation.cloned(), Arc::new(field.as_ref().clone().with_data_type(kind.clone())))
+    });
+    let metadata = union.schema.metadata().clone();
+    union.schema = Arc::new(DFSchema::new_with_metadata(fields.collect(), metadata)?);
+    Ok(Transformed::yes(LogicalPlan::Union(union)))
+}
+
+/// `plan` with the columns at the positions `cast_at` cast to doubles.
+fn with_doubles(plan: &Arc<LogicalPlan>, cast_at: &[usize]) -> Result<Arc<LogicalPlan>> {
+    let columns = plan.schema().columns().into_iter().enumerate().map(|(at, column)| {
+        let (relation, name) = (column.relation.clone(), column.name.clone());
+        let column = Expr::Column(column);
+        if !cast_at.contains(&at) {
+            return column;
+        }
+        cast(column, DataType::Float64).alias_qualified(relation, name)
+    });
+    let projection = Projection::try_new(columns.collect(), Arc::clone(plan))?;
+    Ok(Arc::new(LogicalPlan::Projection(projection)))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::AsArray;
+    use datafusion::prelude::SessionContext;
+
+    #[tokio::test]
+    async fn doubles_beside_decimals_are_still_needed() {
+        let plain = SessionContext::new();
+        let sql = "SELECT x = y FROM (SELECT 0.1 + 1e-16 AS x, cast('0.1' AS DECIMAL(3, 1)) AS y)";
+        let rows = plain.sql(sql).await.expect("planned").collect().await.expect("rows");
+        assert!(rows[0].column(0).as_boolean().value(0), "DataFusion compares doubles by itself");
+    }
+}
