@@ -148,8 +148,8 @@ pub use prometheus;
 /// - *Parameters*: first, optionally, `&ServiceContext` (the caller, this machine, and access to
 ///   other machines); then owned values that implement serde's traits; last, optionally,
 ///   [`Input<T>`](Input), a stream that the caller passes to [`Machine::call_with_input`].
-/// - *Return types*: `T`; `Result<T, E>`; `impl Stream<Item = T>`; `impl Stream<Item = Result<T, E>>`;
-///   either stream in a `Result`, of the same `E`. A stream may borrow from `self`.
+/// - *Return types*: `T`; `Result<T, E>`; `impl Stream<Item = T>`; `impl Stream<Item = Result<T,
+///   E>>`; either stream in a `Result`, of the same `E`. A stream may borrow from `self`.
 /// - *Errors* that implement serde's traits are sent unchanged ([`ServiceError`]); [`Failure`]
 ///   holds any other. The caller gets a [`CallError`], which distinguishes a method's own error, a
 ///   panic, a lost machine and a refused call.

@@ -109,8 +109,8 @@ impl<T: Linked> LinkedItems<T> {
     }
 }
 
-/// The lines that only one of two sorted lists has, marked `-` for the first and `+` for the second.
-/// Empty if the lists are equal.
+/// The lines that only one of two sorted lists has, marked `-` for the first and `+` for the
+/// second. Empty if the lists are equal.
 pub fn difference(first: &[String], second: &[String]) -> String {
     let only = |mark: char, these: &[String], those: &[String]| {
         let alone = || these.iter().filter(|line| those.binary_search(line).is_err());

@@ -1,7 +1,7 @@
 //! Draws the Mandelbrot set, a tile at a time, on all cores or machines.
 //!
-//! It shows [`Session::map`]: a function that is called for each of many items, with results as they
-//! finish. Each tile comes back as soon as it is drawn, in any order, and goes to its place.
+//! It shows [`Session::map`]: a function that is called for each of many items, with results as
+//! they finish. Each tile comes back as soon as it is drawn, in any order, and goes to its place.
 //!
 //! ```text
 //! cargo run --release -p bigslice --example mandelbrot -- --workers 2 --width 72

@@ -1,4 +1,5 @@
-//! The largest value of each key, and how a pipeline is tested: see the tests at the end of the file.
+//! The largest value of each key, and how a pipeline is tested: see the tests at the end of the
+//! file.
 //!
 //! ```text
 //! cargo run --release -p bigslice --example max -- --workers 2 pear=5 apple=3 apple=7
@@ -59,8 +60,8 @@ mod tests {
 
     use super::*;
 
-    /// This process alone, and machines that are tasks of it: they call the func again and send rows to
-    /// each other, as processes do.
+    /// This process alone, and machines that are tasks of it: they call the func again and send
+    /// rows to each other, as processes do.
     const SYSTEMS: [SystemSpec; 2] = [SystemSpec::Here, SystemSpec::InProcess { machines: 2 }];
 
     /// Runs `test` with a session of each kind.

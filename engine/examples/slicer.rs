@@ -1,12 +1,12 @@
 //! Loads the shuffle and checks every row of the result: prints one line that starts with `ok`, or
 //! an error and exit code 1.
 //!
-//! * `reduce`: each shard has all keys in an order of its own; each key comes out once, with the sum of all
-//!   its values;
-//! * `cogroup`: two slices, of which the second has the even keys only; each key comes out once, with
-//!   exactly the values that it was given on either side;
-//! * `memiter`: a chain of runs, each of which reads the result of an earlier one, that leaves neither
-//!   files nor memory behind.
+//! * `reduce`: each shard has all keys in an order of its own; each key comes out once, with the
+//!   sum of all its values;
+//! * `cogroup`: two slices, of which the second has the even keys only; each key comes out once,
+//!   with exactly the values that it was given on either side;
+//! * `memiter`: a chain of runs, each of which reads the result of an earlier one, that leaves
+//!   neither files nor memory behind.
 //!
 //! ```text
 //! cargo run --release -p bigslice --example slicer -- reduce --shards 64 --keys 1000000 --workers 2
@@ -92,8 +92,8 @@ async fn main() -> Result<()> {
     }
 }
 
-/// All keys below `keys` in an order that depends on the shard: steps of a length that has no factor
-/// in common with their number come to each of them once.
+/// All keys below `keys` in an order that depends on the shard: steps of a length that has no
+/// factor in common with their number come to each of them once.
 fn shuffled(keys: u64, shard: u64) -> impl Iterator<Item = u64> {
     let is_coprime = |step: &u64| greatest_common_divisor(*step, keys) == 1;
     // About the golden ratio of the keys, so that neighbours are far apart.
@@ -216,7 +216,7 @@ impl Seen {
     }
 }
 
-/// A row of so many bytes.
+/// A row of this many bytes.
 type Block = (u64, Bytes);
 
 #[bigslice::func]
@@ -285,8 +285,8 @@ async fn memiter(of: &Iterations) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of the files in a folder, once they are at most `most`, or after a while: machines remove
-/// files in the background.
+/// The bytes of the files in a folder, once they are at most `most`, or after a while: machines
+/// remove files in the background.
 async fn settled(folder: &std::path::Path, most: u64) -> u64 {
     for _ in 0..100 {
         let bytes = bytes_in(folder);

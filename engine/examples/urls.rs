@@ -1,9 +1,9 @@
-//! Counts the domains of web addresses: the last column of files of tab-separated lines, such as the
-//! event files of [GDELT](https://www.gdeltproject.org/data.html), here or in a bucket. Writes one file per
-//! shard of the result, and prints the most frequent domains.
+//! Counts the domains of web addresses: the last column of files of tab-separated lines, such as
+//! the event files of [GDELT](https://www.gdeltproject.org/data.html), here or in a bucket. Writes
+//! one file per shard of the result, and prints the most frequent domains.
 //!
-//! It shows a result that stays where it was computed: two other funcs take it as an argument, one of
-//! which writes the files, so that the domains are counted only once.
+//! It shows a result that stays where it was computed: two other funcs take it as an argument, one
+//! of which writes the files, so that the domains are counted only once.
 //!
 //! ```text
 //! curl -O http://data.gdeltproject.org/gdeltv2/20260101000000.export.CSV.zip
@@ -21,13 +21,13 @@ use clap::Parser;
 /// Counts the domains of the web addresses in the last column of tab-separated files.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Files, folders or patterns, here, at s3://bucket/... or https://...; those that end in .gz, .zst, .bz2 or .xz
-    /// are decompressed.
+    /// Files, folders or patterns, here, at s3://bucket/... or https://...; those that end in .gz,
+    /// .zst, .bz2 or .xz are decompressed.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
 
-    /// A folder for one file per shard, here or at s3://bucket/folder: part-00000-of-00008.tsv and so
-    /// on. All of them appear, or none.
+    /// A folder for one file per shard, here or at s3://bucket/folder: part-00000-of-00008.tsv and
+    /// so on. All of them appear, or none.
     #[arg(long, value_name = "DIR")]
     out: Option<String>,
 

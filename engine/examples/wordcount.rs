@@ -1,7 +1,7 @@
 //! Counts the words of text files and prints the ten most frequent.
 //!
-//! It shows a custom reader ([`Slice::reader`]) and a pipeline from its lines to a few rows. Only the
-//! counts of words move between machines.
+//! It shows a custom reader ([`Slice::reader`]) and a pipeline from its lines to a few rows. Only
+//! the counts of words move between machines.
 //!
 //! ```text
 //! cargo run --release -p bigslice --example wordcount -- --workers 2 README.md docs/*.md

@@ -1,8 +1,8 @@
 //! Expressions for [`Slice::filter_expr`](crate::Slice::filter_expr),
 //! [`select`](crate::Slice::select), [`aggregate`](crate::Slice::aggregate) and the like.
 //!
-//! They are DataFusion's, with all of its functions by their names in SQL. [`col`] reads its text as SQL
-//! does: a name with capital letters needs double quotes inside the text, or [`ident`].
+//! They are DataFusion's, with all of its functions by their names in SQL. [`col`] reads its text
+//! as SQL does: a name with capital letters needs double quotes inside the text, or [`ident`].
 //!
 //! ```
 //! use bigslice::expr::{col, lit, round, when};

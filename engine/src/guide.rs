@@ -1,5 +1,5 @@
-//! The user's guide in `docs/`, for rustdoc only: its examples are compiled and run as tests of this
-//! crate.
+//! The user's guide in `docs/`, for rustdoc only: its examples are compiled and run as tests of
+//! this crate.
 
 #[doc = include_str!("../../docs/pipeline.md")]
 mod pipeline {}

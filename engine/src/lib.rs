@@ -1,5 +1,5 @@
-//! SQL over files, and typed pipelines, on all cores of this computer or on machines that the program
-//! starts itself.
+//! SQL over files, and typed pipelines, on all cores of this computer or on machines that the
+//! program starts itself.
 //!
 //! ```no_run
 //! # async fn example() -> bigslice::Result<()> {
@@ -16,28 +16,28 @@
 //!
 //! The chain is in [`query::run`]; the numbers are those of ARCHITECTURE.md.
 //!
-//! 1. **Parse and plan.** A script is split into statements ([`script`](base::script)). Each is lexed,
-//!    measured, parsed, measured again and made a logical plan, on a thread of its own
+//! 1. **Parse and plan.** A script is split into statements ([`script`](base::script)). Each is
+//!    lexed, measured, parsed, measured again and made a logical plan, on a thread of its own
 //!    ([`planning`](statement::planning)). Names of files and addresses become tables on the way
 //!    ([`bigslice_files`]).
 //! 2. **Optimize.** DataFusion's logical rules and ours.
-//! 3. **Lower.** DataFusion's physical planner, for each attempt anew, with the settings of the moment
+//! 3. **Lower.** DataFusion's physical planner, in each attempt, with the current settings
 //!    ([`lower`](query::distribute::lower), [`settings`](base::settings)).
 //! 4. **Distribute.** With machines, the plan is prepared, cut into stages of tasks, guarded and
 //!    checked ([`distribute`](query::distribute::distribute)), unless it cannot be sent
-//!    ([`sendable`](query::sendable)). [`explain`](statement::explain) shows the result. Without machines
-//!    this step does not exist and costs nothing.
+//!    ([`sendable`](query::sendable)). [`explain`](statement::explain) shows the result. Without
+//!    machines this step does not exist and costs nothing.
 //! 5. **Run.** Each task goes to a machine, where [`worker`](session::worker) decodes it
 //!    ([`job::PlanCodec`](runs::job::PlanCodec)) and runs it within its memory
-//!    ([`memory`](base::memory), [`pool`](base::memory::pool), [`spill`](base::memory::spill)) on its
-//!    threads ([`cpu`](base::cpu)).
-//! 6. **Return.** The rows of the last stage come to the driver, are held back until they are certain
-//!    ([`holdback`](query::holdback)) and flow to the reader ([`stream`](query::stream)). Rows to be
-//!    written become files all at once ([`bigslice_files::sink`]).
-//! 7. **Recover.** When a machine is lost, the query runs again on the remaining machines and the log
-//!    has a line about it; or, if rows were returned already, the query fails with an error that says
-//!    so ([`Error`], worded by [`diagnostics`](base::diagnostics)). A query that runs out of memory runs
-//!    again with less ([`low_memory`](query::low_memory)).
+//!    ([`memory`](base::memory), [`pool`](base::memory::pool), [`spill`](base::memory::spill)) on
+//!    its threads ([`cpu`](base::cpu)).
+//! 6. **Return.** The rows of the last stage come to the driver, are held back until they are
+//!    certain ([`holdback`](query::holdback)) and flow to the reader ([`stream`](query::stream)).
+//!    Rows to be written become files all at once ([`bigslice_files::sink`]).
+//! 7. **Recover.** When a machine is lost, the query runs again on the remaining machines and the
+//!    log has a line about it; or, if rows were returned already, the query fails with an error
+//!    that says so ([`Error`], worded by [`diagnostics`](base::diagnostics)). A query that runs out
+//!    of memory runs again with less ([`low_memory`](query::low_memory)).
 //!
 //! # The life of a run
 //!
@@ -67,14 +67,14 @@
 //! # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 //! ```
 //!
-//! 1. **Describe.** Verbs make the nodes of a [`slice`](pipeline::slice). Every process can call the
-//!    [`func`](mod@pipeline::func) around them.
-//! 2. **Cut.** [`task`](runs::task) cuts the tree where rows move, in the same way on the driver and on
-//!    each worker.
-//! 3. **Schedule.** A [`job`](runs::job) sends each task, one for each shard of a stage, to a machine
-//!    with free slots, and computes lost shards again.
-//! 4. **Store.** A task pipes its inputs through its verbs into a file of [`shard`]s. Readers get them
-//!    over Flight and verify them before decoding.
+//! 1. **Describe.** Verbs make the nodes of a [`slice`](pipeline::slice). Every process can call
+//!    the [`func`](mod@pipeline::func) around them.
+//! 2. **Cut.** [`task`](runs::task) cuts the tree where rows move, in the same way on the driver
+//!    and on each worker.
+//! 3. **Schedule.** A [`job`](runs::job) sends each task, one for each shard of a stage, to a
+//!    machine with free slots, and computes lost shards again.
+//! 4. **Store.** A task pipes its inputs through its verbs into a file of [`shard`]s. Readers get
+//!    them over Flight and verify them before decoding.
 //! 5. **Read.** A [`Run`] knows where the result is.
 
 #![cfg_attr(
@@ -156,9 +156,9 @@ pub use session::{MachineInfo, Session};
 /// }
 /// ```
 ///
-/// A call of it returns an [`Invocation`] for [`Session::run`]. Every process that takes part calls the
-/// function, so it must depend on its arguments alone, which serde must be able to encode. It returns
-/// a [`Slice`], or a `Result` of one.
+/// A call of it returns an [`Invocation`] for [`Session::run`]. Every process that takes part calls
+/// the function, so it must depend on its arguments alone, which serde must be able to encode. It
+/// returns a [`Slice`], or a `Result` of one.
 ///
 /// # What is refused
 ///
@@ -210,8 +210,8 @@ pub use session::{MachineInfo, Session};
 /// }
 /// ```
 pub use bigslice_macros::func;
-/// Makes an async `main` the main function of the driver and of its workers: in a worker, the body does
-/// not run.
+/// Makes an async `main` the main function of the driver and of its workers: in a worker, the body
+/// does not run.
 ///
 /// ```no_run
 /// use bigslice::prelude::*;
@@ -224,14 +224,16 @@ pub use bigslice_macros::func;
 /// }
 /// ```
 ///
-/// It may return what any `main` may. An error is reported as bigsql does: a line with the error, a line
-/// with a hint if there is one, and exit code 1, or 2 when a flag or a setting was wrong. The error may
-/// be of any type: [`Error`], one of your own, `Box<dyn std::error::Error>`, `anyhow::Error`, `String`.
+/// It may return what any `main` may. An error is reported as bigsql does: a line with the error, a
+/// line with a hint if there is one, and exit code 1, or 2 when a flag or a setting was wrong. The
+/// error may be of any type: [`Error`], one of your own, `Box<dyn std::error::Error>`,
+/// `anyhow::Error`, `String`.
 pub use bigslice_macros::main;
 /// Makes the async methods of an impl block callable on the machines of a session.
 ///
-/// [`SessionBuilder::services`] sends the values to the machines; [`Session::fleet`] shows how to call a
-/// method. This is [`cluster::service`](macro@cluster::service), which says what a service can be.
+/// [`SessionBuilder::services`] sends the values to the machines; [`Session::fleet`] shows how to
+/// call a method. This is [`cluster::service`](macro@cluster::service), which says what a service
+/// can be.
 pub use bigslice_macros::service;
 pub use pipeline::map::map;
 pub use pipeline::udf::udf;

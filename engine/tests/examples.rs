@@ -1,5 +1,5 @@
-//! The examples as their users have them: programs, run in one process and on two workers, with what
-//! they print and what they leave behind.
+//! The examples as their users have them: programs, run in one process and on two workers, with
+//! what they print and what they leave behind.
 //!
 //! `cargo test` builds them before this; `cargo test --test examples` alone does not.
 

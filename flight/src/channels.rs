@@ -24,7 +24,7 @@ use url::Url;
 use crate::failure_latch::FailureLatches;
 use crate::{Error, classify};
 
-/// The most connections that are kept. More machines work too, but each query then connects anew.
+/// The most connections that are kept. More machines work too, but each query then connects again.
 const CHANNELS_MAX: usize = 1024;
 /// The connector limits each step; this limits all of them together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);

@@ -66,8 +66,8 @@ pub(crate) const TICKET: &str = "the ticket of a shard";
 /// [`Error::Panic`](crate::Error::Panic), and the worker lives on.
 #[async_trait]
 pub trait TaskHost: Send + Sync + 'static {
-    /// Runs one task to its end, for the driver. Request and reply are the engine's own encoding, at
-    /// most 64 MiB each. Dropping the future cancels the task.
+    /// Runs one task to its end, for the driver. Request and reply are the engine's own encoding,
+    /// at most 64 MiB each. Dropping the future cancels the task.
     ///
     /// A reply can be lost with the connection although the task is done, and the driver may then
     /// send the task again: two runs of one task must not disturb each other.

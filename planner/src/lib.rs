@@ -3,8 +3,8 @@
 //!
 //! The engine calls this crate at four points in the life of a query:
 //!
-//! 1. *Limits.* [`check_text`], [`Tokens::check`] and, after [`Tokens::parse`],
-//!    [`check_statement`] refuse SQL that would overflow the stack or keep the planner busy for minutes.
+//! 1. *Limits.* [`check_text`], [`Tokens::check`] and, after [`Tokens::parse`], [`check_statement`]
+//!    refuse SQL that would overflow the stack or keep the planner busy for minutes.
 //! 2. *SQL semantics.* [`rewrite`] corrects what the parser reads differently from the SQL
 //!    standard, and [`resolve`] corrects how names are resolved. [`install`] adds the rules and
 //!    functions that work around DataFusion's faults, in one process as well.

@@ -17,10 +17,10 @@ use crate::error::Result;
 
 /// The orders that `plan` requires of its inputs.
 ///
-/// A window function of DataFusion 55.2 accepts two orders: by the columns of PARTITION BY and ORDER
-/// BY, or by those of ORDER BY alone. It is planned for the first. The second is enough only if the
-/// columns of PARTITION BY are known to be constant, which an exchange does not tell ("Expects
-/// PARTITION BY expression to be ordered").
+/// A window function of DataFusion 55.2 accepts two orders: by the columns of PARTITION BY and
+/// ORDER BY, or by those of ORDER BY alone. It is planned for the first. The second is enough only
+/// if the columns of PARTITION BY are known to be constant, which an exchange does not tell
+/// ("Expects PARTITION BY expression to be ordered").
 pub(crate) fn required_orders(plan: &dyn ExecutionPlan) -> Vec<Option<OrderingRequirements>> {
     let mut required = plan.required_input_ordering();
     if plan.is::<BoundedWindowAggExec>() || plan.is::<WindowAggExec>() {

@@ -30,13 +30,25 @@ const PHRASES: &[(&str, &str)] = &[
     ("will not do", "is not enough"),
 ];
 
-/// Complaints about the comments of a Rust source file, each with its line.
+/// Complaints about the comments of a Rust source file, each with its line. Tables, code, drawings
+/// and links may be long.
 pub(crate) fn of_source(text: &str) -> Vec<String> {
     let lines: Vec<_> = text.lines().map(comment).collect();
     let mut found = phrases(&lines);
-    found.extend(text.lines().enumerate().filter_map(|(number, line)| {
-        line.trim_start().starts_with("//").then(|| too_long(number, line)).flatten()
-    }));
+    let mut is_code = false;
+    for (number, line) in text.lines().enumerate() {
+        let whole_line = line.trim_start().strip_prefix("//");
+        let Some(said) = whole_line.map(|line| line.trim_start_matches(['/', '!']).trim_start())
+        else {
+            is_code = false;
+            continue;
+        };
+        let is_fence = said.starts_with("```");
+        is_code ^= is_fence;
+        if !is_code && !is_fence && !said.starts_with('|') && !said.contains("](") {
+            found.extend(too_long(number, line));
+        }
+    }
     found
 }
 

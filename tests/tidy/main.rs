@@ -10,7 +10,7 @@ mod language;
 mod links;
 mod modules;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -187,24 +187,6 @@ const LARGE_FOLDERS: &[&str] = &[
     "planner/src/logical",
     "tests/slices",
     "tests/sources",
-];
-
-/// Folders and files whose comments are still to be rewritten in plain English. It only shrinks.
-const NOT_YET_PLAIN: &[&str] = &[
-    "cli/src/script.rs",
-    "cluster/examples",
-    "cluster/macros",
-    "cluster/src",
-    "cluster/tests",
-    "engine/examples",
-    "engine/files",
-    "engine/rows",
-    "engine/src",
-    "engine/tests",
-    "flight",
-    "planner/functions",
-    "planner/src",
-    "planner/tests",
 ];
 
 /// Functions that match on all variants of a foreign enum, so that a new variant is a compile
@@ -393,7 +375,6 @@ fn comments_and_documentation_are_plain_english() {
     files_below(&root, "md", &mut pages);
     assert!(pages.len() > 10, "only {} Markdown files were found", pages.len());
     let mut complaints = BTreeMap::new();
-    let mut still_rough = BTreeSet::new();
     for file in sources.iter().chain(&pages) {
         let text = fs::read_to_string(file).unwrap();
         let is_page = file.extension().is_some_and(|extension| extension == "md");
@@ -401,14 +382,7 @@ fn comments_and_documentation_are_plain_english() {
         if found.is_empty() {
             continue;
         }
-        let file = file.strip_prefix(&root).unwrap();
-        match NOT_YET_PLAIN.iter().find(|folder| file.starts_with(folder)) {
-            Some(folder) => _ = still_rough.insert(*folder),
-            None => _ = complaints.insert(file.to_owned(), found),
-        }
+        complaints.insert(file.strip_prefix(&root).unwrap().to_owned(), found);
     }
     assert!(complaints.is_empty(), "{complaints:#?}");
-    for folder in NOT_YET_PLAIN {
-        assert!(still_rough.contains(folder), "{folder} is plain: remove it from NOT_YET_PLAIN");
-    }
 }

@@ -50,7 +50,7 @@
 //! assert!(fleet.info(&machine).await.is_ok());
 //! assert!(faults.fired().flips >= 1);
 //!
-//! // A machine that nobody can reach is lost, and replaced.
+//! // An unreachable machine counts as lost and is replaced.
 //! faults.cut(Links::Of(machine.name().clone()));
 //! let lost = fleet.verify().await;
 //! assert_eq!(lost[0].machine, *machine.name());

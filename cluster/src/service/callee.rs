@@ -15,8 +15,8 @@ macro_rules! callees {
         impl $callee {
             /// Calls `method` of a service with `arguments`: a value, a tuple if the method takes
             /// several, `()` if none. The time that a call may take is limited by [`Call::timeout`]
-            /// alone. Dropping the [`Call`], or the replies that it returns, stops the method at its
-            /// next await.
+            /// alone. Dropping the [`Call`], or the replies that it returns, stops the method at
+            /// its next await.
             ///
             #[doc = $note]
             ///
@@ -61,9 +61,9 @@ macro_rules! callees {
                 Call::begin_with::<S, A, R, I>(target, method, &arguments, input)
             }
 
-            /// Like [`call`](Self::call), and retries after a [`Transport`](crate::Transport) error,
-            /// for methods that may run twice: at most 20 times, with pauses of 0.1 s to 5 s, and not
-            /// once the fleet knows that the machine is lost.
+            /// Like [`call`](Self::call), and retries after a [`Transport`](crate::Transport)
+            /// error, for methods that may run twice: at most 20 times, with pauses of 0.1 s to 5
+            /// s, and not once the fleet knows that the machine is lost.
             pub fn retry_call<S, A, R>(
                 &self,
                 method: Method<S, A, R>,

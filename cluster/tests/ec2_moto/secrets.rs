@@ -38,7 +38,7 @@ fn certificates_are_renewed() {
         let mut connections = 0;
         while began.elapsed() < LIFE * 3 {
             for machine in &machines {
-                // Each connection verifies both certificates anew.
+                // Each connection verifies both certificates again.
                 let url = machine.url().expect("it runs");
                 let channel = fleet.connector().connect(url).await.expect("valid certificates");
                 let control = Control::new(machine.name().clone(), channel);

@@ -5,8 +5,8 @@
 //! 1. [`Stores::new`] on the driver, [`Stores::on_worker`] on a worker: one registry of object
 //!    stores per process. It connects and looks for credentials only when an address needs it.
 //! 2. [`runtime`] puts the registry and the cache settings into a `RuntimeEnvBuilder`.
-//! 3. [`install()`] gives a `SessionContext` tables by address (`select ... from 's3://b/x/*.parquet'`)
-//!    and `CREATE EXTERNAL TABLE`.
+//! 3. [`install()`] gives a `SessionContext` tables by address (`select ... from
+//!    's3://b/x/*.parquet'`) and `CREATE EXTERNAL TABLE`.
 //! 4. [`prepare`] takes each parsed statement before it is planned and removes the settings and
 //!    secrets of a store, so that no plan, log or `information_schema` shows them.
 //! 5. [`Stores::for_workers`] (driver, before each distributed query, after it was planned) gives
@@ -18,7 +18,8 @@
 //! 8. [`watch`] makes the scans of a plan on a worker name the file that an error is about; in the
 //!    driver an optimizer rule does.
 //! 9. [`StoredFile`] is a file that a slice reads byte by byte, without DataFusion.
-//! 10. [`sink`] writes: statements through a [`sink::Transaction`], slices through [`sink::Writes`].
+//! 10. [`sink`] writes: statements through a [`sink::Transaction`], slices through
+//!     [`sink::Writes`].
 //!
 //! # Modules
 //!

@@ -65,7 +65,7 @@ pub fn sql_name(data_type: &DataType) -> String {
     name.to_owned()
 }
 
-/// Microseconds and nanoseconds are what engines use when nobody chose; coarser ones are named.
+/// Microseconds and nanoseconds are the defaults of most engines; coarser ones are named.
 fn timestamp(unit: TimeUnit, zone: Option<&str>) -> String {
     let unit = match unit {
         TimeUnit::Second => "_s",

@@ -107,7 +107,8 @@ pub trait Value: Sized + Send + Sync + 'static {
 /// A row of a slice. It has one or more columns.
 ///
 /// Every [`Value`] is also a row, of one column with the name `value`; tuples and derived structs
-/// have one column for each field. Like `Value`, it is implemented by `#[derive(Row)]` and not by hand.
+/// have one column for each field. Like `Value`, it is implemented by `#[derive(Row)]` and not by
+/// hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a row",
     label = "not a row",

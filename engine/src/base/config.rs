@@ -123,8 +123,8 @@ impl Config {
         }
     }
 
-    /// The partitions of one task, at least two if there are machines: a plan of one partition has no
-    /// exchange under a global aggregate, so that each task would aggregate its share alone.
+    /// The partitions of one task, at least two if there are machines: a plan of one partition has
+    /// no exchange under a global aggregate, so that each task would aggregate its share alone.
     pub(crate) fn partitions_per_task(&self) -> usize {
         let wanted = self.partitions.unwrap_or_else(|| self.cores_per_process());
         let least = if self.system.machines() > 0 { 2 } else { 1 };

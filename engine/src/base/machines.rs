@@ -1,8 +1,8 @@
-//! Machines for a piece of work in an elastic session: asks for as many as the work can use, waits for
-//! the first of them, tells the user about the wait, and holds the machines so that none is released
-//! during the work. Called for each attempt of a query ([`attempt`](crate::query::attempt)), and by runs
-//! ([`job`](crate::runs::job)). In a session of fixed size, only a wait after the loss of all machines
-//! is left of this.
+//! Machines for a piece of work in an elastic session: asks for as many as the work can use, waits
+//! for the first of them, tells the user about the wait, and holds the machines so that none is
+//! released during the work. Called for each attempt of a query
+//! ([`attempt`](crate::query::attempt)), and by runs ([`job`](crate::runs::job)). In a session of
+//! fixed size, only a wait after the loss of all machines is left of this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::base::driver::Driver;
 use crate::base::settings;
 use crate::error::{Error, Result};
 
-/// The longest wait for a machine of this computer. Starting one takes a fraction of a second; an error
-/// is promised within 30 s.
+/// The longest wait for a machine of this computer. Starting one takes a fraction of a second; an
+/// error is promised within 30 s.
 const LOCAL_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The longest wait for a machine elsewhere: longer than its system takes to give it up.
@@ -30,12 +30,13 @@ const REMOTE_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// The user is told about a longer wait.
 const WAIT_SAID_AFTER: Duration = Duration::from_secs(1);
 
-/// Machines that were ordered together come together: after the first, the wait for the others is as
-/// long as the wait for the first, within these limits.
+/// Machines that were ordered together come together: after the first, the wait for the others is
+/// as long as the wait for the first, within these limits.
 const REST_WAIT_MIN: Duration = Duration::from_secs(1);
 const REST_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How often machines may disappear between being seen and being held, before that counts as a loss.
+/// How often machines may disappear between being seen and being held, before that counts as a
+/// loss.
 const HOLDS_TRIED_MAX: usize = 5;
 
 /// The most losses that a message names.
@@ -92,7 +93,8 @@ pub(crate) async fn wait(driver: &Driver) -> Result<()> {
 }
 
 impl Company {
-    /// Asks for `machines`, up to the limit, and waits for the first and for those that come with it.
+    /// Asks for `machines`, up to the limit, and waits for the first and for those that come with
+    /// it.
     pub(crate) async fn call(driver: &Driver, fleet: &Fleet, machines: usize) -> Result<Demand> {
         let machines = machines.min(fleet.size_max());
         let demand = fleet.demand(machines * driver.config.cores_per_process());

@@ -1,5 +1,5 @@
-//! The ground of a session: its settings, memory, threads, machines and catalog, and what errors say. Nothing here knows
-//! what is run.
+//! The ground of a session: its settings, memory, threads, machines and catalog, and what errors
+//! say. Nothing here knows what is run.
 
 pub(crate) mod catalog;
 pub(crate) mod codec;

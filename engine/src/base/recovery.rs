@@ -40,8 +40,8 @@ pub(crate) enum Scope<'a> {
     Task { machine: &'a str },
     /// Work in the driver, which may read from machines.
     Driver,
-    /// A query on all machines, begun when the fleet had lost `lost_before` machines. Its error may
-    /// say anything when a machine is gone, so the machines are always asked.
+    /// A query on all machines, started when the fleet had lost `lost_before` machines. Its error
+    /// may say anything when a machine is gone, so the machines are always asked.
     Query { lost_before: u64 },
 }
 

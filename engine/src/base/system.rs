@@ -1,6 +1,5 @@
-//! The machines of a session: where they are and how many, and both as a user writes them:
-//! `here`, `local:4`, `ec2:instance=m7g.2xlarge,n=8`. [`provision`](crate::session::provision) starts
-//! them.
+//! The machines of a session: where they are and how many, and both as a user writes them: `here`,
+//! `local:4`, `ec2:instance=m7g.2xlarge,n=8`. [`provision`](crate::session::provision) starts them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,12 +19,13 @@ const KINDS: [&str; 4] = ["here", "in-process", "local", "ec2"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MachineKind {
-    /// Tasks of this process, with the same exchange, TLS and limits as between processes: for tests.
+    /// Tasks of this process, with the same exchange, TLS and limits as between processes: for
+    /// tests.
     InProcess,
     /// Processes of this computer that the session starts.
     Local,
-    /// EC2 instances that the session starts, in the account whose credentials AWS's tools would use
-    /// here (feature `ec2`).
+    /// EC2 instances that the session starts, in the account whose credentials AWS's tools would
+    /// use here (feature `ec2`).
     #[cfg(feature = "ec2")]
     Ec2(Box<bigslice_cluster::ec2::Ec2Spec>),
 }
@@ -36,7 +36,7 @@ pub enum MachineKind {
 pub enum FleetSize {
     /// Always this many; 0 works in this process.
     Fixed(usize),
-    /// Machines are started as the work asks for them, and released after some
+    /// Machines are started on demand, and released after some
     /// [idle time](crate::SessionBuilder::idle), down to none.
     ///
     /// A query asks for as many machines as its plan has tasks, waits for the first and for those
@@ -136,8 +136,8 @@ impl fmt::Display for SystemSpec {
 impl FromStr for SystemSpec {
     type Err = Error;
 
-    /// Reads `here`; `in-process` and `local`, alone for a machine per core, or with `:N` or `:n=N`; and
-    /// `ec2:instance=TYPE,n=N,..`.
+    /// Reads `here`; `in-process` and `local`, alone for a machine per core, or with `:N` or
+    /// `:n=N`; and `ec2:instance=TYPE,n=N,..`.
     fn from_str(text: &str) -> Result<Self> {
         let (kind, options) = text.split_once(':').unwrap_or((text, ""));
         match kind {

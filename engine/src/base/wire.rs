@@ -1,5 +1,5 @@
-//! The parts of messages between driver and tasks: numbers of runs, where shards are stored, errors;
-//! and the encoding of messages.
+//! The parts of messages between driver and tasks: numbers of runs, where shards are stored,
+//! errors; and the encoding of messages.
 
 pub(crate) mod error;
 

@@ -135,8 +135,8 @@ impl Watch {
         }
     }
 
-    /// Judges an error of the query. Shards of `located` runs that could not be read are computed again
-    /// by the next attempt.
+    /// Judges an error of the query. Shards of `located` runs that could not be read are computed
+    /// again by the next attempt.
     pub(crate) async fn judge(
         &self,
         error: DataFusionError,

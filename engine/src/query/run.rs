@@ -1,7 +1,7 @@
 //! The life of a query, in one chain. The numbers are those of ARCHITECTURE.md.
 //!
 //! 1. *Parse and plan*, 2. *optimize*: [`plan`].
-//! 3. *Lower*, 4. *distribute*: [`physical`], for each attempt anew.
+//! 3. *Lower*, 4. *distribute*: [`physical`], in each attempt.
 //! 5. *Run*, 6. *return*: [`run_once`], within an [`attempt`].
 //! 7. *Recover*: [`to_the_end`] decides whether there is another attempt.
 //!

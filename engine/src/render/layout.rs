@@ -143,7 +143,7 @@ impl TextTable {
             .collect()
     }
 
-    /// Ends the sampling: draws what there is, and gives the grid for what follows.
+    /// Ends the sampling: draws the sampled rows, and returns the grid for the others.
     fn draw_sample(&self, sample: &Sample, out: &mut Vec<u8>) -> Grid {
         let mut columns = self.columns();
         for row in 0..sample.rows() {

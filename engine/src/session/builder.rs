@@ -129,8 +129,8 @@ impl SessionBuilder {
         self.size(FleetSize::Elastic { max })
     }
 
-    /// How long an [elastic](FleetSize::Elastic) session keeps an idle machine: by default a minute,
-    /// or ten if the machine is another computer.
+    /// How long an [elastic](FleetSize::Elastic) session keeps an idle machine: by default a
+    /// minute, or ten if the machine is another computer.
     #[must_use]
     pub fn idle(mut self, idle: Duration) -> Self {
         self.config.idle = Some(idle);
@@ -158,8 +158,8 @@ impl SessionBuilder {
     /// Whether this process exists for the session alone, as a program does that runs a statement.
     /// Then a [memory limit](Self::memory_limit) is measured, and holds for everything in the
     /// processes: the program, its buffers, and what the allocator keeps. Otherwise it holds for
-    /// operators. Sessions from the arguments of a program ([`SessionArgs`](crate::SessionArgs)) set
-    /// it.
+    /// operators. Sessions from the arguments of a program ([`SessionArgs`](crate::SessionArgs))
+    /// set it.
     #[must_use]
     pub fn owns_process(mut self, owns: bool) -> Self {
         self.config.owns_process = owns;
@@ -351,8 +351,8 @@ fn distributed(
         .with_distributed_scale_up_leaf_node_handler(bigslice_planner::spread_files);
     let options = ExchangeOptions {
         bytes_per_partition: settings::BYTES_PER_PARTITION,
-        // As many as there are machines: `settings::enforce` sets it for each query. Machines on demand
-        // may be 0 when somebody plans with the context directly.
+        // As many as there are machines: `settings::enforce` sets it for each query. Machines on
+        // demand may be 0 when a caller plans with the context directly.
         tasks_per_stage_max: if config.is_elastic() { fleet.size_max() } else { 0 },
         stream_buffer_bytes: settings::stream_buffer_bytes(config, budget),
         ..ExchangeOptions::default()

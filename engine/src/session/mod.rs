@@ -97,9 +97,9 @@ impl Session {
         Ok(Query::new(Arc::clone(&self.inner), planned))
     }
 
-    /// Runs a slice: an [`Invocation`](crate::Invocation) of a func, or in a session without machines
-    /// any [`Slice`](crate::Slice). Returns when all rows are computed; they stay where they were
-    /// computed until the [`Run`] is dropped.
+    /// Runs a slice: an [`Invocation`](crate::Invocation) of a func, or in a session without
+    /// machines any [`Slice`](crate::Slice). Returns when all rows are computed; they stay where
+    /// they were computed until the [`Run`] is dropped.
     ///
     /// A task that is lost with its machine is retried, and stored results that are lost and still
     /// needed are computed again. Dropping the future ends the run.
@@ -123,8 +123,8 @@ impl Session {
         Ok(Run::new(job))
     }
 
-    /// A slice as a table of DataFusion. The slice is computed when the frame is first read, and only
-    /// once for as long as the frame or a clone of it exists.
+    /// A slice as a table of DataFusion. The slice is computed when the frame is first read, and
+    /// only once for as long as the frame or a clone of it exists.
     ///
     /// See [`Run::to_dataframe`] for what runs where.
     ///
@@ -177,13 +177,13 @@ impl Session {
         Job::new(&self.inner, plan, call).await
     }
 
-    /// Calls `function` for each of `items`, on all cores of this computer, or on machines if the session has
-    /// them. Results come as they finish, each with the number of its item.
+    /// Calls `function` for each of `items`, on all cores of this computer, or on machines if the
+    /// session has them. Results come as they finish, each with the number of its item.
     ///
     /// Items are taken as machines have room and as results are read, so there may be any number of
-    /// them. An item whose machine is lost is retried. An item that is lost five times in a row, fails
-    /// or panics gives an error in place of its result; the other items go on. Encoded, an item and a
-    /// result take at most 63 MiB each. Dropping the results ends the map.
+    /// them. An item whose machine is lost is retried. An item that is lost five times in a row,
+    /// fails or panics gives an error in place of its result; the other items go on. Encoded, an
+    /// item and a result take at most 63 MiB each. Dropping the results ends the map.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -212,10 +212,10 @@ impl Session {
     }
 
     /// Makes the result of a run a table that statements can name. It replaces a table of the same
-    /// name: a statement sees the old or the new one. (Outside the default schema, a statement may see
-    /// no table at that moment.) The table holds the result for as long as it exists. Machines read
-    /// most of it from their own disks; parts that were lost are computed again before a statement
-    /// reads them.
+    /// name: a statement sees the old or the new one. (Outside the default schema, a statement may
+    /// see no table at that moment.) The table holds the result for as long as it exists. Machines
+    /// read most of it from their own disks; parts that were lost are computed again before a
+    /// statement reads them.
     ///
     /// # Errors
     /// When the name is not a valid name of a table.
@@ -307,9 +307,9 @@ impl Session {
         Ok(())
     }
 
-    /// Shows this process and all machines of the session together: their logs, metrics, resources and
-    /// work. It takes CPU profiles ([`Inspector::start_profile`]), writes everything into one archive
-    /// ([`Inspector::dump`]) and serves it as pages ([`Inspector::serve`], or
+    /// Shows this process and all machines of the session together: their logs, metrics, resources
+    /// and work. It takes CPU profiles ([`Inspector::start_profile`]), writes everything into one
+    /// archive ([`Inspector::dump`]) and serves it as pages ([`Inspector::serve`], or
     /// [`SessionBuilder::debug`](crate::SessionBuilder::debug) from the start).
     pub fn inspector(&self) -> &Inspector {
         &self.inner.inspector
@@ -321,7 +321,8 @@ impl Session {
         &self.inner.context
     }
 
-    /// Stops the machines and waits until they are gone. Running queries fail; new ones are refused.
+    /// Stops the machines and waits until they are gone. Running queries fail; new ones are
+    /// refused.
     pub async fn shutdown(&self) {
         self.inner.queries.close();
         self.inner.cleanup.finish().await;

@@ -1,6 +1,7 @@
 //! A worker of a session: its memory, its threads, and the service that runs tasks.
 //!
-//! [`worker_main`] turns a process into a worker. The in-process system serves the same [`services`].
+//! [`worker_main`] turns a process into a worker. The in-process system serves the same
+//! [`services`].
 
 use std::process::ExitCode;
 use std::sync::Arc;

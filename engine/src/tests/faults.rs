@@ -86,8 +86,8 @@ async fn machines_that_keep_dying_are_an_error_that_names_them() {
     let (session, log) = logged(2, crate::HEAD_BYTES).await;
     let query = session.sql(HEAVY).await.unwrap();
     let fleet = session.inner.fleet.clone().unwrap();
-    // Both at once, when both are there: on what one leaves the query could end well. And first when the query has
-    // begun, with both.
+    // Both at once, when both are there: on what one leaves the query could end well. And first
+    // when the query has started, with both.
     let queries = &session.inner.queries;
     let killer = async {
         while queries.available_permits() == crate::QUERIES_RUNNING_MAX {

@@ -1,4 +1,5 @@
-//! Slices that ask for slots of a machine. A machine has several cores here, whatever this computer has.
+//! Slices that ask for slots of a machine. A machine has several cores here, whatever this computer
+//! has.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ impl Crowd {
         Self { now: AtomicUsize::new(0), most: AtomicUsize::new(0) }
     }
 
-    /// One task, which goes on when so many have been there at once, and a while later.
+    /// One task, which continues once this number was there at once, and a while later.
     fn enter(&self, expected: usize) {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);

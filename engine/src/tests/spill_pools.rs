@@ -1,5 +1,5 @@
-//! What DataFusion's spill pools do when two tasks spill at the same time, with files of many batches
-//! and with those that [`settings`](crate::base::settings) give them.
+//! What DataFusion's spill pools do when two tasks spill at the same time, with files of many
+//! batches and with those that [`settings`](crate::base::settings) give them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use crate::base::memory::spill::{ONE_BATCH, SpillFiles};
 
-/// Files of which the first is slow to open: whoever writes to it says so and waits.
+/// Files of which the first is slow to open: its writer says so and waits.
 struct SlowFirst {
     files: SpillFiles,
     slow: Mutex<Option<(SyncSender<()>, Receiver<()>)>>,

@@ -228,8 +228,8 @@ async fn sorts_larger_than_the_memory_spill_in_every_partition() {
     }
 }
 
-// DataFusion's join reads its input a second time then, which an exchange does not allow: with one partition there is
-// none.
+// DataFusion's join reads its input a second time then, which an exchange does not allow: with one
+// partition there is none.
 #[tokio::test]
 async fn a_join_without_keys_spills_an_input_that_does_not_fit() {
     let log = Arc::<Mutex<Vec<String>>>::default();

@@ -1,7 +1,7 @@
 //! The record batches of a part of a table, one at a time.
 //!
 //! [`Scan`](super::Scan) and [`generate`](super::generate()) read these. A batch is made when it
-//! is asked for, so that whoever stops early has paid only for what it took.
+//! is asked for, so that a reader that stops early has paid only for what it took.
 
 use std::sync::{Arc, LazyLock};
 
@@ -142,7 +142,7 @@ pub(super) fn prepare_text() {
     TextPool::get_or_init_default();
 }
 
-/// What comments are cut from when nobody is going to read them: the generator's other columns do
+/// What comments are cut from if they are not read: the generator's other columns do
 /// not depend on it.
 static SMALL_TEXT: LazyLock<TextPool> =
     LazyLock::new(|| TextPool::new(SMALL_TEXT_BYTES, Distributions::static_default()));

@@ -158,7 +158,7 @@ fn a_failed_generation_leaves_nothing() {
     let stop = std::sync::atomic::AtomicBool::new(true);
     super::generate_until(&options, &stop).unwrap_err();
     assert!(!out.exists());
-    // A table's folder that is somebody's is left as it was.
+    // A table's folder with files of the user is left as it was.
     std::fs::create_dir_all(out.join("orders")).unwrap();
     std::fs::write(out.join("orders/mine"), "x").unwrap();
     generate(&options).unwrap_err();

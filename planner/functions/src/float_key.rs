@@ -140,8 +140,8 @@ pub(crate) fn keys(values: &ArrayRef) -> Result<ArrayRef> {
     })
 }
 
-/// Replaces the values that are `odd` by `normalized`. Nothing is copied if there are none; the scan
-/// has no branch, so that it is vectorized.
+/// Replaces the values that are `odd` by `normalized`. Nothing is copied if there are none; the
+/// scan has no branch, so that it is vectorized.
 fn of_floats<T: ArrowPrimitiveType>(
     values: &ArrayRef,
     odd: impl Fn(T::Native) -> bool,

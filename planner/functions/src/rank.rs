@@ -1,9 +1,8 @@
 //! `row_number`, `rank`, `dense_rank` and `ntile` of type BIGINT.
 //!
-//! DataFusion 55.2 counts ranks as unsigned integers. Beside a BIGINT such a rank is a
-//! DECIMAL(20, 0), so that `avg(coalesce(rank, n))` has four digits after the point, and few readers
-//! know the type in a file that ranks are written to. Ranks are signed in PostgreSQL, DuckDB and
-//! Spark.
+//! DataFusion 55.2 counts ranks as unsigned integers. Beside a BIGINT such a rank is a DECIMAL(20,
+//! 0), so that `avg(coalesce(rank, n))` has four digits after the point, and few readers know the
+//! type in a file that ranks are written to. Ranks are signed in PostgreSQL, DuckDB and Spark.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -64,7 +63,8 @@ pub fn dense_rank() -> Expr {
     call(dense_rank_udwf(), vec![])
 }
 
-/// The bucket of the row, from 1 on, when its partition is cut into `n_buckets` of equal size, as BIGINT.
+/// The bucket of the row, from 1 on, when its partition is cut into `n_buckets` of equal size, as
+/// BIGINT.
 pub fn ntile(n_buckets: Expr) -> Expr {
     call(ntile_udwf(), vec![n_buckets])
 }

@@ -1,11 +1,13 @@
 //! Compares a decimal and a floating-point number as doubles.
 //!
 //! DataFusion 55.2 casts the floating-point number to DECIMAL(30, 15) instead wherever the two meet
-//! in a comparison, a CASE, a UNION or a function such as `coalesce`. A large number, an infinity or
-//! a NaN is then an error, and numbers that differ after the fifteenth digit are equal. PostgreSQL,
-//! DuckDB and Spark compare doubles. Arithmetic needs no rule: DataFusion computes it with doubles.
+//! in a comparison, a CASE, a UNION or a function such as `coalesce`. A large number, an infinity
+//! or a NaN is then an error, and numbers that differ after the fifteenth digit are equal.
+//! PostgreSQL, DuckDB and Spark compare doubles. Arithmetic needs no rule: DataFusion computes it
+//! with doubles.
 //!
-//! An unsigned BIGINT beside a signed one is a decimal in DataFusion, so this rule treats it as one.
+//! An unsigned BIGINT beside a signed one is a decimal in DataFusion, so this rule treats it as
+//! one.
 
 use std::sync::Arc;
 

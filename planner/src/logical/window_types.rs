@@ -3,9 +3,9 @@
 //! - `lag` and `lead` with a default that the type of the column cannot hold: the column is cast to
 //!   the common type of both. DataFusion 55.2 casts the default to the type of the column: in
 //!   `lag(i, 1, 0.5)` the 0.5 becomes 0.
-//! - Ranks are signed ([`bigslice_functions::signed_rank`]). SQL finds the signed functions by name.
-//!   A plan built with DataFusion's own functions gets them here, because workers look functions up
-//!   by name.
+//! - Ranks are signed ([`bigslice_functions::signed_rank`]). SQL finds the signed functions by
+//!   name. A plan built with DataFusion's own functions gets them here, because workers look
+//!   functions up by name.
 
 use bigslice_functions::signed_rank;
 use datafusion::common::config::ConfigOptions;

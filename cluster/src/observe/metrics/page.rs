@@ -1,5 +1,5 @@
-//! The metrics of all machines as one page in the text format of Prometheus: each family once, each of
-//! its metrics with the label `machine`.
+//! The metrics of all machines as one page in the text format of Prometheus: each family once, each
+//! of its metrics with the label `machine`.
 
 use std::collections::BTreeMap;
 

@@ -93,7 +93,8 @@ pub(super) mod tests {
     use crate::identity::MachineName;
     use crate::observe::profile::stacks::{Function, Hertz, Stack, Stacks};
 
-    /// One machine was three times in `main -> work<T>`, another once in `main`; a third is missing.
+    /// One machine was three times in `main -> work<T>`, another once in `main`; a third is
+    /// missing.
     pub(in crate::observe::profile) fn profile() -> Profile {
         let function =
             |name: &str| Function { name: name.to_owned(), file: "a.rs".to_owned(), line: 7 };

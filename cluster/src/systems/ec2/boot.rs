@@ -5,7 +5,7 @@
 //!   driver                                             instance (boot.sh, boot.py)
 //!     |                                                  |  timers that switch it off; port open
 //!     | -- TLS 1.3: the session's driver certificate ->  |  checked against the session's root
-//!     | <- the one-time certificate of this launch ----  |  port closed: nobody comes second
+//!     | <- the one-time certificate of this launch ----  |  port closed: no second link
 //!     | -- order (size, environment), files ---------->  |  units are started
 //!     | -- program, or another machine brings it ----->  |  checked against the SHA-256 below
 //!     | <= frames: enrolment, stdout, stderr, end =====> |  the worker, its standard input a socket

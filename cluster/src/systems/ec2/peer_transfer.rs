@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   driver -- order: m0 sends the program ------>  new instance, which opens its port once more,
-//!   driver -- PeerTransfer: address, certificate -->  m0            for m0 and nobody else
+//!   driver -- PeerTransfer: address, certificate -->  m0            for m0 only
 //!                                               m0 -- TLS 1.3, program --> new instance: SHA-256
 //!   driver <- it is there, or why not -----------  new instance
 //! ```

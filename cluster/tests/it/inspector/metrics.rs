@@ -13,8 +13,8 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 /// A sample: its name, its labels, its value.
 type Sample = (String, BTreeMap<String, String>, f64);
 
-/// Reads a page as the format is defined, and is as strict as `promtool check metrics`: each family has
-/// its HELP and TYPE once and before its samples, which stand together; no sample comes twice.
+/// Reads a page as the format is defined, and is as strict as `promtool check metrics`: each family
+/// has its HELP and TYPE once and before its samples, which stand together; no sample comes twice.
 pub(crate) fn parse(page: &str) -> Vec<Sample> {
     let mut samples: Vec<Sample> = Vec::new();
     let (mut helped, mut typed) = (BTreeSet::new(), BTreeMap::new());

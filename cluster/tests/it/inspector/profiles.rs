@@ -81,7 +81,8 @@ struct Function {
     name: i64,
 }
 
-/// Stacks by the label `machine`: each with its functions, the innermost first, and its nanoseconds.
+/// Stacks by the label `machine`: each with its functions, the innermost first, and its
+/// nanoseconds.
 fn stacks(profile: &Profile) -> Vec<(String, Vec<String>, i64)> {
     let mut bytes = Vec::new();
     GzDecoder::new(&*profile.to_pprof()).read_to_end(&mut bytes).expect("it is compressed");

@@ -130,7 +130,7 @@ fn a_killed_machine_is_named() {
             let Some(CallError::Transport(lost)) = last else { panic!("{last:?}") };
             assert_eq!(lost.machine, *machine.name());
 
-            // Nothing more comes of it, at once.
+            // Its replies end at once.
             let err = machine.call(Probe::add, (1, 2)).await.expect_err("it is lost");
             assert!(err.to_string().ends_with(reason), "{err}");
             assert_eq!(machine.err().as_deref(), Some(reason));

@@ -328,7 +328,7 @@ fn message(bytes: &[u8]) -> Result<ipc::Message<'_>> {
     ipc::root_as_message(content).map_err(|_| damaged("a batch is not one".to_owned()))
 }
 
-/// Checks what a batch says of itself against what is there of it.
+/// Checks the lengths that a batch declares against its buffers.
 fn check(batch: Option<ipc::RecordBatch<'_>>, head: usize, bytes: &[u8]) -> Result<()> {
     let batch = batch
         .ok_or_else(|| damaged("a block is of another kind than the footer says".to_owned()))?;

@@ -1,5 +1,4 @@
-//! What a statement has written so far: files that only have to be completed, and what there is to
-//! take back.
+//! The files that a statement has written so far: those to complete, and those to take back.
 
 use std::fmt;
 use std::path::{Path as FsPath, PathBuf};

@@ -1,4 +1,4 @@
-//! A store that takes files without letting them exist: uploads are begun, filled and kept
+//! A store that takes files without letting them exist: uploads are started, filled and kept
 //! unfinished for the [`Transaction`](super::Transaction).
 
 use std::fmt;

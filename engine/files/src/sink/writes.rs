@@ -1,5 +1,5 @@
-//! The sinks of one run, as its driver sees them: begun before the first task, committed after the
-//! last, taken back in every other case.
+//! The sinks of one run, as its driver sees them: started before the first task, committed after
+//! the last, taken back in every other case.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const REMOVED_AT_ONCE: usize = 8;
 pub struct Writes {
     /// How each was described, and how many shards it has.
     specs: Vec<(Arc<SinkSpec>, usize)>,
-    /// What is set once they are begun.
+    /// Set once they are started.
     sinks: Mutex<Vec<Sink>>,
     phase: Mutex<Phase>,
     /// Held by a commit until it is over, even if its caller is dropped.
@@ -81,7 +81,7 @@ impl Writes {
         begun
     }
 
-    /// Begins those sinks that are not begun: all, unless a call before was dropped.
+    /// Starts the sinks that are not started: all, unless an earlier call was dropped.
     async fn begin_all(&self, stores: &Arc<Stores>) -> Result<()> {
         let begun = self.sinks.lock().len();
         for (spec, shards) in self.specs.iter().skip(begun) {
@@ -159,7 +159,7 @@ impl Writes {
         }
     }
 
-    /// Makes all files exist. It goes on when nobody waits for it any more: a commit is not left
+    /// Makes all files exist. It continues after its caller is gone: a commit is not left
     /// half done by a user who gives up.
     pub async fn commit(self: &Arc<Self>) -> Result<()> {
         {

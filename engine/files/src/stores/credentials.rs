@@ -56,7 +56,7 @@ impl Current {
     }
 }
 
-/// The credentials that options or environment give in so many words; an error when half of them
+/// The credentials that options or environment give explicitly; an error when half of them
 /// is missing.
 pub(crate) fn stated(
     options: &StoreOptions,

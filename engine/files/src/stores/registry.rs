@@ -22,7 +22,7 @@ use crate::stores::client::{client_options, retries};
 use crate::stores::lenient::LenientConnector;
 use crate::stores::settings::{StoreOptions, WorkerStores};
 
-/// Stores kept open at once: past this number all are closed, and opened anew when needed.
+/// Stores kept open at once: past this number all are closed, and opened again when needed.
 const STORES_MAX: usize = 256;
 
 /// The object stores of one process.

@@ -336,7 +336,7 @@ impl TableProvider for FileTable {
 
 /// Of the files in a folder or of a pattern, those of the table's format. A folder whose files have
 /// no extension that says anything is taken as it is. Files that differ in their compression alone
-/// are an error: whoever declares a table of CSV means all of them.
+/// are an error: a declared table of CSV has all of them.
 pub(crate) fn of_format(
     mut listing: Listing,
     format: Format,

@@ -2,10 +2,11 @@
 //! row of a part is the one after the first line break that is not in quotes. Whether a line break
 //! is in quotes depends on all that is before it, so it has to be proven:
 //!
-//! - Text before the cut is read twice at once, as if it began in quotes and as if not. Where the two come to the
-//!   same, or one of them meets a closing quote with text right after it, the other is true: `,"x` opens, `x",` closes.
-//! - Where there is no quote at all in the last [`QUOTED_BYTES_MAX`] bytes, the cut is not in quotes: the reader
-//!   refuses longer values in quotes.
+//! - Text before the cut is read twice at once, as if it began in quotes and as if not. Where the
+//!   two come to the same, or one of them meets a closing quote with text right after it, the other
+//!   is true: `,"x` opens, `x",` closes.
+//! - Where there is no quote at all in the last [`QUOTED_BYTES_MAX`] bytes, the cut is not in
+//!   quotes: the reader refuses longer values in quotes.
 //! - Else the text is read from the beginning of the file.
 //!
 //! DataFusion 55.2: takes any line break for the end of a row, so that the lines of a quoted text

@@ -23,10 +23,10 @@ pub(super) const ASKED_AT_ONCE: usize = 16;
 /// How many files are asked; those after them are held to what these say when they are read.
 const ASKED_MAX: usize = 1024;
 
-/// The first files of a table are asked for so much of their text each,
+/// The bytes of text read from each of the first files of a table,
 const HEAD_BYTES: usize = 1 << 20;
 
-/// if they are among so many,
+/// if they are among the first of this number,
 const HEADS: usize = 64;
 
 /// and those after them for so much.

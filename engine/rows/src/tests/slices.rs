@@ -1,4 +1,4 @@
-//! Arrays that others made: with offsets, with garbage where nobody may look, with nulls under
+//! Arrays from elsewhere: with offsets, with garbage in unused places, with nulls under
 //! nulls.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Frequent mistakes in statements: for each, what is wrong and what to write instead of the message
-//! of DataFusion.
+//! Frequent mistakes in statements: for each, what is wrong and what to write instead of the
+//! message of DataFusion.
 
 /// Functions that are window functions only.
 const OF_WINDOWS: &[&str] = &[
@@ -19,8 +19,9 @@ pub(crate) fn said(text: &str) -> Option<(String, Option<String>)> {
     ungrouped(text).or_else(|| without_over(text)).or_else(|| varying(text))
 }
 
-/// "While expanding wildcard, column "t.id" must appear in the GROUP BY clause or must be part of an aggregate function,
-/// currently only "count(Int64(1))" appears in the SELECT clause satisfies this requirement"
+/// "While expanding wildcard, column "t.id" must appear in the GROUP BY clause or must be part of
+/// an aggregate function, currently only "count(Int64(1))" appears in the SELECT clause satisfies
+/// this requirement"
 fn ungrouped(text: &str) -> Option<(String, Option<String>)> {
     let (before, _) = text.split_once("must appear in the GROUP BY clause")?;
     let column = before.rsplit_once("column \"")?.1.trim_end().trim_end_matches('"');

@@ -234,8 +234,8 @@ fn hint_for(field: &Column, valid: &[Column]) -> Option<String> {
     Some(format!("the columns are {}", names.join(", ")))
 }
 
-/// The name in DataFusion's "table 'catalog.schema.name' not found", without the catalog and the schema
-/// that the session adds.
+/// The name in DataFusion's "table 'catalog.schema.name' not found", without the catalog and the
+/// schema that the session adds.
 pub(crate) fn missing_table(error: &DataFusionError) -> Option<String> {
     let DataFusionError::Plan(text) = innermost(error) else { return None };
     let name = text.strip_prefix("table '")?.strip_suffix("' not found")?;
@@ -267,8 +267,8 @@ fn split_hint(text: &str) -> (String, Option<String>) {
     }
 }
 
-/// The message of one of our functions about its arguments, which is between `coercion failed with: Error
-/// during planning: ` and `. No function matches the given name and argument types`.
+/// The message of one of our functions about its arguments, which is between `coercion failed with:
+/// Error during planning: ` and `. No function matches the given name and argument types`.
 fn of_arguments(text: &str) -> Option<&str> {
     let (_, said) = text.split_once("coercion failed with: Error during planning: ")?;
     Some(said.split_once(". No function matches").map_or(said, |(said, _)| said))

@@ -1,5 +1,6 @@
-//! Removes from a message what only developers of DataFusion and Arrow understand: the kinds of wrapped
-//! errors, the address of a bug tracker, names of Arrow's types, literals in Rust's notation. Called by
+//! Removes from a message what only developers of DataFusion and Arrow understand: the kinds of
+//! wrapped errors, the address of a bug tracker, names of Arrow's types, literals in Rust's
+//! notation. Called by
 //! [`diagnostics`](crate::base::diagnostics).
 
 /// The prefixes of DataFusion's messages that name their kind.
@@ -79,8 +80,8 @@ pub(crate) fn plain(text: &str) -> String {
     in_types_of_sql(without_debug(&of_call(text.trim())))
 }
 
-/// The message about a call that matches no function: the reason if there is one, and the call, without
-/// the list of candidates.
+/// The message about a call that matches no function: the reason if there is one, and the call,
+/// without the list of candidates.
 fn of_call(text: &str) -> String {
     let tried = text.split_once(" failed to match any signature, errors:");
     let matched = text.split_once("No function matches the given name and argument types '");
@@ -133,7 +134,8 @@ fn without_tracker(text: &str) -> String {
     text
 }
 
-/// Writes names of types, and literals that are written as `Int64(1)`, as SQL does. What stands in quotes stays.
+/// Writes names of types, and literals that are written as `Int64(1)`, as SQL does. What stands in
+/// quotes stays.
 fn in_types_of_sql(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     let mut rest = text;

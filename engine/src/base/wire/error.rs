@@ -1,5 +1,5 @@
-//! The wire form of an [`Error`]: all that a user reads of it, without its cause. Messages that hold
-//! an error name this module: `#[serde(with = "wire::error")]`.
+//! The wire form of an [`Error`]: all that a user reads of it, without its cause. Messages that
+//! hold an error name this module: `#[serde(with = "wire::error")]`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -24,7 +24,7 @@ pub(crate) struct CallHeader {
     place: String,
 }
 
-/// What became of a call. After [`ReplyHead::Done`] comes the encoded result.
+/// The outcome of a call. After [`ReplyHead::Done`] comes the encoded result.
 #[derive(Serialize, Deserialize)]
 enum ReplyHead {
     Done,

@@ -1,5 +1,5 @@
-//! What `#[map]` makes of a function, and how a machine finds it: by its name, among those that were
-//! linked into the program.
+//! What `#[map]` makes of a function, and how a machine finds it: by its name, among those that
+//! were linked into the program.
 
 use std::fmt;
 use std::pin::Pin;

@@ -72,8 +72,8 @@ impl<'de, T> Deserialize<'de> for Run<T> {
     }
 }
 
-/// The argument of [`Session::run`](crate::Session::run): an [`Invocation`] of a func, or a slice. No
-/// other type can implement it.
+/// The argument of [`Session::run`](crate::Session::run): an [`Invocation`] of a func, or a slice.
+/// No other type can implement it.
 pub trait Runnable: sealed::Sealed {
     /// The type of the rows.
     type Row: Row;

@@ -28,15 +28,15 @@ impl<T: Row> Slice<T> {
     /// The slice is a row about each file, in the order of shards.
     ///
     /// **All files appear, or none.** Tasks write where no reader looks; when all are done, and
-    /// before [`Session::run`](crate::Session::run) returns, the driver makes the files exist. A run that
-    /// fails, or is given up, leaves nothing, and neither do attempts on machines that were lost. A
-    /// folder that was not there comes to exist in one step with all of its files; files in a
-    /// folder that is there, and in buckets, appear one right after the other.
+    /// before [`Session::run`](crate::Session::run) returns, the driver makes the files exist. A
+    /// run that fails, or is given up, leaves nothing, and neither do attempts on machines that
+    /// were lost. A folder that was not there comes to exist in one step with all of its files;
+    /// files in a folder that is there, and in buckets, appear one right after the other.
     ///
-    /// The folder must be empty or not there; [`write_parquet_with`](Self::write_parquet_with) can say
-    /// otherwise. Files are called `part-00000-of-00064.parquet` and so on; a shard without rows has a file too. Rows
-    /// keep their order. Memory is needed for a row group of each file, 64 MiB at most, less where
-    /// memory is short.
+    /// The folder must be empty or not there; [`write_parquet_with`](Self::write_parquet_with) can
+    /// say otherwise. Files are called `part-00000-of-00064.parquet` and so on; a shard without
+    /// rows has a file too. Rows keep their order. Memory is needed for a row group of each file,
+    /// 64 MiB at most, less where memory is short.
     ///
     /// Files are written once: when a part of the run's result is lost later, only the rows about
     /// files are made again. A local folder must be on a disk that all machines share, as local
@@ -97,8 +97,8 @@ impl<T: Row> Slice<T> {
 
     /// [`write_parquet`](Self::write_parquet), but CSV with a line of names in each file.
     ///
-    /// Null is nothing between two commas, and so is an empty text. Lists and structs within rows are an
-    /// error before anything is computed. Memory is needed for a batch.
+    /// Null is nothing between two commas, and so is an empty text. Lists and structs within rows
+    /// are an error before anything is computed. Memory is needed for a batch.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -3,7 +3,8 @@
 use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::buffer::{BooleanBuffer, Buffer};
 
-/// Which rows of a batch are chosen: a bit for each, the first in the lowest bit of the first word, none beyond the last.
+/// Which rows of a batch are chosen: a bit for each, the first in the lowest bit of the first word,
+/// none beyond the last.
 #[derive(Debug)]
 pub(crate) struct Chosen {
     pub(crate) words: Vec<u64>,

@@ -9,10 +9,10 @@ use crate::pipeline::slice::tree::node::{Exchange, Node, Op, Shards, Split};
 use crate::row::Row;
 
 impl<T: Row> Slice<T> {
-    /// How the slice is computed: a line for each verb with its place, the last first; what it reads
-    /// stands below it. A line `stage` begins what one task does for one shard, and says how its rows
-    /// are split for the stage above. Verbs with expressions show their operators; `input 0` and so on are
-    /// what stands below.
+    /// How the slice is computed: a line for each verb with its place, the last first; what it
+    /// reads stands below it. A line `stage` begins what one task does for one shard, and says how
+    /// its rows are split for the stage above. Verbs with expressions show their operators; `input
+    /// 0` and so on are what stands below.
     ///
     /// ```
     /// use bigslice::expr::{col, lit};

@@ -1,5 +1,5 @@
-//! The tree of a slice: its nodes, the types of its rows, the order sensitivity of operators, and how
-//! the tree is displayed.
+//! The tree of a slice: its nodes, the types of its rows, the order sensitivity of operators, and
+//! how the tree is displayed.
 
 pub(crate) mod chosen;
 pub(crate) mod explain;

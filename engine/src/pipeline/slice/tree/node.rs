@@ -35,8 +35,8 @@ pub(crate) struct Node {
     /// Of its rows.
     pub(crate) schema: SchemaRef,
     pub(crate) op: Op,
-    /// Set if it does nothing but choose among the rows of its input: then what reads it may choose by
-    /// itself, and rows that are left out need not be taken out of their batch.
+    /// Set if it does nothing but choose among the rows of its input: then what reads it may choose
+    /// by itself, and rows that are left out need not be taken out of their batch.
     pub(crate) select: Option<Arc<dyn Select>>,
     /// What it asks of the tasks that compute it.
     pub(crate) pragma: Option<Pragma>,
@@ -65,7 +65,8 @@ impl Node {
         Self { pragma: Some(pragma), order_varies, ..self }
     }
 
-    /// Whether its rows may be others when they are computed again, since it goes by an order that may be another.
+    /// Whether its rows may be others when they are computed again, since it goes by an order that
+    /// may be another.
     pub(crate) fn rows_vary(&self) -> bool {
         match &self.op {
             Op::Source(source) => source.order_sensitivity().rows_vary(false),
@@ -79,8 +80,8 @@ impl Node {
 }
 
 impl Node {
-    /// Checks the numbers that the user gave this verb. Verbs return a slice and no `Result`, so that a
-    /// wrong number is in the tree until it runs.
+    /// Checks the numbers that the user gave this verb. Verbs return a slice and no `Result`, so
+    /// that a wrong number is in the tree until it runs.
     ///
     /// # Errors
     /// When one of them is 0.
@@ -151,8 +152,8 @@ impl Exchange {
         before || self.input.order_varies
     }
 
-    /// Whether the rows that are stored may be others when they are computed again, since what is done before they
-    /// are split goes by an order that may be another.
+    /// Whether the rows that are stored may be others when they are computed again, since what is
+    /// done before they are split goes by an order that may be another.
     pub(crate) fn rows_vary(&self) -> bool {
         let before = self.before.as_ref();
         before.is_some_and(|before| before.order_sensitivity().rows_vary(self.input.order_varies))
@@ -164,7 +165,7 @@ impl Exchange {
 pub(crate) enum Split {
     /// That with the number of the shard it is in.
     Keep,
-    /// One of them, by a hash of so many of its first columns; their floats must be canonical.
+    /// One of them, by a hash of this number of its first columns; their floats must be canonical.
     ByHash(usize),
     /// The one that a function says.
     By(Arc<dyn Partition>),
@@ -265,8 +266,8 @@ pub(crate) trait Narrow: Send + Sync {
         cx: &TaskCx,
     ) -> PlanResult<SendableRecordBatchStream>;
 
-    /// Whether this, done before rows are split, does the work of the last verb as well, a narrow one: then it is
-    /// given the input of that verb.
+    /// Whether this, done before rows are split, does the work of the last verb as well, a narrow
+    /// one: then it is given the input of that verb.
     fn spans(&self) -> bool {
         false
     }

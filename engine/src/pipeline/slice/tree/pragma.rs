@@ -13,7 +13,7 @@ use crate::row::Row;
 /// What one verb asks of the tasks of its stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pragma {
-    /// So many slots of a machine.
+    /// This number of slots of a machine.
     Procs(usize),
     /// All slots of a machine.
     Exclusive,
@@ -22,12 +22,12 @@ pub(crate) enum Pragma {
 }
 
 impl<T: Row> Slice<T> {
-    /// Has each task that computes this slice take `n` of the slots of its machine, of which there are as
-    /// many as cores: for closures that start threads of their own, or need much memory.
+    /// Has each task that computes this slice take `n` of the slots of its machine, of which there
+    /// are as many as cores: for closures that start threads of their own, or need much memory.
     ///
-    /// Rows, order, shards and keys stay. It holds for all verbs that one task pipes its rows through, back to
-    /// where rows moved last and on to where they move next; where several ask, the largest number
-    /// does. More than a machine has means all of them.
+    /// Rows, order, shards and keys stay. It holds for all verbs that one task pipes its rows
+    /// through, back to where rows moved last and on to where they move next; where several ask,
+    /// the largest number does. More than a machine has means all of them.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -45,8 +45,8 @@ impl<T: Row> Slice<T> {
         self.with_pragma("procs", Location::caller(), Pragma::Procs(n))
     }
 
-    /// Has each task that computes this slice run alone on its machine: no other task of the run is there
-    /// at the same time. Other machines go on with other tasks.
+    /// Has each task that computes this slice run alone on its machine: no other task of the run is
+    /// there at the same time. Other machines go on with other tasks.
     ///
     /// Rows, order, shards and keys stay. It holds for the same verbs as [`procs`](Self::procs).
     ///
@@ -64,19 +64,21 @@ impl<T: Row> Slice<T> {
         self.with_pragma("exclusive", Location::caller(), Pragma::Exclusive)
     }
 
-    /// Says whether each shard of this slice has the same rows whenever it is computed. A slice that says
-    /// nothing has if what it is computed from has, and if it does not go by an order that is not fixed, as
+    /// Says whether each shard of this slice has the same rows whenever it is computed. A slice
+    /// that says nothing has if what it is computed from has, and if it does not go by an order
+    /// that is not fixed, as
     /// [`head`](Self::head) after [`reduce`](Self::reduce) does.
     ///
-    /// With `false` (a closure draws random numbers, a service answers as it likes) nothing that is read
-    /// together mixes what was computed at different times: when a shard is lost after others have read it
-    /// and has to be computed again, all that was computed from it is computed again too. Where rows of
-    /// the result were read already, [`Run::stream`](crate::Run::stream) and tables end with an error then,
-    /// and [`Run::collect`](crate::Run::collect) begins anew. With `true` nothing of that is done, even
-    /// if something below said `false`: the shards are the same all the same, where what differed is gone.
+    /// With `false` (a closure draws random numbers, a service answers as it likes) nothing that is
+    /// read together mixes what was computed at different times: when a shard is lost after others
+    /// have read it and has to be computed again, all that was computed from it is computed again
+    /// too. Where rows of the result were read already, [`Run::stream`](crate::Run::stream) and
+    /// tables end with an error then, and [`Run::collect`](crate::Run::collect) starts again. With
+    /// `true` nothing of that is done, even if something below said `false`: the shards are the
+    /// same all the same, where what differed is gone.
     ///
-    /// Rows, order, shards and keys stay. Of the verbs that a task pipes its rows through the last that
-    /// says something counts.
+    /// Rows, order, shards and keys stay. Of the verbs that a task pipes its rows through the last
+    /// that says something counts.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -105,7 +107,7 @@ impl<T: Row> Slice<T> {
         let pass = |input: SendableRecordBatchStream, _: &TaskCx| Ok(input);
         let op = Op::Narrow { input: self.into_node(), work: Arc::new(pass) };
         let Self { node, .. } = Self::new(verb, place, op);
-        // Nobody else has the node yet.
+        // The node has one owner so far.
         let node = Arc::into_inner(node).expect("a node that was just made").asking(pragma);
         let node = Arc::new(node);
         Self { node, row_source: None, row: PhantomData }

@@ -36,8 +36,8 @@ pub(crate) fn each(
     with_schema(Arc::clone(schema), changed)
 }
 
-/// Each batch made several, which are made as they are asked for: `open` begins with a batch, `next` gives
-/// what is made of it, until nothing is.
+/// Each batch made several, which are made as they are asked for: `open` begins with a batch,
+/// `next` gives what is made of it, until nothing is.
 pub(crate) fn each_in_parts<O: Send + 'static>(
     input: SendableRecordBatchStream,
     schema: &SchemaRef,
@@ -62,8 +62,8 @@ pub(crate) fn each_in_parts<O: Send + 'static>(
     with_schema(Arc::clone(schema), made)
 }
 
-/// A plan of one partition that gives the rows of `stream`, once: for an operator to stand on. Some poll
-/// their input on threads of their own.
+/// A plan of one partition that gives the rows of `stream`, once: for an operator to stand on. Some
+/// poll their input on threads of their own.
 pub(crate) fn feed(stream: SendableRecordBatchStream) -> Arc<dyn ExecutionPlan> {
     let known = EquivalenceProperties::new(stream.schema());
     feed_as(stream, known)

@@ -1,5 +1,5 @@
-//! The leaf of a plan that reads a run: from where its shards are, or through the driver, which computes what
-//! is not there. Made by [`RunTable`](super::RunTable).
+//! The leaf of a plan that reads a run: from where its shards are, or through the driver, which
+//! computes what is not there. Made by [`RunTable`](super::RunTable).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -99,8 +99,8 @@ impl RunScan {
         }
     }
 
-    /// One scan for each of so many tasks, with as many partitions as this one has. `None` if this one is
-    /// not of all of a run, or cannot be read but by the driver.
+    /// One scan for each of this number of tasks, with as many partitions as this one has. `None`
+    /// if this one is not of all of a run, or cannot be read but by the driver.
     pub(super) fn split(&self, tasks: usize) -> Result<Option<Vec<Self>>> {
         let Reading::Stored { whole: Some(whole), host, held, share } = &self.reading else {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! The files in tar archives. A task reads its archives from front to back: one part of it waits for
-//! chunks of the archive, the other, on a thread of its own, takes entries out of them.
+//! The files in tar archives. A task reads its archives from front to back: one part of it waits
+//! for chunks of the archive, the other, on a thread of its own, takes entries out of them.
 
 use std::cell::RefCell;
 use std::io::{self, Read};
@@ -29,7 +29,7 @@ use crate::pipeline::slice::{Paths, Slice};
 use crate::row::Row;
 use bigslice_files::{Content, StoredFile};
 
-/// Batches that a task may be ahead of whoever takes them.
+/// Batches that a task may be ahead of its reader.
 const BATCHES_AHEAD_MAX: usize = 2;
 
 /// Chunks of an archive that are read ahead.
@@ -41,8 +41,8 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of an entry, at most: a task holds it as a whole, and twice while it makes a row of it.
 const ENTRY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// Bytes of all headers of an entry, at most. They have names and times; what has more is no archive,
-/// or wants to fill our memory.
+/// Bytes of all headers of an entry, at most. They have names and times; what has more is no
+/// archive, or wants to fill our memory.
 const HEADER_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Parts of names that archives have, which a compression may follow or replace.
@@ -78,12 +78,12 @@ impl Slice<TarEntry> {
     /// there are any. Archives whose names end in `.gz`, `.zst`, `.bz2` or `.xz`, or `.tgz` and the
     /// like, are decompressed.
     ///
-    /// There is a shard for each archive; if there are more than 4096, several archives in each. Entries
-    /// are in the order that they have in their archive. Only files are rows: folders and links are left
-    /// out. A task holds about one entry at a time.
+    /// There is a shard for each archive; if there are more than 4096, several archives in each.
+    /// Entries are in the order that they have in their archive. Only files are rows: folders and
+    /// links are left out. A task holds about one entry at a time.
     ///
-    /// An entry of more than 256 MiB is an error that names the archive, and so is an archive that is
-    /// damaged, changes meanwhile or has no end, as one that was cut short.
+    /// An entry of more than 256 MiB is an error that names the archive, and so is an archive that
+    /// is damaged, changes meanwhile or has no end, as one that was cut short.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -169,7 +169,7 @@ impl Source for Archives {
     }
 }
 
-/// Makes rows of an archive; a break when nobody wants more.
+/// Makes rows of an archive; a break once the reader is gone.
 async fn read(
     file: StoredFile,
     runtime: &RuntimeEnv,
@@ -182,7 +182,8 @@ async fn read(
     unpacked.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?
 }
 
-/// What the thread that unpacks is sent. The channel closes without an end when the task is given up.
+/// What the thread that unpacks is sent. The channel closes without an end when the task is given
+/// up.
 enum Next {
     Chunk(Bytes),
     Failed(DataFusionError),
@@ -199,7 +200,7 @@ async fn pump(mut content: Content, sender: Sender<Next>) {
             return;
         }
     }
-    // Whoever unpacks may have had enough.
+    // The task that unpacks may have stopped.
     drop(sender.send(Next::End).await);
 }
 
@@ -300,7 +301,7 @@ struct State {
     failed: Option<DataFusionError>,
     /// Its end was read.
     ended: bool,
-    /// Nobody wants more of it.
+    /// The reader is gone.
     stopped: bool,
     /// Bytes that headers may still have, while they are read.
     header_left: Option<u64>,
@@ -343,7 +344,7 @@ impl Read for Chunks {
     }
 }
 
-/// Entries on their way to whoever reads.
+/// Entries on their way to the reader.
 struct Batches {
     schema: SchemaRef,
     builder: <TarEntry as Row>::Builder,

@@ -1,5 +1,6 @@
-//! The columns of a row among those of a table: found by their names, and cast to the types of the row
-//! where nothing can be lost by it. [`files`](super::files) and [`provider`](super::provider) read tables.
+//! The columns of a row among those of a table: found by their names, and cast to the types of the
+//! row where nothing can be lost by it. [`files`](super::files) and [`provider`](super::provider)
+//! read tables.
 
 use std::sync::Arc;
 
@@ -54,7 +55,8 @@ pub(super) fn rows(
     })
 }
 
-/// The row's schema, except that a column with nulls may have them: the row says better what is wrong.
+/// The row's schema, except that a column with nulls may have them: the row says better what is
+/// wrong.
 fn nullable_as_found(schema: &SchemaRef, batch: &RecordBatch) -> SchemaRef {
     let has_nulls = batch.columns().iter().any(|column| column.null_count() > 0);
     if !has_nulls {

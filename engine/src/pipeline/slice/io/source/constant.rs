@@ -19,8 +19,8 @@ impl<T: Row> Slice<T> {
     /// These rows, in `shards` shards of equal size; the first ones have one more where it does not
     /// come out even.
     ///
-    /// Rows keep their order. Within a func every machine makes all of the rows by calling it: many rows
-    /// belong into a file, or into a [`reader`](Self::reader) that makes those of its shard.
+    /// Rows keep their order. Within a func every machine makes all of the rows by calling it: many
+    /// rows belong into a file, or into a [`reader`](Self::reader) that makes those of its shard.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -1,6 +1,6 @@
-//! Rows in files: the tables that SQL reads too, pruned to the columns of the row and cast to its types
-//! where nothing can be lost by it. The driver lists the files and plans the scan; a task gets the
-//! scan of its own shard.
+//! Rows in files: the tables that SQL reads too, pruned to the columns of the row and cast to its
+//! types where nothing can be lost by it. The driver lists the files and plans the scan; a task
+//! gets the scan of its own shard.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -53,17 +53,18 @@ impl<S: Into<String>, const N: usize> Paths for [S; N] {
 }
 
 impl<T: Row> Slice<T> {
-    /// The rows of files of any format that SQL reads too: by the end of their names Parquet, CSV and
-    /// TSV, JSON lines, Arrow IPC or Avro, also compressed; a path, a folder, a pattern, `s3://...`,
-    /// `https://...`, or several of these.
+    /// The rows of files of any format that SQL reads too: by the end of their names Parquet, CSV
+    /// and TSV, JSON lines, Arrow IPC or Avro, also compressed; a path, a folder, a pattern,
+    /// `s3://...`, `https://...`, or several of these.
     ///
-    /// Columns are found by the names of the row's fields; others are not read. A column of another type is an
-    /// error when the slice is run that names the column, both types and the place; types that hold all values of
-    /// the file's are converted to. A null where the field is no `Option` is an error when the row is read.
+    /// Columns are found by the names of the row's fields; others are not read. A column of another
+    /// type is an error when the slice is run that names the column, both types and the place;
+    /// types that hold all values of the file's are converted to. A null where the field is no
+    /// `Option` is an error when the row is read.
     ///
-    /// Each place has as many shards as there are cores, at most, or more where one would have above 128 MiB of
-    /// files: large files are read in several. The shards of the first place come first. The order of rows is that
-    /// of the files within a shard.
+    /// Each place has as many shards as there are cores, at most, or more where one would have
+    /// above 128 MiB of files: large files are read in several. The shards of the first place come
+    /// first. The order of rows is that of the files within a shard.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -132,9 +133,10 @@ impl<T: Row> Slice<T> {
 
     /// [`read`](Self::read), of CSV or TSV files with a line of names at the top.
     ///
-    /// The types of columns are those that the first MiB of a file suggests, or its first 20,000 rows: whole
-    /// numbers are `i64`, others `f64`. Nothing between two commas is null, which wants a field that is an
-    /// `Option`. A value further down that is not of the type of its column is an error.
+    /// The types of columns are those that the first MiB of a file suggests, or its first 20,000
+    /// rows: whole numbers are `i64`, others `f64`. Nothing between two commas is null, which wants
+    /// a field that is an `Option`. A value further down that is not of the type of its column is
+    /// an error.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -165,8 +167,8 @@ impl<T: Row> Slice<T> {
 
     /// [`read`](Self::read), of JSON lines.
     ///
-    /// The types of columns are those that the first MiB of a file suggests, or its first 20,000 rows: whole
-    /// numbers are `i64`, others `f64`. What is missing in an object is null.
+    /// The types of columns are those that the first MiB of a file suggests, or its first 20,000
+    /// rows: whole numbers are `i64`, others `f64`. What is missing in an object is null.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -26,7 +26,7 @@ use crate::pipeline::slice::{Paths, Slice};
 use crate::row::Row;
 use bigslice_files::Content;
 
-/// Batches that a task may be ahead of whoever takes them.
+/// Batches that a task may be ahead of its reader.
 const BATCHES_AHEAD_MAX: usize = 2;
 
 /// Bytes of lines in a batch, about, however few lines that are.
@@ -42,11 +42,11 @@ const LINE_BYTES_LIMIT: usize = 1024 * 1024 * 1024;
 /// How [`Slice::lines_with`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinesOptions {
-    /// Bytes of files that one shard has, at most, unless there would be more than 4096 shards then.
-    /// Without a limit of your own it is 128 MiB, a few seconds of work.
+    /// Bytes of files that one shard has, at most, unless there would be more than 4096 shards
+    /// then. Without a limit of your own it is 128 MiB, a few seconds of work.
     pub shard_bytes: u64,
-    /// Bytes of a line, at most, without its end; 16 MiB if you do not say. What is no text may have no
-    /// end of a line for long, and a task holds a line as a whole.
+    /// Bytes of a line, at most, without its end; 16 MiB if you do not say. What is no text may
+    /// have no end of a line for long, and a task holds a line as a whole.
     pub line_bytes_max: usize,
 }
 
@@ -58,18 +58,18 @@ impl Default for LinesOptions {
 
 impl Slice<String> {
     /// The lines of text files, without their ends (`\n` or `\r\n`): paths, folders, patterns,
-    /// `s3://...`, `https://...`, as for [`read`](Slice::read). Files whose names end in `.gz`, `.zst`, `.bz2` or
-    /// `.xz` are decompressed.
+    /// `s3://...`, `https://...`, as for [`read`](Slice::read). Files whose names end in `.gz`,
+    /// `.zst`, `.bz2` or `.xz` are decompressed.
     ///
-    /// Each line comes once, empty ones too; the last one need not end. Lines are in the order of the
-    /// places, of the names of files at each, and of the text, within a shard and from shard to shard. There is a
-    /// shard for each core, or more where one would have above 128 MiB of files, or fewer where
-    /// one would have less than 1 MiB: a shard has several small files, or a part of a large one. Files that are
-    /// compressed, or on a web server that gives no parts of files, are not divided. A task
-    /// holds some lines at a time.
+    /// Each line comes once, empty ones too; the last one need not end. Lines are in the order of
+    /// the places, of the names of files at each, and of the text, within a shard and from shard to
+    /// shard. There is a shard for each core, or more where one would have above 128 MiB of files,
+    /// or fewer where one would have less than 1 MiB: a shard has several small files, or a part of
+    /// a large one. Files that are compressed, or on a web server that gives no parts of files, are
+    /// not divided. A task holds some lines at a time.
     ///
-    /// A line that is not UTF-8 or has more than 16 MiB ends the run with an error that names the file
-    /// and where in it the line begins; a file that changes meanwhile is an error too.
+    /// A line that is not UTF-8 or has more than 16 MiB ends the run with an error that names the
+    /// file and where in it the line begins; a file that changes meanwhile is an error too.
     /// [`lines_bytes`](Slice::lines_bytes) takes text in any encoding, [`lines_with`](Self::lines_with) longer lines.
     ///
     /// ```
@@ -268,14 +268,14 @@ fn opened<T: Line>(text: Text, parts: Vec<Part>, cx: &TaskCx) -> SendableRecordB
             }
         }
         batches.end()?;
-        // Nobody reads any more: then nobody misses it.
+        // The reader is gone and needs no error.
         let _read = batches.send(&out).await;
         Ok(())
     });
     stream.build()
 }
 
-/// Gives the lines of a part; a break when nobody wants more.
+/// Gives the lines of a part; a break once the reader is gone.
 async fn cut<T: Line>(
     text: &Text,
     part: &Part,
@@ -379,7 +379,7 @@ impl<T: Line> Batches<T> {
         Ok(())
     }
 
-    /// Gives full batches away; a break when nobody takes them.
+    /// Gives full batches away; a break once the reader is gone.
     async fn send(&mut self, out: &Sender<PlanResult<RecordBatch>>) -> ControlFlow<()> {
         for batch in self.full.drain(..) {
             if out.send(Ok(batch)).await.is_err() {

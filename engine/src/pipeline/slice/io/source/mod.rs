@@ -1,5 +1,5 @@
-//! Where the rows of a slice come from: one file per kind. [`shares`] deals out files whose bytes tasks
-//! read themselves.
+//! Where the rows of a slice come from: one file per kind. [`shares`] deals out files whose bytes
+//! tasks read themselves.
 
 mod archives;
 mod columns;

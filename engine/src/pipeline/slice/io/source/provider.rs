@@ -1,4 +1,4 @@
-//! Rows of a table that somebody else provides: each process has the table's provider, which its
+//! Rows of a table from another crate's provider: each process has the table's provider, which its
 //! func made, and plans the same scan of it; a task runs one partition.
 
 use std::panic::Location;
@@ -29,14 +29,14 @@ use crate::row::Row;
 impl<T: Row> Slice<T> {
     /// The rows of any table that DataFusion can read, by its [`TableProvider`].
     ///
-    /// Columns are found by the names of the row's fields, and only they are asked for. A column that is
-    /// not there or of another type is an error when the slice is run; types that hold all values of the table's
-    /// are converted to. There is a shard for each partition of the scan, of which as many are asked for as
-    /// there are cores; rows have the order that they have there.
+    /// Columns are found by the names of the row's fields, and only they are asked for. A column
+    /// that is not there or of another type is an error when the slice is run; types that hold all
+    /// values of the table's are converted to. There is a shard for each partition of the scan, of
+    /// which as many are asked for as there are cores; rows have the order that they have there.
     ///
-    /// On machines a func makes the provider in every process, and each of these must see the same table: one
-    /// whose scan has another number of partitions on a machine than on the driver is an error. After a
-    /// machine was lost a shard may be read again, and must be the same rows then.
+    /// On machines a func makes the provider in every process, and each of these must see the same
+    /// table: one whose scan has another number of partitions on a machine than on the driver is an
+    /// error. After a machine was lost a shard may be read again, and must be the same rows then.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -130,7 +130,8 @@ impl Source for Provided {
 }
 
 impl Table {
-    /// The plan of a scan of the row's columns. It is the same in every process that has the same table.
+    /// The plan of a scan of the row's columns. It is the same in every process that has the same
+    /// table.
     async fn scan(
         &self,
         mut config: SessionConfig,

@@ -19,7 +19,7 @@ use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
 
-/// Batches that a closure may be ahead of whoever takes them.
+/// Batches that a closure may be ahead of its reader.
 const BATCHES_AHEAD_MAX: usize = 2;
 
 /// Where the closure of [`Slice::push_reader`] gives its rows to.
@@ -27,11 +27,11 @@ pub struct Sink<T: Row> {
     schema: SchemaRef,
     pushed: BatchBuilder<T>,
     out: Sender<PlanResult<RecordBatch>>,
-    /// Why a batch could not be made, for whoever reads.
+    /// Why a batch could not be made, for the reader.
     failed: Option<DataFusionError>,
 }
 
-/// Nobody wants more of the rows that are pushed: a verb had enough of them, or the run has ended.
+/// The pushed rows are not wanted any more: a verb has enough of them, or the run has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no more rows are wanted")]
 pub struct Stopped;
@@ -55,7 +55,7 @@ impl<T: Row> fmt::Debug for Sink<T> {
 }
 
 impl<T: Row> Sink<T> {
-    /// One more row. Waits while whoever reads is busy with those before.
+    /// One more row. Waits while the reader is busy with earlier ones.
     ///
     /// # Errors
     /// When no more rows are wanted: the closure should return then, with this error or without.
@@ -81,7 +81,7 @@ impl<T: Row> Sink<T> {
     /// Gives away what is left, after the closure has returned.
     fn end(mut self) -> PlanResult<()> {
         if self.failed.is_none() {
-            // Nobody reads any more: then nobody misses it.
+            // The reader is gone and needs no error.
             let _read = self.send();
         }
         self.failed.map_or(Ok(()), Err)
@@ -89,22 +89,23 @@ impl<T: Row> Sink<T> {
 }
 
 impl<T: Row> Slice<T> {
-    /// The rows that `push` gives to its [`Sink`], for each of `shards` shards: for code that calls back
-    /// for each row, such as a parser, and cannot be made the iterator of a
+    /// The rows that `push` gives to its [`Sink`], for each of `shards` shards: for code that calls
+    /// back for each row, such as a parser, and cannot be made the iterator of a
     /// [`reader`](Self::reader).
     ///
-    /// `push` runs on a thread of its own, where it may wait as long as it likes; it is given the number of
-    /// its shard, and views of rows, as an [`Emitter`](crate::Emitter) is. It waits in [`Sink::push`] while
-    /// some batches are ahead of whoever reads. Rows keep their order. When no more are wanted, as after a
+    /// `push` runs on a thread of its own, where it may wait as long as it likes; it is given the
+    /// number of its shard, and views of rows, as an [`Emitter`](crate::Emitter) is. It waits in
+    /// [`Sink::push`] while some batches are ahead of the reader. Rows keep their order. When no
+    /// more are wanted, as after a
     /// [`head`](Self::head) or when the run is given up, pushing is an error, with which it should return; what it
-    /// returns then does not matter. Otherwise an error, like a panic, ends the run. After a machine was lost
-    /// a shard may be read again, and must be the same rows then.
+    /// returns then does not matter. Otherwise an error, like a panic, ends the run. After a
+    /// machine was lost a shard may be read again, and must be the same rows then.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
     /// use bigslice::prelude::*;
     ///
-    /// /// Somebody else's code, which calls back.
+    /// /// Code of another crate, which calls back.
     /// fn visit(text: &str, mut seen: impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
     ///     text.split(' ').try_for_each(|word| seen(word))
     /// }

@@ -20,16 +20,17 @@ use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;
 
-/// Batches that a reader may be ahead of whoever takes them.
+/// Batches that a reader may be ahead of its consumer.
 const BATCHES_AHEAD_MAX: usize = 2;
 
 impl<T: Row> Slice<T> {
     /// The rows that `open` gives for each of `shards` shards, an error among which ends the run.
     ///
-    /// `open` is given the number of its shard. It and the iterator it returns run on a thread of their own, where
-    /// they may wait for files or networks as long as they like, and are some batches ahead of whoever reads at
-    /// most. Rows keep their order. When no more are wanted, as after a [`head`](Self::head), the iterator is
-    /// dropped. After a machine was lost a shard may be read again, and must be the same rows then.
+    /// `open` is given the number of its shard. It and the iterator it returns run on a thread of
+    /// their own, where they may wait for files or networks as long as they like, and are some
+    /// batches ahead of the consumer at most. Rows keep their order. When no more are wanted, as
+    /// after a [`head`](Self::head), the iterator is dropped. After a machine was lost a shard may
+    /// be read again, and must be the same rows then.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -76,7 +77,7 @@ impl<T: Row> Slice<T> {
                         }
                     }
                     if let Some(batch) = made.take(&schema)? {
-                        // Nobody reads any more: then nobody misses it.
+                        // The consumer is gone and needs no error.
                         drop(sender.blocking_send(Ok(batch)));
                     }
                     Ok(())
@@ -87,12 +88,14 @@ impl<T: Row> Slice<T> {
         Self::by_code("reader", place, shards, opened)
     }
 
-    /// The batches of rows that `open` gives for each of `shards` shards, for readers that have columns
-    /// already. They must have the columns of `T`, by position; other columns, like an error, end the run.
+    /// The batches of rows that `open` gives for each of `shards` shards, for readers that have
+    /// columns already. They must have the columns of `T`, by position; other columns, like an
+    /// error, end the run.
     ///
-    /// Rows keep their order. The task itself polls the stream, which must not block: what waits for files by
-    /// blocking is for a [`reader`](Self::reader). No batch is asked for before the last one was taken. After a
-    /// machine was lost a shard may be read again, and must be the same rows then.
+    /// Rows keep their order. The task itself polls the stream, which must not block: what waits
+    /// for files by blocking is for a [`reader`](Self::reader). No batch is asked for before the
+    /// last one was taken. After a machine was lost a shard may be read again, and must be the same
+    /// rows then.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

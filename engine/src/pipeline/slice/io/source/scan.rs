@@ -24,12 +24,13 @@ use crate::pipeline::slice::io::source::columns::rows;
 use crate::pipeline::slice::tree::node::{Resolving, TaskCx};
 use bigslice_files::{SealedScan, file_scan, watch};
 
-/// Bytes of files that one shard has, unless there would be too few shards then: a few seconds of work.
+/// Bytes of files that one shard has, unless there would be too few shards then: a few seconds of
+/// work.
 const SHARD_BYTES: u64 = 128 * 1024 * 1024;
 /// Shards that files are read in, at most.
 const SHARDS_MAX: usize = 4096;
-/// Bytes of the plan of a shard, at most: it goes to a machine with the task. A plan is large when it has
-/// rows in it.
+/// Bytes of the plan of a shard, at most: it goes to a machine with the task. A plan is large when
+/// it has rows in it.
 const SPEC_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A plan of `rows` with a partition for each shard: as many as can run at a time, more of large

@@ -1,5 +1,5 @@
-//! Which parts of which files each shard reads: the driver finds the files and deals them out, a task
-//! is told its share.
+//! Which parts of which files each shard reads: the driver finds the files and deals them out, a
+//! task is told its share.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use bigslice_files::{Location, StoredFile};
 /// Shards that files are read in, at most.
 const SHARDS_MAX: u64 = 4096;
 
-/// Bytes of a shard, at least, where nobody asks for less: a task costs as much as reading these.
+/// The fewest bytes of a shard, unless fewer are asked for: a task costs as much as reading these.
 const SHARD_BYTES_MIN: u64 = 1024 * 1024;
 
 /// A part of a file.
@@ -24,8 +24,8 @@ pub(super) struct Part {
     pub(super) range: Range<u64>,
 }
 
-/// The files at these places in order, each place's by name; `wanted` chooses among those of a folder or
-/// pattern.
+/// The files at these places in order, each place's by name; `wanted` chooses among those of a
+/// folder or pattern.
 pub(super) async fn find(
     paths: &[String],
     resolving: &Resolving,

@@ -1,5 +1,5 @@
-//! Rows of a statement of the session: its tables, its files, its settings. The driver plans it, and
-//! tasks get their part of the plan.
+//! Rows of a statement of the session: its tables, its files, its settings. The driver plans it,
+//! and tasks get their part of the plan.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -35,13 +35,15 @@ impl<T: Row> Slice<T> {
     /// settings, as [`Session::sql`](crate::Session::sql) has them. Columns become fields as with
     /// [`select`](Self::select).
     ///
-    /// The driver plans the query when the slice is run. One that filters and computes rows of one table of
-    /// files is read in as many shards as with [`read`](Self::read), in the order of the files within a
-    /// shard. Any other is computed by one task: one shard, in the order of the query. Over rows that
-    /// are to move between machines, use [`sql`](Self::sql) or [`query`](Self::query).
+    /// The driver plans the query when the slice is run. One that filters and computes rows of one
+    /// table of files is read in as many shards as with [`read`](Self::read), in the order of the
+    /// files within a shard. Any other is computed by one task: one shard, in the order of the
+    /// query. Over rows that are to move between machines, use [`sql`](Self::sql) or
+    /// [`query`](Self::query).
     ///
     /// What is wrong with the query is known, and an error, when the slice is run. So are tables
-    /// that only the driver has, such as a registered run: [`Run::slice`](crate::Run::slice) reads that.
+    /// that only the driver has, such as a registered run: [`Run::slice`](crate::Run::slice) reads
+    /// that.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -123,8 +125,8 @@ impl Source for Statement {
         scan::open(spec, &self.schema, cx)
     }
 
-    /// A limit or an aggregate may be in it, and partitions that are computed side by side: what it is planned as
-    /// is known later.
+    /// A limit or an aggregate may be in it, and partitions that are computed side by side: what it
+    /// is planned as is known later.
     fn order_sensitivity(&self) -> OrderSensitivity {
         OrderSensitivity::Nondeterministic
     }
