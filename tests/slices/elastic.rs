@@ -231,7 +231,7 @@ async fn machines_that_cannot_start_are_an_error_that_says_why() {
         assert!(began.elapsed() < DEADLINE, "{:?}", lines.lock().unwrap());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!((said("trying again"), said("going on with 0 of")), (1, 1));
+    assert_eq!((said("retrying at most"), said("going on with 0 of")), (1, 1));
     // Work that needs no machine continues.
     World::sql_in(&session, "select 1 as one").await;
     session.shutdown().await;

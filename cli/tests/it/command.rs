@@ -449,7 +449,7 @@ fn wrong_systems_are_refused_with_what_may_be_meant() {
         (&["--system", "locl:2"][..], "did you mean \"local\"?"),
         (&["--system", "local:m=2"], "unknown option \"m\": write n"),
         (&["--max", "2", "--workers", "2"], "cannot be used with"),
-        (&["--idle", "5"], "not a duration: write for example 30s, 10m or 2h"),
+        (&["--idle", "5"], "not a duration such as 30s, 10m or 2h"),
     ] {
         let outcome = run(&[flags, &["-c", "select 1"]].concat());
         assert_eq!(outcome.code, Some(2), "{outcome:?}");

@@ -67,7 +67,7 @@ fn start(hertz: Hertz) -> Result<Sampler> {
         .build()
         .map_err(|err| match err {
             pprof::Error::Running => {
-                Error::Profile("another one of this process is running".to_owned())
+                Error::Profile("a profile of this process is already running".to_owned())
             }
             err => Error::Profile(err.to_string()),
         })?;

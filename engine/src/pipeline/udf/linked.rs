@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_name_means_one_function() {
-        let check = |udfs: Vec<&'static Udf>| names(udfs.into_iter(), |name| name == "abs");
+        let check = |udfs: Vec<&'static Udf>| names(udfs, |name| name == "abs");
         check(vec![udf("gc", 3), udf("at", 4)]).unwrap();
         let error = check(vec![udf("gc", 3), udf("gc", 9)]).unwrap_err().to_string();
         assert_eq!(

@@ -124,6 +124,7 @@ pub(super) fn retry(session: &Runner, why: &str, what: &str, losses: u32) -> Res
 }
 
 /// What happened to the tasks of a [`Pool`].
+#[expect(clippy::large_enum_variant, reason = "one at a time, and mostly the large one")]
 enum Event<K, R> {
     /// This task ended, and had these slots.
     Ended(K, SlotGuard, Result<R, TaskFailure>),
