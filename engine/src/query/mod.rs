@@ -10,7 +10,7 @@ pub(crate) mod run;
 pub(crate) mod sendable;
 pub(crate) mod show;
 mod stored;
-mod stream;
+pub(crate) mod stream;
 
 use std::fmt;
 use std::panic::Location;

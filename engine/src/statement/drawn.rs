@@ -1,6 +1,6 @@
 //! Queries of `WITH` that are computed once, before the statement that reads them: see
-//! [`draw`](bigslice_planner::draw). This process holds their rows, as it does for a table created
-//! from a query.
+//! [`materialize_ctes`](bigslice_planner::materialize_ctes). This process holds their rows, as it
+//! does for a table created from a query.
 
 use std::sync::{Arc, OnceLock};
 

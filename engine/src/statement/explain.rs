@@ -1,5 +1,6 @@
 //! What `EXPLAIN` and `EXPLAIN STAGES` show of a distributed plan. Called by
-//! [`distribute`](crate::query::distribute) and by [`effect`](crate::query::effect).
+//! [`distribute`](crate::query::distribute) and by
+//! [`command`](crate::query::command).
 
 use std::sync::Arc;
 

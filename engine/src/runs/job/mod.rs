@@ -12,7 +12,7 @@
 //!
 //! * [`lineage`]: how a run is computed, and the runs that it was made from;
 //! * [`inputs`]: where the shards are that the tasks of an evaluation read;
-//! * [`table`]: a run as a table of SQL.
+//! * [`mod@table`]: a run as a table of SQL.
 
 mod argument;
 mod codec;

@@ -1,6 +1,6 @@
 //! The scheduler: runs the tasks of a [`Workload`] in free slots, until the workload is done. The
 //! tasks of a run ([`evaluation`](super::evaluation)) and the items of a map
-//! ([`map`](super::map)) are workloads.
+//! ([`map`](mod@super::map)) are workloads.
 //!
 //! ```text
 //!            ┌─► slots wanted? ─► wait for a machine ─► start tasks in free slots ─► done?
