@@ -79,7 +79,7 @@ fn keeps_digits(op: Operator) -> bool {
 }
 
 /// Turns the number into a decimal if it has few enough digits.
-fn take(expr: &mut Expr) -> bool {
+pub(super) fn take(expr: &mut Expr) -> bool {
     let decimal = match expr {
         Expr::Literal(ScalarValue::Float64(Some(number)), _) => exactly(*number),
         Expr::Negative(inner) => match inner.as_ref() {

@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::decimal_literals::take;
 use super::expressions::rewrite;
 use super::simplify::compares;
 
@@ -106,10 +107,22 @@ fn compared(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> Resu
 /// it did.
 fn to_doubles(parts: &mut [&mut Expr], schema: &DFSchema) -> bool {
     let types: Vec<_> = parts.iter().map(|part| part.get_type(schema).ok()).collect();
-    if !types.iter().flatten().any(DataType::is_floating) {
+    if !types.iter().flatten().any(DataType::is_floating) || !types.iter().flatten().any(is_decimal)
+    {
         return false;
     }
     let mut changed = false;
+    // A number with a point is a decimal here: `coalesce(price, 0.0)` is as exact as `price`.
+    let is_exact = |part: &&mut Expr| take(&mut (**part).clone());
+    let floats =
+        || parts.iter().zip(&types).filter(|(_, t)| t.as_ref().is_some_and(DataType::is_floating));
+    if types.iter().flatten().any(DataType::is_decimal) && floats().all(|(part, _)| is_exact(part))
+    {
+        for part in parts.iter_mut() {
+            changed |= take(part);
+        }
+        return changed;
+    }
     for (part, kind) in parts.iter_mut().zip(types) {
         if kind.as_ref().is_some_and(is_decimal) {
             **part = cast(std::mem::take(*part), DataType::Float64);
@@ -157,7 +170,9 @@ fn of_union(mut union: Union) -> Result<Transformed<LogicalPlan>> {
         union.inputs.iter().any(|input| is(input.schema().field(at).data_type()))
     };
     let mixed: Vec<usize> = (0..n_columns.unwrap_or(0))
-        .filter(|at| has(*at, &DataType::is_floating) && has(*at, &is_decimal))
+        .filter(|at| {
+            union.inputs.iter().any(|input| is_double(input, *at)) && has(*at, &is_decimal)
+        })
         .collect();
     if mixed.is_empty() {
         return Ok(Transformed::no(LogicalPlan::Union(union)));
@@ -176,6 +191,17 @@ fn of_union(mut union: Union) -> Result<Transformed<LogicalPlan>> {
     let metadata = union.schema.metadata().clone();
     union.schema = Arc::new(DFSchema::new_with_metadata(fields.collect(), metadata)?);
     Ok(Transformed::yes(LogicalPlan::Union(union)))
+}
+
+/// True if a column is a floating-point number, and not just one that is written with a point.
+fn is_double(plan: &LogicalPlan, at: usize) -> bool {
+    let is_written = match plan {
+        LogicalPlan::Projection(projection) => {
+            matches!(projection.expr[at].clone().unalias(), Expr::Literal(..))
+        }
+        _ => false,
+    };
+    plan.schema().field(at).data_type().is_floating() && !is_written
 }
 
 /// `plan` with the columns at the positions `cast_at` cast to doubles.
