@@ -186,12 +186,13 @@ fn of_one_thing_from_begin_to_end() {
         let inspector = fleet.inspector().clone();
         let given_up = inspector.start_profile(Hertz::default()).await.expect("it begins");
         drop(given_up);
-        // Cancelling one makes room for the next on all machines.
+        // Cancelling one makes room for the next on all machines, as soon as a machine that still
+        // reads its debug information has done so.
         let began = std::time::Instant::now();
         let profiling = loop {
             match inspector.start_profile(Hertz::new(200).expect("a frequency")).await {
                 Ok(profiling) => break profiling,
-                Err(err) => assert!(began.elapsed() < Duration::from_secs(10), "{err}"),
+                Err(err) => assert!(began.elapsed() < Duration::from_secs(60), "{err}"),
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
