@@ -60,7 +60,7 @@ mod with_ec2 {
             ClusterTask::Stop { name } => stop(&clusters, &name, console).await,
             ClusterTask::Gc => {
                 let cleared = clusters.gc().await.map_err(ours)?;
-                console.say(&format!("stopped {}", told(&cleared)));
+                console.say(&format!("stopped {}", summary(&cleared)));
                 Ok(())
             }
             ClusterTask::Logs { name } => logs(&clusters, &name).await,
@@ -112,7 +112,7 @@ mod with_ec2 {
         if cleared == Cleared::default() {
             return Err(missing(clusters, name).await?);
         }
-        console.say(&format!("stopped {}", told(&cleared)));
+        console.say(&format!("stopped {}", summary(&cleared)));
         Ok(())
     }
 
@@ -144,7 +144,7 @@ mod with_ec2 {
         Ok(Error::command_hint(format!("there is no cluster \"{name}\""), hint))
     }
 
-    fn told(cleared: &Cleared) -> String {
+    fn summary(cleared: &Cleared) -> String {
         let instances = cell::counted(cleared.instances.len(), "instance");
         let removed = [
             (cleared.groups.len(), "security group"),

@@ -34,12 +34,12 @@ impl Shell {
         let refused = |e: String| Error::command(e);
         let profiling = match began {
             Ok(profiling) => profiling,
-            Err(e) => return Err(self.tell(&refused(e.to_string()), None, origin)),
+            Err(e) => return Err(self.report(&refused(e.to_string()), None, origin)),
         };
         let text = statement.trim_end().trim_end_matches(';').to_owned();
         let statement = Statement { text, line: origin.line, column: 1 };
         if let Err(e) = self.statement(&statement).await {
-            return Err(self.tell(&e, Some(&statement), origin));
+            return Err(self.report(&e, Some(&statement), origin));
         }
         let written = match profiling.finish().await {
             Err(e) => Err(refused(e.to_string())),
@@ -56,7 +56,7 @@ impl Shell {
         };
         match written {
             Ok(()) => Ok(Flow::Continue),
-            Err(e) => Err(self.tell(&e, None, origin)),
+            Err(e) => Err(self.report(&e, None, origin)),
         }
     }
 }

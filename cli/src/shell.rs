@@ -175,7 +175,7 @@ impl Shell {
         let text = read_script(std::io::stdin().lock(), "standard input");
         let result = match text {
             Ok(text) => self.script(&text, Some("<standard input>")).await,
-            Err(e) => Err(self.tell(&e, None, Origin::default())),
+            Err(e) => Err(self.report(&e, None, Origin::default())),
         };
         self.end_of_scripts(result)
     }
@@ -206,7 +206,7 @@ impl Shell {
         };
         match opened {
             Ok(text) => self.script(&text, Some(&name)).await,
-            Err(e) => Err(self.tell(&e, None, Origin::default())),
+            Err(e) => Err(self.report(&e, None, Origin::default())),
         }
     }
 
@@ -240,7 +240,7 @@ impl Shell {
         match piece.kind {
             PieceKind::Command => match command::parse(piece.text) {
                 Ok(command) => self.command(command, origin).await,
-                Err(e) => Err(self.tell(&e, None, origin)),
+                Err(e) => Err(self.report(&e, None, origin)),
             },
             PieceKind::Statement => {
                 let statement = Statement {
@@ -250,7 +250,7 @@ impl Shell {
                 };
                 match self.statement(&statement).await {
                     Ok(()) => Ok(Flow::Continue),
-                    Err(e) => Err(self.tell(&e, Some(&statement), origin)),
+                    Err(e) => Err(self.report(&e, Some(&statement), origin)),
                 }
             }
         }
@@ -298,13 +298,13 @@ impl Shell {
             Command::Output(path) => self.send_output_to(path.as_deref()),
         };
         let result = result.and_then(|()| self.output.keep());
-        result.map(|()| Flow::Continue).map_err(|e| self.tell(&e, None, origin))
+        result.map(|()| Flow::Continue).map_err(|e| self.report(&e, None, origin))
     }
 
     async fn read(&mut self, path: &Path, origin: Origin<'_>) -> Stopped<Flow> {
         if self.read_depth == READ_DEPTH_MAX {
             let e = Error::command(format!("scripts are nested more than {READ_DEPTH_MAX} deep"));
-            return Err(self.tell(&e, None, origin));
+            return Err(self.report(&e, None, origin));
         }
         self.read_depth += 1;
         // Boxed, because the future of a script contains those of the scripts that it reads.
@@ -400,10 +400,10 @@ impl Shell {
     }
 
     pub(crate) fn terminal_columns(&self) -> usize {
-        let told = || crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns));
+        let terminal = || crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns));
         self.options
             .columns
-            .or_else(told)
+            .or_else(terminal)
             .filter(|&columns| columns > 0)
             .unwrap_or(TERMINAL_COLUMNS)
     }
@@ -414,7 +414,7 @@ impl Shell {
     }
 
     /// Reports an error to the user, and decides whether a script stops.
-    pub(crate) fn tell(
+    pub(crate) fn report(
         &self,
         error: &Error,
         statement: Option<&Statement>,
@@ -430,7 +430,7 @@ impl Shell {
     }
 }
 
-/// Why a script stops. The user has been told.
+/// Why a script stops. The error has been reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     Failed,

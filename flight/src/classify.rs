@@ -142,7 +142,7 @@ pub(crate) fn unreachable(machine: &str, err: &(dyn StdError + 'static)) -> Erro
 
 /// The error that a machine sends to its reader. Its own wait for a plan gets a type here, and the
 /// reader adds the name.
-pub(crate) fn told(err: DataFusionError) -> DataFusionError {
+pub(crate) fn classified(err: DataFusionError) -> DataFusionError {
     match err.find_root() {
         DataFusionError::Execution(text) if text.starts_with(PLAN_LATE) => {
             Error::PlanLate { machine: String::new() }.into()

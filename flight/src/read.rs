@@ -112,9 +112,9 @@ pub(crate) async fn read(
 ) -> Result<MessageStream, Status> {
     let request = request.decoded()?;
     let first = request.target_partition_start;
-    let told = |err| wire::to_status(&classify::told(err));
-    let (streams, ctx) = worker.execute_task(request).await.map_err(told)?;
-    let options = ipc_options(&ctx).map_err(told)?;
+    let to_status = |err| wire::to_status(&classify::classified(err));
+    let (streams, ctx) = worker.execute_task(request).await.map_err(to_status)?;
+    let options = ipc_options(&ctx).map_err(to_status)?;
 
     let consumer = MemoryConsumer::new("exchange: messages waiting for their reader");
     let (send_queue, mut messages) =

@@ -126,7 +126,7 @@ impl MessageStream {
             let produced = AssertUnwindSafe(async move { produce(send_queue).await });
             let last = match produced.catch_unwind().await {
                 Ok(Ok(())) => Item::End,
-                Ok(Err(err)) => Item::Failed(wire::to_status(&classify::told(err))),
+                Ok(Err(err)) => Item::Failed(wire::to_status(&classify::classified(err))),
                 Err(payload) => {
                     let text = panic_text(payload.as_ref()).to_owned();
                     Item::Failed(wire::to_status(&Error::Panic { text }.into()))

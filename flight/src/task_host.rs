@@ -152,9 +152,9 @@ struct Flight {
 
 impl Flight {
     async fn act(&self, action: Action) -> Result<Bytes, Status> {
-        let told = |err| wire::to_status(&err);
+        let to_status = |err| wire::to_status(&err);
         let Action { r#type, body } = action;
-        fits(REQUEST, body.len(), MESSAGE_BYTES_MAX).map_err(|err| told(err.into()))?;
+        fits(REQUEST, body.len(), MESSAGE_BYTES_MAX).map_err(|err| to_status(err.into()))?;
         let reply = match r#type.as_str() {
             RUN => self.host.run(body).await,
             DISCARD => self.host.discard(body).await.map(|()| Bytes::new()),
@@ -163,8 +163,8 @@ impl Flight {
                 return Err(Status::unimplemented(text));
             }
         };
-        let reply = reply.map_err(told)?;
-        fits(REPLY, reply.len(), MESSAGE_BYTES_MAX).map_err(|err| told(err.into()))?;
+        let reply = reply.map_err(to_status)?;
+        fits(REPLY, reply.len(), MESSAGE_BYTES_MAX).map_err(|err| to_status(err.into()))?;
         Ok(reply)
     }
 

@@ -235,7 +235,7 @@ async fn run(arguments: &Arguments) -> Result<usize, Failed> {
     let mut tally = Tally::default();
     let begun = Instant::now();
     let end = Duration::from_secs_f64(arguments.minutes.max(0.0) * 60.0);
-    let mut told = Instant::now();
+    let mut reported = Instant::now();
     while begun.elapsed() < end
         && arguments.rounds.is_none_or(|rounds| tally.rounds < rounds)
         && tally.finds < arguments.finds
@@ -243,8 +243,8 @@ async fn run(arguments: &Arguments) -> Result<usize, Failed> {
         let seed = arguments.seed + tally.rounds;
         round(seed, arguments, &mut world, &mut tally).await?;
         tally.rounds += 1;
-        if told.elapsed() >= Duration::from_secs(60) {
-            told = Instant::now();
+        if reported.elapsed() >= Duration::from_secs(60) {
+            reported = Instant::now();
             report(&tally, begun);
         }
     }
@@ -276,7 +276,7 @@ async fn round(
             println!("  differs, and is made smaller: {}", find.what);
         }
         let small = shrink::shrink(world, &tables, &query, find).await?;
-        tell(seed, &small);
+        print_find(seed, &small);
         world.load(&tables).await?;
         if tally.finds >= arguments.finds {
             break;
@@ -292,7 +292,7 @@ pub(crate) struct Small {
     find: Find,
 }
 
-fn tell(seed: u64, small: &Small) {
+fn print_find(seed: u64, small: &Small) {
     println!("\nDIFFERENCE (--seed {seed} --rounds 1)\n  {}", small.find.what);
     println!("  {}", small.tree.sql(Dialect::Ours));
     let text = small.tree.sql(Dialect::Ours);

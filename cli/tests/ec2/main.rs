@@ -90,7 +90,7 @@ impl Cloud {
 
     fn cluster(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = self.bigsql(&[&["cluster"], arguments].concat()).output().unwrap();
-        told(output)
+        parts(output)
     }
 
     fn spec(&self, more: &str) -> String {
@@ -114,16 +114,16 @@ impl Drop for Cloud {
     }
 }
 
-fn told(output: Output) -> (Option<i32>, String, String) {
+fn parts(output: Output) -> (Option<i32>, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// The statement, and the answer of one process.
 fn third_query(cloud: &Cloud) -> (String, String) {
-    let (_, sql, _) = told(cloud.bigsql(&["tpch", "query", "3"]).output().unwrap());
+    let (_, sql, _) = parts(cloud.bigsql(&["tpch", "query", "3"]).output().unwrap());
     let alone = ["--tpch", "0.01", "--format", "csv", "-q", "-c", &sql];
-    let (code, rows, said) = told(cloud.bigsql(&alone).output().unwrap());
+    let (code, rows, said) = parts(cloud.bigsql(&alone).output().unwrap());
     assert_eq!((code, rows.lines().count()), (Some(0), 11), "{said}");
     (sql, rows)
 }
@@ -198,7 +198,7 @@ fn instances_come_when_the_work_asks_for_them() {
     let (sql, right) = third_query(&cloud);
     let system = cloud.spec("name=nightly");
     let flags = ["--system", &system, "--max", "2", "--tpch", "0.01", "--format", "csv"];
-    let (code, rows, said) = told(
+    let (code, rows, said) = parts(
         cloud.bigsql(&[&flags[..], &["-c", "select 6 * 7 as answer"]].concat()).output().unwrap(),
     );
     assert_eq!((code, rows.as_str()), (Some(0), "answer\n42\n"), "{said}");
@@ -208,11 +208,11 @@ fn instances_come_when_the_work_asks_for_them() {
     std::fs::write(&file, "n\n1\n2\n").unwrap();
     let sum = format!("select sum(n) as s from '{}'", file.display());
     let (code, rows, said) =
-        told(cloud.bigsql(&[&flags[..], &["-c", &sum]].concat()).output().unwrap());
+        parts(cloud.bigsql(&[&flags[..], &["-c", &sum]].concat()).output().unwrap());
     assert_eq!((code, rows.as_str()), (Some(0), "s\n3\n"), "{said}");
     assert_eq!(cloud.ask("count"), "0");
     let small = ["--set", "distributed.file_scan_config_bytes_per_partition=1", "-c", &sql];
-    let (code, rows, said) = told(cloud.bigsql(&[&flags[..], &small].concat()).output().unwrap());
+    let (code, rows, said) = parts(cloud.bigsql(&[&flags[..], &small].concat()).output().unwrap());
     assert_eq!((code, rows), (Some(0), right), "{said}");
     assert!(said.contains("waiting for machines 0/"), "{said}");
     cloud.until_empty();
@@ -246,7 +246,7 @@ fn an_account_is_looked_at_before_anything_is_started() {
     assert_eq!((code, said.as_str()), (Some(0), "stopped 0 instances\n"));
     let wrong = cloud.spec("nn=3");
     let (code, _, said) =
-        told(cloud.bigsql(&["--system", &wrong, "-c", "select 1"]).output().unwrap());
+        parts(cloud.bigsql(&["--system", &wrong, "-c", "select 1"]).output().unwrap());
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("ec2 has no option \"nn\"; did you mean \"n\"?"), "{said}");
     assert_eq!(cloud.ask("count"), "0");

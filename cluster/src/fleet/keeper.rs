@@ -153,8 +153,10 @@ impl FleetState {
         };
         match ended {
             Ok(Ok(())) => {}
-            Ok(Err(err)) => self.log.tell(format!("could not remove everything: {}", chain(&err))),
-            Err(_) => self.log.tell(format!(
+            Ok(Err(err)) => {
+                self.log.say_of_all(format!("could not remove everything: {}", chain(&err)))
+            }
+            Err(_) => self.log.say_of_all(format!(
                 "some resources may remain: removing them took longer than {} s",
                 END_GRACE.as_secs()
             )),

@@ -68,7 +68,7 @@ impl Log {
     }
 
     /// Sends a line of the fleet about the whole session.
-    pub(crate) fn tell(&self, text: String) {
+    pub(crate) fn say_of_all(&self, text: String) {
         tracing::info!(text);
         self.send(LogLine::of_fleet(text));
     }

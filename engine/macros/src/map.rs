@@ -24,10 +24,10 @@ pub(crate) fn expand(arguments: &TokenStream, function: &ItemFn) -> Result<Token
         ReturnType::Type(_, given) => quote!(#given),
         ReturnType::Default => quote!(()),
     };
-    let (output, told) = match &sig.output {
+    let (output, convert) = match &sig.output {
         ReturnType::Type(_, given) if is_result(given) => (
             quote!(<#given as ::bigslice::__private::Fallible>::Output),
-            quote!(::bigslice::__private::Fallible::told),
+            quote!(::bigslice::__private::Fallible::into_text_error),
         ),
         _ => (given.clone(), quote!(::core::result::Result::Ok)),
     };
@@ -40,18 +40,18 @@ pub(crate) fn expand(arguments: &TokenStream, function: &ItemFn) -> Result<Token
         names => quote!((#(#names),*)),
     };
     let inputs = &sig.inputs;
-    let told_as = quote!(::core::result::Result<#output, ::std::string::String>);
+    let converted_as = quote!(::core::result::Result<#output, ::std::string::String>);
     let (returns, body, call, pending) = if sig.asyncness.is_some() {
         let future = quote!(::core::pin::Pin<
             ::std::boxed::Box<dyn ::core::future::Future<Output = #given> + ::core::marker::Send>
         >);
         let body = quote!({ ::std::boxed::Box::pin(async move #block) });
         let call = quote! {
-            async fn call(#pattern: #item) -> #told_as { #told(run(#(#names),*).await) }
+            async fn call(#pattern: #item) -> #converted_as { #convert(run(#(#names),*).await) }
         };
         (future, body, call, quote!(waiting))
     } else {
-        let call = quote!(fn call(#pattern: #item) -> #told_as { #told(run(#(#names),*)) });
+        let call = quote!(fn call(#pattern: #item) -> #converted_as { #convert(run(#(#names),*)) });
         (given, quote!(#block), call, quote!(blocking))
     };
     let pointer = quote!(fn(#(#types),*) -> #returns);

@@ -27,7 +27,7 @@ const LOCAL_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The longest wait for a machine elsewhere: longer than its system takes to give it up.
 const REMOTE_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The user is told about a longer wait.
+/// A longer wait is reported to the user.
 const WAIT_SAID_AFTER: Duration = Duration::from_secs(1);
 
 /// Machines that were ordered together come together: after the first, the wait for the others is
@@ -43,7 +43,7 @@ const HOLDS_TRIED_MAX: usize = 5;
 const LOSSES_NAMED_MAX: usize = 4;
 
 /// The machines that a query works on.
-pub(crate) struct Company {
+pub(crate) struct HeldMachines {
     holds: Vec<Hold>,
     /// Makes the fleet replace machines that are lost.
     _demand: Option<Demand>,
@@ -84,7 +84,7 @@ pub(crate) async fn wait(driver: &Driver) -> Result<()> {
                 Error::machines(format!("there is no machine to run on: {why}"))
             }
             lost => {
-                let lost = tell(&lost);
+                let lost = describe(&lost);
                 Error::lost(format!("no machine is left to run on: {lost}; {why}"))
             }
         };
@@ -92,7 +92,7 @@ pub(crate) async fn wait(driver: &Driver) -> Result<()> {
     })
 }
 
-impl Company {
+impl HeldMachines {
     /// Asks for `machines`, up to the limit, and waits for the first and for those that come with
     /// it.
     pub(crate) async fn call(driver: &Driver, fleet: &Fleet, machines: usize) -> Result<Demand> {
@@ -122,7 +122,7 @@ impl Company {
             }
             wait(driver).await?;
         }
-        let message = "machines went as soon as they had come".to_owned();
+        let message = "every machine was lost before the query could start on it".to_owned();
         Err(Error::lost(message))
     }
 
@@ -147,8 +147,8 @@ pub(crate) fn suspect(fleet: &Fleet, name: &str, why: &str) {
     }
 }
 
-/// Losses in words.
-pub(crate) fn tell(losses: &[Loss]) -> String {
+/// A text about losses.
+pub(crate) fn describe(losses: &[Loss]) -> String {
     let named = losses.iter().take(LOSSES_NAMED_MAX);
     let mut named: Vec<String> = named
         .map(|loss| format!("machine \"{}\" was lost ({})", loss.machine, loss.reason))

@@ -15,7 +15,7 @@ use bigslice_cluster::Fleet;
 use datafusion::error::DataFusionError;
 
 use crate::base::diagnostics;
-use crate::base::machines::{suspect, tell};
+use crate::base::machines::{describe, suspect};
 use crate::base::task_error::TaskError;
 use crate::base::wire::StoredAt;
 use crate::error::Error;
@@ -99,13 +99,13 @@ pub(crate) fn loss(error: &DataFusionError) -> Option<String> {
 
 /// The machines lost since the fleet had lost `lost_before`, in words. `None` if there are none.
 pub(crate) fn lost_since(fleet: &Fleet, lost_before: u64) -> Option<String> {
-    (fleet.lost_total() > lost_before).then(|| tell(&fleet.lost_since(lost_before)))
+    (fleet.lost_total() > lost_before).then(|| describe(&fleet.lost_since(lost_before)))
 }
 
 /// The last loss of the machine with this name, in words. `None` if it was not lost.
 pub(crate) fn lost_machine(fleet: &Fleet, name: &str) -> Option<String> {
     let loss = fleet.lost().into_iter().rev().find(|loss| loss.machine.as_str() == name)?;
-    Some(tell(&[loss]))
+    Some(describe(&[loss]))
 }
 
 /// Says that a stored shard could not be read.

@@ -20,7 +20,7 @@ use crate::base::machines;
 use crate::base::recovery::{self, Scope, TaskFailure};
 use crate::error::{Error, Result};
 use crate::query::holdback::{Gone, ResultWriter};
-use crate::query::low_memory::Thrift;
+use crate::query::low_memory::MemoryStrategy;
 use crate::runs::job::Located;
 use crate::runs::job::Runner;
 
@@ -40,7 +40,7 @@ pub(crate) enum Failure {
     /// Machines, or connections between them, were lost.
     Lost(String),
     /// There was not enough memory; `instead` may need less.
-    Memory { error: Error, instead: Option<Thrift> },
+    Memory { error: Error, instead: Option<MemoryStrategy> },
     /// The reader of the result is gone.
     Cancelled,
 }
@@ -143,7 +143,7 @@ impl Watch {
         located: &Option<Arc<Located>>,
         plan: &Arc<dyn ExecutionPlan>,
         text: &str,
-        thrift: Thrift,
+        strategy: MemoryStrategy,
     ) -> Failure {
         let fleet = self.fleet.as_ref().map(|(fleet, _)| fleet);
         let scope = Scope::Query { lost_before: self.before };
@@ -156,7 +156,7 @@ impl Watch {
                 Failure::Lost(recovery::unreadable(&reason))
             }
             TaskFailure::Failed(error @ Error::Memory { .. }) => {
-                Failure::Memory { error, instead: thrift.instead(plan) }
+                Failure::Memory { error, instead: strategy.instead(plan) }
             }
             failure => Failure::Stop(failure.into()),
         }

@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::query::run::{self, Execution, Output};
 use crate::query::stored;
 use crate::runs::job::{Located, Missing, Runner};
-use crate::statement::drawn::DrawnTable;
 use crate::statement::explain;
+use crate::statement::materialized::MaterializedTable;
 
 /// Runs a statement that changes the session: `CREATE`, `DROP`, `SET`.
 pub(crate) async fn command(runner: &Arc<Runner>, plan: LogicalPlan, text: Arc<str>) -> Result<()> {
@@ -33,7 +33,7 @@ pub(crate) async fn command(runner: &Arc<Runner>, plan: LogicalPlan, text: Arc<s
 pub(crate) async fn stages(execution: &Execution) -> Result<SendableRecordBatchStream> {
     let Execution { runner, plan, .. } = execution;
     let mut state = runner.state();
-    Located::tell(runner, &mut state, plan, Missing::Leave).await?;
+    Located::find(runner, &mut state, plan, Missing::Leave).await?;
     let (plan, _) = run::physical(execution, Arc::clone(plan), state).await?;
     let batch = explain::stages(&plan, &runner.machine_names())?;
     let stream = futures::stream::iter([Ok(batch)]);
@@ -45,7 +45,7 @@ pub(crate) async fn stages(execution: &Execution) -> Result<SendableRecordBatchS
 pub(crate) async fn create_table(
     runner: &Arc<Runner>,
     create: CreateMemoryTable,
-    tables: Vec<Arc<DrawnTable>>,
+    tables: Vec<Arc<MaterializedTable>>,
     text: Arc<str>,
 ) -> Result<()> {
     let exists = runner.context.table_exist(create.name.clone());

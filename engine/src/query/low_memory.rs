@@ -12,7 +12,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 
 /// The memory strategy of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Thrift {
+pub(crate) enum MemoryStrategy {
     /// As fast as possible.
     Usual,
     /// Joins sort and merge both sides, which can spill, instead of building a hash table from one,
@@ -26,11 +26,11 @@ pub(crate) enum Thrift {
     },
 }
 
-/// Rows per batch in [`Thrift::Least`]: a merge of sorted files holds two batches of each file, and
+/// Rows per batch in [`MemoryStrategy::Least`]: a merge of sorted files holds two batches of each file, and
 /// rows may be wide.
 const ROWS_LEAST: usize = 128;
 
-impl Thrift {
+impl MemoryStrategy {
     /// A description for the log.
     pub(crate) fn text(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Thrift {
         }
     }
 
-    /// What may help when `plan`, made with this thrift, has run out of memory.
+    /// What may help when `plan`, made with this strategy, has run out of memory.
     pub(crate) fn instead(self, plan: &Arc<dyn ExecutionPlan>) -> Option<Self> {
         let hashes = any(plan, |node| node.is::<HashJoinExec>());
         let limited = any(plan, |node| {

@@ -77,24 +77,24 @@ impl Query {
     /// # Errors
     /// When a statement that returns no rows fails.
     pub async fn stream(self) -> Result<SendableRecordBatchStream> {
-        let Self { runner, planned: Planned { text, work, schema, drawn } } = self;
+        let Self { runner, planned: Planned { text, work, schema, materialized } } = self;
         let execution = |runner, text, plan, output| Execution { runner, text, plan, output };
         Ok(match work {
             Work::Rows(plan) => {
                 let tables = match *plan {
                     LogicalPlan::Explain(_) => Vec::new(),
-                    _ => drawn,
+                    _ => materialized,
                 };
                 run::rows(execution(runner, text, plan, Output::Rows), tables, schema)
             }
             Work::Write(plan) => {
-                run::rows(execution(runner, text, plan, Output::Count), drawn, schema)
+                run::rows(execution(runner, text, plan, Output::Count), materialized, schema)
             }
             Work::Stages(plan) => {
                 command::stages(&execution(runner, text, plan, Output::Rows)).await?
             }
             Work::CreateTable(create) => {
-                command::create_table(&runner, *create, drawn, text).await?;
+                command::create_table(&runner, *create, materialized, text).await?;
                 Box::pin(EmptyRecordBatchStream::new(schema))
             }
             Work::Command(plan) => {

@@ -3,7 +3,7 @@
 //! 1. *Parse and plan*, 2. *optimize*: [`plan`].
 //! 3. *Lower*, 4. *distribute*: [`physical`], in each attempt.
 //! 5. *Run*, 6. *return*: [`run_once`], within an [`attempt`].
-//! 7. *Recover*: [`to_the_end`] decides whether there is another attempt.
+//! 7. *Recover*: [`run_with_retries`] decides whether there is another attempt.
 //!
 //! ```text
 //! attempt ─┬─ success ─────────────────────────────► the rest of the rows, done
@@ -33,17 +33,17 @@ use tokio::task::JoinSet;
 
 use crate::base::cpu::{catching_panics, on_large_stack};
 use crate::base::history::Kind;
-use crate::base::machines::{self, Company};
+use crate::base::machines::{self, HeldMachines};
 use crate::base::settings;
 use crate::error::{Error, Result};
 use crate::query::attempt::{Failure, Watch, panicked};
 use crate::query::distribute::{distribute, lower};
 use crate::query::holdback::{Head, ResultWriter};
-use crate::query::low_memory::Thrift;
+use crate::query::low_memory::MemoryStrategy;
 use crate::query::stored;
 use crate::query::stream::Rows;
 use crate::runs::job::{Located, Missing, Runner};
-use crate::statement::drawn::DrawnTable;
+use crate::statement::materialized::MaterializedTable;
 use crate::statement::planning;
 use crate::statement::work::Planned;
 
@@ -80,7 +80,7 @@ pub(crate) async fn plan(runner: &Runner, text: &str) -> Result<Planned> {
 /// that it reads.
 pub(crate) fn rows(
     execution: Execution,
-    tables: Vec<Arc<DrawnTable>>,
+    tables: Vec<Arc<MaterializedTable>>,
     schema: SchemaRef,
 ) -> SendableRecordBatchStream {
     let (sender, receiver) = mpsc::channel(BATCHES_QUEUED_MAX);
@@ -92,7 +92,7 @@ pub(crate) fn rows(
             for table in &tables {
                 compute(table, &execution).await?;
             }
-            to_the_end(&execution, &sender).await
+            run_with_retries(&execution, &sender).await
         };
         let done = done.await;
         // A reader that is gone has cancelled the query, even if the abort of this task comes
@@ -107,7 +107,7 @@ pub(crate) fn rows(
 }
 
 /// Computes a table that the statement of `execution` reads.
-async fn compute(table: &DrawnTable, execution: &Execution) -> Result<()> {
+async fn compute(table: &MaterializedTable, execution: &Execution) -> Result<()> {
     if table.is_computed() {
         return Ok(());
     }
@@ -130,7 +130,7 @@ async fn compute(table: &DrawnTable, execution: &Execution) -> Result<()> {
         Ok::<_, Error>(batches)
     };
     let send = async move {
-        let done = to_the_end(&query, &sender).await;
+        let done = run_with_retries(&query, &sender).await;
         drop(sender);
         done
     };
@@ -144,7 +144,7 @@ async fn compute(table: &DrawnTable, execution: &Execution) -> Result<()> {
 }
 
 /// Step 7: attempts an execution until it succeeds or there is nothing left to try.
-async fn to_the_end(execution: &Execution, out: &mpsc::Sender<RecordBatch>) -> Result<()> {
+async fn run_with_retries(execution: &Execution, out: &mpsc::Sender<RecordBatch>) -> Result<()> {
     let runner = &execution.runner;
     let _running = runner.queries.acquire().await.map_err(|_| Error::Closed)?;
     let head = Head::new(match (execution.output, &runner.fleet) {
@@ -155,9 +155,9 @@ async fn to_the_end(execution: &Execution, out: &mpsc::Sender<RecordBatch>) -> R
         (Output::Rows, None) => 0,
     });
     let mut result = ResultWriter::new(head, out);
-    let (mut thrift, mut losses) = (Thrift::Usual, 0);
+    let (mut strategy, mut losses) = (MemoryStrategy::Usual, 0);
     loop {
-        let failure = match attempt(execution, &mut result, thrift, losses).await {
+        let failure = match attempt(execution, &mut result, strategy, losses).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
@@ -169,8 +169,8 @@ async fn to_the_end(execution: &Execution, out: &mpsc::Sender<RecordBatch>) -> R
             Failure::Stop(error) => return Err(error),
             Failure::Memory { error, instead } => {
                 let Some(next) = instead.filter(|_| !result.has_sent()) else { return Err(error) };
-                thrift = next;
-                say(runner, format!("{error}; running the query again {}", thrift.text()));
+                strategy = next;
+                say(runner, format!("{error}; running the query again {}", strategy.text()));
             }
             Failure::Lost(why) if result.has_sent() => return Err(lost_after_rows(&why)),
             Failure::Lost(why) if losses == RUNS_AGAIN_MAX => return Err(lost_for_good(&why)),
@@ -210,24 +210,24 @@ fn say(runner: &Runner, text: String) {
 async fn attempt(
     execution: &Execution,
     result: &mut ResultWriter<'_>,
-    thrift: Thrift,
+    strategy: MemoryStrategy,
     losses: usize,
 ) -> Result<(), Failure> {
     let runner = &execution.runner;
     let mut watch = Watch::start(runner, losses).await?;
     let mut state = runner.state();
-    thrift.apply(&mut state, runner.fleet.is_some());
+    strategy.apply(&mut state, runner.fleet.is_some());
     let failed = |e: DataFusionError| Failure::Stop(Error::in_statement(e, &execution.text));
     if execution.output == Output::Rows {
         let logical = Arc::clone(&execution.plan);
-        let attempt = Attempt { execution, logical, state, thrift };
+        let attempt = Attempt { execution, logical, state, strategy };
         run_once(attempt, &mut watch, result).await?;
     } else {
         let cleanup = runner.cleanup.clone();
         let transaction = Transaction::begin((*execution.plan).clone(), &state, cleanup).await;
         let (transaction, logical) = transaction.map_err(failed)?;
         let state = transaction.session(&state);
-        let attempt = Attempt { execution, logical: Arc::new(logical), state, thrift };
+        let attempt = Attempt { execution, logical: Arc::new(logical), state, strategy };
         match run_once(attempt, &mut watch, result).await {
             Ok(()) => transaction.commit().await.map_err(failed)?,
             Err(failure) => {
@@ -245,7 +245,7 @@ struct Attempt<'a> {
     /// The plan of the execution; if it writes, with the places where this attempt writes.
     logical: Arc<LogicalPlan>,
     state: SessionState,
-    thrift: Thrift,
+    strategy: MemoryStrategy,
 }
 
 /// Plans and runs to the end of the rows.
@@ -254,14 +254,14 @@ async fn run_once(
     watch: &mut Watch,
     result: &mut ResultWriter<'_>,
 ) -> Result<(), Failure> {
-    let Attempt { execution, logical, mut state, thrift } = attempt;
+    let Attempt { execution, logical, mut state, strategy } = attempt;
     let Execution { runner, text, .. } = execution;
     let missing = match *logical {
         LogicalPlan::Explain(_) => Missing::Leave,
         _ => Missing::Compute,
     };
     let planned = async {
-        let located = Located::tell(runner, &mut state, &logical, missing).await?;
+        let located = Located::find(runner, &mut state, &logical, missing).await?;
         let placed = place(execution, logical, state, watch).await?;
         Ok::<_, Failure>((located, placed))
     };
@@ -272,17 +272,17 @@ async fn run_once(
     // If machines are gone by now, the plan may be for none of them: all work in this process.
     watch.nothing_lost()?;
     // Holds the machines to the end of the rows.
-    let Placed { plan, mut state, _company } = placed;
+    let Placed { plan, mut state, _machines } = placed;
 
     // 5. Run.
-    tell_workers(runner, &mut state).await?;
+    add_worker_headers(runner, &mut state).await?;
     let context = state.task_ctx();
     let start = async { execute_stream(Arc::clone(&plan), context) };
     let mut stream = match catching_panics(start).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(e)) => return Err(watch.judge(e, &located, &plan, text, thrift).await),
+        Ok(Err(e)) => return Err(watch.judge(e, &located, &plan, text, strategy).await),
         Err(panic) => {
-            return Err(watch.judge(panicked(&panic), &located, &plan, text, thrift).await);
+            return Err(watch.judge(panicked(&panic), &located, &plan, text, strategy).await);
         }
     };
 
@@ -293,7 +293,7 @@ async fn run_once(
             Err(e) => {
                 // The rest of the query stops before the machines are asked what happened.
                 drop(stream);
-                return Err(watch.judge(e, &located, &plan, text, thrift).await);
+                return Err(watch.judge(e, &located, &plan, text, strategy).await);
             }
         }
     }
@@ -304,7 +304,7 @@ async fn run_once(
 struct Placed {
     plan: Arc<dyn ExecutionPlan>,
     state: SessionState,
-    _company: Option<Company>,
+    _machines: Option<HeldMachines>,
 }
 
 /// Plans for the machines that are there, or that come on demand.
@@ -317,7 +317,7 @@ async fn place(
     let runner = &execution.runner;
     let Some(fleet) = &runner.fleet else {
         let (plan, state) = physical(execution, logical, state).await?;
-        return Ok(Placed { plan, state, _company: None });
+        return Ok(Placed { plan, state, _machines: None });
     };
     let (mut demand, mut made) = (None, None);
     if runner.config.is_elastic() {
@@ -325,24 +325,24 @@ async fn place(
         let (whole, same) = physical(execution, Arc::clone(&logical), state).await?;
         let machines = machines::usable(&whole);
         if machines == 0 {
-            return Ok(Placed { plan: whole, state: same, _company: None });
+            return Ok(Placed { plan: whole, state: same, _machines: None });
         }
         state = same;
-        demand = Some(Company::call(runner, fleet, machines).await?);
+        demand = Some(HeldMachines::call(runner, fleet, machines).await?);
         made = Some((whole, machines));
         // A machine that was lost during the wait is not missed here. In a fleet of fixed size it
         // is: a plan for the machines that are left could be one for this process.
         watch.restart();
     }
-    let company = Company::hold(runner, fleet, demand).await?;
-    company.confine(&mut state);
+    let held = HeldMachines::hold(runner, fleet, demand).await?;
+    held.confine(&mut state);
     if let Some((plan, machines)) = made
-        && machines <= company.size()
+        && machines <= held.size()
     {
-        return Ok(Placed { plan, state, _company: Some(company) });
+        return Ok(Placed { plan, state, _machines: Some(held) });
     }
     let (plan, state) = physical(execution, logical, state).await?;
-    Ok(Placed { plan, state, _company: Some(company) })
+    Ok(Placed { plan, state, _machines: Some(held) })
 }
 
 /// Steps 3 and 4: the plan to run, made with `state`, which is returned with it. On a thread with a
@@ -379,7 +379,7 @@ pub(crate) async fn physical(
 
 /// Adds to `state` what the workers must know to run a plan: changed settings, and how to open the
 /// stores that it reads.
-async fn tell_workers(runner: &Runner, state: &mut SessionState) -> Result<()> {
+async fn add_worker_headers(runner: &Runner, state: &mut SessionState) -> Result<()> {
     if runner.fleet.is_none() {
         return Ok(());
     }

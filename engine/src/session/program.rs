@@ -23,7 +23,7 @@ const WRONG_USAGE: u8 = 2;
 pub fn drive(driver: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(driver),
-        Err(error) => tell(&error),
+        Err(error) => report(&error),
     }
 }
 
@@ -91,7 +91,7 @@ pub struct Other;
 impl Holder {
     /// Prints an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: AsRef<dyn StdError>>(self, end: Result<T, E>) -> ExitCode {
-        end.map_or_else(|e| tell(e.as_ref()), T::report)
+        end.map_or_else(|e| report(e.as_ref()), T::report)
     }
 }
 
@@ -101,14 +101,14 @@ impl SendHolder {
         self,
         end: Result<T, E>,
     ) -> ExitCode {
-        end.map_or_else(|e| tell(e.as_ref()), T::report)
+        end.map_or_else(|e| report(e.as_ref()), T::report)
     }
 }
 
 impl Plain {
     /// Prints an error, and returns the exit code.
     pub fn exit_code<T: Termination, E: StdError + 'static>(self, end: Result<T, E>) -> ExitCode {
-        end.map_or_else(|e| tell(&e), T::report)
+        end.map_or_else(|e| report(&e), T::report)
     }
 }
 
@@ -127,7 +127,7 @@ impl Other {
 }
 
 /// Prints an error for the user.
-fn tell(error: &(dyn StdError + 'static)) -> ExitCode {
+fn report(error: &(dyn StdError + 'static)) -> ExitCode {
     let (message, hint, code) = words_of(error);
     say(&message, hint.as_deref(), code)
 }
@@ -195,8 +195,8 @@ mod tests {
         let hint = Some("do that".to_owned());
         assert_eq!(words_of(&ours()), ("it failed".to_owned(), hint.clone(), FAILED));
         let wrapped = Err::<(), _>(ours()).context("a report").unwrap_err();
-        let told = words_of(wrapped.as_ref());
-        assert_eq!(told, ("a report: it failed".to_owned(), hint, FAILED));
+        let words = words_of(wrapped.as_ref());
+        assert_eq!(words, ("a report: it failed".to_owned(), hint, FAILED));
         let usage = anyhow::Error::from(Error::config("no number"));
         assert_eq!(words_of(usage.as_ref()), ("no number".to_owned(), None, WRONG_USAGE));
     }

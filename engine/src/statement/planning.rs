@@ -22,9 +22,9 @@ use crate::base::cpu::on_large_stack;
 use crate::base::driver::Driver;
 use crate::base::limits::statement_limits;
 use crate::error::{Error, Result};
-use crate::statement::drawn::DrawnTable;
 use crate::statement::explain;
 use crate::statement::lookup::Lookup;
+use crate::statement::materialized::MaterializedTable;
 use crate::statement::work::{Planned, Work};
 use crate::statement::written::Written;
 
@@ -62,7 +62,7 @@ async fn plan_here(driver: &Driver, sql: Arc<str>) -> Result<Planned> {
     let of_plan = |e: DataFusionError| missing(&e).unwrap_or_else(|| Error::in_statement(e, text));
     let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
     let labels = resolve(&mut statement, &tables)?;
-    let (statement, drawn) = draw_first(&state, &mut tables, statement)?;
+    let (statement, materialized) = materialize_first(&state, &mut tables, statement)?;
     let logical = tables.plan(statement).and_then(|plan| written.stored(plan));
     let logical = logical.map_err(of_plan)?;
     let work = classify(driver, logical, stages).await.map_err(|e| match e {
@@ -71,31 +71,31 @@ async fn plan_here(driver: &Driver, sql: Arc<str>) -> Result<Planned> {
     })?;
     let work = optimize(&state, work).map_err(|e| Error::in_statement(e, text))?;
     let schema = labelled(schema_of(&work), &labels, &headers);
-    Ok(Planned { text: sql, work, schema, drawn })
+    Ok(Planned { text: sql, work, schema, materialized })
 }
 
 /// Replaces queries that are computed first by tables, unless one of them cannot be computed by
 /// itself: then planning the statement reports the mistake, or the query reads columns of the query
 /// around it.
-fn draw_first(
+fn materialize_first(
     state: &SessionState,
     tables: &mut Lookup<'_>,
     statement: Parsed,
-) -> Result<(Parsed, Vec<Arc<DrawnTable>>)> {
+) -> Result<(Parsed, Vec<Arc<MaterializedTable>>)> {
     let Some((changed, queries)) = materialize_ctes(&statement, tables)? else {
         return Ok((statement, Vec::new()));
     };
-    let mut drawn = Vec::with_capacity(queries.len());
+    let mut materialized = Vec::with_capacity(queries.len());
     for MaterializedCte { name, query } in queries {
         let query = Parsed::Statement(Box::new(Sql::Query(query)));
         let Ok(plan) = tables.plan(query).and_then(|plan| state.optimize(&plan)) else {
             return Ok((statement, Vec::new()));
         };
-        let table = Arc::new(DrawnTable::new(plan));
+        let table = Arc::new(MaterializedTable::new(plan));
         tables.add(&name, Arc::clone(&table) as _);
-        drawn.push(table);
+        materialized.push(table);
     }
-    Ok((changed, drawn))
+    Ok((changed, materialized))
 }
 
 /// Optimizes a plan that returns rows: once for all attempts, and here, because only the optimized

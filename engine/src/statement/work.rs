@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::{CreateMemoryTable, LogicalPlan};
 
-use crate::statement::drawn::DrawnTable;
+use crate::statement::materialized::MaterializedTable;
 
 /// A planned statement.
 pub(crate) struct Planned {
@@ -14,7 +14,7 @@ pub(crate) struct Planned {
     pub(crate) work: Work,
     pub(crate) schema: SchemaRef,
     /// The tables to compute before the work, in this order.
-    pub(crate) drawn: Vec<Arc<DrawnTable>>,
+    pub(crate) materialized: Vec<Arc<MaterializedTable>>,
 }
 
 /// The work of a statement.

@@ -106,7 +106,7 @@ async fn collect(
         }
     };
     ask_all(&mut asked);
-    tell_all(state.as_ref(), asked.values(), Word::Begun).await;
+    send_all(state.as_ref(), asked.values(), Word::Begun).await;
     // Without a receiver if the profile was cancelled.
     let _ = begun.send(());
     let (began, began_ms) = (Instant::now(), now_ms());
@@ -131,15 +131,15 @@ async fn collect(
     let ending = async {
         // A machine may hear of the end before the start, so the message is repeated until it
         // answers.
-        let telling = async {
+        let sending = async {
             loop {
-                tell_all(state.as_ref(), asked.values(), Word::End).await;
+                send_all(state.as_ref(), asked.values(), Word::End).await;
                 tokio::time::sleep(END_PAUSE).await;
             }
         };
         tokio::select! {
             answered = gather(answers) => answered,
-            () = telling => Vec::new(),
+            () = sending => Vec::new(),
         }
     };
     let (own, answered) = tokio::join!(sampler.finish(), ending);
@@ -205,31 +205,31 @@ enum Word {
 }
 
 /// Sends a message to all machines and waits until each has received it.
-async fn tell_all(
+async fn send_all(
     state: Option<&Arc<FleetState>>,
     machines: impl Iterator<Item = &Machine>,
     word: Word,
 ) {
     let Some(state) = state else { return };
-    let mut telling = JoinSet::new();
+    let mut sending = JoinSet::new();
     for machine in machines {
         let (state, machine) = (Arc::clone(state), machine.clone());
-        telling.spawn(async move {
+        sending.spawn(async move {
             let Some(url) = machine.url() else { return };
-            let told = async {
+            let sent = async {
                 let control = state.control(&machine, url).await?;
                 match word {
                     Word::Begun => control.profile_begun(BEGIN_TIMEOUT).await,
                     Word::End => control.end_profile(END_TIMEOUT).await,
                 }
             };
-            if let Err(err) = told.await {
+            if let Err(err) = sent.await {
                 let error = chain(&err);
                 tracing::debug!(machine = %machine.name(), ?word, error, "no answer");
             }
         });
     }
-    while telling.join_next().await.is_some() {}
+    while sending.join_next().await.is_some() {}
 }
 
 /// The answers of machines that arrive in time.

@@ -70,7 +70,7 @@ impl WriteOptions {
     }
 
     /// Whether each CSV file begins with a line of names, as readers of CSV expect
-    /// it unless they are told otherwise.
+    /// it unless an option says otherwise.
     pub fn header(self, header: bool) -> Self {
         Self { header, ..self }
     }

@@ -182,11 +182,11 @@ impl Lenient {
         let Some(file) = kept.get(uri) else { return };
         let length =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let told = file.tag.is_some() || file.changed.is_some();
+        let is_described = file.tag.is_some() || file.changed.is_some();
         let same = length == Some(file.length)
             && headers.get(ETAG) == file.tag.as_ref()
             && headers.get(LAST_MODIFIED) == file.changed.as_ref()
-            && (told || file.since.elapsed() < KEPT_UNSEEN);
+            && (is_described || file.since.elapsed() < KEPT_UNSEEN);
         if !same {
             kept.remove(uri);
         }

@@ -134,7 +134,7 @@ impl CsvReader {
             );
             let (at, found) = match scanned {
                 Ok(scanned) => scanned,
-                Err(fault) => return Err(self.input.told(fault, self.start).await),
+                Err(fault) => return Err(self.input.error(fault, self.start).await),
             };
             input.at = at;
             match found {
@@ -146,7 +146,7 @@ impl CsvReader {
                     let most = ROW_BYTES_MAX >> 20;
                     let fault = Fault::new(at, format!("a row is longer than {most} MiB"))
                         .hint("is a quote never closed, or is the file no text?");
-                    return Err(self.input.told(fault, self.start).await);
+                    return Err(self.input.error(fault, self.start).await);
                 }
                 Found::End => {
                     input.more().await?;
@@ -160,7 +160,7 @@ impl CsvReader {
         }
         match self.batch() {
             Ok(batch) => Ok(Some(batch?)),
-            Err(fault) => Err(self.input.told(fault, self.start).await),
+            Err(fault) => Err(self.input.error(fault, self.start).await),
         }
     }
 
@@ -264,7 +264,7 @@ pub(super) async fn first_row(
                 return Err(whole(&input.origin().name, "has no end of its first row"));
             }
             Ok(None) => input.more().await?,
-            Err(fault) => return Err(input.told(fault, 0).await),
+            Err(fault) => return Err(input.error(fault, 0).await),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Fault {
     }
 
     /// The error for a user: the place is the `line` of `file`, counted from 1.
-    pub(super) fn told(self, file: &str, line: u64) -> DataFusionError {
+    pub(super) fn error(self, file: &str, line: u64) -> DataFusionError {
         let column = self.column.map(|name| format!(", column \"{name}\"")).unwrap_or_default();
         let message = format!("\"{file}\", line {line}{column}: {}", self.message);
         let error = SourceError::new(SourceErrorKind::Invalid, message);

@@ -118,7 +118,7 @@ async fn head(dialect: &Dialect, file: Origin, most: Most) -> Result<Head> {
         let scanned = scanner.rows(&input.text, input.at, input.last, batch, usize::MAX, &mut rows);
         let (at, found) = match scanned {
             Ok(scanned) => scanned,
-            Err(fault) => return Err(input.told(fault, 0).await),
+            Err(fault) => return Err(input.error(fault, 0).await),
         };
         let text = String::from_utf8_lossy(&input.text[..at]);
         // With bytes that are no UTF-8 the places of values are others: the reader says so.

@@ -262,13 +262,13 @@ impl Input {
     }
 
     /// The error for a user.
-    pub(super) async fn told(&mut self, fault: Fault, start: u64) -> DataFusionError {
+    pub(super) async fn error(&mut self, fault: Fault, start: u64) -> DataFusionError {
         let before = match lines_before(&self.origin, start).await {
             Ok(lines) => lines,
             Err(error) => return error,
         };
         let line = before + self.line(fault.at);
-        fault.told(&self.origin.name, line)
+        fault.error(&self.origin.name, line)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a user is told about a batch that does not fit.
+//! Errors for batches that do not fit.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Tests of rows through the two traits: what goes in comes out, and what does not fit is told.
+//! Tests of rows through the two traits: what goes in comes out, and what does not fit is an error.
 
 mod closures;
 mod derived;

@@ -75,15 +75,15 @@ impl Gauge {
 }
 
 fn measure(resident: &Resident, gauge: &Weak<Gauge>) {
-    let mut told: Option<(Instant, u64)> = None;
+    let mut reported: Option<(Instant, u64)> = None;
     while let Some(gauge) = gauge.upgrade() {
         let bytes = resident.bytes();
         gauge.resident.store(bytes, Ordering::Relaxed);
-        let respite = told.is_some_and(|(at, bytes_then)| {
+        let respite = reported.is_some_and(|(at, bytes_then)| {
             at.elapsed() < RESPITE && bytes <= bytes_then + bytes_then / 32
         });
         if bytes > gauge.most() && !respite {
-            told = Some((Instant::now(), bytes));
+            reported = Some((Instant::now(), bytes));
             gauge.over.send_modify(|times| *times += 1);
         }
         drop(gauge);

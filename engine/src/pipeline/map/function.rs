@@ -158,13 +158,13 @@ pub trait Fallible {
     ///
     /// # Errors
     /// What the function returned.
-    fn told(self) -> Result<Self::Output, String>;
+    fn into_text_error(self) -> Result<Self::Output, String>;
 }
 
 impl<T, E: fmt::Display> Fallible for Result<T, E> {
     type Output = T;
 
-    fn told(self) -> Result<T, String> {
+    fn into_text_error(self) -> Result<T, String> {
         self.map_err(|error| error.to_string())
     }
 }

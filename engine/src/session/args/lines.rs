@@ -12,7 +12,7 @@ use crate::render::cell;
 pub(super) fn to_stderr() -> LogSink {
     let terminal = io::stderr().is_terminal();
     Arc::new(move |line: LogLine| {
-        let mut text = told(&line);
+        let mut text = to_text(&line);
         if terminal {
             text = cell::escape_line(&text).into_owned();
         }
@@ -21,7 +21,7 @@ pub(super) fn to_stderr() -> LogSink {
     })
 }
 
-fn told(line: &LogLine) -> String {
+fn to_text(line: &LogLine) -> String {
     match (&line.source, &line.machine) {
         (LogSource::Fleet, Some(machine)) => format!("machine {machine} {}", line.text),
         (_, Some(machine)) => format!("{machine}: {}", line.text),

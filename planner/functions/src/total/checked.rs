@@ -168,12 +168,12 @@ impl CheckedSums {
         T: ArrowNumericType<Native: Addend> + Send,
     {
         let overflowed = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&overflowed);
+        let flag = Arc::clone(&overflowed);
         let sums = PrimitiveGroupsAccumulator::<T, _>::new(
             kind,
             move |sum: &mut T::Native, value: T::Native| match sum.plus(value) {
                 Some(next) => *sum = next,
-                None => told.store(true, Ordering::Relaxed),
+                None => flag.store(true, Ordering::Relaxed),
             },
         );
         Self { sums: Box::new(sums), overflowed, kind: kind.clone() }

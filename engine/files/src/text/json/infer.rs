@@ -40,16 +40,16 @@ async fn head(file: Origin, most: Most) -> Result<Keys> {
         match walked {
             Ok(true) => counted += 1,
             Ok(false) => break,
-            Err(Stop::Wrong(fault)) => return Err(input.told(fault, 0).await),
+            Err(Stop::Wrong(fault)) => return Err(input.error(fault, 0).await),
             Err(Stop::Open) if input.last => {
                 let fault =
                     Fault::new(row_at(&input.text, at), "the file ends in the middle of a row");
-                return Err(input.told(fault, 0).await);
+                return Err(input.error(fault, 0).await);
             }
             Err(Stop::Open) if input.text.len() - at > ROW_BYTES_MAX => {
                 let most = ROW_BYTES_MAX >> 20;
                 let fault = Fault::new(at, format!("a row is longer than {most} MiB"));
-                return Err(input.told(fault, 0).await);
+                return Err(input.error(fault, 0).await);
             }
             Err(Stop::Open) => {
                 input.pass();

@@ -94,19 +94,19 @@ impl JsonReader {
                     self.done = true;
                     break;
                 }
-                Err(Stop::Wrong(fault)) => return Err(self.input.told(fault, self.start).await),
+                Err(Stop::Wrong(fault)) => return Err(self.input.error(fault, self.start).await),
                 Err(Stop::Open) if self.input.last => {
                     let fault = Fault::new(
                         row_at(&self.input.text, at),
                         "the file ends in the middle of a row",
                     );
-                    return Err(self.input.told(fault, self.start).await);
+                    return Err(self.input.error(fault, self.start).await);
                 }
                 Err(Stop::Open) if self.object.len() > 0 && at - begin >= BATCH_BYTES => break,
                 Err(Stop::Open) if self.input.text.len() - at > ROW_BYTES_MAX => {
                     let most = ROW_BYTES_MAX >> 20;
                     let fault = Fault::new(at, format!("a row is longer than {most} MiB"));
-                    return Err(self.input.told(fault, self.start).await);
+                    return Err(self.input.error(fault, self.start).await);
                 }
                 Err(Stop::Open) => self.input.more().await?,
             }
@@ -116,7 +116,7 @@ impl JsonReader {
         }
         match self.batch()? {
             Ok(batch) => Ok(Some(batch)),
-            Err(fault) => Err(self.input.told(fault, self.start).await),
+            Err(fault) => Err(self.input.error(fault, self.start).await),
         }
     }
 

@@ -184,7 +184,7 @@ pub(crate) trait Partition: Send + Sync {
     }
 }
 
-/// What a partition function is told.
+/// The arguments of a partition function.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SplitCx {
     /// The shard that the rows are in.

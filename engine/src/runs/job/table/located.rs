@@ -45,7 +45,7 @@ pub(crate) struct Located {
 impl Located {
     /// Finds the runs that `plan` reads, if there are machines to read them: without machines the
     /// driver reads all. [`RunTable`] finds them in `state`.
-    pub(crate) async fn tell(
+    pub(crate) async fn find(
         session: &Arc<Runner>,
         state: &mut SessionState,
         plan: &Arc<LogicalPlan>,

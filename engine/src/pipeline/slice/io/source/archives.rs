@@ -263,7 +263,7 @@ fn entries(
 fn row(archive: &str, mut entry: Entry<'_, Chunks>) -> io::Result<Option<TarEntry>> {
     let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
     let (kind, size) = (entry.header().entry_type(), entry.size());
-    // Before there were types, folders were told by their names.
+    // Before there were types, folders were recognized by their names.
     let is_file = matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse)
         && !path.ends_with('/');
     let cut = |read: u64| {

@@ -82,7 +82,7 @@ struct Provided {
     table: Table,
 }
 
-/// What a task is told of its shard.
+/// The part of a source that a task reads.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Share {
     partition: usize,

@@ -143,7 +143,7 @@ impl<T: Row> Slice<T> {
             stream.spawn_blocking(carried(move || {
                 code.call(|| {
                     let pushed = push(code.shard, &mut sink).map_err(|e| code.failed(e));
-                    // It was told to stop, and why is told here.
+                    // It was asked to stop; the reason is reported here.
                     if sink.failed.is_none() {
                         pushed?;
                     }

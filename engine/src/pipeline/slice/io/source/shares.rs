@@ -1,5 +1,5 @@
 //! Which parts of which files each shard reads: the driver finds the files and deals them out, a
-//! task is told its share.
+//! task receives its share.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub(super) fn whole(files: Vec<StoredFile>) -> Vec<Vec<Part>> {
     parts.chunks(each).map(<[Part]>::to_vec).collect()
 }
 
-/// As tasks are told them. A slice has a shard, if only to find that there is nothing.
+/// As tasks receive them. A slice has a shard, if only to find that there is nothing.
 pub(super) fn encoded(shares: &[Vec<Part>]) -> Result<Vec<Arc<[u8]>>> {
     let none = [Vec::new()];
     let shares = if shares.is_empty() { &none } else { shares };

@@ -99,7 +99,7 @@ impl Source for Statement {
         let Work::Rows(plan) = query.work else {
             return Err(self.call.error("only a query has rows"));
         };
-        if !query.drawn.is_empty() {
+        if !query.materialized.is_empty() {
             let message = "a query of WITH that is read twice and gives other rows each time cannot be computed here";
             return Err(self.call.error(message));
         }

@@ -16,7 +16,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use parking_lot::Mutex;
 
 /// The rows of one of these queries.
-pub(crate) struct DrawnTable {
+pub(crate) struct MaterializedTable {
     /// Optimized.
     pub(crate) plan: Arc<LogicalPlan>,
     schema: SchemaRef,
@@ -24,13 +24,13 @@ pub(crate) struct DrawnTable {
     held: Mutex<Option<MemoryReservation>>,
 }
 
-impl std::fmt::Debug for DrawnTable {
+impl std::fmt::Debug for MaterializedTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DrawnTable").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("MaterializedTable").field("schema", &self.schema).finish_non_exhaustive()
     }
 }
 
-impl DrawnTable {
+impl MaterializedTable {
     pub(crate) fn new(plan: LogicalPlan) -> Self {
         let schema = Arc::clone(plan.schema().inner());
         Self { plan: Arc::new(plan), schema, rows: OnceLock::new(), held: Mutex::new(None) }
@@ -68,7 +68,7 @@ impl DrawnTable {
 }
 
 #[async_trait]
-impl TableProvider for DrawnTable {
+impl TableProvider for MaterializedTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
