@@ -67,15 +67,18 @@
 //! # session.shutdown().await; Ok::<(), Error>(()) }).unwrap();
 //! ```
 //!
-//! 1. **Describe.** Verbs make the nodes of a [`slice`](pipeline::slice). Every process can call
-//!    the [`func`](mod@pipeline::func) around them.
-//! 2. **Cut.** [`task`](runs::task) cuts the tree where rows move, in the same way on the driver
-//!    and on each worker.
-//! 3. **Schedule.** A [`job`](runs::job) sends each task, one for each shard of a stage, to a
-//!    machine with free slots, and computes lost shards again.
-//! 4. **Store.** A task pipes its inputs through its verbs into a file of [`shard`]s. Readers get
-//!    them over Flight and verify them before decoding.
-//! 5. **Read.** A [`Run`] knows where the result is.
+//! The numbers are those of ARCHITECTURE.md.
+//!
+//! 1. **Call.** Every process can call the [`func`](mod@pipeline::func), with the same arguments.
+//! 2. **Build.** Its verbs make the nodes of a [`slice`](pipeline::slice).
+//! 3. **Divide into stages.** [`task`](runs::task) divides the tree where rows move, in the same
+//!    way on the driver and on each worker.
+//! 4. **Schedule.** A [`job`](runs::job) chooses a machine with free slots for each task, one for
+//!    each shard of a stage, and computes lost shards again.
+//! 5. **Send.** A request goes to the machine over Flight, or is a plain call without machines.
+//! 6. **Run the task.** It pipes its inputs through its verbs into a file of [`shard`]s.
+//! 7. **Read.** Readers get the shards over Flight and verify them before decoding.
+//! 8. **Return.** A [`Run`] knows where the result is.
 
 #![cfg_attr(
     doc,
@@ -113,21 +116,17 @@ pub use datafusion;
 #[doc(inline)]
 pub use bigslice_rows as row;
 
-pub use base::config::PARTITIONS_MAX;
-pub use base::driver::{QUERIES_RUNNING_MAX, TableInfo};
+pub use base::driver::TableInfo;
 pub use base::redact::redact;
 pub use base::script::{PieceKind, ScriptPiece, Statement};
-pub use base::system::{FleetSize, MACHINES_MAX, MachineKind, SystemSpec};
-pub use base::wire::RunId;
+pub use base::system::{FleetSize, MachineKind, SystemSpec};
 /// The crate behind a session's machines: to call services on them ([`Session::fleet`]), to ask for
 /// machines, or to inject faults in tests.
 pub use bigslice_cluster as cluster;
-pub use bigslice_cluster::{
-    Grouping, Hertz, Inspector, LogLine, LogSink, LogSource, MachineReport, Page, PageKind,
-    Profile, Profiling, State,
-};
+pub use bigslice_cluster::{Grouping, Hertz, Inspector, LogLine, LogSink, LogSource};
+pub use bigslice_diagnostics::did_you_mean;
+pub use bigslice_files::Environment;
 pub use bigslice_files::sink::{Compression, Delimited, Existing, WriteOptions};
-pub use bigslice_files::{Environment, did_you_mean};
 pub use error::{Error, Position, Result};
 pub use pipeline::func::Invocation;
 pub use pipeline::map::{MapFunction, Mapped};
@@ -136,11 +135,10 @@ pub use pipeline::slice::{
     TarEntry, TarEntryView, WrittenFile,
 };
 pub use query::Query;
-pub use query::run::RUNS_AGAIN_MAX;
 pub use row::{Row, Value};
 pub use runs::job::{Run, Runnable};
 pub use session::args::{SessionArgs, parse_size};
-pub use session::builder::{HEAD_BYTES, SessionBuilder, Settings};
+pub use session::builder::{SessionBuilder, Settings};
 pub use session::testing;
 pub use session::worker::worker_main;
 pub use session::{MachineInfo, Session};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bigslice_cluster::{Peer, Role};
+use bigslice_diagnostics::panic_text;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body::{Frame, SizeHint};
@@ -20,7 +21,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
-use crate::{Error, panic_text, wire};
+use crate::{Error, wire};
 
 /// The most calls that a worker has open at a time, over all its services. A query has one for each
 /// of its tasks on the worker and one for each partition read from it.

@@ -58,7 +58,6 @@ mod task_calls;
 mod task_host;
 mod wire;
 
-pub use bigslice_diagnostics::panic_text;
 pub use blocks::Block;
 pub use channels::Channels;
 pub use classify::{exchange_error, is_transport_error, lost_machine};

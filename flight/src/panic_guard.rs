@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bigslice_diagnostics::panic_text;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
@@ -35,7 +36,7 @@ use datafusion::physical_plan::{
 use datafusion_distributed::BroadcastExec;
 use futures::Stream;
 
-use crate::{Error, panic_text};
+use crate::Error;
 
 /// Wraps a plan so that a panic in it ends its stream with [`Error::Panic`].
 struct PanicGuard {

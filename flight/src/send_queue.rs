@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arrow_flight::FlightData;
+use bigslice_diagnostics::panic_text;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -26,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::Status;
 
-use crate::{Error, classify, panic_text, wire};
+use crate::{Error, classify, wire};
 
 /// Messages of each producer that wait for the reader: one is being sent, one is ready.
 const MESSAGES_WAITING: usize = 2;

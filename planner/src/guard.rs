@@ -14,7 +14,6 @@
 
 use std::sync::Arc;
 
-use datafusion::config::ConfigOptions;
 use datafusion::physical_expr::OrderingRequirements;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
@@ -34,11 +33,8 @@ use crate::placeholder::Placeholder;
 /// Rewrites a distributed plan so that no operator relies on an order that a shuffle does not keep.
 ///
 /// Returns the plan unchanged if it is not distributed, or if its exchanges declare nothing that
-/// they do not keep. `config` is the session's; no guard needs it today.
-pub fn guard(
-    plan: Arc<dyn ExecutionPlan>,
-    _config: &ConfigOptions,
-) -> Result<Arc<dyn ExecutionPlan>> {
+/// they do not keep.
+pub fn guard(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let windows = has_windows(&plan);
     rewrite(plan, windows)
 }

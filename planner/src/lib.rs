@@ -21,8 +21,8 @@
 //! [`StageGraph`] extracts the stages of a distributed plan as plain values, for `EXPLAIN STAGES`,
 //! progress display and tests.
 //!
-//! Deliberately absent: I/O, async code and networking. Excluding from the wire format, all use of
-//! datafusion-distributed's plan types is in this crate.
+//! Deliberately absent: I/O, async code and networking. Except for the wire format and a dozen
+//! files of the engine, all use of datafusion-distributed's plan types is in this crate.
 
 use std::sync::Arc;
 
@@ -48,10 +48,7 @@ mod text;
 mod union;
 mod windows;
 
-pub use bigslice_functions::{
-    FLOAT_KEY, GetField, NULL_PARTITION, PARTITION_ESCAPE, dense_rank, exact_float, ntile,
-    opaque_cast, parquet_interval, partition_kept, partition_text, rank, row_number, uuid_text,
-};
+pub use bigslice_functions::{dense_rank, ntile, rank, row_number};
 pub use check::{Trusted, check, check_with};
 pub use distribution::{
     Parts, RowProperties, TaskDistribution, Undistributable, collects_build_side,

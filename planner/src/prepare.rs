@@ -21,7 +21,6 @@
 
 use std::sync::Arc;
 
-use datafusion::config::ConfigOptions;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{
@@ -39,13 +38,7 @@ use crate::ordering::{gathered, is_gather, required_orders, sorted_for};
 use crate::series::with_column;
 
 /// Rewrites the single-process plan so that splitting it into tasks cannot change its result.
-///
-/// `config` is the session's. No guard needs it today; a guard that depends on how joins are
-/// broadcast would.
-pub fn prepare(
-    plan: Arc<dyn ExecutionPlan>,
-    _config: &ConfigOptions,
-) -> Result<Arc<dyn ExecutionPlan>> {
+pub fn prepare(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     rewrite(plan, true)
 }
 

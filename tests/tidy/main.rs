@@ -1,10 +1,11 @@
 //! House rules that the compiler does not check: dependencies between crates, banned crates, cycles
-//! between modules, dependencies between wings, a header in every file, meaningless names, the
-//! length of files and functions, the size of folders, links, and the language of comments and
-//! documentation.
+//! between modules, dependencies between wings, unused re-exports, a header in every file,
+//! meaningless names, the length of files and functions, the size of folders, links, and the
+//! language of comments and documentation.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be read fails the test")]
 
+mod exports;
 mod functions;
 mod language;
 mod links;
@@ -292,6 +293,36 @@ fn wings_use_those_below_them() {
             }
         }
     }
+}
+
+#[test]
+fn a_re_export_is_used() {
+    let root = root();
+    let mut sources = Vec::new();
+    rust_files(&root, &mut sources);
+    files_below(&root, "md", &mut sources);
+    let texts: Vec<(PathBuf, String)> =
+        sources.into_iter().map(|file| (file.clone(), fs::read_to_string(file).unwrap())).collect();
+    let mut unused = BTreeMap::new();
+    for (crate_folder, _) in ARROWS {
+        let src = root.join(crate_folder).join("src");
+        let Ok(lib) = fs::read_to_string(src.join("lib.rs")) else { continue };
+        let (own, others): (Vec<_>, Vec<_>) =
+            texts.iter().partition(|(file, _)| file.starts_with(&src));
+        let signatures: String = own.iter().map(|(_, text)| exports::signatures(text)).collect();
+        // `#[derive(Row)]` makes the type `NameView`.
+        let is_view = |name: &str| name.ends_with("View");
+        let is_unused = |name: &String| {
+            !is_view(name)
+                && !others.iter().any(|(_, text)| exports::names(text, name))
+                && !exports::names(&signatures, name)
+        };
+        let found: Vec<_> = exports::re_exports(&lib).into_iter().filter(is_unused).collect();
+        if !found.is_empty() {
+            unused.insert(*crate_folder, found);
+        }
+    }
+    assert!(unused.is_empty(), "re-exported and used by nothing: {unused:#?}");
 }
 
 #[test]

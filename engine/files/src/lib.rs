@@ -57,7 +57,6 @@ mod table;
 mod text;
 mod wider;
 
-pub use bigslice_diagnostics::{causes, chain, did_you_mean, distance, nearest};
 pub use cleanup::Cleanup;
 pub use environment::Environment;
 pub use error::{Failed, HINT, SourceError, SourceErrorKind, explain};

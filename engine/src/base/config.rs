@@ -15,7 +15,7 @@ use crate::base::system::{FleetSize, MACHINES_MAX, SystemSpec};
 use crate::error::{Error, Result};
 
 /// Partitions of one task, at most: see [`MACHINES_MAX`].
-pub const PARTITIONS_MAX: usize = 256;
+pub(crate) const PARTITIONS_MAX: usize = 256;
 
 /// The settings of a session.
 #[derive(Clone)]

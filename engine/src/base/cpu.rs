@@ -140,7 +140,7 @@ pub(crate) async fn catching_panics<T>(work: impl Future<Output = T>) -> Result<
 
 /// The first line of a panic's message.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    bigslice_flight::panic_text(panic).lines().next().unwrap_or_default().to_owned()
+    bigslice_diagnostics::panic_text(panic).lines().next().unwrap_or_default().to_owned()
 }
 
 /// The cores of this computer that this process may use.

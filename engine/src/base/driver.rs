@@ -28,7 +28,7 @@ use bigslice_files::Stores;
 
 /// Queries of one session that run at a time; more of them wait. The exchange starts all tasks of a
 /// query at once on all machines, so each running query takes a part of every machine's memory.
-pub const QUERIES_RUNNING_MAX: usize = 8;
+pub(crate) const QUERIES_RUNNING_MAX: usize = 8;
 
 /// A table that statements can read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +112,7 @@ impl Driver {
         let names = tables.iter().map(|table| table.name.as_str());
         let hint = match std::path::Path::new(name).is_dir() {
             true => Some(format!("\"{name}\" is a folder here: its files are '{name}/'")),
-            false => bigslice_files::did_you_mean(name, names),
+            false => bigslice_diagnostics::did_you_mean(name, names),
         };
         Error::statement(format!("there is no table \"{name}\""), position).hinted(hint)
     }

@@ -78,7 +78,7 @@ pub(crate) async fn wait(driver: &Driver) -> Result<()> {
         }
     };
     waited.map_err(|error| {
-        let why = bigslice_files::chain(&error);
+        let why = bigslice_diagnostics::chain(&error);
         let translated = match fleet.lost() {
             lost if lost.is_empty() => {
                 Error::machines(format!("there is no machine to run on: {why}"))

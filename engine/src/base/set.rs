@@ -11,7 +11,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{LogicalPlan, Statement};
 
 use crate::error::{Error, Result};
-use bigslice_files::{chain, did_you_mean};
+use bigslice_diagnostics::{chain, did_you_mean};
 
 /// The prefix of settings of the process, which are stored elsewhere.
 const RUNTIME: &str = "datafusion.runtime.";

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// Machines of one session, at most: beyond that the exchange needs more memory for its partitions
 /// times consumers than it is worth.
-pub const MACHINES_MAX: usize = 64;
+pub(crate) const MACHINES_MAX: usize = 64;
 
 /// The kinds of systems, by the first word of their text.
 const KINDS: [&str; 4] = ["here", "in-process", "local", "ec2"];
@@ -152,7 +152,7 @@ impl FromStr for SystemSpec {
             }),
             "ec2" => ec2(text),
             _ => {
-                let meant = bigslice_files::did_you_mean(kind, KINDS.into_iter());
+                let meant = bigslice_diagnostics::did_you_mean(kind, KINDS.into_iter());
                 let what = "here, in-process:N, local:N or ec2:instance=TYPE,n=N";
                 let help = meant.unwrap_or_else(|| format!("write {what}"));
                 Err(Error::config(format!("\"{text}\" is not a system; {help}")))

@@ -47,7 +47,7 @@ impl From<bigslice_cluster::Error> for Error {
     fn from(error: bigslice_cluster::Error) -> Self {
         match error {
             bigslice_cluster::Error::Options(message) => Self::config(message),
-            error => Self::machines(bigslice_files::chain(&error)).with_source(error),
+            error => Self::machines(bigslice_diagnostics::chain(&error)).with_source(error),
         }
     }
 }

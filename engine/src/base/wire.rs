@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// The number of a run in its session, which names its files as well.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RunId(pub(crate) u64);
+pub(crate) struct RunId(pub(crate) u64);
 
 impl fmt::Debug for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -46,7 +46,7 @@ pub(crate) async fn distribute(
     if let LogicalPlan::Explain(explain) = logical {
         return explained(lowered, explain, session, config).await;
     }
-    let prepared = prepare(lowered, session)?;
+    let prepared = prepare(lowered)?;
     if config.system.is_remote() && bigslice_files::reads_files_here(logical)? {
         let text = "the query runs in this process, because it reads files of this computer, which \
                     the machines cannot see (they can read a bucket)";
@@ -91,8 +91,8 @@ async fn explained(
     })
 }
 
-fn prepare(lowered: Plan, session: &dyn Session) -> Result<Plan> {
-    Ok(bigslice_planner::prepare(lowered, session.config_options()).map_err(Error::from)?)
+fn prepare(lowered: Plan) -> Result<Plan> {
+    Ok(bigslice_planner::prepare(lowered).map_err(Error::from)?)
 }
 
 /// `prepared`, cut into stages and guarded; unchanged if the stages could not be sent.
@@ -102,7 +102,7 @@ async fn guarded(prepared: &Plan, logical: &LogicalPlan, session: &dyn Session) 
         tracing::info!("the query runs in this process: {obstacle}");
         return Ok(Arc::clone(prepared));
     }
-    Ok(bigslice_planner::guard(plan, session.config_options()).map_err(Error::from)?)
+    Ok(bigslice_planner::guard(plan).map_err(Error::from)?)
 }
 
 /// Cuts `prepared` into stages at its exchanges. datafusion-distributed 4.0 offers this only as a
@@ -144,7 +144,7 @@ impl QueryPlanner for ContextPlanner {
         let lowered = lower(logical, session).await?;
         // Machines that come and go are started by statements of the session, not by these plans.
         if self.config.is_elastic() {
-            return prepare(lowered, session);
+            return prepare(lowered);
         }
         distribute(lowered, logical, session, &self.config).await
     }

@@ -26,8 +26,8 @@ pub(crate) enum MemoryStrategy {
     },
 }
 
-/// Rows per batch in [`MemoryStrategy::Least`]: a merge of sorted files holds two batches of each file, and
-/// rows may be wide.
+/// Rows per batch in [`MemoryStrategy::Least`]: a merge of sorted files holds two batches of each
+/// file, and rows may be wide.
 const ROWS_LEAST: usize = 128;
 
 impl MemoryStrategy {

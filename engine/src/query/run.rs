@@ -1,6 +1,7 @@
 //! The life of a query, in one chain. The numbers are those of ARCHITECTURE.md.
 //!
-//! 1. *Parse and plan*, 2. *optimize*: [`plan`].
+//! 1. *Parse and plan*, 2. *optimize*: [`plan`](crate::statement::planning::plan), when the query is
+//!    made. [`Query::stream`](crate::Query::stream) then calls [`rows`]:
 //! 3. *Lower*, 4. *distribute*: [`physical`], in each attempt.
 //! 5. *Run*, 6. *return*: [`run_once`], within an [`attempt`].
 //! 7. *Recover*: [`run_with_retries`] decides whether there is another attempt.
@@ -44,11 +45,9 @@ use crate::query::stored;
 use crate::query::stream::Rows;
 use crate::runs::job::{Located, Missing, Runner};
 use crate::statement::materialized::MaterializedTable;
-use crate::statement::planning;
-use crate::statement::work::Planned;
 
 /// How often a query runs again after machines were lost.
-pub const RUNS_AGAIN_MAX: usize = 3;
+pub(crate) const RUNS_AGAIN_MAX: usize = 3;
 
 /// Batches in the queue between the task that computes them and the reader.
 const BATCHES_QUEUED_MAX: usize = 2;
@@ -69,11 +68,6 @@ pub(crate) enum Output {
     Rows,
     /// The number of rows written, once they are written for good.
     Count,
-}
-
-/// Steps 1 and 2: parses, plans and optimizes one statement.
-pub(crate) async fn plan(runner: &Runner, text: &str) -> Result<Planned> {
-    planning::plan(&runner.driver, text).await
 }
 
 /// Steps 3 to 7: the rows of `execution`, computed on the session's own threads after the tables
@@ -362,12 +356,11 @@ pub(crate) async fn physical(
                 Output::Rows => logical,
                 Output::Count => Arc::new(state.optimize(&logical)?),
             };
-            if runner.fleet.is_none() {
-                // 3. Lower. Without machines there is no step 4.
-                return state.query_planner().create_physical_plan(&logical, &state).await;
-            }
             // 3. Lower.
             let plan = lower(&logical, &state).await?;
+            if runner.fleet.is_none() {
+                return Ok(plan);
+            }
             // 4. Distribute: cut into stages of tasks, guarded and checked.
             distribute(plan, &logical, &state, &runner.config).await
         };

@@ -37,7 +37,7 @@ use bigslice_files::sink::WriteText;
 
 /// Bytes of a result that are held back until the result is certain: a machine lost before then
 /// costs time, not the result.
-pub const HEAD_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const HEAD_BYTES: usize = 64 * 1024 * 1024;
 
 /// Settings of a builder, as [`SessionBuilder::settings`] returns them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl SessionBuilder {
     }
 
     /// Bytes of a result that a session with machines holds back until the result is certain. The
-    /// default is [`HEAD_BYTES`].
+    /// default is 64 MiB.
     #[must_use]
     pub fn head_bytes(mut self, bytes: usize) -> Self {
         self.config.head_bytes = bytes;

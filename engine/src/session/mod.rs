@@ -30,10 +30,11 @@ use crate::base::script::{self, Statement};
 use crate::error::{Error, Result};
 use crate::pipeline::func::registry;
 use crate::pipeline::map::{MapFunction, Mapped};
-use crate::query::{Query, run};
+use crate::query::Query;
 use crate::row::Row;
 use crate::runs::job::{self, Job, Run, Runnable, Runner, Work};
 use crate::runs::task::Plan;
+use crate::statement::planning;
 use crate::tpch;
 
 /// Runs SQL and slices, in this process alone or on machines that it has started.
@@ -93,7 +94,7 @@ impl Session {
     }
 
     async fn planned(&self, text: &str) -> Result<Query> {
-        let planned = run::plan(&self.inner, text).await?;
+        let planned = planning::plan(&self.inner.driver, text).await?;
         Ok(Query::new(Arc::clone(&self.inner), planned))
     }
 

@@ -137,7 +137,7 @@ fn report(error: &(dyn StdError + 'static)) -> ExitCode {
 fn words_of(error: &(dyn StdError + 'static)) -> (String, Option<String>, u8) {
     let mut text = error.to_string();
     let mut ours = None;
-    for link in bigslice_files::causes(error) {
+    for link in bigslice_diagnostics::causes(error) {
         let said = link.to_string();
         if !text.contains(&said) {
             text.push_str(": ");

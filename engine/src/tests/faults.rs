@@ -39,7 +39,7 @@ async fn a_query_survives_the_loss_of_a_machine() {
     let alone = here().await;
     alone.register_tpch(0.2).unwrap();
     let right = table(&alone, HEAVY).await;
-    let (session, lines) = logged(3, crate::HEAD_BYTES).await;
+    let (session, lines) = logged(3, crate::session::builder::HEAD_BYTES).await;
     let query = session.sql(HEAVY).await.unwrap();
     let running = tokio::task::JoinSet::from_iter([async move { query.collect().await }]);
     tokio::time::sleep(Duration::from_millis(150)).await;
@@ -75,7 +75,7 @@ async fn rows_that_were_given_out_are_not_contradicted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_result_that_ends_within_the_head_is_released_at_once() {
-    let (session, _) = logged(2, crate::HEAD_BYTES).await;
+    let (session, _) = logged(2, crate::session::builder::HEAD_BYTES).await;
     let counted = table(&session, "select count(*) as n from orders").await;
     assert!(counted.contains("300000"), "{counted}");
     session.shutdown().await;
@@ -83,14 +83,14 @@ async fn a_result_that_ends_within_the_head_is_released_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn machines_that_keep_dying_are_an_error_that_names_them() {
-    let (session, log) = logged(2, crate::HEAD_BYTES).await;
+    let (session, log) = logged(2, crate::session::builder::HEAD_BYTES).await;
     let query = session.sql(HEAVY).await.unwrap();
     let fleet = session.inner.fleet.clone().unwrap();
     // Both at once, when both are there: on what one leaves the query could end well. And first
     // when the query has started, with both.
     let queries = &session.inner.queries;
     let killer = async {
-        while queries.available_permits() == crate::QUERIES_RUNNING_MAX {
+        while queries.available_permits() == crate::base::driver::QUERIES_RUNNING_MAX {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         loop {

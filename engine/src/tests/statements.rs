@@ -189,7 +189,7 @@ async fn a_dropped_stream_stops_its_query() {
     let mut stream = session.sql(sql).await.unwrap().stream().await.unwrap();
     assert!(stream.next().await.unwrap().is_ok());
     drop(stream);
-    let free = session.inner.queries.acquire_many(crate::QUERIES_RUNNING_MAX as u32);
+    let free = session.inner.queries.acquire_many(crate::base::driver::QUERIES_RUNNING_MAX as u32);
     let free = tokio::time::timeout(std::time::Duration::from_secs(20), free).await;
     assert!(free.is_ok(), "the query is still running");
 }

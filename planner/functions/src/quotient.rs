@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr_common::datum::apply;
 
 /// `rounded_divide(a, b)`: the quotient of two decimals.
-pub fn rounded_divide() -> ScalarUDF {
+pub(crate) fn rounded_divide() -> ScalarUDF {
     ScalarUDF::from(RoundedDivide { signature: Signature::any(2, Volatility::Immutable) })
 }
 

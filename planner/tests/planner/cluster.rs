@@ -174,7 +174,7 @@ impl QueryPlanner for Before {
         if !self.prepare {
             return Ok(plan);
         }
-        prepare(plan, session.config_options()).map_err(external)
+        prepare(plan).map_err(external)
     }
 }
 
@@ -194,7 +194,7 @@ impl QueryPlanner for After {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut plan = self.cut.create_physical_plan(logical, session).await?;
         if self.guards.guard {
-            plan = guard(plan, session.config_options()).map_err(external)?;
+            plan = guard(plan).map_err(external)?;
         }
         if self.guards.check {
             check(&plan).map_err(external)?;

@@ -14,7 +14,8 @@ use datafusion::sql::sqlparser::parser::ParserError;
 
 use parquet::errors::ParquetError;
 
-use bigslice_files::{HINT, causes, chain, nearest};
+use bigslice_diagnostics::{causes, chain, nearest};
+use bigslice_files::HINT;
 
 use crate::error::{Error, Position};
 use plain::plain;

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bigslice_flight::panic_text;
+use bigslice_diagnostics::panic_text;
 use bytes::Bytes;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};

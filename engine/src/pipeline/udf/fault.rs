@@ -4,7 +4,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bigslice_flight::panic_text;
+use bigslice_diagnostics::panic_text;
 use datafusion::error::DataFusionError;
 
 use crate::pipeline::udf::Udf;

@@ -215,7 +215,7 @@ impl Calls {
                 Ok(None) => self.requests = None,
                 Err(panic) => {
                     self.requests = None;
-                    let text = bigslice_flight::panic_text(panic.as_ref());
+                    let text = bigslice_diagnostics::panic_text(panic.as_ref());
                     let error = Error::query(format!("the iterator of items panicked: {text}"));
                     self.give(index, Err(error)).await?;
                 }

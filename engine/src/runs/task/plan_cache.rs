@@ -6,7 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bigslice_flight::{APP_PAYLOAD_BYTES_MAX, panic_text};
+use bigslice_diagnostics::panic_text;
+use bigslice_flight::APP_PAYLOAD_BYTES_MAX;
 use parking_lot::Mutex;
 
 use crate::base::task_error::TaskError;

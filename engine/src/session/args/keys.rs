@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bigslice_files::distance;
+use bigslice_diagnostics::distance;
 use datafusion::execution::config::SessionConfig;
 use datafusion_distributed::{DistributedConfig, DistributedExt};
 

@@ -20,7 +20,7 @@ use super::unit::{Point, points, timestamps};
 use super::zone::Zone;
 
 /// The function `at_time_zone`.
-pub fn at_time_zone() -> Arc<ScalarUDF> {
+pub(crate) fn at_time_zone() -> Arc<ScalarUDF> {
     static UDF: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::from(AtTimeZone::new())));
     Arc::clone(&UDF)

@@ -80,7 +80,7 @@ fn named<'a>(
             let names = found.iter().map(|(_, field)| field.name().as_str());
             Err(Error::Query {
                 message: format!("{call}: there is no column \"{name}\" for the row's field"),
-                hint: bigslice_files::did_you_mean(name, names),
+                hint: bigslice_diagnostics::did_you_mean(name, names),
                 source: None,
             })
         }

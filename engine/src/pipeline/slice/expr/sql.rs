@@ -130,7 +130,10 @@ fn parsed(call: Call, text: &str, tables: &[(String, Table)]) -> Result<LogicalP
     let failed = |e| {
         let missing = diagnostics::missing_table(&e).map(|name| Error::Query {
             message: format!("{call}: there is no table \"{name}\""),
-            hint: bigslice_files::did_you_mean(&name, tables.iter().map(|(name, _)| name.as_str())),
+            hint: bigslice_diagnostics::did_you_mean(
+                &name,
+                tables.iter().map(|(name, _)| name.as_str()),
+            ),
             source: None,
         });
         missing.unwrap_or_else(|| Error::in_statement(e, text).within(&call.to_string()))

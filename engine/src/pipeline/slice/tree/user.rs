@@ -5,7 +5,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
-use bigslice_flight::panic_text;
+use bigslice_diagnostics::panic_text;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 

@@ -25,7 +25,7 @@ pub(super) fn columns_of(row: &SchemaRef, name: &str, table: DataFrame) -> Resul
             let names = found.fields().iter().map(|f| f.name().as_str());
             return Err(Error::Query {
                 message: format!("{name} has no column \"{column_name}\""),
-                hint: bigslice_files::did_you_mean(column_name, names),
+                hint: bigslice_diagnostics::did_you_mean(column_name, names),
                 source: None,
             });
         };
