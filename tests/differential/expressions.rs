@@ -20,6 +20,12 @@ impl Grammar<'_> {
     ) -> Node {
         let columns: Vec<&Column> =
             scope.iter().filter(|column| column.of.kind() == of.kind()).collect();
+        if depth > 0
+            && self.random.chance(12)
+            && let Some(converted) = self.conversion(of, scope, depth)
+        {
+            return converted;
+        }
         if depth == 0 || matches!(of, Type::List | Type::Decimal) || self.random.chance(45) {
             if !columns.is_empty() && self.random.chance(85) || of == Type::List {
                 return match columns.is_empty() {
@@ -163,7 +169,10 @@ impl Grammar<'_> {
             return self.comparison(scope, 0, queries);
         }
         if queries > 0 && self.random.chance(15) {
-            return self.membership(scope, queries);
+            return match self.random.chance(20) {
+                true => self.quantified(scope, queries),
+                false => self.membership(scope, queries),
+            };
         }
         match self.random.below(10) {
             0..=2 => {
@@ -213,6 +222,7 @@ impl Grammar<'_> {
         };
         let first = self.expression(of, scope, depth, queries);
         let test = Node::new(Kind::Boolean).text("(").child(first);
+        let of = if self.random.chance(12) { self.comparable(of) } else { of };
         match self.random.below(8) {
             0 => {
                 let count = 1 + self.random.below(4);

@@ -1,12 +1,25 @@
 //! Random queries over random tables. Every query has one right answer: a limit only occurs if all
 //! columns are sort keys, and order-dependent windows have a total order.
 
+use crate::clauses::outputs;
 use crate::data::{Table, Type};
 use crate::random::Random;
-use crate::tree::{Dialect, Kind, Node};
+use crate::tree::{Kind, Node};
 
 /// Maximum nesting of expressions.
 const EXPRESSION_DEPTH: usize = 3;
+
+/// Types of the columns of set operations.
+const SET_TYPES: [Type; 8] = [
+    Type::Int64,
+    Type::Int64,
+    Type::Int32,
+    Type::Text,
+    Type::Text,
+    Type::Float64,
+    Type::Decimal,
+    Type::Timestamp,
+];
 
 /// Maximum nesting of queries.
 const QUERY_DEPTH: usize = 3;
@@ -63,17 +76,15 @@ impl Grammar<'_> {
             let query = self.over_cte(&name, &columns);
             return (statement.child(query), false);
         }
+        if self.random.chance(4) {
+            return (self.recursive().0, false);
+        }
         let (query, columns) = self.select(&Scope::new(), QUERY_DEPTH);
         let sorts = !columns.contains(&Type::List) && self.random.chance(40);
         if !sorts {
             return (statement.child(query), false);
         }
-        let keys = (1..=columns.len()).map(|n| {
-            let direction = if self.random.chance(50) { " desc" } else { "" };
-            let nulls = if self.random.chance(50) { "first" } else { "last" };
-            Node::leaf(Kind::Other, format!("{n}{direction} nulls {nulls}"))
-        });
-        let keys = keys.collect::<Vec<_>>();
+        let keys = self.sort_keys(columns.len());
         let count = keys.len();
         let mut order = Node::new(Kind::Other).text(" order by ").list(keys, ", ", count);
         if self.random.chance(60) {
@@ -90,11 +101,7 @@ impl Grammar<'_> {
     /// A query that reads a common table expression once or twice.
     fn over_cte(&mut self, name: &str, columns: &[Type]) -> Node {
         let (a, b) = (self.name('a'), self.name('a'));
-        let scope = |alias: &str| -> Scope {
-            let column = |(n, of): (usize, &Type)| Column { sql: format!("{alias}.o{n}"), of: *of };
-            columns.iter().enumerate().map(column).collect()
-        };
-        let (first, second) = (scope(&a), scope(&b));
+        let (first, second) = (outputs(&a, columns), outputs(&b, columns));
         let both: Scope = first.iter().chain(&second).cloned().collect();
         let on = self.join_condition(&first, &second, &Scope::new());
         let condition = self.boolean(&both, EXPRESSION_DEPTH, 1);
@@ -106,12 +113,12 @@ impl Grammar<'_> {
 
     /// A `select`, with columns `o0`, `o1`, ... of these types.
     pub(crate) fn select(&mut self, outer: &Scope, depth: usize) -> (Node, Vec<Type>) {
-        match self.random.below(10) {
-            0..=3 => self.plain_select(outer, depth),
-            4..=6 => self.aggregate(outer, depth),
-            7 => self.windows(outer, depth),
-            8 => self.set_operation(outer, depth),
-            _ => self.plain_select(outer, depth),
+        match self.random.below(20) {
+            0..=8 => self.plain_select(outer, depth),
+            9..=14 => self.aggregate(outer, depth),
+            15 | 16 => self.windows(outer, depth),
+            17 | 18 => self.set_operation(outer, depth),
+            _ => self.distinct_on(),
         }
     }
 
@@ -152,19 +159,26 @@ impl Grammar<'_> {
     fn aggregate(&mut self, outer: &Scope, depth: usize) -> (Node, Vec<Type>) {
         let (from, scope) = self.from(outer, depth);
         let all = visible(&scope, outer);
-        let keys = (0..self.random.below(3)).map(|_| self.random.pick(&scope).clone());
-        let keys: Scope = keys.filter(|key| key.of != Type::List).collect();
-        self.plain &= keys.iter().all(|key| is_plain(key.of));
-        let mut types: Vec<Type> = keys.iter().map(|key| key.of).collect();
-        let groups: Vec<Node> =
-            keys.iter().map(|key| Node::leaf(key.of.kind(), key.sql.clone())).collect();
-        let keys = groups.len();
+        let keys = (0..self.random.below(3)).map(|_| self.random.pick(&scope).of);
+        let mut types: Vec<Type> = keys.filter(|of| *of != Type::List).collect();
+        let keys = types.len();
         // Copies, so that shrinking changes a key in one place only: then the keys differ.
-        let mut items: Vec<Node> = groups
-            .iter()
-            .enumerate()
-            .map(|(n, key)| Node::leaf(Kind::Other, format!("{} as o{n}", key.sql(Dialect::Ours))))
-            .collect();
+        let (mut groups, mut items) = (Vec::new(), Vec::new());
+        let by_name = self.random.chance(60);
+        for (n, of) in types.iter().enumerate() {
+            let key = match by_name {
+                true => {
+                    let of_type: Vec<&Column> = scope.iter().filter(|c| c.of == *of).collect();
+                    self.column(&of_type)
+                }
+                false => self.expression(*of, &scope, 2, 0),
+            };
+            groups.push(match by_name {
+                true => key.clone(),
+                false => Node::leaf(Kind::Other, (n + 1).to_string()),
+            });
+            items.push(Node::new(Kind::Other).child(key).text(format!(" as o{n}")));
+        }
         for n in keys..keys + 1 + self.random.below(3) {
             let (call, of) = self.call(&all, depth);
             types.push(of);
@@ -178,24 +192,35 @@ impl Grammar<'_> {
             .child(from)
             .child(self.filter(&all, depth));
         if keys > 0 {
-            let rollup = self.random.chance(15);
-            self.plain &= !rollup;
-            let (open, close) = match (rollup, self.random.chance(50)) {
-                (false, _) => ("", ""),
-                (true, true) => ("rollup (", ")"),
-                (true, false) => ("cube (", ")"),
+            let form =
+                *self.random.pick(&["", "", "", "", "", "all", "rollup (", "cube (", "sets"]);
+            self.plain &= form.is_empty();
+            select = match (form, by_name) {
+                ("all", _) => select.text(" group by all"),
+                ("sets", true) => {
+                    let first = groups[0].clone();
+                    select
+                        .text(" group by grouping sets ((")
+                        .list(groups, ", ", keys)
+                        .text("), (")
+                        .child(first)
+                        .text("), ())")
+                }
+                ("rollup (" | "cube (", true) => select
+                    .text(" group by ")
+                    .child(Node::leaf(Kind::Other, form))
+                    .list(groups, ", ", keys)
+                    .text(")"),
+                _ => select.text(" group by ").list(groups, ", ", keys),
             };
-            select = select
-                .text(" group by ")
-                .child(Node::leaf(Kind::Other, open))
-                .list(groups, ", ", keys)
-                .text(close);
         }
         if self.random.chance(25) {
-            let (call, of) = self.call(&all, 0);
-            let test = match of {
-                Type::List => Node::new(Kind::Boolean).child(call).text(" is not null"),
-                _ => Node::new(Kind::Boolean).text("(").child(call).text(" is not null)"),
+            let test = match self.random.chance(50) {
+                true => Node::leaf(Kind::Boolean, format!("(count(*) > {})", self.random.below(4))),
+                false => {
+                    let (call, _) = self.call(&all, 0);
+                    Node::new(Kind::Boolean).text("(").child(call).text(" is not null)")
+                }
             };
             select = select.child(Node::new(Kind::Other).text(" having ").child(test).optional());
         }
@@ -214,7 +239,35 @@ impl Grammar<'_> {
         };
         let depth = depth.min(1);
         let of = |kind| Node::new(kind);
-        let (call, result) = match self.random.below(9) {
+        let (call, result) = match self.random.below(13) {
+            9 => {
+                self.plain = false;
+                let result = *self.random.pick(&[Type::Decimal, Type::Float64]);
+                let argument = self.expression(result, scope, 1, depth);
+                (of(result.kind()).text("sum(").child(argument).text(")"), result)
+            }
+            10 => {
+                self.plain = false;
+                let argument = self.expression(Type::Text, scope, 1, 0);
+                let again = argument.clone();
+                let distinct = *self.random.pick(&["", "distinct "]);
+                let call = of(Kind::Text).text(format!("string_agg({distinct}")).child(argument);
+                (call.text(", '|' order by ").child(again).text(")"), Type::Text)
+            }
+            11 => {
+                self.plain = false;
+                let name =
+                    *self.random.pick(&["bit_and", "bit_or", "bit_xor", "sum(distinct", "max"]);
+                let argument = self.expression(Type::Int32, scope, 1, depth);
+                let open = if name.contains('(') { " " } else { "(" };
+                let call = of(Kind::Integer).text(format!("{name}{open}")).child(argument);
+                (call.text(")"), Type::Int64)
+            }
+            12 => {
+                self.plain = false;
+                let argument = self.expression(Type::Int32, scope, 1, depth);
+                (of(Kind::Float).text("median(").child(argument).text(")"), Type::Float64)
+            }
             0 => (Node::leaf(Kind::Integer, "count(*)"), Type::Int64),
             1 | 2 => {
                 let of_type = self.some_type(scope);
@@ -269,7 +322,8 @@ impl Grammar<'_> {
         };
         let of = self.some_type(&scope);
         let argument = self.expression(of, &scope, 1, 0);
-        let (window, result) = match self.random.below(5) {
+        let (window, result) = match self.random.below(9) {
+            5..=8 => self.window(&scope, &alias, &over),
             0 => (Node::leaf(Kind::Integer, format!("row_number() over ({over})")), Type::Int64),
             1 | 2 => {
                 let name = *self.random.pick(&["lag", "lead"]);
@@ -302,14 +356,17 @@ impl Grammar<'_> {
             .child(window)
             .text(format!(" as o1 from {} {alias}", table.name))
             .child(self.filter(&all, depth));
+        let select = match self.random.chance(10) {
+            true => select.text(format!(" qualify row_number() over ({over}) <= 2")),
+            false => select,
+        };
         (select, vec![Type::Int64, result])
     }
 
     fn set_operation(&mut self, outer: &Scope, depth: usize) -> (Node, Vec<Type>) {
         let count = 1 + self.random.below(2);
-        let types: Vec<Type> = (0..count)
-            .map(|_| *self.random.pick(&[Type::Int64, Type::Text, Type::Int32]))
-            .collect();
+        let types: Vec<Type> = (0..count).map(|_| *self.random.pick(&SET_TYPES)).collect();
+        self.plain &= types.iter().all(|of| is_plain(*of));
         let name = *self.random.pick(&[
             " union ",
             " union all ",
@@ -322,12 +379,15 @@ impl Grammar<'_> {
         let side = |grammar: &mut Self| {
             let (from, scope) = grammar.from(outer, depth.min(1));
             let all = visible(&scope, outer);
-            let items = types.iter().enumerate().map(|(n, of)| {
-                Node::new(Kind::Other)
-                    .child(grammar.expression(*of, &all, 1, 0))
-                    .text(format!(" as o{n}"))
-            });
-            let items: Vec<Node> = items.collect();
+            let mut items = Vec::new();
+            for (n, of) in types.iter().enumerate() {
+                let of = match grammar.random.chance(25) {
+                    true => grammar.comparable(*of),
+                    false => *of,
+                };
+                let item = Node::new(Kind::Other).child(grammar.expression(of, &all, 1, 0));
+                items.push(item.text(format!(" as o{n}")));
+            }
             let select = Node::new(Kind::Query).text("select ").list(items, ", ", count);
             select.text(" from ").child(from).child(grammar.filter(&all, 0))
         };
@@ -337,6 +397,9 @@ impl Grammar<'_> {
 
     /// A FROM clause and its columns.
     pub(crate) fn from(&mut self, outer: &Scope, depth: usize) -> (Node, Scope) {
+        if self.random.chance(5) {
+            return self.using();
+        }
         let (mut from, mut scope) = self.relation(depth);
         while self.random.chance(35) && scope.len() < 24 {
             let (right, columns) = self.relation(depth);
@@ -368,18 +431,28 @@ impl Grammar<'_> {
                 .text(format!(" cross join unnest({}) as {alias}(x)", list.sql));
             scope.push(Column { sql: format!("{alias}.x"), of: Type::Int64 });
         }
+        if depth > 1 && self.random.chance(6) {
+            let (with, columns) = self.lateral(from, &scope);
+            from = with;
+            scope.extend(columns);
+        }
         (from, scope)
     }
 
     pub(crate) fn relation(&mut self, depth: usize) -> (Node, Scope) {
+        if self.random.chance(5) {
+            return self.small();
+        }
+        if depth > 1
+            && self.random.chance(6)
+            && let Some(limited) = self.limited(depth - 1)
+        {
+            return limited;
+        }
         let alias = self.name('a');
         if depth > 1 && self.random.chance(20) {
             let (query, types) = self.select(&Scope::new(), depth - 1);
-            let scope = types
-                .iter()
-                .enumerate()
-                .map(|(n, of)| Column { sql: format!("{alias}.o{n}"), of: *of });
-            let scope = scope.collect();
+            let scope = outputs(&alias, &types);
             return (
                 Node::new(Kind::From).text("(").child(query).text(format!(") {alias}")),
                 scope,

@@ -11,6 +11,8 @@
 
 #![expect(clippy::print_stdout, reason = "a program that reports to whoever started it")]
 
+mod clauses;
+mod conversions;
 mod data;
 mod engines;
 mod explained;

@@ -1,4 +1,9 @@
 //! Which format a file has by its name, and DataFusion's reader for it.
+//!
+//! A new format is a new [`Kind`]. It also needs: a keyword after `STORED AS` (`table/factory.rs`,
+//! `table/install.rs`), a schema from its files (`table/schema.rs`), a writer in `sink` and its
+//! checks in `table/statement.rs`, if it can be written, and `read_...` for slices (in the engine's
+//! `pipeline/slice/io/source/files.rs`). `scan` says whether its files can be split.
 
 use std::sync::Arc;
 

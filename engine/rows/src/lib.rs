@@ -54,10 +54,6 @@
 //! | tuples of 1 to 12, derived structs | `Struct`; as a row, a column each | tuple, `<Name>View` |
 //! | derived enums without fields | `Dictionary(Int32, Utf8)` | itself |
 
-// The code that the derive writes names `::bigslice::row`: here that is this crate.
-#[cfg(test)]
-extern crate self as bigslice;
-
 /// This crate as the derive's code names it.
 #[doc(hidden)]
 pub mod row {
@@ -93,8 +89,6 @@ mod nulls;
 mod numbers;
 mod optional;
 mod shared;
-#[cfg(test)]
-mod tests;
 mod text;
 mod texts;
 mod time;

@@ -7,7 +7,9 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{
+    Location, Token, TokenWithSpan, Tokenizer, Whitespace,
+};
 
 use super::balance::Balance;
 use super::dialect::Corrected;
@@ -74,6 +76,7 @@ impl Tokens {
             return Err(ParserError::ParserError(text).into());
         }
         without_materialized(&mut self.tokens);
+        with_trimmed_spaces(&mut self.tokens);
         let mut statements = DFParserBuilder::new(self.tokens)
             .with_dialect(&self.dialect)
             .with_recursion_limit(nesting_max)
@@ -137,6 +140,29 @@ fn without_materialized(tokens: &mut Vec<TokenWithSpan>) {
         } else {
             at += 1;
         }
+    }
+}
+
+/// Adds the characters to `TRIM(BOTH FROM text)`, where they are spaces by default: sqlparser 0.62
+/// requires them.
+fn with_trimmed_spaces(tokens: &mut Vec<TokenWithSpan>) {
+    let solid: Vec<usize> = (0..tokens.len()).filter(|&at| !is_space(&tokens[at])).collect();
+    let word = |at: usize, keywords: &[Keyword]| {
+        matches!(&tokens[at].token, Token::Word(word)
+            if word.quote_style.is_none() && keywords.contains(&word.keyword))
+    };
+    let sides = [Keyword::BOTH, Keyword::LEADING, Keyword::TRAILING];
+    let of_spaces = |at: &[usize]| {
+        word(at[0], &[Keyword::TRIM])
+            && tokens[at[1]].token == Token::LParen
+            && word(at[2], &sides)
+            && word(at[3], &[Keyword::FROM])
+    };
+    let before: Vec<usize> = solid.windows(4).filter(|at| of_spaces(at)).map(|at| at[3]).collect();
+    for at in before.into_iter().rev() {
+        let span = tokens[at].span;
+        tokens.insert(at, TokenWithSpan::new(Token::Whitespace(Whitespace::Space), span));
+        tokens.insert(at, TokenWithSpan::new(Token::SingleQuotedString(" ".to_owned()), span));
     }
 }
 

@@ -202,6 +202,7 @@ fn reshape_select(select: &mut Select) -> Result<()> {
     headers::name_subqueries(select);
     group_by_modifiers(&mut select.group_by)?;
     if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+        without_empty_sets(exprs);
         exprs.iter_mut().for_each(as_grouping_sets);
     }
     // In a separate query the order is visited together with it; here it is a branch of a set
@@ -224,6 +225,16 @@ fn group_by_modifiers(group_by: &mut GroupByExpr) -> Result<()> {
     let sets = std::mem::take(exprs).into_iter().map(|expr| vec![expr]).collect();
     *group_by = GroupByExpr::Expressions(vec![of(sets)], Vec::new());
     Ok(())
+}
+
+/// `GROUP BY ()`, which DataFusion 55.2 refuses, as `GROUP BY GROUPING SETS (())`. Beside keys, the
+/// empty set adds nothing.
+fn without_empty_sets(exprs: &mut Vec<Expr>) {
+    let keys = exprs.len();
+    exprs.retain(|expr| !matches!(expr, Expr::Tuple(columns) if columns.is_empty()));
+    if exprs.is_empty() && keys > 0 {
+        exprs.push(Expr::GroupingSets(vec![Vec::new()]));
+    }
 }
 
 /// `ROLLUP` and `CUBE` over tuples or over a repeated column, which DataFusion 55.2 refuses, as

@@ -99,3 +99,9 @@ async fn patterns_are_still_needed() {
     let rows = plain("SELECT 'abc' SIMILAR TO 'b'").await;
     assert!(!rows.as_ref().is_ok_and(|rows| rows.contains("false")), "{rows:?}");
 }
+
+#[tokio::test]
+async fn spaces_to_trim_and_the_empty_grouping_set_are_still_refused() {
+    assert!(plain("SELECT trim(BOTH FROM ' x ')").await.is_err());
+    assert!(plain("SELECT count(*) FROM (VALUES (1)) t(n) GROUP BY ()").await.is_err());
+}

@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 };
 
 mod choices;
+mod list_sum;
 mod lists;
 mod padding;
 mod regexes;
@@ -42,6 +43,7 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
         overridden(nested::array_has::array_has_any_udf(), Both),
         overridden(nested::array_has::array_has_all_udf(), Both),
         overridden(nested::sort::array_sort_udf(), sorted::Sorted),
+        overridden(nested::array_sum::array_sum_udf(), list_sum::ListSum),
         overridden(unicode::lpad(), padding::Length),
         overridden(unicode::rpad(), padding::Length),
         overridden(regex::regexp_replace(), regexes::Replace),

@@ -62,9 +62,34 @@ pub(super) fn check(statement: &Statement) -> Result<()> {
         }
         Statement::CreateIndex(_) => Err(Error::unsupported("CREATE INDEX")
             .with_hint("tables have no indexes; scans of sorted files skip what they do not need")),
-        // DataFusion handles the others completely, or refuses them.
-        _ => Ok(()),
+        statement => refused(statement),
     }
+}
+
+/// Statements that DataFusion refuses, with what to write instead.
+fn refused(statement: &Statement) -> Result<()> {
+    let (what, instead) = match statement {
+        Statement::Truncate(_) => ("TRUNCATE", "write DELETE FROM and the table's name"),
+        Statement::Merge(_) => ("MERGE", "write UPDATE, DELETE and INSERT statements"),
+        Statement::AlterTable(_) => {
+            ("ALTER TABLE", "create a new table: CREATE TABLE new AS SELECT ... FROM old")
+        }
+        Statement::CreateFunction(_) | Statement::CreateMacro { .. } => {
+            ("a function defined in SQL", "define it in a Rust program with #[bigslice::udf]")
+        }
+        Statement::Insert(insert) if insert.returning.is_some() => {
+            ("INSERT ... RETURNING", "write a SELECT after it")
+        }
+        Statement::Update(update) if update.returning.is_some() => {
+            ("UPDATE ... RETURNING", "write a SELECT after it")
+        }
+        Statement::Delete(delete) if delete.returning.is_some() => {
+            ("DELETE ... RETURNING", "write a SELECT before it")
+        }
+        // DataFusion handles the others completely, or refuses them.
+        _ => return Ok(()),
+    };
+    Err(Error::unsupported(what).with_hint(instead))
 }
 
 fn create_database(statement: &Statement) -> Result<()> {

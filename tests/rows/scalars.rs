@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 
 use super::{arrays, round_trip, round_trip_optional, rows};
-use crate::{Decimal, DecimalError, Row, Value};
+use bigslice::row::{Decimal, DecimalError, Row, Value};
 
 #[test]
 fn numbers() {

@@ -10,7 +10,7 @@ use arrow::datatypes::Int64Type;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
 use super::{arrays, message, rows};
-use crate::{Decimal, Mismatch, Problem, Row};
+use bigslice::row::{Decimal, Mismatch, Problem, Row};
 
 #[derive(Row)]
 struct Visit {

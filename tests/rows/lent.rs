@@ -7,8 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Row, rows};
-use crate::Value;
+use super::rows;
+use bigslice::row::Row;
+use bigslice::row::Value;
 
 /// Builds rows of type `U` by `append` with `arrays` lent, twice with one builder.
 fn built<U: Row + Debug + PartialEq>(

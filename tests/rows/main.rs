@@ -13,7 +13,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use arrow::array::ArrayRef;
 
-use super::{Mismatch, Row, Value};
+use bigslice::row::{Mismatch, Row, Value};
 
 /// The arrays of rows.
 fn arrays<T: Row>(rows: &[T]) -> Vec<ArrayRef> {

@@ -1,7 +1,7 @@
 //! Values within values: lists, arrays, tuples and options of one another.
 
 use super::{arrays, round_trip, round_trip_optional};
-use crate::{List, Row, Value};
+use bigslice::row::{List, Row, Value};
 
 fn strings<const N: usize>(texts: [&str; N]) -> Vec<String> {
     texts.map(String::from).to_vec()

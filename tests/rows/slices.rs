@@ -11,7 +11,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 
 use super::{message, rows};
-use crate::Row;
+use bigslice::row::Row;
 
 #[derive(Clone, Copy, Debug, PartialEq, Row)]
 enum Color {

@@ -1,7 +1,7 @@
 //! Closures over views need no types: the verbs of a slice, in small.
 
 use super::{arrays, rows};
-use crate::{Row, Value};
+use bigslice::row::{Row, Value};
 
 #[derive(Clone, Row)]
 struct Visit {

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use super::{arrays, round_trip_optional, rows, straight};
-use crate::{List, Row, Value};
+use bigslice::row::{List, Row, Value};
 
 #[derive(Clone, Debug, PartialEq, Row)]
 #[row(rename_all = "camelCase")]
