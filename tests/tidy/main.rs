@@ -149,7 +149,6 @@ const CYCLIC: &[&str] = &[
     "engine/src/pipeline/slice/keyed",
     "engine/src/pipeline/slice/tree",
     "engine/src/pipeline/udf",
-    "engine/src/runs/job",
     "engine/src/runs/task",
     "engine/src/session/args",
     "engine/src/tpch",

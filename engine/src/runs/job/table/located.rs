@@ -17,7 +17,7 @@ use crate::base::wire::{RunId, StoredAt};
 use crate::error::{Error, Result};
 use crate::runs::job::Runner;
 use crate::runs::job::job::{Job, Outcome};
-use crate::runs::job::run::same_result;
+use crate::runs::job::reading::same_result;
 use crate::runs::job::table::RunTable;
 use crate::runs::job::table::pieces::{Piece, dealt};
 use crate::runs::job::table::scan::Reading;

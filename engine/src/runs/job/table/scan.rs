@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::base::task_error::TaskError;
 use crate::leaf_plan::{LeafPlan, LeafSource, Rows};
 use crate::runs::job::job::Job;
-use crate::runs::job::run::open_shard;
+use crate::runs::job::reading::open_shard;
 use crate::runs::job::table::pieces::{Piece, Share, dealt};
 use crate::runs::task::{Host, ShardTicket};
 
