@@ -1,5 +1,5 @@
-//! Evaluates a job, to compute the missing shards of its result: a [`Workload`] of the tasks that its
-//! [`Schedule`] says may start.
+//! Evaluates a job, to compute the missing shards of its result: a [`Workload`] of the tasks that
+//! its [`Schedule`] says may start.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -27,7 +27,7 @@ use crate::pipeline::func::Call;
 use crate::runs::job::TaskRunner;
 use crate::runs::job::computation::Computation;
 use crate::runs::job::schedule::{Schedule, TaskId};
-use crate::runs::task::{Host, Plan, StoredSize};
+use crate::runs::task::{Plan, ShardReader, StoredSize};
 
 /// The number of the next run, for all sessions of this process: a run that is passed to another
 /// session is not found there, instead of being taken for another run with the same number.
@@ -232,9 +232,9 @@ impl Job {
 
     /// True if a shard can be read, as far as its first block tells. Also true if the machine does
     /// not answer: the fleet finds out about that.
-    pub(super) async fn can_begin(&self, at: &StoredAt, host: &Arc<Host>) -> bool {
+    pub(super) async fn can_begin(&self, at: &StoredAt, reader: &Arc<ShardReader>) -> bool {
         let schema = &self.computation().plan.stages[self.computation().plan.root().0].schema;
-        let mut rows = host.read(vec![at.clone()], 0, schema);
+        let mut rows = reader.read(vec![at.clone()], 0, schema);
         match rows.next().await {
             Some(Err(error)) => !matches!(TaskError::of(&error), Some(TaskError::ShardLost { .. })),
             Some(Ok(_)) | None => true,

@@ -28,7 +28,7 @@ pub(super) async fn open_shard(
         same_result(generation, now)?;
         let at = stored.get(shard).cloned();
         let at = at.ok_or_else(|| Error::internal(format!("a run without its shard {shard}")))?;
-        let mut rows = job.session()?.host.read(vec![at.clone()], 0, &schema);
+        let mut rows = job.session()?.host.reader().read(vec![at.clone()], 0, &schema);
         let first = match rows.next().await {
             None => return Ok(rows),
             Some(Ok(first)) => first,

@@ -203,7 +203,7 @@ impl<T: Row> Run<T> {
             if *generation.get_or_init(|| now) != now {
                 return Ok(None);
             }
-            let rows = job.session()?.host.read(vec![at.clone()], 0, &self.schema());
+            let rows = job.session()?.host.reader().read(vec![at.clone()], 0, &self.schema());
             match rows.try_collect().await {
                 Ok(batches) => return Ok(Some(batches)),
                 Err(error) => recover(job, shard, &at, error, &mut losses).await?,
