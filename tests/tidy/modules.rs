@@ -300,12 +300,13 @@ fn files_of_tests(text: &str) -> impl Iterator<Item = &str> {
 
 /// The places of the modules that exist only in tests, and the line that declares each.
 fn modules_of_tests(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    const ATTRIBUTE: &str = "#[cfg(test)]\n";
-    let items = text.match_indices(ATTRIBUTE).filter_map(|(at, _)| {
-        let line = text[at + ATTRIBUTE.len()..].lines().next()?;
-        Some((at, line))
+    let attributes = text.match_indices("#[cfg(").filter_map(|(at, _)| {
+        let (attribute, rest) = text[at..].split_once('\n')?;
+        let is_test =
+            matches!(attribute, "#[cfg(test)]") || attribute.starts_with("#[cfg(all(test,");
+        Some((at, rest.lines().next()?)).filter(|_| is_test)
     });
-    items.filter(|(_, line)| line.starts_with("mod ") || line.contains(" mod "))
+    attributes.filter(|(_, line)| line.starts_with("mod ") || line.contains(" mod "))
 }
 
 #[cfg(test)]
@@ -341,6 +342,7 @@ mod tests {
             ("use crate::a;\nfn f() { a::g::<a::B>() }", "x", &["a", "a::B", "a::g"]),
             ("// use crate::a;\n#[cfg(test)]\nmod tests {\n use crate::b;\n}", "x", &[]),
             ("#[cfg(test)]\nmod tests;\nuse crate::b::C;\nfn f() {}", "x", &["b::C"]),
+            ("#[cfg(all(test, unix))]\nmod tests {\n use super::*;\n}", "x::y", &[]),
         ];
         for (text, at, expected) in cases {
             let used = modules(&[(*at, *text)]).used(&names_of(at));
