@@ -138,13 +138,6 @@ const WINGS: &[(&str, &[(&str, &[&str])])] = &[
 
 /// Folders whose modules still use each other.
 const CYCLIC: &[&str] = &[
-    "cluster/src/observe/profile",
-    "cluster/src/service",
-    "cluster/src/systems/ec2",
-    "engine/files/src/scan",
-    "engine/files/src/sink",
-    "engine/files/src/text",
-    "engine/files/src/text/json",
     "planner/functions/src/time",
     "planner/src/check",
     "planner/src/logical",
