@@ -138,7 +138,6 @@ const WINGS: &[(&str, &[(&str, &[&str])])] = &[
 
 /// Folders whose modules still use each other.
 const CYCLIC: &[&str] = &[
-    "planner/functions/src/time",
     "planner/src/check",
     "planner/src/logical",
     "planner/src/syntax/names",
