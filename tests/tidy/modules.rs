@@ -109,14 +109,14 @@ impl Modules {
         }
         let mut resolved = BTreeSet::new();
         for path in used {
-            self.resolve(path, &mut resolved);
+            self.resolve(&path, &mut resolved);
         }
         resolved
     }
 
     /// Adds `path` and what it stands for to `found`.
-    fn resolve(&self, path: Names, found: &mut BTreeSet<Names>) {
-        if !found.insert(path.clone()) {
+    fn resolve(&self, path: &[String], found: &mut BTreeSet<Names>) {
+        if !found.insert(path.to_vec()) {
             return;
         }
         let is_module = |length: &usize| self.texts.contains_key(&path[..*length]);
@@ -133,14 +133,15 @@ impl Modules {
                 Some((last, before)) if last == "*" => before,
                 _ => stands_for,
             };
-            self.resolve(joined(stands_for, rest), found);
+            self.resolve(&joined(stands_for, rest), found);
         }
     }
 
     /// What the `use` lines of `text` import from this crate into the module `path`. Those of its
     /// functions and inline modules, which rustfmt indents, count only if `nested`.
     fn imports_of(&self, text: &str, path: &[String], nested: bool) -> Vec<(String, Names)> {
-        let is_child = |name: &String| self.texts.contains_key(&joined(path, &[name.clone()]));
+        let is_child =
+            |name: &String| self.texts.contains_key(&joined(path, std::slice::from_ref(name)));
         let mut imports = Vec::new();
         let mut rest = text;
         while let Some(start) = rest.find("use ") {
