@@ -6,17 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bigslice_diagnostics::with_causes;
-use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use http::uri::PathAndQuery;
 use serde::Serialize;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::task::AbortOnDropHandle;
-use tonic::{Code, Request, Status};
+use tonic::Request;
 
 use crate::error::chain;
 use crate::identity::MachineName;
@@ -24,6 +18,7 @@ use crate::machine::remote::Remote;
 use crate::machine::{Machine, State};
 use crate::service::error::{CallError, Site};
 use crate::service::failure::{Never, ServiceError};
+use crate::service::feeder::{Encoded, feed};
 use crate::service::frame::{InputFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};
 use crate::service::method::{Method, Reply};
 use crate::service::replies::RawReplies;
@@ -34,8 +29,6 @@ const TRIES_MAX: u32 = 20;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// ...up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Items of input that wait for the connection.
-const ITEMS_AHEAD: usize = 2;
 /// A broken connection is most often the end of a machine, whose reason is known within this time.
 const REASON_GRACE: Duration = Duration::from_millis(200);
 
@@ -159,7 +152,7 @@ impl Target {
     }
 
     /// Returns the reason when it has stopped. Never returns for a machine of another process.
-    pub(crate) async fn stopped(&self) -> String {
+    async fn stopped(&self) -> String {
         match self {
             Self::Remote(_) => pending().await,
             Self::Machine(machine) => {
@@ -173,8 +166,6 @@ impl Target {
         matches!(self, Self::Machine(machine) if machine.state() == State::Stopped)
     }
 }
-
-type Encoded = Result<Bytes, String>;
 
 /// A call without its input, so that it can be retried.
 struct Order {
@@ -241,50 +232,15 @@ impl Order {
             let items = stream::iter(items).flatten();
             let messages = stream::once(async { arguments }).chain(items);
             let response = client.streaming(Request::new(messages), path, Raw).await;
-            let messages = response.map_err(|status| broken(site(), &status))?.into_inner();
+            let messages = response.map_err(|status| site().broken(&status))?.into_inner();
             Ok((messages, feeder))
         };
         let (messages, feeder) = tokio::select! {
             opened = opening => opened?,
             reason = self.target.stopped() => return Err(site().lost(reason)),
         };
-        Ok(RawReplies::new(site(), messages, feeder, self.target.clone()))
-    }
-}
-
-/// Reads the input in a task of the caller's runtime: the connection's threads must not wait for
-/// it.
-pub(crate) struct Feeder {
-    pub(crate) task: AbortOnDropHandle<Result<(), String>>,
-    /// Keeps the stream open until the result of the input is known: a failed input must not look
-    /// complete to the method, and the method's complaint must not hide the cause.
-    _items: mpsc::Sender<Bytes>,
-}
-
-fn feed(mut input: BoxStream<'static, Encoded>) -> (Feeder, ReceiverStream<Bytes>) {
-    let (sender, items) = mpsc::channel(ITEMS_AHEAD);
-    let held = sender.clone();
-    let feeding = Handle::current().spawn(async move {
-        while let Some(item) = input.next().await {
-            if sender.send(item?).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    });
-    (Feeder { task: AbortOnDropHandle::new(feeding), _items: held }, ReceiverStream::new(items))
-}
-
-/// The error of a status. Methods do not make statuses: the connection broke, or the machine
-/// refused the call.
-pub(crate) fn broken<E: fmt::Debug>(site: Site, status: &Status) -> CallError<E> {
-    match status.code() {
-        Code::Unimplemented => {
-            site.refused("the machine was started without services (see FleetConfig::services)")
-        }
-        Code::OutOfRange | Code::PermissionDenied | Code::Unauthenticated => {
-            site.refused(status.message())
-        }
-        _ => site.lost(with_causes(status.message(), status)),
+        let target = self.target.clone();
+        let stopped = Box::pin(async move { target.stopped().await });
+        Ok(RawReplies::new(site(), messages, feeder, stopped))
     }
 }

@@ -6,7 +6,9 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use bigslice_diagnostics::with_causes;
 use serde::{Deserialize, Serialize};
+use tonic::{Code, Status};
 
 use crate::identity::MachineName;
 use crate::service::failure::{Cause, Never, ServiceError};
@@ -188,5 +190,19 @@ impl Site {
 
     pub(crate) fn timed_out<E: fmt::Debug + 'static>(self, after: Duration) -> CallError<E> {
         CallError::TimedOut(TimedOut { machine: self.machine, method: self.method, after })
+    }
+
+    /// The error of a status. Methods do not make statuses: the connection broke, or the machine
+    /// refused the call.
+    pub(crate) fn broken<E: fmt::Debug + 'static>(self, status: &Status) -> CallError<E> {
+        match status.code() {
+            Code::Unimplemented => {
+                self.refused("the machine was started without services (see FleetConfig::services)")
+            }
+            Code::OutOfRange | Code::PermissionDenied | Code::Unauthenticated => {
+                self.refused(status.message())
+            }
+            _ => self.lost(with_causes(status.message(), status)),
+        }
     }
 }

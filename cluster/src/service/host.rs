@@ -35,7 +35,8 @@ use crate::service::context::Here;
 use crate::service::cpu::Cpu;
 use crate::service::frame::{PlainFrame, Raw, WIRE_NAME, WIRE_SIZE_MAX, encode};
 use crate::service::incoming::{Incoming, refusal};
-use crate::service::registered::{Entry, Registered, Shared, registered};
+use crate::service::registered::{Entry, Registered, registered};
+use crate::service::value::Shared;
 use crate::service::worker_context::WorkerContext;
 
 /// The most calls that a machine has open at a time.

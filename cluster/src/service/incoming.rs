@@ -19,7 +19,7 @@ use crate::service::failure::ServiceError;
 use crate::service::frame::{PlainFrame, ReplyFrame, encode};
 use crate::service::input::Input;
 use crate::service::method::Service;
-use crate::service::registered::{Shared, decode};
+use crate::service::value::{Shared, decode};
 
 /// A running method, until its last frame is passed on.
 pub type Answering = BoxFuture<'static, ()>;

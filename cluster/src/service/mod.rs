@@ -27,6 +27,7 @@ mod context;
 mod cpu;
 mod error;
 mod failure;
+mod feeder;
 mod frame;
 mod host;
 mod incoming;
@@ -35,6 +36,7 @@ mod method;
 mod registered;
 mod replies;
 mod setup;
+mod value;
 
 pub use blob::Blob;
 pub use call::Call;
@@ -57,5 +59,6 @@ pub mod private {
 
     pub use super::incoming::{Answering, Incoming, all_ok};
     pub use super::method::Fallible;
-    pub use super::registered::{Entry, Registered, SettingUp, decode, share};
+    pub use super::registered::{Entry, Registered, SettingUp};
+    pub use super::value::{decode, share};
 }

@@ -1,25 +1,20 @@
 //! The services of this program. They register themselves when it is linked, so that the order of
 //! files does not matter. Driver and worker compare them before a machine is used.
 
-use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use serde::de::DeserializeOwned;
 
 use crate::error::BoxError;
 use crate::linked::{Linked, LinkedItems, difference};
 use crate::requirements::{Requirements, Services};
 use crate::service::context::ServiceContext;
 use crate::service::incoming::{Answering, Incoming};
-
-/// The value of a service of any type.
-pub(crate) type Shared = Arc<dyn Any + Send + Sync>;
+use crate::service::value::Shared;
 
 /// The future of a service's value: decoded, then set up by its `init`.
-pub type SettingUp = BoxFuture<'static, Result<Arc<dyn Any + Send + Sync>, BoxError>>;
+pub type SettingUp = BoxFuture<'static, Result<Shared, BoxError>>;
 
 /// A service as it registers itself.
 #[derive(Clone, Copy)]
@@ -59,19 +54,6 @@ impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Entry({}{})", self.name, self.signature)
     }
-}
-
-/// Decodes a service's value or a call's arguments.
-///
-/// # Errors
-/// If the bytes do not have the expected type.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BoxError> {
-    postcard::from_bytes(bytes).map_err(|e| format!("could not decode its value: {e}").into())
-}
-
-/// Wraps a value for all calls of a service.
-pub fn share<S: Send + Sync + 'static>(service: S) -> Arc<dyn Any + Send + Sync> {
-    Arc::new(service)
 }
 
 impl Linked for Registered {

@@ -13,9 +13,9 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use tonic::Streaming;
 
-use crate::service::call::{Feeder, Target, broken};
 use crate::service::error::{CallError, Site};
 use crate::service::failure::ServiceError;
+use crate::service::feeder::Feeder;
 use crate::service::frame::ReplyFrame;
 
 /// The frames of one reply. Dropping it resets the call's stream, which ends the method.
@@ -27,13 +27,13 @@ pub struct RawReplies {
 }
 
 impl RawReplies {
+    /// `stopped` ends when the machine has stopped, with the reason.
     pub(crate) fn new(
         site: Site,
         messages: Streaming<Bytes>,
         feeder: Option<Feeder>,
-        target: Target,
+        stopped: BoxFuture<'static, String>,
     ) -> Self {
-        let stopped = Box::pin(async move { target.stopped().await });
         Self { site, messages, feeder, stopped }
     }
 
@@ -101,7 +101,7 @@ impl RawReplies {
             return Poll::Ready(match message {
                 Some(Ok(message)) => postcard::from_bytes(&message)
                     .map_err(|e| site().refused(format!("the reply cannot be read: {e}"))),
-                Some(Err(status)) => Err(broken(site(), &status)),
+                Some(Err(status)) => Err(site().broken(&status)),
                 None => Err(site().lost("the reply broke off before its end")),
             });
         }

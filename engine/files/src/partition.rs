@@ -5,8 +5,7 @@ use datafusion::arrow::array::{Array, AsArray, BooleanArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::Session;
-use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, utils};
@@ -130,31 +129,6 @@ pub(crate) fn filtered(
     let fulfilled: &BooleanArray = fulfilled.as_boolean();
     let kept = |at: usize| fulfilled.is_valid(at) && fulfilled.value(at);
     Ok(files.into_iter().enumerate().filter(|(at, _)| kept(*at)).map(|(_, file)| file).collect())
-}
-
-/// Says of the folders of rows without a value that all of these are null.
-///
-/// DataFusion 55.2 adds what folders say to the statistics of a file, "as partition values are
-/// never null" (`PartitionedFile::with_statistics`): counts and filters were answered by it.
-pub(crate) fn with_nulls(mut file: PartitionedFile) -> PartitionedFile {
-    if file.partition_values.iter().all(|value| !value.is_null()) {
-        return file;
-    }
-    if let Some(statistics) = &mut file.statistics {
-        let statistics = Arc::make_mut(statistics);
-        let first = statistics.column_statistics.len().saturating_sub(file.partition_values.len());
-        let columns = statistics.column_statistics.iter_mut().skip(first);
-        for (column, value) in columns.zip(&file.partition_values) {
-            if value.is_null() {
-                *column = ColumnStatistics {
-                    null_count: statistics.num_rows,
-                    distinct_count: Precision::Absent,
-                    ..ColumnStatistics::new_unknown()
-                };
-            }
-        }
-    }
-    file
 }
 
 /// The type that fits the values so far and one more.
@@ -351,22 +325,5 @@ mod tests {
         let filter = [col("region").not_eq(lit("EU"))];
         let kept = filter_partitioned_file(file, &filter, &schema).unwrap();
         assert!(kept.is_some(), "DataFusion knows of folders without a value now");
-    }
-
-    #[test]
-    fn nulls_of_folders_are_still_needed() {
-        let mut file = PartitionedFile::new("region=__HIVE_DEFAULT_PARTITION__/x.parquet", 1);
-        file.partition_values = vec![ScalarValue::Utf8(None)];
-        let rows = datafusion::common::Statistics {
-            num_rows: Precision::Exact(7),
-            total_byte_size: Precision::Absent,
-            column_statistics: Vec::new(),
-        };
-        let file = file.with_statistics(Arc::new(rows));
-        let nulls = |file: &PartitionedFile| {
-            file.statistics.as_ref().unwrap().column_statistics[0].null_count
-        };
-        assert_eq!(nulls(&file), Precision::Exact(0), "DataFusion counts these nulls now");
-        assert_eq!(nulls(&with_nulls(file)), Precision::Exact(7));
     }
 }

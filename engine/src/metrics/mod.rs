@@ -46,6 +46,7 @@
 
 mod bump;
 mod distribution;
+mod name;
 mod scope;
 mod totals;
 

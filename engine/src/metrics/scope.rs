@@ -10,7 +10,7 @@ use std::task::Poll;
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 
-use crate::metrics::bump::Name;
+use crate::metrics::name::Name;
 use crate::metrics::{Distribution, Metrics};
 
 /// Figures of one kind that a program may have: each task's reply carries them all.

@@ -25,7 +25,7 @@ use crate::base::system::{FleetSize, MachineKind, SystemSpec};
 use crate::error::{Error, Result};
 use crate::pipeline::udf;
 use crate::query::distribute::ContextPlanner;
-use crate::runs::job::{self, PlanCodec, Runner, Runs};
+use crate::runs::job::{self, PlanCodec, Runner, Runs, TaskRunner};
 use crate::runs::task::{Host, HostParts, Store};
 use crate::session::Session;
 use crate::session::provision;
@@ -270,7 +270,6 @@ impl SessionBuilder {
         let queries = Arc::new(Semaphore::new(QUERIES_RUNNING_MAX));
         let channels = fleet.as_ref().map(|fleet| Channels::new(fleet.connector()));
         let host = host(&config, &context, &stores, channels.clone(), fleet.as_ref());
-        let runs = Runs::default();
         let inspector = match &fleet {
             Some(fleet) => fleet.inspector().clone(),
             None => Inspector::alone(config.temp_root.clone()),
@@ -296,7 +295,8 @@ impl SessionBuilder {
             gauge,
             cpu,
         };
-        let runner = Runner { host, runs, driver: Arc::new(driver) };
+        let tasks = Arc::new(TaskRunner { host, driver: Arc::new(driver) });
+        let runner = Runner { tasks, runs: Runs::default() };
         Ok(Session { inner: Arc::new(runner) })
     }
 }

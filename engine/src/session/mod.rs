@@ -175,7 +175,7 @@ impl Session {
         };
         let plan = Plan::of(built);
         plan.check()?;
-        Job::new(&self.inner, plan, call).await
+        self.inner.job(plan, call).await
     }
 
     /// Calls `function` for each of `items`, on all cores of this computer, or on machines if the
@@ -209,7 +209,7 @@ impl Session {
         F: MapFunction,
         I: IntoIterator<Item = F::Item, IntoIter: Send + 'static>,
     {
-        job::map(&self.inner, function, items.into_iter())
+        job::map(&self.inner.tasks, function, items.into_iter())
     }
 
     /// Makes the result of a run a table that statements can name. It replaces a table of the same

@@ -105,7 +105,7 @@ fn serve(context: &WorkerContext) -> Result<Routes> {
         }),
     });
     // The threads must live as long as the service that runs on them.
-    let codec = Arc::new(PlanCodec::reading_by(Arc::clone(&host)));
+    let codec = Arc::new(PlanCodec::reading_by(Arc::clone(host.reader())));
     let env = Arc::clone(&runtime);
     let sessions = TaskSessions { channels, stores, codec, runtime: env, _cpu: cpu };
     Ok(worker_routes(WorkerService {

@@ -18,7 +18,6 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use datafusion::error::DataFusionError;
 use parking_lot::{Condvar, Mutex};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 
@@ -27,7 +26,7 @@ use crate::Result;
 
 use super::{
     batches::Selection,
-    parquet_file::ParquetFile,
+    parquet_file::{ParquetFile, Written, failed, unexpected},
     part::{PARTS_MAX, Part, divisible},
     table::{TableName, check_scale},
 };
@@ -150,14 +149,6 @@ struct QueueState {
     error: Option<Error>,
 }
 
-/// What a row group added to its file and to those that had waited for it.
-#[derive(Default)]
-pub(super) struct Written {
-    pub(super) groups: usize,
-    pub(super) rows: u64,
-    pub(super) bytes: u64,
-}
-
 impl Queue<'_> {
     /// The next row group to make, as soon as not too many wait to be written. That always comes:
     /// what they wait for has been taken, and a thread that has taken one does not wait here.
@@ -275,16 +266,6 @@ impl Drop for Folders {
             let _ = fs::remove_dir(folder);
         }
     }
-}
-
-/// An error of the file system with the operation and the path.
-pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::unreadable(format!("cannot {what} \"{}\": {error}", path.display()))
-}
-
-/// An error of the encoder, or of the disk below it.
-pub(super) fn unexpected(error: impl Into<DataFusionError>) -> Error {
-    error.into().into()
 }
 
 fn stopped() -> Error {

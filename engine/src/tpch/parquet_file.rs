@@ -4,8 +4,13 @@
 //! encoded columns back, in any order; the file has them in the right one. It is written under a
 //! temporary name and gets its own with the last row group.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
+use datafusion::error::DataFusionError;
 use parking_lot::Mutex;
 use parquet::{
     arrow::{
@@ -24,11 +29,7 @@ use tempfile::NamedTempFile;
 use crate::Error;
 use crate::Result;
 
-use super::{
-    generate::{Written, failed, unexpected},
-    part::Part,
-    table::TableName,
-};
+use super::{part::Part, table::TableName};
 
 /// A file to be written: a row group for each of its parts.
 pub(super) struct ParquetFile {
@@ -46,6 +47,14 @@ struct Open {
     next: usize,
     /// Those that came before their turn, with their rows.
     waiting: BTreeMap<usize, (u64, Vec<ArrowColumnChunk>)>,
+}
+
+/// What a row group added to its file and to those that had waited for it.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) groups: usize,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
 }
 
 impl ParquetFile {
@@ -156,6 +165,16 @@ fn properties() -> WriterProperties {
         properties.set_column_dictionary_enabled(ColumnPath::from(column), false)
     };
     UNIQUE_COLUMNS.into_iter().fold(properties, without_dictionary).build()
+}
+
+/// An error of the file system with the operation and the path.
+pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::unreadable(format!("cannot {what} \"{}\": {error}", path.display()))
+}
+
+/// An error of the encoder, or of the disk below it.
+pub(super) fn unexpected(error: impl Into<DataFusionError>) -> Error {
+    error.into().into()
 }
 
 fn closed() -> Error {

@@ -10,7 +10,7 @@ use datafusion_distributed::{
     BroadcastExec, NetworkBroadcastExec, NetworkCoalesceExec, NetworkShuffleExec,
 };
 
-use super::walk::Place;
+use super::place::Place;
 use crate::distribution::{RowProperties, TaskDistribution};
 use crate::error::Result;
 use crate::ordering::claims_order;

@@ -9,7 +9,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion_distributed::DistributedLeafExec;
 
-use super::walk::Place;
+use super::place::Place;
 use crate::distribution::TaskDistribution;
 use crate::error::Result;
 use crate::files::{can_split, file_scan};

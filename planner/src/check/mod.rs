@@ -9,6 +9,7 @@
 mod boundary;
 mod leaf;
 mod order;
+mod place;
 mod walk;
 
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_distributed::DistributedExec;
 
 use crate::error::Result;
-use walk::{Place, Walk, contains_boundary};
+use place::Place;
+use walk::{Walk, contains_boundary};
 
 /// Operators of other crates that may run in several tasks, by their `ExecutionPlan::name`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use datafusion::physical_plan::{
 };
 use datafusion_distributed::{NetworkBoundaryExt, NetworkCoalesceExec};
 
-use super::walk::Place;
+use super::place::Place;
 use crate::error::Result;
 use crate::ordering::{claims_order, is_met};
 

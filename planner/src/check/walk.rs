@@ -8,39 +8,14 @@ use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion_distributed::NetworkBoundaryExt;
 
+use super::place::Place;
 use super::{Trusted, boundary, leaf, order};
 use crate::distribution::{
-    self, Parts, RowProperties, TaskDistribution, Undistributable, limit_is_pending, row_properties,
+    self, RowProperties, TaskDistribution, Undistributable, limit_is_pending, row_properties,
 };
-use crate::error::{Error, Result};
-use crate::stage_graph::{DRIVER_STAGE, operator_text};
+use crate::error::Result;
+use crate::stage_graph::DRIVER_STAGE;
 use crate::union::{child_tasks, is_isolating_union};
-
-/// Where a node runs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    /// The number of the stage, for messages.
-    pub(super) stage: usize,
-    /// How many tasks run the node.
-    pub(super) tasks: usize,
-}
-
-impl Place {
-    /// The driver's own stage.
-    pub(super) fn head() -> Self {
-        Self { stage: DRIVER_STAGE, tasks: 1 }
-    }
-
-    /// The error that `plan` is unsafe here. `reason` completes a sentence that begins with the
-    /// operator.
-    pub(super) fn refuse(self, plan: &dyn ExecutionPlan, reason: impl Into<String>) -> Error {
-        Error::Unsafe { stage: self.stage, operator: operator_text(plan), reason: reason.into() }
-    }
-
-    fn parts(self) -> Parts {
-        Parts::Tasks(self.tasks)
-    }
-}
 
 /// The check of one plan.
 pub(super) struct Walk<'a> {

@@ -13,7 +13,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
-use super::simplify::shielded;
+use super::same_value::shielded;
 
 /// True if the expression contains such lists at all.
 pub(super) fn may_matter(expr: &Expr) -> bool {

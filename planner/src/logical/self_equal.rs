@@ -12,7 +12,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
-use super::simplify::shielded;
+use super::same_value::shielded;
 
 /// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]

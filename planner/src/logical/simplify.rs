@@ -27,7 +27,8 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Ope
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyExpressions};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use super::time_order::as_time;
+use super::same_value::{is_shielded, shielded};
+use super::typed_time::as_time;
 use super::{date_comparison, in_lists};
 
 /// The rule that replaces DataFusion's, under the same name.
@@ -182,15 +183,6 @@ fn is_constant(expr: &Expr) -> bool {
         )
     };
     !expr.is_volatile() && !expr.exists(|part| Ok(varies(part))).unwrap_or(true)
-}
-
-/// `same_value(expr)`.
-pub(super) fn shielded(expr: Expr) -> Expr {
-    Expr::ScalarFunction(ScalarFunction::new_udf(same_value(), vec![expr]))
-}
-
-fn is_shielded(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == same_value().name())
 }
 
 /// True if the operator compares two values.

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Ope
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::with_own_schema;
-use super::time_order::as_time;
+use super::typed_time::as_time;
 
 /// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use bigslice_functions::{Carry, OutOfRange, cast_time, justify};
+use bigslice_functions::{Carry, OutOfRange, justify};
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -26,6 +26,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::simplify::compares;
+use super::typed_time::as_time;
 
 /// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]
@@ -253,13 +254,6 @@ fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
 /// `justify_interval(expr)`.
 fn justified(expr: Expr) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(justify(Carry::All), vec![expr]))
-}
-
-/// The cast of ours of `expr` to `to`.
-pub(super) fn as_time(expr: Expr, to: &DataType, out_of_range: OutOfRange) -> Expr {
-    let null = ScalarValue::try_new_null(to).unwrap_or(ScalarValue::Null);
-    let args = vec![expr, Expr::Literal(null, None)];
-    Expr::ScalarFunction(ScalarFunction::new_udf(cast_time(out_of_range), args))
 }
 
 /// The keys of a join are compared as well.

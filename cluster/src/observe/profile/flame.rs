@@ -40,8 +40,15 @@ impl<'a> Node<'a> {
     }
 }
 
+impl Profile {
+    /// As a flame graph in SVG.
+    pub fn to_flame_graph(&self, grouping: Grouping) -> String {
+        graph(self, grouping)
+    }
+}
+
 /// The SVG.
-pub(crate) fn graph(profile: &Profile, grouping: Grouping) -> String {
+fn graph(profile: &Profile, grouping: Grouping) -> String {
     let mut root = Node::default();
     for (machine, stacks) in &profile.parts {
         let group = (grouping == Grouping::ByMachine).then_some(machine.as_str());

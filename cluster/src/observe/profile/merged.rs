@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::identity::MachineName;
 use crate::observe::profile::stacks::{Hertz, Stacks};
-use crate::observe::profile::{flame, pprof};
 
 /// The root of a flame graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,17 +51,6 @@ impl Profile {
     /// The processor time of all samples.
     pub fn cpu_time(&self) -> Duration {
         Duration::from_nanos(self.samples() * self.hertz.period_nanos())
-    }
-
-    /// As pprof's protocol buffer, compressed: the format of `go tool pprof` and most viewers. Each
-    /// sample has the labels `machine` and `thread`.
-    pub fn to_pprof(&self) -> Vec<u8> {
-        pprof::encode(self)
-    }
-
-    /// As a flame graph in SVG.
-    pub fn to_flame_graph(&self, grouping: Grouping) -> String {
-        flame::graph(self, grouping)
     }
 
     /// A summary in one line.

@@ -5,7 +5,7 @@
 //!     profiling -- Control: profile ------------>  interrupted by its own CPU clock, notes stacks
 //!     finish  ---- Control: end_profile -------->  finds the functions' names, answers
 //!     Profile <--------------------- Stacks -----
-//!       pprof::encode, flame::graph
+//!       to_pprof, to_flame_graph
 //! ```
 //!
 //! Machines that are tasks of the driver's process are part of the driver's samples. A machine that

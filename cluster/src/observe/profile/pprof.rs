@@ -150,8 +150,16 @@ impl<'a> Tables<'a> {
     }
 }
 
+impl Profile {
+    /// As pprof's protocol buffer, compressed: the format of `go tool pprof` and most viewers. Each
+    /// sample has the labels `machine` and `thread`.
+    pub fn to_pprof(&self) -> Vec<u8> {
+        encode(self)
+    }
+}
+
 /// The profile as a compressed message.
-pub(crate) fn encode(profile: &Profile) -> Vec<u8> {
+fn encode(profile: &Profile) -> Vec<u8> {
     let notes: Vec<String> = notes(profile);
     let mut tables = Tables::new();
     let samples = tables.value_type("samples", "count");

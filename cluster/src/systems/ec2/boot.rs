@@ -28,7 +28,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::dial::Pinned;
 use super::program::Program;
-use super::spec::{Ec2Spec, Market};
+use super::spec::Ec2Spec;
+use super::value::Market;
 use crate::error::{Error, Result};
 use crate::identity::{MachineName, Peer};
 

@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use aws_sdk_ec2::types::{Filter, InstanceType, InstanceTypeInfo};
 
 use super::api::failed;
-use super::spec::{Ec2Spec, Market};
+use super::spec::Ec2Spec;
+use super::value::Market;
 use crate::error::{Error, Result, chain};
 
 /// The names of architectures in EC2 and ELF. A type with further ones counts as one of these.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::client::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::spec::Rebalance;
+use super::value::Rebalance;
 use crate::error::chain;
 use crate::observe::line::LogSource;
 use crate::observe::log::MachineLog;

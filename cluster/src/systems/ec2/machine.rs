@@ -17,7 +17,7 @@ use super::bootstrap::Bootstrap;
 use super::dial;
 use super::link::{End, Link};
 use super::plan::Plan;
-use super::spec::Reach;
+use super::value::Reach;
 use crate::error::{Error, Result, chain};
 use crate::identity::Peer;
 use crate::machine::system::{Instance, Launch};

@@ -72,7 +72,8 @@ pub use self::cidr::Cidr;
 pub use self::clusters::{Cleared, Cluster, Clusters, Console};
 pub use self::plan::Plan;
 pub use self::setup::{Check, setup};
-pub use self::spec::{Ec2Spec, Market, Reach, Rebalance};
+pub use self::spec::Ec2Spec;
+pub use self::value::{Market, Reach, Rebalance};
 
 /// A machine that is not ready by then is given up, a minute before it gives up itself.
 const START_TIMEOUT: Duration = Duration::from_secs(14 * 60);

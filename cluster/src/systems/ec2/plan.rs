@@ -10,12 +10,16 @@ use super::api::failed;
 use super::kinds::{self, Kind, Kinds};
 use super::payload::{self, Payload};
 use super::program::{self, Program};
-use super::spec::{Ec2Spec, Market};
+use super::spec::Ec2Spec;
+use super::value::Market;
 use crate::error::{Error, Result};
 
 /// The parameter with the newest image of Amazon Linux.
 pub(super) const IMAGE_PARAMETER: &str =
     "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
+
+/// The root device of Amazon Linux, for an image that does not name one.
+const ROOT_DEVICE: &str = "/dev/xvda";
 
 /// A subnet of the plan.
 #[derive(Clone, Debug)]
@@ -165,7 +169,7 @@ async fn boot(
             &format!("it is for {}, the instance type for {arch}", other.as_str()),
         ));
     }
-    let root_device = found.root_device_name().unwrap_or(super::request::ROOT_DEVICE).to_owned();
+    let root_device = found.root_device_name().unwrap_or(ROOT_DEVICE).to_owned();
     Ok(Boot { image, root_device, program })
 }
 

@@ -24,8 +24,6 @@ use crate::identity::{MachineName, SessionId};
 
 /// Where a second volume is attached; the image's links name the disk by it.
 pub(super) const DATA_DEVICE: &str = "/dev/sdb";
-/// The root device of Amazon Linux, for an image that does not name one.
-pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 /// Metadata answers do not leave the instance: containers on it do not get its role.
 const METADATA_HOPS: i32 = 1;
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::cidr::Cidr;
-use super::value;
+use super::value::{self, Market, Reach, Rebalance};
 use crate::error::{Error, Result};
 use crate::fleet::FleetConfig;
 
@@ -41,37 +41,6 @@ const VOLUME_GIB_MAX: u32 = 16 << 10;
 const LIFETIME_MIN: Duration = Duration::from_secs(10 * 60);
 /// The longest sensible life of a machine for one session.
 const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// The pricing of machines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Market {
-    /// At the list price, until they are ended.
-    #[default]
-    OnDemand,
-    /// Spare capacity at a lower price, which AWS may take back with two minutes' notice.
-    Spot,
-    /// Spot, and on demand where there is no spare capacity.
-    SpotOrOnDemand,
-}
-
-/// The reaction to EC2's hint that a spot machine has an increased risk of being taken back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rebalance {
-    /// Log it.
-    #[default]
-    Log,
-    /// Replace the machine as if AWS had given notice.
-    Replace,
-}
-
-/// The address under which machines are reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reach {
-    /// The private address: the driver is in the same network, or has a route into it.
-    #[default]
-    Private,
-    /// The public DNS name, which within the network resolves to the private address.
-    Public,
-}
 
 /// The options of machines on EC2.
 #[derive(Clone, PartialEq, Eq)]

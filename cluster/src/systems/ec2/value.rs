@@ -1,5 +1,5 @@
-//! The options of a specification as text: their names, the meaning of their values, and
-//! suggestions for misspelt names.
+//! The values of a specification's options, and the options as text: their names, the meaning of
+//! their values, and suggestions for misspelt names.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,8 +7,39 @@ use std::time::Duration;
 
 use bigslice_diagnostics::did_you_mean;
 
-use super::spec::{Market, Reach, Rebalance};
 use crate::error::{Error, Result};
+
+/// The pricing of machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Market {
+    /// At the list price, until they are ended.
+    #[default]
+    OnDemand,
+    /// Spare capacity at a lower price, which AWS may take back with two minutes' notice.
+    Spot,
+    /// Spot, and on demand where there is no spare capacity.
+    SpotOrOnDemand,
+}
+
+/// The reaction to EC2's hint that a spot machine has an increased risk of being taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rebalance {
+    /// Log it.
+    #[default]
+    Log,
+    /// Replace the machine as if AWS had given notice.
+    Replace,
+}
+
+/// The address under which machines are reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// The private address: the driver is in the same network, or has a route into it.
+    #[default]
+    Private,
+    /// The public DNS name, which within the network resolves to the private address.
+    Public,
+}
 
 /// The options, for messages and suggestions.
 const OPTIONS: &[&str] = &[

@@ -15,7 +15,8 @@ use datafusion_distributed::{
     ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
 };
 
-use crate::scan::sealed::{SealedScan, file_scan};
+use crate::scan::file_scan;
+use crate::scan::sealed::SealedScan;
 
 /// How many tasks a scan is worth. One that is sealed: as many as its bytes, but not more than its
 /// files where these are read whole. One that has taken over the whole limit of a query: one, or

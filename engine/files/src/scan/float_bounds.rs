@@ -6,7 +6,7 @@
 //! cannot, such as `x BETWEEN 2 AND 5`, prune as before. The check by substitution is DuckDB's,
 //! from its Parquet reader. The planner's `float_key` is taken off again where it only hides a
 //! column, and `x = 0.0` becomes a range: a Bloom filter that is asked for 0.0 knows nothing of
-//! -0.0 (DataFusion 55.2). [`inexact_float_bounds`] keeps the planner from taking the same numbers
+//! -0.0 (DataFusion 55.2). [`statistics`](super::statistics) keeps the planner from taking the same numbers
 //! for exact: for the answer of `max(x)`, or to leave out a file.
 
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use std::sync::Arc;
 use bigslice_functions::FLOAT_KEY;
 use datafusion::arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Schema};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{ScalarValue, Statistics};
 use datafusion::datasource::physical_plan::{FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
@@ -32,22 +32,10 @@ use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::scan::sealed::file_scan;
+use crate::scan::file_scan;
 
 type Condition = Arc<dyn PhysicalExpr>;
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;
-
-/// Of all columns of floats, at any depth, bounds become estimates.
-pub(crate) fn inexact_float_bounds(mut statistics: Statistics, schema: &Schema) -> Statistics {
-    for (field, column) in schema.fields().iter().zip(&mut statistics.column_statistics) {
-        if has_floats(field.data_type()) {
-            column.min_value = std::mem::take(&mut column.min_value).to_inexact();
-            column.max_value = std::mem::take(&mut column.max_value).to_inexact();
-            column.sum_value = std::mem::take(&mut column.sum_value).to_inexact();
-        }
-    }
-    statistics
-}
 
 /// A rule of the physical optimizer, after those that push filters into scans.
 #[derive(Debug)]
@@ -236,14 +224,5 @@ fn nans(kind: &DataType) -> Vec<ScalarValue> {
         ]
         .map(|bits| ScalarValue::Float64(Some(f64::from_bits(bits))))
         .to_vec(),
-    }
-}
-
-fn has_floats(kind: &DataType) -> bool {
-    match kind {
-        kind if kind.is_floating() => true,
-        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
-        DataType::Dictionary(_, values) => has_floats(values),
-        _ => false,
     }
 }

@@ -36,6 +36,7 @@ use datafusion_proto::bytes::{
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
 use crate::members::to_their_ends;
+use crate::scan::file_scan;
 use crate::scan::watched::watched;
 use crate::text::{TextOptions, TextSource};
 
@@ -257,11 +258,6 @@ fn stand_in(scan: &FileScanConfig, text: &TextSource) -> Result<Arc<dyn Executio
 
 fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
     DataFusionError::External(Box::new(error))
-}
-
-/// The files of a plan that is a scan of files.
-pub fn file_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
-    plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
 }
 
 impl DisplayAs for SealedScan {

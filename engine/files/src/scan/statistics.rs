@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
-use datafusion::common::{ScalarValue, Statistics};
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
@@ -20,8 +20,6 @@ use crate::caught::caught_in;
 use crate::error::{NOT_ITS_FORMAT, explain, reason, unreadable};
 use crate::location::Location;
 use crate::parquet_file::bounds::believable;
-use crate::partition::with_nulls;
-use crate::scan::float_bounds::inexact_float_bounds;
 use crate::scan::watched::is_about_bytes;
 
 /// Adds what Parquet files say about their rows, whose columns in the table are `schema`.
@@ -100,6 +98,52 @@ fn of_columns(mut statistics: Statistics, schema: &Schema) -> Statistics {
     statistics
 }
 
+/// Of all columns of floats, at any depth, bounds become estimates.
+fn inexact_float_bounds(mut statistics: Statistics, schema: &Schema) -> Statistics {
+    for (field, column) in schema.fields().iter().zip(&mut statistics.column_statistics) {
+        if has_floats(field.data_type()) {
+            column.min_value = std::mem::take(&mut column.min_value).to_inexact();
+            column.max_value = std::mem::take(&mut column.max_value).to_inexact();
+            column.sum_value = std::mem::take(&mut column.sum_value).to_inexact();
+        }
+    }
+    statistics
+}
+
+fn has_floats(kind: &DataType) -> bool {
+    match kind {
+        kind if kind.is_floating() => true,
+        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
+        DataType::Dictionary(_, values) => has_floats(values),
+        _ => false,
+    }
+}
+
+/// Says of the folders of rows without a value that all of these are null.
+///
+/// DataFusion 55.2 adds what folders say to the statistics of a file, "as partition values are
+/// never null" (`PartitionedFile::with_statistics`): counts and filters were answered by it.
+fn with_nulls(mut file: PartitionedFile) -> PartitionedFile {
+    if file.partition_values.iter().all(|value| !value.is_null()) {
+        return file;
+    }
+    if let Some(statistics) = &mut file.statistics {
+        let statistics = Arc::make_mut(statistics);
+        let first = statistics.column_statistics.len().saturating_sub(file.partition_values.len());
+        let columns = statistics.column_statistics.iter_mut().skip(first);
+        for (column, value) in columns.zip(&file.partition_values) {
+            if value.is_null() {
+                *column = ColumnStatistics {
+                    null_count: statistics.num_rows,
+                    distinct_count: Precision::Absent,
+                    ..ColumnStatistics::new_unknown()
+                };
+            }
+        }
+    }
+    file
+}
+
 /// Files in as many groups as there are partitions, and what is known of all of them together.
 pub(crate) fn grouped(
     session: &dyn Session,
@@ -124,4 +168,26 @@ pub(crate) fn grouped(
         })
         .collect::<Result<Vec<_>>>()?;
     Ok((groups, statistics))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nulls_of_folders_are_still_needed() {
+        let mut file = PartitionedFile::new("region=__HIVE_DEFAULT_PARTITION__/x.parquet", 1);
+        file.partition_values = vec![ScalarValue::Utf8(None)];
+        let rows = Statistics {
+            num_rows: Precision::Exact(7),
+            total_byte_size: Precision::Absent,
+            column_statistics: Vec::new(),
+        };
+        let file = file.with_statistics(Arc::new(rows));
+        let nulls = |file: &PartitionedFile| {
+            file.statistics.as_ref().unwrap().column_statistics[0].null_count
+        };
+        assert_eq!(nulls(&file), Precision::Exact(0), "DataFusion counts these nulls now");
+        assert_eq!(nulls(&with_nulls(file)), Precision::Exact(7));
+    }
 }

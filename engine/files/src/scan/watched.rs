@@ -44,7 +44,7 @@ use crate::caught::{caught, caught_in};
 use crate::error::{NOT_ITS_FORMAT, explain, reason, unreadable, wrapped_causes};
 use crate::location::shown;
 use crate::parquet_file::pages::CheckedFiles;
-use crate::scan::sealed::file_scan;
+use crate::scan::file_scan;
 
 /// Watches all scans of a plan that are not watched.
 pub fn watch(plan: Arc<dyn ExecutionPlan>, runtime: &RuntimeEnv) -> Result<Arc<dyn ExecutionPlan>> {

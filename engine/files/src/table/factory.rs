@@ -13,7 +13,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 
 use crate::error::{SourceError, SourceErrorKind, explain, invalid, kind_of};
@@ -23,7 +23,8 @@ use crate::location::{Location, Place};
 use crate::partition;
 use crate::stores::Stores;
 use crate::table::declared::check_names;
-use crate::table::provider::{FileTable, FileTableParts, check_orders, formats_differ, of_format};
+use crate::table::one_format::{common_format, of_format};
+use crate::table::provider::{FileTable, FileTableParts, check_orders};
 use crate::table::schema;
 
 /// Tables of places in `FROM`.
@@ -133,28 +134,6 @@ fn empty(session: &SessionState, location: Location) -> Result<FileTable> {
         defaults: HashMap::new(),
         definition: None,
     })
-}
-
-/// The one format of the files of a place.
-fn common_format(location: &Location, listing: &Listing) -> Result<Format> {
-    let of = |file: &ObjectMeta| Format::of_name(file.location.as_ref());
-    let mut known = listing.files.iter().filter_map(|file| Some((of(file)?, file)));
-    let Some((format, first)) = known.next() else {
-        return Err(SourceError::new(
-            SourceErrorKind::Invalid,
-            format!("the format of \"{}\" is not clear from its name", location.text()),
-        )
-        .hint(
-            "known are .parquet, .csv, .tsv, .json, .jsonl, .ndjson, .arrow, .ipc, .feather and \
-             .avro; text also with .gz, .zst, .bz2 or .xz; for another name write \
-             CREATE EXTERNAL TABLE ... STORED AS ...",
-        )
-        .into_datafusion());
-    };
-    match known.find(|(other, _)| *other != format) {
-        Some((_, other)) => Err(formats_differ(location, first, other)),
-        None => Ok(format),
-    }
 }
 
 /// The columns of files and folders. A folder's column takes the place of a file's column of that

@@ -5,6 +5,7 @@ mod declared;
 mod factory;
 pub(crate) mod folders;
 mod install;
+mod one_format;
 mod options;
 mod provider;
 mod schema;

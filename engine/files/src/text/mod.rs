@@ -23,6 +23,7 @@ mod dialect;
 mod fault;
 mod find;
 mod header;
+mod heads;
 mod infer;
 mod input;
 mod json;

@@ -45,10 +45,10 @@ pub use keyed::prefixed::Prefix;
 pub use rows::fused_map::Emitter;
 pub use rows::partitions::Rows;
 pub use rows::tee::{Batch, BatchWriter};
+pub(crate) use tree::node::Pragma;
 pub(crate) use tree::node::{
     Narrow, Node, Op, Resolving, Select, Shards, Source, Split, SplitCx, TaskCx,
 };
-pub(crate) use tree::pragma::Pragma;
 pub(crate) use tree::steps::{Steps, recording};
 pub(crate) use tree::user::UserCode;
 

@@ -1,4 +1,4 @@
-//! Aggregate functions: the trait, and the accumulators for DataFusion.
+//! Aggregate functions as DataFusion calls them.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -13,53 +13,12 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature,
 };
 
-use crate::pipeline::udf::Udf;
 use crate::pipeline::udf::coercion::coerced;
+use crate::pipeline::udf::function::{AggregateParts, Udf};
 use crate::pipeline::udf::groups::{Groups, Ungrouped};
+use crate::pipeline::udf::state::Aggregate;
 use crate::row::Value;
 use crate::row::function::Arguments;
-
-/// The state of an aggregate function, which `#[udf(aggregate)]` implements with the methods of the
-/// type. A state is a column value, so that the states of two machines can be merged.
-pub trait Aggregate: Value {
-    /// The argument columns.
-    type Arguments: Arguments;
-    /// The type of the result.
-    type Output: Value;
-
-    /// True if [`heap_bytes`](Self::heap_bytes) may return more than 0.
-    const OWNS_MEMORY: bool;
-
-    /// The state for no rows.
-    fn empty() -> Self;
-
-    /// Adds a row.
-    ///
-    /// # Errors
-    /// The function's own error message.
-    fn add(&mut self, row: <Self::Arguments as Arguments>::Views<'_>) -> Result<(), String>;
-
-    /// Adds the rows of another state.
-    ///
-    /// # Errors
-    /// The function's own error message.
-    fn merge(&mut self, other: Self) -> Result<(), String>;
-
-    /// Appends the result to a column.
-    ///
-    /// # Errors
-    /// The function's own error message.
-    fn finish(self, builder: &mut <Self::Output as Value>::Builder) -> Result<(), String>;
-
-    /// The bytes that the state owns on the heap.
-    fn heap_bytes(&self) -> usize;
-}
-
-/// The parts of an aggregate function that `#[udf(aggregate)]` provides.
-#[derive(Debug, Clone, Copy)]
-pub struct AggregateParts {
-    pub(super) function: fn(&'static Udf) -> AggregateUDF,
-}
 
 impl AggregateParts {
     /// The parts of the aggregate `S`.

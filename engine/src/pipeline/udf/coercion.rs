@@ -16,7 +16,7 @@ use arrow::datatypes::DataType::{
 use arrow::datatypes::{DataType, FieldRef, Fields};
 use datafusion::common::{Result, plan_err};
 
-use crate::pipeline::udf::Udf;
+use crate::pipeline::udf::function::Udf;
 
 /// The types that `given` argument types are cast to for a function.
 pub(super) fn coerced(udf: &Udf, wanted: &[DataType], given: &[DataType]) -> Result<Vec<DataType>> {

@@ -1,13 +1,7 @@
-//! Errors of user functions: the message has the function's name, its source location and its own
-//! error. A panic is caught here and becomes such an error.
+//! Errors of user functions.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bigslice_diagnostics::panic_text;
-use datafusion::error::DataFusionError;
-
-use crate::pipeline::udf::Udf;
 use crate::row::Mismatch;
 
 /// Why a batch could not be computed.
@@ -38,19 +32,4 @@ impl fmt::Display for Fault {
             Self::Mismatch(mismatch) => mismatch.fmt(f),
         }
     }
-}
-
-/// Runs `work`, which calls the function for the rows of a batch.
-pub(super) fn guarded<T>(
-    udf: &Udf,
-    work: impl FnOnce() -> Result<T, Fault>,
-) -> Result<T, DataFusionError> {
-    let what = match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(done)) => return Ok(done),
-        Ok(Err(fault)) => fault.to_string(),
-        Err(panic) => format!("panicked: {}", panic_text(panic.as_ref())),
-    };
-    let Udf { name, file, line, .. } = udf;
-    // The error kind whose message is passed between machines unchanged.
-    Err(DataFusionError::Execution(format!("{name} at {file}:{line}: {what}")))
 }

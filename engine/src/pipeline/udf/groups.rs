@@ -9,8 +9,9 @@ use arrow::compute::prep_null_mask_filter;
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
-use crate::pipeline::udf::fault::{Fault, guarded};
-use crate::pipeline::udf::{Aggregate, Udf};
+use crate::pipeline::udf::fault::Fault;
+use crate::pipeline::udf::function::Udf;
+use crate::pipeline::udf::state::Aggregate;
 use crate::row::Value;
 use crate::row::function::{Arguments, called};
 
@@ -37,7 +38,7 @@ impl<S: Aggregate> Groups<S> {
     ) -> Result<()> {
         let Self { udf, states, heap_bytes } = self;
         let filter = filter.map(let_through);
-        guarded(udf, || {
+        udf.guarded(|| {
             let calls = called::<S::Arguments>(arrays, filter.as_ref());
             let columns = S::Arguments::open(arrays, calls.as_ref())?;
             for row in 0..rows {
@@ -63,7 +64,7 @@ impl<S: Aggregate> Groups<S> {
             );
         };
         let Self { udf, states, heap_bytes } = self;
-        guarded(udf, || {
+        udf.guarded(|| {
             let column = S::column(array, None)?;
             for row in 0..array.len() {
                 let state = &mut states[group_of(row)];
@@ -77,7 +78,7 @@ impl<S: Aggregate> Groups<S> {
 
     fn grow(&mut self, groups: usize) -> Result<()> {
         let Self { udf, states, .. } = self;
-        guarded(udf, || {
+        udf.guarded(|| {
             states.resize_with(groups.max(states.len()), S::empty);
             Ok(())
         })
@@ -113,7 +114,7 @@ fn stored<S: Value>(states: &[S]) -> ArrayRef {
 }
 
 fn finished<S: Aggregate>(udf: &Udf, states: Vec<S>) -> Result<ArrayRef> {
-    guarded(udf, || {
+    udf.guarded(|| {
         let mut builder = S::Output::builder(states.len());
         states.into_iter().try_for_each(|state| Aggregate::finish(state, &mut builder))?;
         Ok::<_, Fault>(<S::Output as Value>::finish(&mut builder))

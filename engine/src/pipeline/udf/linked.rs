@@ -6,65 +6,13 @@ use std::sync::Arc;
 use bigslice_cluster::{Linked, LinkedItems};
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::{self as theirs, AggregateUDF, Expr, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 
 use crate::error::{Error, Result};
-use crate::pipeline::udf::aggregate::AggregateParts;
-use crate::pipeline::udf::scalar::{Scalar, ScalarParts};
-
-/// A function as it registers itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Udf {
-    /// How SQL calls it.
-    pub name: &'static str,
-    /// The file it is in.
-    pub file: &'static str,
-    /// The line it begins at.
-    pub line: u32,
-    /// What it gives for equal arguments.
-    pub volatility: Volatility,
-    /// What it computes.
-    pub kind: Kind,
-}
-
-/// What a function computes.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// A value for each row.
-    Scalar(ScalarParts),
-    /// A value for each group of rows.
-    Aggregate(AggregateParts),
-}
-
-/// When a function gives the same value for the same arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Volatility {
-    /// Always: a call with constants is made once, while the query is planned.
-    Immutable,
-    /// Within one query.
-    Stable,
-    /// Never: it is called for each row.
-    Volatile,
-}
-
-impl From<Volatility> for theirs::Volatility {
-    fn from(volatility: Volatility) -> Self {
-        match volatility {
-            Volatility::Immutable => Self::Immutable,
-            Volatility::Stable => Self::Stable,
-            Volatility::Volatile => Self::Volatile,
-        }
-    }
-}
+use crate::pipeline::udf::function::{Kind, Udf};
+use crate::pipeline::udf::scalar::Scalar;
 
 inventory::collect!(Udf);
-
-/// Two of one name at one place are one: the same function.
-impl Udf {
-    pub(super) fn is(&self, other: &Self) -> bool {
-        (self.name, self.file, self.line) == (other.name, other.file, other.line)
-    }
-}
 
 /// The functions as DataFusion calls them.
 #[derive(Debug, Default)]
@@ -146,6 +94,7 @@ pub fn expr(udf: &'static Udf, arguments: Vec<Expr>) -> Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::udf::function::{ScalarParts, Volatility};
 
     fn udf(name: &'static str, line: u32) -> &'static Udf {
         Box::leak(Box::new(Udf {

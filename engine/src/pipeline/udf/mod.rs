@@ -5,10 +5,10 @@
 //! functions linked into the program, which is the same program everywhere.
 //!
 //! ```text
-//! #[udf] fn gc(seq: &str) -> f64   ─►  Udf: name, place, types, loop   [linked]
+//! #[udf] fn gc(seq: &str) -> f64   ─►  Udf: name, place, types, loop   [function]
 //!                                          │ as DataFusion calls it
 //!                     [scalar]  one row in, one value out
-//!                     [aggregate]  many rows in, one value out; a state for each group [groups]
+//!                     [aggregate]  many rows in, one value out; a state for each group [state, groups]
 //!
 //! a batch:  arrays ─► columns, opened once [Arguments] ─► the function, row by row ─► builder [Returned]
 //! ```
@@ -16,23 +16,26 @@
 //! * [`Arguments`], [`Returned`]: the types that a function may take and return, and how they are
 //!   read from and written to columns;
 //! * [`coercion`]: the column types that an argument accepts;
-//! * [`linked`]: the functions of this program;
+//! * [`linked`]: finds the functions of this program;
 //! * [`fault`]: the errors of user functions.
 
 mod aggregate;
 mod coercion;
 mod fault;
+mod function;
 mod groups;
 mod linked;
 mod macros;
 mod scalar;
+mod state;
 
 #[cfg(doc)]
 use crate::row::function::{Arguments, Returned};
 
-pub use aggregate::{Aggregate, AggregateParts};
 pub use fault::Fault;
-pub use linked::{Kind, Udf, Volatility, expr};
+pub use function::{AggregateParts, Kind, ScalarParts, Udf, Volatility};
+pub use linked::expr;
 pub(crate) use linked::{check, register};
 pub use macros::udf;
-pub use scalar::{ScalarParts, each_row};
+pub use scalar::each_row;
+pub use state::Aggregate;

@@ -9,21 +9,10 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature};
 
 use crate::pipeline::udf::coercion::coerced;
-use crate::pipeline::udf::fault::{Fault, guarded};
-use crate::pipeline::udf::{Udf, Volatility};
+use crate::pipeline::udf::fault::Fault;
+use crate::pipeline::udf::function::{ScalarParts, Udf, Volatility};
 use crate::row::Value;
 use crate::row::function::{Arguments, called};
-
-/// The parts of a scalar function that `#[udf]` provides.
-#[derive(Debug, Clone, Copy)]
-pub struct ScalarParts {
-    /// The types of its arguments.
-    pub arguments: fn() -> Vec<DataType>,
-    /// The type of its result.
-    pub returns: fn() -> DataType,
-    /// Calls it for the given number of rows.
-    pub evaluate: fn(&[ArrayRef], usize) -> Result<ArrayRef, Fault>,
-}
 
 /// Calls `function` for each of `rows` rows, and returns a column of the appended values. The
 /// result is null where an argument that is not an `Option` is null.
@@ -115,7 +104,7 @@ impl ScalarUDFImpl for Scalar {
         let once = constant && self.udf.volatility != Volatility::Volatile && args.number_rows > 0;
         let rows = if once { 1 } else { args.number_rows };
         let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let array = guarded(self.udf, || (self.parts.evaluate)(&arrays, rows))?;
+        let array = self.udf.guarded(|| (self.parts.evaluate)(&arrays, rows))?;
         Ok(if once {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
         } else {

@@ -9,20 +9,20 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 
 use crate::base::codec::{FileCodec, Tag};
 use crate::runs::job::RunScan;
-use crate::runs::task::Host;
+use crate::runs::task::ShardReader;
 
 /// Encodes and decodes our nodes. Fails for all others, so that the next codec tries.
 #[derive(Debug, Default)]
 pub(crate) struct PlanCodec {
     /// Reads the shards of runs, in a process that runs the plans it decodes.
-    host: Option<Arc<Host>>,
+    reader: Option<Arc<ShardReader>>,
     files: FileCodec,
 }
 
 impl PlanCodec {
-    /// The codec of a process in which `host` reads the shards of runs.
-    pub(crate) fn reading_by(host: Arc<Host>) -> Self {
-        Self { host: Some(host), files: FileCodec }
+    /// The codec of a process in which `reader` reads the shards of runs.
+    pub(crate) fn reading_by(reader: Arc<ShardReader>) -> Self {
+        Self { reader: Some(reader), files: FileCodec }
     }
 }
 
@@ -51,7 +51,7 @@ impl PhysicalExtensionCodec for PlanCodec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match bytes.split_first() {
             Some((&tag, bytes)) if tag == Tag::Run as u8 => {
-                Ok(Arc::new(RunScan::decode(bytes, self.host.as_ref())?))
+                Ok(Arc::new(RunScan::decode(bytes, self.reader.as_ref())?))
             }
             _ => self.files.try_decode(bytes, inputs, ctx, converter),
         }

@@ -11,7 +11,7 @@ use crate::base::recovery::{self, Scope, TaskFailure};
 use crate::base::task_error::TaskError;
 use crate::base::wire::{decode, encode};
 use crate::error::Error;
-use crate::runs::job::Runner;
+use crate::runs::job::TaskRunner;
 use crate::runs::job::slots::Target;
 use crate::runs::task::{HostService, Request, TaskReply, TaskRequest};
 
@@ -22,7 +22,7 @@ const RESENDS_MAX: usize = 4;
 /// Runs one task. Does not hold the session meanwhile: a session that is dropped closes at once,
 /// and its tasks end after it.
 pub(super) async fn run(
-    session: &Weak<Runner>,
+    session: &Weak<TaskRunner>,
     target: &Target,
     request: TaskRequest,
 ) -> Result<TaskReply, TaskFailure> {
@@ -72,7 +72,7 @@ async fn on_machine(
 /// Calls a function for one item; `request` names both. An error of the function is in the reply:
 /// an error here is one of the machine.
 pub(super) async fn call(
-    session: &Weak<Runner>,
+    session: &Weak<TaskRunner>,
     target: &Target,
     request: Bytes,
 ) -> Result<Bytes, TaskFailure> {
@@ -94,7 +94,7 @@ fn no_fleet() -> Error {
     Error::internal("a machine without a fleet")
 }
 
-async fn judge(session: &Runner, target: &Target, error: DataFusionError) -> TaskFailure {
+async fn judge(session: &TaskRunner, target: &Target, error: DataFusionError) -> TaskFailure {
     let scope = match target {
         Target::Driver => Scope::Driver,
         Target::Machine(machine, _) => Scope::Task { machine },

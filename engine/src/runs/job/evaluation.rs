@@ -1,18 +1,22 @@
-//! Evaluates a job: a [`Workload`] of the tasks that its [`Schedule`] says may start.
+//! Evaluates a job, to compute the missing shards of its result: a [`Workload`] of the tasks that
+//! its [`Schedule`] says may start.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use datafusion::common::runtime::SpawnedTask;
+use futures::future::BoxFuture;
 
 use crate::base::recovery::{self, TaskFailure};
 use crate::base::settings;
 use crate::base::wire::{StoredAt, number};
 use crate::error::{Error, Result};
 use crate::pipeline::func::registry;
-use crate::runs::job::Runner;
+use crate::runs::job::TaskRunner;
+use crate::runs::job::computation::{Computation, SourceShards};
 use crate::runs::job::dispatch;
 use crate::runs::job::inputs::EvaluationInputs;
-use crate::runs::job::job::Job;
-use crate::runs::job::lineage::{Computation, SourceShards};
+use crate::runs::job::job::{Job, Outcome, forget_lost_machines};
 use crate::runs::job::schedule::{Schedule, TaskId};
 use crate::runs::job::scheduler::{self, Pool, Workload};
 use crate::runs::job::slots::{SlotAllocator, SlotGuard};
@@ -24,23 +28,57 @@ type Attempt = (TaskId, u32);
 /// The tasks of a job that have to run.
 struct Evaluation<'a> {
     job: &'a Job,
-    session: &'a Arc<Runner>,
+    session: &'a Arc<TaskRunner>,
     schedule: &'a mut Schedule,
     inputs: EvaluationInputs,
 }
 
 impl Job {
-    /// Computes the shards that are missing.
-    pub(super) async fn evaluate(
-        &self,
-        session: &Arc<Runner>,
-        schedule: &mut Schedule,
-    ) -> Result<()> {
+    /// Computes the missing shards of the result; returns where all shards are.
+    ///
+    /// Does not count as a running query of the session: the caller may be one.
+    pub(crate) async fn ensure(&self) -> Result<Outcome> {
+        let session = self.session()?;
+        let stored = self.computed(&session).await;
+        if session.queries.is_closed() { Err(Error::Closed) } else { stored }
+    }
+
+    /// [`ensure`](Self::ensure), with the session at hand.
+    async fn computed(&self, session: &Arc<TaskRunner>) -> Result<Outcome> {
+        let mut schedule = self.progress.lock().await;
+        forget_lost_machines(session, &mut schedule);
+        // Also when all tasks are done: the files of sinks may have been rolled back since.
+        self.computation().writes.begin(&session.stores).await?;
+        if !schedule.is_done() {
+            let done = self.evaluate(session, &mut schedule).await;
+            let done = done.and_then(|()| match session.queries.is_closed() {
+                true => Err(Error::Closed),
+                false => Ok(()),
+            });
+            match done {
+                Ok(()) => self.computation().writes.commit().await?,
+                Err(error) => {
+                    self.computation().writes.rollback().await;
+                    return Err(error);
+                }
+            }
+        }
+        let outcome = self.outcome(&schedule);
+        let outcome = outcome.ok_or_else(|| Error::internal("a run without a result"))?;
+        // Shards of other stages are needed again only if a shard of the result is lost.
+        let has_result =
+            |url: &String| outcome.stored.iter().any(|at| at.machine.as_ref() == Some(url));
+        self.holds.lock().retain(|url, _| has_result(url));
+        Ok(outcome)
+    }
+
+    /// Runs the tasks whose shards are missing.
+    async fn evaluate(&self, session: &Arc<TaskRunner>, schedule: &mut Schedule) -> Result<()> {
         // An earlier evaluation that was dropped has aborted its tasks.
         schedule.restart();
-        let inputs = EvaluationInputs::new(session).await?;
+        let inputs = EvaluationInputs::new(session, computed_apart).await?;
         let mut evaluation = Evaluation { job: self, session, schedule, inputs };
-        scheduler::drive(session, &mut evaluation).await
+        scheduler::drive(&session.driver, &mut evaluation).await
     }
 }
 
@@ -54,7 +92,7 @@ impl Workload for Evaluation<'_> {
             return Ok(0);
         }
         let most = SlotAllocator::per_target(self.session);
-        let stages = &self.job.computation.plan.stages;
+        let stages = &self.job.computation().plan.stages;
         let ready = self.schedule.ready();
         let ready = ready.iter().map(|id| stages[id.stage.0].pragmas.slots(most));
         Ok(pool.slots_in_use() + ready.sum::<usize>())
@@ -70,7 +108,7 @@ impl Workload for Evaluation<'_> {
             if free.is_empty() {
                 break;
             }
-            let needed = free.needed(self.job.computation.plan.stages[id.stage.0].pragmas);
+            let needed = free.needed(self.job.computation().plan.stages[id.stage.0].pragmas);
             if let Some(slots) = free.take(needed) {
                 self.spawn(pool, id, slots)?;
             }
@@ -143,8 +181,8 @@ impl Evaluation<'_> {
     ) -> Result<()> {
         let attempt = self.schedule.started(id);
         let mut request = self.request(id, attempt)?;
-        let Computation { plan, writes, .. } = &*self.job.computation;
-        let source_shards = self.job.computation.source_shards();
+        let Computation { plan, writes, .. } = self.job.computation();
+        let source_shards = self.job.computation().source_shards();
         let sinks = plan.sinks_of(&plan.stages[id.stage.0], id.task, source_shards)?;
         let (session, target) = (Arc::downgrade(self.session), slots.target().clone());
         let writes = Arc::clone(writes);
@@ -161,8 +199,8 @@ impl Evaluation<'_> {
     }
 
     fn request(&mut self, id: TaskId, attempt: u32) -> Result<TaskRequest> {
-        let Computation { plan, sources: opened, spec, .. } = &*self.job.computation;
-        let source_shards = self.job.computation.source_shards();
+        let Computation { plan, sources: opened, spec, .. } = self.job.computation();
+        let source_shards = self.job.computation().source_shards();
         let stage = &plan.stages[id.stage.0];
         let mut sources = Vec::new();
         for source in &stage.sources {
@@ -199,7 +237,7 @@ impl Evaluation<'_> {
         {
             return Ok((*version, Arc::clone(inputs)));
         }
-        let stages = self.job.computation.plan.stages[id.0].inputs.iter().map(|input| {
+        let stages = self.job.computation().plan.stages[id.0].inputs.iter().map(|input| {
             let stored = self.schedule.stored(*input);
             let stored = stored.ok_or_else(|| Error::internal("a task before its input"))?;
             Ok((number(input.0, "stages")?, stored))
@@ -220,7 +258,7 @@ impl Evaluation<'_> {
         machine: Option<String>,
         reply: TaskReply,
     ) -> Result<()> {
-        self.job.computation.writes.take(reply.written);
+        self.job.computation().writes.take(reply.written);
         let (stage, task) = (number(id.stage.0, "stages")?, number(id.task, "tasks")?);
         let at = StoredAt { run: self.job.files(), stage, task, attempt, machine };
         self.schedule.finished(id, at, reply.size, reply.metrics);
@@ -244,15 +282,21 @@ impl Evaluation<'_> {
     }
 
     fn retry(&self, id: TaskId, why: &str, losses: u32) -> Result<()> {
-        let node = &self.job.computation.plan.stages[id.stage.0].node;
+        let node = &self.job.computation().plan.stages[id.stage.0].node;
         let what = format!("shard {} of {} at {}", id.task, node.verb, node.place);
         scheduler::retry(self.session, why, &what, losses)
     }
 }
 
-/// Forgets the shards that were stored on lost machines.
-pub(super) fn forget_lost_machines(session: &Runner, schedule: &mut Schedule) {
-    let Some(fleet) = &session.fleet else { return };
-    let alive: Vec<String> = fleet.urls().iter().map(ToString::to_string).collect();
-    schedule.keep_only(&alive);
+/// Computes the result of a run on a task of its own, which is aborted with its caller: the stack
+/// does not get deeper when a long chain of runs is computed again.
+fn computed_apart(
+    job: &Arc<Job>,
+    session: &Arc<TaskRunner>,
+) -> BoxFuture<'static, Result<Outcome>> {
+    let (job, session) = (Arc::clone(job), Arc::clone(session));
+    Box::pin(async move {
+        let done = SpawnedTask::spawn(async move { job.computed(&session).await }).await;
+        done.map_err(|e| Error::internal(format!("computing a run again: {e}")))?
+    })
 }

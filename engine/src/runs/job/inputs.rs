@@ -6,18 +6,19 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use datafusion::common::runtime::SpawnedTask;
 use futures::future::BoxFuture;
 
-use crate::base::wire::{RunId, StoredAt};
+use crate::base::wire::StoredAt;
 use crate::error::{Error, Result};
-use crate::runs::job::Runner;
-use crate::runs::job::Runs;
+use crate::runs::job::TaskRunner;
+use crate::runs::job::computation::SourceShards;
 use crate::runs::job::job::{Job, Outcome};
-use crate::runs::job::lineage::SourceShards;
 use crate::runs::job::schedule::Schedule;
 use crate::runs::task::{StageId, StageInputs};
 use bigslice_files::WorkerStores;
+
+/// Computes the result of a run that others read.
+type Compute = fn(&Arc<Job>, &Arc<TaskRunner>) -> BoxFuture<'static, Result<Outcome>>;
 
 /// What the tasks of an evaluation need besides their plan.
 pub(super) struct EvaluationInputs {
@@ -28,13 +29,15 @@ pub(super) struct EvaluationInputs {
     stored: HashMap<usize, Vec<StoredAt>>,
     /// These runs.
     runs: HashMap<usize, Arc<Job>>,
+    compute: Compute,
 }
 
 impl EvaluationInputs {
-    /// Inputs without any runs yet.
-    pub(super) async fn new(session: &Runner) -> Result<Self> {
+    /// Inputs without any runs yet. `compute` computes those that the tasks read.
+    pub(super) async fn new(session: &TaskRunner, compute: Compute) -> Result<Self> {
         let stores = session.stores.for_workers().await?;
-        Ok(Self { stores, by_stage: HashMap::new(), stored: HashMap::new(), runs: HashMap::new() })
+        let (stored, runs) = (HashMap::new(), HashMap::new());
+        Ok(Self { stores, by_stage: HashMap::new(), stored, runs, compute })
     }
 
     /// Finds the shards of the runs that the ready tasks of `job` read, and computes the missing
@@ -42,7 +45,7 @@ impl EvaluationInputs {
     /// already.
     pub(super) async fn find(
         &mut self,
-        session: &Arc<Runner>,
+        session: &Arc<TaskRunner>,
         job: &Job,
         schedule: &Schedule,
     ) -> Result<Option<Vec<StageId>>> {
@@ -58,7 +61,7 @@ impl EvaluationInputs {
                 Entry::Occupied(held) => held.into_mut(),
                 Entry::Vacant(entry) => entry.insert(job.earlier(session, run)?),
             };
-            let Outcome { stored, generation, .. } = computed_apart(read, session).await?;
+            let Outcome { stored, generation, .. } = (self.compute)(read, session).await?;
             self.stored.insert(*source, stored);
             asked = true;
             let before = job.generations.lock().insert(*source, generation);
@@ -89,22 +92,4 @@ impl EvaluationInputs {
         }
         self.ask_again();
     }
-}
-
-impl Job {
-    /// A run that this one was made from, directly or not. Its shards may be gone.
-    fn earlier(&self, session: &Arc<Runner>, run: RunId) -> Result<Arc<Self>> {
-        let computation = self.lineage().find(run)?;
-        Ok(Self::of(session, computation, self.lineage(), Runs::number))
-    }
-}
-
-/// Computes the result of a run on a task of its own, which is aborted with its caller: the stack
-/// does not get deeper when a long chain of runs is computed again.
-fn computed_apart(job: &Arc<Job>, session: &Arc<Runner>) -> BoxFuture<'static, Result<Outcome>> {
-    let (job, session) = (Arc::clone(job), Arc::clone(session));
-    Box::pin(async move {
-        let done = SpawnedTask::spawn(async move { job.computed(&session).await }).await;
-        done.map_err(|e| Error::internal(format!("computing a run again: {e}")))?
-    })
 }

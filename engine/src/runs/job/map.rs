@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::base::recovery::TaskFailure;
 use crate::error::{Error, Result};
 use crate::pipeline::map::{self, MapFunction, Mapped, Mapping};
-use crate::runs::job::Runner;
+use crate::runs::job::TaskRunner;
 use crate::runs::job::dispatch;
 use crate::runs::job::scheduler::{self, Pool, Workload};
 use crate::runs::job::slots::{SlotAllocator, SlotGuard};
@@ -37,7 +37,7 @@ type Requests = Box<dyn Iterator<Item = Result<Bytes>> + Send>;
 
 /// Calls `function` for each of `items`.
 pub(crate) fn map<F: MapFunction>(
-    session: &Arc<Runner>,
+    session: &Arc<TaskRunner>,
     _function: F,
     items: impl Iterator<Item = F::Item> + Send + 'static,
 ) -> Mapped<F::Output> {
@@ -56,7 +56,7 @@ pub(crate) fn map<F: MapFunction>(
     let mut work = JoinSet::new();
     let drive = async move {
         let session = Arc::clone(&calls.session);
-        match scheduler::drive(&session, &mut calls).await {
+        match scheduler::drive(&session.driver, &mut calls).await {
             Ok(()) | Err(Over) => {}
         }
     };
@@ -73,7 +73,7 @@ struct Item {
 
 /// The calls of one map.
 struct Calls {
-    session: Arc<Runner>,
+    session: Arc<TaskRunner>,
     mapping: Mapping,
     /// `None` when all items are taken.
     requests: Option<Requests>,

@@ -3,26 +3,28 @@
 //! result.
 //!
 //! ```text
-//! Run ──► Job::ensure ──► evaluation: tasks that have to run ◄─► schedule: which may start, and
+//! Run ──► Job::ensure ──► evaluation: tasks that have to run ──► schedule: which may start, and
 //!                             │                                   what a loss undoes (plain state)
-//!                         scheduler: the loop of runs and maps ◄─► slots: which are free
+//!                         scheduler: the loop of runs and maps ──► slots: which are free
 //!                             │
 //!                         dispatch: sends a task to a machine ──► task::Host there
 //! ```
 //!
-//! * [`lineage`]: how a run is computed, and the runs that it was made from;
+//! * [`computation`]: how a run is computed, apart from its shards;
 //! * [`inputs`]: where the shards are that the tasks of an evaluation read;
+//! * [`reading`]: reads a shard, which may have to be computed again;
 //! * [`mod@table`]: a run as a table of SQL.
 
 mod argument;
 mod codec;
+mod computation;
 mod dispatch;
 mod evaluation;
 mod inputs;
 #[expect(clippy::module_inception, reason = "a job is what this folder is about")]
 mod job;
-mod lineage;
 mod map;
+mod reading;
 mod run;
 mod runner;
 mod runs;
@@ -30,6 +32,7 @@ mod schedule;
 mod scheduler;
 mod slots;
 mod table;
+mod task_runner;
 
 pub(crate) use codec::PlanCodec;
 pub(crate) use job::Job;
@@ -41,3 +44,4 @@ pub(crate) use runs::Runs;
 pub(crate) use table::{
     Located, Missing, RunScan, run_scan_route, run_scan_scale_up, run_scan_tasks, table,
 };
+pub(crate) use task_runner::TaskRunner;

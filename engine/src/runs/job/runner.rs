@@ -1,31 +1,45 @@
-//! The [`Runner`] of a session: the [`Driver`], and the state of runs.
+//! The [`Runner`] of a session: its [`TaskRunner`], and the runs whose results are held.
 
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::base::driver::Driver;
+use crate::error::Result;
+use crate::pipeline::func::Call;
 use crate::runs::job::Runs;
-use crate::runs::task::Host;
+use crate::runs::job::TaskRunner;
+use crate::runs::job::job::Job;
+use crate::runs::task::Plan;
 
-/// The driver, its host of tasks, and the runs whose results are held. The fields are dropped in
-/// this order.
+/// What runs slices, and what statements run with.
 pub(crate) struct Runner {
-    /// Runs tasks in the driver, and reads shards from all machines.
-    pub(crate) host: Arc<Host>,
+    /// The jobs of the session use only this: they may be held by a table of the session.
+    pub(crate) tasks: Arc<TaskRunner>,
     pub(crate) runs: Runs,
-    pub(crate) driver: Arc<Driver>,
 }
 
-impl Deref for Runner {
-    type Target = Driver;
-
-    fn deref(&self) -> &Driver {
-        &self.driver
+impl Runner {
+    /// A job that computes `plan`, and the runs that it reads, for the caller to hold until the job
+    /// is computed: otherwise they would be computed again for it. Nothing runs yet.
+    ///
+    /// # Errors
+    /// When a run that it reads is not held any more, or the shards of a source cannot be found.
+    pub(crate) async fn job(
+        &self,
+        plan: Plan,
+        call: Option<Call>,
+    ) -> Result<(Arc<Job>, Vec<Arc<Job>>)> {
+        let runs = plan.sources.iter().filter_map(|source| source.run());
+        let read = runs.map(|run| self.runs.find(run)).collect::<Result<Vec<_>>>()?;
+        let job = Job::new(&self.tasks, plan, call, &read).await?;
+        self.runs.enter(&job);
+        Ok((job, read))
     }
 }
 
-impl Drop for Runner {
-    fn drop(&mut self) {
-        self.host.close();
+impl Deref for Runner {
+    type Target = TaskRunner;
+
+    fn deref(&self) -> &TaskRunner {
+        &self.tasks
     }
 }

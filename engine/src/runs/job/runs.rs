@@ -1,18 +1,13 @@
-//! The runs of a session: numbers them, and finds the ones whose results are still held.
+//! The runs of a session whose results are still held.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use crate::base::wire::RunId;
 use crate::error::{Error, Result};
-use crate::runs::job::Job;
-
-/// The number of the next run, for all sessions of this process: a run that is passed to another
-/// session is not found there, instead of being taken for another run with the same number.
-static NEXT: AtomicU64 = AtomicU64::new(0);
+use crate::runs::job::job::Job;
 
 /// The runs of one session.
 #[derive(Debug, Default)]
@@ -21,11 +16,6 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// A new number.
-    pub(crate) fn number() -> RunId {
-        RunId(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-
     /// Adds a run, which is found while it is held.
     pub(crate) fn enter(&self, job: &Arc<Job>) {
         let mut jobs = self.jobs.lock();

@@ -19,10 +19,10 @@ use bigslice_cluster::{Demand, Fleet, LogLine};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::base::driver::Driver;
 use crate::base::machines;
 use crate::base::recovery::{self, TaskFailure};
 use crate::error::{Error, Result};
-use crate::runs::job::Runner;
 use crate::runs::job::slots::{FreeSlots, SlotAllocator, SlotGuard, Target};
 
 /// Most times in a row that a task may be lost: a task that killed five machines kills the sixth.
@@ -77,17 +77,17 @@ pub(super) trait Workload: Send {
 
 /// Runs all tasks of `workload`. Tasks that still run when this ends, or is dropped, are aborted.
 pub(super) async fn drive<W: Workload>(
-    session: &Arc<Runner>,
+    driver: &Arc<Driver>,
     workload: &mut W,
 ) -> Result<(), W::Stop> {
-    let mut pool = Pool::new(session);
+    let mut pool = Pool::new(driver);
     loop {
         let slots = workload.slots_wanted(&pool).await?;
         pool.request(slots);
         if workload.is_done() {
             return Ok(());
         }
-        if let Err(error) = machines::wait(session).await {
+        if let Err(error) = machines::wait(driver).await {
             return Err(workload.stop(error).await);
         }
         workload.start(&mut pool).await?;
@@ -113,13 +113,13 @@ pub(super) async fn drive<W: Workload>(
 ///
 /// # Errors
 /// When that was too often.
-pub(super) fn retry(session: &Runner, why: &str, what: &str, losses: u32) -> Result<()> {
+pub(super) fn retry(driver: &Driver, why: &str, what: &str, losses: u32) -> Result<()> {
     if losses >= LOSSES_MAX {
         let message = format!("{why}; {what} was lost {losses} times in a row");
         return Err(Error::lost(message));
     }
     let text = format!("{why}; retrying {what}");
-    (session.config.log)(LogLine::of_fleet(text));
+    (driver.config.log)(LogLine::of_fleet(text));
     Ok(())
 }
 
@@ -136,7 +136,7 @@ enum Event<K, R> {
 
 /// The tasks that run, and the slots they have.
 pub(super) struct Pool<K, R> {
-    session: Arc<Runner>,
+    driver: Arc<Driver>,
     slots: SlotAllocator,
     tasks: JoinSet<(K, Result<R, TaskFailure>)>,
     running: HashMap<K, (AbortHandle, SlotGuard)>,
@@ -147,15 +147,15 @@ pub(super) struct Pool<K, R> {
 }
 
 impl<K: Copy + Eq + Hash + Send + 'static, R: Send + 'static> Pool<K, R> {
-    fn new(session: &Arc<Runner>) -> Self {
+    fn new(driver: &Arc<Driver>) -> Self {
         Self {
-            session: Arc::clone(session),
+            driver: Arc::clone(driver),
             slots: SlotAllocator::default(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
-            losses: session.fleet.as_ref().map(Fleet::losses),
-            changes: session.fleet.as_ref().map(Fleet::changes),
-            demand: machines::demand(session, 0),
+            losses: driver.fleet.as_ref().map(Fleet::losses),
+            changes: driver.fleet.as_ref().map(Fleet::changes),
+            demand: machines::demand(driver, 0),
         }
     }
 
@@ -171,7 +171,7 @@ impl<K: Copy + Eq + Hash + Send + 'static, R: Send + 'static> Pool<K, R> {
 
     /// The slots that are free now.
     pub(super) fn free(&self) -> FreeSlots {
-        self.slots.free(&self.session)
+        self.slots.free(&self.driver)
     }
 
     /// Runs `task` in `slots`.
@@ -182,7 +182,7 @@ impl<K: Copy + Eq + Hash + Send + 'static, R: Send + 'static> Pool<K, R> {
         task: impl Future<Output = Result<R, TaskFailure>> + Send + 'static,
     ) {
         let task = async move { (id, task.await) };
-        let handle = self.tasks.spawn_on(task, self.session.cpu.handle());
+        let handle = self.tasks.spawn_on(task, self.driver.cpu.handle());
         self.running.insert(id, (handle, slots));
     }
 
@@ -201,7 +201,7 @@ impl<K: Copy + Eq + Hash + Send + 'static, R: Send + 'static> Pool<K, R> {
 
     /// Waits for the next event.
     async fn event(&mut self) -> Result<Event<K, R>> {
-        if self.tasks.is_empty() && self.session.fleet.is_none() {
+        if self.tasks.is_empty() && self.driver.fleet.is_none() {
             return Err(Error::internal("no task can start, and no machine can be waited for"));
         }
         // With no task running, all tasks wait for a machine: its start is a change.
@@ -224,7 +224,7 @@ impl<K: Copy + Eq + Hash + Send + 'static, R: Send + 'static> Pool<K, R> {
 
     /// Aborts the tasks on lost machines: which, and why.
     fn drop_lost(&mut self) -> Vec<(K, String)> {
-        let Some(fleet) = &self.session.fleet else { return Vec::new() };
+        let Some(fleet) = &self.driver.fleet else { return Vec::new() };
         let alive = fleet.urls();
         let lost = self.running.extract_if(|_, (_, slots)| match slots.target() {
             Target::Driver => false,

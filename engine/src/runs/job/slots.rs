@@ -8,7 +8,7 @@ use bigslice_cluster::{Hold, Machine};
 use parking_lot::Mutex;
 use url::Url;
 
-use crate::runs::job::Runner;
+use crate::base::driver::Driver;
 use crate::runs::task::Pragmas;
 
 /// Where a task can run.
@@ -41,18 +41,18 @@ pub(super) struct SlotAllocator {
 
 impl SlotAllocator {
     /// The slots of one target.
-    pub(super) fn per_target(session: &Runner) -> usize {
-        session.config.cores_per_process()
+    pub(super) fn per_target(driver: &Driver) -> usize {
+        driver.config.cores_per_process()
     }
 
     /// The slots of all targets.
-    pub(super) fn total(session: &Runner) -> usize {
-        Self::per_target(session) * session.config.system.machines().max(1)
+    pub(super) fn total(driver: &Driver) -> usize {
+        Self::per_target(driver) * driver.config.system.machines().max(1)
     }
 
     /// The slots that are free now.
-    pub(super) fn free(&self, session: &Runner) -> FreeSlots {
-        let ready = session.fleet.as_ref().map(|fleet| fleet.ready());
+    pub(super) fn free(&self, driver: &Driver) -> FreeSlots {
+        let ready = driver.fleet.as_ref().map(|fleet| fleet.ready());
         let targets: Vec<_> = match ready {
             None => vec![(Target::Driver, None)],
             Some(machines) => machines
@@ -70,7 +70,7 @@ impl SlotAllocator {
         });
         FreeSlots {
             targets: targets.collect(),
-            per_target: Self::per_target(session),
+            per_target: Self::per_target(driver),
             in_use: Arc::clone(&self.in_use),
         }
     }

@@ -22,6 +22,7 @@ use crate::pipeline::slice::{Split, SplitCx, shard_ids};
 use crate::runs::task::pipe::Pipe;
 use crate::runs::task::plan::Stage;
 use crate::runs::task::plan_cache::{PlanCache, TaskSpec};
+use crate::runs::task::reader::ShardReader;
 use crate::runs::task::request::{Request, ShardTicket, StoredSize, TaskReply, TaskRequest};
 use crate::runs::task::store::Store;
 use crate::shard::ShardWriter;
@@ -32,10 +33,9 @@ type Contexts = Box<dyn Fn(&[(String, String)]) -> Result<Arc<TaskContext>> + Se
 
 /// Runs tasks in this process.
 pub(crate) struct Host {
-    pub(super) store: Store,
-    pub(super) channels: Option<Channels>,
-    me: Option<String>,
-    pub(super) stores: Arc<Stores>,
+    store: Arc<Store>,
+    reader: Arc<ShardReader>,
+    stores: Arc<Stores>,
     contexts: Contexts,
     plans: PlanCache,
 }
@@ -54,19 +54,21 @@ pub(crate) struct HostParts {
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host").field("me", &self.me).finish_non_exhaustive()
+        f.debug_struct("Host").field("reader", &self.reader).finish_non_exhaustive()
     }
 }
 
 impl Host {
     pub(crate) fn new(parts: HostParts) -> Arc<Self> {
         let HostParts { store, channels, me, stores, contexts } = parts;
-        Arc::new(Self { store, channels, me, stores, contexts, plans: PlanCache::default() })
+        let store = Arc::new(store);
+        let reader = Arc::new(ShardReader { store: Arc::clone(&store), channels, me });
+        Arc::new(Self { store, reader, stores, contexts, plans: PlanCache::default() })
     }
 
-    /// True if `machine` is the address of this machine.
-    pub(super) fn is(&self, machine: &str) -> bool {
-        self.me.as_deref() == Some(machine)
+    /// Reads the shards of this process and of all machines.
+    pub(crate) fn reader(&self) -> &Arc<ShardReader> {
+        &self.reader
     }
 
     /// Forgets a run, and removes its shards.
@@ -109,7 +111,8 @@ impl Host {
         };
         let written = Arc::default();
         let pipe = Pipe {
-            host: self,
+            reader: &self.reader,
+            stores: &self.stores,
             request: &request,
             spec: &spec,
             context: &context,

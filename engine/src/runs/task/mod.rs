@@ -4,7 +4,8 @@
 //! ```text
 //! driver (job)            TaskRequest            any process: Host
 //!   one task of a stage  ────────────►  plan of the run: the func called again   [plan, plan_cache]
-//!                                       a pipe from its inputs through its verbs [pipe]
+//!                                       a pipe from its inputs, stored shards,   [reader]
+//!                                       through its verbs                        [pipe]
 //!                                       rows into a file, split by shard         [host]
 //!   where it is stored   ◄────────────  the file's index                         [store]
 //!                         TaskReply
@@ -15,11 +16,13 @@ mod host;
 mod pipe;
 mod plan;
 mod plan_cache;
+mod reader;
 mod request;
 mod store;
 
 pub(crate) use host::{Host, HostParts, HostService};
 pub(crate) use plan::{Plan, Pragmas, StageId};
+pub(crate) use reader::ShardReader;
 pub(crate) use request::{
     Request, RunSpec, ShardSource, ShardTicket, StageInputs, StoredSize, TaskReply, TaskRequest,
 };

@@ -3,36 +3,27 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::{Result, internal_datafusion_err};
-use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::StreamExt;
 use parking_lot::Mutex;
-use url::Url;
 
-use crate::base::wire::{StoredAt, number};
 use crate::pipeline::slice::WrittenFile;
 use crate::pipeline::slice::{Node, Op, Split, TaskCx};
 use crate::row::Row;
-use crate::runs::task::host::Host;
 use crate::runs::task::plan::{Stage, StageId};
 use crate::runs::task::plan_cache::TaskSpec;
-use crate::runs::task::request::{ShardSource, ShardTicket, TaskRequest};
-use crate::runs::task::store::missing;
-use crate::shard::Decoder;
+use crate::runs::task::reader::{ShardReader, with_schema};
+use crate::runs::task::request::{ShardSource, TaskRequest};
+use bigslice_files::Stores;
 use bigslice_files::sink::{self, Opening, SinkSpec, Written};
-
-/// Most shards that a reader has open: while it decodes one, it fetches the next.
-const SHARDS_OPEN_MAX: usize = 2;
 
 /// Makes the streams of one task.
 pub(super) struct Pipe<'a> {
-    pub(super) host: &'a Arc<Host>,
+    pub(super) reader: &'a Arc<ShardReader>,
+    pub(super) stores: &'a Arc<Stores>,
     pub(super) request: &'a TaskRequest,
     pub(super) spec: &'a TaskSpec,
     pub(super) context: &'a Arc<TaskContext>,
@@ -68,7 +59,7 @@ impl Pipe<'_> {
                 match found.next() {
                     Some((_, _, ShardSource::Open(spec))) => source.open(spec, &cx),
                     Some((_, _, ShardSource::Stored(at))) => {
-                        Ok(self.host.read(vec![at.clone()], 0, &node.schema))
+                        Ok(self.reader.read(vec![at.clone()], 0, &node.schema))
                     }
                     None => {
                         Err(internal_datafusion_err!("no way to open shard {shard} of a source"))
@@ -113,7 +104,7 @@ impl Pipe<'_> {
             return Ok(with_schema(&node.schema, futures::stream::iter([row])));
         }
         let (spec, rows) = (Arc::clone(spec), self.node(input, shard)?);
-        let (stores, context) = (Arc::clone(&self.host.stores), Arc::clone(self.context));
+        let (stores, context) = (Arc::clone(self.stores), Arc::clone(self.context));
         let (all, schema) = (Arc::clone(self.written), Arc::clone(&node.schema));
         let row = async move {
             let path = opened.path.clone();
@@ -153,10 +144,12 @@ impl Pipe<'_> {
             Split::Keep => {
                 // A shard beyond those of the input is empty.
                 let own = stored.get(shard).cloned();
-                self.host.read(own.into_iter().collect(), 0, &stage.schema)
+                self.reader.read(own.into_iter().collect(), 0, &stage.schema)
             }
-            Split::One => self.host.read(stored.clone(), 0, &stage.schema),
-            Split::ByHash(_) | Split::By(_) => self.host.read(stored.clone(), shard, &stage.schema),
+            Split::One => self.reader.read(stored.clone(), 0, &stage.schema),
+            Split::ByHash(_) | Split::By(_) => {
+                self.reader.read(stored.clone(), shard, &stage.schema)
+            }
         })
     }
 }
@@ -166,93 +159,4 @@ fn written_row(schema: &SchemaRef, path: String, rows: u64, bytes: u64) -> Resul
     let mut builder = WrittenFile::builder(1);
     WrittenFile::append(&mut builder, WrittenFile { path, rows, bytes }.view());
     Ok(RecordBatch::try_new(Arc::clone(schema), WrittenFile::finish(&mut builder))?)
-}
-
-fn with_schema(
-    schema: &SchemaRef,
-    rows: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
-) -> SendableRecordBatchStream {
-    Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema), rows))
-}
-
-impl Host {
-    /// The rows in `partition` of each of these shards, one after the other.
-    pub(crate) fn read(
-        self: &Arc<Self>,
-        stored: Vec<StoredAt>,
-        partition: usize,
-        schema: &SchemaRef,
-    ) -> SendableRecordBatchStream {
-        let partition = match number(partition, "partitions") {
-            Ok(partition) => partition,
-            Err(error) => {
-                let error = futures::stream::iter([Err(DataFusionError::from(error))]);
-                return with_schema(schema, error);
-            }
-        };
-        let tickets = stored.into_iter().map(move |at| ShardTicket { at, partition, blocks: None });
-        self.read_tickets(tickets.collect(), schema, None)
-    }
-
-    /// The rows for these tickets, one after the other; with `columns`, only those columns of
-    /// `schema`.
-    pub(crate) fn read_tickets(
-        self: &Arc<Self>,
-        tickets: Vec<ShardTicket>,
-        schema: &SchemaRef,
-        columns: Option<&[usize]>,
-    ) -> SendableRecordBatchStream {
-        let decoder = match columns {
-            None => Decoder::new(schema),
-            Some(columns) => Decoder::of_columns(schema, columns),
-        };
-        let decoder = match decoder {
-            Ok(decoder) => Arc::new(decoder),
-            Err(e) => {
-                let error = Err(internal_datafusion_err!("{e}"));
-                return with_schema(schema, futures::stream::iter([error]));
-            }
-        };
-        let (host, of) = (Arc::clone(self), Arc::clone(&decoder));
-        let rows = futures::stream::iter(tickets)
-            .map(move |ticket| Arc::clone(&host).shard(ticket, Arc::clone(&of)))
-            .buffered(SHARDS_OPEN_MAX)
-            .try_flatten();
-        with_schema(decoder.schema(), rows)
-    }
-
-    async fn shard(
-        self: Arc<Self>,
-        ticket: ShardTicket,
-        decoder: Arc<Decoder>,
-    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let at = ticket.at.clone();
-        let away = at.machine.as_deref().filter(|machine| !self.is(machine));
-        let Some(machine) = away else {
-            let blocks = self.store.get(&at)?.blocks(&ticket)?;
-            let blocks = futures::stream::iter(blocks).map_err(DataFusionError::from);
-            return Ok(decoded(blocks, decoder, at).boxed());
-        };
-        let url = Url::parse(machine)
-            .map_err(|e| internal_datafusion_err!("the address of a machine is not a URL: {e}"))?;
-        let ticket = crate::base::wire::encode(&ticket)?;
-        let channels = self.channels.as_ref();
-        let channels = channels
-            .ok_or_else(|| internal_datafusion_err!("a shard on a machine, without a fleet"))?;
-        let blocks = channels.read_shard(&url, ticket).await?;
-        let blocks = blocks.map_ok(|block| (block.bytes, block.crc));
-        Ok(decoded(blocks, decoder, at).boxed())
-    }
-}
-
-fn decoded(
-    blocks: impl Stream<Item = Result<(Bytes, u32)>> + Send + 'static,
-    decoder: Arc<Decoder>,
-    at: StoredAt,
-) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
-    blocks.map(move |block| {
-        let (bytes, crc) = block?;
-        // A block that was damaged on disk or on its way counts as lost.
-        decoder.decode(bytes, crc).map_err(|e| missing(&at, &e.to_string()).into())
-    })
 }

@@ -5,7 +5,7 @@
 #[cfg(feature = "ec2")]
 use bigslice_cluster::ec2::Ec2Spec;
 
-use super::keys::Setting;
+use super::setting::Setting;
 use crate::base::system::SystemSpec;
 use crate::error::Result;
 

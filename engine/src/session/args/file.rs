@@ -16,7 +16,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ec2::PREFIX;
-use super::keys::Setting;
+use super::setting::Setting;
 use crate::error::{Error, Result};
 
 /// Maximum size of the file, far above that of all settings together.

@@ -10,6 +10,7 @@ use datafusion::execution::config::SessionConfig;
 use datafusion_distributed::{DistributedConfig, DistributedExt};
 
 use super::ec2::{self, Instances};
+use super::setting::Setting;
 use super::size::parse_size;
 use crate::base::config::PARTITIONS_MAX;
 use crate::base::settings::EXCHANGE;
@@ -34,36 +35,21 @@ pub(super) const OWN: &[&str] = &[
     "workers",
 ];
 
-/// A setting given by the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Setting {
-    pub(super) key: String,
-    pub(super) value: String,
-    /// Its origin: a file and a line, or a flag.
-    pub(super) place: String,
-}
-
-impl Setting {
-    /// The error for an invalid value.
-    pub(super) fn refused(&self, why: &str) -> Error {
-        Error::config(format!("{}: the setting \"{}\": {why}", self.place, self.key))
-    }
-
-    fn unknown(&self) -> Error {
-        let near = near(&self.key);
-        let hint = match near.as_slice() {
-            [] => format!(
-                "the settings of a session are {}; those of DataFusion begin with \"datafusion.\"",
-                OWN.join(", ")
-            ),
-            near => {
-                let quoted: Vec<_> = near.iter().map(|key| format!("\"{key}\"")).collect();
-                format!("did you mean {}?", quoted.join(" or "))
-            }
-        };
-        let message = format!("{}: there is no setting \"{}\"", self.place, self.key);
-        Error::config(message).with_hint(hint)
-    }
+/// The error for an unknown key.
+fn unknown(setting: &Setting) -> Error {
+    let near = near(&setting.key);
+    let hint = match near.as_slice() {
+        [] => format!(
+            "the settings of a session are {}; those of DataFusion begin with \"datafusion.\"",
+            OWN.join(", ")
+        ),
+        near => {
+            let quoted: Vec<_> = near.iter().map(|key| format!("\"{key}\"")).collect();
+            format!("did you mean {}?", quoted.join(" or "))
+        }
+    };
+    let message = format!("{}: there is no setting \"{}\"", setting.place, setting.key);
+    Error::config(message).with_hint(hint)
 }
 
 /// `builder` with one more setting; EC2 options are collected in `instances`.
@@ -118,7 +104,7 @@ pub(super) fn apply(
 fn check(setting: &Setting) -> Result<()> {
     let mut scratch = theirs();
     if !names(&scratch).any(|name| name == setting.key) {
-        return Err(setting.unknown());
+        return Err(unknown(setting));
     }
     let set = scratch.options_mut().set(&setting.key, &setting.value);
     set.map_err(|e| {

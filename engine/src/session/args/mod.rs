@@ -8,6 +8,7 @@ mod ec2;
 mod file;
 mod keys;
 mod lines;
+mod setting;
 mod size;
 mod surroundings;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser};
 pub use size::parse_size;
 
 use self::ec2::Instances;
-use self::keys::Setting;
+use self::setting::Setting;
 use self::surroundings::Surroundings;
 use crate::error::{Error, Result};
 use crate::session::Session;

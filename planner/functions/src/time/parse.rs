@@ -6,7 +6,6 @@
 
 use datafusion::arrow::datatypes::TimeUnit;
 
-use super::text::timestamp;
 use super::unit::{Point, SECONDS_A_DAY};
 
 /// A parsed timestamp.
@@ -78,7 +77,7 @@ pub fn normal_timestamp(text: &str) -> Option<(String, bool)> {
     if parsed.zone.is_some() {
         return None;
     }
-    let mut normal = timestamp(parsed.point);
+    let mut normal = parsed.point.to_string();
     if parsed.is_instant {
         normal.push('Z');
     }
@@ -236,7 +235,6 @@ fn offset_seconds(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::parse;
-    use crate::time::text::timestamp;
 
     #[test]
     fn reads_what_people_write() {
@@ -256,7 +254,7 @@ mod tests {
             ("0001-01-01 00:00", "0001-01-01 00:00:00"),
             ("9999-12-31T23:59:59.999999999", "9999-12-31 23:59:59.999999999"),
         ] {
-            let parsed = parse(text).map(|parsed| timestamp(parsed.point));
+            let parsed = parse(text).map(|parsed| parsed.point.to_string());
             assert_eq!(parsed.as_deref(), Some(means), "{text}");
         }
         let named = parse("2024-01-31 09:05 America/New_York").expect("it is a timestamp");

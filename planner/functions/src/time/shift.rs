@@ -17,7 +17,6 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::text;
 use super::unit::{Point, SECONDS_A_DAY, points, timestamps};
 use super::zone::Zone;
 
@@ -118,7 +117,7 @@ fn months_later(local: i64, months: i32) -> Result<i64> {
         Some(time) => Ok(time.timestamp()),
         None => exec_err!(
             "{} and {months} months is too far from 1970",
-            text::timestamp(Point { seconds: local, nanos: 0 })
+            Point { seconds: local, nanos: 0 }
         ),
     }
 }

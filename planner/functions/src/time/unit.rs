@@ -1,13 +1,12 @@
 //! Converts timestamps of any unit to seconds and nanoseconds, and back without wrapping.
 
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit};
 use datafusion::common::{Result, exec_err};
-
-use super::text;
 
 pub(crate) const SECONDS_A_DAY: i64 = 86_400;
 
@@ -62,7 +61,7 @@ impl Point {
             None => exec_err!(
                 "timestamp {} is outside of what {} can hold (the years 1678 to 2261 with \
                  nanoseconds): use TIMESTAMP(6), which has microseconds",
-                text::timestamp(self),
+                self,
                 match unit {
                     TimeUnit::Second => "TIMESTAMP(0)",
                     TimeUnit::Millisecond => "TIMESTAMP(3)",
@@ -72,6 +71,38 @@ impl Point {
             ),
         }
     }
+}
+
+/// As SQL writes a timestamp without a zone: `2024-01-31 23:59:59.5`.
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = date_of(self.seconds.div_euclid(SECONDS_A_DAY));
+        let time = self.seconds.rem_euclid(SECONDS_A_DAY);
+        let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")?;
+        if self.nanos == 0 {
+            return Ok(());
+        }
+        let (mut fraction, mut digits) = (self.nanos, 9);
+        while fraction % 10 == 0 {
+            fraction /= 10;
+            digits -= 1;
+        }
+        write!(f, ".{fraction:0digits$}")
+    }
+}
+
+/// Year, month and day of a number of days since 1970, in the proleptic Gregorian calendar.
+fn date_of(days: i64) -> (i64, i64, i64) {
+    // In years that start in March, the leap day is the last; 400 years are 146,097 days.
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let of_month = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year + era * 400 + i64::from(month <= 2), month, of_month)
 }
 
 /// The points of an array of timestamps or dates.
@@ -104,6 +135,7 @@ mod tests {
     use datafusion::arrow::datatypes::TimeUnit;
 
     use super::Point;
+    use crate::time::parse::parse;
 
     #[test]
     fn keeps_a_value_through_its_own_unit() {
@@ -120,5 +152,18 @@ mod tests {
         assert_eq!(year_9999.clamped(TimeUnit::Nanosecond), i64::MAX);
         let error = year_9999.checked(TimeUnit::Nanosecond).expect_err("it is too late");
         assert!(error.to_string().contains("9999-12-31 00:00:00"), "{error}");
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        for text in [
+            "2024-02-29 23:59:59.5",
+            "0001-01-01 00:00:00",
+            "9999-12-31 23:59:59.999999999",
+            "1969-12-31 23:59:59.000001",
+            "1900-03-01 00:00:00",
+        ] {
+            assert_eq!(parse(text).expect("it is a timestamp").point.to_string(), text);
+        }
     }
 }

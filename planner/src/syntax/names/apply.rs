@@ -3,7 +3,8 @@
 use datafusion::sql::sqlparser::ast::{JoinConstraint, TableAlias, TableFactor, TableWithJoins};
 
 use super::super::build;
-use super::from::{From, constraint_of};
+use super::from::constraint_of;
+use super::read::From;
 use super::scope::Scope;
 
 /// Applies the changes of `from` to `tables`.

@@ -11,19 +11,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::build;
+use super::read::From;
 use super::resolver::Resolver;
 use super::scope::{Column, Merged, Relation, Scope, Star};
 use crate::error::{Error, Result};
-
-/// The scope of a FROM, and the changes to make to it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct From {
-    pub(super) scope: Scope,
-    /// For each join, in the order of the visit: the constraint that replaces its own.
-    pub(super) conversions: Vec<Option<JoinConstraint>>,
-    /// For each query in FROM, in the same order: the alias that it gets because it has none.
-    pub(super) aliases: Vec<Option<String>>,
-}
 
 /// Reads a FROM.
 pub(super) fn read(resolver: &mut Resolver<'_>, tables: &[TableWithJoins]) -> Result<From> {
@@ -387,7 +378,8 @@ fn factor(
             (resolver.path_of(name), columns, alias.as_ref())
         }
         TableFactor::Derived { subquery, alias, .. } => {
-            let columns = resolver.columns_of_query(subquery)?;
+            let columns_of = resolver.columns_of;
+            let columns = columns_of(resolver, subquery)?;
             // A join by ON must qualify its columns.
             let own = (convert != Conversion::None && alias.is_none())
                 .then(|| resolver.unused_name("unnamed"));

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::super::build;
 use super::Catalog;
 use super::resolver::Resolver;
-use super::scope::{Column, Meaning, Written};
+use super::scope::{Column, Meaning, Written, named_like};
 use crate::error::{Error, Result};
 
 /// The meaning of an unqualified name in ORDER BY as a result column.
@@ -29,28 +29,6 @@ pub(super) fn of_result(outputs: Option<&[Column]>, name: &Written<'_>) -> Resul
         }),
         // If there are several, the scope of FROM has a better message.
         _ => Ok(Meaning::Nothing),
-    }
-}
-
-/// The one column called `name`, ignoring case.
-pub(super) fn named_like(columns: Option<&[Column]>, name: &Written<'_>) -> Meaning {
-    let Some(columns) = columns else { return Meaning::Nothing };
-    if columns.iter().any(|column| column.name.as_deref() == Some(&name.folded)) {
-        return Meaning::AsWritten;
-    }
-    if name.ident.quote_style.is_some() {
-        return Meaning::Nothing;
-    }
-    let raw = &name.ident.value;
-    let lower = raw.to_lowercase();
-    let names = || columns.iter().filter_map(|column| column.name.as_deref());
-    let same: Vec<&str> = match names().any(|column| column == raw) {
-        true => vec![raw],
-        false => names().filter(|column| column.to_lowercase() == lower).collect(),
-    };
-    match same.as_slice() {
-        [one] => Meaning::Is(Expr::Identifier(build::quoted(*one))),
-        _ => Meaning::Nothing,
     }
 }
 

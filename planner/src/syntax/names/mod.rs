@@ -13,11 +13,13 @@ mod apply;
 mod from;
 mod item;
 mod queries;
+mod read;
 mod resolver;
 mod scope;
 mod select;
 #[cfg(test)]
 mod tests;
+mod visitor;
 
 use std::ops::ControlFlow;
 
@@ -87,7 +89,7 @@ impl Labels {
 /// # Errors
 /// If a name can mean several columns.
 pub fn resolve(statement: &mut Statement, catalog: &dyn Catalog) -> Result<Labels> {
-    let mut resolver = Resolver::new(catalog);
+    let mut resolver = Resolver::new(catalog, |resolver, query| resolver.columns_of_query(query));
     resolver.context = context_of(statement);
     visit_mut(statement, &mut resolver)?;
     Ok(resolver.into_labels())

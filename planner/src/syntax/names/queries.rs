@@ -1,42 +1,20 @@
-//! The columns of tables and queries, and the visible queries of WITH.
+//! The columns of queries, and the queries of WITH.
 
-use datafusion::sql::sqlparser::ast::{Cte, ObjectName, Query, SetExpr, TableAlias, TableFactor};
+use std::rc::Rc;
+
+use datafusion::sql::sqlparser::ast::{
+    Cte, Expr, ObjectName, OrderBy, OrderByKind, Query, Select, SetExpr, TableAlias, TableFactor,
+};
 
 use super::super::build;
 use super::from;
-use super::resolver::{Context, Frame, Resolver, orders_by_columns};
+use super::read::Read;
+use super::resolver::{Context, Frame, Named, Resolver};
 use super::scope::Column;
+use super::select;
 use crate::error::Result;
 
-/// A query of WITH.
-pub(super) struct Named {
-    pub(super) name: String,
-    pub(super) columns: Option<Vec<Column>>,
-    /// Its generated name, if an enclosing query has one of the same name, which DataFusion
-    /// refuses.
-    pub(super) own: Option<String>,
-}
-
 impl Resolver<'_> {
-    pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<Column>> {
-        if let [part] = name.0.as_slice()
-            && let Some(ident) = part.as_ident()
-            && let Some(named) = self.cte(&self.fold(ident))
-        {
-            return named.columns.clone();
-        }
-        let columns = self.catalog.columns(name)?;
-        Some(columns.into_iter().map(Column::named).collect())
-    }
-
-    /// The query of WITH that a name means.
-    pub(super) fn cte(&self, folded: &str) -> Option<&Named> {
-        self.frames.iter().rev().find_map(|frame| {
-            let mut ctes = frame.ctes.iter().take(frame.ctes_visible).rev();
-            ctes.find(|named| named.name == folded)
-        })
-    }
-
     /// The columns of a subquery.
     pub(super) fn columns_of_query(&mut self, query: &Query) -> Result<Option<Vec<Column>>> {
         if !query.pipe_operators.is_empty() {
@@ -65,6 +43,18 @@ impl Resolver<'_> {
                 _ => return Ok(None),
             };
         }
+    }
+
+    /// Reads a SELECT, or returns the cached result.
+    pub(super) fn read(&mut self, select: &Select, context: Context) -> Result<Rc<Read>> {
+        let at = std::ptr::from_ref(select);
+        if let Some(read) = self.reads.get(&at) {
+            return Ok(Rc::clone(read));
+        }
+        let hidden = self.frames.last().is_some_and(|frame| frame.orders_by_columns);
+        let read = Rc::new(select::read(self, select, (context, hidden))?);
+        self.reads.insert(at, Rc::clone(&read));
+        Ok(read)
     }
 
     /// Adds the queries of WITH of `query` to the top frame.
@@ -155,4 +145,13 @@ impl Resolver<'_> {
             at: None,
         });
     }
+}
+
+/// True if the query is a SELECT with an ORDER BY of more than names and positions of its columns.
+pub(super) fn orders_by_columns(query: &Query) -> bool {
+    let Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }) = &query.order_by else {
+        return false;
+    };
+    matches!(query.body.as_ref(), SetExpr::Select(_))
+        && exprs.iter().any(|by| !matches!(by.expr, Expr::Identifier(_) | Expr::Value(_)))
 }

@@ -1,24 +1,15 @@
-//! The visitor that resolves names: it keeps the scopes of the enclosing queries, and replaces
-//! names by what they mean there.
+//! What a name means: the [`Resolver`] has the scopes of the enclosing queries.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName,
-    OrderBy, OrderByKind, Query, Select, SetExpr, Statement, TableAlias, TableFactor, TableObject,
-    TableWithJoins, Update, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, OrderBy, Query, Select};
 
 use super::super::build;
-use super::super::visit::step;
-use super::from;
-use super::queries::Named;
-use super::scope::{Column, Meaning, Relation, Scope, Written};
-use super::select::{self, Read};
-use super::{Catalog, Label, Labels, access, apply, item};
-use crate::error::{Error, Result};
+use super::read::Read;
+use super::scope::{Column, Meaning, Scope, Written, named_like};
+use super::{Catalog, Label, Labels};
+use crate::error::Result;
 
 /// The destination of a query's columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +20,15 @@ pub(super) enum Context {
     Stored,
     /// Another query.
     Inner,
+}
+
+/// A query of WITH.
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) columns: Option<Vec<Column>>,
+    /// Its generated name, if an enclosing query has one of the same name, which DataFusion
+    /// refuses.
+    pub(super) own: Option<String>,
 }
 
 /// The state of one query or select.
@@ -53,26 +53,32 @@ pub(super) struct Frame {
     pub(super) orders_by_columns: bool,
 }
 
-/// The visitor; see the [module](self).
+/// The columns of a subquery: `None` if they are not known.
+type ColumnsOf<'a> = fn(&mut Resolver<'a>, &Query) -> Result<Option<Vec<Column>>>;
+
+/// Resolves names in the scopes of the enclosing queries.
 pub(super) struct Resolver<'a> {
     pub(super) catalog: &'a dyn Catalog,
     pub(super) context: Context,
     pub(super) frames: Vec<Frame>,
+    /// Reads a subquery, whose FROM may have further ones.
+    pub(super) columns_of: ColumnsOf<'a>,
     /// SELECTs that were read before the visitor reached them.
-    reads: HashMap<*const Select, Rc<Read>>,
+    pub(super) reads: HashMap<*const Select, Rc<Read>>,
     names_used: HashMap<String, usize>,
     names_stored: HashSet<String>,
     labels: Vec<(String, Label)>,
     /// Names of fields, which are not columns.
-    fields: HashSet<*const Expr>,
+    pub(super) fields: HashSet<*const Expr>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(catalog: &'a dyn Catalog) -> Self {
+    pub(super) fn new(catalog: &'a dyn Catalog, columns_of: ColumnsOf<'a>) -> Self {
         Self {
             catalog,
             context: Context::Result,
             frames: Vec::new(),
+            columns_of,
             reads: HashMap::new(),
             names_used: HashMap::new(),
             names_stored: HashSet::new(),
@@ -121,18 +127,6 @@ impl<'a> Resolver<'a> {
         self.labels.push((actual, Label::LikeColumn(position, text)));
     }
 
-    /// Reads a SELECT, or returns the cached result.
-    pub(super) fn read(&mut self, select: &Select, context: Context) -> Result<Rc<Read>> {
-        let at = std::ptr::from_ref(select);
-        if let Some(read) = self.reads.get(&at) {
-            return Ok(Rc::clone(read));
-        }
-        let hidden = self.frames.last().is_some_and(|frame| frame.orders_by_columns);
-        let read = Rc::new(select::read(self, select, (context, hidden))?);
-        self.reads.insert(at, Rc::clone(&read));
-        Ok(read)
-    }
-
     /// The meaning of an unqualified name.
     pub(super) fn find(&self, ident: &Ident) -> Result<Meaning> {
         let is_variable = ident.quote_style.is_none() && ident.value.starts_with('@');
@@ -149,7 +143,7 @@ impl<'a> Resolver<'a> {
         }
         // GROUP BY and HAVING may name a column of the select list.
         let outputs = self.frames.last().and_then(|frame| frame.outputs.as_deref());
-        Ok(item::named_like(outputs, &name))
+        Ok(named_like(outputs, &name))
     }
 
     /// The relation of the innermost scope that has the column.
@@ -189,299 +183,22 @@ impl<'a> Resolver<'a> {
         done
     }
 
-    fn enter_query(&mut self, query: &mut Query) -> Result<()> {
-        let here = std::ptr::from_ref(query);
-        if let Some(frame) = self.frames.last_mut()
-            && let Some(i) = frame.cte_queries.iter().position(|cte| *cte == here)
+    pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<Column>> {
+        if let [part] = name.0.as_slice()
+            && let Some(ident) = part.as_ident()
+            && let Some(named) = self.cte(&self.fold(ident))
         {
-            frame.ctes_visible = i + usize::from(frame.recursive);
+            return named.columns.clone();
         }
-        let context = self.context_within(query);
-        let orders_by_columns = orders_by_columns(query);
-        self.frames.push(Frame { context: Some(context), orders_by_columns, ..Frame::default() });
-        self.read_ctes(query)?;
-        if let (Some(with), Some(frame)) = (&mut query.with, self.frames.last()) {
-            for (cte, named) in with.cte_tables.iter_mut().zip(&frame.ctes) {
-                if names_some(&cte.alias) {
-                    from::name_all(&mut cte.alias, named.columns.clone());
-                }
-            }
-        }
-        self.rename_hiding(query);
-        let outputs = match query.body.as_ref() {
-            SetExpr::Select(_) => None,
-            set if query.order_by.is_some() => self.columns_of_set(set)?,
-            _ => None,
-        };
-        if let Some(frame) = self.frames.last_mut() {
-            frame.order_by = query.order_by.take();
-            frame.is_select = matches!(*query.body, SetExpr::Select(_));
-            frame.outputs = outputs;
-        }
-        Ok(())
+        let columns = self.catalog.columns(name)?;
+        Some(columns.into_iter().map(Column::named).collect())
     }
 
-    fn enter_table(&mut self, table: &mut TableFactor) -> Result<()> {
-        match table {
-            TableFactor::Table { name, alias: Some(alias), args: None, .. }
-                if names_some(alias) =>
-            {
-                from::name_all(alias, self.columns_of_table(name));
-            }
-            TableFactor::Derived { subquery, alias: Some(alias), .. } if names_some(alias) => {
-                from::name_all(alias, self.columns_of_query(subquery)?);
-            }
-            _ => {}
-        }
-        self.read_by_own_name(table);
-        Ok(())
-    }
-
-    /// The destination of the columns of SELECTs that are the body of `query`, or branches of it.
-    fn context_within(&self, query: &Query) -> Context {
-        let own = match self.frames.is_empty() {
-            true => self.context,
-            false => Context::Inner,
-        };
-        match (own, query.body.as_ref()) {
-            // DataFusion identifies columns of branches by name only.
-            (Context::Result, SetExpr::Select(_)) | (Context::Stored, _) => own,
-            _ => Context::Inner,
-        }
-    }
-
-    fn leave_query(&mut self, query: &mut Query) -> Result<()> {
-        let Some(mut frame) = self.frames.pop() else { return Ok(()) };
-        query.order_by = frame.order_by.take();
-        if let Some(order_by) = &mut query.order_by {
-            if !frame.is_select {
-                let columns = frame.outputs.take();
-                let relation = Relation { path: Vec::new(), columns, visible: true };
-                frame.scope = Some(Scope { relations: vec![relation], ..Scope::default() });
-            }
-            self.frames.push(frame);
-            let done = self.order(order_by);
-            self.frames.pop();
-            done?;
-        }
-        if let Some(frame) = self.frames.last_mut() {
-            frame.ctes_visible = frame.ctes.len();
-        }
-        Ok(())
-    }
-
-    /// An unqualified name in ORDER BY means a result column before a column of FROM.
-    fn order(&mut self, order_by: &mut OrderBy) -> Result<()> {
-        let OrderByKind::Expressions(exprs) = &mut order_by.kind else { return Ok(()) };
-        for by in exprs {
-            if let Expr::Identifier(ident) = &by.expr {
-                let outputs = self.frames.last().and_then(|frame| frame.outputs.as_deref());
-                match item::of_result(outputs, &self.written(ident))? {
-                    Meaning::AsWritten => continue,
-                    Meaning::Is(expr) => {
-                        by.expr = expr;
-                        continue;
-                    }
-                    Meaning::Nothing => {}
-                }
-            }
-            super::super::visit::done(by.visit(self))?;
-        }
-        Ok(())
-    }
-
-    fn enter_select(&mut self, select: &mut Select) -> Result<()> {
-        let context = self.frames.last().and_then(|frame| frame.context);
-        let context = context.unwrap_or(Context::Inner);
-        let read = self.read(select, context)?;
-        let Read { from, projection, outputs } = read.as_ref();
-        let scope = apply::from(from.clone(), &mut select.from);
-        if let Some(projection) = projection {
-            select.projection.clone_from(projection);
-        }
-        self.frames.push(Frame {
-            scope: Some(scope),
-            outputs: outputs.clone(),
-            ..Frame::default()
-        });
-        Ok(())
-    }
-
-    /// The ORDER BY of the query sees what the SELECT sees.
-    fn leave_select(&mut self) {
-        let Some(frame) = self.frames.pop() else { return };
-        if let Some(query) = self.frames.last_mut()
-            && query.is_select
-        {
-            query.scope = frame.scope;
-            query.outputs = frame.outputs;
-        }
-    }
-
-    fn replace(&mut self, expr: &mut Expr) -> Result<()> {
-        let meaning = match expr {
-            Expr::Identifier(_) if self.fields.contains(&std::ptr::from_ref(expr)) => return Ok(()),
-            Expr::Identifier(ident) => self.find(ident)?,
-            Expr::CompoundIdentifier(idents) => self.find_compound(idents)?,
-            Expr::Function(function) => return item::check_clauses(self.catalog, function),
-            Expr::Lambda(_) => {
-                self.frames.pop();
-                return Ok(());
-            }
-            Expr::CompoundFieldAccess { root, access_chain } => {
-                fields_of(access_chain).for_each(|field| {
-                    self.fields.remove(&field);
-                });
-                access::spell(access_chain, matches!(**root, Expr::Identifier(_)), |field| {
-                    self.fold(field)
-                });
-                return Ok(());
-            }
-            _ => return Ok(()),
-        };
-        if let Meaning::Is(other) = meaning {
-            *expr = other;
-        }
-        Ok(())
-    }
-
-    fn enter_expr(&mut self, expr: &Expr) {
-        match expr {
-            Expr::CompoundFieldAccess { root: _, access_chain } => {
-                self.fields.extend(fields_of(access_chain));
-            }
-            // Its parameters are names within it.
-            Expr::Lambda(lambda) => {
-                let columns =
-                    lambda.params.iter().map(|param| Column::named(self.fold(&param.name)));
-                let columns = Some(columns.collect());
-                let relation = Relation { path: Vec::new(), columns, visible: true };
-                let scope = Scope { relations: vec![relation], ..Scope::default() };
-                self.frames.push(Frame { scope: Some(scope), ..Frame::default() });
-            }
-            _ => {}
-        }
-    }
-
-    fn enter_statement(&mut self, statement: &mut Statement) -> Result<()> {
-        match statement {
-            Statement::CreateTable(_) | Statement::CreateView(_) | Statement::Prepare { .. } => {
-                self.context = Context::Stored;
-            }
-            Statement::Insert(Insert { table: TableObject::TableName(table), columns, .. }) => {
-                self.context = Context::Inner;
-                if let Some(of) = self.columns_of_table(table) {
-                    columns.iter_mut().for_each(|column| self.spell(column, &of));
-                }
-            }
-            Statement::Update(Update { table, assignments, .. }) => {
-                let scope = self.scope_of_target(table);
-                let columns = scope.relations.first().and_then(|relation| relation.columns.clone());
-                for Assignment { target, value: _ } in assignments {
-                    if let (AssignmentTarget::ColumnName(name), Some(columns)) = (target, &columns)
-                    {
-                        self.spell(name, columns);
-                    }
-                }
-                self.frames.push(Frame { scope: Some(scope), ..Frame::default() });
-            }
-            Statement::Delete(Delete { from, .. }) => {
-                let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = from;
-                let scope = tables.first().map(|table| self.scope_of_target(table));
-                self.frames.push(Frame { scope, ..Frame::default() });
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn scope_of_target(&self, table: &TableWithJoins) -> Scope {
-        let TableFactor::Table { name, alias, .. } = &table.relation else {
-            return Scope::default();
-        };
-        let columns = self.columns_of_table(name);
-        let relation = match alias {
-            Some(alias) => from::aliased(self, alias, columns),
-            None => Relation { path: self.path_of(name), columns, visible: true },
-        };
-        Scope { relations: vec![relation], ..Scope::default() }
-    }
-
-    /// Writes a column name in the spelling of the table.
-    fn spell(&self, name: &mut ObjectName, columns: &[Column]) {
-        let [part] = name.0.as_slice() else { return };
-        let Some(ident) = part.as_ident() else { return };
-        if let Meaning::Is(Expr::Identifier(found)) =
-            item::named_like(Some(columns), &self.written(ident))
-        {
-            *name = ObjectName::from(vec![build::quoted(found.value)]);
-        }
-    }
-}
-
-/// True if an alias names columns.
-fn names_some(alias: &TableAlias) -> bool {
-    !alias.columns.is_empty()
-}
-
-/// True if the query is a SELECT with an ORDER BY of more than names and positions of its columns.
-pub(super) fn orders_by_columns(query: &Query) -> bool {
-    let Some(OrderBy { kind: OrderByKind::Expressions(exprs), .. }) = &query.order_by else {
-        return false;
-    };
-    matches!(query.body.as_ref(), SetExpr::Select(_))
-        && exprs.iter().any(|by| !matches!(by.expr, Expr::Identifier(_) | Expr::Value(_)))
-}
-
-/// The expressions that are names of fields.
-fn fields_of(access: &[AccessExpr]) -> impl Iterator<Item = *const Expr> {
-    access.iter().filter_map(|access| match access {
-        AccessExpr::Dot(field) => Some(std::ptr::from_ref(field)),
-        AccessExpr::Subscript(_) => None,
-    })
-}
-
-impl VisitorMut for Resolver<'_> {
-    type Break = Error;
-
-    fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Error> {
-        step(self.enter_statement(statement))
-    }
-
-    fn post_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Error> {
-        if matches!(statement, Statement::Update(_) | Statement::Delete(_)) {
-            self.frames.pop();
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
-        step(self.enter_table(table))
-    }
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        step(self.enter_query(query))
-    }
-
-    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        step(self.leave_query(query))
-    }
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        step(self.enter_select(select))
-    }
-
-    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<Error> {
-        self.leave_select();
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        self.enter_expr(expr);
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        step(self.replace(expr))
+    /// The query of WITH that a name means.
+    pub(super) fn cte(&self, folded: &str) -> Option<&Named> {
+        self.frames.iter().rev().find_map(|frame| {
+            let mut ctes = frame.ctes.iter().take(frame.ctes_visible).rev();
+            ctes.find(|named| named.name == folded)
+        })
     }
 }

@@ -245,6 +245,28 @@ fn column_of(relation: &Relation, names: &[Written<'_>], length: usize) -> Resul
     }
 }
 
+/// The one column called `name`, ignoring case.
+pub(super) fn named_like(columns: Option<&[Column]>, name: &Written<'_>) -> Meaning {
+    let Some(columns) = columns else { return Meaning::Nothing };
+    if columns.iter().any(|column| column.name.as_deref() == Some(&name.folded)) {
+        return Meaning::AsWritten;
+    }
+    if name.ident.quote_style.is_some() {
+        return Meaning::Nothing;
+    }
+    let raw = &name.ident.value;
+    let lower = raw.to_lowercase();
+    let names = || columns.iter().filter_map(|column| column.name.as_deref());
+    let same: Vec<&str> = match names().any(|column| column == raw) {
+        true => vec![raw],
+        false => names().filter(|column| column.to_lowercase() == lower).collect(),
+    };
+    match same.as_slice() {
+        [one] => Meaning::Is(Expr::Identifier(build::quoted(*one))),
+        _ => Meaning::Nothing,
+    }
+}
+
 fn shared(name: &str, relation: &Relation, count: usize) -> Error {
     let of = match relation.path.last() {
         Some(table) => format!(" of \"{table}\""),

@@ -8,21 +8,12 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::build;
-use super::from::{self, From};
+use super::from;
 use super::item;
+use super::read::Read;
 use super::resolver::{Context, Resolver};
 use super::scope::{Column, Meaning, Merged, Relation, Scope, Star};
 use crate::error::{Error, Result};
-
-/// A SELECT that was read.
-#[derive(Debug)]
-pub(super) struct Read {
-    pub(super) from: From,
-    /// The select list that replaces the original one.
-    pub(super) projection: Option<Vec<SelectItem>>,
-    /// The columns of the result; `None` if they are not known.
-    pub(super) outputs: Option<Vec<Column>>,
-}
 
 /// One column of the select list.
 struct Output {

@@ -8,7 +8,7 @@ use super::lex::{Stop, Walk, Walker};
 use super::rows::{Next, Rows};
 use super::shape::Keys;
 use crate::text::fault::{Fault, row_at};
-use crate::text::infer::{ASKED_AT_ONCE, Most};
+use crate::text::heads::{ASKED_AT_ONCE, Most};
 use crate::text::input::{Input, Origin};
 use crate::text::scan::ROW_BYTES_MAX;
 

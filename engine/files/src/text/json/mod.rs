@@ -1,13 +1,12 @@
 //! JSON: rows are objects, one after the other or in lists, on one line each or not.
 //!
-//! `lex` walks over text, `rows` finds the rows, `shape` finds the types of fields, and `object`
-//! and `build` make columns of values. A field whose values are of several kinds is text, and holds
+//! `lex` walks over text, `rows` finds the rows, `shape` finds the types of fields, and `build`
+//! makes columns of values. A field whose values are of several kinds is text, and holds
 //! what is not text as its JSON.
 
 mod build;
 mod infer;
 mod lex;
-mod object;
 mod reader;
 mod rows;
 mod shape;

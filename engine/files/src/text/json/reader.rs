@@ -8,8 +8,8 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use object_store::ObjectStoreExt;
 
+use super::build::Object;
 use super::lex::{Stop, Walk, Walker};
-use super::object::Object;
 use super::rows::{Next, Rows, row_after_cut};
 use crate::text::fault::{Fault, no_text, row_at};
 use crate::text::input::{Input, Origin, is_utf16};

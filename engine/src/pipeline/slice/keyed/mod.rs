@@ -1,6 +1,7 @@
 //! Operators that move rows by key.
 
 pub(crate) mod cogroup;
+pub(crate) mod heap_bytes;
 pub(crate) mod join;
 pub(crate) mod join_operator;
 pub(crate) mod keys;

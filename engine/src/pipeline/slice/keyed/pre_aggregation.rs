@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::IntoIter;
 
 use crate::pipeline::slice::UserCode;
-use crate::pipeline::slice::keyed::reduce_aggregate::taken;
+use crate::pipeline::slice::keyed::heap_bytes::taken;
 use crate::pipeline::slice::rows::batch_builder::{BATCH_BYTES, BATCH_ROWS, BatchBuilder};
 use crate::pipeline::slice::rows::fused_map::RowSink;
 use crate::row::{Row, Value};

@@ -21,13 +21,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 
 use crate::pipeline::slice::UserCode;
+use crate::pipeline::slice::keyed::heap_bytes::taken;
 use crate::pipeline::slice::keyed::pre_aggregation::PreAggregation;
 use crate::pipeline::slice::tree::node::TaskCx;
 use crate::pipeline::slice::tree::streams;
 use crate::row::Value;
-
-/// The overhead of an allocation: its header, and rounding up.
-const ALLOCATION_BYTES: usize = 16;
 
 /// Reduces pairs by their first column, in one of two modes: before they are partitioned by key,
 /// and after.
@@ -283,17 +281,12 @@ where
     }
 }
 
-/// The heap bytes of a value, with their overhead; 0 for values of a fixed size.
-#[inline]
-pub(crate) fn taken<V: Value>(value: &V) -> usize {
-    if V::HAS_HEAP { V::heap_bytes(value.view()) + ALLOCATION_BYTES } else { 0 }
-}
-
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::StringViewArray;
 
     use super::*;
+    use crate::pipeline::slice::keyed::heap_bytes::ALLOCATION_BYTES;
 
     #[test]
     fn what_values_refer_to_counts() {

@@ -15,8 +15,8 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::metrics::{carried, carried_future};
 use crate::pipeline::slice::rows::batch_builder::BatchBuilder;
+use crate::pipeline::slice::tree::declared_order::order_sensitive;
 use crate::pipeline::slice::tree::node::TaskCx;
-use crate::pipeline::slice::tree::order_sensitivity::order_sensitive;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::{Slice, UserCode};
 use crate::row::Row;

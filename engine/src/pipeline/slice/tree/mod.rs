@@ -2,6 +2,7 @@
 //! how the tree is displayed.
 
 pub(crate) mod chosen;
+pub(crate) mod declared_order;
 pub(crate) mod explain;
 pub(crate) mod lossless;
 pub(crate) mod node;

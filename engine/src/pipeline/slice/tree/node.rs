@@ -21,7 +21,6 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::base::driver::Driver;
 use crate::error::{Error, Result};
-use crate::pipeline::slice::Pragma;
 use crate::pipeline::slice::tree::chosen::Chosen;
 use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use bigslice_files::sink::SinkSpec;
@@ -99,6 +98,17 @@ impl Node {
         let Self { verb, place, .. } = self;
         Err(Error::query(format!("{verb} at {place}: the number of {what} must be at least 1")))
     }
+}
+
+/// What one verb asks of the tasks of its stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pragma {
+    /// This number of slots of a machine.
+    Procs(usize),
+    /// All slots of a machine.
+    Exclusive,
+    /// Whether rows come out the same when they are computed again.
+    Deterministic(bool),
 }
 
 /// What a node does.

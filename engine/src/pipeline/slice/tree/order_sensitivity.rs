@@ -5,11 +5,6 @@
 //! depend on the order. One of them, such as `head`, may then take different rows, which must not
 //! be mixed with rows that were read before. Its stage is treated as `deterministic(false)`.
 
-use datafusion::common::Result;
-use datafusion::execution::SendableRecordBatchStream;
-
-use crate::pipeline::slice::tree::node::{Narrow, TaskCx, Wide};
-
 /// How an operator depends on the order of its input rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OrderSensitivity {
@@ -37,49 +32,5 @@ impl OrderSensitivity {
             Self::Sensitive => input_varies,
             Self::Nondeterministic => true,
         }
-    }
-}
-
-/// An operator with a declared order sensitivity.
-pub(crate) struct WithOrder<W> {
-    work: W,
-    order: OrderSensitivity,
-}
-
-/// Declares that `work` does not depend on the order of its input, and keeps it.
-pub(crate) fn order_preserving<W>(work: W) -> WithOrder<W> {
-    WithOrder { work, order: OrderSensitivity::Preserves }
-}
-
-/// Declares that `work` depends on the order of its input, and keeps it.
-pub(crate) fn order_sensitive<W>(work: W) -> WithOrder<W> {
-    WithOrder { work, order: OrderSensitivity::Sensitive }
-}
-
-impl<W: Narrow> Narrow for WithOrder<W> {
-    fn run(
-        &self,
-        input: SendableRecordBatchStream,
-        cx: &TaskCx,
-    ) -> Result<SendableRecordBatchStream> {
-        self.work.run(input, cx)
-    }
-
-    fn order_sensitivity(&self) -> OrderSensitivity {
-        self.order
-    }
-}
-
-impl<W: Wide> Wide for WithOrder<W> {
-    fn run(
-        &self,
-        inputs: Vec<SendableRecordBatchStream>,
-        cx: &TaskCx,
-    ) -> Result<SendableRecordBatchStream> {
-        self.work.run(inputs, cx)
-    }
-
-    fn order_sensitivity(&self) -> OrderSensitivity {
-        self.order
     }
 }

@@ -1,4 +1,4 @@
-//! What a slice asks of those who compute it. None of it changes its rows.
+//! The verbs that ask something of the tasks that compute a slice. None of them changes its rows.
 
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -7,19 +7,8 @@ use std::sync::Arc;
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::pipeline::slice::Slice;
-use crate::pipeline::slice::tree::node::{Op, TaskCx};
+use crate::pipeline::slice::tree::node::{Op, Pragma, TaskCx};
 use crate::row::Row;
-
-/// What one verb asks of the tasks of its stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pragma {
-    /// This number of slots of a machine.
-    Procs(usize),
-    /// All slots of a machine.
-    Exclusive,
-    /// Whether rows come out the same when they are computed again.
-    Deterministic(bool),
-}
 
 impl<T: Row> Slice<T> {
     /// Has each task that computes this slice take `n` of the slots of its machine, of which there

@@ -27,12 +27,11 @@ use crate::pipeline::slice::Slice;
 use crate::pipeline::slice::keyed::keys::{self, ORDER, with_canonical};
 use crate::pipeline::slice::keyed::operators::only;
 use crate::pipeline::slice::keyed::sorting;
+use crate::pipeline::slice::tree::declared_order::{order_preserving, order_sensitive};
 use crate::pipeline::slice::tree::node::{
     Exchange, Narrow, Node, Op, Partition, Shards, Split, SplitCx, TaskCx,
 };
-use crate::pipeline::slice::tree::order_sensitivity::{
-    OrderSensitivity, order_preserving, order_sensitive,
-};
+use crate::pipeline::slice::tree::order_sensitivity::OrderSensitivity;
 use crate::pipeline::slice::tree::streams;
 use crate::pipeline::slice::tree::typed;
 use crate::pipeline::slice::whole::operators::mixed;

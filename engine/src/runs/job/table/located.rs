@@ -17,11 +17,11 @@ use crate::base::wire::{RunId, StoredAt};
 use crate::error::{Error, Result};
 use crate::runs::job::Runner;
 use crate::runs::job::job::{Job, Outcome};
-use crate::runs::job::run::same_result;
+use crate::runs::job::reading::same_result;
 use crate::runs::job::table::RunTable;
 use crate::runs::job::table::pieces::{Piece, dealt};
 use crate::runs::job::table::scan::Reading;
-use crate::runs::task::Host;
+use crate::runs::task::ShardReader;
 
 /// Most shards that are probed at a time.
 const SHARDS_PROBED_MAX: usize = 8;
@@ -39,7 +39,7 @@ pub(crate) enum Missing {
 #[derive(Debug)]
 pub(crate) struct Located {
     runs: HashMap<RunId, (Arc<Job>, Outcome)>,
-    host: Arc<Host>,
+    reader: Arc<ShardReader>,
 }
 
 impl Located {
@@ -71,7 +71,7 @@ impl Located {
         if runs.is_empty() {
             return Ok(None);
         }
-        let located = Arc::new(Self { runs, host: Arc::clone(&session.host) });
+        let located = Arc::new(Self { runs, reader: Arc::clone(session.host.reader()) });
         // In the configuration, because `TableProvider::scan` is given nothing else of ours.
         state.config_mut().set_extension(Arc::clone(&located));
         Ok(Some(located))
@@ -83,8 +83,8 @@ impl Located {
         let shards = outcome.stored.iter().zip(&outcome.sizes);
         let whole: Arc<[_]> = shards.filter_map(|(at, size)| Piece::of_shard(at, size)).collect();
         let share = dealt(&whole, 1, state.config().target_partitions()).pop()?;
-        let (host, held) = (Some(Arc::clone(&self.host)), Some(Arc::clone(held)));
-        Some(Reading::Stored { share, whole: Some(whole), host, held })
+        let (reader, held) = (Some(Arc::clone(&self.reader)), Some(Arc::clone(held)));
+        Some(Reading::Stored { share, whole: Some(whole), reader, held })
     }
 
     /// A shard could not be read. Probes the other shards of its run; lost ones are computed again
@@ -95,9 +95,9 @@ impl Located {
             let others = outcome.stored.clone().into_iter().enumerate();
             let others = others.filter(|(_, other)| other != at).collect::<Vec<_>>();
             let probed = futures::stream::iter(others).map(|(shard, other)| {
-                let (job, host) = (Arc::clone(job), Arc::clone(&self.host));
+                let (job, reader) = (Arc::clone(job), Arc::clone(&self.reader));
                 async move {
-                    if !job.can_begin(&other, &host).await {
+                    if !job.can_begin(&other, &reader).await {
                         job.shard_lost(shard, &other).await;
                     }
                 }

@@ -15,9 +15,9 @@ use futures::{StreamExt, TryStreamExt};
 use crate::base::task_error::TaskError;
 use crate::leaf_plan::{LeafPlan, LeafSource, Rows};
 use crate::runs::job::job::Job;
-use crate::runs::job::run::open_shard;
+use crate::runs::job::reading::open_shard;
 use crate::runs::job::table::pieces::{Piece, Share, dealt};
-use crate::runs::task::{Host, ShardTicket};
+use crate::runs::task::{ShardReader, ShardTicket};
 
 /// A scan of a run, or of a part of it.
 pub(crate) type RunScan = LeafPlan<RunSource>;
@@ -47,7 +47,7 @@ pub(super) enum Reading {
         /// All shards of the run, if this is a scan of all of it.
         whole: Option<Arc<[Piece]>>,
         /// Who reads; none in a plan that is only on its way.
-        host: Option<Arc<Host>>,
+        reader: Option<Arc<ShardReader>>,
         /// In the driver: for as long as the plan is there, the shards are.
         held: Option<Arc<Job>>,
     },
@@ -102,13 +102,13 @@ impl RunScan {
     /// One scan for each of this number of tasks, with as many partitions as this one has. `None`
     /// if this one is not of all of a run, or cannot be read but by the driver.
     pub(super) fn split(&self, tasks: usize) -> Result<Option<Vec<Self>>> {
-        let Reading::Stored { whole: Some(whole), host, held, share } = &self.reading else {
+        let Reading::Stored { whole: Some(whole), reader, held, share } = &self.reading else {
             return Ok(None);
         };
         let shares = dealt(whole, tasks, share.partitions.len());
         let scans = shares.into_iter().map(|share| {
-            let (host, held) = (host.clone(), held.clone());
-            let reading = Reading::Stored { share, whole: None, host, held };
+            let (reader, held) = (reader.clone(), held.clone());
+            let reading = Reading::Stored { share, whole: None, reader, held };
             let (title, columns) = (Arc::clone(&self.title), Arc::clone(&self.columns));
             Self::new(title, &self.rows, columns, self.limit, reading)
         });
@@ -169,15 +169,15 @@ impl LeafSource for RunSource {
                 let read = futures::stream::once(begun).try_flatten();
                 Ok(read.map(move |batch| Ok(batch?.project(&columns)?)).boxed())
             }
-            Reading::Stored { host: None, .. } => {
+            Reading::Stored { reader: None, .. } => {
                 internal_err!("a scan of a run is read where nobody can read it")
             }
-            Reading::Stored { share, host: Some(host), .. } => {
+            Reading::Stored { share, reader: Some(reader), .. } => {
                 let tickets = share.partitions[partition].iter().map(|piece| {
                     let (at, blocks) = (piece.at.clone(), Some(piece.blocks.clone()));
                     ShardTicket { at, partition: 0, blocks }
                 });
-                let read = host.read_tickets(tickets.collect(), &self.rows, Some(&self.columns));
+                let read = reader.read_tickets(tickets.collect(), &self.rows, Some(&self.columns));
                 // The driver has to know which shard it is that is lost.
                 Ok(read.map_err(TaskError::travelling).boxed())
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::wire::{decode, encode, number};
 use crate::runs::job::table::pieces::{Piece, Share};
 use crate::runs::job::table::scan::{Reading, RunScan};
-use crate::runs::task::Host;
+use crate::runs::task::ShardReader;
 use crate::shard::{schema_from_bytes, schema_to_bytes};
 
 #[derive(Serialize, Deserialize)]
@@ -45,14 +45,14 @@ impl RunScan {
         Ok(())
     }
 
-    /// Decodes a scan. `host` reads the shards, in a process that runs the scan.
-    pub(crate) fn decode(bytes: &[u8], host: Option<&Arc<Host>>) -> Result<Self> {
+    /// Decodes a scan. `reader` reads the shards, in a process that runs the scan.
+    pub(crate) fn decode(bytes: &[u8], reader: Option<&Arc<ShardReader>>) -> Result<Self> {
         let Wire { title, schema, columns, limit, partitions } = decode(bytes)?;
         let schema = schema_from_bytes(&schema).map_err(|e| internal_datafusion_err!("{e}"))?;
         let columns = columns.into_iter().map(|n| n as usize).collect();
         let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let share = Share { home: None, partitions };
-        let reading = Reading::Stored { share, whole: None, host: host.cloned(), held: None };
+        let reading = Reading::Stored { share, whole: None, reader: reader.cloned(), held: None };
         Self::new(title.into(), &schema, columns, limit, reading)
     }
 }
