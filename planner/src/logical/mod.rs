@@ -15,6 +15,7 @@ mod lean_windows;
 mod leaves;
 mod list_fields;
 mod mixed_numbers;
+mod mixed_values;
 mod null_equal;
 mod numbers;
 mod operators;
@@ -64,6 +65,8 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion, Arc::new(UnnestSubqueries));
     // Before types are coerced: coercion would turn decimals into doubles.
     rules.insert(coercion, Arc::new(decimal_literals::DecimalLiterals));
+    // Before literals become decimals: the rule finds what DataFusion cast.
+    rules.insert(coercion, Arc::new(mixed_values::MixedValues));
     rules.insert(coercion, Arc::new(timestamp_units::TimestampUnits));
     rules.insert(coercion, Arc::new(union_types::UnionTypes));
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));

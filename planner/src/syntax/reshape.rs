@@ -61,6 +61,7 @@ fn reshape_query(query: &mut Query) -> Result<()> {
     ordinals::by_name(query);
     unnested::order_above(query);
     kept_order::mark(query);
+    decimals::cast_twice(&mut query.body);
     if let SetExpr::Select(select) = query.body.as_mut() {
         headers::name_casts(select);
         windows::inline(select, query.order_by.as_mut())?;
