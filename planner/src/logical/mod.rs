@@ -20,6 +20,7 @@ mod null_equal;
 mod numbers;
 mod operators;
 mod order_columns;
+mod outer_aggregates;
 mod range_frames;
 mod self_equal;
 mod set_all;
@@ -63,6 +64,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion, Arc::new(mixed_numbers::MixedNumbers));
     // Before types are coerced: the comparisons that become joins are coerced like the user's.
     rules.insert(coercion, Arc::new(UnnestSubqueries));
+    rules.insert(coercion, Arc::new(outer_aggregates::OuterAggregates));
     // Before types are coerced: coercion would turn decimals into doubles.
     rules.insert(coercion, Arc::new(decimal_literals::DecimalLiterals));
     // Before literals become decimals: the rule finds what DataFusion cast.
