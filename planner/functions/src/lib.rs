@@ -38,7 +38,7 @@ mod window;
 
 pub use arithmetic::{checked, checked_negation};
 pub use exact_float::exact_float;
-pub use field::GetField;
+pub use field::{GetField, get_field};
 pub use float_key::{FLOAT_KEY, float_key, has_float_keys};
 pub use nested_key::{NESTED_KEY, has_nested_key, nested_key};
 pub use null_fields::null_fields;

@@ -124,7 +124,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "SELECT x FROM (VALUES (1e300), (cast('1.25' AS DECIMAL(5, 2)))) AS t(x) ORDER BY x",
         "1.25;1e300",
     ),
-    ("union_types", "SELECT 1 UNION ALL SELECT DATE '2024-01-01'", "error: column 1 of a UNION is"),
+    (
+        "number_texts: numbers and dates",
+        "SELECT 1 UNION ALL SELECT DATE '2024-01-01'",
+        "error: column 1 of a UNION is",
+    ),
     (
         "range_frames",
         "SELECT count(*) OVER (ORDER BY b) FROM (VALUES (X'01'), (X'02')) AS t(b) ORDER BY b",
