@@ -3,6 +3,7 @@
 
 pub(crate) mod drawn;
 pub(crate) mod explain;
+pub(crate) mod inserted;
 pub(crate) mod lookup;
 pub(crate) mod planning;
 pub(crate) mod work;

@@ -20,6 +20,7 @@ mod float_key;
 mod like_pattern;
 mod min_max;
 mod nested_key;
+mod not_null;
 mod null_fields;
 mod nullable;
 mod opaque_cast;
@@ -41,6 +42,7 @@ pub use exact_float::exact_float;
 pub use field::{GetField, get_field};
 pub use float_key::{FLOAT_KEY, float_key, has_float_keys};
 pub use nested_key::{NESTED_KEY, has_nested_key, nested_key};
+pub use not_null::not_null;
 pub use null_fields::null_fields;
 pub use nullable::nullable;
 pub use opaque_cast::opaque_cast;
@@ -94,6 +96,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     functions.extend([
         nullable(true),
         nullable(false),
+        not_null(),
         null_fields(),
         partition_text(),
         partition_kept(),

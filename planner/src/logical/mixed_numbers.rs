@@ -294,10 +294,7 @@ fn with_doubles(plan: &Arc<LogicalPlan>, cast_at: &[usize]) -> Result<Arc<Logica
 }
 
 /// `plan` with the columns at these positions cast to these types.
-pub(super) fn with_types(
-    plan: &Arc<LogicalPlan>,
-    to: &[(usize, DataType)],
-) -> Result<Arc<LogicalPlan>> {
+fn with_types(plan: &Arc<LogicalPlan>, to: &[(usize, DataType)]) -> Result<Arc<LogicalPlan>> {
     let fields = plan.schema().fields().iter();
     let columns = plan.schema().columns().into_iter().zip(fields).enumerate();
     let columns = columns.map(|(at, (column, field))| {

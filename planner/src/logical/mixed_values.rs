@@ -4,21 +4,22 @@
 //! DECIMAL(30, 15): a large number is an error, and digits after the fifteenth are lost. The column
 //! should be what [`mixed_numbers`](super::mixed_numbers) makes of them elsewhere.
 
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
 use datafusion::logical_expr::{
-    Cast, DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values, WriteOp,
+    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Values,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
-use super::mixed_numbers::{to_doubles, with_types};
+use super::mixed_numbers::to_doubles;
 
 /// The rule; see the header of its file. It runs before the rules that look at the types of
-/// numbers.
+/// numbers, and before [`inserted`](super::inserted), which casts rows for the table that they are
+/// inserted into.
 #[derive(Debug)]
 pub(super) struct MixedValues;
 
@@ -30,7 +31,6 @@ impl AnalyzerRule for MixedValues {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let of_node = |node| match node {
             LogicalPlan::Values(values) => of_values(values),
-            LogicalPlan::Dml(dml) => of_insert(dml),
             other => Ok(Transformed::no(other)),
         };
         rewrite(plan, &of_node, &|expr, _| Ok(Transformed::no(expr)))
@@ -88,20 +88,4 @@ fn without_cast(value: &Expr, kind: &DataType) -> Expr {
         Expr::Cast(Cast { expr, field }) if field.data_type() == kind => expr.as_ref().clone(),
         other => other.clone(),
     }
-}
-
-/// Casts inserted rows, whose types may have changed, to the types of the table.
-fn of_insert(mut dml: DmlStatement) -> Result<Transformed<LogicalPlan>> {
-    let target = dml.target.schema();
-    let fields = dml.input.schema().fields();
-    let differs = |(field, to): (&FieldRef, &FieldRef)| field.data_type() != to.data_type();
-    if !matches!(dml.op, WriteOp::Insert(_))
-        || fields.len() != target.fields().len()
-        || !fields.iter().zip(target.fields()).any(differs)
-    {
-        return Ok(Transformed::no(LogicalPlan::Dml(dml)));
-    }
-    let to = target.fields().iter().map(|field| field.data_type().clone()).enumerate();
-    dml.input = with_types(&dml.input, &to.collect::<Vec<_>>())?;
-    Ok(Transformed::yes(LogicalPlan::Dml(dml)))
 }
