@@ -24,6 +24,7 @@ mod not_null;
 mod null_fields;
 mod nullable;
 mod opaque_cast;
+mod ordered_set;
 mod overrides;
 mod parquet_values;
 mod partition_text;
@@ -115,6 +116,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     aggregates.extend(min_max::functions());
     aggregates.extend(collected::functions());
     aggregates.extend(percentile::functions());
+    aggregates.extend(ordered_set::functions());
     aggregates.extend(recomputed::functions());
     let windows = builder.window_functions().get_or_insert_default();
     windows.extend(window::functions());

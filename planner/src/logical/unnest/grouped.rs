@@ -45,6 +45,8 @@ const NULL_OF_NONE: &[&str] = &[
     "covar_pop",
     "covar_samp",
     "percentile_cont",
+    "percentile_disc",
+    "mode",
     "approx_median",
     "approx_percentile_cont",
 ];
