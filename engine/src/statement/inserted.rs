@@ -1,8 +1,8 @@
 //! `INSERT INTO t SELECT ...` with VALUES in its query: the query is planned by itself.
 //!
-//! DataFusion 55.2 takes all VALUES of the statement for rows of the table: `INSERT INTO t SELECT x,
-//! x FROM (VALUES (1)) v(x)` is an error because they have one column, and values get the types of
-//! the table's columns before the query can use them.
+//! DataFusion 55.2 takes all VALUES of the statement for rows of the table: `INSERT INTO t SELECT
+//! x, x FROM (VALUES (1)) v(x)` is an error because they have one column, and values get the types
+//! of the table's columns before the query can use them.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

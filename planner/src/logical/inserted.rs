@@ -1,8 +1,8 @@
 //! Rows that are inserted into a table have its types, and no nulls in columns that are NOT NULL.
 //!
-//! DataFusion 55.2 declares the columns of inserted VALUES as those of the table: a null in one that
-//! is NOT NULL is an error that calls it `column1`. For other rows, the error has the position of
-//! the column.
+//! DataFusion 55.2 declares the columns of inserted VALUES as those of the table: a null in one
+//! that is NOT NULL is an error that calls it `column1`. For other rows, the error has the position
+//! of the column.
 
 use std::sync::Arc;
 

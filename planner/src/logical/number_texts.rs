@@ -1,8 +1,8 @@
 //! Texts beside numbers where one type is needed: in UNION, CASE and lists.
 //!
 //! DataFusion 55.2 turns the numbers of a UNION or a CASE into texts: `select 1 union select 'x'`
-//! returns the text `1`. Elsewhere the text is read as a number. As in PostgreSQL, a literal is read
-//! as a number here, too; other texts have to be cast.
+//! returns the text `1`. Elsewhere the text is read as a number. As in PostgreSQL, a literal is
+//! read as a number here, too; other texts have to be cast.
 
 use std::sync::Arc;
 

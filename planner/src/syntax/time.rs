@@ -3,9 +3,9 @@
 //!
 //! DataFusion 55.2 reads TIMESTAMP as nanoseconds, which end in the year 2262, requires seconds in
 //! a literal, and plans `t AT TIME ZONE z` as a cast. Here TIMESTAMP has microseconds, except for a
-//! literal with more digits than that, `CAST(x AS TIMESTAMP)` becomes `timestamp_of(x)`, whose unit depends on the type
-//! of `x`, and AT TIME ZONE becomes `at_time_zone(t, z)`. A session without a time zone uses UTC,
-//! so that a cast to TIMESTAMP WITH TIME ZONE is an instant there, too.
+//! literal with more digits than that, `CAST(x AS TIMESTAMP)` becomes `timestamp_of(x)`, whose unit
+//! depends on the type of `x`, and AT TIME ZONE becomes `at_time_zone(t, z)`. A session without a
+//! time zone uses UTC, so that a cast to TIMESTAMP WITH TIME ZONE is an instant there, too.
 
 use std::ops::ControlFlow;
 

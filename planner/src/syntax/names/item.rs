@@ -108,6 +108,46 @@ fn field_called(name: &str) -> Expr {
     Expr::Identifier(build::quoted(format!("\u{0}{}", name.to_lowercase())))
 }
 
+/// One spelling for what can be written in several ways.
+fn usual_spelling(expr: &Expr) -> Option<Expr> {
+    Some(match expr {
+        Expr::Value(value) if let Value::Number(digits, _) = &value.value => {
+            let is_double = digits.contains(['.', 'e', 'E']);
+            match digits.parse::<f64>().ok().filter(|_| is_double) {
+                Some(double) => build::number(&format!("{double:e}")),
+                None => return None,
+            }
+        }
+        // A field may be written as `s.f`, `(s).f` and `s['f']`.
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(field))) => field_called(&field.value),
+            Some(
+                AccessExpr::Dot(Expr::Value(field))
+                | AccessExpr::Subscript(Subscript::Index { index: Expr::Value(field) }),
+            ) => match field.value.clone().into_string() {
+                Some(field) => field_called(&field),
+                None => return None,
+            },
+            _ => return None,
+        },
+        Expr::Trim { expr, trim_where, trim_what, .. } => {
+            let name = match trim_where {
+                None | Some(TrimWhereField::Both) => "\"btrim\"",
+                Some(TrimWhereField::Leading) => "\"ltrim\"",
+                Some(TrimWhereField::Trailing) => "\"rtrim\"",
+            };
+            let what = trim_what.iter().map(|what| what.as_ref().clone());
+            build::call(name, std::iter::once(expr.as_ref().clone()).chain(what).collect())
+        }
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let bounds = [substring_from, substring_for].into_iter().flatten();
+            let args = std::iter::once(expr).chain(bounds).map(|arg| arg.as_ref().clone());
+            build::call("\"substr\"", args.collect())
+        }
+        _ => return None,
+    })
+}
+
 /// Prints an expression without what does not affect its name: casts, parentheses and the spelling
 /// of names.
 struct Plain<'a, 'r> {
@@ -118,6 +158,10 @@ impl VisitorMut for Plain<'_, '_> {
     type Break = Error;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Some(usual) = usual_spelling(expr) {
+            *expr = usual;
+            return ControlFlow::Continue(());
+        }
         let plain = match expr {
             Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => {
                 inner.as_ref().clone()
@@ -129,39 +173,6 @@ impl VisitorMut for Plain<'_, '_> {
                 ..
             } => inner.as_ref().clone(),
             Expr::TypedString(typed) => Expr::Value(typed.value.clone()),
-            Expr::Value(value) if let Value::Number(digits, _) = &value.value => {
-                let is_double = digits.contains(['.', 'e', 'E']);
-                match digits.parse::<f64>().ok().filter(|_| is_double) {
-                    Some(double) => build::number(&format!("{double:e}")),
-                    None => return ControlFlow::Continue(()),
-                }
-            }
-            // A field may be written as `s.f`, `(s).f` and `s['f']`.
-            Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
-                Some(AccessExpr::Dot(Expr::Identifier(field))) => field_called(&field.value),
-                Some(
-                    AccessExpr::Dot(Expr::Value(field))
-                    | AccessExpr::Subscript(Subscript::Index { index: Expr::Value(field) }),
-                ) => match field.value.clone().into_string() {
-                    Some(field) => field_called(&field),
-                    None => return ControlFlow::Continue(()),
-                },
-                _ => return ControlFlow::Continue(()),
-            },
-            Expr::Trim { expr, trim_where, trim_what, .. } => {
-                let name = match trim_where {
-                    None | Some(TrimWhereField::Both) => "\"btrim\"",
-                    Some(TrimWhereField::Leading) => "\"ltrim\"",
-                    Some(TrimWhereField::Trailing) => "\"rtrim\"",
-                };
-                let what = trim_what.iter().map(|what| what.as_ref().clone());
-                build::call(name, std::iter::once(expr.as_ref().clone()).chain(what).collect())
-            }
-            Expr::Substring { expr, substring_from, substring_for, .. } => {
-                let bounds = [substring_from, substring_for].into_iter().flatten();
-                let args = std::iter::once(expr).chain(bounds).map(|arg| arg.as_ref().clone());
-                build::call("\"substr\"", args.collect())
-            }
             Expr::Identifier(ident) => match self.resolver.find(ident) {
                 Ok(Meaning::Is(found)) => found,
                 Ok(_) => Expr::Identifier(build::quoted(self.resolver.fold(ident))),

@@ -241,9 +241,9 @@ impl Scope {
         self.relations.iter().any(has)
     }
 
-    /// The qualified name of a column of this scope, or of its field, in a subquery. DataFusion 55.2
-    /// reads the name of the relation as a column of the subquery if there is one, unless the name
-    /// also has a schema; and it finds no fields of outer columns by name.
+    /// The qualified name of a column of this scope, or of its field, in a subquery. DataFusion
+    /// 55.2 reads the name of the relation as a column of the subquery if there is one, unless the
+    /// name also has a schema; and it finds no fields of outer columns by name.
     pub(super) fn column_of_outer(&self, names: &[Written<'_>]) -> Meaning {
         let Some((relation, column, length)) = self.relation_of(names) else {
             return Meaning::AsWritten;
