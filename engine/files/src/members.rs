@@ -1,17 +1,19 @@
 //! Compressed files of several streams. Tools that compress in parallel (pbzip2, pixz, pzstd) and
 //! `cat` write several compressed streams one after the other. By default a decoder stops after the
 //! first one and silently drops the rest. DataFusion configures its decoders for files on disk and
-//! for gzip, but not for other files from a bucket or a web server.
+//! for gzip, but not for other files from a bucket or a web server. Tapes and some tools fill the
+//! end of a gzip file with zeros, which gzip itself passes over.
 //!
 //! [`decompress`] is how this crate decompresses; [`to_their_ends`] makes a scan of DataFusion's do
 //! so.
 
 use std::fmt;
+use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
@@ -24,6 +26,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::DisplayFormatType;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use flate2::bufread::GzDecoder;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -31,6 +34,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 /// Bytes out of a decoder at a time: enough to make the switch of threads cheap, and little memory.
@@ -53,11 +57,76 @@ where
         }};
     }
     match compression {
-        CompressionTypeVariant::GZIP => all_of!(GzipDecoder),
+        CompressionTypeVariant::GZIP => gunzip(StreamReader::new(stored)),
         CompressionTypeVariant::BZIP2 => all_of!(BzDecoder),
         CompressionTypeVariant::XZ => all_of!(XzDecoder),
         CompressionTypeVariant::ZSTD => all_of!(ZstdDecoder),
         CompressionTypeVariant::UNCOMPRESSED => stored.boxed(),
+    }
+}
+
+/// The content of a gzip file: all of its streams, and zeros between and after them.
+fn gunzip<R: AsyncBufRead + Send + Unpin + 'static>(
+    stored: R,
+) -> BoxStream<'static, std::io::Result<Bytes>> {
+    let next = |decoder: Option<GzipDecoder<R>>| async move {
+        let Some(mut decoder) = decoder else { return Ok(None) };
+        loop {
+            let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+            if decoder.read_buf(&mut chunk).await? > 0 {
+                return Ok(Some((chunk.freeze(), Some(decoder))));
+            }
+            let mut rest = decoder.into_inner();
+            loop {
+                let bytes = rest.fill_buf().await?;
+                if bytes.is_empty() {
+                    return Ok(None);
+                }
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                if zeros == 0 {
+                    break;
+                }
+                rest.consume(zeros);
+            }
+            decoder = GzipDecoder::new(rest);
+        }
+    };
+    futures::stream::try_unfold(Some(GzipDecoder::new(stored)), next).boxed()
+}
+
+/// The same for a file on disk.
+pub(crate) fn gunzip_file(file: impl Read + Send + 'static) -> Box<dyn Read + Send> {
+    Box::new(Gunzip { decoder: Some(GzDecoder::new(BufReader::new(file))) })
+}
+
+struct Gunzip<R> {
+    /// `None` after the last stream.
+    decoder: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Gunzip<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(mut decoder) = self.decoder.take() {
+            let n = decoder.read(out)?;
+            if n > 0 || out.is_empty() {
+                self.decoder = Some(decoder);
+                return Ok(n);
+            }
+            let mut rest = decoder.into_inner();
+            loop {
+                let bytes = rest.fill_buf()?;
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                if bytes.is_empty() {
+                    return Ok(0);
+                }
+                if zeros == 0 {
+                    break;
+                }
+                rest.consume(zeros);
+            }
+            self.decoder = Some(GzDecoder::new(rest));
+        }
+        Ok(0)
     }
 }
 
@@ -200,4 +269,51 @@ impl ObjectStore for DecompressedStore {
 
 fn only_read(what: &str) -> Error {
     Error::NotSupported { source: format!("{what}, where files are decompressed").into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn packed(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// The content of a file that comes in pieces of `piece` bytes.
+    async fn content(file: &[u8], piece: usize) -> std::io::Result<String> {
+        let pieces: Vec<_> = file.chunks(piece).map(|piece| Ok(piece.to_vec().into())).collect();
+        let stored = futures::stream::iter(pieces).boxed();
+        let chunks = decompress::<Error>(stored, CompressionTypeVariant::GZIP);
+        let chunks: std::io::Result<Vec<Bytes>> = chunks.try_collect().await;
+        let mut on_disk = Vec::new();
+        let read = gunzip_file(std::io::Cursor::new(file.to_vec())).read_to_end(&mut on_disk);
+        assert_eq!(read.is_ok(), chunks.is_ok());
+        let chunks = chunks?;
+        assert_eq!(on_disk, chunks.concat());
+        Ok(String::from_utf8(on_disk).unwrap())
+    }
+
+    #[tokio::test]
+    async fn streams_of_gzip_are_read_to_the_end_and_zeros_passed_over() {
+        let (one, other) = (packed("one\n"), packed("other\n"));
+        let zeros = vec![0; 700];
+        for piece in [1, 7, 10_000] {
+            let both = [one.as_slice(), &other].concat();
+            assert_eq!(content(&both, piece).await.unwrap(), "one\nother\n");
+            let padded = [one.as_slice(), &zeros, &other, &zeros].concat();
+            assert_eq!(content(&padded, piece).await.unwrap(), "one\nother\n");
+            assert_eq!(content(&packed(""), piece).await.unwrap(), "");
+            let cut = &both[..both.len() - 3];
+            assert!(content(cut, piece).await.is_err(), "a file that is cut");
+            let followed = [one.as_slice(), b"garbage"].concat();
+            assert!(content(&followed, piece).await.is_err(), "something else follows");
+        }
+    }
 }

@@ -1,12 +1,15 @@
 //! The limits on statements as settings: `SET bigslice.statement_depth_max = 2000`.
 
+use std::any::Any;
+
 use bigslice_planner::StatementLimits;
 use datafusion::common::extensions_options;
-use datafusion::config::{ConfigExtension, ConfigOptions};
+use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::error::Result;
 
 extensions_options! {
     /// Limits on a statement; see [`StatementLimits`].
-    pub(crate) struct StatementSettings {
+    struct Limits {
         /// Bytes of text of one statement.
         pub statement_bytes_max: usize, default = StatementLimits::default().bytes_max
         /// Words, numbers and symbols of one statement.
@@ -26,13 +29,45 @@ extensions_options! {
     }
 }
 
+/// The limits as settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StatementSettings(Limits);
+
+impl ExtensionOptions for StatementSettings {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        ExtensionOptions::set(&mut self.0, key, value)
+    }
+
+    /// The settings under the names that SET takes: DataFusion 55.2 shows those of extensions
+    /// without their prefix.
+    fn entries(&self) -> Vec<ConfigEntry> {
+        let named = |entry: ConfigEntry| ConfigEntry {
+            key: format!("{}.{}", Self::PREFIX, entry.key),
+            ..entry
+        };
+        self.0.entries().into_iter().map(named).collect()
+    }
+}
+
 impl ConfigExtension for StatementSettings {
     const PREFIX: &'static str = "bigslice";
 }
 
 /// The limits in the settings of a session.
 pub(crate) fn statement_limits(options: &ConfigOptions) -> StatementLimits {
-    let Some(settings) = options.extensions.get::<StatementSettings>() else {
+    let Some(StatementSettings(settings)) = options.extensions.get::<StatementSettings>() else {
         return StatementLimits::default();
     };
     StatementLimits {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bigslice_planner::{headers, parse, resolve as resolve_names, rewrite};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::file_options::file_type::FileType;
 use datafusion::common::{
@@ -68,6 +68,22 @@ fn runs_once(statement: &Statement) -> bool {
             !matches!(**statement, Sql::CreateView(_) | Sql::Prepare { .. })
         }
         _ => true,
+    }
+}
+
+/// A timestamp with nanoseconds, which `generate_series` of DataFusion 55.2 requires.
+fn in_nanos(arg: Expr) -> Result<Expr> {
+    match arg {
+        Expr::Literal(value, metadata) => {
+            let value = match value.data_type() {
+                DataType::Timestamp(_, zone) => {
+                    value.cast_to(&DataType::Timestamp(TimeUnit::Nanosecond, zone))?
+                }
+                _ => value,
+            };
+            Ok(Expr::Literal(value, metadata))
+        }
+        other => Ok(other),
     }
 }
 
@@ -251,6 +267,7 @@ impl ContextProvider for Lookup<'_> {
             simplifier.simplify(coerced)
         };
         let args = args.into_iter().map(simplified).collect::<Result<Vec<_>, DataFusionError>>()?;
+        let args = args.into_iter().map(in_nanos).collect::<Result<Vec<_>>>()?;
         let args = TableFunctionArgs::new(&args, self.state);
         Ok(provider_as_source(function.create_table_provider_with_args(args)?))
     }

@@ -2,6 +2,7 @@
 //! of a query ([`run`](crate::query::run)).
 
 pub(crate) mod explain;
+pub(crate) mod inserted;
 pub(crate) mod lookup;
 pub(crate) mod materialized;
 pub(crate) mod planning;

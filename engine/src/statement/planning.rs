@@ -23,6 +23,7 @@ use crate::base::driver::Driver;
 use crate::base::limits::statement_limits;
 use crate::error::{Error, Result};
 use crate::statement::explain;
+use crate::statement::inserted::plan_query_first;
 use crate::statement::lookup::Lookup;
 use crate::statement::materialized::MaterializedTable;
 use crate::statement::work::{Planned, Work};
@@ -63,6 +64,7 @@ async fn plan_here(driver: &Driver, sql: Arc<str>) -> Result<Planned> {
     let mut tables = Lookup::of(&state, &statement).await.map_err(of_plan)?;
     let labels = resolve(&mut statement, &tables)?;
     let (statement, materialized) = materialize_first(&state, &mut tables, statement)?;
+    let statement = plan_query_first(&mut tables, statement).map_err(of_plan)?;
     let logical = tables.plan(statement).and_then(|plan| written.stored(plan));
     let logical = logical.map_err(of_plan)?;
     let work = classify(driver, logical, stages).await.map_err(|e| match e {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bigslice_planner::Headers;
 use datafusion::error::Result;
-use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, Statement};
 
 /// A statement as it was written.
 pub(crate) struct Written<'a> {
@@ -44,6 +44,10 @@ impl Written<'_> {
                 view.input = self.renamed(view.input)?;
                 view.definition = Some(self.text);
                 LogicalPlan::Ddl(DdlStatement::CreateView(view))
+            }
+            LogicalPlan::Statement(Statement::Prepare(mut prepared)) => {
+                prepared.input = self.renamed(prepared.input)?;
+                LogicalPlan::Statement(Statement::Prepare(prepared))
             }
             other => other,
         })

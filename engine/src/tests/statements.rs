@@ -29,6 +29,8 @@ async fn commands_change_the_session_and_give_no_rows() {
         "create view v as select id from t where id > 1",
         "set datafusion.execution.batch_size = 1234",
         "prepare p(bigint) as select $1 + 1 as x",
+        "prepare q as select 1 + 1, unnest([3])",
+        "set bigslice.statement_depth_max = 1234",
     ] {
         let query = session.sql(sql).await.unwrap();
         assert!(!query.returns_rows(), "{sql}");
@@ -37,8 +39,12 @@ async fn commands_change_the_session_and_give_no_rows() {
     assert!(table(&session, "select * from t order by id").await.contains("| 2  | b    |"));
     assert!(table(&session, "select * from v").await.contains("| 2  |"));
     assert!(table(&session, "execute p(41)").await.contains("| 42 |"));
-    let shown = table(&session, "show datafusion.execution.batch_size").await;
-    assert!(shown.contains("1234"), "{shown}");
+    let unnamed = table(&session, "execute q").await;
+    assert!(unnamed.contains("| 1 + 1 | unnest([3]) |"), "{unnamed}");
+    for setting in ["datafusion.execution.batch_size", "bigslice.statement_depth_max"] {
+        let shown = table(&session, &format!("show {setting}")).await;
+        assert!(shown.contains(setting) && shown.contains("1234"), "{shown}");
+    }
     let names: Vec<_> = session.tables().into_iter().map(|t| (t.name, t.kind)).collect();
     assert_eq!(names, [("t".to_owned(), "table"), ("v".to_owned(), "view")]);
     assert_eq!(session.table_schema("t").await.unwrap().field(0).name(), "id");

@@ -35,7 +35,7 @@ impl GetField {
 }
 
 /// `get_field` that respects null structs.
-pub(crate) fn get_field() -> Arc<ScalarUDF> {
+pub fn get_field() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(GetField::new()))
 }
 

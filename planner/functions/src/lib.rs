@@ -20,9 +20,11 @@ mod float_key;
 mod like_pattern;
 mod min_max;
 mod nested_key;
+mod not_null;
 mod null_fields;
 mod nullable;
 mod opaque_cast;
+mod ordered_set;
 mod overrides;
 mod parquet_values;
 mod partition_text;
@@ -38,9 +40,10 @@ mod window;
 
 pub use arithmetic::{checked, checked_negation};
 pub use exact_float::exact_float;
-pub use field::GetField;
+pub use field::{GetField, get_field};
 pub use float_key::{FLOAT_KEY, float_key, has_float_keys};
 pub use nested_key::{NESTED_KEY, has_nested_key, nested_key};
+pub use not_null::not_null;
 pub use null_fields::null_fields;
 pub use nullable::nullable;
 pub use opaque_cast::opaque_cast;
@@ -94,6 +97,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     functions.extend([
         nullable(true),
         nullable(false),
+        not_null(),
         null_fields(),
         partition_text(),
         partition_kept(),
@@ -112,6 +116,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     aggregates.extend(min_max::functions());
     aggregates.extend(collected::functions());
     aggregates.extend(percentile::functions());
+    aggregates.extend(ordered_set::functions());
     aggregates.extend(recomputed::functions());
     let windows = builder.window_functions().get_or_insert_default();
     windows.extend(window::functions());

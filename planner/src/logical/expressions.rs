@@ -16,6 +16,7 @@ pub(super) fn rewrite(
     of_node: &dyn Fn(LogicalPlan) -> Result<Transformed<LogicalPlan>>,
     of_expr: &dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
 ) -> Result<LogicalPlan> {
+    let mut is_changed = false;
     let rewritten = plan.transform_up_with_subqueries(|node| {
         let node = of_node(node)?;
         let exprs = node.transform_data(|node| {
@@ -34,7 +35,9 @@ pub(super) fn rewrite(
                 Ok(expr.update_data(|expr| name.restore(expr)))
             })
         })?;
-        if !exprs.transformed && !matches!(exprs.data, LogicalPlan::Union(_)) {
+        is_changed |= exprs.transformed;
+        // The types of the columns that a node above reads may have changed.
+        if !is_changed && !matches!(exprs.data, LogicalPlan::Union(_)) {
             return Ok(exprs);
         }
         Ok(Transformed::yes(with_own_schema(exprs.data)?))

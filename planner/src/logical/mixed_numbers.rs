@@ -4,14 +4,14 @@
 //! in a comparison, a CASE, a UNION or a function such as `coalesce`. A large number, an infinity
 //! or a NaN is then an error, and numbers that differ after the fifteenth digit are equal.
 //! PostgreSQL, DuckDB and Spark compare doubles. Arithmetic needs no rule: DataFusion computes it
-//! with doubles.
+//! with doubles. It is the same for the parts of rows, records and lists.
 //!
 //! An unsigned BIGINT beside a signed one is a decimal in DataFusion, so this rule treats it as
 //! one.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
@@ -105,19 +105,21 @@ fn compared(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> Resu
 
 /// Casts the decimals in `parts` to doubles if there is a floating-point number in `parts`. True if
 /// it did.
-fn to_doubles(parts: &mut [&mut Expr], schema: &DFSchema) -> bool {
+pub(super) fn to_doubles(parts: &mut [&mut Expr], schema: &DFSchema) -> bool {
+    if let Some(changed) = of_rows(parts, schema) {
+        return changed;
+    }
     let types: Vec<_> = parts.iter().map(|part| part.get_type(schema).ok()).collect();
-    if !types.iter().flatten().any(DataType::is_floating) || !types.iter().flatten().any(is_decimal)
-    {
-        return false;
+    let known: Vec<_> = types.iter().flatten().collect();
+    if !known.iter().any(|kind| kind.is_floating()) || !known.iter().any(|kind| is_decimal(kind)) {
+        return nested_to_doubles(parts, &types);
     }
     let mut changed = false;
     // A number with a point is a decimal here: `coalesce(price, 0.0)` is as exact as `price`.
     let is_exact = |part: &&mut Expr| take(&mut (**part).clone());
     let floats =
         || parts.iter().zip(&types).filter(|(_, t)| t.as_ref().is_some_and(DataType::is_floating));
-    if types.iter().flatten().any(DataType::is_decimal) && floats().all(|(part, _)| is_exact(part))
-    {
+    if known.iter().any(|kind| kind.is_decimal()) && floats().all(|(part, _)| is_exact(part)) {
         for part in parts.iter_mut() {
             changed |= take(part);
         }
@@ -130,6 +132,87 @@ fn to_doubles(parts: &mut [&mut Expr], schema: &DFSchema) -> bool {
         }
     }
     changed
+}
+
+/// The same for rows, `(a, b) = (c, d)`: column by column. `None` if `parts` are not all rows of
+/// the same length.
+fn of_rows(parts: &mut [&mut Expr], schema: &DFSchema) -> Option<bool> {
+    let mut rows = Vec::with_capacity(parts.len());
+    for part in parts {
+        match &mut **part {
+            Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "struct" => {
+                rows.push(args.iter_mut());
+            }
+            _ => return None,
+        }
+    }
+    let n_columns = rows.first().map(ExactSizeIterator::len)?;
+    if rows.iter().any(|row| row.len() != n_columns) {
+        return None;
+    }
+    let mut changed = false;
+    for _ in 0..n_columns {
+        let mut column: Vec<&mut Expr> = rows.iter_mut().filter_map(Iterator::next).collect();
+        changed |= to_doubles(&mut column, schema);
+    }
+    Some(changed)
+}
+
+/// The same for records and lists, by their types.
+fn nested_to_doubles(parts: &mut [&mut Expr], types: &[Option<DataType>]) -> bool {
+    let nested: Option<Vec<&DataType>> =
+        types.iter().map(|kind| kind.as_ref().filter(|kind| kind.is_nested())).collect();
+    let Some(common) = nested.and_then(|nested| with_double_parts(&nested)) else { return false };
+    let mut changed = false;
+    for ((part, kind), to) in parts.iter_mut().zip(types).zip(common) {
+        if kind.as_ref() != Some(&to) {
+            **part = cast(std::mem::take(*part), to);
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// The types with doubles in place of the decimals that meet floating-point numbers, or `None` if
+/// there are none or the types differ in their parts.
+fn with_double_parts(types: &[&DataType]) -> Option<Vec<DataType>> {
+    let parts_of = |kind: &DataType| match kind {
+        DataType::Struct(fields) => Some(fields.to_vec()),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Some(vec![Arc::clone(item)])
+        }
+        _ => None,
+    };
+    let parts: Option<Vec<Vec<FieldRef>>> = types.iter().map(|kind| parts_of(kind)).collect();
+    let Some(mut parts) = parts else {
+        let is_mixed = types.iter().any(|kind| kind.is_floating())
+            && types.iter().any(|kind| is_decimal(kind));
+        let doubled = |kind: &&DataType| match is_decimal(kind) {
+            true => DataType::Float64,
+            false => (*kind).clone(),
+        };
+        return is_mixed.then(|| types.iter().map(doubled).collect());
+    };
+    let n_parts = parts.first().map(Vec::len)?;
+    if parts.iter().any(|fields| fields.len() != n_parts) {
+        return None;
+    }
+    let mut is_mixed = false;
+    for at in 0..n_parts {
+        let column: Vec<&DataType> = parts.iter().map(|fields| fields[at].data_type()).collect();
+        let Some(doubled) = with_double_parts(&column) else { continue };
+        for (fields, kind) in parts.iter_mut().zip(doubled) {
+            fields[at] = Arc::new(fields[at].as_ref().clone().with_data_type(kind));
+        }
+        is_mixed = true;
+    }
+    let rebuilt = |(kind, mut fields): (&&DataType, Vec<FieldRef>)| match kind {
+        DataType::Struct(_) => DataType::Struct(fields.into()),
+        DataType::LargeList(_) => DataType::LargeList(fields.remove(0)),
+        DataType::FixedSizeList(_, n) => DataType::FixedSizeList(fields.remove(0), *n),
+        _ => DataType::List(fields.remove(0)),
+    };
+    is_mixed.then(|| types.iter().zip(parts).map(rebuilt).collect())
 }
 
 fn is_decimal(kind: &DataType) -> bool {
@@ -206,13 +289,23 @@ fn is_double(plan: &LogicalPlan, at: usize) -> bool {
 
 /// `plan` with the columns at the positions `cast_at` cast to doubles.
 fn with_doubles(plan: &Arc<LogicalPlan>, cast_at: &[usize]) -> Result<Arc<LogicalPlan>> {
-    let columns = plan.schema().columns().into_iter().enumerate().map(|(at, column)| {
+    let to: Vec<_> = cast_at.iter().map(|at| (*at, DataType::Float64)).collect();
+    with_types(plan, &to)
+}
+
+/// `plan` with the columns at these positions cast to these types.
+fn with_types(plan: &Arc<LogicalPlan>, to: &[(usize, DataType)]) -> Result<Arc<LogicalPlan>> {
+    let fields = plan.schema().fields().iter();
+    let columns = plan.schema().columns().into_iter().zip(fields).enumerate();
+    let columns = columns.map(|(at, (column, field))| {
         let (relation, name) = (column.relation.clone(), column.name.clone());
         let column = Expr::Column(column);
-        if !cast_at.contains(&at) {
-            return column;
+        match to.iter().find(|(position, _)| *position == at) {
+            Some((_, kind)) if kind != field.data_type() => {
+                cast(column, kind.clone()).alias_qualified(relation, name)
+            }
+            _ => column,
         }
-        cast(column, DataType::Float64).alias_qualified(relation, name)
     });
     let projection = Projection::try_new(columns.collect(), Arc::clone(plan))?;
     Ok(Arc::new(LogicalPlan::Projection(projection)))

@@ -10,15 +10,19 @@ mod expressions;
 mod filters_above;
 mod float_keys;
 mod in_lists;
+mod inserted;
 mod kept_order;
 mod lean_windows;
 mod leaves;
 mod list_fields;
 mod mixed_numbers;
+mod mixed_values;
 mod null_equal;
+mod number_texts;
 mod numbers;
 mod operators;
 mod order_columns;
+mod outer_aggregates;
 mod range_frames;
 mod same_value;
 mod self_equal;
@@ -31,7 +35,6 @@ mod time_units;
 mod timestamp_units;
 mod truth_tests;
 mod typed_time;
-mod union_types;
 mod unnest;
 mod unnest_records;
 mod volatile_once;
@@ -64,10 +67,14 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion, Arc::new(mixed_numbers::MixedNumbers));
     // Before types are coerced: the comparisons that become joins are coerced like the user's.
     rules.insert(coercion, Arc::new(UnnestSubqueries));
+    rules.insert(coercion, Arc::new(outer_aggregates::OuterAggregates));
     // Before types are coerced: coercion would turn decimals into doubles.
     rules.insert(coercion, Arc::new(decimal_literals::DecimalLiterals));
+    rules.insert(coercion, Arc::new(inserted::Inserted));
+    // Before literals become decimals: the rule finds what DataFusion cast.
+    rules.insert(coercion, Arc::new(mixed_values::MixedValues));
     rules.insert(coercion, Arc::new(timestamp_units::TimestampUnits));
-    rules.insert(coercion, Arc::new(union_types::UnionTypes));
+    rules.insert(coercion, Arc::new(number_texts::NumberTexts));
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));
     rules.insert(0, Arc::new(set_all::SetAll));
     rules.insert(0, Arc::new(kept_order::KeptOrder));

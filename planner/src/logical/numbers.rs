@@ -143,7 +143,7 @@ fn never_fails(arg: &Expr, schema: &DFSchema) -> bool {
         Expr::Column(_) | Expr::Literal(..) => true,
         Expr::Cast(cast) => {
             let to = cast.field.data_type();
-            matches!(cast.expr.as_ref(), Expr::Column(_))
+            matches!(cast.expr.as_ref(), Expr::Column(_) | Expr::Literal(..))
                 && cast.expr.get_type(schema).is_ok_and(|from| {
                     from.is_integer()
                         && matches!(to, DataType::Int64 | DataType::UInt64 | DataType::Float64)

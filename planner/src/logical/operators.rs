@@ -3,11 +3,12 @@
 //! DataFusion 55.2 plans EXTRACT as its own `date_part`, even if the session has another function
 //! of that name. It refuses to multiply an interval or the difference of two timestamps, to add the
 //! latter to a date or an interval, to compare times of day of different units, and to look up a
-//! non-literal key in a map.
+//! non-literal key in a map. It finds a field only under its exact name, whereas columns are found
+//! in any capitalisation.
 
-use bigslice_functions::{Scale, date_part, finest_time, scale_interval};
-use datafusion::arrow::datatypes::{DataType, IntervalUnit};
-use datafusion::common::{DFSchema, Result};
+use bigslice_functions::{Scale, date_part, finest_time, get_field, scale_interval};
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit};
+use datafusion::common::{Column, DFSchema, Result, TableReference, plan_err};
 use datafusion::functions_nested::expr_fn::{array_element, map_extract};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::planner::{
@@ -32,6 +33,15 @@ impl ExprPlanner for Operators {
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
         match (&expr.field_access, expr.expr.get_type(schema)) {
+            (GetFieldAccess::NamedStructField { name }, Ok(kind)) => {
+                let spelt = match name.try_as_str().flatten() {
+                    Some(name) => spelt(&kind, name)?,
+                    None => None,
+                };
+                let Some((spelt, _)) = spelt else { return Ok(PlannerResult::Original(expr)) };
+                let field_access = GetFieldAccess::NamedStructField { name: spelt.into() };
+                Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr: expr.expr }))
+            }
             (GetFieldAccess::ListIndex { key }, Ok(DataType::Map(..)))
                 if !matches!(**key, Expr::Literal(..)) =>
             {
@@ -40,6 +50,24 @@ impl ExprPlanner for Operators {
             }
             _ => Ok(PlannerResult::Original(expr)),
         }
+    }
+
+    fn plan_compound_identifier(
+        &self,
+        field: &Field,
+        qualifier: Option<&TableReference>,
+        nested_names: &[String],
+    ) -> Result<PlannerResult<Vec<Expr>>> {
+        let mut expr = Expr::Column(Column::from((qualifier, field)));
+        let mut kind = field.data_type().clone();
+        for name in nested_names {
+            let found = spelt(&kind, name)?;
+            let (name, of) = found.unwrap_or_else(|| (name.clone(), DataType::Null));
+            let args = vec![expr, lit(name)];
+            expr = Expr::ScalarFunction(ScalarFunction::new_udf(get_field(), args));
+            kind = of;
+        }
+        Ok(PlannerResult::Planned(expr))
     }
 
     fn plan_binary_op(
@@ -69,6 +97,35 @@ impl ExprPlanner for Operators {
         };
         let call = ScalarFunction::new_udf(scale_interval(scale), args);
         Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+    }
+}
+
+/// The name and the type of a struct's field: the one called `name`, or else the only one whose
+/// name differs in its capital letters. `None` if the value is not a struct, or has no such field.
+fn spelt(kind: &DataType, name: &str) -> Result<Option<(String, DataType)>> {
+    let fields = match kind {
+        DataType::Struct(fields) => fields,
+        DataType::Dictionary(_, values) => return spelt(values, name),
+        _ => return Ok(None),
+    };
+    let lower = name.to_lowercase();
+    let mut alike: Vec<_> = fields.iter().filter(|field| field.name() == name).collect();
+    if alike.is_empty() {
+        alike = fields.iter().filter(|field| field.name().to_lowercase() == lower).collect();
+    }
+    match alike.as_slice() {
+        [] => Ok(None),
+        [field, ..] if alike.len() == 1 || field.name() == name => {
+            Ok(Some((field.name().clone(), field.data_type().clone())))
+        }
+        several => {
+            let names: Vec<_> =
+                several.iter().map(|field| format!("\"{}\"", field.name())).collect();
+            plan_err!(
+                "the field \"{name}\" is ambiguous, it can be {}: write it in double quotes",
+                names.join(" or ")
+            )
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArguments, UnaryOperator, Value, ValueWithSpan,
+    FunctionArguments, SetExpr, UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::build;
@@ -52,6 +52,42 @@ pub(super) fn keep(expr: &mut Expr) {
             }
         }
         _ => {}
+    }
+}
+
+/// Writes the casts to DECIMAL in VALUES twice. DataFusion 55.2 casts each column of VALUES to one
+/// type when it makes the plan, and a rule has to know which of the casts are DataFusion's: the
+/// outer ones of numbers that are not decimals.
+pub(super) fn cast_twice(set: &mut SetExpr) {
+    match set {
+        SetExpr::Values(values) => {
+            let cells = values.rows.iter_mut().flat_map(|row| &mut row.content);
+            for cell in cells {
+                if let Expr::Cast { kind, data_type, .. } = bare(cell)
+                    && is_decimal(data_type)
+                {
+                    *cell = Expr::Cast {
+                        kind: kind.clone(),
+                        data_type: data_type.clone(),
+                        expr: Box::new(cell.clone()),
+                        array: false,
+                        format: None,
+                    };
+                }
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            cast_twice(left);
+            cast_twice(right);
+        }
+        _ => {}
+    }
+}
+
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => bare(inner),
+        other => other,
     }
 }
 

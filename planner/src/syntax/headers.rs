@@ -16,10 +16,28 @@ use super::build;
 /// be items with an unknown number of columns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
-    first: Vec<Option<String>>,
-    last: Vec<Option<String>>,
+    first: Vec<Option<Header>>,
+    last: Vec<Option<Header>>,
     /// True if there is such an item, `*` for one.
     is_open: bool,
+    /// The items with an `unnest`, which is one column for a list, and several for a struct.
+    unnests: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Header {
+    text: String,
+    /// True for `a.b`, which is a column with a name of its own, or the field of a column.
+    may_be_column: bool,
+}
+
+impl Header {
+    /// The name to show for a column that the plan calls `name`.
+    fn over(&self, name: &str) -> Option<String> {
+        // DataFusion's names for fields.
+        let is_field = name.contains('[') && name.ends_with(']');
+        (!self.may_be_column || is_field).then(|| self.text.clone())
+    }
 }
 
 impl Headers {
@@ -28,12 +46,23 @@ impl Headers {
         let n_known = self.first.len() + self.last.len();
         let fits = if self.is_open { n_known <= names.len() } else { n_known == names.len() };
         let first_of_last = names.len().saturating_sub(self.last.len());
+        // DataFusion's names for columns of lists that are unnested.
+        let mut unnested: Vec<usize> =
+            (0..names.len()).filter(|at| names[*at].contains("UNNEST(")).collect();
+        if unnested.len() != self.unnests.len() {
+            unnested.clear();
+        }
         let header = |(at, name): (usize, &&str)| {
             let known = match at.checked_sub(first_of_last) {
                 Some(at) => self.last.get(at),
                 None => self.first.get(at),
             };
-            known.filter(|_| fits).cloned().flatten().unwrap_or_else(|| (*name).to_owned())
+            let known = known.filter(|_| fits).and_then(Option::as_ref);
+            let known = known.and_then(|header| header.over(name));
+            let nth = || unnested.iter().position(|unnested| *unnested == at);
+            known
+                .or_else(|| nth().map(|nth| self.unnests[nth].clone()))
+                .unwrap_or_else(|| (*name).to_owned())
         };
         names.iter().enumerate().map(header).collect()
     }
@@ -51,7 +80,7 @@ impl Headers {
 
     /// True if there are no columns to rename.
     pub fn is_empty(&self) -> bool {
-        self.first.iter().chain(&self.last).all(Option::is_none)
+        self.unnests.is_empty() && self.first.iter().chain(&self.last).all(Option::is_none)
     }
 }
 
@@ -60,6 +89,10 @@ pub fn headers(statement: &Parsed) -> Headers {
     let query = match statement {
         Parsed::Statement(statement) => match statement.as_ref() {
             Statement::Query(query) => Some(query),
+            Statement::Prepare { statement, .. } => match statement.as_ref() {
+                Statement::Query(query) => Some(query),
+                _ => None,
+            },
             Statement::CreateTable(CreateTable { query, columns, .. }) if columns.is_empty() => {
                 query.as_ref()
             }
@@ -105,7 +138,10 @@ fn of_select(select: &Select, ctes: &[&Cte]) -> Headers {
     let mut headers = Headers::default();
     for item in &select.projection {
         match item {
-            SelectItem::UnnamedExpr(expr) if is_several(expr) => headers.open(),
+            SelectItem::UnnamedExpr(expr) if is_several(expr) => {
+                headers.open();
+                headers.unnests.push(expr.to_string());
+            }
             SelectItem::UnnamedExpr(expr) => headers.push(text_of(expr)),
             SelectItem::ExprWithAlias { .. } => headers.push(None),
             _ => headers.open(),
@@ -146,7 +182,7 @@ fn of_relation(relation: &TableFactor, ctes: &[&Cte]) -> Headers {
 }
 
 impl Headers {
-    fn push(&mut self, header: Option<String>) {
+    fn push(&mut self, header: Option<Header>) {
         let known = if self.is_open { &mut self.last } else { &mut self.first };
         known.push(header);
     }
@@ -169,15 +205,14 @@ fn is_several(expr: &Expr) -> bool {
 }
 
 /// The name of an unnamed expression; columns keep their names.
-fn text_of(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => None,
-        Expr::Nested(inner) => match inner.as_ref() {
-            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => None,
-            _ => Some(expr.to_string()),
-        },
-        _ => Some(expr.to_string()),
-    }
+fn text_of(expr: &Expr) -> Option<Header> {
+    let inner = match expr {
+        Expr::Nested(inner) => inner.as_ref(),
+        _ => expr,
+    };
+    let may_be_column = matches!(inner, Expr::CompoundIdentifier(_));
+    let is_column = matches!(inner, Expr::Identifier(_));
+    (!is_column).then(|| Header { text: expr.to_string(), may_be_column })
 }
 
 /// Names select items that contain a subquery: DataFusion 55.2 names the column after one of the
@@ -263,7 +298,7 @@ mod tests {
 
     #[test]
     fn columns_without_a_name_are_called_as_they_are_written() {
-        let cases: [(&str, &[&str], &[&str]); 9] = [
+        let cases: [(&str, &[&str], &[&str]); 12] = [
             ("SELECT 7 % 3, k, x AS y FROM a", &["Int64(7)", "k", "y"], &["7 % 3", "k", "y"]),
             ("SELECT sum(x) FROM a", &["sum(a.x)"], &["sum(x)"]),
             ("SELECT 1 + 1, * FROM a", &["Int64(1)", "k", "x"], &["1 + 1", "k", "x"]),
@@ -274,6 +309,13 @@ mod tests {
                 &["k", "x", "e", "k:1", "x:1"],
             ),
             ("SELECT unnest(s), x + 1 FROM a", &["p", "q", "e"], &["p", "q", "x + 1"]),
+            (
+                "SELECT *, unnest(xs) + 1 FROM a",
+                &["p", "q", "UNNEST(a.xs) + Int64(1)"],
+                &["p", "q", "unnest(xs) + 1"],
+            ),
+            ("SELECT a.k, s.f FROM a", &["k", "a.s[f]"], &["k", "s.f"]),
+            ("PREPARE p AS SELECT 1 + 1", &["e"], &["1 + 1"]),
             ("SELECT (k), - k FROM a UNION ALL SELECT 1, 2", &["k", "n"], &["k", "-k"]),
             ("COPY (SELECT count(*) FROM a) TO 'x.csv'", &["n"], &["count(*)"]),
             ("INSERT INTO a SELECT 1 + 1", &["count"], &["count"]),

@@ -76,6 +76,7 @@ impl Tokens {
             return Err(ParserError::ParserError(text).into());
         }
         without_materialized(&mut self.tokens);
+        refuse_exclusion(&self.tokens)?;
         with_trimmed_spaces(&mut self.tokens);
         let mut statements = DFParserBuilder::new(self.tokens)
             .with_dialect(&self.dialect)
@@ -164,6 +165,32 @@ fn with_trimmed_spaces(tokens: &mut Vec<TokenWithSpan>) {
         tokens.insert(at, TokenWithSpan::new(Token::Whitespace(Whitespace::Space), span));
         tokens.insert(at, TokenWithSpan::new(Token::SingleQuotedString(" ".to_owned()), span));
     }
+}
+
+/// Refuses EXCLUDE in the frame of a window, which sqlparser 0.62 does not read.
+fn refuse_exclusion(tokens: &[TokenWithSpan]) -> Result<(), DataFusionError> {
+    let mut solid = tokens.iter().filter(|token| !is_space(token)).peekable();
+    let word = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_uppercase()),
+        _ => None,
+    };
+    let mut ends_frame = false;
+    while let Some(token) = solid.next() {
+        let this = word(token);
+        let next = solid.peek().and_then(|token| word(token));
+        let excludes = ["CURRENT", "GROUP", "TIES", "NO"];
+        if ends_frame
+            && this.as_deref() == Some("EXCLUDE")
+            && next.is_some_and(|next| excludes.contains(&next.as_str()))
+        {
+            let Location { line, column } = token.span.start;
+            let text = "EXCLUDE in a window frame is not supported";
+            let text = format!("{text} at Line: {line}, Column: {column}");
+            return Err(ParserError::ParserError(text).into());
+        }
+        ends_frame = this.is_some_and(|this| ["ROW", "PRECEDING", "FOLLOWING"].contains(&&*this));
+    }
+    Ok(())
 }
 
 /// Removes underscores from numbers, and refuses a number that runs into a word: sqlparser 0.62

@@ -6,9 +6,10 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, GroupByWithModifier, LimitClause, OrderBy, OrderByExpr, OrderByKind,
-    OrderByOptions, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement, TableFactor, Top,
-    TopQuantity, VisitorMut, WildcardAdditionalOptions, With,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, GroupByWithModifier,
+    LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectFlavor,
+    SelectItem, SetExpr, Statement, TableFactor, Top, TopQuantity, VisitorMut,
+    WildcardAdditionalOptions, With,
 };
 
 use super::build::number;
@@ -61,6 +62,7 @@ fn reshape_query(query: &mut Query) -> Result<()> {
     ordinals::by_name(query);
     unnested::order_above(query);
     kept_order::mark(query);
+    decimals::cast_twice(&mut query.body);
     if let SetExpr::Select(select) = query.body.as_mut() {
         headers::name_casts(select);
         windows::inline(select, query.order_by.as_mut())?;
@@ -237,20 +239,55 @@ fn without_empty_sets(exprs: &mut Vec<Expr>) {
     }
 }
 
-/// `ROLLUP` and `CUBE` over tuples or over a repeated column, which DataFusion 55.2 refuses, as
-/// `GROUPING SETS`.
+/// `ROLLUP` and `CUBE` over tuples, over a repeated column or within `GROUPING SETS`, which
+/// DataFusion 55.2 refuses, as `GROUPING SETS`.
 fn as_grouping_sets(expr: &mut Expr) {
-    let (Expr::Rollup(groups) | Expr::Cube(groups)) = &*expr else { return };
-    let columns: Vec<&Expr> = groups.iter().flatten().collect();
-    let twice = (1..columns.len()).any(|index| columns[..index].contains(&columns[index]));
-    let tuples = groups.iter().any(|group| group.len() != 1);
-    if !(twice || tuples) || groups.len() > MOST_GROUPS {
-        return;
+    let sets = match &*expr {
+        Expr::Rollup(groups) | Expr::Cube(groups) => {
+            let columns: Vec<&Expr> = groups.iter().flatten().collect();
+            let twice = (1..columns.len()).any(|index| columns[..index].contains(&columns[index]));
+            let tuples = groups.iter().any(|group| group.len() != 1);
+            if !(twice || tuples) || groups.len() > MOST_GROUPS {
+                return;
+            }
+            sets_of(groups, matches!(expr, Expr::Rollup(_)))
+        }
+        Expr::GroupingSets(sets) => {
+            let of = |set: &Vec<Expr>| nested_sets(set).unwrap_or_else(|| vec![set.clone()]);
+            sets.iter().flat_map(of).collect()
+        }
+        _ => return,
+    };
+    *expr = Expr::GroupingSets(sets);
+}
+
+/// The sets of a `ROLLUP` or a `CUBE` within `GROUPING SETS`, which are parsed as calls.
+fn nested_sets(set: &[Expr]) -> Option<Vec<Vec<Expr>>> {
+    let [Expr::Function(function)] = set else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let name = function.name.to_string();
+    let is_rollup = name.eq_ignore_ascii_case("rollup");
+    if !is_rollup && !name.eq_ignore_ascii_case("cube") {
+        return None;
     }
+    let group = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Tuple(group))) => Some(group.clone()),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Nested(column))) => {
+            Some(vec![column.as_ref().clone()])
+        }
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(column)) => Some(vec![column.clone()]),
+        _ => None,
+    };
+    let groups: Vec<Vec<Expr>> = list.args.iter().map(group).collect::<Option<_>>()?;
+    (groups.len() <= MOST_GROUPS).then(|| sets_of(&groups, is_rollup))
+}
+
+/// The grouping sets of a `ROLLUP` or a `CUBE`.
+fn sets_of(groups: &[Vec<Expr>], is_rollup: bool) -> Vec<Vec<Expr>> {
     let all = 0..groups.len();
-    let chosen: Vec<Vec<usize>> = match expr {
-        Expr::Rollup(_) => (0..=groups.len()).rev().map(|first| (0..first).collect()).collect(),
-        _ => (0..1_usize << groups.len())
+    let chosen: Vec<Vec<usize>> = match is_rollup {
+        true => (0..=groups.len()).rev().map(|first| (0..first).collect()).collect(),
+        false => (0..1_usize << groups.len())
             .rev()
             .map(|mask| all.clone().filter(|index| mask & (1 << index) != 0).collect())
             .collect(),
@@ -264,7 +301,7 @@ fn as_grouping_sets(expr: &mut Expr) {
         }
         set
     };
-    *expr = Expr::GroupingSets(chosen.into_iter().map(set_of).collect());
+    chosen.into_iter().map(set_of).collect()
 }
 
 /// A `CUBE` over this many columns has 4,096 grouping sets, which DataFusion refuses anyway.

@@ -2,19 +2,19 @@
 //! which need not have nanoseconds.
 //!
 //! DataFusion 55.2 reads TIMESTAMP as nanoseconds, which end in the year 2262, requires seconds in
-//! a literal, and plans `t AT TIME ZONE z` as a cast. Here a literal out of that range has
-//! microseconds, `CAST(x AS TIMESTAMP)` becomes `timestamp_of(x)`, whose unit depends on the type
-//! of `x`, and AT TIME ZONE becomes `at_time_zone(t, z)`. A session without a time zone uses UTC,
-//! so that a cast to TIMESTAMP WITH TIME ZONE is an instant there, too.
+//! a literal, and plans `t AT TIME ZONE z` as a cast. Here TIMESTAMP has microseconds, except for a
+//! literal with more digits than that, `CAST(x AS TIMESTAMP)` becomes `timestamp_of(x)`, whose unit
+//! depends on the type of `x`, and AT TIME ZONE becomes `at_time_zone(t, z)`. A session without a
+//! time zone uses UTC, so that a cast to TIMESTAMP WITH TIME ZONE is an instant there, too.
 
 use std::ops::ControlFlow;
 
 use bigslice_functions::{normal_interval, normal_timestamp};
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, TypedString, Value, VisitMut,
-    VisitorMut,
+    ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Statement as Sql,
+    TimezoneInfo, TypedString, Value, VisitMut, VisitorMut,
 };
 
 /// Rewrites the timestamps of a statement.
@@ -25,7 +25,16 @@ pub(super) fn rewrite(statement: &mut Statement) {
     }
     // The visitor never stops early.
     let _: ControlFlow<()> = match statement {
-        Statement::Statement(statement) => statement.visit(&mut Times),
+        Statement::Statement(statement) => {
+            if let Sql::CreateTable(table) = statement.as_mut() {
+                table.columns.iter_mut().for_each(|column| in_micros(&mut column.data_type));
+            }
+            statement.visit(&mut Times)
+        }
+        Statement::CreateExternalTable(table) => {
+            table.columns.iter_mut().for_each(|column| in_micros(&mut column.data_type));
+            ControlFlow::Continue(())
+        }
         Statement::CopyTo(copy) => match &mut copy.source {
             CopyToSource::Query(query) => query.visit(&mut Times),
             CopyToSource::Relation(_) => ControlFlow::Continue(()),
@@ -70,6 +79,8 @@ impl VisitorMut for Times {
                         CastKind::Cast | CastKind::DoubleColon => "timestamp_of",
                     };
                     *expr = call(name, vec![take(inner)]);
+                } else if matches!(data_type, DataType::Array(_)) {
+                    in_micros(data_type);
                 }
             }
             Expr::Interval(interval) => plain(interval),
@@ -121,13 +132,34 @@ fn is_plain(of: &DataType) -> bool {
     )
 }
 
-/// Writes the text in the form that DataFusion reads, and gives the type microseconds if the value
-/// is out of range for nanoseconds.
+/// Gives TIMESTAMP without a precision microseconds.
+fn in_micros(of: &mut DataType) {
+    match of {
+        DataType::Timestamp(precision, _) | DataType::Datetime(precision) => {
+            precision.get_or_insert(6);
+        }
+        DataType::Array(
+            ArrayElemTypeDef::SquareBracket(of, _)
+            | ArrayElemTypeDef::AngleBracket(of)
+            | ArrayElemTypeDef::Parenthesis(of),
+        ) => in_micros(of),
+        _ => {}
+    }
+}
+
+/// Writes the text in the form that DataFusion reads, and gives the type microseconds unless the
+/// value has nanoseconds.
 fn fit(of: &mut DataType, text: &mut String) {
     let (DataType::Timestamp(precision, _) | DataType::Datetime(precision)) = of else { return };
-    let Some((normal, far)) = normal_timestamp(text) else { return };
-    *text = normal;
-    if far && precision.is_none() {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let nanos = fraction.bytes().take_while(u8::is_ascii_digit).skip(6);
+    let has_nanos = nanos.into_iter().any(|digit| digit != b'0');
+    let mut is_far = false;
+    if let Some((normal, far)) = normal_timestamp(text) {
+        *text = normal;
+        is_far = far;
+    }
+    if precision.is_none() && (is_far || !has_nanos) {
         *precision = Some(6);
     }
 }

@@ -114,7 +114,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "SELECT avg(i) = INTERVAL '2 days' FROM (VALUES (INTERVAL '1 day'), (INTERVAL '3 days')) AS t(i)",
         "true",
     ),
-    ("union_types", "SELECT 1 UNION ALL SELECT DATE '2024-01-01'", "error: column 1 of a UNION is"),
+    (
+        "mixed_numbers: rows",
+        "SELECT (a, 1) = (b, 1) FROM (SELECT 0.1 + 1e-16 AS a, cast('0.1' AS DECIMAL(3, 1)) AS b) AS t",
+        "false",
+    ),
+    (
+        "mixed_values",
+        "SELECT x FROM (VALUES (1e300), (cast('1.25' AS DECIMAL(5, 2)))) AS t(x) ORDER BY x",
+        "1.25;1e300",
+    ),
+    (
+        "number_texts: numbers and dates",
+        "SELECT 1 UNION ALL SELECT DATE '2024-01-01'",
+        "error: column 1 of a UNION is",
+    ),
     (
         "range_frames",
         "SELECT count(*) OVER (ORDER BY b) FROM (VALUES (X'01'), (X'02')) AS t(b) ORDER BY b",

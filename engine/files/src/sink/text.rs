@@ -2,15 +2,23 @@
 //!
 //! DataFusion 55.2: rows of CSV have null and the empty text alike (see [`Delimited`]), and rows of
 //! JSON lack the keys that are null: a column that is null in the first rows, or in all, is missing
-//! when the file is read.
+//! when the file is read. NaN and infinities, which JSON does not have, become null there; here
+//! they are texts, as in PostgreSQL, which our reader takes for numbers beside numbers.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{Array, ArrowPrimitiveType, AsArray};
+use datafusion::arrow::datatypes::{
+    DataType, FieldRef, Float16Type, Float32Type, Float64Type, SchemaRef,
+};
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json;
+use datafusion::arrow::json::writer::{
+    Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder,
+};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
@@ -40,6 +48,7 @@ impl JsonLines {
     pub(super) fn rows(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
         let mut rows = json::WriterBuilder::new()
             .with_explicit_nulls(true)
+            .with_encoder_factory(Arc::new(Floats))
             .build::<_, json::writer::LineDelimited>(out);
         rows.write(batch)?;
         Ok(rows.finish()?)
@@ -51,6 +60,61 @@ impl BatchSerializer for JsonLines {
         let mut out = Vec::with_capacity(4096);
         Self::rows(&batch, &mut out)?;
         Ok(out.into())
+    }
+}
+
+/// Encoders of floating-point numbers that write what is not a number as text.
+#[derive(Debug)]
+struct Floats;
+
+impl EncoderFactory for Floats {
+    fn make_default_encoder<'a>(
+        &self,
+        field: &'a FieldRef,
+        array: &'a dyn Array,
+        _options: &'a EncoderOptions,
+    ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
+        static PLAIN: LazyLock<EncoderOptions> = LazyLock::new(EncoderOptions::default);
+        let kinds = match array.data_type() {
+            DataType::Float16 => kinds::<Float16Type>(array),
+            DataType::Float32 => kinds::<Float32Type>(array),
+            DataType::Float64 => kinds::<Float64Type>(array),
+            _ => return Ok(None),
+        };
+        if kinds.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let numbers = make_encoder(field, array, &PLAIN)?;
+        let nulls = array.nulls().cloned();
+        Ok(Some(NullableEncoder::new(Box::new(NoNumbers { numbers, kinds }), nulls)))
+    }
+}
+
+/// What to write for each value that is not a number.
+fn kinds<T: ArrowPrimitiveType>(array: &dyn Array) -> Vec<Option<&'static str>>
+where
+    T::Native: Into<f64>,
+{
+    let of = |value: &T::Native| match (*value).into() {
+        value if value.is_nan() => Some("\"NaN\""),
+        f64::INFINITY => Some("\"Infinity\""),
+        f64::NEG_INFINITY => Some("\"-Infinity\""),
+        _ => None,
+    };
+    array.as_primitive::<T>().values().iter().map(of).collect()
+}
+
+struct NoNumbers<'a> {
+    numbers: NullableEncoder<'a>,
+    kinds: Vec<Option<&'static str>>,
+}
+
+impl Encoder for NoNumbers<'_> {
+    fn encode(&mut self, at: usize, out: &mut Vec<u8>) {
+        match self.kinds[at] {
+            Some(text) => out.extend_from_slice(text.as_bytes()),
+            None => self.numbers.encode(at, out),
+        }
     }
 }
 
@@ -164,4 +228,28 @@ fn text_sink(sink: &dyn DataSink) -> Option<Arc<dyn DataSink>> {
         compression: options.compression.into(),
         level: options.compression_level,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, Float64Array, ListArray};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_number_is_text() {
+        let values = [Some(f64::NAN), Some(1.5), None, Some(f64::NEG_INFINITY)];
+        let x: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+        let lists = values.map(|value| Some(vec![value, Some(f64::INFINITY)]));
+        let l: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists));
+        let batch = RecordBatch::try_from_iter([("x", x), ("l", l)]).unwrap();
+        let mut out = Vec::new();
+        JsonLines::rows(&batch, &mut out).unwrap();
+        let expected = r#"{"x":"NaN","l":["NaN","Infinity"]}
+{"x":1.5,"l":[1.5,"Infinity"]}
+{"x":null,"l":[null,"Infinity"]}
+{"x":"-Infinity","l":["-Infinity","Infinity"]}
+"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 }

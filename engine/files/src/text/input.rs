@@ -106,8 +106,10 @@ impl Input {
                 }
                 file.seek(SeekFrom::Start(start)).map_err(|error| broken(&origin, error))?;
                 next = origin.file.size;
-                let decoder = FileCompressionType::from(origin.compression).convert_read(file);
-                Bytewise::File(decoder?)
+                Bytewise::File(match origin.compression {
+                    CompressionTypeVariant::GZIP => members::gunzip_file(file),
+                    other => FileCompressionType::from(other).convert_read(file)?,
+                })
             }
             GetResultPayload::Stream(stream) if compressed => {
                 Bytewise::Stream(members::decompress(stream, origin.compression))

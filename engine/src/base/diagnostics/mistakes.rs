@@ -16,7 +16,10 @@ const OF_WINDOWS: &[&str] = &[
 
 /// The message and the hint for a message of DataFusion, if it is about one of these mistakes.
 pub(crate) fn said(text: &str) -> Option<(String, Option<String>)> {
-    ungrouped(text).or_else(|| without_over(text)).or_else(|| varying(text))
+    ungrouped(text)
+        .or_else(|| without_over(text))
+        .or_else(|| varying(text))
+        .or_else(|| distinct_on(text))
 }
 
 /// "While expanding wildcard, column "t.id" must appear in the GROUP BY clause or must be part of
@@ -56,6 +59,21 @@ fn varying(text: &str) -> Option<(String, Option<String>)> {
     })
 }
 
+/// "SELECT DISTINCT ON expressions must match initial ORDER BY expressions"
+fn distinct_on(text: &str) -> Option<(String, Option<String>)> {
+    text.contains("DISTINCT ON expressions must match").then(|| {
+        (
+            "the ORDER BY of a SELECT DISTINCT ON begins with other expressions than its own"
+                .to_owned(),
+            Some(
+                "write SELECT DISTINCT ON (a) ... ORDER BY a, b; for another order of the result, \
+                 order a query around it"
+                    .to_owned(),
+            ),
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::said;
@@ -73,6 +91,10 @@ mod tests {
             (
                 "There is only support Literal types for field at idx: 1 in Window Function",
                 "an argument of a window function varies from row to row, and must be a constant",
+            ),
+            (
+                "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+                "the ORDER BY of a SELECT DISTINCT ON begins with other expressions than its own",
             ),
         ];
         for (theirs, ours) in cases {

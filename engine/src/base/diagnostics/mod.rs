@@ -259,13 +259,21 @@ fn split_hint(text: &str) -> (String, Option<String>) {
             (sentence(message), Some(format!("did you mean {}", hint.trim())))
         }
         None => match text.split_once("\n\tCandidate functions:") {
-            Some((message, candidates)) => {
-                let candidates: Vec<&str> = candidates.split_whitespace().collect();
-                (sentence(message), Some(format!("it can be called as {}", candidates.join(" "))))
-            }
+            Some((message, candidates)) => (sentence(message), candidates_of(candidates)),
             None => (sentence(text), None),
         },
     }
+}
+
+/// The ways to call a function, each once. None if DataFusion does not know them.
+fn candidates_of(text: &str) -> Option<String> {
+    let mut ways: Vec<String> = Vec::new();
+    for way in text.lines().map(plain).filter(|way| !way.is_empty()) {
+        if !ways.contains(&way) && !way.ends_with("(UserDefined)") {
+            ways.push(way);
+        }
+    }
+    (!ways.is_empty()).then(|| format!("it can be called as {}", ways.join(", ")))
 }
 
 /// The message of one of our functions about its arguments, which is between `coercion failed with:

@@ -88,13 +88,16 @@ fn of_call(text: &str) -> String {
     let call = matched.and_then(|(_, rest)| rest.split_once('\'')).map(|(call, _)| call);
     match (tried, matched, call) {
         (Some((function, _)), _, Some(call)) => {
-            format!("{function} cannot be called as {call}: the types of its arguments are others")
+            format!("{function} takes arguments of other types than {call}")
         }
         (Some((function, _)), _, None) => format!("{function} takes arguments of other types"),
         (None, Some((reason, _)), Some(call)) => {
             let reason = reason.trim().trim_end_matches('.');
             let reason = reason.rsplit(" coercion failed with: ").next().unwrap_or(reason);
-            format!("{reason}: it cannot be called as {call}")
+            match reason.starts_with("Fail to find the coerced type") {
+                true => format!("the arguments of {call} have no common type"),
+                false => format!("{reason}: it cannot be called as {call}"),
+            }
         }
         _ => text.to_owned(),
     }
@@ -224,12 +227,12 @@ mod tests {
             (
                 "Function 'sum' failed to match any signature, errors: x. No function matches the given name and argument \
                  types 'sum(Utf8)'. You might",
-                "Function 'sum' cannot be called as sum(VARCHAR): the types of its arguments are others",
+                "Function 'sum' takes arguments of other types than sum(VARCHAR)",
             ),
             (
                 "internal error: Function 'sum' failed to match any signature, errors: x. No function matches the given \
                  name and argument types 'sum(Utf8)'. You might",
-                "Function 'sum' cannot be called as sum(VARCHAR): the types of its arguments are others",
+                "Function 'sum' takes arguments of other types than sum(VARCHAR)",
             ),
             ("no dots in: Identifier(Ident { value: \"a\" })", "no dots in"),
             ("Error during planning: Execution error: no", "no"),

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use bigslice_flight::panic_text;
+use bigslice_diagnostics::panic_text;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{self as theirs, AggregateUDF};
 

@@ -58,6 +58,12 @@ impl ScalarUDFImpl for DateTrunc {
         let [precision, time] = types else {
             return plan_err!("date_trunc takes a precision, such as 'month', and a timestamp");
         };
+        if matches!(precision, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
+            return plan_err!(
+                "date_trunc takes the precision first, and then the timestamp: \
+                 date_trunc('month', t)"
+            );
+        }
         let precision = match precision {
             DataType::LargeUtf8 | DataType::Utf8View => precision.clone(),
             _ => DataType::Utf8,

@@ -45,6 +45,8 @@ const NULL_OF_NONE: &[&str] = &[
     "covar_pop",
     "covar_samp",
     "percentile_cont",
+    "percentile_disc",
+    "mode",
     "approx_median",
     "approx_percentile_cont",
 ];
@@ -97,10 +99,18 @@ impl Unnester {
         if let [Expr::GroupingSet(sets)] = groups.as_slice() {
             return self.grouping_sets(aggregate, sets, aggregates, input, domain);
         }
-        let n_keys = input.keys.len();
-        let plan = grouped(&input, groups, aggregates)?;
-        let own = plan.schema().columns()[n_keys..].iter().cloned().map(Expr::Column).collect();
         let keys = input.key_columns();
+        // A column of an outer query is a key of the domain already.
+        let is_key = |group: &&Expr| group.try_as_col().is_some_and(|column| keys.contains(column));
+        let added = groups.iter().filter(|group| !is_key(group)).cloned().collect();
+        let plan = grouped(&input, added, aggregates)?;
+        let columns = plan.schema().columns();
+        let mut rest = columns[keys.len()..].iter().cloned().map(Expr::Column);
+        let mut own: Vec<Expr> = Vec::with_capacity(aggregate.schema.fields().len());
+        for group in &groups {
+            own.extend(if is_key(&group) { Some(group.clone()) } else { rest.next() });
+        }
+        own.extend(rest);
         let plan = named(plan, own, &aggregate.schema, &keys)?;
         Ok(Decorrelated { plan, keys: input.keys })
     }
@@ -219,6 +229,12 @@ impl Unnester {
         let kinds: Vec<OfNone> = aggregates.iter().map(of_none).collect();
         let key_columns = input.key_columns();
         let keys = || key_columns.iter().cloned().map(Expr::Column);
+        if sets.iter().flatten().any(|expr| keys().any(|key| key == *expr)) {
+            return not_impl_err!(
+                "grouping sets of a subquery with a column of an outer query: it has one value \
+                 there, so leave it out"
+            );
+        }
         // In front, so that the bits of __grouping_id for the user's keys keep their positions.
         let sets = sets.into_iter().map(|set| keys().chain(set).collect()).collect();
         let by = vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))];

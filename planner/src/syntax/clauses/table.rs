@@ -24,7 +24,7 @@ pub(super) fn check(table: &TableFactor) -> Result<()> {
         } => {
             without("WITH (...) after a table", !with_hints.is_empty())?;
             without("a version of a table", version.is_some())?;
-            without("WITH ORDINALITY", *with_ordinality)?;
+            without_ordinality(*with_ordinality)?;
             without("PARTITION after a table", !partitions.is_empty())?;
             without("a path into a table", json_path.is_some())?;
             without("TABLESAMPLE", sample.is_some())?;
@@ -39,7 +39,7 @@ pub(super) fn check(table: &TableFactor) -> Result<()> {
             check_optional(alias.as_ref())
         }
         TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
-            without("WITH ORDINALITY", *with_ordinality)?;
+            without_ordinality(*with_ordinality)?;
             let named = args.iter().any(|arg| !matches!(arg, FunctionArg::Unnamed(_)));
             without(&format!("a named argument of {name}"), named)?;
             check_optional(alias.as_ref())
@@ -49,8 +49,11 @@ pub(super) fn check(table: &TableFactor) -> Result<()> {
             array_exprs: _,
             with_offset: _,
             with_offset_alias: _,
-            with_ordinality: _,
-        } => check_optional(alias.as_ref()),
+            with_ordinality,
+        } => {
+            without_ordinality(*with_ordinality)?;
+            check_optional(alias.as_ref())
+        }
         TableFactor::NestedJoin { table_with_joins, alias } => {
             check_joins(table_with_joins)?;
             check_optional(alias.as_ref())
@@ -69,6 +72,15 @@ pub(super) fn check(table: &TableFactor) -> Result<()> {
         TableFactor::XmlTable { .. } => Err(Error::unsupported("XMLTABLE")),
         TableFactor::SemanticView { .. } => Err(Error::unsupported("SEMANTIC_VIEW")),
     }
+}
+
+fn without_ordinality(is_there: bool) -> Result<()> {
+    without("WITH ORDINALITY", is_there).map_err(|error| {
+        error.with_hint(
+            "unnest the positions beside the list: SELECT unnest(xs), unnest(generate_series(1, \
+             cardinality(xs)))",
+        )
+    })
 }
 
 fn check_optional(alias: Option<&TableAlias>) -> Result<()> {

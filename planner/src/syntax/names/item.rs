@@ -4,8 +4,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DuplicateTreatment, Expr, Function, FunctionArgumentList, FunctionArguments,
-    UnaryOperator, Value, VisitMut, VisitorMut,
+    AccessExpr, CastKind, DuplicateTreatment, Expr, Function, FunctionArgumentList,
+    FunctionArguments, Ident, Subscript, TrimWhereField, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 
 use super::super::build;
@@ -73,6 +74,58 @@ pub(super) fn key_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<String> {
     })
 }
 
+/// True if the name is not that of a column of a relation.
+fn is_field(resolver: &Resolver<'_>, idents: &[Ident]) -> bool {
+    let path: Vec<_> = idents[..idents.len() - 1].iter().map(|part| resolver.fold(part)).collect();
+    let scopes = resolver.frames.iter().filter_map(|frame| frame.scope.as_ref());
+    !scopes.flat_map(|scope| &scope.relations).any(|relation| relation.is(&path))
+}
+
+/// The key of a field, however its name is written.
+fn field_called(name: &str) -> Expr {
+    Expr::Identifier(build::quoted(format!("\u{0}{}", name.to_lowercase())))
+}
+
+/// One spelling for what can be written in several ways.
+fn usual_spelling(expr: &Expr) -> Option<Expr> {
+    Some(match expr {
+        Expr::Value(value) if let Value::Number(digits, _) = &value.value => {
+            let is_double = digits.contains(['.', 'e', 'E']);
+            match digits.parse::<f64>().ok().filter(|_| is_double) {
+                Some(double) => build::number(&format!("{double:e}")),
+                None => return None,
+            }
+        }
+        // A field may be written as `s.f`, `(s).f` and `s['f']`.
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(field))) => field_called(&field.value),
+            Some(
+                AccessExpr::Dot(Expr::Value(field))
+                | AccessExpr::Subscript(Subscript::Index { index: Expr::Value(field) }),
+            ) => match field.value.clone().into_string() {
+                Some(field) => field_called(&field),
+                None => return None,
+            },
+            _ => return None,
+        },
+        Expr::Trim { expr, trim_where, trim_what, .. } => {
+            let name = match trim_where {
+                None | Some(TrimWhereField::Both) => "\"btrim\"",
+                Some(TrimWhereField::Leading) => "\"ltrim\"",
+                Some(TrimWhereField::Trailing) => "\"rtrim\"",
+            };
+            let what = trim_what.iter().map(|what| what.as_ref().clone());
+            build::call(name, std::iter::once(expr.as_ref().clone()).chain(what).collect())
+        }
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let bounds = [substring_from, substring_for].into_iter().flatten();
+            let args = std::iter::once(expr).chain(bounds).map(|arg| arg.as_ref().clone());
+            build::call("\"substr\"", args.collect())
+        }
+        _ => return None,
+    })
+}
+
 /// Prints an expression without what does not affect its name: casts, parentheses and the spelling
 /// of names.
 struct Plain<'a, 'r> {
@@ -83,6 +136,10 @@ impl VisitorMut for Plain<'_, '_> {
     type Break = Error;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Some(usual) = usual_spelling(expr) {
+            *expr = usual;
+            return ControlFlow::Continue(());
+        }
         let plain = match expr {
             Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => {
                 inner.as_ref().clone()
@@ -101,12 +158,21 @@ impl VisitorMut for Plain<'_, '_> {
             },
             Expr::CompoundIdentifier(idents) => {
                 let Some(last) = idents.last() else { return ControlFlow::Continue(()) };
+                if idents.len() > 1 && is_field(self.resolver, idents) {
+                    *expr = field_called(&last.value);
+                    return ControlFlow::Continue(());
+                }
                 Expr::Identifier(build::quoted(self.resolver.fold(last)))
             }
             Expr::Function(function) => {
                 for part in &mut function.name.0 {
                     if let Some(ident) = part.as_ident() {
-                        let folded = build::quoted(ident.value.to_lowercase());
+                        let folded = match ident.value.to_lowercase().as_str() {
+                            "trim" => "btrim".to_owned(),
+                            "substring" => "substr".to_owned(),
+                            other => other.to_owned(),
+                        };
+                        let folded = build::quoted(folded);
                         *part = datafusion::sql::sqlparser::ast::ObjectNamePart::Identifier(folded);
                     }
                 }

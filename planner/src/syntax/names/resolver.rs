@@ -165,8 +165,16 @@ impl<'a> Resolver<'a> {
             return Ok(Meaning::AsWritten);
         }
         let names: Vec<_> = idents.iter().map(|ident| self.written(ident)).collect();
-        for frame in self.frames.iter().rev() {
-            let Some(scope) = &frame.scope else { continue };
+        let scopes = || self.frames.iter().rev().filter_map(|frame| frame.scope.as_ref());
+        let of = scopes().enumerate().find_map(|(at, scope)| {
+            scope.relation_of(&names).map(|(_, _, length)| (at, scope, names.len() > length + 1))
+        });
+        if let Some((at, scope, is_field)) = of
+            && (at > 0 && is_field || scopes().take(at).any(|inner| inner.has_column(&names[0])))
+        {
+            return Ok(scope.column_of_outer(&names));
+        }
+        for scope in scopes() {
             match scope.find_compound(&names)? {
                 Meaning::Nothing => {}
                 found => return Ok(found),

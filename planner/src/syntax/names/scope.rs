@@ -1,7 +1,7 @@
 //! The scope of one SELECT: the relations of its FROM, their columns, and the merged columns of
 //! USING.
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident};
+use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, Ident};
 
 use super::super::build;
 use crate::error::{Error, Result};
@@ -213,6 +213,60 @@ impl Scope {
         }
     }
 }
+
+impl Scope {
+    /// The relation and the column of a qualified name, if they are known, and the number of parts
+    /// that name the relation.
+    pub(super) fn relation_of(&self, names: &[Written<'_>]) -> Option<(&Relation, &Column, usize)> {
+        let folded: Vec<String> = names.iter().map(|name| name.folded.clone()).collect();
+        (1..names.len().min(4)).rev().find_map(|length| {
+            let mut of = self.relations.iter().filter(|relation| relation.is(&folded[..length]));
+            let (Some(relation), None) = (of.next(), of.next()) else { return None };
+            let name = &names[length];
+            let mut found = relation.find(&name.folded, true);
+            if found.is_empty() && name.ident.quote_style.is_none() {
+                found = relation.find(&name.ident.value, false);
+            }
+            match found.as_slice() {
+                [column] => Some((relation, *column, length)),
+                _ => None,
+            }
+        })
+    }
+
+    /// True if a relation has a column called `name`.
+    pub(super) fn has_column(&self, name: &Written<'_>) -> bool {
+        let exactly = name.ident.quote_style.is_some();
+        let has = |relation: &Relation| !relation.find(&name.folded, exactly).is_empty();
+        self.relations.iter().any(has)
+    }
+
+    /// The qualified name of a column of this scope, or of its field, in a subquery. DataFusion
+    /// 55.2 reads the name of the relation as a column of the subquery if there is one, unless the
+    /// name also has a schema; and it finds no fields of outer columns by name.
+    pub(super) fn column_of_outer(&self, names: &[Written<'_>]) -> Meaning {
+        let Some((relation, column, length)) = self.relation_of(names) else {
+            return Meaning::AsWritten;
+        };
+        let Some(actual) = &column.actual else { return Meaning::AsWritten };
+        let mut path: Vec<Ident> = relation.path.iter().map(build::settled).collect();
+        if path.len() == 1 {
+            path.insert(0, build::settled(ANY_SCHEMA));
+        }
+        path.push(build::settled(actual));
+        let root = Expr::CompoundIdentifier(path);
+        let fields =
+            names[length + 1..].iter().map(|name| AccessExpr::Dot(build::text(&name.folded)));
+        let access_chain: Vec<_> = fields.collect();
+        Meaning::Is(match access_chain.is_empty() {
+            true => root,
+            false => Expr::CompoundFieldAccess { root: Box::new(root), access_chain },
+        })
+    }
+}
+
+/// A schema for names of relations without one. DataFusion finds the relation whatever it is.
+const ANY_SCHEMA: &str = "__outer";
 
 /// The column named after the first `length` parts, which are a relation's name.
 fn column_of(relation: &Relation, names: &[Written<'_>], length: usize) -> Result<Meaning> {

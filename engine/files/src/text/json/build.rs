@@ -161,9 +161,13 @@ impl Field {
     fn add_scalar(&mut self, walker: &mut Walker<'_>, first: u8) -> Walk<bool> {
         let string: Cow<'_, [u8]>;
         let scalar = match first {
-            b'"' if self.declared => {
+            b'"' if self.declared || matches!(self.values, Values::Floats(_)) => {
                 string = walker.string()?;
-                None.or(std::str::from_utf8(&string).ok()).map_or(Scalar::Null, Scalar::Fraction)
+                let text = std::str::from_utf8(&string).ok();
+                if !self.declared && text.and_then(value::no_number).is_none() {
+                    return Ok(false);
+                }
+                text.map_or(Scalar::Null, Scalar::Fraction)
             }
             b'"' | b'{' | b'[' => return Ok(false),
             _ => walker.scalar()?,

@@ -66,10 +66,13 @@ fn row(rows: &mut Rows, keys: &mut Keys, walker: &mut Walker<'_>, last: bool) ->
     if found.next(&mut ahead, last, usize::MAX)? != Next::Row {
         return Ok(false);
     }
-    let begin = ahead;
-    ahead.pass(0)?;
-    let mut within = begin;
-    keys.add(&mut within, 0)?;
+    if ahead.peek()? == b'n' {
+        ahead.null_row()?;
+    } else {
+        let mut within = ahead;
+        ahead.pass(0)?;
+        keys.add(&mut within, 0)?;
+    }
     (*rows, *walker) = (found, ahead);
     Ok(true)
 }

@@ -258,6 +258,20 @@ impl<'a> Walker<'a> {
         Ok(scalar)
     }
 
+    /// Passes a null in place of a row; the next byte is its first one.
+    pub(super) fn null_row(&mut self) -> Walk<()> {
+        let rest = &self.text[self.at..];
+        let read = rest.len().min(b"null".len());
+        if !b"null".starts_with(&rest[..read]) {
+            return Err(self.unexpected("a row in {}"));
+        }
+        if read < b"null".len() {
+            return Err(Stop::Open);
+        }
+        self.at += read;
+        Ok(())
+    }
+
     /// Passes any value; the next byte is its first one.
     pub(super) fn pass(&mut self, depth: usize) -> Walk<()> {
         if depth > DEPTH_MAX {

@@ -150,7 +150,11 @@ fn rows_of(
             Next::Row => {}
             other => return Ok(other),
         }
-        if let Err(stop) = object.add(walker, 0) {
+        let added = match walker.peek()? {
+            b'n' => walker.null_row().map(|()| object.add_nulls()),
+            _ => object.add(walker, 0),
+        };
+        if let Err(stop) = added {
             (*rows, walker.at) = (before, at);
             object.truncate(count);
             return Err(stop);

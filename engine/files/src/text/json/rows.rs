@@ -1,5 +1,5 @@
 //! Finds the rows of a JSON file: objects one after the other, with or without line breaks between
-//! them and within them, and the objects of lists.
+//! them and within them, and the objects of lists. A null in place of an object is a row of nulls.
 //!
 //! A file is cut where an object is followed by a line break and another object. In JSON that is
 //! between two rows and nowhere else: within a list there is a comma between two objects, and in a
@@ -11,7 +11,7 @@ use crate::text::fault::Fault;
 /// The next item in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// A row: its bracket is next.
+    /// A row: its bracket is next, or a null.
     Row,
     /// The next row belongs to someone else.
     Stop,
@@ -26,6 +26,8 @@ pub(super) struct Rows {
     in_list: bool,
     /// Just after a row.
     after_row: bool,
+    /// The row before is a null, after which a file is never cut.
+    after_null: bool,
 }
 
 impl Rows {
@@ -62,7 +64,7 @@ impl Rows {
                 }
                 b',' if self.in_list && self.after_row => {
                     walker.at += 1;
-                    if walker.peek()? != b'{' {
+                    if !matches!(walker.peek()?, b'{' | b'n') {
                         return Err(walker.unexpected("a row in {}"));
                     }
                     self.after_row = false;
@@ -70,10 +72,14 @@ impl Rows {
                 b'{' if !(self.in_list && self.after_row) => {
                     let between = walker.text.get(end..walker.at).unwrap_or_default();
                     let cut = self.after_row && end > stop && between.contains(&b'\n');
-                    if cut {
+                    if cut && !self.after_null {
                         return Ok(Next::Stop);
                     }
-                    self.after_row = true;
+                    (self.after_row, self.after_null) = (true, false);
+                    return Ok(Next::Row);
+                }
+                b'n' if !(self.in_list && self.after_row) => {
+                    (self.after_row, self.after_null) = (true, true);
                     return Ok(Next::Row);
                 }
                 _ if self.in_list && self.after_row => {
@@ -113,7 +119,10 @@ mod tests {
         let mut rows = Rows::default();
         let mut count = 0;
         while rows.next(&mut walker, true, usize::MAX).map_err(|_| ())? == Next::Row {
-            walker.pass(0).map_err(|_| ())?;
+            match walker.peek().map_err(|_| ())? {
+                b'n' => walker.null_row().map_err(|_| ())?,
+                _ => walker.pass(0).map_err(|_| ())?,
+            }
             count += 1;
         }
         Ok(count)
@@ -124,8 +133,24 @@ mod tests {
         for text in ["{}{}", "{}\n{}\n", "[{},{}]", " [\n{\n} ,\n{}]\n", "[{}]\n[{}]", "{}[{}]"] {
             assert_eq!(rows(text), Ok(2), "{text}");
         }
+        for text in ["null\n{}", "{}\nnull", "[null,{}]", "[{}, null]", "null null"] {
+            assert_eq!(rows(text), Ok(2), "{text}");
+        }
         assert_eq!(rows("[]"), Ok(0));
-        for text in ["{},{}", "[{} {}]", "[{},]", "[,{}]", "[{}", "1", "[1]", "[[{}]]", "{}]"] {
+        for text in [
+            "{},{}",
+            "[{} {}]",
+            "[{},]",
+            "[,{}]",
+            "[{}",
+            "1",
+            "[1]",
+            "[[{}]]",
+            "{}]",
+            "nul",
+            "no",
+            "[null null]",
+        ] {
             assert_eq!(rows(text), Err(()), "{text}");
         }
     }

@@ -34,6 +34,9 @@ const UNSIGNED: u16 = 1 << 4;
 const BIG: u16 = 1 << 5;
 const FLOAT: u16 = 1 << 6;
 const TEXT: u16 = 1 << 7;
+/// The string `NaN` or that of an infinity, which is a number among numbers only: JSON has no
+/// other way to write it.
+const NO_NUMBER: u16 = 1 << 8;
 
 /// The shape of the values of a field.
 #[derive(Debug, Clone, Default)]
@@ -98,8 +101,10 @@ impl Shape {
         }
         match walker.peek()? {
             b'"' => {
-                walker.string()?;
-                self.kinds.0 |= TEXT;
+                let string = walker.string()?;
+                let is_number =
+                    std::str::from_utf8(&string).is_ok_and(|text| value::no_number(text).is_some());
+                self.kinds.0 |= if is_number { NO_NUMBER } else { TEXT };
             }
             b'{' => {
                 let keys = self.object.get_or_insert_default();
@@ -157,7 +162,7 @@ fn of_kinds(kinds: u16) -> DataType {
         DataType::UInt64
     } else if only(INTEGER | NEGATIVE | LONG | UNSIGNED | BIG) {
         DataType::Decimal128(DECIMAL_DIGITS, 0)
-    } else if only(INTEGER | NEGATIVE | FLOAT) {
+    } else if only(INTEGER | NEGATIVE | FLOAT | NO_NUMBER) && kinds != NO_NUMBER {
         DataType::Float64
     } else {
         DataType::Utf8
@@ -210,6 +215,9 @@ mod tests {
         assert_eq!(of(&["9007199254740993", "2.5"]), DataType::Utf8);
         assert_eq!(of(&["1", "true"]), DataType::Utf8);
         assert_eq!(of(&["1", "\"x\""]), DataType::Utf8);
+        assert_eq!(of(&["\"NaN\"", "1", "\"-Infinity\""]), DataType::Float64);
+        assert_eq!(of(&["\"NaN\""]), DataType::Utf8);
+        assert_eq!(of(&["\"NaN\"", "true"]), DataType::Utf8);
         assert_eq!(of(&["1", "[1]"]), DataType::Utf8);
         assert_eq!(of(&["{}"]), DataType::Utf8);
         let list = |kind| DataType::List(Arc::new(Field::new("item", kind, true)));
