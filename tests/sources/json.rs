@@ -189,3 +189,34 @@ async fn strings_have_all_characters() {
     let error = world.error("select count(a) from '@bytes.json'").await;
     assert!(error.contains("bytes.json\", line 2") && error.contains("0xe9"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nulls_in_place_of_objects_are_rows_and_nan_comes_back() {
+    for world in worlds().await {
+        let mut lines = String::new();
+        for row in 0..20_000 {
+            writeln!(lines, "{{\"a\":{row},\"s\":\"{}\"}}", "x".repeat(20)).unwrap();
+            lines.push_str(if row % 3 == 0 { "null\n" } else { "" });
+        }
+        let cases = [
+            ("lines", "null\n{\"a\":1}\nnull\n{\"a\":2}\n".to_owned(), "4|2|3"),
+            ("list", "[null,{\"a\":1},\n{\"a\":2},null]".to_owned(), "4|2|3"),
+            ("end", "{\"a\":3}\nnull".to_owned(), "2|1|3"),
+            ("many", lines, "26667|20000|199990000"),
+        ];
+        for (name, text, right) in cases {
+            world.write(&format!("{name}.json"), text);
+            let sql = format!("select count(*), count(a), sum(a) from '@{name}.json'");
+            assert_eq!(world.text(&sql).await, right, "{name}");
+        }
+        world.write("word.json", "{\"a\":1}\nnone\n");
+        let error = world.error("select * from '@word.json'").await;
+        assert!(error.contains("word.json") && error.contains("line 2"), "{error}");
+        let rows = "(values (1, 1.5::double), (2, 'NaN'), (3, '-Infinity'), (4, null)) t(n, x)";
+        world.rows(&format!("copy (select * from {rows}) to '@floats.json' stored as json")).await;
+        let sql = "select count(*), count(x), sum(n) filter (where isnan(x)), min(x) = '-Infinity' \
+                   from '@floats.json'";
+        assert_eq!(world.text(sql).await, "4|3|2|true");
+        world.session.shutdown().await;
+    }
+}
