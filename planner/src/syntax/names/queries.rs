@@ -1,11 +1,13 @@
 //! The columns of tables and queries, and the visible queries of WITH.
 
-use datafusion::sql::sqlparser::ast::{Cte, ObjectName, Query, SetExpr, TableAlias, TableFactor};
+use datafusion::sql::sqlparser::ast::{
+    Cte, Ident, ObjectName, Query, SetExpr, TableAlias, TableFactor,
+};
 
 use super::super::build;
 use super::from;
 use super::resolver::{Context, Frame, Resolver, orders_by_columns};
-use super::scope::Column;
+use super::scope::{Column, Meaning, Scope};
 use crate::error::Result;
 
 /// A query of WITH.
@@ -27,6 +29,41 @@ impl Resolver<'_> {
         }
         let columns = self.catalog.columns(name)?;
         Some(columns.into_iter().map(Column::named).collect())
+    }
+
+    /// The scopes whose columns can be named here, from the inside out.
+    pub(super) fn seen_scopes(&self) -> impl Iterator<Item = &Scope> {
+        let mut is_hidden = false;
+        self.frames.iter().rev().filter_map(move |frame| {
+            let scope = frame.scope.as_ref().filter(|_| !is_hidden);
+            is_hidden = frame.is_derived || is_hidden && frame.scope.is_none();
+            scope
+        })
+    }
+
+    /// The meaning of a qualified name, or of a field of a column.
+    pub(super) fn find_compound(&self, idents: &[Ident]) -> Result<Meaning> {
+        if idents.iter().all(|ident| ident.quote_style == Some(build::SETTLED)) {
+            return Ok(Meaning::AsWritten);
+        }
+        let names: Vec<_> = idents.iter().map(|ident| self.written(ident)).collect();
+        let scopes = || self.frames.iter().rev().filter_map(|frame| frame.scope.as_ref());
+        let of = self.seen_scopes().enumerate().find_map(|(at, scope)| {
+            scope.relation_of(&names).map(|(_, _, length)| (at, scope, names.len() > length + 1))
+        });
+        if let Some((at, scope, is_field)) = of
+            && (at > 0 && is_field
+                || self.seen_scopes().take(at).any(|inner| inner.has_column(&names[0])))
+        {
+            return Ok(scope.column_of_outer(&names));
+        }
+        for scope in scopes() {
+            match scope.find_compound(&names)? {
+                Meaning::Nothing => {}
+                found => return Ok(found),
+            }
+        }
+        Ok(Meaning::Nothing)
     }
 
     /// The query of WITH that a name means.

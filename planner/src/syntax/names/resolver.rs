@@ -51,6 +51,8 @@ pub(super) struct Frame {
     pub(super) context: Option<Context>,
     /// True if the ORDER BY of the query, which is a SELECT, may refer to columns of FROM.
     pub(super) orders_by_columns: bool,
+    /// True for a query in FROM without LATERAL, which does not see the other relations.
+    pub(super) is_derived: bool,
 }
 
 /// The visitor; see the [module](self).
@@ -65,6 +67,8 @@ pub(super) struct Resolver<'a> {
     labels: Vec<(String, Label)>,
     /// Names of fields, which are not columns.
     fields: HashSet<*const Expr>,
+    /// Queries in FROM without LATERAL.
+    derived: HashSet<*const Query>,
 }
 
 impl<'a> Resolver<'a> {
@@ -78,6 +82,7 @@ impl<'a> Resolver<'a> {
             names_stored: HashSet::new(),
             labels: Vec::new(),
             fields: HashSet::new(),
+            derived: HashSet::new(),
         }
     }
 
@@ -166,29 +171,6 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    pub(super) fn find_compound(&self, idents: &[Ident]) -> Result<Meaning> {
-        if idents.iter().all(|ident| ident.quote_style == Some(build::SETTLED)) {
-            return Ok(Meaning::AsWritten);
-        }
-        let names: Vec<_> = idents.iter().map(|ident| self.written(ident)).collect();
-        let scopes = || self.frames.iter().rev().filter_map(|frame| frame.scope.as_ref());
-        let of = scopes().enumerate().find_map(|(at, scope)| {
-            scope.relation_of(&names).map(|(_, _, length)| (at, scope, names.len() > length + 1))
-        });
-        if let Some((at, scope, is_field)) = of
-            && (at > 0 && is_field || scopes().take(at).any(|inner| inner.has_column(&names[0])))
-        {
-            return Ok(scope.column_of_outer(&names));
-        }
-        for scope in scopes() {
-            match scope.find_compound(&names)? {
-                Meaning::Nothing => {}
-                found => return Ok(found),
-            }
-        }
-        Ok(Meaning::Nothing)
-    }
-
     /// Runs `work` with names resolved in `scope`.
     pub(super) fn within<T>(&mut self, scope: Scope, work: impl FnOnce(&mut Self) -> T) -> T {
         self.frames.push(Frame { scope: Some(scope), ..Frame::default() });
@@ -206,7 +188,9 @@ impl<'a> Resolver<'a> {
         }
         let context = self.context_within(query);
         let orders_by_columns = orders_by_columns(query);
-        self.frames.push(Frame { context: Some(context), orders_by_columns, ..Frame::default() });
+        let is_derived = self.derived.remove(&here);
+        let context = Some(context);
+        self.frames.push(Frame { context, orders_by_columns, is_derived, ..Frame::default() });
         self.read_ctes(query)?;
         if let (Some(with), Some(frame)) = (&mut query.with, self.frames.last()) {
             for (cte, named) in with.cte_tables.iter_mut().zip(&frame.ctes) {
@@ -230,6 +214,9 @@ impl<'a> Resolver<'a> {
     }
 
     fn enter_table(&mut self, table: &mut TableFactor) -> Result<()> {
+        if let TableFactor::Derived { lateral: false, subquery, .. } = table {
+            self.derived.insert(std::ptr::from_ref(subquery.as_ref()));
+        }
         match table {
             TableFactor::Table { name, alias: Some(alias), args: None, .. }
                 if names_some(alias) =>
