@@ -51,6 +51,8 @@ pub(super) struct Frame {
     pub(super) context: Option<Context>,
     /// True if the ORDER BY of the query, which is a SELECT, may refer to columns of FROM.
     pub(super) orders_by_columns: bool,
+    /// True for a query in FROM without LATERAL, which does not see the other relations.
+    pub(super) is_derived: bool,
 }
 
 /// The columns of a subquery: `None` if they are not known.
@@ -70,6 +72,8 @@ pub(super) struct Resolver<'a> {
     labels: Vec<(String, Label)>,
     /// Names of fields, which are not columns.
     pub(super) fields: HashSet<*const Expr>,
+    /// Queries in FROM without LATERAL.
+    pub(super) derived: HashSet<*const Query>,
 }
 
 impl<'a> Resolver<'a> {
@@ -84,6 +88,7 @@ impl<'a> Resolver<'a> {
             names_stored: HashSet::new(),
             labels: Vec::new(),
             fields: HashSet::new(),
+            derived: HashSet::new(),
         }
     }
 
@@ -160,17 +165,37 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// Runs `work` with names resolved in `scope`.
+    pub(super) fn within<T>(&mut self, scope: Scope, work: impl FnOnce(&mut Self) -> T) -> T {
+        self.frames.push(Frame { scope: Some(scope), ..Frame::default() });
+        let done = work(self);
+        self.frames.pop();
+        done
+    }
+
+    /// The scopes whose columns can be named here, from the inside out.
+    pub(super) fn seen_scopes(&self) -> impl Iterator<Item = &Scope> {
+        let mut is_hidden = false;
+        self.frames.iter().rev().filter_map(move |frame| {
+            let scope = frame.scope.as_ref().filter(|_| !is_hidden);
+            is_hidden = frame.is_derived || is_hidden && frame.scope.is_none();
+            scope
+        })
+    }
+
+    /// The meaning of a qualified name, or of a field of a column.
     pub(super) fn find_compound(&self, idents: &[Ident]) -> Result<Meaning> {
         if idents.iter().all(|ident| ident.quote_style == Some(build::SETTLED)) {
             return Ok(Meaning::AsWritten);
         }
         let names: Vec<_> = idents.iter().map(|ident| self.written(ident)).collect();
         let scopes = || self.frames.iter().rev().filter_map(|frame| frame.scope.as_ref());
-        let of = scopes().enumerate().find_map(|(at, scope)| {
+        let of = self.seen_scopes().enumerate().find_map(|(at, scope)| {
             scope.relation_of(&names).map(|(_, _, length)| (at, scope, names.len() > length + 1))
         });
         if let Some((at, scope, is_field)) = of
-            && (at > 0 && is_field || scopes().take(at).any(|inner| inner.has_column(&names[0])))
+            && (at > 0 && is_field
+                || self.seen_scopes().take(at).any(|inner| inner.has_column(&names[0])))
         {
             return Ok(scope.column_of_outer(&names));
         }
@@ -181,14 +206,6 @@ impl<'a> Resolver<'a> {
             }
         }
         Ok(Meaning::Nothing)
-    }
-
-    /// Runs `work` with names resolved in `scope`.
-    pub(super) fn within<T>(&mut self, scope: Scope, work: impl FnOnce(&mut Self) -> T) -> T {
-        self.frames.push(Frame { scope: Some(scope), ..Frame::default() });
-        let done = work(self);
-        self.frames.pop();
-        done
     }
 
     pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<Column>> {

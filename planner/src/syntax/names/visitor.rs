@@ -28,7 +28,9 @@ impl Resolver<'_> {
         }
         let context = self.context_within(query);
         let orders_by_columns = orders_by_columns(query);
-        self.frames.push(Frame { context: Some(context), orders_by_columns, ..Frame::default() });
+        let is_derived = self.derived.remove(&here);
+        let context = Some(context);
+        self.frames.push(Frame { context, orders_by_columns, is_derived, ..Frame::default() });
         self.read_ctes(query)?;
         if let (Some(with), Some(frame)) = (&mut query.with, self.frames.last()) {
             for (cte, named) in with.cte_tables.iter_mut().zip(&frame.ctes) {
@@ -52,6 +54,9 @@ impl Resolver<'_> {
     }
 
     fn enter_table(&mut self, table: &mut TableFactor) -> Result<()> {
+        if let TableFactor::Derived { lateral: false, subquery, .. } = table {
+            self.derived.insert(std::ptr::from_ref(subquery.as_ref()));
+        }
         match table {
             TableFactor::Table { name, alias: Some(alias), args: None, .. }
                 if names_some(alias) =>
