@@ -30,6 +30,11 @@ const ALL: &[Explained] = &[
         is: |ours, _| ours.is_some_and(|said| said.contains("over nondeterministic rows")),
     },
     Explained {
+        reason: "refused: aggregates of one query with DISTINCT and ORDER BY that need their rows in \
+                 different orders",
+        is: |ours, _| ours.is_some_and(|said| said.contains("need their rows in different orders")),
+    },
+    Explained {
         reason: "a scalar subquery of several rows is an error here; SQLite takes the first row",
         is: |ours, theirs| {
             theirs.is_none() && ours.is_some_and(|said| said.contains("more than one row"))

@@ -10,8 +10,8 @@
 //!   inside lists, structs and maps;
 //! - *ignored nulls*: a window function that is sent to a worker loses IGNORE NULLS
 //!   ([`bigslice_functions::ignoring_nulls`]);
-//! - *filtered arguments*: the argument of an aggregate is computed for rows that its FILTER
-//!   excludes, so that `sum(x / y) FILTER (WHERE y <> 0)` divides by zero;
+//! - *filtered arguments*: arguments and sort keys of an aggregate are computed for rows that its
+//!   FILTER excludes, so that `sum(x / y) FILTER (WHERE y <> 0)` divides by zero;
 //! - *duplicate keys*: an order with the same key twice panics in `first_value` and fails in
 //!   `array_agg` (apache/datafusion#25398).
 
@@ -124,7 +124,9 @@ fn aggregated(mut aggregate: AggregateFunction, schema: &DFSchema) -> Transforme
     distinct_keys(&mut params.order_by);
     let mut changed = n_keys != params.order_by.len();
     if let Some(filter) = &params.filter {
-        for arg in &mut params.args {
+        // The sort keys as well: with DISTINCT they must be arguments.
+        let keys = params.order_by.iter_mut().map(|key| &mut key.expr);
+        for arg in params.args.iter_mut().chain(keys) {
             if never_fails(arg, schema) || is_filtered(arg, filter) {
                 continue;
             }

@@ -11,6 +11,7 @@
 //!   is.
 //! - `x IN (VALUES (1), (2))` is refused in some places.
 //! - `INTERVAL 1 DAY` without quotes is refused in a window frame.
+//! - `first_value(f(x) IGNORE NULLS)` is read as `first_value((f(x) IGNORE NULLS))`.
 //! - `ARRAY(SELECT ...)` is unknown: it becomes `array_agg` of the query's rows, in their order.
 
 use datafusion::sql::sqlparser::ast::{
@@ -36,6 +37,9 @@ const UNORDERED: [&str; 11] = [
     "median",
     "approx_distinct",
 ];
+
+/// Functions that take IGNORE NULLS.
+const TREATING_NULLS: [&str; 5] = ["first_value", "last_value", "nth_value", "lag", "lead"];
 
 /// Rewrites `expr` if it is one of these calls.
 pub(crate) fn reshape(expr: &mut Expr) {
@@ -76,6 +80,7 @@ pub(crate) fn reshape(expr: &mut Expr) {
             }
         }
         Expr::Function(function) => {
+            own_null_treatment(function);
             if let Some(list) = list_of(function) {
                 *expr = list;
             } else if let Some(remainder) = remainder(function) {
@@ -87,6 +92,21 @@ pub(crate) fn reshape(expr: &mut Expr) {
             }
         }
         _ => {}
+    }
+}
+
+/// Takes IGNORE NULLS from the last argument: sqlparser 0.62 reads it as part of a call that is the
+/// argument.
+fn own_null_treatment(function: &mut Function) {
+    if function.null_treatment.is_some() || !is_one_of(function, &TREATING_NULLS) {
+        return;
+    }
+    if let FunctionArguments::List(list) = &mut function.args
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(argument)))) =
+            list.args.last_mut()
+        && argument.over.is_none()
+    {
+        function.null_treatment = argument.null_treatment.take();
     }
 }
 

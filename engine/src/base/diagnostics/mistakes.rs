@@ -20,6 +20,8 @@ pub(crate) fn said(text: &str) -> Option<(String, Option<String>)> {
         .or_else(|| without_over(text))
         .or_else(|| varying(text))
         .or_else(|| distinct_on(text))
+        .or_else(|| conflicting(text))
+        .or_else(|| ragged(text))
 }
 
 /// "While expanding wildcard, column "t.id" must appear in the GROUP BY clause or must be part of
@@ -31,6 +33,29 @@ fn ungrouped(text: &str) -> Option<(String, Option<String>)> {
     Some((
         format!("the column \"{column}\" is neither in GROUP BY nor within an aggregate"),
         Some("add it to GROUP BY, or choose a value with min, max or first_value".to_owned()),
+    ))
+}
+
+/// "Conflicting ordering requirements in aggregate functions is not supported"
+fn conflicting(text: &str) -> Option<(String, Option<String>)> {
+    text.contains("onflicting ordering requirements in aggregate functions").then(|| {
+        (
+            "aggregates of one SELECT need their rows in different orders".to_owned(),
+            Some("compute them in separate subqueries, and join these by the keys".to_owned()),
+        )
+    })
+}
+
+/// "Inconsistent data length across values list: got 1 values in row 0 but expected 3"
+fn ragged(text: &str) -> Option<(String, Option<String>)> {
+    let (_, rest) = text.split_once("nconsistent data length across values list: got ")?;
+    let (count, rest) = rest.split_once(" values in row ")?;
+    let (row, expected) = rest.split_once(" but expected ")?;
+    let row = row.parse::<u64>().ok()?.checked_add(1)?;
+    let expected: String = expected.chars().take_while(char::is_ascii_digit).collect();
+    Some((
+        format!("row {row} of VALUES has {count} values, and {expected} are needed"),
+        Some("to insert into some columns, name them: INSERT INTO t (a, b) VALUES ...".to_owned()),
     ))
 }
 
@@ -97,6 +122,16 @@ mod tests {
                 "the ORDER BY of a SELECT DISTINCT ON begins with other expressions than its own",
             ),
         ];
+        let cases = cases.into_iter().chain([
+            (
+                "Conflicting ordering requirements in aggregate functions is not supported",
+                "aggregates of one SELECT need their rows in different orders",
+            ),
+            (
+                "Inconsistent data length across values list: got 1 values in row 0 but expected 3",
+                "row 1 of VALUES has 1 values, and 3 are needed",
+            ),
+        ]);
         for (theirs, ours) in cases {
             assert_eq!(said(theirs).unwrap().0, ours);
         }
