@@ -24,7 +24,7 @@ impl Grammar<'_> {
             Node::new(kind).text(format!("{name}(")).child(a).text(", ").child(b).text(")")
         };
         Some(match of {
-            Type::Int8 | Type::Int32 | Type::Int64 => return Some(self.to_integer(scope, depth)),
+            Type::Int8 | Type::Int32 | Type::Int64 => return Some(self.integer_of(scope, depth)),
             Type::Float32 | Type::Float64 => {
                 let (integer, decimal) = (argument(Type::Int32), argument(Type::Decimal));
                 let (float, other) = (argument(of), argument(of));
@@ -98,7 +98,7 @@ impl Grammar<'_> {
         })
     }
 
-    fn to_integer(&mut self, scope: &Scope, depth: usize) -> Node {
+    fn integer_of(&mut self, scope: &Scope, depth: usize) -> Node {
         let kind = Kind::Integer;
         let lists: Vec<&Column> = scope.iter().filter(|column| column.of == Type::List).collect();
         if !lists.is_empty() && self.random.chance(40) {

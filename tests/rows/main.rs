@@ -1,5 +1,7 @@
 //! Tests of rows through the two traits: what goes in comes out, and what does not fit is an error.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panics")]
+
 mod closures;
 mod derived;
 mod lent;
