@@ -8,8 +8,8 @@ use bigslice::{SessionBuilder, SystemSpec};
 use crate::harness::{World, run_cases, small_tasks};
 
 /// The minimum number of queries on machines that must run as several tasks. The others have one
-/// input file, or a list of values, or end in the driver after an aggregate without groups. A number
-/// and not a fraction: a new case over a list of values takes nothing away.
+/// input file, or a list of values, or end in the driver after an aggregate without groups. A
+/// number and not a fraction: a new case over a list of values takes nothing away.
 const SHARED_OUT_MIN: usize = 840;
 
 /// Runs all cases; on machines, asserts that most of them were distributed.
