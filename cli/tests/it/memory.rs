@@ -90,3 +90,27 @@ fn a_folder_that_cannot_be_spilled_to_is_named() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("nowhere"), "{said}");
 }
+
+#[test]
+fn texts_are_compacted_on_workers_as_well() {
+    let folder = TempDir::new().unwrap();
+    let write = format!("{ROWS}copy a to 'texts' stored as parquet");
+    let output = bigsql(folder.path(), &["-c", &write]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let join = "select count(*) as n from 'texts/' a join 'texts/' b on a.pad = b.pad";
+    let spread = "distributed.file_scan_config_bytes_per_partition=1";
+    let limits =
+        ["--workers", "2", "--memory-limit", "640M", "--set", spread, "--format", "csv", "-c"];
+    let explain = format!("explain {join}");
+    for (sql, expected) in [
+        (explain.as_str(), &["CompactViewsExec", "NetworkShuffleExec"][..]),
+        (join, &["n\n1000000\n"][..]),
+    ] {
+        let mut arguments = limits.to_vec();
+        arguments.push(sql);
+        let output = bigsql(folder.path(), &arguments).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let logged = String::from_utf8_lossy(&output.stderr);
+        assert!(expected.iter().all(|part| said.contains(part)), "{said}{logged}");
+    }
+}

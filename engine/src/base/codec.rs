@@ -1,5 +1,5 @@
-//! The encoding of our leaf nodes in plans for workers: one tag byte, then the node's own encoding.
-//! [`FileCodec`] covers nodes that read files or generate tables. Every process of a session
+//! The encoding of our nodes in plans for workers: one tag byte, then the node's own encoding.
+//! [`FileCodec`] covers nodes that read files, generate tables or pass rows on. Every process of a session
 //! registers [`PlanCodec`](crate::runs::job::PlanCodec), which also covers the results of runs.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 
+use crate::base::memory::compact_views::CompactViewsExec;
 use crate::tpch;
 use bigslice_files::SealedScan;
 
@@ -20,9 +21,10 @@ pub(crate) enum Tag {
     Tpch = 1,
     Sealed = 2,
     Run = 3,
+    CompactViews = 4,
 }
 
-/// Encodes and decodes nodes that read files or generate tables, and refuses all others.
+/// Encodes and decodes all our nodes but those that read results of runs.
 #[derive(Debug, Default)]
 pub(crate) struct FileCodec;
 
@@ -42,13 +44,17 @@ impl PhysicalExtensionCodec for FileCodec {
             buffer.push(Tag::Sealed as u8);
             return scan.encode(buffer, self, converter);
         }
+        if node.is::<CompactViewsExec>() {
+            buffer.push(Tag::CompactViews as u8);
+            return Ok(());
+        }
         not_impl_err!("{} cannot be sent to another machine", node.name())
     }
 
     fn try_decode(
         &self,
         bytes: &[u8],
-        _inputs: &[Arc<dyn ExecutionPlan>],
+        inputs: &[Arc<dyn ExecutionPlan>],
         ctx: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -60,6 +66,10 @@ impl PhysicalExtensionCodec for FileCodec {
             tag if tag == Tag::Sealed as u8 => {
                 Ok(Arc::new(SealedScan::decode(bytes, ctx, self, converter)?))
             }
+            tag if tag == Tag::CompactViews as u8 => match inputs {
+                [input] => Ok(Arc::new(CompactViewsExec::new(Arc::clone(input)))),
+                _ => internal_err!("CompactViewsExec has {} inputs", inputs.len()),
+            },
             tag => internal_err!("a plan node with the unknown tag {tag}"),
         }
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bigslice_cluster::LogLine;
+use bigslice_planner::Trusted;
 use datafusion::catalog::Session;
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::context::QueryPlanner;
@@ -22,6 +23,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion_distributed::{DistributedConfig, DistributedExec, SessionStateBuilderExt};
 
 use crate::base::config::Config;
+use crate::base::memory::compact_views::CompactViewsExec;
 use crate::error::Error;
 use crate::query::sendable;
 use crate::statement::explain;
@@ -54,7 +56,7 @@ pub(crate) async fn distribute(
         return Ok(prepared);
     }
     let plan = guarded(&prepared, logical, session).await?;
-    let refused = match bigslice_planner::check(&plan) {
+    let refused = match check(&plan) {
         Ok(()) => return Ok(plan),
         Err(e) if e.is_unsafe_distribution() => e,
         Err(e) => return Err(Error::from(e).into()),
@@ -68,7 +70,7 @@ pub(crate) async fn distribute(
     let options = state.config_mut().options_mut();
     DistributedConfig::from_config_options_mut(options)?.max_tasks_per_stage = 1;
     let plan = guarded(&prepared, logical, &state).await?;
-    bigslice_planner::check(&plan).map_err(Error::from)?;
+    check(&plan).map_err(Error::from)?;
     Ok(plan)
 }
 
@@ -89,6 +91,11 @@ async fn explained(
         true => explain::with_distributed(&lowered, &plan),
         false => lowered,
     })
+}
+
+fn check(plan: &Plan) -> Result<(), bigslice_planner::Error> {
+    let row_wise = vec![CompactViewsExec::NAME.to_owned()];
+    bigslice_planner::check_with(plan, &Trusted { row_wise, ..Trusted::default() })
 }
 
 fn prepare(lowered: Plan) -> Result<Plan> {

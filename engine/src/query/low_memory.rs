@@ -10,6 +10,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::sorts::sort::SortExec;
 
+use crate::base::memory::compact_views::CompactViews;
+
 /// The memory strategy of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MemoryStrategy {
@@ -49,6 +51,7 @@ impl MemoryStrategy {
         *state = SessionStateBuilder::new_from_existing(state.clone())
             .with_session_id(id)
             .with_physical_optimizer_rule(Arc::new(LargeLimits::over(0)))
+            .with_physical_optimizer_rule(Arc::new(CompactViews))
             .build();
         let options = state.config_mut().options_mut();
         options.optimizer.prefer_hash_join = false;

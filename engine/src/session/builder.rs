@@ -20,6 +20,7 @@ use crate::base::cpu::Cpu;
 use crate::base::driver::{Driver, QUERIES_RUNNING_MAX};
 use crate::base::history::Journal;
 use crate::base::memory::Budget;
+use crate::base::memory::compact_views::CompactViews;
 use crate::base::settings;
 use crate::base::system::{FleetSize, MachineKind, SystemSpec};
 use crate::error::{Error, Result};
@@ -252,6 +253,7 @@ impl SessionBuilder {
         if let Some(bytes) = budget.top_k_bytes(config.partitions_per_task()) {
             let limits = Arc::new(LargeLimits::over(bytes));
             builder = builder.with_physical_optimizer_rule(limits);
+            builder = builder.with_physical_optimizer_rule(Arc::new(CompactViews));
             builder = builder.with_analyzer_rule(Arc::new(LeanWindows));
         }
         let fleet = match site {

@@ -119,7 +119,20 @@ impl Pulled {
                 }
                 &mut function.params.order_by
             }
-            Expr::AggregateFunction(function) => &mut function.params.order_by,
+            Expr::AggregateFunction(function) => {
+                let params = &mut function.params;
+                for by in &mut params.order_by {
+                    let key = by.expr.clone();
+                    if self.pull(&mut by.expr)? {
+                        changed = true;
+                        // With DISTINCT, the argument must stay equal to the key.
+                        for arg in params.args.iter_mut().filter(|arg| **arg == key) {
+                            arg.clone_from(&by.expr);
+                        }
+                    }
+                }
+                return Ok(Transformed::new_transformed(expr, changed));
+            }
             _ => return Ok(Transformed::no(expr)),
         };
         for by in order {

@@ -12,6 +12,7 @@
 //! for all the memory of a process: the program is subtracted first, and the process is
 //! [measured](crate::base::memory::gauge).
 
+pub(crate) mod compact_views;
 pub(crate) mod gauge;
 pub(crate) mod messages;
 pub(crate) mod pool;

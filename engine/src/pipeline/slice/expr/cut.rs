@@ -41,6 +41,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitio
 use super::Call;
 use super::fragment::{ByExprs, Check, Fragment, Slot, Values};
 use super::leaf::SliceScan;
+use crate::base::memory::compact_views::CompactViewsExec;
 use crate::pipeline::slice::tree::node::{Exchange, Node, Op, Shards, Split};
 
 /// Why a plan was not cut.
@@ -418,7 +419,8 @@ impl Cut {
 
 /// How the rows of an operator are distributed over shards.
 fn derived(plan: &Arc<dyn ExecutionPlan>, inputs: &[RowProperties]) -> Result<RowProperties, Stop> {
-    row_properties(plan, inputs, Parts::Shards, &[]).map_err(|refused| match refused {
+    let row_wise = [CompactViewsExec::NAME.to_owned()];
+    row_properties(plan, inputs, Parts::Shards, &row_wise).map_err(|refused| match refused {
         Undistributable::Unsafe(reason) => Stop::Unproven(format!("{} {reason}", plan.name())),
         Undistributable::Failed(error) => Stop::Failed(error),
     })
