@@ -1,6 +1,7 @@
 //! The encoding of our nodes in plans for workers: one tag byte, then the node's own encoding.
-//! [`FileCodec`] covers nodes that read files, generate tables or pass rows on. Every process of a session
-//! registers [`PlanCodec`](crate::runs::job::PlanCodec), which also covers the results of runs.
+//! [`FileCodec`] covers nodes that read files, generate tables or pass rows on. Every process of a
+//! session registers [`PlanCodec`](crate::runs::job::PlanCodec), which also covers the results of
+//! runs.
 
 use std::sync::Arc;
 
