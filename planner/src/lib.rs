@@ -64,8 +64,8 @@ pub use scalar_subquery::{OneRowSubqueries, one_row};
 pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};
 pub use statement::check_statement;
 pub use syntax::{
-    Catalog, Headers, Labels, MaterializedCte, Tokens, headers, materialize_ctes, parse, resolve,
-    rewrite,
+    Catalog, Headers, Labels, MaterializedCte, Tokens, any_query, headers, materialize_ctes, parse,
+    resolve, rewrite,
 };
 pub use text::{StatementLimits, check_text};
 pub use windows::{SerializableWindows, is_unserializable};

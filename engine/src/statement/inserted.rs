@@ -4,13 +4,13 @@
 //! x, x FROM (VALUES (1)) v(x)` is an error because they have one column, and values get the types
 //! of the table's columns before the query can use them.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bigslice_planner::any_query;
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::sql::parser::Statement as Parsed;
-use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Sql, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Sql};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use crate::statement::lookup::Lookup;
@@ -56,18 +56,7 @@ fn read() -> Result<Box<Query>> {
 }
 
 fn has_values(query: &Query) -> bool {
-    struct Values;
-    impl Visitor for Values {
-        type Break = ();
-
-        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            match of_set(&query.body) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        }
-    }
-    query.visit(&mut Values).is_break()
+    any_query(query, &mut |query| of_set(&query.body))
 }
 
 fn of_set(set: &SetExpr) -> bool {

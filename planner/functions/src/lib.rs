@@ -54,6 +54,7 @@ pub use rank::{dense_rank, ntile, rank, row_number, signed_rank};
 pub use round_parts::{round_parts, rounds_parts, whole_type};
 pub use same_value::{same_value, unknown};
 use time::at_time_zone::at_time_zone;
+pub use time::at_time_zone::{INSTANT_OF_ANY, instant_of};
 pub use time::cast::{OutOfRange, cast_time, casts_time};
 pub use time::date_part::date_part;
 pub use time::days_between::days_between;
@@ -85,6 +86,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         scale_interval(Scale::Multiply),
         scale_interval(Scale::Divide),
         time::at_time_zone::instant_of(),
+        time::at_time_zone::instant_of_any(),
         time::timestamp_of::timestamp_of(OutOfRange::Error),
         time::timestamp_of::timestamp_of(OutOfRange::Null),
         date_part(),

@@ -62,11 +62,11 @@ impl AggregateUDFImpl for OrderedSet {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let value = match (self.kind, types) {
             (Kind::Mode, [value]) | (Kind::PercentileDisc, [value, _]) => value,
-            (Kind::Mode, _) => return plan_err!("mode() is followed by WITHIN GROUP (ORDER BY x)"),
+            (Kind::Mode, _) => return plan_err!("mode() needs WITHIN GROUP (ORDER BY x) after it"),
             (Kind::PercentileDisc, _) => {
                 return plan_err!(
-                    "percentile_disc takes a number from 0 to 1, and is followed by WITHIN GROUP \
-                     (ORDER BY x)"
+                    "percentile_disc takes a number from 0 to 1, and needs WITHIN GROUP \
+                     (ORDER BY x) after it"
                 );
             }
         };

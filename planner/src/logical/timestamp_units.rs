@@ -5,13 +5,21 @@
 //! nanoseconds: then the year 1600 or 9999 in one of the others is an error. Literals usually have
 //! nanoseconds. The rule reads literals that need no more than microseconds as microseconds beside
 //! values without nanoseconds, and turns dates into timestamps of that unit.
+//!
+//! A cast to TIMESTAMP WITH TIME ZONE without a precision, which the syntax makes microseconds,
+//! keeps the nanoseconds of a timestamp.
 
+use std::sync::Arc;
+
+use bigslice_functions::{INSTANT_OF_ANY, instant_of};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{
+    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast,
+};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite;
@@ -51,10 +59,27 @@ fn alike(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
             vec![left.as_mut(), right.as_mut()]
         }
+        Expr::ScalarFunction(call) if call.name() == INSTANT_OF_ANY => {
+            call.args.iter_mut().for_each(|arg| keep_nanos(arg, schema));
+            return Transformed::yes(instant_of().call(std::mem::take(&mut call.args)));
+        }
         _ => return Transformed::no(expr),
     };
     let changed = same_unit(&mut peers, schema);
     if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
+/// Casts a timestamp with nanoseconds to nanoseconds.
+fn keep_nanos(cast: &mut Expr, schema: &DFSchema) {
+    let (Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })) = cast else {
+        return;
+    };
+    if let (Ok(DataType::Timestamp(unit @ TimeUnit::Nanosecond, _)), DataType::Timestamp(_, zone)) =
+        (expr.get_type(schema), field.data_type())
+    {
+        let of = DataType::Timestamp(unit, zone.clone());
+        *field = Arc::new(field.as_ref().clone().with_data_type(of));
+    }
 }
 
 /// Gives literals and dates among `peers` the unit of the others, if these have no nanoseconds.

@@ -2,15 +2,15 @@
 //! 55.2 names them after its own expressions (`Int64(7) % Int64(3)`, `sum(t.x)`).
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement as Parsed};
 use datafusion::sql::sqlparser::ast::{
     CreateTable, CreateView, Cte, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement,
-    TableAlias, TableFactor, Value, Visit, Visitor, WildcardAdditionalOptions, visit_expressions,
+    TableAlias, TableFactor, Value, WildcardAdditionalOptions,
 };
 
 use super::build;
+use super::walk::{any_expr, in_queries};
 
 /// The column names of a result. Between the first and the last items of the select list there may
 /// be items with an unknown number of columns.
@@ -195,13 +195,10 @@ impl Headers {
 
 /// True if the expression may be several columns, such as `unnest` of a struct.
 fn is_several(expr: &Expr) -> bool {
-    let found = visit_expressions(expr, |expr| match expr {
-        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("unnest") => {
-            ControlFlow::Break(())
-        }
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
+    any_expr(expr, |expr| {
+        matches!(expr, Expr::Function(function)
+            if function.name.to_string().eq_ignore_ascii_case("unnest"))
+    })
 }
 
 /// The name of an unnamed expression; columns keep their names.
@@ -275,14 +272,7 @@ fn name_items(select: &mut Select, is_meant: impl Fn(&Expr) -> bool) {
 
 /// True if `expr` contains a query.
 pub(super) fn has_subquery(expr: &Expr) -> bool {
-    struct Queries;
-    impl Visitor for Queries {
-        type Break = ();
-        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-            ControlFlow::Break(())
-        }
-    }
-    expr.visit(&mut Queries).is_break()
+    in_queries(expr, |_| true)
 }
 
 #[cfg(test)]

@@ -4,13 +4,12 @@
 //! DataFusion 55.2 plans a query in FROM or WITH without its ORDER BY, unless it has an OFFSET or a
 //! LIMIT.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArgumentClause, FunctionArguments, LimitClause, Offset, OffsetRows, Query,
-    Select, SetExpr, TableFactor, Value, Visit, Visitor,
+    Select, SetExpr, TableFactor, Value,
 };
 
+use super::walk::any_expr;
 use crate::logical::ORDERED;
 
 /// Marks the queries that `query`, a SELECT with such aggregates, reads.
@@ -45,24 +44,16 @@ fn keep(query: &mut Query) {
 
 /// True if the select list or HAVING has an order-sensitive aggregate without an order of its own.
 fn shows_order(select: &Select) -> bool {
-    struct Find;
-    impl Visitor for Find {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-            let name = function.name.to_string().to_ascii_lowercase();
-            let has_order = |clause: &FunctionArgumentClause| {
-                matches!(clause, FunctionArgumentClause::OrderBy(_))
-            };
-            let plain = match &function.args {
-                FunctionArguments::List(list) => !list.clauses.iter().any(has_order),
-                _ => false,
-            };
-            match plain && function.over.is_none() && ORDERED.contains(&name.as_str()) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        }
-    }
-    select.projection.visit(&mut Find).is_break() || select.having.visit(&mut Find).is_break()
+    let shows = |expr: &Expr| {
+        let Expr::Function(function) = expr else { return false };
+        let name = function.name.to_string().to_ascii_lowercase();
+        let has_order =
+            |clause: &FunctionArgumentClause| matches!(clause, FunctionArgumentClause::OrderBy(_));
+        let plain = match &function.args {
+            FunctionArguments::List(list) => !list.clauses.iter().any(has_order),
+            _ => false,
+        };
+        plain && function.over.is_none() && ORDERED.contains(&name.as_str())
+    };
+    any_expr(&select.projection, shows) || any_expr(&select.having, shows)
 }

@@ -12,12 +12,12 @@ use bigslice_functions::rows;
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, Visit, VisitMut,
-    Visitor, VisitorMut,
+    ObjectName, Query, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::walk::{any_expr, walk_mut};
 use crate::error::{Error, Result};
 
 /// Table functions that also exist as scalar functions that return lists.
@@ -29,10 +29,10 @@ const UNNEST: &str = "unnest";
 /// Rewrites the statement and all queries in it.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
     let outcome = match statement {
-        Statement::Statement(statement) => VisitMut::visit(statement.as_mut(), &mut Change),
+        Statement::Statement(statement) => walk_mut(statement.as_mut(), &mut Change),
         Statement::Explain(explain) => return rewrite(&mut explain.statement),
         Statement::CopyTo(copy) => match &mut copy.source {
-            CopyToSource::Query(query) => VisitMut::visit(query.as_mut(), &mut Change),
+            CopyToSource::Query(query) => walk_mut(query.as_mut(), &mut Change),
             CopyToSource::Relation(_) => return Ok(()),
         },
         _ => return Ok(()),
@@ -166,17 +166,7 @@ fn series(factor: &TableFactor) -> Option<TableFactor> {
 
 /// True if the expression refers to a column.
 pub(super) fn has_column(expr: &Expr) -> bool {
-    struct Find;
-    impl Visitor for Find {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    Visit::visit(expr, &mut Find).is_break()
+    any_expr(expr, |expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
 }
 
 fn call(name: ObjectName, args: Vec<Expr>) -> Expr {

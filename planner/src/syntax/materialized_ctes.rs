@@ -9,12 +9,13 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Cte, Distinct, Expr, Function, Ident, ObjectName, Query, Select, SetExpr, Statement as Sql,
-    Visit, Visitor, VisitorMut, With,
+    Visitor, VisitorMut, With,
 };
 
 use super::build;
 use super::names::{Catalog, mentions};
 use super::visit::{step, visit, visit_mut};
+use super::walk::walk;
 use crate::error::{Error, Result};
 
 /// A query that is computed before the statement that reads it.
@@ -138,7 +139,7 @@ impl Walk<'_> {
     }
 
     fn is_nondeterministic(&self, query: &Query) -> bool {
-        query.visit(&mut Nondeterministic { catalog: self.catalog }).is_break()
+        walk(query, &mut Nondeterministic { catalog: self.catalog }).is_break()
     }
 
     /// Replaces the query by a table.
@@ -183,12 +184,12 @@ fn times_read(query: &Query, i: usize, name: &Ident) -> usize {
     }
     let mut count = Count(name, 0);
     let Query { with, body, order_by, limit_clause, pipe_operators, .. } = query;
-    let _ = body.visit(&mut count);
-    let _ = order_by.visit(&mut count);
-    let _ = limit_clause.visit(&mut count);
-    let _ = pipe_operators.visit(&mut count);
+    let _ = walk(body, &mut count);
+    let _ = walk(order_by, &mut count);
+    let _ = walk(limit_clause, &mut count);
+    let _ = walk(pipe_operators, &mut count);
     for cte in with.iter().flat_map(|with| &with.cte_tables[i + 1..]) {
-        let _ = cte.query.visit(&mut count);
+        let _ = walk(&cte.query, &mut count);
     }
     count.1
 }

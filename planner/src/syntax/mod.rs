@@ -26,6 +26,7 @@ mod sample;
 mod time;
 mod unnested;
 mod visit;
+mod walk;
 mod windows;
 
 mod lateral;
@@ -39,6 +40,7 @@ pub use self::materialized_ctes::{MaterializedCte, materialize_ctes};
 pub use self::names::{Catalog, Labels, resolve};
 pub use self::parse::{Tokens, parse};
 pub(crate) use self::visit::{step, visit};
+pub use self::walk::any_query;
 
 /// Rewrites a statement so that DataFusion plans it with the meaning that it has in SQL.
 ///

@@ -9,13 +9,15 @@
 
 use std::ops::ControlFlow;
 
-use bigslice_functions::{normal_interval, normal_timestamp};
+use bigslice_functions::{INSTANT_OF_ANY, normal_interval, normal_timestamp};
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Statement as Sql,
-    TimezoneInfo, TypedString, Value, VisitMut, VisitorMut,
+    TimezoneInfo, TypedString, Value, VisitorMut,
 };
+
+use super::walk::walk_mut;
 
 /// Rewrites the timestamps of a statement.
 pub(super) fn rewrite(statement: &mut Statement) {
@@ -29,14 +31,14 @@ pub(super) fn rewrite(statement: &mut Statement) {
             if let Sql::CreateTable(table) = statement.as_mut() {
                 table.columns.iter_mut().for_each(|column| in_micros(&mut column.data_type));
             }
-            statement.visit(&mut Times)
+            walk_mut(statement.as_mut(), &mut Times)
         }
         Statement::CreateExternalTable(table) => {
             table.columns.iter_mut().for_each(|column| in_micros(&mut column.data_type));
             ControlFlow::Continue(())
         }
         Statement::CopyTo(copy) => match &mut copy.source {
-            CopyToSource::Query(query) => query.visit(&mut Times),
+            CopyToSource::Query(query) => walk_mut(query, &mut Times),
             CopyToSource::Relation(_) => ControlFlow::Continue(()),
         },
         _ => ControlFlow::Continue(()),
@@ -72,7 +74,11 @@ impl VisitorMut for Times {
                     fit(data_type, text);
                 }
                 if is_instant(data_type) {
-                    *expr = call("instant_of", vec![take(expr)]);
+                    let any = is_without_precision(data_type) && !is_text(inner);
+                    if any {
+                        in_micros(data_type);
+                    }
+                    *expr = call(if any { INSTANT_OF_ANY } else { "instant_of" }, vec![take(expr)]);
                 } else if is_plain(data_type) && !is_text(inner) {
                     let name = match kind {
                         CastKind::TryCast | CastKind::SafeCast => "try_timestamp_of",
@@ -114,6 +120,10 @@ fn is_text(expr: &Expr) -> bool {
 /// TIMESTAMP WITH TIME ZONE.
 fn is_instant(of: &DataType) -> bool {
     matches!(of, DataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone))
+}
+
+fn is_without_precision(of: &DataType) -> bool {
+    matches!(of, DataType::Timestamp(None, _))
 }
 
 /// An instant in SQL that DataFusion makes a timestamp without time zone if the session has none.

@@ -3,14 +3,13 @@
 //! DataFusion 55.2 looks for the sort keys among the columns of `unnest` only, and does not find
 //! them. The rewrite unnests the rows in a subquery that has the keys as columns.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, GroupByExpr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select,
-    SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor, WildcardAdditionalOptions,
+    SelectItem, SetExpr, TableAlias, TableFactor, WildcardAdditionalOptions,
 };
 
 use super::build;
+use super::walk::any_expr;
 
 /// Moves `query` into a subquery below its order, if it unnests and is ordered by other columns.
 pub(super) fn order_above(query: &mut Query) {
@@ -76,22 +75,10 @@ fn takes_rows_apart(select: &Select) -> bool {
 
 /// True if the expression contains an `unnest`.
 fn is_unnest(expr: &Expr) -> bool {
-    struct Unnest;
-    impl Visitor for Unnest {
-        type Break = ();
-
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Function(function)
-                    if function.name.to_string().eq_ignore_ascii_case("unnest") =>
-                {
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    expr.visit(&mut Unnest).is_break()
+    any_expr(expr, |expr| {
+        matches!(expr, Expr::Function(function)
+            if function.name.to_string().eq_ignore_ascii_case("unnest"))
+    })
 }
 
 /// True if `item` is a result column of this name.

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, CreateExternalTable, Statement};
-use datafusion::sql::sqlparser::ast::{Visit, VisitMut, Visitor, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Visitor, VisitorMut};
 
+use super::walk::{walk, walk_mut};
 use crate::error::{Error, Result};
 
 /// The result of a visit.
@@ -26,15 +27,15 @@ pub(crate) fn step(result: Result<()>) -> ControlFlow<Error> {
 /// Visits every node of `statement`.
 pub(crate) fn visit<V: Visitor<Break = Error>>(statement: &Statement, with: &mut V) -> Result<()> {
     match statement {
-        Statement::Statement(statement) => done(Visit::visit(statement, with)),
+        Statement::Statement(statement) => done(walk(statement, with)),
         Statement::CopyTo(copy) => match &copy.source {
             CopyToSource::Relation(_) => Ok(()),
-            CopyToSource::Query(query) => done(Visit::visit(query, with)),
+            CopyToSource::Query(query) => done(walk(query, with)),
         },
         Statement::Explain(explain) => visit(&explain.statement, with),
         Statement::CreateExternalTable(CreateExternalTable { columns, order_exprs, .. }) => {
-            done(Visit::visit(columns, with))?;
-            done(Visit::visit(order_exprs, with))
+            done(walk(columns, with))?;
+            done(walk(order_exprs, with))
         }
         Statement::Reset(_) => Ok(()),
     }
@@ -46,15 +47,15 @@ pub(crate) fn visit_mut<V: VisitorMut<Break = Error>>(
     with: &mut V,
 ) -> Result<()> {
     match statement {
-        Statement::Statement(statement) => done(VisitMut::visit(statement, with)),
+        Statement::Statement(statement) => done(walk_mut(statement, with)),
         Statement::CopyTo(copy) => match &mut copy.source {
             CopyToSource::Relation(_) => Ok(()),
-            CopyToSource::Query(query) => done(VisitMut::visit(query, with)),
+            CopyToSource::Query(query) => done(walk_mut(query, with)),
         },
         Statement::Explain(explain) => visit_mut(&mut explain.statement, with),
         Statement::CreateExternalTable(CreateExternalTable { columns, order_exprs, .. }) => {
-            done(VisitMut::visit(columns, with))?;
-            done(VisitMut::visit(order_exprs, with))
+            done(walk_mut(columns, with))?;
+            done(walk_mut(order_exprs, with))
         }
         Statement::Reset(_) => Ok(()),
     }

@@ -6,11 +6,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, NamedWindowDefinition, NamedWindowExpr, OrderBy, Query, Select, VisitMut,
-    VisitorMut, WindowSpec, WindowType,
+    Expr, Ident, NamedWindowDefinition, NamedWindowExpr, OrderBy, Query, Select, VisitorMut,
+    WindowSpec, WindowType,
 };
 
 use super::visit::{done, step};
+use super::walk::walk_mut;
 use crate::error::{Error, Result};
 
 /// Replaces each named window by its definition, in `select` and in its ORDER BY.
@@ -19,12 +20,12 @@ pub(crate) fn inline(select: &mut Select, order_by: Option<&mut OrderBy>) -> Res
         return Ok(());
     }
     let windows = definitions(std::mem::take(&mut select.named_window))?;
-    let mut walk = Inline { windows: &windows, depth: 0 };
-    done(select.projection.visit(&mut walk))?;
-    done(select.qualify.visit(&mut walk))?;
-    done(select.distinct.visit(&mut walk))?;
+    let mut inline = Inline { windows: &windows, depth: 0 };
+    done(walk_mut(&mut select.projection, &mut inline))?;
+    done(walk_mut(&mut select.qualify, &mut inline))?;
+    done(walk_mut(&mut select.distinct, &mut inline))?;
     match order_by {
-        Some(order_by) => done(order_by.visit(&mut walk)),
+        Some(order_by) => done(walk_mut(order_by, &mut inline)),
         None => Ok(()),
     }
 }

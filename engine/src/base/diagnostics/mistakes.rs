@@ -22,6 +22,8 @@ pub(crate) fn said(text: &str) -> Option<(String, Option<String>)> {
         .or_else(|| distinct_on(text))
         .or_else(|| conflicting(text))
         .or_else(|| ragged(text))
+        .or_else(|| too_large(text))
+        .or_else(|| unreadable(text))
 }
 
 /// "While expanding wildcard, column "t.id" must appear in the GROUP BY clause or must be part of
@@ -56,6 +58,24 @@ fn ragged(text: &str) -> Option<(String, Option<String>)> {
     Some((
         format!("row {row} of VALUES has {count} values, and {expected} are needed"),
         Some("to insert into some columns, name them: INSERT INTO t (a, b) VALUES ...".to_owned()),
+    ))
+}
+
+/// "Can't cast value 3000000000 to type Int32"
+fn too_large(text: &str) -> Option<(String, Option<String>)> {
+    let (value, of) = text.split_once("an't cast value ")?.1.rsplit_once(" to type ")?;
+    Some((
+        format!("overflow in a cast: {value} does not fit {of}"),
+        Some("cast to a wider type, or write try_cast(...) for null".to_owned()),
+    ))
+}
+
+/// "Cannot cast string 'a' to value of Int64 type"
+fn unreadable(text: &str) -> Option<(String, Option<String>)> {
+    let (value, of) = text.split_once("annot cast string ")?.1.rsplit_once(" to value of ")?;
+    Some((
+        format!("cannot read {value} as {}", of.strip_suffix(" type")?),
+        Some("write try_cast(...) for null".to_owned()),
     ))
 }
 
@@ -131,6 +151,11 @@ mod tests {
                 "Inconsistent data length across values list: got 1 values in row 0 but expected 3",
                 "row 1 of VALUES has 1 values, and 3 are needed",
             ),
+            (
+                "Can't cast value 3000000000 to type Int32",
+                "overflow in a cast: 3000000000 does not fit Int32",
+            ),
+            ("Cannot cast string 'a to b' to value of Int64 type", "cannot read 'a to b' as Int64"),
         ]);
         for (theirs, ours) in cases {
             assert_eq!(said(theirs).unwrap().0, ours);

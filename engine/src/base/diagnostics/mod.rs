@@ -315,7 +315,9 @@ fn of_arrow(error: &ArrowError) -> (String, Option<String>) {
         | ArrowError::AvroError(text)
         | ArrowError::IpcError(text)
         | ArrowError::MemoryError(text)
-        | ArrowError::ParquetError(text) => (sentence(text), None),
+        | ArrowError::ParquetError(text) => {
+            mistakes::said(text).unwrap_or_else(|| (sentence(text), None))
+        }
         ArrowError::NotYetImplemented(text) => (format!("not supported: {}", sentence(text)), None),
         other => (sentence(&other.to_string()), None),
     }

@@ -143,7 +143,9 @@ fn in_types_of_sql(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        if c == '\'' || c == '"' {
+        // Not the apostrophe of "can't".
+        let in_word = c == '\'' && written.ends_with(char::is_alphanumeric);
+        if (c == '\'' && !in_word) || c == '"' {
             let end = rest[1..].find(c).map_or(rest.len(), |at| at + 2);
             written.push_str(&rest[..end]);
             rest = &rest[end..];
@@ -218,6 +220,7 @@ mod tests {
             ("t.a + Int64(1) = Utf8(\"x(1)\")", "t.a + 1 = 'x(1)'"),
             ("Timestamp(ns, \"UTC\") and Decimal128(10, 2)", "TIMESTAMP and DECIMAL(10, 2)"),
             ("the column 'Int64' is a Boolean", "the column 'Int64' is a BOOLEAN"),
+            ("can't make Int64 a Boolean", "can't make BIGINT a BOOLEAN"),
             (
                 "Internal error: no such thing.\nThis issue was likely caused by a bug in DataFusion's code. \
                  Please help us: https://github.com/apache/datafusion/issues",

@@ -27,19 +27,34 @@ pub(crate) fn at_time_zone() -> Arc<ScalarUDF> {
 }
 
 /// The function `instant_of`: reads a timestamp without zone as UTC; instants pass unchanged.
-pub(crate) fn instant_of() -> Arc<ScalarUDF> {
-    let signature = Signature::any(1, Volatility::Immutable);
-    Arc::new(ScalarUDF::from(InstantOf { signature }))
+pub fn instant_of() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(InstantOf::new("instant_of")))
+}
+
+/// The name of a function that does the same. Its argument is a cast to a type without a precision:
+/// the planner gives it the unit of the value.
+pub const INSTANT_OF_ANY: &str = "instant_of_any";
+
+/// The function of that name.
+pub(crate) fn instant_of_any() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(InstantOf::new(INSTANT_OF_ANY)))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct InstantOf {
+    name: &'static str,
     signature: Signature,
+}
+
+impl InstantOf {
+    fn new(name: &'static str) -> Self {
+        Self { name, signature: Signature::any(1, Volatility::Immutable) }
+    }
 }
 
 impl ScalarUDFImpl for InstantOf {
     fn name(&self) -> &'static str {
-        "instant_of"
+        self.name
     }
 
     fn signature(&self) -> &Signature {

@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CastKind, DuplicateTreatment, Expr, Function, FunctionArgumentList,
-    FunctionArguments, Ident, Subscript, TrimWhereField, UnaryOperator, Value, VisitMut,
-    VisitorMut,
+    FunctionArguments, Ident, Subscript, TrimWhereField, UnaryOperator, Value, VisitorMut,
 };
 
 use super::super::build;
@@ -14,6 +13,7 @@ use super::Catalog;
 use super::resolver::Resolver;
 use super::scope::{Column, Meaning, Written, named_like};
 use crate::error::{Error, Result};
+use crate::syntax::walk::walk_mut;
 
 /// The meaning of an unqualified name in ORDER BY as a result column.
 pub(super) fn of_result(outputs: Option<&[Column]>, name: &Written<'_>) -> Result<Meaning> {
@@ -66,7 +66,7 @@ pub(super) fn name_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<Option<Str
 pub(super) fn key_of(resolver: &Resolver<'_>, expr: &Expr) -> Result<String> {
     let mut expr = expr.clone();
     let mut plain = Plain { resolver };
-    super::super::visit::done(expr.visit(&mut plain))?;
+    super::super::visit::done(walk_mut(&mut expr, &mut plain))?;
     // A cast has the name of its column.
     Ok(match expr {
         Expr::Identifier(column) => column.value,

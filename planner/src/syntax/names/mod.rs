@@ -24,11 +24,12 @@ mod visitor;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement};
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Visitor};
 
 use self::resolver::{Context, Resolver};
 use super::visit::visit_mut;
 use crate::error::Result;
+use crate::syntax::walk::walk;
 
 /// What the resolver needs to know about tables and functions.
 pub trait Catalog {
@@ -119,5 +120,5 @@ pub(crate) fn mentions(query: &Query, name: &Ident) -> bool {
             }
         }
     }
-    query.visit(&mut Mentions(name)).is_break()
+    walk(query, &mut Mentions(name)).is_break()
 }

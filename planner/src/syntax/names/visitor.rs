@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Assignment, AssignmentTarget, Delete, Expr, FromTable, Insert, ObjectName, OrderBy,
     OrderByKind, Query, Select, SetExpr, Statement, TableAlias, TableFactor, TableObject,
-    TableWithJoins, Update, VisitMut, VisitorMut,
+    TableWithJoins, Update, VisitorMut,
 };
 
 use super::super::build;
@@ -17,6 +17,7 @@ use super::resolver::{Context, Frame, Resolver};
 use super::scope::{Column, Meaning, Relation, Scope, named_like};
 use super::{access, apply, from, item};
 use crate::error::{Error, Result};
+use crate::syntax::walk::walk_mut;
 
 impl Resolver<'_> {
     fn enter_query(&mut self, query: &mut Query) -> Result<()> {
@@ -120,7 +121,7 @@ impl Resolver<'_> {
                     Meaning::Nothing => {}
                 }
             }
-            done(by.visit(self))?;
+            done(walk_mut(by, self))?;
         }
         Ok(())
     }
