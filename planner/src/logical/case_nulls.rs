@@ -9,12 +9,11 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::with_own_schema;
+use super::expressions::{map_named, transform_nodes, transform_parts, with_own_schema};
 
 /// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]
@@ -26,7 +25,7 @@ impl AnalyzerRule for CaseNulls {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(with_nullable_cases)?.data)
+        Ok(transform_nodes(plan, &mut with_nullable_cases)?.data)
     }
 }
 
@@ -37,17 +36,8 @@ fn with_nullable_cases(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::yes(plan.recompute_schema()?));
     }
     let schema = merge_schema(&plan.inputs());
-    let names = NamePreserver::new(&plan);
-    let mut rewrite = |expr: Expr| {
-        let name = names.save(&expr);
-        let parts = expr.transform_up(|part| with_nulls(part, &schema))?;
-        Ok(if parts.transformed { parts.update_data(|expr| name.restore(expr)) } else { parts })
-    };
-    plan.map_expressions(|expr| match expr {
-        Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
-        _ => rewrite(expr),
-    })?
-    .map_data(with_own_schema)
+    map_named(plan, &mut |expr| transform_parts(expr, &mut |part| with_nulls(part, &schema)))?
+        .map_data(with_own_schema)
 }
 
 fn with_nulls(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

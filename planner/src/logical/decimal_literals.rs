@@ -8,7 +8,7 @@
 
 use datafusion::arrow::datatypes::DECIMAL128_MAX_PRECISION;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{
@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 use super::simplify::compares;
 
 /// The analyzer rule; see the [module](self).
@@ -30,7 +30,7 @@ impl AnalyzerRule for DecimalLiterals {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite(plan, &|node| Ok(Transformed::no(node)), &|expr, schema| {
-            expr.transform_up(|node| Ok(beside_decimals(node, schema)))
+            transform_parts(expr, &mut |node| Ok(beside_decimals(node, schema)))
         })
     }
 }

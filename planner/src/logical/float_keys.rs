@@ -23,7 +23,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 
 /// The analyzer rule; see the [module](self).
 #[derive(Debug)]
@@ -35,7 +35,9 @@ impl AnalyzerRule for FloatKeys {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite(plan, &of_node, &|expr, schema| expr.transform_up(|node| of_expr(node, schema)))
+        rewrite(plan, &of_node, &|expr, schema| {
+            transform_parts(expr, &mut |node| of_expr(node, schema))
+        })
     }
 }
 

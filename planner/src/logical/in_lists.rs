@@ -13,6 +13,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
+use super::expressions::map_parts;
 use super::same_value::shielded;
 
 /// True if the expression contains such lists at all.
@@ -130,7 +131,7 @@ fn walk(expr: Expr, place: Place) -> Result<Walked> {
             Ok(Walked { expr: Expr::InList(list), changed: false, found })
         }
         other => {
-            let walked = other.map_children(|child| {
+            let walked = map_parts(other, &mut |child| {
                 let place = Place { negated: false, below_not: false, top: false };
                 let child = walk(child, place)?;
                 Ok(Transformed::new_transformed(child.expr, child.changed))

@@ -16,6 +16,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::{transform_nodes, transform_parts};
+
 /// Order-sensitive aggregates: the result depends on the order of the input rows.
 pub(crate) const ORDERED: [&str; 5] =
     ["array_agg", "string_agg", "first_value", "last_value", "nth_value"];
@@ -33,7 +35,7 @@ impl AnalyzerRule for KeptOrder {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let changed = plan.transform_up_with_subqueries(|node| match node {
+        let changed = transform_nodes(plan, &mut |node| match node {
             LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.iter().any(shows_order) => {
                 ordered(aggregate)
             }
@@ -69,7 +71,7 @@ fn ordered(node: Aggregate) -> Result<Transformed<LogicalPlan>> {
             continue;
         }
         let name = names.save(&expr);
-        let with_order = expr.transform_up(|expr| match expr {
+        let with_order = transform_parts(expr, &mut |expr| match expr {
             Expr::AggregateFunction(mut aggregate) => {
                 aggregate.params.order_by.clone_from(&order);
                 Ok(Transformed::yes(Expr::AggregateFunction(aggregate)))

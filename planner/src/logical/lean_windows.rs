@@ -25,13 +25,15 @@ use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, Projection, Window};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::{transform_nodes, transform_parts};
+
 /// The analyzer rule: runs after the types of all expressions are settled.
 #[derive(Debug)]
 pub struct LeanWindows;
 
 impl AnalyzerRule for LeanWindows {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| match node {
+        transform_nodes(plan, &mut |node| match node {
             LogicalPlan::Window(window) if has_views(window.input.schema()) => {
                 Ok(Transformed::yes(lean(window)?))
             }
@@ -97,7 +99,7 @@ fn cast(expr: Expr, data_type: DataType) -> Expr {
 /// resolved for. A column that is only compared may have either type.
 fn as_before(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let with_views = |expr: Expr| {
-        expr.transform_up(|node| {
+        transform_parts(expr, &mut |node| {
             let before = match &node {
                 Expr::Column(column) => schema.index_of_column(column).ok(),
                 _ => None,

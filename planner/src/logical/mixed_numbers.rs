@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{InList, InSubquery, ScalarFunction, SetComparison};
 use datafusion::logical_expr::{
@@ -23,7 +23,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::decimal_literals::take;
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 use super::simplify::compares;
 
 /// The functions that bring their arguments to one type; `nvl2` all but the first.
@@ -41,7 +41,7 @@ impl AnalyzerRule for MixedNumbers {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite(plan, &of_node, &|expr, schema| {
-            expr.transform_up(|part| of_expression(part, schema))
+            transform_parts(expr, &mut |part| of_expression(part, schema))
         })
     }
 }

@@ -16,6 +16,8 @@ use datafusion::common::{NullEquality, Result, ScalarValue};
 use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, lit};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
+use super::expressions::transform_nodes;
+
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
 /// `extract_equijoin_predicate`, except for joins in which nulls are equal.
@@ -69,9 +71,9 @@ impl OptimizerRule for Flattened {
         if !found {
             return self.0.rewrite(plan, config);
         }
-        let apart = plan.transform_up_with_subqueries(set_apart)?.data;
+        let apart = transform_nodes(plan, &mut set_apart)?.data;
         let flat = self.0.rewrite(apart, config)?;
-        let joined = flat.data.transform_up_with_subqueries(put_together)?.data;
+        let joined = transform_nodes(flat.data, &mut put_together)?.data;
         // Adding and removing the filter is no change; reporting one needlessly only costs a pass.
         Ok(Transformed::new_transformed(joined, flat.transformed))
     }

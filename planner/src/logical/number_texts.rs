@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, Projection, Union};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 
 /// The analyzer rule; see the header of its file. It runs before types are coerced.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl AnalyzerRule for NumberTexts {
             other => Ok(Transformed::no(other)),
         };
         rewrite(plan, &of_node, &|expr, schema| {
-            expr.transform_up(|mut part| {
+            transform_parts(expr, &mut |mut part| {
                 let changed = of_expr(&mut part, schema)?;
                 Ok(Transformed::new_transformed(part, changed))
             })

@@ -22,7 +22,7 @@ use bigslice_functions::{
 };
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
     AggregateFunction, NullTreatment, ScalarFunction, Sort, WindowFunction,
@@ -33,7 +33,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 
 /// The analyzer rule; see the [module](self).
 #[derive(Debug)]
@@ -45,7 +45,9 @@ impl AnalyzerRule for Numbers {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite(plan, &sorted_once, &|expr, schema| expr.transform_up(|node| exact(node, schema)))
+        rewrite(plan, &sorted_once, &|expr, schema| {
+            transform_parts(expr, &mut |node| exact(node, schema))
+        })
     }
 }
 

@@ -11,10 +11,10 @@ use std::collections::HashSet;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::{map_named, transform_nodes, transform_parts};
 use super::simplify::compares;
 
 /// The analyzer rule; see the [module](self). It runs after types are coerced.
@@ -27,7 +27,7 @@ impl AnalyzerRule for OrderColumns {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(with_columns)?.data)
+        Ok(transform_nodes(plan, &mut with_columns)?.data)
     }
 }
 
@@ -46,17 +46,8 @@ fn with_columns(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             LogicalPlan::Sort(sort)
         }
         plan => {
-            let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let expr = expr.transform_up(|part| pulled.pull_from(part))?;
-                Ok(if expr.transformed {
-                    expr.update_data(|expr| name.restore(expr))
-                } else {
-                    expr
-                })
-            })?
-            .data
+            map_named(plan, &mut |expr| transform_parts(expr, &mut |part| pulled.pull_from(part)))?
+                .data
         }
     };
     if pulled.exprs.is_empty() {

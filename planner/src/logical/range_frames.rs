@@ -6,14 +6,14 @@
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 
 /// The analyzer rule; see the [module](self). It runs before types are coerced.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl AnalyzerRule for RangeFrames {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite(plan, &|node| Ok(Transformed::no(node)), &|expr, schema| {
-            expr.transform_up(|part| Ok(in_groups(part, schema)))
+            transform_parts(expr, &mut |part| Ok(in_groups(part, schema)))
         })
     }
 }

@@ -11,7 +11,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 use super::same_value::shielded;
 
 /// The analyzer rule; see the [module](self).
@@ -25,7 +25,7 @@ impl AnalyzerRule for SelfEqual {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite(plan, &|node| Ok(Transformed::no(node)), &|expr, _| {
-            expr.transform_up(|part| {
+            transform_parts(expr, &mut |part| {
                 Ok(match equals_its_part(&part) {
                     true => Transformed::yes(shielded(part)),
                     false => Transformed::no(part),

@@ -18,6 +18,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::transform_nodes;
+
 /// The analyzer rule; see the [module](self).
 #[derive(Debug)]
 pub(crate) struct SetAll;
@@ -28,7 +30,7 @@ impl AnalyzerRule for SetAll {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let plan = plan.transform_up_with_subqueries(|plan| match plan {
+        let plan = transform_nodes(plan, &mut |plan| match plan {
             LogicalPlan::Join(join) if is_set_all(&join) => counted(join).map(Transformed::yes),
             plan => Ok(Transformed::no(plan)),
         });

@@ -20,13 +20,13 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Between, Cast, InList, Like, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyExpressions};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
+use super::expressions::{map_named, map_parts, transform_parts};
 use super::same_value::{is_shielded, shielded};
 use super::typed_time::as_time;
 use super::{date_comparison, in_lists};
@@ -69,18 +69,9 @@ fn made_safe(plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transfor
         )?,
         _ => merge_schema(&plan.inputs()),
     };
-    let names = NamePreserver::new(&plan);
     // Where only TRUE passes, null and FALSE are the same.
     let filters = matches!(plan, LogicalPlan::Filter(_));
-    let mut rewrite = |expr: Expr| {
-        let name = names.save(&expr);
-        let safe = safe_expr(expr, &schema, filters, config)?;
-        Ok(if safe.transformed { safe.update_data(|expr| name.restore(expr)) } else { safe })
-    };
-    plan.map_expressions(|expr| match expr {
-        Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
-        _ => rewrite(expr),
-    })
+    map_named(plan, &mut |expr| safe_expr(expr, &schema, filters, config))
 }
 
 fn safe_expr(
@@ -89,7 +80,7 @@ fn safe_expr(
     filters: bool,
     config: &dyn OptimizerConfig,
 ) -> Result<Transformed<Expr>> {
-    let parts = expr.transform_up(|part| safe_part(part, schema, config))?;
+    let parts = transform_parts(expr, &mut |part| safe_part(part, schema, config))?;
     if !in_lists::may_matter(&parts.data) {
         return Ok(parts);
     }
@@ -133,7 +124,7 @@ fn protect_try_casts(expr: Expr) -> Result<Transformed<Expr>> {
     if is_shielded(&expr) {
         return Ok(Transformed::no(expr));
     }
-    expr.map_children(|child| {
+    map_parts(expr, &mut |child| {
         let attempt = matches!(&child, Expr::TryCast(attempt) if !is_constant(&attempt.expr));
         Ok(if attempt { Transformed::yes(shielded(child)) } else { Transformed::no(child) })
     })

@@ -5,12 +5,12 @@
 //! lists; see the functions crate.
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 
 /// The analyzer rule; see the [module](self). It runs before types are coerced.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl AnalyzerRule for TextCalls {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite(plan, &|node| Ok(Transformed::no(node)), &|expr, schema| {
-            expr.transform_up(|part| {
+            transform_parts(expr, &mut |part| {
                 of_texts(&part, schema)?;
                 Ok(Transformed::no(part))
             })

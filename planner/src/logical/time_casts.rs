@@ -6,15 +6,14 @@
 use bigslice_functions::{OutOfRange, casts_time, days_between, shift_time};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::with_own_schema;
+use super::expressions::{map_named, transform_nodes, transform_parts, with_own_schema};
 use super::typed_time::as_time;
 
 /// The analyzer rule; see the [module](self).
@@ -27,23 +26,14 @@ impl AnalyzerRule for TimeCasts {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(cast)?.data)
+        Ok(transform_nodes(plan, &mut cast)?.data)
     }
 }
 
 fn cast(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
-    let names = NamePreserver::new(&plan);
-    let mut rewrite = |expr: Expr| {
-        let name = names.save(&expr);
-        let parts = expr.transform_up(|part| Ok(cast_part(part, &schema)))?;
-        Ok(if parts.transformed { parts.update_data(|expr| name.restore(expr)) } else { parts })
-    };
-    plan.map_expressions(|expr| match expr {
-        Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
-        _ => rewrite(expr),
-    })?
-    .map_data(with_own_schema)
+    map_named(plan, &mut |expr| transform_parts(expr, &mut |part| Ok(cast_part(part, &schema))))?
+        .map_data(with_own_schema)
 }
 
 fn cast_part(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

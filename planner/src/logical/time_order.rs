@@ -15,16 +15,16 @@ use std::sync::Arc;
 use bigslice_functions::{Carry, OutOfRange, justify};
 use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Between, Cast, InList, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::{map_named, transform_nodes, transform_parts};
 use super::simplify::compares;
 use super::typed_time::as_time;
 
@@ -38,28 +38,17 @@ impl AnalyzerRule for TimeOrder {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(ordered)?.data)
+        Ok(transform_nodes(plan, &mut ordered)?.data)
     }
 }
 
 fn ordered(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
-    let names = NamePreserver::new(&plan);
     let keys = matches!(plan, LogicalPlan::Sort(_) | LogicalPlan::Aggregate(_));
-    let mut rewrite = |expr: Expr| {
-        let name = names.save(&expr);
-        let parts = expr.transform_up(|part| Ok(ordered_part(part, &schema)))?;
+    let plan = map_named(plan, &mut |expr| {
+        let parts = transform_parts(expr, &mut |part| Ok(ordered_part(part, &schema)))?;
         let key = keys && is_interval(&parts.data, &schema);
-        Ok(if key || parts.transformed {
-            let expr = if key { justified(parts.data) } else { parts.data };
-            Transformed::yes(name.restore(expr))
-        } else {
-            parts
-        })
-    };
-    let plan = plan.map_expressions(|expr| match expr {
-        Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
-        _ => rewrite(expr),
+        Ok(if key { Transformed::yes(justified(parts.data)) } else { parts })
     })?;
     let joined = plan.transform_data(|plan| match plan {
         LogicalPlan::Join(join) => joined(join),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bigslice_functions::finest_time;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 use super::simplify::compares;
 
 /// The analyzer rule; see the [module](self). It runs before types are coerced.
@@ -31,7 +31,7 @@ impl AnalyzerRule for TimeUnits {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite(plan, &of_node, &|expr, schema| {
-            expr.transform_up(|mut part| {
+            transform_parts(expr, &mut |mut part| {
                 let changed = of_expr(&mut part, schema);
                 Ok(Transformed::new_transformed(part, changed))
             })

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bigslice_functions::{INSTANT_OF_ANY, instant_of};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{
@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite;
+use super::expressions::{rewrite, transform_parts};
 
 /// Functions whose arguments are cast to one type.
 const ALIKE: [&str; 6] = ["coalesce", "nvl", "ifnull", "nullif", "greatest", "least"];
@@ -38,7 +38,7 @@ impl AnalyzerRule for TimestampUnits {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite(plan, &|node| Ok(Transformed::no(node)), &|expr, schema| {
-            expr.transform_up(|node| Ok(alike(node, schema)))
+            transform_parts(expr, &mut |node| Ok(alike(node, schema)))
         })
     }
 }

@@ -5,13 +5,12 @@
 //! such a column is refused with an internal error. The rule writes the comparison from the start.
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::with_own_schema;
+use super::expressions::{map_named, transform_nodes, transform_parts, with_own_schema};
 
 /// The analyzer rule; see the [module](self).
 #[derive(Debug, Default)]
@@ -23,7 +22,7 @@ impl AnalyzerRule for TruthTests {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(compared)?.data)
+        Ok(transform_nodes(plan, &mut compared)?.data)
     }
 }
 
@@ -32,17 +31,8 @@ fn compared(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         // These nodes produce no columns, and DataFusion's rules simplify these expressions.
         return Ok(Transformed::yes(plan.recompute_schema()?));
     }
-    let names = NamePreserver::new(&plan);
-    let mut rewrite = |expr: Expr| {
-        let name = names.save(&expr);
-        let parts = expr.transform_up(|part| Ok(comparison(part)))?;
-        Ok(if parts.transformed { parts.update_data(|expr| name.restore(expr)) } else { parts })
-    };
-    plan.map_expressions(|expr| match expr {
-        Expr::GroupingSet(_) => expr.map_children(&mut rewrite),
-        _ => rewrite(expr),
-    })?
-    .map_data(with_own_schema)
+    map_named(plan, &mut |expr| transform_parts(expr, &mut |part| Ok(comparison(part))))?
+        .map_data(with_own_schema)
 }
 
 fn comparison(expr: Expr) -> Transformed<Expr> {

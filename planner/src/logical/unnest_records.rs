@@ -12,13 +12,15 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Unnest};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::transform_nodes;
+
 /// The analyzer rule; see the [module](self).
 #[derive(Debug)]
 pub(super) struct UnnestRecords;
 
 impl AnalyzerRule for UnnestRecords {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let changed = plan.transform_up_with_subqueries(|node| match node {
+        let changed = transform_nodes(plan, &mut |node| match node {
             LogicalPlan::Unnest(unnest) if !unnest.struct_type_columns.is_empty() => {
                 Ok(Transformed::yes(LogicalPlan::Unnest(guarded(unnest)?)))
             }

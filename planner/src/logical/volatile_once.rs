@@ -17,6 +17,7 @@ use datafusion::logical_expr::expr::{Between, Case, ScalarFunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions::transform_nodes;
 use super::leaves::is_volatile;
 
 /// Functions that DataFusion expands into a CASE with an argument repeated.
@@ -33,7 +34,7 @@ impl AnalyzerRule for VolatileOnce {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let mut count = 0;
-        Ok(plan.transform_up_with_subqueries(|node| with_columns(node, &mut count))?.data)
+        Ok(transform_nodes(plan, &mut |node| with_columns(node, &mut count))?.data)
     }
 }
 

@@ -9,13 +9,14 @@
 
 use bigslice_functions::signed_rank;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition, cast};
 use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions::{map_named, transform_nodes, transform_parts};
 
 /// The analyzer rule; see the [module](self). It runs before types are coerced.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ impl AnalyzerRule for WindowTypes {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let mut changed = false;
-        let plan = plan.transform_up_with_subqueries(|node| {
+        let plan = transform_nodes(plan, &mut |node| {
             if matches!(node, LogicalPlan::Window(_)) {
                 let window = with_common_types(node)?;
                 changed |= window.transformed;
@@ -48,11 +49,8 @@ impl AnalyzerRule for WindowTypes {
 fn with_common_types(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Window(window) = &plan else { return Ok(Transformed::no(plan)) };
     let schema = DFSchema::clone(window.input.schema());
-    let names = NamePreserver::new(&plan);
-    let window = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let expr = expr.transform_up(|part| Ok(with_common_type(part, &schema)))?;
-        Ok(if expr.transformed { expr.update_data(|expr| name.restore(expr)) } else { expr })
+    let window = map_named(plan, &mut |expr| {
+        transform_parts(expr, &mut |part| Ok(with_common_type(part, &schema)))
     })?;
     if window.transformed { window.map_data(LogicalPlan::recompute_schema) } else { Ok(window) }
 }

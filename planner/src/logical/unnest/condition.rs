@@ -11,6 +11,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result, not_impl_err};
 use datafusion::logical_expr::{Distinct, Expr, Join, JoinType, LogicalPlan};
 
+use super::super::expressions::{map_exprs, transform_parts};
 use super::Unnester;
 use super::lateral::condition_of;
 use super::scope::{self, position};
@@ -155,7 +156,7 @@ fn all_columns(expr: &Expr) -> Result<Vec<Column>> {
 fn renamed_everywhere(expr: Expr, from: &[Column], to: &[Column]) -> Result<Expr> {
     let new =
         |column: &Column| from.iter().position(|c| c == column).map(|index| to[index].clone());
-    let renamed = expr.transform_up(|expr| {
+    let renamed = transform_parts(expr, &mut |expr| {
         Ok(match expr {
             Expr::Column(column) => match new(&column) {
                 Some(name) => Transformed::yes(Expr::Column(name)),
@@ -195,8 +196,8 @@ fn in_subquery(
 ) -> Result<datafusion::logical_expr::Subquery> {
     let plan = Arc::unwrap_or_clone(subquery.subquery);
     let renamed = plan.transform_up(|node| {
-        node.map_expressions(|expr| {
-            expr.transform_up(|expr| match expr {
+        map_exprs(node, &mut |expr| {
+            transform_parts(expr, &mut |expr| match expr {
                 Expr::OuterReferenceColumn(field, column) => {
                     Ok(match from.iter().position(|c| *c == column) {
                         Some(index) => {

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{
     Sort, Window,
 };
 
+use super::super::expressions::transform_parts;
 use super::Unnester;
 use super::quantified::{Quantified, is_for_datafusion};
 use super::scope::{contains_subquery, outer_columns, outer_columns_of, position};
@@ -207,7 +208,7 @@ impl Unnester {
         outer: &LogicalPlan,
         current: &mut LogicalPlan,
     ) -> Result<Expr> {
-        let extracted = expr.transform_up(|expr| {
+        let extracted = transform_parts(expr, &mut |expr| {
             if !self.must_extract(&expr, alone)? {
                 return Ok(Transformed::no(expr));
             }
