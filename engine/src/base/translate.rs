@@ -143,3 +143,41 @@ fn position_of_field(error: &SchemaError, text: &str) -> Option<Position> {
     };
     script::only_word(text, name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::datatypes::Schema;
+    use datafusion::execution::TaskContext;
+    use datafusion::physical_plan::empty::EmptyExec;
+    use datafusion::physical_plan::repartition::RepartitionExec;
+    use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+    use futures::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_message_of_a_second_read_is_still_needed() {
+        let input = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        let exchange = RepartitionExec::try_new(input, Partitioning::RoundRobinBatch(2)).unwrap();
+        let exchange: Arc<dyn ExecutionPlan> = Arc::new(exchange);
+        let read = move || {
+            let context = Arc::new(TaskContext::default());
+            let exchange = Arc::clone(&exchange);
+            tokio::spawn(async move {
+                let mut rows = exchange.execute(0, context)?;
+                while let Some(batch) = rows.next().await {
+                    batch?;
+                }
+                Ok::<_, DataFusionError>(())
+            })
+        };
+        read().await.unwrap().unwrap();
+        let second = read().await;
+        let panic = second.expect_err("DataFusion reads an exchange twice now").into_panic();
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+        assert!(message.unwrap().contains(READ_TWICE));
+    }
+}

@@ -300,3 +300,18 @@ async fn subquery_values_across_an_exchange() {
     let refused = plan(&context, sql).await.expect_err("it is refused");
     assert!(refused.to_string().contains("hands the value of a subquery"), "{refused}");
 }
+
+/// The scan of a series that is only counted does not survive serialization.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counted_series() {
+    let tables = Tables::write().await;
+    let cluster = Cluster::start();
+    let sql = "SELECT 'a' AS w, count(*) AS n FROM facts \
+               UNION ALL SELECT 'b', count(*) FROM generate_series(1, 5)";
+    for (guards, runs) in [(WITHOUT_PREPARE, false), (Guards::ALL, true)] {
+        let context = cluster.session(Shape::guarded(2, 2).with(guards));
+        tables.register(&context).await;
+        let rows = rows(&context, sql).await;
+        assert_eq!(rows.is_ok(), runs, "{rows:?}");
+    }
+}
