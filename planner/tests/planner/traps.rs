@@ -2,6 +2,8 @@
 //! query with and without its guard: without, the rows are wrong and `check` refuses the plan; with
 //! it, the rows are right and `check` accepts the plan.
 
+use std::time::Duration;
+
 use bigslice_planner::check;
 
 use crate::cluster::{Cluster, Guards, Shape, is_cut, plan, rows, single_process};
@@ -313,5 +315,24 @@ async fn counted_series() {
         tables.register(&context).await;
         let rows = rows(&context, sql).await;
         assert_eq!(rows.is_ok(), runs, "{rows:?}");
+    }
+}
+
+/// The client of datafusion-distributed reads all partitions of a task in one stream and stops when
+/// its buffer is full, while a merge waits for one of them. `bigslice-flight` reads partitions with
+/// an order one by one; once this query ends, it need not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_with_an_order_in_one_stream() {
+    let tables = Tables::write().await;
+    let cluster = Cluster::start();
+    let sql = "SELECT id, x FROM sorted6 ORDER BY id";
+    for (buffer_bytes, ends) in [(64 << 20, true), (1000, false)] {
+        let context = cluster.session(Shape::guarded(2, 3));
+        tables.register(&context).await;
+        let setting = "distributed.worker_connection_buffer_budget_bytes";
+        context.sql(&format!("SET {setting} = {buffer_bytes}")).await.expect("it is a setting");
+        let limit = Duration::from_secs(if ends { 60 } else { 3 });
+        let rows = tokio::time::timeout(limit, rows(&context, sql)).await;
+        assert_eq!(rows.is_ok(), ends);
     }
 }
