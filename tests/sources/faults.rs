@@ -1,13 +1,13 @@
 //! Faults of plain DataFusion, arrow and parquet that the engine and its file formats work around:
-//! plain DataFusion still has them, and our sessions do not. Once a guard's case fails for plain
-//! DataFusion, that guard can go.
+//! plain DataFusion still has them, and our sessions do not. Once plain DataFusion is right in a
+//! guard's case, that guard can go.
 
 use datafusion::prelude::SessionContext;
 
 use crate::world::{World, lines};
 
-/// The guard, its statements (separated by semicolons, `@` is a folder), and the correct rows of the
-/// last of them, or a part of its error message.
+/// The guard, its statements (separated by semicolons, `@` is a folder), and the correct rows of
+/// the last of them, or a part of its error message.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
         "statement/inserted",

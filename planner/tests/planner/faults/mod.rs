@@ -1,5 +1,6 @@
 //! DataFusion faults that our rules, functions and rewrites work around: plain DataFusion still has
-//! them, and our sessions do not. Once a guard's case fails for plain DataFusion, that guard can go.
+//! them, and our sessions do not. Once plain DataFusion is right in a guard's case, that guard can
+//! go.
 
 mod plans;
 mod session;
