@@ -161,4 +161,15 @@ pub(super) const FAULTS: &[Fault] = &[
          SELECT i, lead(nullif(i, 2), 1) IGNORE NULLS OVER (ORDER BY i ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) FROM t ORDER BY i LIMIT 1",
         "1,3",
     ),
+    ("simplify: negative bits", "SELECT -a & a FROM (VALUES (6)) AS t(a)", "2"),
+    (
+        "simplify: casts of decimals",
+        "SELECT count(*) FROM (VALUES (1.4::decimal(2, 1)), (1.2::decimal(2, 1))) AS t(x) WHERE CAST(x AS INTEGER) = 1",
+        "2",
+    ),
+    (
+        "simplify: TRY_CAST",
+        "SELECT (TRY_CAST(x AS SMALLINT) = 5) IS NULL FROM (VALUES (70000)) AS t(x)",
+        "true",
+    ),
 ];

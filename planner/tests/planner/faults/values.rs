@@ -209,4 +209,90 @@ pub(super) const FAULTS: &[Fault] = &[
         "2",
     ),
     ("rank", "SELECT arrow_typeof(row_number() OVER ())", "Int64"),
+    ("to_timestamp", "SELECT to_timestamp('2024-01-31 9:05')", "2024-01-31T09:05:00"),
+    (
+        "timestamp_of",
+        "SELECT CAST(d AS TIMESTAMP) FROM (VALUES (DATE '9999-12-31')) AS t(d)",
+        "9999-12-31T00:00:00",
+    ),
+    (
+        "parse",
+        "SELECT CAST(s AS TIMESTAMP) FROM (VALUES ('2024-1-31 9:05 pm +02')) AS t(s)",
+        "2024-01-31T19:05:00",
+    ),
+    ("interval_text: ago", "SELECT INTERVAL '3 days ago' = INTERVAL '-3 days'", "true"),
+    (
+        "interval_text: two fields",
+        "SELECT INTERVAL '10:30' MINUTE TO SECOND = INTERVAL '630 seconds'",
+        "true",
+    ),
+    (
+        "interval_text: columns",
+        "SELECT CAST(s AS INTERVAL) = INTERVAL '3 days 4 hours' FROM (VALUES ('P3DT4H')) AS t(s)",
+        "true",
+    ),
+    (
+        "interval: sorts",
+        "SELECT x = INTERVAL '1 day' FROM (VALUES (INTERVAL '25 hours'), (INTERVAL '1 day')) AS t(x) ORDER BY x",
+        "true;false",
+    ),
+    (
+        "time_order: dates and hours",
+        "SELECT DATE '2024-01-01' + INTERVAL '5 hours'",
+        "2024-01-01T05:00:00",
+    ),
+    (
+        "timestamp_units: CASE",
+        "SELECT CASE WHEN x = 1 THEN DATE '9999-12-31' ELSE TIMESTAMP '2024-01-01 00:00:00' END FROM (VALUES (1)) AS t(x)",
+        "9999-12-31T00:00:00",
+    ),
+    (
+        "timestamp_units: coalesce",
+        "SELECT coalesce(d, TIMESTAMP '2024-01-01 00:00:00') FROM (VALUES (DATE '1600-01-01')) AS t(d)",
+        "1600-01-01T00:00:00",
+    ),
+    (
+        "arithmetic: sums",
+        "SELECT x + 1 FROM (VALUES (9223372036854775807)) AS t(x)",
+        "error: overflow",
+    ),
+    (
+        "arithmetic: negation",
+        "SELECT -x FROM (VALUES (-9223372036854775807 - 1)) AS t(x)",
+        "error: overflow",
+    ),
+    (
+        "whole",
+        "SELECT sum(x) FROM (VALUES (9223372036854775807), (1)) AS t(x)",
+        "error: overflow in sum",
+    ),
+    (
+        "sliding: NaN",
+        "SELECT sum(x) OVER (ORDER BY i ROWS 1 PRECEDING) FROM (VALUES (1, 'NaN'::double), (2, 1.0::double), (3, 2.0::double)) AS t(i, x) ORDER BY i",
+        "NaN;NaN;3.0",
+    ),
+    (
+        "recomputed: string_agg",
+        "SELECT string_agg(s, ',') OVER (ORDER BY s ROWS 1 PRECEDING) FROM (VALUES ('a'), ('b')) AS t(s) ORDER BY s",
+        "a;a,b",
+    ),
+    ("number_texts: UNION", "SELECT 1 UNION SELECT 'x'", "error: column 1 of a UNION has numbers"),
+    (
+        "number_texts: CASE",
+        "SELECT CASE WHEN x = 1 THEN 1 ELSE '2' END + 1 FROM (VALUES (1)) AS t(x)",
+        "2",
+    ),
+    ("list_sum", "SELECT array_sum([9007199254740993, 0])", "9007199254740993"),
+    (
+        "overrides: times of several units",
+        "SELECT greatest(TIME '01:00:00', arrow_cast('02:00:00', 'Time32(Second)'))",
+        "02:00:00",
+    ),
+    ("padding", "SELECT rpad(x, n) FROM (VALUES ('a', -1)) AS t(x, n)", ""),
+    ("overrides: groups of regexes", "SELECT regexp_match('b', '(a)?(b)')", "[null, b]"),
+    (
+        "float_keys: DISTINCT",
+        "SELECT count(DISTINCT x) FROM (VALUES ('NaN'::double), (-('NaN'::double))) AS t(x)",
+        "1",
+    ),
 ];
