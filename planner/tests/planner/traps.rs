@@ -336,3 +336,19 @@ async fn partitions_with_an_order_in_one_stream() {
         assert_eq!(rows.is_ok(), ends);
     }
 }
+
+/// A worker that decodes an exchange does not know that a column is constant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn constants_across_an_exchange() {
+    let tables = Tables::write().await;
+    let cluster = Cluster::start();
+    let sql = "SELECT sum(n) FROM (SELECT row_number() OVER (PARTITION BY g, k ORDER BY id) AS n \
+               FROM facts WHERE g = 'g1')";
+    for (guards, right) in [(WITHOUT_GUARD, false), (Guards::ALL, true)] {
+        let context = cluster.session(Shape::guarded(2, 2).with(guards));
+        tables.register(&context).await;
+        let rows = rows(&context, sql).await;
+        let is_right = rows.as_ref().is_ok_and(|rows| *rows == ["47655"]);
+        assert_eq!(is_right, right, "{rows:?}");
+    }
+}
