@@ -146,6 +146,7 @@ fn position_of_field(error: &SchemaError, text: &str) -> Option<Position> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
     use std::sync::Arc;
 
     use datafusion::arrow::datatypes::Schema;
@@ -153,7 +154,7 @@ mod tests {
     use datafusion::physical_plan::empty::EmptyExec;
     use datafusion::physical_plan::repartition::RepartitionExec;
     use datafusion::physical_plan::{ExecutionPlan, Partitioning};
-    use futures::StreamExt;
+    use futures::{FutureExt, TryStreamExt};
 
     use super::*;
 
@@ -162,20 +163,15 @@ mod tests {
         let input = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
         let exchange = RepartitionExec::try_new(input, Partitioning::RoundRobinBatch(2)).unwrap();
         let exchange: Arc<dyn ExecutionPlan> = Arc::new(exchange);
-        let read = move || {
-            let context = Arc::new(TaskContext::default());
-            let exchange = Arc::clone(&exchange);
-            tokio::spawn(async move {
-                let mut rows = exchange.execute(0, context)?;
-                while let Some(batch) = rows.next().await {
-                    batch?;
-                }
-                Ok::<_, DataFusionError>(())
-            })
+        let read = || {
+            let rows = async {
+                let rows = exchange.execute(0, Arc::new(TaskContext::default()))?;
+                rows.try_collect::<Vec<_>>().await
+            };
+            AssertUnwindSafe(rows).catch_unwind()
         };
         read().await.unwrap().unwrap();
-        let second = read().await;
-        let panic = second.expect_err("DataFusion reads an exchange twice now").into_panic();
+        let panic = read().await.expect_err("DataFusion reads an exchange twice now");
         let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
         assert!(message.unwrap().contains(READ_TWICE));

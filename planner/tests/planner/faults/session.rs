@@ -1,6 +1,7 @@
 //! Runs statements in a session of plain DataFusion or of ours.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bigslice_planner::{Catalog, install, materialize_ctes, parse, resolve, rewrite};
@@ -14,6 +15,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use futures::FutureExt;
 use tempfile::TempDir;
 
 type Outcome<T> = Result<T, String>;
@@ -33,7 +35,7 @@ pub(super) fn is_right(outcome: &Outcome<String>, right: &str) -> bool {
 pub(super) async fn rows(sql: &str, ours: bool) -> Outcome<String> {
     let folder = TempDir::new().expect("a folder for files");
     let sql = sql.replace("{folder}", &folder.path().display().to_string());
-    let run = async move {
+    let run = async {
         let builder = SessionStateBuilder::new().with_default_features().with_config(config());
         let builder = if ours { install(builder) } else { builder };
         let context = SessionContext::new_with_state(builder.build());
@@ -48,7 +50,7 @@ pub(super) async fn rows(sql: &str, ours: bool) -> Outcome<String> {
         }
         shown(&batches)
     };
-    tokio::spawn(run).await.map_err(text)?
+    AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| Err("a panic".to_owned()))
 }
 
 fn text(error: impl std::fmt::Display) -> String {
