@@ -180,3 +180,84 @@ impl RecordBatchStream for GuardedStream {
         Arc::clone(&self.schema)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Schema;
+    use datafusion::physical_expr::EquivalenceProperties;
+    use datafusion::physical_plan::Partitioning;
+    use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use futures::StreamExt;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Panics(Arc<PlanProperties>);
+
+    impl Panics {
+        fn new() -> Self {
+            let properties = EquivalenceProperties::new(Arc::new(Schema::empty()));
+            Self(Arc::new(PlanProperties::new(
+                properties,
+                Partitioning::UnknownPartitioning(1),
+                EmissionType::Incremental,
+                Boundedness::Bounded,
+            )))
+        }
+    }
+
+    impl DisplayAs for Panics {
+        fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Panics")
+        }
+    }
+
+    impl ExecutionPlan for Panics {
+        fn name(&self) -> &str {
+            "Panics"
+        }
+
+        fn properties(&self) -> &Arc<PlanProperties> {
+            &self.0
+        }
+
+        fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+            Vec::new()
+        }
+
+        fn apply_expressions(
+            &self,
+            _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        ) -> Result<TreeNodeRecursion> {
+            Ok(TreeNodeRecursion::Continue)
+        }
+
+        fn with_new_children(
+            self: Arc<Self>,
+            _: Vec<Arc<dyn ExecutionPlan>>,
+        ) -> Result<Arc<dyn ExecutionPlan>> {
+            Ok(self)
+        }
+
+        fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+            let rows = futures::stream::poll_fn(|_| panic!("in an operator"));
+            Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+        }
+    }
+
+    #[tokio::test]
+    async fn guards_below_a_broadcast_are_still_needed() {
+        for guarded in [false, true] {
+            let panics = Arc::new(Panics::new());
+            let mut plan: Arc<dyn ExecutionPlan> = Arc::new(BroadcastExec::new(panics, 1));
+            if guarded {
+                plan = guard_task(plan).unwrap();
+            }
+            let mut rows = plan.execute(0, Arc::default()).unwrap();
+            let first = rows.next().await;
+            let failed = first.is_some_and(|first| first.is_err());
+            assert_eq!(failed, guarded, "datafusion-distributed passes panics on now");
+        }
+    }
+}

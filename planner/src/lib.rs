@@ -73,7 +73,7 @@ pub use windows::{SerializableWindows, is_unserializable};
 /// Adds our functions and rules to a session, in their place among DataFusion's. Driver and workers
 /// both call it, before they add rules or functions of their own.
 pub fn install(builder: SessionStateBuilder) -> SessionStateBuilder {
-    let mut builder = windows::register(bigslice_functions::register(builder));
+    let mut builder = bigslice_functions::register(builder);
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(logical::Operators));
     *builder.analyzer() = Some(Analyzer {
         function_rewrites: bigslice_functions::rewrites(),

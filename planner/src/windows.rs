@@ -3,32 +3,19 @@
 //! datafusion-proto 55.2 serializes neither the FILTER of a window function nor the IGNORE NULLS of
 //! `lag`, `lead`, `first_value`, `last_value` and `nth_value`: a worker computes them over all
 //! rows. [`SerializableWindows`] moves the filter of null-ignoring aggregates into the argument,
-//! `CASE WHEN filter THEN argument END`, and replaces the others by [`ignoring_nulls`], functions
-//! that carry IGNORE NULLS in their name. [`is_unserializable`] finds what cannot be rewritten.
+//! `CASE WHEN filter THEN argument END`; the rule `numbers` of [`logical`](crate::logical) has
+//! replaced the others by functions that carry IGNORE NULLS in their name. [`is_unserializable`]
+//! finds what cannot be rewritten.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::compute::SortOptions;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::expr::{NullTreatment, WindowFunction};
-use datafusion::logical_expr::function::{
-    ExpressionArgs, PartitionEvaluatorArgs, WindowUDFFieldArgs,
-};
-use datafusion::logical_expr::{
-    Expr, LimitEffect, LogicalPlan, PartitionEvaluator, ReversedUDWF, Signature,
-    WindowFunctionDefinition, WindowUDF, WindowUDFImpl, when,
-};
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition, when};
 use datafusion::optimizer::AnalyzerRule;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
-
-/// The functions that support IGNORE NULLS.
-const SEEING_NULLS: [&str; 5] = ["lag", "lead", "first_value", "last_value", "nth_value"];
 
 /// Aggregates that ignore nulls.
 const PASSING_OVER_NULLS: &[&str] = &[
@@ -83,7 +70,7 @@ impl AnalyzerRule for SerializableWindows {
     }
 }
 
-/// Rewrites the filter and null treatment of a window function; the expression keeps its name.
+/// Rewrites the filter of a window function; the expression keeps its name.
 fn to_serializable(expr: Expr) -> Result<Transformed<Expr>> {
     let name = expr.schema_name().to_string();
     let changed = expr.transform_up(|expr| match expr {
@@ -104,26 +91,13 @@ fn to_serializable(expr: Expr) -> Result<Transformed<Expr>> {
 
 fn rewritten(mut function: WindowFunction) -> Result<(WindowFunction, bool)> {
     let mut changed = false;
-    match &function.fun {
-        WindowFunctionDefinition::AggregateUDF(aggregate) => {
-            let passes_over = PASSING_OVER_NULLS.contains(&aggregate.name());
-            if passes_over
-                && let Some(argument) = function.params.args.first_mut()
-                && let Some(filter) = function.params.filter.take()
-            {
-                *argument = when(*filter, argument.clone()).end()?;
-                changed = true;
-            }
-        }
-        WindowFunctionDefinition::WindowUDF(inner) => {
-            let ignores = function.params.null_treatment == Some(NullTreatment::IgnoreNulls);
-            if ignores && SEEING_NULLS.contains(&inner.name()) {
-                let ignoring = Arc::new(ignoring_nulls(inner));
-                function.fun = WindowFunctionDefinition::WindowUDF(ignoring);
-                function.params.null_treatment = None;
-                changed = true;
-            }
-        }
+    if let WindowFunctionDefinition::AggregateUDF(aggregate) = &function.fun
+        && PASSING_OVER_NULLS.contains(&aggregate.name())
+        && let Some(argument) = function.params.args.first_mut()
+        && let Some(filter) = function.params.filter.take()
+    {
+        *argument = when(*filter, argument.clone()).end()?;
+        changed = true;
     }
     Ok((function, changed))
 }
@@ -135,86 +109,4 @@ pub fn is_unserializable(function: &Arc<dyn WindowExpr>) -> bool {
     };
     let text = format!("{:?}", standard.get_standard_func_expr());
     text.contains("ignore_nulls: true") || text.contains("is_reversed: true")
-}
-
-/// Adds the IGNORE NULLS variant of each function that supports it.
-pub(crate) fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    let functions = builder.window_functions().get_or_insert_default();
-    let ignoring: Vec<_> = functions
-        .iter()
-        .filter(|function| SEEING_NULLS.contains(&function.name()))
-        .map(|function| Arc::new(ignoring_nulls(function)))
-        .collect();
-    functions.extend(ignoring);
-    builder
-}
-
-/// `inner` with IGNORE NULLS.
-fn ignoring_nulls(inner: &Arc<WindowUDF>) -> WindowUDF {
-    let name = format!("{} ignoring nulls", inner.name());
-    WindowUDF::from(IgnoringNulls { inner: Arc::clone(inner), name })
-}
-
-/// A window function that ignores nulls.
-#[derive(Debug)]
-struct IgnoringNulls {
-    inner: Arc<WindowUDF>,
-    name: String,
-}
-
-impl PartialEq for IgnoringNulls {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for IgnoringNulls {}
-
-impl Hash for IgnoringNulls {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
-
-impl WindowUDFImpl for IgnoringNulls {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn expressions(&self, args: ExpressionArgs<'_>) -> Vec<Arc<dyn PhysicalExpr>> {
-        self.inner.expressions(args)
-    }
-
-    fn partition_evaluator(
-        &self,
-        args: PartitionEvaluatorArgs<'_>,
-    ) -> Result<Box<dyn PartitionEvaluator>> {
-        let (exprs, fields) = (args.input_exprs(), args.input_fields());
-        let ignoring = PartitionEvaluatorArgs::new(exprs, fields, args.is_reversed(), true);
-        self.inner.partition_evaluator_factory(ignoring)
-    }
-
-    fn field(&self, args: WindowUDFFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner.field(args)
-    }
-
-    fn sort_options(&self) -> Option<SortOptions> {
-        self.inner.sort_options()
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
-
-    fn reverse_expr(&self) -> ReversedUDWF {
-        ReversedUDWF::NotSupported
-    }
-
-    fn limit_effect(&self, _args: &[Arc<dyn PhysicalExpr>]) -> LimitEffect {
-        LimitEffect::Unknown
-    }
 }

@@ -9,6 +9,7 @@ mod broken;
 mod bucket;
 mod damage;
 mod declared;
+mod faults;
 mod floats;
 mod formats;
 mod json;

@@ -85,17 +85,7 @@ impl World {
 
     /// The rows of a statement as lines of text with `|` between values.
     pub(crate) async fn text(&self, sql: &str) -> String {
-        let rows = self.rows(sql).await;
-        let table = pretty_format_batches(&rows).expect("a table").to_string();
-        let lines: Vec<String> = table
-            .lines()
-            .filter(|line| line.starts_with('|'))
-            .skip(1)
-            .map(|line| {
-                line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|")
-            })
-            .collect();
-        lines.join("\n")
+        lines(&self.rows(sql).await)
     }
 
     /// The error of a statement, with its hint.
@@ -109,6 +99,18 @@ impl World {
     pub(crate) async fn attempt(&self, sql: &str) -> Result<Vec<RecordBatch>, Error> {
         self.session.sql(&sql.replace('@', &self.at(""))).await?.collect().await
     }
+}
+
+/// Rows as lines of text with `|` between values.
+pub(crate) fn lines(rows: &[RecordBatch]) -> String {
+    let table = pretty_format_batches(rows).expect("a table").to_string();
+    let lines: Vec<String> = table
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .skip(1)
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|"))
+        .collect();
+    lines.join("\n")
 }
 
 fn collect(folder: &Path, names: &mut Vec<String>) {

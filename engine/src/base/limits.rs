@@ -81,3 +81,18 @@ pub(crate) fn statement_limits(options: &ConfigOptions) -> StatementLimits {
         ctes_max: settings.statement_ctes_max,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_their_prefix_are_still_needed() {
+        let mut options = ConfigOptions::new();
+        options.extensions.insert(StatementSettings::default());
+        let is_named = |entry: &ConfigEntry| entry.key == "bigslice.statement_depth_max";
+        assert!(options.entries().iter().any(is_named));
+        let theirs = Limits::default().entries();
+        assert!(!theirs.iter().any(is_named), "DataFusion shows the prefix now");
+    }
+}

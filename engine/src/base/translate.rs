@@ -143,3 +143,37 @@ fn position_of_field(error: &SchemaError, text: &str) -> Option<Position> {
     };
     script::only_word(text, name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+    use std::sync::Arc;
+
+    use datafusion::arrow::datatypes::Schema;
+    use datafusion::execution::TaskContext;
+    use datafusion::physical_plan::empty::EmptyExec;
+    use datafusion::physical_plan::repartition::RepartitionExec;
+    use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+    use futures::{FutureExt, TryStreamExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_message_of_a_second_read_is_still_needed() {
+        let input = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        let exchange = RepartitionExec::try_new(input, Partitioning::RoundRobinBatch(2)).unwrap();
+        let exchange: Arc<dyn ExecutionPlan> = Arc::new(exchange);
+        let read = || {
+            let rows = async {
+                let rows = exchange.execute(0, Arc::new(TaskContext::default()))?;
+                rows.try_collect::<Vec<_>>().await
+            };
+            AssertUnwindSafe(rows).catch_unwind()
+        };
+        read().await.unwrap().unwrap();
+        let panic = read().await.expect_err("DataFusion reads an exchange twice now");
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+        assert!(message.unwrap().contains(READ_TWICE));
+    }
+}

@@ -146,3 +146,58 @@ fn has_half(expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
         Ok(literal.is_some_and(|literal| matches!(literal.value(), ScalarValue::Float16(_))))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Schema;
+    use datafusion::prelude::SessionContext;
+    use datafusion_proto::bytes::physical_plan_from_bytes_with_extension_codec;
+
+    use super::*;
+
+    fn sent(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        let codec = PlanCodec::default();
+        let bytes = physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &codec).unwrap();
+        let context = SessionContext::new().task_ctx();
+        physical_plan_from_bytes_with_extension_codec(&bytes, &context, &codec).unwrap()
+    }
+
+    #[test]
+    fn limits_of_many_rows_are_still_to_be_refused() {
+        let rows = (1 << 32) + 7;
+        let empty = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        let limit: Arc<dyn ExecutionPlan> = Arc::new(GlobalLimitExec::new(empty, rows, None));
+        let received = sent(&limit);
+        let received = received.downcast_ref::<GlobalLimitExec>().unwrap();
+        assert_ne!(received.skip(), rows, "the encoding of plans has such limits now");
+        assert!(what_is_lost(&limit).is_some());
+    }
+
+    #[tokio::test]
+    async fn functions_of_windows_are_still_to_be_refused() {
+        let context = SessionContext::new();
+        for function in ["sum(x) FILTER (WHERE x > 1)", "lag(x) IGNORE NULLS"] {
+            let sql =
+                format!("SELECT {function} OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) AS t(x)");
+            let plan = context.sql(&sql).await.unwrap().create_physical_plan().await.unwrap();
+            let mut window = plan;
+            while !window.is::<BoundedWindowAggExec>() {
+                window = Arc::clone(window.children()[0]);
+            }
+            assert!(what_is_lost(&window).is_some(), "{function}");
+            let lost = what_is_lost(&sent(&window));
+            assert!(lost.is_none(), "the encoding of plans has {function} now");
+        }
+    }
+
+    #[tokio::test]
+    async fn sixteen_bit_floats_are_still_to_be_refused() {
+        let context = SessionContext::new();
+        let sql = "SELECT arrow_cast(x, 'Float16') < arrow_cast(1.5, 'Float16') AS y \
+                   FROM (VALUES (1), (2)) AS t(x)";
+        let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        assert!(what_is_lost(&plan).is_some());
+        let lost = what_is_lost(&sent(&plan));
+        assert!(lost.is_none(), "the encoding of plans has 16 bit floats now");
+    }
+}

@@ -167,8 +167,11 @@ impl Accumulator for Measured {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::datatypes::Field;
+    use datafusion::functions_aggregate::array_agg::ArrayAggAccumulator;
 
     use super::*;
 
@@ -201,6 +204,28 @@ mod tests {
             self.times.fetch_add(1, Ordering::Relaxed);
             self.values * 8
         }
+    }
+
+    /// The time that `size` takes after `batches` of one row.
+    fn time_to_measure(batches: usize) -> Duration {
+        let field: FieldRef = Arc::new(Field::new("x", DataType::Int64, true));
+        let mut accumulator = ArrayAggAccumulator::try_new(field.data_type(), false).unwrap();
+        let batch: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+        for _ in 0..batches {
+            accumulator.update_batch(std::slice::from_ref(&batch)).unwrap();
+        }
+        let times = (0..20).map(|_| {
+            let start = Instant::now();
+            std::hint::black_box(accumulator.size());
+            start.elapsed()
+        });
+        times.min().unwrap()
+    }
+
+    #[test]
+    fn cheap_sizes_are_still_needed() {
+        let (few, many) = (time_to_measure(10), time_to_measure(100_000));
+        assert!(many > few * 20, "DataFusion does not walk over all values: {few:?}, {many:?}");
     }
 
     #[test]

@@ -167,6 +167,8 @@ fn escaped(text: &str, is_text: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::prelude::SessionContext;
+
     use super::*;
 
     #[test]
@@ -179,5 +181,26 @@ mod tests {
         assert_eq!(escaped("007", false), "007");
         assert_eq!(escaped(NULL_PARTITION, true), "\u{e000}5F_HIVE_DEFAULT_PARTITION__");
         assert_eq!(escaped("\u{e000}", true), "\u{e000}EE\u{e000}80\u{e000}80");
+    }
+
+    #[tokio::test]
+    async fn names_of_folders_are_still_needed() {
+        let context = SessionContext::new();
+        let folders = async |value: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let to = folder.path().display();
+            let copy = format!(
+                "COPY (SELECT {value} AS p, 1 AS x) TO '{to}/' STORED AS PARQUET PARTITIONED BY (p)"
+            );
+            context.sql(&copy).await?.collect().await?;
+            let entries = std::fs::read_dir(folder.path())?;
+            let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            names.collect::<Result<Vec<_>>>()
+        };
+        assert_eq!(folders("nullif(1, 1)").await.unwrap(), ["p=0"]);
+        assert_eq!(folders("nullif('a', 'a')").await.unwrap(), ["p="]);
+        assert!(folders("INTERVAL '1 day'").await.is_err());
+        let null = format!("p={NULL_PARTITION}");
+        assert_eq!(folders(&format!("'{NULL_PARTITION}'")).await.unwrap(), [null]);
     }
 }

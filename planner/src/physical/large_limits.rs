@@ -137,4 +137,14 @@ mod tests {
         let large = plan(&context, &format!("select * from {ROWS} order by m limit 90000")).await;
         assert!(!large.contains("TopK") && large.contains("Limit"), "{large}");
     }
+
+    #[tokio::test]
+    async fn sorts_that_spill_are_still_needed() {
+        let sql = format!("select * from {ROWS} order by m limit 590000");
+        for (rule, suffices) in [(None, false), (Some(LargeLimits::over(0)), true)] {
+            let context = context(rule, 64 << 20).await;
+            let rows = context.sql(&sql).await.unwrap().collect().await;
+            assert_eq!(rows.is_ok(), suffices, "{:?}", rows.err());
+        }
+    }
 }

@@ -14,7 +14,6 @@ mod requirements;
 mod shield;
 mod short_circuit;
 mod topk;
-mod unions;
 mod window_limits;
 
 use std::sync::Arc;
@@ -33,9 +32,8 @@ type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
 /// The physical rules in their order.
 pub(crate) fn rules() -> Vec<Rule> {
-    // Before any rule that looks at types, orders and constants.
-    let mut rules: Vec<Rule> =
-        vec![Arc::new(unions::UnionTypes), Arc::new(nulled_properties::DropNulledProperties)];
+    // Before any rule that looks at orders and constants.
+    let mut rules: Vec<Rule> = vec![Arc::new(nulled_properties::DropNulledProperties)];
     for rule in PhysicalOptimizer::new().rules {
         match rule.name() {
             // The rule runs twice; guards are needed once.

@@ -11,5 +11,4 @@ mod refusals;
 mod shapes;
 mod stages;
 mod statements;
-mod syntax;
 mod traps;

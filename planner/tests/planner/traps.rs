@@ -2,6 +2,8 @@
 //! query with and without its guard: without, the rows are wrong and `check` refuses the plan; with
 //! it, the rows are right and `check` accepts the plan.
 
+use std::time::Duration;
+
 use bigslice_planner::check;
 
 use crate::cluster::{Cluster, Guards, Shape, is_cut, plan, rows, single_process};
@@ -299,4 +301,54 @@ async fn subquery_values_across_an_exchange() {
                HAVING sum(x) > (SELECT sum(x) * 0.01 FROM facts)";
     let refused = plan(&context, sql).await.expect_err("it is refused");
     assert!(refused.to_string().contains("hands the value of a subquery"), "{refused}");
+}
+
+/// The scan of a series that is only counted does not survive serialization.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counted_series() {
+    let tables = Tables::write().await;
+    let cluster = Cluster::start();
+    let sql = "SELECT 'a' AS w, count(*) AS n FROM facts \
+               UNION ALL SELECT 'b', count(*) FROM generate_series(1, 5)";
+    for (guards, runs) in [(WITHOUT_PREPARE, false), (Guards::ALL, true)] {
+        let context = cluster.session(Shape::guarded(2, 2).with(guards));
+        tables.register(&context).await;
+        let rows = rows(&context, sql).await;
+        assert_eq!(rows.is_ok(), runs, "{rows:?}");
+    }
+}
+
+/// The client of datafusion-distributed reads all partitions of a task in one stream and stops when
+/// its buffer is full, while a merge waits for one of them. `bigslice-flight` reads partitions with
+/// an order one by one; once this query ends, it need not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_with_an_order_in_one_stream() {
+    let tables = Tables::write().await;
+    let cluster = Cluster::start();
+    let sql = "SELECT id, x FROM sorted6 ORDER BY id";
+    for (buffer_bytes, ends) in [(64 << 20, true), (1000, false)] {
+        let context = cluster.session(Shape::guarded(2, 3));
+        tables.register(&context).await;
+        let setting = "distributed.worker_connection_buffer_budget_bytes";
+        context.sql(&format!("SET {setting} = {buffer_bytes}")).await.expect("it is a setting");
+        let limit = Duration::from_secs(if ends { 60 } else { 3 });
+        let rows = tokio::time::timeout(limit, rows(&context, sql)).await;
+        assert_eq!(rows.is_ok(), ends);
+    }
+}
+
+/// A worker that decodes an exchange does not know that a column is constant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn constants_across_an_exchange() {
+    let tables = Tables::write().await;
+    let cluster = Cluster::start();
+    let sql = "SELECT sum(n) FROM (SELECT row_number() OVER (PARTITION BY g, k ORDER BY id) AS n \
+               FROM facts WHERE g = 'g1')";
+    for (guards, right) in [(WITHOUT_GUARD, false), (Guards::ALL, true)] {
+        let context = cluster.session(Shape::guarded(2, 2).with(guards));
+        tables.register(&context).await;
+        let rows = rows(&context, sql).await;
+        let is_right = rows.as_ref().is_ok_and(|rows| *rows == ["47655"]);
+        assert_eq!(is_right, right, "{rows:?}");
+    }
 }

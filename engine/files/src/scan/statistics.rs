@@ -172,6 +172,10 @@ pub(crate) fn grouped(
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::{ArrayRef, Int32Array};
+    use datafusion::arrow::record_batch::RecordBatch;
+    use datafusion::parquet::arrow::ArrowWriter;
+
     use super::*;
 
     #[test]
@@ -189,5 +193,26 @@ mod tests {
         };
         assert_eq!(nulls(&file), Precision::Exact(0), "DataFusion counts these nulls now");
         assert_eq!(nulls(&with_nulls(file)), Precision::Exact(7));
+    }
+
+    /// The bounds of columns whose type in the table is not that of the file.
+    #[test]
+    fn bounds_of_the_columns_type_are_still_needed() {
+        let values: ArrayRef = Arc::new(Int32Array::from(vec![9, 10]));
+        let rows = RecordBatch::try_from_iter([("a", Arc::clone(&values)), ("b", values)]).unwrap();
+        let mut file = ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
+        file.write(&rows).unwrap();
+        let footer = file.close().unwrap();
+        let fields = [("a", DataType::Utf8), ("b", DataType::Int32)];
+        let fields = fields.map(|(name, kind)| Field::new(name, kind, true));
+        let table: SchemaRef = Arc::new(Schema::new(fields.to_vec()));
+        let theirs = DFParquetMetadata::statistics_from_parquet_metadata(&footer, &table).unwrap();
+        let greatest =
+            |statistics: &Statistics, at: usize| statistics.column_statistics[at].max_value.clone();
+        let null = Precision::Exact(ScalarValue::Utf8(None));
+        assert_eq!(greatest(&theirs, 0), null, "DataFusion leaves the bound out now");
+        let ours = of_columns(theirs, &table);
+        assert_eq!(greatest(&ours, 0), Precision::Absent);
+        assert_eq!(greatest(&ours, 1), Precision::Exact(ScalarValue::Int32(Some(10))));
     }
 }
