@@ -14,11 +14,12 @@
 //!   partition 5 --> guard, cut, encode                             --/
 //! ```
 
+use std::pin::pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow_flight::FlightData;
-use arrow_flight::encode::{DictionaryHandling, FlightDataEncoder, FlightDataEncoderBuilder};
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
+use arrow_flight::{FlightData, SchemaAsIpc};
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
@@ -28,7 +29,7 @@ use datafusion_distributed::{
     CompressionType, DistributedConfig, ExecuteTaskRequest, MaybeEncoded, ProducerHead, TaskKey,
     Worker,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tokio::runtime::Handle;
 use tonic::Status;
@@ -162,8 +163,8 @@ async fn send_rows(
     stream: SendableRecordBatchStream,
     options: IpcWriteOptions,
 ) -> Result<()> {
-    let mut encoder = encoder(stream, options);
-    while let Some(message) = send_queue.next_of(&mut encoder).await {
+    let mut messages = pin!(encoded(stream, options));
+    while let Some(message) = send_queue.next_of(&mut messages).await {
         send_queue.send(vec![marked(message.map_err(from_flight)?, number)?]).await?;
     }
     Ok(())
@@ -178,9 +179,17 @@ fn marked(message: FlightData, partition: u64) -> Result<FlightData> {
     Ok(message.with_app_metadata(mark.encode_to_vec()))
 }
 
-/// The messages of one partition: its batches, cut to size and compressed.
-fn encoder(stream: SendableRecordBatchStream, options: IpcWriteOptions) -> FlightDataEncoder {
+/// The messages of one partition: its schema, and its batches, cut to size and compressed.
+///
+/// arrow-flight 59.3 declares a `LargeList` as a `List` (`prepare_field_for_flight`), so that the
+/// reader finds empty lists below another list, and elsewhere an error. Here the schema is as it
+/// is.
+fn encoded(
+    stream: SendableRecordBatchStream,
+    options: IpcWriteOptions,
+) -> impl Stream<Item = std::result::Result<FlightData, FlightError>> {
     let schema = stream.schema();
+    let first: FlightData = SchemaAsIpc::new(&schema, &options).into();
     let pieces = stream
         .map(|batch| {
             let pieces = split(batch?)?;
@@ -188,14 +197,15 @@ fn encoder(stream: SendableRecordBatchStream, options: IpcWriteOptions) -> Fligh
         })
         .try_flatten()
         .map_err(|err| FlightError::ExternalError(Box::new(err)));
-    FlightDataEncoderBuilder::new()
+    let encoder = FlightDataEncoderBuilder::new()
         .with_options(options)
         .with_schema(schema)
         // Both ends are ours and support dictionaries. Expanding them would multiply the bytes.
         .with_dictionary_handling(DictionaryHandling::Resend)
         // The batches are already cut by the size of their rows, not of their buffers.
         .with_max_flight_data_size(usize::MAX)
-        .build(pieces)
+        .build(pieces);
+    stream::iter([Ok(first)]).chain(encoder.skip(1))
 }
 
 fn from_flight(err: FlightError) -> DataFusionError {
@@ -242,4 +252,69 @@ impl ReadRequest {
 
 fn to_usize(n: u64) -> Result<usize, Status> {
     usize::try_from(n).map_err(|_| Status::invalid_argument("a number over the address space"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_flight::decode::FlightRecordBatchStream;
+    use datafusion::arrow::array::{
+        ArrayRef, DictionaryArray, Int64Array, LargeListArray, ListArray, RecordBatch, StructArray,
+    };
+    use datafusion::arrow::buffer::OffsetBuffer;
+    use datafusion::arrow::datatypes::{Field, Int32Type};
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+
+    use super::*;
+
+    /// Large lists at the top, in a list and in a struct, beside dictionaries.
+    fn batch() -> RecordBatch {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..6));
+        let item = Arc::new(Field::new_list_field(numbers.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths([1, 0, 2, 3]);
+        let large: ArrayRef = Arc::new(LargeListArray::new(item, offsets, numbers, None));
+        let item = Arc::new(Field::new_list_field(large.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths([1, 1, 1, 1]);
+        let nested: ArrayRef = Arc::new(ListArray::new(item, offsets, Arc::clone(&large), None));
+        let words = || -> ArrayRef {
+            Arc::new(DictionaryArray::<Int32Type>::from_iter(["a", "b", "a", "c"]))
+        };
+        let fields = vec![
+            (Arc::new(Field::new("l", large.data_type().clone(), true)), Arc::clone(&large)),
+            (Arc::new(Field::new("w", words().data_type().clone(), true)), words()),
+        ];
+        let record: ArrayRef = Arc::new(StructArray::from(fields));
+        let columns = [("a", words()), ("b", large), ("c", nested), ("d", record), ("e", words())];
+        RecordBatch::try_from_iter(columns).expect("columns of one length")
+    }
+
+    fn rows(batch: &RecordBatch) -> SendableRecordBatchStream {
+        let batches = stream::iter([Ok(batch.clone()), Ok(batch.slice(2, 2))]);
+        Box::pin(RecordBatchStreamAdapter::new(batch.schema(), batches))
+    }
+
+    #[tokio::test]
+    async fn the_reader_gets_the_types_and_values_that_are_sent() {
+        let batch = batch();
+        for compression in [None, Some(CompressionType::LZ4_FRAME)] {
+            let options = IpcWriteOptions::default().try_with_compression(compression);
+            let messages = encoded(rows(&batch), options.expect("LZ4 is compiled in"));
+            let read = FlightRecordBatchStream::new_from_flight_data(messages);
+            let read: Vec<_> = read.try_collect().await.expect("what was sent can be read");
+            assert_eq!(read, [batch.clone(), batch.slice(2, 2)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn our_schema_is_still_needed() {
+        let batch = batch();
+        let encoder = FlightDataEncoderBuilder::new()
+            .with_dictionary_handling(DictionaryHandling::Resend)
+            .build(rows(&batch).map_err(|err| FlightError::ExternalError(Box::new(err))));
+        let read = FlightRecordBatchStream::new_from_flight_data(encoder);
+        let read: std::result::Result<Vec<_>, _> = read.try_collect().await;
+        let is_right = read.is_ok_and(|read| read == [batch.clone(), batch.slice(2, 2)]);
+        assert!(!is_right, "arrow-flight sends large lists now: use its schema");
+    }
 }

@@ -5,6 +5,10 @@
 //! column is for. Where the other operand of `+`, `-`, `*`, `%` or of a comparison is a decimal, or
 //! the literal is cast to one, the rule takes its digits as written. A quotient by a double stays a
 //! double, which has more digits.
+//!
+//! The number of digits of `round` becomes a literal of the type that the function takes: the type
+//! of `round(price, 1)` depends on whether it is a literal, which a cast around it is only after
+//! constants are folded, too late for what is compared with it.
 
 use datafusion::arrow::datatypes::DECIMAL128_MAX_PRECISION;
 use datafusion::common::config::ConfigOptions;
@@ -64,6 +68,15 @@ fn beside_decimals(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Expr::TryCast(TryCast { mut expr, field }) if field.data_type().is_decimal() => {
             let changed = take(&mut expr);
             mark(changed, Expr::TryCast(TryCast { expr, field }))
+        }
+        Expr::ScalarFunction(mut call) if call.name() == "round" => {
+            let digits = call.args.get_mut(1).and_then(|digits| match digits {
+                Expr::Literal(ScalarValue::Int64(Some(n)), _) => {
+                    i32::try_from(*n).ok().map(|n| *digits = Expr::Literal(n.into(), None))
+                }
+                _ => None,
+            });
+            mark(digits.is_some(), Expr::ScalarFunction(call))
         }
         other => Transformed::no(other),
     }

@@ -8,6 +8,8 @@
 //!   ([`bigslice_functions::checked`]);
 //! - *casts*: a fraction cast to an integer is truncated, while PostgreSQL and DuckDB round; also
 //!   inside lists, structs and maps;
+//! - *rounding*: `round(price, 1 + 1)` gets another type when `1 + 1` is folded, and cannot be
+//!   compared any more with what was cast to its former type;
 //! - *ignored nulls*: a window function that is sent to a worker loses IGNORE NULLS
 //!   ([`bigslice_functions::ignoring_nulls`]);
 //! - *filtered arguments*: arguments and sort keys of an aggregate are computed for rows that its
@@ -73,6 +75,7 @@ fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
             None => Transformed::no(Expr::TryCast(cast)),
         },
+        Expr::ScalarFunction(call) if call.name() == "round" => rounded(call, schema),
         Expr::WindowFunction(window) => ignored_nulls(*window),
         Expr::AggregateFunction(aggregate) => aggregated(aggregate, schema),
         other => Transformed::no(other),
@@ -104,6 +107,20 @@ fn whole(expr: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
     }
     let null = Expr::Literal(ScalarValue::try_new_null(to).ok()?, None);
     Some(round_parts().call(vec![expr.clone(), null]))
+}
+
+/// *Rounding*: the decimal has the type that it has while the number of digits is not folded.
+fn rounded(call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let is_folded = call.args.get(1).is_some_and(|digits| {
+        !matches!(digits, Expr::Literal(..)) && !digits.any_column_refs() && !digits.is_volatile()
+    });
+    let call = Expr::ScalarFunction(call);
+    match call.get_type(schema) {
+        Ok(of) if is_folded && of.is_decimal() => {
+            Transformed::yes(Expr::Cast(Cast::new(Box::new(call), of)))
+        }
+        _ => Transformed::no(call),
+    }
 }
 
 /// *Ignored nulls*: a separate function, which survives serialization.

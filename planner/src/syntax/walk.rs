@@ -1,8 +1,8 @@
 //! Walks the nodes of a syntax tree, as sqlparser's `Visit` and `VisitMut` do.
 //!
 //! sqlparser's walk is generic over the visitor: for each type of visitor the compiler generates
-//! code for all of the 500 types of nodes again. With 17 types of visitors that was half of the code
-//! of this crate, and minutes of its build. Here all visitors share one copy of the walk.
+//! code for all of the 500 types of nodes again. With 17 types of visitors that was half of the
+//! code of this crate, and minutes of its build. Here all visitors share one copy of the walk.
 
 use std::ops::ControlFlow;
 

@@ -4,6 +4,16 @@ use super::Fault;
 
 pub(super) const FAULTS: &[Fault] = &[
     (
+        "decimal_literals: digits of round",
+        "SELECT c <= round(c, 1) FROM (SELECT CAST(id AS DECIMAL(12, 2)) AS c FROM generate_series(1, 1) AS s(id)) AS t",
+        "true",
+    ),
+    (
+        "numbers: rounding",
+        "SELECT c <= round(c, 2 - 1) FROM (SELECT CAST(id AS DECIMAL(12, 2)) AS c FROM generate_series(1, 1) AS s(id)) AS t",
+        "true",
+    ),
+    (
         "at_time_zone",
         "SELECT CAST(TIMESTAMP '2024-01-01 03:00:00' AT TIME ZONE 'UTC' AT TIME ZONE 'America/New_York' AS TIMESTAMP)",
         "2023-12-31T22:00:00",
