@@ -196,7 +196,8 @@ impl Grammar<'_> {
                 *self.random.pick(&["", "", "", "", "", "all", "rollup (", "cube (", "sets"]);
             self.plain &= form.is_empty();
             select = match (form, by_name) {
-                ("all", _) => select.text(" group by all"),
+                // Over constants alone DuckDB computes one group, also without rows.
+                ("all", _) if by_name => select.text(" group by all"),
                 ("sets", true) => {
                     let first = groups[0].clone();
                     select

@@ -5,14 +5,21 @@
 //! no input: below it, the condition `(SELECT ..) > 3` changes a count instead of removing the row.
 //! And a volatile condition (`random() < 0.5`) that selects groups, or rows of a window's result,
 //! would select the rows that these are computed from.
+//!
+//! The rule also drops conditions that others imply, and takes `x = 5` and `5 = x` for a
+//! contradiction, and `5 < x` for less strict than `x >= 5`. Conditions of joins are not simplified
+//! before, and those that it derives from them for the other side have their form. So comparisons
+//! get their literal on the right.
 
 use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, Filter, LogicalPlan};
+use datafusion::logical_expr::{BinaryExpr, Expr, Filter, LogicalPlan, Operator};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::simplify::compares;
 
 /// `push_down_filter` without those conditions.
 #[derive(Debug)]
@@ -32,6 +39,7 @@ impl OptimizerRule for FiltersAbove {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
+        let plan = with_literals_right(plan);
         let LogicalPlan::Filter(filter) = plan else { return self.0.rewrite(plan, config) };
         let stays: fn(&Expr) -> bool = match filter.input.as_ref() {
             LogicalPlan::Aggregate(_) => |expr| !expr.any_column_refs() || expr.is_volatile(),
@@ -57,6 +65,30 @@ impl OptimizerRule for FiltersAbove {
             };
             Ok(LogicalPlan::Filter(Filter::try_new(above, input)?))
         })
+    }
+}
+
+/// The plan with the literal on the right in each comparison of its condition.
+fn with_literals_right(mut plan: LogicalPlan) -> LogicalPlan {
+    match &mut plan {
+        LogicalPlan::Filter(filter) => literals_right(&mut filter.predicate),
+        LogicalPlan::Join(join) => join.filter.iter_mut().for_each(literals_right),
+        _ => {}
+    }
+    plan
+}
+
+fn literals_right(condition: &mut Expr) {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return };
+    if *op == Operator::And {
+        literals_right(left);
+        literals_right(right);
+    } else if compares(*op)
+        && let (Expr::Literal(..), Expr::Column(_)) = (left.as_ref(), right.as_ref())
+        && let Some(swapped) = op.swap()
+    {
+        std::mem::swap(left, right);
+        *op = swapped;
     }
 }
 

@@ -4,6 +4,21 @@ use super::Fault;
 
 pub(super) const FAULTS: &[Fault] = &[
     (
+        "set_all: dates and timestamps",
+        "SELECT arrow_typeof(x) FROM (SELECT DATE '2024-01-01' AS x EXCEPT SELECT arrow_cast('2024-01-01 03:00:00', 'Timestamp(Microsecond, None)')) AS t",
+        "Timestamp(µs)",
+    ),
+    (
+        "filters_above: a literal on the left",
+        "SELECT b.x FROM generate_series(5, 6) AS a(x) LEFT JOIN generate_series(5, 6) AS b(x) ON a.x = b.x AND 5 = a.x ORDER BY 1 NULLS LAST",
+        "5;null",
+    ),
+    (
+        "filters_above: a bound on the left",
+        "SELECT count(*) FROM (VALUES (5), (6)) AS a(x) LEFT JOIN (VALUES (5), (6)) AS b(x) ON a.x = b.x AND a.x >= 5 AND 5 < a.x WHERE b.x IS NOT NULL",
+        "1",
+    ),
+    (
         "in_lists",
         "SELECT x IN (1) AND x IN (2), x NOT IN (1) OR x NOT IN (2) FROM (VALUES (NULL), (1)) AS t(x) ORDER BY x NULLS FIRST",
         "null,null;false,true",
