@@ -68,10 +68,17 @@ impl OptimizerRule for FiltersAbove {
     }
 }
 
-/// The plan with the literal on the right in each comparison of its condition.
+/// The plan with the literal on the right in each comparison of its condition, and of the condition
+/// of a join directly below a filter, which the rule looks at as well.
 fn with_literals_right(mut plan: LogicalPlan) -> LogicalPlan {
     match &mut plan {
-        LogicalPlan::Filter(filter) => literals_right(&mut filter.predicate),
+        LogicalPlan::Filter(filter) => {
+            literals_right(&mut filter.predicate);
+            if matches!(*filter.input, LogicalPlan::Filter(_) | LogicalPlan::Join(_)) {
+                let input = Arc::unwrap_or_clone(std::mem::take(&mut filter.input));
+                filter.input = Arc::new(with_literals_right(input));
+            }
+        }
         LogicalPlan::Join(join) => join.filter.iter_mut().for_each(literals_right),
         _ => {}
     }

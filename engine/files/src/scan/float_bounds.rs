@@ -6,8 +6,8 @@
 //! cannot, such as `x BETWEEN 2 AND 5`, prune as before. The check by substitution is DuckDB's,
 //! from its Parquet reader. The planner's `float_key` is taken off again where it only hides a
 //! column, and `x = 0.0` becomes a range: a Bloom filter that is asked for 0.0 knows nothing of
-//! -0.0 (DataFusion 55.2). [`statistics`](super::statistics) keeps the planner from taking the same numbers
-//! for exact: for the answer of `max(x)`, or to leave out a file.
+//! -0.0 (DataFusion 55.2). [`statistics`](super::statistics) keeps the planner from taking the
+//! same numbers for exact: for the answer of `max(x)`, or to leave out a file.
 
 use std::sync::Arc;
 
@@ -111,6 +111,10 @@ fn hide(predicate: &Condition, schema: &Schema, all: bool) -> Result<Option<Cond
             [column] => !all && refused(column),
             _ => false,
         };
+        if is_opaque(condition) {
+            kept.push(Arc::clone(condition));
+            continue;
+        }
         hidden |= !prunes;
         kept.push(if !prunes {
             opaque(condition)?
@@ -165,6 +169,13 @@ fn is_zero(expr: &Condition) -> bool {
 /// The same condition in a form that pruning does not look into.
 fn opaque(condition: &Condition) -> Result<Condition> {
     Ok(Arc::new(CaseExpr::try_new(None, vec![(lit(true), Arc::clone(condition))], None)?))
+}
+
+fn is_opaque(condition: &Condition) -> bool {
+    let whens = condition.downcast_ref::<CaseExpr>().map(CaseExpr::when_then_expr);
+    matches!(whens, Some([(when, _)]) if when.downcast_ref::<Literal>().is_some_and(|when| {
+        *when.value() == ScalarValue::Boolean(Some(true))
+    }))
 }
 
 /// Whether no NaN in `column` can make all of `conditions` true, whatever other columns hold.

@@ -40,10 +40,17 @@ pub fn install(
     let factory: Arc<dyn UrlTableFactory> = Arc::<PlaceTables>::clone(&places);
     let catalogs = Arc::new(DynamicFileCatalog::new(catalogs, factory));
     let session_id = context.session_id();
+    let mut rules = context.state().physical_optimizers().to_vec();
+    // As soon as conditions are in scans, and again at the end: a hidden condition does not show that
+    // its column is constant, which sorts and exchanges that come later must not rely on.
+    if let Some(pushed) = rules.iter().position(|rule| rule.name() == "FilterPushdown") {
+        rules.insert(pushed + 1, Arc::new(FloatBounds));
+    }
     let mut builder = context
         .into_state_builder()
         .with_session_id(session_id)
         .with_catalog_list(catalogs)
+        .with_physical_optimizer_rules(rules)
         .with_physical_optimizer_rule(Arc::new(FloatBounds))
         .with_physical_optimizer_rule(writing)
         .with_physical_optimizer_rule(Arc::new(SealScans));

@@ -4,6 +4,11 @@ use super::Fault;
 
 pub(super) const FAULTS: &[Fault] = &[
     (
+        "filters_above: a literal on the left below a filter",
+        "SELECT count(*) FROM (VALUES (5), (6)) AS a(x) LEFT JOIN (VALUES (5), (7)) AS b(x) ON a.x = b.x AND 5 = a.x LEFT JOIN (VALUES (1)) AS c(y) ON true WHERE b.x >= 1",
+        "1",
+    ),
+    (
         "set_all: dates and timestamps",
         "SELECT arrow_typeof(x) FROM (SELECT DATE '2024-01-01' AS x EXCEPT SELECT arrow_cast('2024-01-01 03:00:00', 'Timestamp(Microsecond, None)')) AS t",
         "Timestamp(µs)",
