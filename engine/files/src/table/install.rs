@@ -41,8 +41,8 @@ pub fn install(
     let catalogs = Arc::new(DynamicFileCatalog::new(catalogs, factory));
     let session_id = context.session_id();
     let mut rules = context.state().physical_optimizers().to_vec();
-    // As soon as conditions are in scans, and again at the end: a hidden condition does not show that
-    // its column is constant, which sorts and exchanges that come later must not rely on.
+    // As soon as conditions are in scans, and again at the end: a hidden condition does not show
+    // that its column is constant, which sorts and exchanges that come later must not rely on.
     if let Some(pushed) = rules.iter().position(|rule| rule.name() == "FilterPushdown") {
         rules.insert(pushed + 1, Arc::new(FloatBounds));
     }
