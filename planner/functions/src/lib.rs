@@ -63,6 +63,7 @@ pub use time::interval_text::normal_interval;
 pub use time::parse::{normal_timestamp, unit_for};
 pub use time::scale::{Scale, scale_interval};
 pub use time::shift::shift_time;
+pub use time::timestamp_of::timestamp_of;
 pub use time::units::finest_time;
 pub use window::ignoring_nulls;
 

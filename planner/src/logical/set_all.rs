@@ -66,9 +66,9 @@ fn with_times(join: Join) -> Result<Join> {
     if dates.is_empty() {
         return Ok(join);
     }
-    let rows = match join.left.as_ref() {
-        LogicalPlan::Distinct(Distinct::All(rows)) => rows.as_ref(),
-        rows => rows,
+    let (rows, is_distinct) = match join.left.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(rows)) => (rows.as_ref(), true),
+        rows => (rows, false),
     };
     let columns = rows.schema().columns().into_iter().enumerate().map(|(at, column)| {
         let expr = Expr::Column(column.clone());
@@ -80,7 +80,6 @@ fn with_times(join: Join) -> Result<Join> {
         time.alias_qualified(column.relation, column.name)
     });
     let times = LogicalPlanBuilder::from(rows.clone()).project(columns)?;
-    let is_distinct = matches!(*join.left, LogicalPlan::Distinct(_));
     let left = if is_distinct { times.distinct()? } else { times }.build()?;
     Join::try_new(
         Arc::new(left),

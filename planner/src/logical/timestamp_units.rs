@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use bigslice_functions::{INSTANT_OF_ANY, instant_of};
+use bigslice_functions::{INSTANT_OF_ANY, OutOfRange, instant_of, timestamp_of};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -60,7 +60,7 @@ fn alike(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             vec![left.as_mut(), right.as_mut()]
         }
         Expr::ScalarFunction(call) if call.name() == INSTANT_OF_ANY => {
-            call.args.iter_mut().for_each(|arg| keep_nanos(arg, schema));
+            call.args.iter_mut().for_each(|arg| without_precision(arg, schema));
             return Transformed::yes(instant_of().call(std::mem::take(&mut call.args)));
         }
         _ => return Transformed::no(expr),
@@ -69,16 +69,27 @@ fn alike(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
 }
 
-/// Casts a timestamp with nanoseconds to nanoseconds.
-fn keep_nanos(cast: &mut Expr, schema: &DFSchema) {
+/// The cast to a type without a precision: a timestamp with nanoseconds keeps them, and a text with
+/// more digits than microseconds is an error, as in a cast to TIMESTAMP.
+fn without_precision(cast: &mut Expr, schema: &DFSchema) {
+    let out_of_range = match cast {
+        Expr::TryCast(_) => OutOfRange::Null,
+        _ => OutOfRange::Error,
+    };
     let (Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })) = cast else {
         return;
     };
-    if let (Ok(DataType::Timestamp(unit @ TimeUnit::Nanosecond, _)), DataType::Timestamp(_, zone)) =
-        (expr.get_type(schema), field.data_type())
-    {
-        let of = DataType::Timestamp(unit, zone.clone());
-        *field = Arc::new(field.as_ref().clone().with_data_type(of));
+    let DataType::Timestamp(_, zone) = field.data_type() else { return };
+    match expr.get_type(schema) {
+        Ok(DataType::Timestamp(unit @ TimeUnit::Nanosecond, _)) => {
+            let of = DataType::Timestamp(unit, zone.clone());
+            *field = Arc::new(field.as_ref().clone().with_data_type(of));
+        }
+        // With a time zone, the session reads texts without an offset in it.
+        Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) if zone.is_none() => {
+            *cast = timestamp_of(out_of_range).call(vec![std::mem::take(expr.as_mut())]);
+        }
+        _ => {}
     }
 }
 

@@ -19,7 +19,7 @@ use super::cast::{OutOfRange, converted};
 use super::parse::parse;
 
 /// The function `timestamp_of`, or `try_timestamp_of`, which returns null on failure.
-pub(crate) fn timestamp_of(out_of_range: OutOfRange) -> Arc<ScalarUDF> {
+pub fn timestamp_of(out_of_range: OutOfRange) -> Arc<ScalarUDF> {
     static BOTH: LazyLock<[Arc<ScalarUDF>; 2]> = LazyLock::new(|| {
         [OutOfRange::Error, OutOfRange::Null]
             .map(|out_of_range| Arc::new(ScalarUDF::from(TimestampOf::new(out_of_range))))
