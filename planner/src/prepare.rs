@@ -14,10 +14,10 @@
 //! - **repartition**: between a gather and a hash repartition directly below it, where
 //!   datafusion-distributed would add an exchange for the second and lose the first.
 //!
-//! A scan of a series that is only counted gets its column back ([`with_column`]): without it, the
-//! scan does not survive serialization to a worker.
+//! A scan of a series becomes one that survives serialization to a worker
+//! ([`series::sendable`]), and is sorted where a parent requires it.
 //!
-//! The driver's own stage (the head) always runs in one task and is left alone.
+//! The driver's own stage (the head) always runs in one task and is otherwise left alone.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ use datafusion::physical_plan::{
 use crate::distribution::{collects_build_side, emits_build_rows};
 use crate::error::Result;
 use crate::ordering::{gathered, is_gather, required_orders, sorted_for};
-use crate::series::with_column;
+use crate::series;
 
 /// Rewrites the single-process plan so that splitting it into tasks cannot change its result.
 pub fn prepare(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -44,7 +44,8 @@ pub fn prepare(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 
 /// `head` is true if `plan` runs in the driver's own stage.
 fn rewrite(plan: Arc<dyn ExecutionPlan>, head: bool) -> Result<Arc<dyn ExecutionPlan>> {
-    let plan = if head { plan } else { with_column(plan)? };
+    // In the head, too: the branches of a UNION may leave it.
+    let plan = series::sendable(plan)?;
     let orders = required_orders(plan.as_ref());
     let mut children = Vec::with_capacity(plan.children().len());
     for (index, before) in plan.children().into_iter().enumerate() {

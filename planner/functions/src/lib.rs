@@ -19,6 +19,7 @@ mod field;
 mod float_key;
 mod like_pattern;
 mod min_max;
+mod named_cast;
 mod nested_key;
 mod not_null;
 mod null_fields;
@@ -42,6 +43,7 @@ pub use arithmetic::{checked, checked_negation};
 pub use exact_float::exact_float;
 pub use field::{GetField, get_field};
 pub use float_key::{FLOAT_KEY, float_key, has_float_keys};
+pub use named_cast::NAMED_CAST;
 pub use nested_key::{NESTED_KEY, has_nested_key, nested_key};
 pub use not_null::not_null;
 pub use null_fields::null_fields;
@@ -96,7 +98,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     ]);
     functions.extend(time::to_timestamp::functions());
     functions.extend([only_row::only_row(), rows::row_of()]);
-    functions.push(field::get_field());
+    functions.extend([field::get_field(), named_cast::named_cast()]);
     functions.extend([
         nullable(true),
         nullable(false),

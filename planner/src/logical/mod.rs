@@ -17,6 +17,7 @@ mod leaves;
 mod list_fields;
 mod mixed_numbers;
 mod mixed_values;
+mod named_casts;
 mod null_equal;
 mod number_texts;
 mod numbers;
@@ -75,6 +76,9 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.insert(coercion, Arc::new(mixed_values::MixedValues));
     rules.insert(coercion, Arc::new(timestamp_units::TimestampUnits));
     rules.insert(coercion, Arc::new(number_texts::NumberTexts));
+    // Before the rules that look at casts, but after DataFusion's for `grouping`, which finds keys
+    // by their names.
+    rules.insert(coercion, Arc::new(named_casts::NamedCasts));
     rules.insert(0, Arc::new(unnest_records::UnnestRecords));
     rules.insert(0, Arc::new(set_all::SetAll));
     rules.insert(0, Arc::new(kept_order::KeptOrder));

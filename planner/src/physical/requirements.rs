@@ -18,6 +18,11 @@
 //! left one, as if no key occurred twice. [`EnsureRequirements`] replaces the rule. It calls the
 //! same steps, but moves sorts neither into nor out of operators that stop after n rows, nor past
 //! sort-merge joins.
+//!
+//! A sort into one partition that turns out not to be needed is removed together with its gather.
+//! An operator further up that needs all rows of a key in one partition, and had them because there
+//! was only one, then has several (`SELECT DISTINCT n FROM (.. GROUP BY id ORDER BY id OFFSET 0)
+//! ORDER BY n` over empty files). The last step gathers them again.
 
 use std::sync::Arc;
 
@@ -39,13 +44,17 @@ use datafusion::physical_optimizer::enforce_sorting::{
     PlanWithCorrespondingCoalescePartitions, PlanWithCorrespondingSort, ensure_sorting,
     parallelize_sorts, replace_with_partial_sort,
 };
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::SortMergeJoinExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::{
+    ChildSatisfactionOptions, Distribution, ExecutionPlan, ExecutionPlanProperties,
+};
 
 use super::excluding::{Below, Excluding};
 use super::joined_order::without_false_order;
+use crate::ordering::gathered;
 
 /// The physical rule; see the [module](self).
 #[derive(Debug)]
@@ -94,6 +103,7 @@ impl PhysicalOptimizerRule for EnsureRequirements {
             .plan;
         let plan = plan.transform_up(limited_within)?.data;
         let plan = self.move_sorts.optimize(plan, config)?;
+        let plan = plan.transform_up(gathered_again)?.data;
         Ok(plan.transform_up(|node| Ok(Transformed::yes(replace_with_partial_sort(node)?)))?.data)
     }
 
@@ -143,6 +153,28 @@ fn limited_within(node: Plan) -> Result<Transformed<Plan>> {
         }
         _ => Ok(Transformed::no(node)),
     }
+}
+
+/// Gathers the partitions of inputs that are not distributed as the operator requires.
+fn gathered_again(node: Plan) -> Result<Transformed<Plan>> {
+    let required = node.input_distribution_requirements();
+    let children = node.children();
+    let subsets = ChildSatisfactionOptions::new().with_allow_subset(true);
+    let mut is_met = true;
+    for (index, child) in children.iter().enumerate() {
+        is_met &= required.child_satisfaction(index, child.as_ref(), subsets)?.is_satisfied();
+    }
+    if is_met {
+        return Ok(Transformed::no(node));
+    }
+    // All of them: the inputs of a join must have the same number of partitions.
+    let gather = |(index, child): (usize, &Plan)| match required.child_distribution(index) {
+        None | Some(Distribution::UnspecifiedDistribution) => Arc::clone(child),
+        Some(_) if child.output_partitioning().partition_count() == 1 => Arc::clone(child),
+        Some(_) => gathered(Arc::clone(child), None),
+    };
+    let children = children.into_iter().enumerate().map(gather).collect();
+    Ok(Transformed::yes(replace_children_if_necessary(node, children)?))
 }
 
 /// True if no sort may move past the operator.

@@ -5,12 +5,11 @@ use std::collections::HashSet;
 
 use datafusion::sql::parser::{CopyToSource, Statement as Parsed};
 use datafusion::sql::sqlparser::ast::{
-    CreateTable, CreateView, Cte, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement,
-    TableAlias, TableFactor, Value, WildcardAdditionalOptions,
+    CreateTable, CreateView, Cte, Expr, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
+    TableFactor, WildcardAdditionalOptions,
 };
 
-use super::build;
-use super::walk::{any_expr, in_queries};
+use super::reshape::is_unnest;
 
 /// The column names of a result. Between the first and the last items of the select list there may
 /// be items with an unknown number of columns.
@@ -138,7 +137,7 @@ fn of_select(select: &Select, ctes: &[&Cte]) -> Headers {
     let mut headers = Headers::default();
     for item in &select.projection {
         match item {
-            SelectItem::UnnamedExpr(expr) if is_several(expr) => {
+            SelectItem::UnnamedExpr(expr) if is_unnest(expr) => {
                 headers.open();
                 headers.unnests.push(expr.to_string());
             }
@@ -193,14 +192,6 @@ impl Headers {
     }
 }
 
-/// True if the expression may be several columns, such as `unnest` of a struct.
-fn is_several(expr: &Expr) -> bool {
-    any_expr(expr, |expr| {
-        matches!(expr, Expr::Function(function)
-            if function.name.to_string().eq_ignore_ascii_case("unnest"))
-    })
-}
-
 /// The name of an unnamed expression; columns keep their names.
 fn text_of(expr: &Expr) -> Option<Header> {
     let inner = match expr {
@@ -210,69 +201,6 @@ fn text_of(expr: &Expr) -> Option<Header> {
     let may_be_column = matches!(inner, Expr::CompoundIdentifier(_));
     let is_column = matches!(inner, Expr::Identifier(_));
     (!is_column).then(|| Header { text: expr.to_string(), may_be_column })
-}
-
-/// Names select items that contain a subquery: DataFusion 55.2 names the column after one of the
-/// subquery's, or gives all the same name.
-pub(super) fn name_subqueries(select: &mut Select) {
-    name_items(select, has_subquery);
-}
-
-/// Names casts of columns: DataFusion gives `CAST(x AS INT)` the name `x`, and `ORDER BY x` then
-/// finds two columns of that name.
-pub(super) fn name_casts(select: &mut Select) {
-    name_items(select, |expr| matches!(expr, Expr::Cast { .. }) && column_of(expr).is_some());
-}
-
-/// The name of the column that `expr` is, or is a cast of.
-fn column_of(expr: &Expr) -> Option<&Ident> {
-    let mut expr = expr;
-    loop {
-        expr = match expr {
-            Expr::Cast { expr, .. } | Expr::Nested(expr) => expr,
-            Expr::Identifier(name) => return Some(name),
-            Expr::CompoundIdentifier(path) => return path.last(),
-            _ => return None,
-        };
-    }
-}
-
-/// Names casts of columns after the columns in the first SELECT of a set operation, because ORDER
-/// BY refers to these names.
-pub(super) fn name_casts_of_set(set: &mut SetExpr) {
-    let mut set = set;
-    let select = loop {
-        set = match set {
-            SetExpr::SetOperation { left, .. } => left,
-            SetExpr::Select(select) => break select,
-            _ => return,
-        };
-    };
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(cast @ Expr::Cast { .. }) = item
-            && let Some(alias) = column_of(cast).cloned()
-        {
-            let expr = std::mem::replace(cast, Expr::value(Value::Null));
-            *item = SelectItem::ExprWithAlias { expr, alias };
-        }
-    }
-}
-
-fn name_items(select: &mut Select, is_meant: impl Fn(&Expr) -> bool) {
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr) = item
-            && is_meant(expr)
-        {
-            let alias = build::quoted(expr.to_string());
-            let expr = std::mem::replace(expr, Expr::value(Value::Null));
-            *item = SelectItem::ExprWithAlias { expr, alias };
-        }
-    }
-}
-
-/// True if `expr` contains a query.
-pub(super) fn has_subquery(expr: &Expr) -> bool {
-    in_queries(expr, |_| true)
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::build;
-use super::names::{Catalog, mentions};
+use super::names::Catalog;
 use super::visit::{step, visit, visit_mut};
-use super::walk::walk;
+use super::walk::{mentions, walk};
 use crate::error::{Error, Result};
 
 /// A query that is computed before the statement that reads it.

@@ -10,24 +10,16 @@
 
 mod balance;
 mod build;
-mod calls;
 mod clauses;
-mod decimals;
 mod dialect;
 mod headers;
-mod kept_order;
 mod materialized_ctes;
 mod names;
-mod ordinals;
 mod parse;
-mod pattern;
 mod reshape;
-mod sample;
 mod time;
-mod unnested;
 mod visit;
 mod walk;
-mod windows;
 
 mod lateral;
 

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectName, Query, Select, Statement, TableFactor, ValueWithSpan, Visit, VisitMut,
+    Expr, Ident, ObjectName, Query, Select, Statement, TableFactor, ValueWithSpan, Visit, VisitMut,
     Visitor, VisitorMut,
 };
 
@@ -58,6 +58,30 @@ pub(crate) fn in_queries(node: &impl Visit, test: impl FnMut(&Query) -> bool) ->
         }
     }
     walk(node, &mut Test(test)).is_break()
+}
+
+/// True if `expr` contains a query.
+pub(crate) fn has_subquery(expr: &Expr) -> bool {
+    in_queries(expr, |_| true)
+}
+
+/// True if `query` reads a table of this name anywhere.
+pub(crate) fn mentions(query: &Query, name: &Ident) -> bool {
+    struct Mentions<'a>(&'a Ident);
+    impl Visitor for Mentions<'_> {
+        type Break = ();
+
+        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+            let [part] = relation.0.as_slice() else { return ControlFlow::Continue(()) };
+            match part.as_ident() {
+                Some(ident) if ident.value.eq_ignore_ascii_case(&self.0.value) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    walk(query, &mut Mentions(name)).is_break()
 }
 
 fn found(found: bool) -> ControlFlow<()> {

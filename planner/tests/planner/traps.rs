@@ -303,18 +303,22 @@ async fn subquery_values_across_an_exchange() {
     assert!(refused.to_string().contains("hands the value of a subquery"), "{refused}");
 }
 
-/// The scan of a series that is only counted does not survive serialization.
+/// The scan of a series loses its order, and that it has no columns, on the way to a worker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn counted_series() {
+async fn series() {
     let tables = Tables::write().await;
     let cluster = Cluster::start();
-    let sql = "SELECT 'a' AS w, count(*) AS n FROM facts \
-               UNION ALL SELECT 'b', count(*) FROM generate_series(1, 5)";
-    for (guards, runs) in [(WITHOUT_PREPARE, false), (Guards::ALL, true)] {
-        let context = cluster.session(Shape::guarded(2, 2).with(guards));
-        tables.register(&context).await;
-        let rows = rows(&context, sql).await;
-        assert_eq!(rows.is_ok(), runs, "{rows:?}");
+    let counted = "SELECT 'a' AS w, count(*) AS n FROM facts \
+                   UNION ALL SELECT 'b', count(*) FROM generate_series(1, 5)";
+    let ordered = "SELECT id, 1 AS n FROM facts UNION ALL \
+                   SELECT value, row_number() OVER (PARTITION BY value) FROM generate_series(1, 5)";
+    for sql in [counted, ordered] {
+        for (guards, runs) in [(WITHOUT_PREPARE, false), (Guards::ALL, true)] {
+            let context = cluster.session(Shape::guarded(2, 2).with(guards));
+            tables.register(&context).await;
+            let rows = rows(&context, sql).await;
+            assert_eq!(rows.is_ok(), runs, "{sql}: {rows:?}");
+        }
     }
 }
 

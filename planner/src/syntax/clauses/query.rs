@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, SetExpr, WildcardAdditionalOptions, With,
 };
 
-use super::super::headers::has_subquery;
+use super::super::walk::has_subquery;
 use super::{table, without};
 use crate::error::{Error, Result};
 

@@ -21,15 +21,12 @@ mod select;
 mod tests;
 mod visitor;
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::parser::{CopyToSource, Statement};
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Visitor};
+use datafusion::sql::sqlparser::ast::ObjectName;
 
 use self::resolver::{Context, Resolver};
 use super::visit::visit_mut;
 use crate::error::Result;
-use crate::syntax::walk::walk;
 
 /// What the resolver needs to know about tables and functions.
 pub trait Catalog {
@@ -102,23 +99,4 @@ fn context_of(statement: &Statement) -> Context {
         Statement::CopyTo(copy) if matches!(copy.source, CopyToSource::Query(_)) => Context::Stored,
         _ => Context::Result,
     }
-}
-
-/// True if `query` reads a table of this name anywhere.
-pub(crate) fn mentions(query: &Query, name: &Ident) -> bool {
-    struct Mentions<'a>(&'a Ident);
-    impl Visitor for Mentions<'_> {
-        type Break = ();
-
-        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
-            let [part] = relation.0.as_slice() else { return ControlFlow::Continue(()) };
-            match part.as_ident() {
-                Some(ident) if ident.value.eq_ignore_ascii_case(&self.0.value) => {
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    walk(query, &mut Mentions(name)).is_break()
 }

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::build;
+use super::super::reshape::with_grouping_sets;
 use super::super::visit::{done, step};
 use super::queries::orders_by_columns;
 use super::read::Read;
@@ -298,8 +299,9 @@ impl VisitorMut for Resolver<'_> {
         step(self.enter_select(select))
     }
 
-    fn post_visit_select(&mut self, _select: &mut Select) -> ControlFlow<Error> {
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.leave_select();
+        with_grouping_sets(&mut select.group_by);
         ControlFlow::Continue(())
     }
 

@@ -14,6 +14,26 @@ pub(super) const FAULTS: &[Fault] = &[
     ("calls: any", "SELECT 1 = ANY([2, NULL])", "null"),
     ("calls: mod", "SELECT mod(7, 4)", "3"),
     ("calls: a list of rows", "SELECT ARRAY(SELECT 1)", "[1]"),
+    (
+        "item_names: the name of another column of a branch",
+        "SELECT 1 AS a, id FROM (VALUES (2)) AS t(id) UNION ALL SELECT id, 1 FROM (VALUES (2)) AS t(id)",
+        "1,2;2,1",
+    ),
+    (
+        "named_casts: the key of an order",
+        "SELECT k AS id, CAST(id AS VARCHAR) AS y FROM (VALUES (0, 3), (1, -1)) AS t(id, k) GROUP BY k, CAST(id AS VARCHAR) ORDER BY id",
+        "-1,1;3,0",
+    ),
+    (
+        "named_casts: aggregates",
+        "SELECT sum(CAST(x AS INT)) + sum(CAST(x AS DOUBLE)) FROM (VALUES (1), (2)) AS t(x)",
+        "6.0",
+    ),
+    (
+        "named_casts: keys",
+        "SELECT x + 0, CAST(x AS VARCHAR) FROM (VALUES (1)) AS t(x) GROUP BY x, CAST(x AS VARCHAR)",
+        "1,1",
+    ),
     ("ordinals", "SELECT DISTINCT abs(x) FROM (VALUES (2), (-1)) AS t(x) ORDER BY abs(x)", "1;2"),
     ("lateral: rows in IN", "SELECT (1, 2) IN (SELECT 1, 2)", "true"),
     (

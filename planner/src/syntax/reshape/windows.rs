@@ -10,8 +10,8 @@ use datafusion::sql::sqlparser::ast::{
     WindowSpec, WindowType,
 };
 
-use super::visit::{done, step};
-use super::walk::walk_mut;
+use super::super::visit::{done, step};
+use super::super::walk::walk_mut;
 use crate::error::{Error, Result};
 
 /// Replaces each named window by its definition, in `select` and in its ORDER BY.

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, SetExpr, UnaryOperator, Value, ValueWithSpan,
 };
 
-use super::build;
+use super::super::build;
 
 /// The number of digits that identify every double.
 const DOUBLE_DIGITS: usize = 17;
@@ -237,12 +237,12 @@ fn cast(digits: String, n_digits: usize, scale: i64) -> Expr {
 mod tests {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
 
-    use super::super::visit::visit_mut;
+    use super::super::super::visit::visit_mut;
 
     fn kept(sql: &str) -> String {
-        let statement = super::super::parse(sql, Box::new(GenericDialect {}), 50);
+        let statement = super::super::super::parse(sql, Box::new(GenericDialect {}), 50);
         let mut statement = statement.expect("it can be parsed");
-        visit_mut(&mut statement, &mut super::super::reshape::Reshape).expect("it can be read");
+        visit_mut(&mut statement, &mut super::super::Reshape).expect("it can be read");
         statement.to_string()
     }
 

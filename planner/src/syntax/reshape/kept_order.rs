@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     Select, SetExpr, TableFactor, Value,
 };
 
-use super::walk::any_expr;
+use super::super::walk::any_expr;
 use crate::logical::ORDERED;
 
 /// Marks the queries that `query`, a SELECT with such aggregates, reads.

@@ -3,19 +3,33 @@
 //! `ORDER BY ALL`, `LIKE ... ESCAPE`, `SIMILAR TO`, and the `ORDER BY` and `LIMIT` of a query
 //! within `WITH RECURSIVE`.
 
+mod calls;
+mod decimals;
+mod grouping_sets;
+mod item_names;
+mod kept_order;
+mod named_casts;
+mod ordinals;
+mod pattern;
+mod sample;
+mod unnested;
+mod windows;
+
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, GroupByWithModifier,
-    LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectFlavor,
-    SelectItem, SetExpr, Statement, TableFactor, Top, TopQuantity, VisitorMut,
+    Expr, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select,
+    SelectFlavor, SelectItem, SetExpr, Statement, TableFactor, Top, TopQuantity, VisitorMut,
     WildcardAdditionalOptions, With,
 };
 
 use super::build::number;
 use super::visit::step;
-use super::{calls, decimals, headers, kept_order, ordinals, pattern, sample, unnested, windows};
+use super::walk::mentions;
 use crate::error::{Error, Result};
+
+pub(super) use grouping_sets::with_grouping_sets;
+pub(super) use unnested::is_unnest;
 
 /// Rewrites every node of a statement.
 pub(crate) struct Reshape;
@@ -64,10 +78,12 @@ fn reshape_query(query: &mut Query) -> Result<()> {
     kept_order::mark(query);
     decimals::cast_twice(&mut query.body);
     if let SetExpr::Select(select) = query.body.as_mut() {
-        headers::name_casts(select);
+        item_names::name_casts(select);
         windows::inline(select, query.order_by.as_mut())?;
+        named_casts::name(select, query.order_by.as_mut());
     } else {
-        headers::name_casts_of_set(&mut query.body);
+        item_names::name_casts_of_set(&mut query.body);
+        item_names::name_branches(&mut query.body);
     }
     Ok(())
 }
@@ -89,7 +105,7 @@ fn keep_order_of_recursive(with: &mut With) -> Result<()> {
         if bare {
             continue;
         }
-        if super::names::mentions(query, &cte.alias.name) {
+        if mentions(query, &cte.alias.name) {
             let message = format!(
                 "the recursive query \"{}\" has a WITH, ORDER BY, LIMIT or OFFSET of its own",
                 cte.alias.name.value
@@ -201,108 +217,11 @@ fn reshape_select(select: &mut Select) -> Result<()> {
         let all = SelectItem::Wildcard(WildcardAdditionalOptions::default());
         select.projection.push(all);
     }
-    headers::name_subqueries(select);
-    group_by_modifiers(&mut select.group_by)?;
-    if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
-        without_empty_sets(exprs);
-        exprs.iter_mut().for_each(as_grouping_sets);
-    }
+    item_names::name_subqueries(select);
+    grouping_sets::reshape(&mut select.group_by)?;
     // In a separate query the order is visited together with it; here it is a branch of a set
     // operation.
-    windows::inline(select, None)
-}
-
-/// `GROUP BY a, b WITH ROLLUP`, which DataFusion ignores, as `GROUP BY ROLLUP (a, b)`.
-fn group_by_modifiers(group_by: &mut GroupByExpr) -> Result<()> {
-    let GroupByExpr::Expressions(exprs, modifiers) = group_by else { return Ok(()) };
-    let of = match modifiers.as_slice() {
-        [] => return Ok(()),
-        [GroupByWithModifier::Rollup] => Expr::Rollup,
-        [GroupByWithModifier::Cube] => Expr::Cube,
-        _ => {
-            return Err(Error::unsupported("GROUP BY ... WITH TOTALS or with several modifiers")
-                .with_hint("write GROUP BY GROUPING SETS ((...), ())"));
-        }
-    };
-    let sets = std::mem::take(exprs).into_iter().map(|expr| vec![expr]).collect();
-    *group_by = GroupByExpr::Expressions(vec![of(sets)], Vec::new());
+    windows::inline(select, None)?;
+    named_casts::name(select, None);
     Ok(())
 }
-
-/// `GROUP BY ()`, which DataFusion 55.2 refuses, as `GROUP BY GROUPING SETS (())`. Beside keys, the
-/// empty set adds nothing.
-fn without_empty_sets(exprs: &mut Vec<Expr>) {
-    let keys = exprs.len();
-    exprs.retain(|expr| !matches!(expr, Expr::Tuple(columns) if columns.is_empty()));
-    if exprs.is_empty() && keys > 0 {
-        exprs.push(Expr::GroupingSets(vec![Vec::new()]));
-    }
-}
-
-/// `ROLLUP` and `CUBE` over tuples, over a repeated column or within `GROUPING SETS`, which
-/// DataFusion 55.2 refuses, as `GROUPING SETS`.
-fn as_grouping_sets(expr: &mut Expr) {
-    let sets = match &*expr {
-        Expr::Rollup(groups) | Expr::Cube(groups) => {
-            let columns: Vec<&Expr> = groups.iter().flatten().collect();
-            let twice = (1..columns.len()).any(|index| columns[..index].contains(&columns[index]));
-            let tuples = groups.iter().any(|group| group.len() != 1);
-            if !(twice || tuples) || groups.len() > MOST_GROUPS {
-                return;
-            }
-            sets_of(groups, matches!(expr, Expr::Rollup(_)))
-        }
-        Expr::GroupingSets(sets) => {
-            let of = |set: &Vec<Expr>| nested_sets(set).unwrap_or_else(|| vec![set.clone()]);
-            sets.iter().flat_map(of).collect()
-        }
-        _ => return,
-    };
-    *expr = Expr::GroupingSets(sets);
-}
-
-/// The sets of a `ROLLUP` or a `CUBE` within `GROUPING SETS`, which are parsed as calls.
-fn nested_sets(set: &[Expr]) -> Option<Vec<Vec<Expr>>> {
-    let [Expr::Function(function)] = set else { return None };
-    let FunctionArguments::List(list) = &function.args else { return None };
-    let name = function.name.to_string();
-    let is_rollup = name.eq_ignore_ascii_case("rollup");
-    if !is_rollup && !name.eq_ignore_ascii_case("cube") {
-        return None;
-    }
-    let group = |arg: &FunctionArg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Tuple(group))) => Some(group.clone()),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Nested(column))) => {
-            Some(vec![column.as_ref().clone()])
-        }
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(column)) => Some(vec![column.clone()]),
-        _ => None,
-    };
-    let groups: Vec<Vec<Expr>> = list.args.iter().map(group).collect::<Option<_>>()?;
-    (groups.len() <= MOST_GROUPS).then(|| sets_of(&groups, is_rollup))
-}
-
-/// The grouping sets of a `ROLLUP` or a `CUBE`.
-fn sets_of(groups: &[Vec<Expr>], is_rollup: bool) -> Vec<Vec<Expr>> {
-    let all = 0..groups.len();
-    let chosen: Vec<Vec<usize>> = match is_rollup {
-        true => (0..=groups.len()).rev().map(|first| (0..first).collect()).collect(),
-        false => (0..1_usize << groups.len())
-            .rev()
-            .map(|mask| all.clone().filter(|index| mask & (1 << index) != 0).collect())
-            .collect(),
-    };
-    let set_of = |chosen: Vec<usize>| {
-        let mut set: Vec<Expr> = Vec::new();
-        for column in chosen.into_iter().flat_map(|index| &groups[index]) {
-            if !set.contains(column) {
-                set.push(column.clone());
-            }
-        }
-        set
-    };
-    chosen.into_iter().map(set_of).collect()
-}
-
-/// A `CUBE` over this many columns has 4,096 grouping sets, which DataFusion refuses anyway.
-const MOST_GROUPS: usize = 12;

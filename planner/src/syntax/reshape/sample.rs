@@ -6,8 +6,8 @@ use datafusion::sql::sqlparser::ast::{
     TableSampleQuantity, TableSampleUnit, Value,
 };
 
-use super::build;
-use super::build::number;
+use super::super::build;
+use super::super::build::number;
 use crate::error::{Error, Result};
 
 /// Replaces a table with TABLESAMPLE by a query for the sample.

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
 };
 
-use super::build;
+use super::super::build;
 
 /// Replaces the keys of a query's order by column names, in the select list and in the order.
 pub(crate) fn by_name(query: &mut Query) {

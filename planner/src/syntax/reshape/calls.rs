@@ -20,8 +20,9 @@ use datafusion::sql::sqlparser::ast::{
     UnaryOperator, Value,
 };
 
-use super::lateral::has_column;
-use super::{build, kept_order};
+use super::super::build;
+use super::super::lateral::has_column;
+use super::kept_order;
 
 /// Order-insensitive aggregates.
 const UNORDERED: [&str; 11] = [

@@ -8,8 +8,8 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, SetExpr, TableAlias, TableFactor, WildcardAdditionalOptions,
 };
 
-use super::build;
-use super::walk::any_expr;
+use super::super::build;
+use super::super::walk::any_expr;
 
 /// Moves `query` into a subquery below its order, if it unnests and is ordered by other columns.
 pub(super) fn order_above(query: &mut Query) {
@@ -74,7 +74,7 @@ fn takes_rows_apart(select: &Select) -> bool {
 }
 
 /// True if the expression contains an `unnest`.
-fn is_unnest(expr: &Expr) -> bool {
+pub(in crate::syntax) fn is_unnest(expr: &Expr) -> bool {
     any_expr(expr, |expr| {
         matches!(expr, Expr::Function(function)
             if function.name.to_string().eq_ignore_ascii_case("unnest"))

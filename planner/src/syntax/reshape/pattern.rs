@@ -6,7 +6,7 @@
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, ValueWithSpan};
 
-use super::build;
+use super::super::build;
 use crate::error::{Error, Result};
 
 /// The function that does the same at run time for a pattern that is not a literal.
