@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 };
 
 mod choices;
+mod counts;
 mod list_sum;
 mod lists;
 mod padding;
@@ -33,6 +34,7 @@ mod whole_decimals;
 /// The functions of this module, for registration.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     use choices::Choice;
+    use counts::Signed;
     use lists::{Both, Length, Twin};
     let reverse = nested::reverse::array_reverse_udf();
     vec![
@@ -40,6 +42,10 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
         overridden(unicode::reverse(), Twin(reverse)),
         overridden(string::concat(), Twin(nested::concat::array_concat_udf())),
         overridden(string::contains(), Twin(nested::array_has::array_has_udf())),
+        overridden(nested::length::array_length_udf(), Signed),
+        overridden(nested::cardinality::cardinality_udf(), Signed),
+        overridden(nested::dimension::array_ndims_udf(), Signed),
+        overridden(nested::position::array_position_udf(), Signed),
         overridden(nested::array_has::array_has_any_udf(), Both),
         overridden(nested::array_has::array_has_all_udf(), Both),
         overridden(nested::sort::array_sort_udf(), sorted::Sorted),

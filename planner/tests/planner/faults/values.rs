@@ -3,6 +3,8 @@
 use super::Fault;
 
 pub(super) const FAULTS: &[Fault] = &[
+    ("counts: lengths", "SELECT array_length([1, 2]) / 4", "0"),
+    ("counts: bits", "SELECT bit_or(cardinality([1, 2]) + 1)", "3"),
     (
         "decimal_literals: digits of round",
         "SELECT c <= round(c, 1) FROM (SELECT CAST(id AS DECIMAL(12, 2)) AS c FROM generate_series(1, 1) AS s(id)) AS t",
