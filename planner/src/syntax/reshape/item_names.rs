@@ -84,11 +84,11 @@ fn name_branch(set: &mut SetExpr) {
                 }
             }
         }
-        SetExpr::SetOperation { left, right, set_quantifier, .. } => {
-            if !is_by_name(*set_quantifier) {
-                name_branch(left);
-                name_branch(right);
-            }
+        SetExpr::SetOperation { left, right, set_quantifier, .. }
+            if !is_by_name(*set_quantifier) =>
+        {
+            name_branch(left);
+            name_branch(right);
         }
         SetExpr::Query(query) => name_branch(&mut query.body),
         _ => {}

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 
 use bigslice_functions::NAMED_CAST;
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, Visitor,
-    VisitorMut,
+    Distinct, Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, Query, Select,
+    SelectItem, Visitor, VisitorMut,
 };
 
 use super::super::build;
@@ -23,7 +23,11 @@ pub(super) fn name(select: &mut Select, order_by: Option<&mut OrderBy>) {
         return;
     }
     let aliases = select.projection.iter().filter_map(alias_of).cloned().collect::<Vec<_>>();
-    let mut exprs = exprs_of(select, order_by);
+    let order = match order_by {
+        Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) => keys.as_mut_slice(),
+        _ => &mut [],
+    };
+    let mut exprs = exprs_of(select, order);
     let mut values = Values::default();
     for expr in &exprs {
         let _: ControlFlow<()> = walk(&**expr, &mut values);
@@ -46,7 +50,7 @@ fn alias_of(item: &SelectItem) -> Option<&Ident> {
 }
 
 /// The expressions that are computed over the rows or the groups of a SELECT.
-fn exprs_of<'a>(select: &'a mut Select, order_by: Option<&'a mut OrderBy>) -> Vec<&'a mut Expr> {
+fn exprs_of<'a>(select: &'a mut Select, order: &'a mut [OrderByExpr]) -> Vec<&'a mut Expr> {
     let mut exprs: Vec<&mut Expr> = Vec::new();
     exprs.extend(select.projection.iter_mut().filter_map(|item| match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
@@ -60,9 +64,7 @@ fn exprs_of<'a>(select: &'a mut Select, order_by: Option<&'a mut OrderBy>) -> Ve
     if let Some(Distinct::On(keys)) = &mut select.distinct {
         exprs.extend(keys);
     }
-    if let Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) = order_by {
-        exprs.extend(keys.iter_mut().map(|by| &mut by.expr));
-    }
+    exprs.extend(order.iter_mut().map(|by| &mut by.expr));
     exprs
 }
 
