@@ -80,7 +80,11 @@ fn reshape_query(query: &mut Query) -> Result<()> {
     if let SetExpr::Select(select) = query.body.as_mut() {
         item_names::name_casts(select);
         windows::inline(select, query.order_by.as_mut())?;
-        named_casts::name(select, query.order_by.as_mut());
+        let order = match &mut query.order_by {
+            Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) => keys.as_mut_slice(),
+            _ => &mut [],
+        };
+        named_casts::name(select, order);
     } else {
         item_names::name_casts_of_set(&mut query.body);
         item_names::name_branches(&mut query.body);
@@ -222,6 +226,6 @@ fn reshape_select(select: &mut Select) -> Result<()> {
     // In a separate query the order is visited together with it; here it is a branch of a set
     // operation.
     windows::inline(select, None)?;
-    named_casts::name(select, None);
+    named_casts::name(select, &mut []);
     Ok(())
 }

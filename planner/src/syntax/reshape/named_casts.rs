@@ -8,25 +8,20 @@ use std::ops::ControlFlow;
 
 use bigslice_functions::NAMED_CAST;
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, Query, Select,
-    SelectItem, Visitor, VisitorMut,
+    Distinct, Expr, GroupByExpr, Ident, OrderByExpr, Query, Select, SelectItem, Visitor, VisitorMut,
 };
 
 use super::super::build;
 use super::super::walk::{any_expr, walk, walk_mut};
 
 /// Names the casts of a SELECT and of its order.
-pub(super) fn name(select: &mut Select, order_by: Option<&mut OrderBy>) {
+pub(super) fn name(select: &mut Select, order: &mut [OrderByExpr]) {
     let has_groups = select.having.is_some()
         || !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
     if !has_groups && !any_expr(&select.projection, |expr| matches!(expr, Expr::Function(_))) {
         return;
     }
     let aliases = select.projection.iter().filter_map(alias_of).cloned().collect::<Vec<_>>();
-    let order = match order_by {
-        Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) => keys.as_mut_slice(),
-        _ => &mut [],
-    };
     let mut exprs = exprs_of(select, order);
     let mut values = Values::default();
     for expr in &exprs {
