@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::datasource::MemTable;
+use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -49,9 +49,9 @@ impl Sessions {
         }
         let column = Field::new("id", DataType::Int64, true);
         let empty = MemTable::try_new(Arc::new(Schema::new(vec![column])), vec![vec![]; 2]);
-        let empty = Arc::new(empty.expect("a table"));
+        let empty: Arc<dyn TableProvider> = Arc::new(empty.expect("a table"));
         for context in [&plain, &ours] {
-            context.register_table("empty", empty.clone()).expect("a new name");
+            context.register_table("empty", Arc::clone(&empty)).expect("a new name");
             for setting in settings {
                 run(context, &format!("SET {setting}")).await;
             }
