@@ -1,0 +1,26 @@
+-- One wide table of page views: filters, distinct counts, texts and top lists, in the style of ClickBench.
+select count(*) as n from hits;
+select count(*) as n from hits where adv_engine_id <> 0;
+select sum(adv_engine_id) as s, count(*) as n, avg(resolution_width) as w from hits;
+select count(distinct user_id) as users from hits;
+select count(distinct search_phrase) as phrases from hits;
+select min(event_date) as first, max(event_date) as last from hits;
+select adv_engine_id, count(*) as n from hits where adv_engine_id <> 0 group by adv_engine_id order by n desc, adv_engine_id;
+select region_id, count(distinct user_id) as users from hits group by region_id order by users desc, region_id limit 10;
+select region_id, sum(adv_engine_id) as s, count(*) as n, avg(resolution_width) as w, count(distinct user_id) as users from hits group by region_id order by n desc, region_id limit 10;
+select search_phrase, count(*) as n from hits where search_phrase <> '' group by search_phrase order by n desc, search_phrase limit 10;
+select search_engine_id, search_phrase, count(*) as n from hits where search_phrase <> '' group by search_engine_id, search_phrase order by n desc, search_phrase, search_engine_id limit 10;
+select user_id, count(*) as n from hits group by user_id order by n desc, user_id limit 10;
+select user_id, search_phrase, count(*) as n from hits group by user_id, search_phrase order by n desc, user_id, search_phrase limit 10;
+select user_id, extract(minute from event_time) as m, search_phrase, count(*) as n from hits group by user_id, extract(minute from event_time), search_phrase order by n desc, user_id, m, search_phrase limit 10;
+select count(*) as n from hits where url like '%google%';
+select search_phrase, min(url) as u, count(*) as n from hits where url like '%google%' and search_phrase <> '' group by search_phrase order by n desc, search_phrase limit 10;
+select search_phrase, min(url) as u, min(title) as t, count(*) as n, count(distinct user_id) as users from hits where title like '%9 of site 1%' and url not like '%.google.%' and search_phrase <> '' group by search_phrase order by n desc, search_phrase limit 10;
+select url, event_time, user_id from hits where url like '%google%' order by event_time, user_id, url limit 10;
+select search_phrase from hits where search_phrase <> '' order by event_time, search_phrase limit 10;
+select counter_id, avg(length(url)) as l, count(*) as n from hits where url <> '' group by counter_id having count(*) > 1000 order by l desc, counter_id limit 25;
+select sum(resolution_width) as a, sum(resolution_width + 1) as b, sum(resolution_width + 2) as c, sum(resolution_width + 3) as d, sum(resolution_width + 4) as e, sum(resolution_width + 5) as f from hits;
+select url, count(*) as n from hits group by url order by n desc, url limit 10;
+select counter_id, region_id, user_id, count(*) as n, sum(case when is_refresh then 1 else 0 end) as r, avg(resolution_width) as w from hits group by counter_id, region_id, user_id order by n desc, counter_id, region_id, user_id limit 10;
+select title, count(*) as n from hits where counter_id = 62 and event_date between date '2024-03-05' and date '2024-03-20' and not is_refresh and title <> '' group by title order by n desc, title limit 10;
+select traffic_source_id, search_engine_id, adv_engine_id, case when search_engine_id = 0 and adv_engine_id = 0 then referer else '' end as src, url as dst, count(*) as n from hits where counter_id = 62 and event_date >= date '2024-03-05' group by traffic_source_id, search_engine_id, adv_engine_id, case when search_engine_id = 0 and adv_engine_id = 0 then referer else '' end, url order by n desc, dst, src, traffic_source_id, search_engine_id, adv_engine_id limit 10;
