@@ -35,7 +35,7 @@ def arguments():
     parser.add_argument(
         "--engines",
         default="ours,workers,duckdb,polars,datafusion",
-        help="the engines, separated by commas: ours[:SETTING=VALUE], workers, duckdb, polars, datafusion",
+        help="the engines, separated by commas: ours[@PROGRAM][:KEY=VALUE+KEY=VALUE], workers, duckdb, polars, datafusion",
     )
     parser.add_argument("--workers", type=int, default=2, help="the processes of the engine workers")
     parser.add_argument("--cores", type=int, help="use this many cores [default: all]")
@@ -107,10 +107,11 @@ def main():
     commands = {}
     for engine in args.engines.split(","):
         name, _, setting = engine.partition(":")
-        settings = ["--set", setting] if setting else []
+        name, _, program = name.partition("@")
+        settings = [word for pair in setting.split("+") if pair for word in ("--set", pair)]
         commands[engine] = {
-            "ours": [compared, folder, *settings],
-            "workers": [compared, folder, "--workers", str(args.workers), *settings],
+            "ours": [program or compared, folder, *settings],
+            "workers": [program or compared, folder, "--workers", str(args.workers), *settings],
         }.get(name) or [python, str(HERE / "peers.py"), name, folder, str(len(cores))]
     with Race(commands) as race:
         for number, text in queries(args, bigsql):

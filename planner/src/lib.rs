@@ -41,6 +41,7 @@ mod placeholder;
 mod prepare;
 mod scalar_subquery;
 mod series;
+mod settings;
 mod stage_graph;
 mod statement;
 mod syntax;
@@ -61,6 +62,7 @@ pub use logical::LeanWindows;
 pub use physical::LargeLimits;
 pub use prepare::prepare;
 pub use scalar_subquery::{OneRowSubqueries, one_row};
+pub use settings::PlannerSettings;
 pub use stage_graph::{DRIVER_STAGE, Exchange, Input, Stage, StageGraph};
 pub use statement::check_statement;
 pub use syntax::{

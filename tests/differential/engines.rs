@@ -28,7 +28,8 @@ pub(crate) struct Ours {
 }
 
 /// Settings that change how a query is computed, and must not change its rows.
-const OTHERWISE: [(&str, &str); 11] = [
+const OTHERWISE: [(&str, &str); 12] = [
+    ("datafusion.execution.perfect_hash_join_min_key_density", "0.0"),
     ("datafusion.optimizer.prefer_hash_join", "false"),
     ("datafusion.optimizer.enable_dynamic_filter_pushdown", "false"),
     ("datafusion.optimizer.enable_topk_aggregation", "false"),
@@ -43,7 +44,8 @@ const OTHERWISE: [(&str, &str); 11] = [
 ];
 
 /// Small batches, and exchanges wherever possible.
-const TINY: [(&str, &str); 6] = [
+const TINY: [(&str, &str); 7] = [
+    ("planner.collect_build_bytes", "0"),
     ("datafusion.execution.batch_size", "3"),
     ("datafusion.optimizer.repartition_file_min_size", "1"),
     ("datafusion.optimizer.hash_join_single_partition_threshold", "0"),

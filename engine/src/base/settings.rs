@@ -1,6 +1,7 @@
 //! The settings of DataFusion that a session starts with, and those that are sent with each query
 //! to its workers: what a user changes with `SET` must hold on the machines as well.
 
+use bigslice_planner::PlannerSettings;
 use datafusion::config::{ConfigNonZeroUsize, ConfigOptions, Dialect};
 use datafusion::execution::config::SessionConfig;
 use datafusion_distributed::{DistributedConfig, DistributedExt};
@@ -63,7 +64,11 @@ pub(crate) fn session_config(config: &Config, budget: &Budget) -> SessionConfig 
     let options = session.options_mut();
     options.sql_parser.collect_spans = true;
     options.sql_parser.dialect = Dialect::Generic;
+    // A table by key takes 4 bytes per number between the least and the greatest key: 80 bytes per
+    // row at this density, about what a hash table takes for a row.
+    options.execution.perfect_hash_join_min_key_density = 0.05;
     options.extensions.insert(StatementSettings::default());
+    options.extensions.insert(PlannerSettings::collecting(budget.build_bytes()));
     if budget.limited {
         let bytes = budget.sort_reservation_bytes(config.partitions_per_task());
         options.execution.sort_spill_reservation_bytes = usize::try_from(bytes).unwrap_or(0);
@@ -73,6 +78,8 @@ pub(crate) fn session_config(config: &Config, budget: &Budget) -> SessionConfig 
         // machine, and read it twice.
         options.execution.enable_file_stream_work_stealing = false;
         session.set_distributed_option_extension(DistributedConfig::default());
+        // A collected build side would be sent to every machine.
+        session.options_mut().extensions.insert(PlannerSettings::collecting(0));
     }
     session
 }

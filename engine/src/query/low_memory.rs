@@ -51,7 +51,7 @@ impl MemoryStrategy {
         *state = SessionStateBuilder::new_from_existing(state.clone())
             .with_session_id(id)
             .with_physical_optimizer_rule(Arc::new(LargeLimits::over(0)))
-            .with_physical_optimizer_rule(Arc::new(CompactViews))
+            .with_physical_optimizer_rule(Arc::new(CompactViews::BelowKeepers))
             .build();
         let options = state.config_mut().options_mut();
         options.optimizer.prefer_hash_join = false;

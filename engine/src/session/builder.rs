@@ -249,13 +249,9 @@ impl SessionBuilder {
             .with_default_features()
             .with_config(session)
             .with_runtime_env(runtime);
-        let mut builder = udf::register(bigslice_planner::install(builder));
-        if let Some(bytes) = budget.top_k_bytes(config.partitions_per_task()) {
-            let limits = Arc::new(LargeLimits::over(bytes));
-            builder = builder.with_physical_optimizer_rule(limits);
-            builder = builder.with_physical_optimizer_rule(Arc::new(CompactViews));
-            builder = builder.with_analyzer_rule(Arc::new(LeanWindows));
-        }
+        let builder = udf::register(bigslice_planner::install(builder));
+        let top_k = budget.top_k_bytes(config.partitions_per_task());
+        let builder = with_memory_rules(builder, top_k, site.is_some());
         let fleet = match site {
             None => None,
             Some(site) => Some(provision::start(&config, site, budget).await?),
@@ -300,6 +296,23 @@ impl SessionBuilder {
         let tasks = Arc::new(TaskRunner { host, driver: Arc::new(driver) });
         let runner = Runner { tasks, runs: Runs::default() };
         Ok(Session { inner: Arc::new(runner) })
+    }
+}
+
+/// Adds the rules that save memory: with a limit, of which a top-k may have `top_k` bytes, or
+/// without machines those that also save time.
+fn with_memory_rules(
+    builder: SessionStateBuilder,
+    top_k: Option<usize>,
+    has_machines: bool,
+) -> SessionStateBuilder {
+    match top_k {
+        Some(bytes) => builder
+            .with_physical_optimizer_rule(Arc::new(LargeLimits::over(bytes)))
+            .with_physical_optimizer_rule(Arc::new(CompactViews::BelowKeepers))
+            .with_analyzer_rule(Arc::new(LeanWindows)),
+        None if has_machines => builder,
+        None => builder.with_physical_optimizer_rule(Arc::new(CompactViews::BelowBuilds)),
     }
 }
 

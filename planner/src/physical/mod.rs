@@ -3,6 +3,7 @@
 //! They run before a plan is split into stages. What only the split makes wrong is corrected by
 //! [`prepare`](crate::prepare()) and [`guard`](crate::guard()).
 
+mod collected_builds;
 mod columns;
 mod excluding;
 mod fallible;
@@ -45,7 +46,11 @@ pub(crate) fn rules() -> Vec<Rule> {
             "SanityCheckPlan" => rules.push(Arc::new(short_circuit::GuardedFilters)),
             _ => {}
         }
+        let chooses_sides = rule.name() == "join_selection";
         rules.push(ours_for(rule));
+        if chooses_sides {
+            rules.push(Arc::new(collected_builds::CollectedBuilds));
+        }
     }
     rules
 }

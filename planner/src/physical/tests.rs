@@ -12,6 +12,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use tempfile::TempDir;
 
 use super::{ours_for, rules};
+use crate::settings::PlannerSettings;
 
 /// The tables. Ids are ordered, so that row groups are pruned by a filter.
 const TABLES: [(&str, &str); 3] = [
@@ -127,6 +128,28 @@ fn every_rule_of_ours_takes_the_place_of_one() {
         ]
     );
     assert!(rules().len() > theirs.len());
+}
+
+#[tokio::test]
+async fn small_build_sides_are_collected() {
+    let sessions = Sessions::new(&[
+        "datafusion.optimizer.hash_join_single_partition_threshold = 0",
+        "datafusion.optimizer.hash_join_single_partition_threshold_rows = 0",
+    ])
+    .await;
+    let is_collected = async |tables: &str| {
+        let sql = format!("EXPLAIN SELECT count(*) FROM {tables}");
+        run(&sessions.ours, &sql).await.concat().contains("mode=CollectLeft")
+    };
+    let small = "orders AS o JOIN customers AS c ON o.id = c.id";
+    let equal = "orders AS o JOIN payments AS p ON o.id = p.id";
+    assert!(!is_collected(small).await, "the rule is off");
+    let settings = PlannerSettings::collecting(1 << 20);
+    sessions.ours.state_ref().write().config_mut().options_mut().extensions.insert(settings);
+    assert!(is_collected(small).await);
+    assert!(!is_collected(equal).await, "with four partitions, the build side is too large");
+    run(&sessions.ours, "SET planner.collect_build_bytes = 1000").await;
+    assert!(!is_collected(small).await, "the build side does not fit");
 }
 
 #[tokio::test]

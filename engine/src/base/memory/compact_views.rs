@@ -38,9 +38,16 @@ use futures::StreamExt;
 /// Bytes that a column may waste: copying less is not worth it.
 const WASTE_BYTES_MAX: usize = 16 * 1024;
 
-/// The physical rule: runs last, on the single-process plan of a session with a memory limit.
-#[derive(Debug)]
-pub(crate) struct CompactViews;
+/// The physical rule: runs last, on the single-process plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CompactViews {
+    /// Below all operators that keep rows: for a session with a memory limit.
+    BelowKeepers,
+    /// Below the build sides of hash joins. arrow 59.3 lists all buffers of the build side with
+    /// each batch that a join returns, and the next join lists these for each of its batches: with
+    /// millions of rows, lists of buffers take more time than the join.
+    BelowBuilds,
+}
 
 impl PhysicalOptimizerRule for CompactViews {
     fn optimize(
@@ -49,7 +56,7 @@ impl PhysicalOptimizerRule for CompactViews {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| {
-            if !keeps_first_input(node.as_ref()) {
+            if !self.is_below(node.as_ref()) {
                 return Ok(Transformed::no(node));
             }
             let mut children: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
@@ -66,6 +73,15 @@ impl PhysicalOptimizerRule for CompactViews {
 
     fn schema_check(&self) -> bool {
         true
+    }
+}
+
+impl CompactViews {
+    fn is_below(self, node: &dyn ExecutionPlan) -> bool {
+        match self {
+            Self::BelowKeepers => keeps_first_input(node),
+            Self::BelowBuilds => node.is::<HashJoinExec>(),
+        }
     }
 }
 
@@ -235,7 +251,8 @@ mod tests {
     async fn plan(sql: &str) -> (SessionContext, Arc<dyn ExecutionPlan>) {
         let config = SessionConfig::new().with_target_partitions(2).with_batch_size(1024);
         let state = SessionStateBuilder::new().with_default_features().with_config(config);
-        let state = state.with_physical_optimizer_rule(Arc::new(CompactViews)).build();
+        let state =
+            state.with_physical_optimizer_rule(Arc::new(CompactViews::BelowKeepers)).build();
         let context = SessionContext::new_with_state(state);
         let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
         (context, plan)

@@ -61,6 +61,9 @@ const RUNS_MERGED_MAX: usize = 16;
 /// Size of the cache of Parquet footers: DataFusion's default.
 const FOOTERS_BYTES: usize = 50 * 1024 * 1024;
 
+/// Maximum bytes of a build side that is collected into one hash table.
+const BUILD_BYTES_MAX: usize = 1 << 30;
+
 /// Consumers that a message about exhausted memory lists.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 
@@ -118,6 +121,12 @@ impl Budget {
     pub(crate) fn top_k_bytes(&self, partitions: usize) -> Option<usize> {
         let bytes = self.pool_bytes / 4 / partitions.max(1) as u64;
         self.limited.then(|| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    /// The maximum of a join's build side that is collected into one hash table, which cannot
+    /// spill.
+    pub(crate) fn build_bytes(&self) -> usize {
+        usize::try_from(self.pool_bytes / 8).unwrap_or(usize::MAX).min(BUILD_BYTES_MAX)
     }
 
     /// The memory that a sort reserves for its merge. DataFusion's 10 MiB for every sort is more
